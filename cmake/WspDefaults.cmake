@@ -1,0 +1,28 @@
+# Language, build type, warnings, sanitizers, compiler cache.
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+
+if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)
+  set(CMAKE_BUILD_TYPE Release CACHE STRING "Build type" FORCE)
+endif()
+
+find_program(WSP_CCACHE ccache)
+if(WSP_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${WSP_CCACHE})
+endif()
+
+add_library(wsp_options INTERFACE)
+target_compile_options(wsp_options INTERFACE -Wall -Wextra -Wshadow -Wconversion -Werror)
+if(WSP_SANITIZE STREQUAL "address")
+  target_compile_options(wsp_options INTERFACE -fsanitize=address,undefined -fno-sanitize-recover=undefined
+                                               -fno-omit-frame-pointer)
+  target_link_options(wsp_options INTERFACE -fsanitize=address,undefined)
+elseif(WSP_SANITIZE STREQUAL "thread")
+  target_compile_options(wsp_options INTERFACE -fsanitize=thread)
+  target_link_options(wsp_options INTERFACE -fsanitize=thread)
+elseif(NOT WSP_SANITIZE STREQUAL "")
+  message(FATAL_ERROR "WSP_SANITIZE is '${WSP_SANITIZE}': expected empty, address or thread")
+endif()

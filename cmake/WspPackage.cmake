@@ -1,0 +1,11 @@
+# cmake --install and cpack -G DEB
+install(DIRECTORY ${PROJECT_SOURCE_DIR}/schemas ${PROJECT_SOURCE_DIR}/data-manifests
+        DESTINATION share/wsp)
+install(FILES README.md LICENSE CHANGELOG.md DESTINATION share/doc/wsp)
+set(CPACK_PACKAGE_NAME wsp)
+set(CPACK_PACKAGE_CONTACT "WSP toolkit maintainers <wsp@localhost>")
+set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "${PROJECT_DESCRIPTION}")
+set(CPACK_GENERATOR DEB)
+set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
+set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
+include(CPack)

@@ -1,0 +1,17 @@
+# wsp_library(NAME SOURCES ... PUBLIC ... PRIVATE ...): one static library of libs/.
+function(wsp_library name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;PUBLIC;PRIVATE" ${ARGN})
+  add_library(${name} STATIC ${ARG_SOURCES})
+  target_include_directories(${name} PUBLIC ${PROJECT_SOURCE_DIR}/libs ${PROJECT_BINARY_DIR}/generated)
+  target_link_libraries(${name} PUBLIC ${ARG_PUBLIC} PRIVATE wsp_options ${ARG_PRIVATE})
+endfunction()
+
+# wsp_test(NAME SOURCES ... LIBS ... [LABELS ...]): one GoogleTest binary, run as one ctest test.
+function(wsp_test name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;LIBS;LABELS" ${ARGN})
+  add_executable(${name} ${ARG_SOURCES})
+  target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR}/tests)
+  target_link_libraries(${name} PRIVATE wsp_options ${ARG_LIBS} GTest::gmock GTest::gtest_main)
+  add_test(NAME ${name} COMMAND ${name})
+  set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}" ENVIRONMENT "${WSP_TEST_ENVIRONMENT}")
+endfunction()

@@ -1,0 +1,72 @@
+#!/usr/bin/env bash
+# Installs what the toolkit needs on Debian 12 or 13 through apt, and only what is missing.
+#   tools/setup.sh build   compilers and libraries (enough for quickstart)
+#   tools/setup.sh test    the same, and what the tests and benchmarks compare with (optional: a missing one is said loudly)
+set -euo pipefail
+
+build_packages=(
+  g++ cmake ninja-build ccache git pkg-config python3
+  libinsighttoolkit5-dev libgdcm-dev libgdcm-tools libdcmtk-dev libopenjp2-7-dev
+  libhdf5-dev libblosc-dev libxxhash-dev libssl-dev libtbb-dev libpng-dev zlib1g-dev
+  nlohmann-json3-dev libvalijson-dev libcli11-dev libspdlog-dev libfmt-dev
+)
+gtest_packages=(libgtest-dev libgmock-dev librapidcheck-dev)
+reference_packages=(
+  python3-numpy python3-pydicom python3-nibabel python3-h5py python3-scipy python3-pil
+  dcm2niix dcmtk hdf5-tools hdf5-filter-plugin-blosc-serial
+)
+
+say() { printf '\n== %s\n' "$*" >&2; }
+
+as_root() {
+  if [ "$(id -u)" -eq 0 ]; then "$@"
+  elif command -v sudo >/dev/null 2>&1; then sudo "$@"
+  else
+    printf 'setup: cannot run "%s": not root and sudo is not installed.\n' "$*" >&2
+    printf 'setup: run this once as root:  apt-get install -y %s\n' "${missing[*]}" >&2
+    return 1
+  fi
+}
+
+find_missing() {  # names of packages that dpkg does not have installed
+  missing=()
+  local package
+  for package in "$@"; do
+    dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
+  done
+}
+
+apt_ready=no
+apt_install() {
+  export DEBIAN_FRONTEND=noninteractive
+  if [ "$apt_ready" = no ]; then
+    as_root apt-get update -qq
+    apt_ready=yes
+  fi
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+}
+
+if ! command -v dpkg-query >/dev/null 2>&1; then
+  say "no dpkg here: install these libraries with your own package manager, then run cmake --preset release"
+  printf '%s\n' "${build_packages[@]}" >&2
+  exit 1
+fi
+
+mode=${1:-build}
+needed=("${build_packages[@]}")
+[ "$mode" = test ] && needed+=("${gtest_packages[@]}")
+find_missing "${needed[@]}"
+if [ "${#missing[@]}" -gt 0 ]; then
+  say "installing ${#missing[@]} packages: ${missing[*]}"
+  apt_install "${missing[@]}"
+fi
+
+if [ "$mode" = test ]; then
+  find_missing "${reference_packages[@]}"
+  if [ "${#missing[@]}" -gt 0 ]; then
+    say "installing ${#missing[@]} packages that tests compare with: ${missing[*]}"
+    for package in "${missing[@]}"; do
+      apt_install "$package" || say "ABSENT: $package could not be installed; the tests that need it will say so and skip"
+    done
+  fi
+fi
