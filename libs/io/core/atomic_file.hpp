@@ -1,0 +1,28 @@
+#pragma once
+#include <filesystem>
+#include <functional>
+#include <span>
+#include <string_view>
+
+namespace wsp {
+
+/// The steps at which a test can make publishing fail.
+enum class FileStep { open, write, sync, close, rename, sync_directory };
+
+/// Install a hook that is called before each step of every publish and may throw; empty removes it.
+/// For tests only; not thread-safe against running publishes.
+void set_file_fault_hook(std::function<void(FileStep, const std::filesystem::path&)> hook);
+
+/// Publish bytes at `path` so that a reader sees the old file or the whole new one, never a part.
+/// Throws Error(output) with what to do when the disk is full or the place is not writable.
+void write_file_atomic(const std::filesystem::path& path, std::span<const std::uint8_t> bytes,
+                       unsigned mode = 0644);
+void write_file_atomic(const std::filesystem::path& path, std::string_view text, unsigned mode = 0644);
+
+/// Publish a file that something else wrote and closed at `temporary` (same directory as `path`).
+void publish_file(const std::filesystem::path& temporary, const std::filesystem::path& path);
+
+/// Read a whole file; throws Error(failure) when it cannot be read.
+std::string read_file(const std::filesystem::path& path);
+
+}  // namespace wsp

@@ -1,0 +1,34 @@
+#include "io/core/log.hpp"
+
+#include <spdlog/sinks/stdout_color_sinks.h>
+#include <spdlog/spdlog.h>
+
+#include <string>
+
+#include "io/core/error.hpp"
+
+namespace wsp::log {
+namespace {
+spdlog::logger& logger() {
+  static const auto instance = [] {
+    auto made = spdlog::stderr_color_mt("wsp");
+    made->set_pattern("%^%l%$: %v");
+    return made;
+  }();
+  return *instance;
+}
+}  // namespace
+
+void configure(std::string_view level) {
+  const auto parsed = spdlog::level::from_str(std::string(level));
+  if (parsed == spdlog::level::off && level != "off")
+    throw Error(ErrorCode::usage, "--log-level is '" + std::string(level) +
+                                      "': expected trace, debug, info, warn, error or off");
+  logger().set_level(parsed);
+}
+void debug(std::string_view text) { logger().debug("{}", text); }
+void info(std::string_view text) { logger().info("{}", text); }
+void warn(std::string_view text) { logger().warn("{}", text); }
+void error(std::string_view text) { logger().error("{}", text); }
+
+}  // namespace wsp::log
