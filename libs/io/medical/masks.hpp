@@ -1,0 +1,52 @@
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "io/core/outcome.hpp"
+#include "io/core/volume.hpp"
+#include "io/medical/scan.hpp"
+
+namespace wsp {
+
+struct MaskOptions {
+  std::vector<std::string> liver_roi{"liver"};  ///< names, case-insensitive whole word
+  std::vector<std::int64_t> liver_labels{1};    ///< values in label-map files
+};
+
+/// Find and read referenced series and instances of a SEG or RTSTRUCT header (for Scan::masks).
+Outcome<MaskObject> read_mask_references(const std::filesystem::path& path, bool is_rtstruct);
+
+/// Rasterise a DICOM SEG (BINARY, FRACTIONAL, LABELMAP) onto the volume. Frames are matched by SOP
+/// instance, else by plane position within 0.01 mm of rounding; absent frames are empty.
+Outcome<LiverMask> read_seg_mask(const std::filesystem::path& path, const LoadedVolume& volume, const MaskOptions& options);
+/// Rasterise CLOSED_PLANAR contours (pixel centres, even-odd = XOR holes) onto the volume's slices.
+Outcome<LiverMask> read_rtstruct_mask(const std::filesystem::path& path, const LoadedVolume& volume, const MaskOptions& options);
+/// Read a NIfTI/NRRD label map; resampled (nearest) where its grid differs (flag MASK_RESAMPLED).
+Outcome<LiverMask> read_mask_file(const std::filesystem::path& path, const LoadedVolume& volume, const MaskOptions& options);
+
+/// Index of a --masks directory: files and CASE/liver.nii.gz folders, by stem.
+class MaskDirectory {
+ public:
+  /// Throws Error(no_input) when the directory cannot be read.
+  explicit MaskDirectory(const std::filesystem::path& root);
+  /// Files whose stem (or folder, for CASE/liver.nii.gz) equals the series UID, the patient ID, or the
+  /// stem of a NIfTI source (with "_seg", "_mask", "_liver", "segmentation-" variants; "volume-N" matches
+  /// "segmentation-N" as in LiTS; "_0000" is dropped as in nnU-Net). Sorted; empty when none.
+  [[nodiscard]] std::vector<std::filesystem::path> find(const Series& series) const;
+  /// Root-relative paths that no find() returned so far. Not thread-safe against find().
+  [[nodiscard]] std::vector<std::string> unused() const;
+  [[nodiscard]] std::size_t size() const { return entries_.size(); }
+
+ private:
+  struct Entry {
+    std::string stem;
+    std::filesystem::path path;
+    mutable bool used = false;
+  };
+  std::filesystem::path root_;
+  std::vector<Entry> entries_;
+};
+
+}  // namespace wsp

@@ -1,0 +1,142 @@
+#pragma once
+#include <array>
+#include <cstdint>
+#include <filesystem>
+#include <nlohmann/json_fwd.hpp>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "io/core/codes.hpp"
+
+/// The dataset directory of format version 1 (docs/SHARD_FORMAT.md). No HDF5 type stands here.
+namespace wsp {
+
+enum class Codec { none, lz4, zstd, gzip };
+Codec parse_codec(std::string_view name);  ///< throws Error(usage)
+std::string_view to_string(Codec codec);
+
+/// One compressed chunk, as it stands in the shard: exactly one slice.
+struct Chunk {
+  std::vector<std::uint8_t> bytes;  ///< compressed
+  std::uint32_t raw_length = 0;     ///< bytes before compression
+  std::uint64_t xxh3 = 0;           ///< XXH3-64 over the *stored* bytes, seeded by chunk_seed()
+};
+/// Seed that binds a chunk to its case, slice and role, so that a swapped or stale chunk is caught.
+std::uint64_t chunk_seed(std::string_view case_name, std::int32_t source_index, bool is_mask);
+/// Compress one slice (type_size 2 or 1) with c-blosc's _ctx call or zlib; thread-safe, deterministic.
+Chunk compress_slice(std::span<const std::uint8_t> raw, int type_size, Codec codec, std::uint64_t seed);
+/// Check the hash and decompress; throws Error(corrupt) naming case and slice. Thread-safe.
+std::vector<std::uint8_t> decompress_chunk(std::span<const std::uint8_t> stored, std::uint32_t raw_length,
+                                           std::uint64_t xxh3, Codec codec, std::string_view case_name,
+                                           std::int32_t source_index, bool is_mask);
+
+struct SliceRecord {
+  double z_mm = 0;
+  std::int32_t source_index = 0;
+  double depth_kept = 0.5, depth_liver = 0.5, depth_volume = 0.5;
+  double liver_area_mm2 = 0;
+  Chunk image, mask;
+};
+
+struct CaseRecord {
+  std::string name, subject, split;
+  std::vector<std::int64_t> labels;  ///< one per DatasetLayout::label_names
+  std::vector<Code> flags;
+  std::string source_hash;           ///< hex SHA-256
+  double pixel_mm[2]{1, 1};          ///< x, y of the stored slices
+  double spacing_mm = 0;             ///< median slice distance
+  double liver_ml = 0;
+  std::vector<SliceRecord> slices;   ///< feet to head
+};
+
+struct DatasetLayout {
+  int shards = 16;                   ///< power of two
+  std::int64_t height = 512, width = 512;
+  Codec codec = Codec::lz4;
+  std::vector<std::string> label_names{"label"};
+  std::string tool_version;
+};
+
+/// Which shard a case lives in: the leading bits of SHA-256(case name).
+int shard_of(std::string_view case_name, int shards);
+std::string shard_file_name(int shard);  ///< "shard-00.h5"
+
+/// Where each chunk landed, by case and slice; feeds the index.
+struct ChunkPlace {
+  std::uint64_t image_offset = 0, mask_offset = 0;
+  std::uint32_t image_length = 0, mask_length = 0, image_raw = 0, mask_raw = 0;
+  std::uint64_t image_xxh3 = 0, mask_xxh3 = 0;
+};
+struct CasePlaces {
+  CaseRecord record;  ///< chunks emptied
+  int shard = 0;
+  std::int64_t first_row = 0;
+  std::vector<ChunkPlace> slices;
+};
+
+/// Write one shard atomically (memory-built by the HDF5 core driver or temporary file; every return code
+/// checked, H5Dclose too; no timestamps; libver latest; H5Dwrite_chunk). Cases are sorted by name.
+/// Returns places in the same order. Throws Error(output).
+std::vector<CasePlaces> write_shard(const std::filesystem::path& dataset, int shard,
+                                    std::vector<CaseRecord> cases, const DatasetLayout& layout);
+/// Write index.h5 atomically from all cases of all shards, sorted by (shard, case name).
+void write_index(const std::filesystem::path& dataset, std::vector<CasePlaces> cases,
+                 const DatasetLayout& layout);
+/// List and hash every file (except run.json, qa/ and itself) and write dataset.json last; `fields` are
+/// merged in ("config", "counts", "classes", ...).
+void write_dataset_json(const std::filesystem::path& dataset, const nlohmann::json& fields,
+                        const DatasetLayout& layout);
+
+/// The index of a dataset in memory.
+struct IndexRow {
+  std::int32_t case_id = 0;
+  std::int32_t shard = 0;
+  std::int64_t row = 0;
+  double z_mm = 0;
+  std::int32_t source_index = 0;
+  double depth_kept = 0, depth_liver = 0, depth_volume = 0, liver_area_mm2 = 0;
+  ChunkPlace place;
+};
+struct IndexCase {
+  std::string name, subject, split;
+  std::vector<std::int64_t> labels;
+  std::vector<std::string> flags;
+  std::string source_hash;
+  std::int64_t first_slice = 0, slice_count = 0;
+};
+
+/// Read a dataset: index in memory, pixels by pread. read_* are thread-safe. Throws Error(corrupt).
+class DatasetReader {
+ public:
+  explicit DatasetReader(const std::filesystem::path& dataset);
+  ~DatasetReader();
+  DatasetReader(const DatasetReader&) = delete;
+  DatasetReader& operator=(const DatasetReader&) = delete;
+  [[nodiscard]] const DatasetLayout& layout() const { return layout_; }
+  [[nodiscard]] const std::vector<IndexCase>& cases() const { return cases_; }
+  [[nodiscard]] const std::vector<IndexRow>& slices() const { return slices_; }
+  /// int16 HU, [height][width], of index row i.
+  [[nodiscard]] std::vector<std::int16_t> read_image(std::size_t i) const;
+  [[nodiscard]] std::vector<std::uint8_t> read_mask(std::size_t i) const;
+
+ private:
+  std::filesystem::path root_;
+  DatasetLayout layout_;
+  std::vector<IndexCase> cases_;
+  std::vector<IndexRow> slices_;
+  std::vector<int> descriptors_;
+};
+
+/// One finding of a verification.
+struct Finding {
+  Code code;
+  std::string where;   ///< file, case or slice
+  std::string detail;
+};
+/// Check every hash, every chunk, every count, index against shards, JSON against schemas; parallel.
+/// Never throws for a broken dataset; an unreadable directory is Error(no_input).
+std::vector<Finding> verify_dataset(const std::filesystem::path& dataset);
+
+}  // namespace wsp
