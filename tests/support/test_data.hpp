@@ -1,0 +1,49 @@
+#pragma once
+#include <gtest/gtest.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <optional>
+
+namespace wsp::test {
+
+/// The shared test data: WSP_TEST_DATA, else ../shared/data beside the source tree; empty when absent.
+inline std::optional<std::filesystem::path> data_dir() {
+  const char* variable = std::getenv("WSP_TEST_DATA");
+  const std::filesystem::path path =
+      variable != nullptr && *variable != '\0' ? variable : WSP_SOURCE_DIR "/../shared/data";
+  if (std::filesystem::exists(path / "MANIFEST.md")) return path;
+  return std::nullopt;
+}
+
+/// A directory of this test's own, removed at the end of the scope.
+class TemporaryDirectory {
+ public:
+  TemporaryDirectory() {
+    std::string pattern = (std::filesystem::temp_directory_path() / "wsp-test-XXXXXX").string();
+    if (::mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("mkdtemp failed");
+    path_ = pattern;
+  }
+  ~TemporaryDirectory() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+  TemporaryDirectory(const TemporaryDirectory&) = delete;
+  TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
+  [[nodiscard]] const std::filesystem::path& path() const { return path_; }
+
+ private:
+  std::filesystem::path path_;
+};
+
+}  // namespace wsp::test
+
+/// Skip, loudly, where the shared data is absent.
+#define WSP_REQUIRE_TEST_DATA(name)                                                            \
+  const auto name##_found = wsp::test::data_dir();                                             \
+  if (!name##_found) {                                                                         \
+    std::fprintf(stderr, "*** TEST DATA ABSENT: set WSP_TEST_DATA; this test did not run ***\n"); \
+    GTEST_SKIP() << "test data absent: set WSP_TEST_DATA";                                     \
+  }                                                                                            \
+  const std::filesystem::path& name = *name##_found
