@@ -1,0 +1,107 @@
+#include "tool_main.hpp"
+
+#include <tbb/global_control.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <new>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "io/core/error.hpp"
+#include "io/core/interrupt.hpp"
+#include "io/core/log.hpp"
+
+namespace wsp {
+namespace {
+
+// --config FILE.json: {"option": value, "subcommand": {"option": value}}; command line wins.
+class JsonConfig : public CLI::Config {
+ public:
+  std::string to_config(const CLI::App*, bool, bool, std::string) const override { return "{}"; }
+
+  std::vector<CLI::ConfigItem> from_config(std::istream& input) const override {
+    try {
+      std::vector<CLI::ConfigItem> items;
+      flatten(nlohmann::json::parse(input), {}, items);
+      return items;
+    } catch (const nlohmann::json::exception& e) {
+      throw CLI::ConversionError(std::string("--config is not valid JSON: ") + e.what());
+    }
+  }
+
+ private:
+  static std::string text(const nlohmann::json& value) {
+    return value.is_string() ? value.get<std::string>() : value.dump();
+  }
+  static void flatten(const nlohmann::json& object, const std::vector<std::string>& parents,
+                      std::vector<CLI::ConfigItem>& items) {
+    if (!object.is_object()) throw CLI::ConversionError("--config must hold a JSON object");
+    for (const auto& [name, value] : object.items()) {
+      if (value.is_object()) {
+        auto below = parents;
+        below.push_back(name);
+        flatten(value, below, items);
+        continue;
+      }
+      CLI::ConfigItem item;
+      item.parents = parents;
+      item.name = name;
+      if (value.is_array())
+        for (const auto& element : value) item.inputs.push_back(text(element));
+      else
+        item.inputs = {text(value)};
+      items.push_back(std::move(item));
+    }
+  }
+};
+
+}  // namespace
+
+int tool_main(int argc, char** argv, const Tool& tool) {
+  CLI::App app(tool.description, tool.name);
+  CommonOptions common;
+  app.set_version_flag("--version", tool.name + " " WSP_VERSION);
+  app.footer(tool.footer);
+  app.add_option("--threads", common.threads, "Worker threads; 0 uses all cores")
+      ->check(CLI::Range(0, 1024))
+      ->capture_default_str();
+  app.add_option("--seed", common.seed, "Seed of everything random")->capture_default_str();
+  app.add_option("--log-level", common.log_level, "trace, debug, info, warn, error or off")
+      ->capture_default_str();
+  app.add_flag("--json", common.json, "Print a machine-readable result on stdout");
+  app.config_formatter(std::make_shared<JsonConfig>());
+  app.set_config("--config", "", "Read options from a JSON file; the command line wins")
+      ->check(CLI::ExistingFile);
+  app.allow_config_extras(CLI::config_extras_mode::error);
+  app.fallthrough();
+  try {
+    tool.declare(app);
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    const int code = app.exit(e);
+    return code == 0 ? 0 : exit_code(ErrorCode::usage);
+  }
+  try {
+    log::configure(common.log_level);
+    install_interrupt_handlers();
+    const int cores = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+    if (common.threads == 0) common.threads = cores;
+    const tbb::global_control limit(tbb::global_control::max_allowed_parallelism,
+                                    static_cast<std::size_t>(common.threads));
+    return tool.run(common);
+  } catch (const Error& e) {
+    log::error(e.what());
+    if (e.code() == ErrorCode::interrupted && interrupt_signal() != 0)
+      return 128 + interrupt_signal();
+    return exit_code(e.code());
+  } catch (const std::bad_alloc&) {
+    log::error("out of memory: use fewer --threads or a smaller --memory");
+    return exit_code(ErrorCode::failure);
+  } catch (const std::exception& e) {
+    log::error(std::string("unexpected failure: ") + e.what());
+    return exit_code(ErrorCode::failure);
+  }
+}
+
+}  // namespace wsp
