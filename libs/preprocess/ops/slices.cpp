@@ -122,6 +122,14 @@ std::size_t HuHistogram::bin(std::int16_t hu) {
   return static_cast<std::size_t>(std::clamp((static_cast<int>(hu) - kLow) / kWidth, 0, kBins - 1));
 }
 
+void HuHistogram::add(const HuHistogram& other) {
+  for (std::size_t i = 0; i < kBins; ++i) {
+    body[i] += other.body[i];
+    liver[i] += other.liver[i];
+    air[i] += other.air[i];
+  }
+}
+
 SliceProfile profile_slice(std::span<const std::int16_t> hu, std::span<const std::uint8_t> liver,
                            const Geometry& geometry, HuHistogram& histogram) {
   const std::int64_t nx = geometry.size[0];

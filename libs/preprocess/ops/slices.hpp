@@ -47,6 +47,7 @@ struct HuHistogram {
   std::vector<std::int64_t> liver = std::vector<std::int64_t>(kBins);
   std::vector<std::int64_t> air = std::vector<std::int64_t>(kBins);
   static std::size_t bin(std::int16_t hu);
+  void add(const HuHistogram& other);
 };
 
 /// Body = the largest 4-connected part of HU ≥ −300 with its holes filled; within it lung is

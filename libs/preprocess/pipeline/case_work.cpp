@@ -1,0 +1,237 @@
+#include "preprocess/pipeline/case_work.hpp"
+
+#include <tbb/parallel_for.h>
+
+#include <algorithm>
+#include <mutex>
+#include <set>
+
+#include "io/core/error.hpp"
+#include "io/core/hash.hpp"
+#include "preprocess/ops/liver.hpp"
+#include "preprocess/pipeline/preview.hpp"
+#include "preprocess/pipeline/provenance.hpp"
+
+namespace wsp {
+namespace {
+
+struct FoundMask {
+  LiverMask mask;
+  std::string source;                 // file | seg | rtstruct | segmenter
+  std::vector<std::pair<std::size_t, Code>> files;
+};
+
+Outcome<FoundMask> mask_from_files(const CasePlan& plan, const LoadedVolume& volume,
+                                   const MaskOptions& options) {
+  if (plan.mask_files.size() > 1)
+    return Rejection{plan.name, "mask", Code::MASK_AMBIGUOUS,
+                     std::to_string(plan.mask_files.size()) + " mask files match this case"};
+  auto mask = read_mask_file(plan.mask_files.front(), volume, options);
+  if (!mask) return mask.rejection();
+  return FoundMask{std::move(mask).value(), "file", {}};
+}
+
+// A SEG or RTSTRUCT without a liver is no fault of the case; one that is broken is.
+Outcome<FoundMask> mask_from_objects(const CaseInputs& in, const CasePlan& plan,
+                                     const LoadedVolume& volume, const MaskOptions& options) {
+  std::vector<FoundMask> found;
+  std::vector<std::pair<std::size_t, Code>> files;
+  std::optional<Rejection> first;
+  for (const std::size_t index : plan.mask_objects) {
+    const MaskObject& object = in.scan.masks[index];
+    const auto path = in.scan.root / in.scan.files[object.file].relative_path;
+    auto mask = object.is_rtstruct ? read_rtstruct_mask(path, volume, options)
+                                   : read_seg_mask(path, volume, options);
+    if (!mask) {
+      files.emplace_back(object.file, mask.rejection().code);
+      if (!first || first->code == Code::NO_LIVER_SEGMENT) first = mask.rejection();
+      continue;
+    }
+    files.emplace_back(object.file, Code::USED_AS_MASK);
+    found.push_back({std::move(mask).value(), object.is_rtstruct ? "rtstruct" : "seg", {}});
+  }
+  // A voxel mask says more than contours of the same liver.
+  if (found.size() > 1 &&
+      std::count_if(found.begin(), found.end(), [](const auto& f) { return f.source == "seg"; }) == 1)
+    std::erase_if(found, [](const auto& f) { return f.source != "seg"; });
+  if (found.size() > 1) {
+    for (std::size_t i = 1; i < found.size(); ++i)
+      if (found[i].mask.voxels != found.front().mask.voxels)
+        return Rejection{plan.name, "mask", Code::MASK_AMBIGUOUS,
+                         std::to_string(found.size()) + " objects hold different livers"};
+  }
+  if (found.empty())
+    return first ? *first : Rejection{plan.name, "mask", Code::NO_LIVER_MASK, ""};
+  found.front().files = std::move(files);
+  return std::move(found.front());
+}
+
+Outcome<FoundMask> find_mask(const CaseInputs& in, const CasePlan& plan, const LoadedVolume& volume) {
+  MaskOptions options;
+  options.liver_roi = in.config.liver_roi;
+  options.liver_labels = in.config.liver_labels.empty() ? in.manifest.liver_labels : in.config.liver_labels;
+  if (!plan.mask_files.empty()) return mask_from_files(plan, volume, options);
+  std::optional<Rejection> refused;
+  if (!plan.mask_objects.empty()) {
+    auto mask = mask_from_objects(in, plan, volume, options);
+    if (mask || mask.rejection().code != Code::NO_LIVER_SEGMENT) return mask;
+    refused = mask.rejection();
+  }
+  if (in.segmenter != nullptr) {
+    static std::mutex one_at_a_time;
+    std::unique_lock lock(one_at_a_time, std::defer_lock);
+    if (!in.segmenter->concurrent()) lock.lock();
+    auto mask = in.segmenter->segment(volume.volume);
+    if (!mask) return mask.rejection();
+    FoundMask found{std::move(mask).value(), "segmenter", {}};
+    clean_mask(found.mask);
+    return found;
+  }
+  if (refused) return *refused;
+  return Rejection{plan.name, "mask", Code::NO_LIVER_MASK,
+                   "no mask file, no SEG or RTSTRUCT of this series, no segmenter"};
+}
+
+void add_flags(std::vector<Code>& flags, const std::vector<Code>& more) {
+  flags.insert(flags.end(), more.begin(), more.end());
+}
+
+std::span<const std::uint8_t> as_bytes(const std::vector<std::int16_t>& v) {
+  return bytes_of(std::span<const std::int16_t>(v));
+}
+
+}  // namespace
+
+std::string case_key(const CaseInputs& in, const CasePlan& plan, const std::string& config_hash) {
+  const Series& series = in.scan.series[plan.series];
+  Sha256 hash;
+  hash.update(config_hash);
+  std::set<std::string> contents;  // a set: the order of names in the export does not matter
+  const auto add = [&](const std::filesystem::path& path) {
+    try {
+      contents.insert(hex(sha256_file(path)));
+    } catch (const Error&) {
+      contents.insert("unreadable");  // reading it will say why
+    }
+  };
+  std::set<std::size_t> files;
+  for (const Plane& plane : series.planes) files.insert(plane.file);
+  for (const std::size_t m : plan.mask_objects) files.insert(in.scan.masks[m].file);
+  for (const std::size_t f : files) add(in.scan.root / in.scan.files[f].relative_path);
+  for (const auto& path : plan.mask_files) add(path);
+  for (const std::string& digest : contents) hash.update(digest);
+  nlohmann::json rest{{"name", plan.name},     {"subject", plan.subject},       {"split", plan.split},
+                      {"labels", plan.labels}, {"candidates", plan.candidates}};
+  for (const Code flag : plan.flags) rest["flags"].push_back(to_string(flag));
+  hash.update(rest.dump());
+  if (in.segmenter != nullptr) hash.update(in.segmenter->identity());
+  return hex(hash.finish());
+}
+
+Outcome<CaseProduct> make_case(const CaseInputs& in, const CasePlan& plan) {
+  const Series& series = in.scan.series[plan.series];
+  const auto refuse = [&](Rejection r) {
+    r.case_name = plan.name;
+    return r;
+  };
+  // 1. Pixels as HU on the canonical grid.
+  auto read = read_series(in.scan, series, {in.config.reject_tilt, in.config.reject_gaps});
+  if (!read) return refuse(read.rejection());
+  LoadedVolume loaded = std::move(read).value();
+  const Volume& volume = loaded.volume;
+
+  // 2. The liver.
+  auto found = find_mask(in, plan, loaded);
+  if (!found) return refuse(found.rejection());
+  FoundMask liver = std::move(found).value();
+  if (in.config.clean_masks && liver.source != "segmenter") clean_mask(liver.mask);
+  if (std::find(liver.mask.voxels.begin(), liver.mask.voxels.end(), 1) == liver.mask.voxels.end())
+    return refuse({"", "mask", Code::NO_LIVER, "the mask holds no voxel"});
+  const double tissue = share_in_tissue(volume, liver.mask);
+  if (tissue < 0.5)
+    return refuse({"", "mask", Code::MASK_MISMATCH,
+                   "only " + std::to_string(static_cast<int>(tissue * 100)) +
+                       " % of the mask lies in tissue; expected at least 50 %"});
+
+  // 3. Which slices, at which depth.
+  const auto areas = liver_areas_mm2(liver.mask);
+  const auto extent = liver_extent(areas, in.config.min_area_mm2);
+  if (!extent)
+    return refuse({"", "select", Code::NO_LIVER,
+                   "no slice holds " + std::to_string(in.config.min_area_mm2) + " mm2 of liver"});
+  const std::int64_t acquired = volume.geometry.size[2];
+  const SliceRange kept = in.config.all_slices ? SliceRange{0, acquired - 1}
+                                               : central_slices(*extent, in.config.central_permille);
+  const auto z_at = [&](std::int64_t k) { return volume.z_mm[static_cast<std::size_t>(k)]; };
+  const auto depth = [&](double z, std::int64_t first, std::int64_t last) {
+    return normalised_depth(z, z_at(first), z_at(last));
+  };
+
+  CaseProduct product;
+  CaseRecord& record = product.record;
+  record.name = plan.name;
+  record.subject = plan.subject;
+  record.split = plan.split;
+  record.labels = plan.labels;
+  record.source_hash = plan.key;
+  record.spacing_mm = volume.geometry.spacing_mm[2];
+  record.liver_ml = liver_volume_ml(areas, volume.z_mm, record.spacing_mm);
+  const InPlaneFit fit = fit_in_plane(volume.geometry, in.config.size);
+  record.pixel_mm[0] = fit.pixel_mm[0];
+  record.pixel_mm[1] = fit.pixel_mm[1];
+
+  // 4. Per acquired slice: what QA needs. Per kept slice: window and compress.
+  CaseMeasurements measured;
+  measured.profiles.resize(static_cast<std::size_t>(acquired));
+  std::mutex merging;
+  tbb::parallel_for(std::int64_t{0}, acquired, [&](std::int64_t k) {
+    HuHistogram local;
+    measured.profiles[static_cast<std::size_t>(k)] =
+        profile_slice(volume.slice(k), liver.mask.slice(k), volume.geometry, local);
+    const std::lock_guard lock(merging);
+    measured.histogram.add(local);
+  });
+  record.slices.resize(static_cast<std::size_t>(kept.count()));
+  tbb::parallel_for(std::int64_t{0}, kept.count(), [&](std::int64_t i) {
+    const std::int64_t k = kept.first + i;
+    const auto at = static_cast<std::size_t>(k);
+    SliceRecord& slice = record.slices[static_cast<std::size_t>(i)];
+    slice.z_mm = volume.z_mm[at];
+    slice.source_index = volume.source_index[at];
+    slice.depth_kept = depth(slice.z_mm, kept.first, kept.last);
+    slice.depth_liver = depth(slice.z_mm, extent->first, extent->last);
+    slice.depth_volume = depth(slice.z_mm, 0, acquired - 1);
+    slice.liver_area_mm2 = areas[at];
+    const auto image = resample_slice(volume.slice(k), fit, in.config.window);
+    const auto mask = resample_slice(liver.mask.slice(k), fit);
+    slice.image = compress_slice(as_bytes(image), 2, in.config.codec,
+                                 chunk_seed(plan.name, slice.source_index, false));
+    slice.mask = compress_slice(mask, 1, in.config.codec, chunk_seed(plan.name, slice.source_index, true));
+  });
+
+  // 5. Remarks, in the order of the code list, each once.
+  std::vector<Code> flags = plan.flags;
+  add_flags(flags, volume.flags);
+  add_flags(flags, liver.mask.flags);
+  add_flags(flags, mask_flags(liver.mask, record.liver_ml));
+  if (!fit.identity) flags.push_back(Code::RESAMPLED);
+  measured.phase = phase_from_hu(volume, liver.mask);
+  if (measured.phase.enhanced && series.phase == Phase::unknown) std::erase(flags, Code::PHASE_UNSURE);
+  if (!measured.phase.enhanced && series.is_dicom) flags.push_back(Code::PHASE_UNSURE);
+  std::sort(flags.begin(), flags.end());
+  flags.erase(std::unique(flags.begin(), flags.end()), flags.end());
+  record.flags = flags;
+
+  // 6. Provenance and preview.
+  measured.extent = *extent;
+  measured.kept = kept;
+  measured.mask_source = liver.source;
+  measured.tissue_share = tissue;
+  product.files = std::move(liver.files);
+  for (const std::size_t f : loaded.duplicate_files) product.files.emplace_back(f, Code::DUPLICATE_FILE);
+  product.provenance = make_provenance(series, plan, loaded, in.manifest, record, measured);
+  product.preview = make_preview(volume, liver.mask, kept, in.config.window);
+  return product;
+}
+
+}  // namespace wsp

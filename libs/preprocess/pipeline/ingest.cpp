@@ -1,0 +1,477 @@
+#include "preprocess/pipeline/ingest.hpp"
+
+#include <tbb/global_control.h>
+#include <tbb/parallel_pipeline.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <set>
+
+#include "io/core/atomic_file.hpp"
+#include "io/core/error.hpp"
+#include "io/core/hash.hpp"
+#include "io/core/interrupt.hpp"
+#include "io/core/log.hpp"
+#include "io/core/progress.hpp"
+#include "preprocess/pipeline/case_work.hpp"
+#include "preprocess/pipeline/ledger.hpp"
+#include "preprocess/pipeline/plan.hpp"
+
+namespace wsp {
+namespace {
+
+namespace fs = std::filesystem;
+
+// A volume in flight: int16 HU, uint8 mask, int32 components, working copies.
+constexpr std::uint64_t kBytesPerVoxel = 12;
+
+std::uint64_t default_memory() {
+  return static_cast<std::uint64_t>(::sysconf(_SC_PHYS_PAGES)) *
+         static_cast<std::uint64_t>(::sysconf(_SC_PAGE_SIZE)) / 2;
+}
+
+std::uint64_t cost_of(const Series& series) {
+  return static_cast<std::uint64_t>(series.rows * series.columns) *
+         std::max<std::uint64_t>(1, series.planes.size()) * kBytesPerVoxel;
+}
+
+// One case on its way through the pipeline.
+struct Item {
+  const CasePlan* plan = nullptr;
+  std::optional<Outcome<CaseProduct>> result;
+  bool reused = false;
+};
+
+class Job {
+ public:
+  explicit Job(const IngestOptions& options)
+      : options_(options),
+        memory_(options.memory_bytes != 0 ? options.memory_bytes : default_memory()),
+        naming_(make_naming(options)),
+        manifest_(options.manifest ? load_manifest(*options.manifest) : default_manifest()) {}
+
+  IngestSummary run() {
+    prepare_output();
+    // 1. What is there?
+    log::info("scanning the export");
+    ScanOptions scan_options;
+    scan_options.min_slices = options_.config.min_slices;
+    scan_options.reject_tilt = options_.config.reject_tilt;
+    scan_options.reject_gaps = options_.config.reject_gaps;
+    scan_options.score_weights = manifest_.score_weights;
+    scan_ = scan_export(options_.input, scan_options);
+    if (scan_.files.empty())
+      throw Error(ErrorCode::no_input, "the export holds no file; expected DICOM, NIfTI or NRRD files");
+    if (options_.masks) masks_.emplace(*options_.masks);
+    if (options_.labels) labels_.emplace(LabelTable::load(*options_.labels, manifest_));
+    // 2. What becomes a case?
+    plan_ = plan_cases({scan_, options_.config, manifest_, labels_ ? &*labels_ : nullptr,
+                        masks_ ? &*masks_ : nullptr, naming_, options_.segmenter != nullptr});
+    summary_.files = scan_.files.size();
+    log::info(std::to_string(scan_.files.size()) + " files, " + std::to_string(scan_.series.size()) +
+              " series, " + std::to_string(plan_.cases.size()) + " cases to read");
+    drop_too_large();
+    // 3. Read, mask, cut, compress; write each shard as it fills.
+    process();
+    // 4. Index, ledger, quarantine; dataset.json last.
+    finish();
+    return summary_;
+  }
+
+ private:
+  static Naming make_naming(const IngestOptions& o) {
+    if (o.site_key && o.new_site_key)
+      throw Error(ErrorCode::usage, "--site-key and --new-site-key exclude each other");
+    if (o.site_key) return {o.config.ids, SiteKey::load(*o.site_key)};
+    if (o.new_site_key) return {o.config.ids, SiteKey::create(*o.new_site_key)};
+    if (o.config.ids == IdMode::keep)  // public data: the ledger's hashes need no secret
+      return {o.config.ids, SiteKey(std::vector<std::uint8_t>(32, 0))};
+    throw Error(ErrorCode::usage,
+                "pseudonyms need a site key: give --site-key FILE, or --new-site-key FILE to create one "
+                "(keep it: the same key gives the same pseudonyms). For public data use --ids keep");
+  }
+
+  nlohmann::json resolved_config() const {
+    nlohmann::json config = to_json(options_.config);
+    if (options_.config.liver_labels.empty()) config["liver_labels"] = manifest_.liver_labels;
+    config["manifest"] = manifest_.name;
+    config["tool_version"] = options_.tool_version;
+    if (options_.segmenter != nullptr) config["segmenter"] = options_.segmenter->identity();
+    return config;
+  }
+
+  void prepare_output() {
+    const fs::path& out = options_.output;
+    const auto inside = fs::weakly_canonical(out).string() + '/';
+    if (options_.crosswalk && (fs::weakly_canonical(*options_.crosswalk).string() + '/').starts_with(inside))
+      throw Error(ErrorCode::usage,
+                  "--crosswalk lies inside the dataset; it names patients: choose a place outside");
+    if (!fs::exists(options_.input))
+      throw Error(ErrorCode::no_input, "the export " + options_.input.string() + " does not exist");
+    if ((fs::weakly_canonical(out).string() + '/')
+            .starts_with(fs::weakly_canonical(options_.input).string() + '/'))
+      throw Error(ErrorCode::usage, "--out lies inside the export; choose a directory outside it");
+    config_ = resolved_config();
+    config_hash_ = hex(sha256(config_.dump()));
+    std::error_code ec;
+    if (fs::exists(out) && !fs::is_empty(out, ec)) {
+      const bool ours = fs::exists(out / "run.json");
+      if (ours && !options_.force) {
+        const auto run = load_json(out / "run.json");
+        if (run.value("config_hash", "") != config_hash_)
+          throw Error(ErrorCode::output,
+                      "the output directory holds a dataset made with other options; choose another --out, "
+                      "or add --force to replace it");
+      } else if (!ours) {
+        throw Error(ErrorCode::output,
+                    "the output directory is not empty and holds no dataset of ours; choose another --out");
+      }
+      if (ours && options_.force)
+        for (const char* part : {"dataset.json", "index.h5", "shards", "cases", "previews", "ledger.tsv",
+                                 "quarantine.tsv", "run.json"})
+          fs::remove_all(out / part, ec);
+    }
+    for (const char* part : {"", "shards", "cases", "previews"}) {
+      fs::create_directories(out / part, ec);
+      if (ec)
+        throw Error(ErrorCode::output, "cannot create " + (out / part).string() + ": " + ec.message() +
+                                           ". Choose an --out that you may write to");
+    }
+    // Until the end the dataset is not complete: readers look for dataset.json.
+    fs::remove(out / "dataset.json", ec);
+    write_run("running");
+  }
+
+  void write_run(const char* state) const {
+    const auto now = [] {
+      return std::chrono::duration_cast<std::chrono::seconds>(
+                 std::chrono::system_clock::now().time_since_epoch())
+          .count();
+    };
+    static const auto start = now();
+    const nlohmann::json run{{"state", state},
+                             {"config_hash", config_hash_},
+                             {"started_unix", start},
+                             {"written_unix", now()},
+                             {"tool_version", options_.tool_version}};
+    write_file_atomic(options_.output / "run.json", run.dump(2) + "\n");
+  }
+
+  void drop_too_large() {
+    std::erase_if(plan_.cases, [&](const CasePlan& plan) {
+      const Series& series = scan_.series[plan.series];
+      if (cost_of(series) <= memory_) return false;
+      reject(plan, {plan.name, "select", Code::TOO_LARGE,
+                    "needs about " + std::to_string(cost_of(series) >> 20) + " MiB, --memory is " +
+                        std::to_string(memory_ >> 20) + " MiB"});
+      return true;
+    });
+  }
+
+  void reject(const CasePlan& plan, Rejection rejection) {
+    for (const Plane& plane : scan_.series[plan.series].planes)
+      plan_.files[plane.file] = {rejection.code, plan.name, rejection.detail};
+    for (const std::size_t m : plan.mask_objects) {
+      Disposition& file = plan_.files[scan_.masks[m].file];
+      if (file.code == Code::MASK_UNREFERENCED) file = {rejection.code, plan.name, rejection.detail};
+    }
+    plan_.rejections.push_back(std::move(rejection));
+  }
+
+  DatasetLayout layout() const {
+    DatasetLayout layout;
+    layout.shards = options_.config.shards;
+    layout.height = layout.width = options_.config.size;
+    layout.codec = options_.config.codec;
+    layout.tool_version = options_.tool_version;
+    if (!manifest_.labels.empty()) {
+      layout.label_names.clear();
+      for (const LabelColumn& column : manifest_.labels) layout.label_names.push_back(column.name);
+    }
+    return layout;
+  }
+
+  // A case of an earlier run is taken over when its key, provenance and preview still stand.
+  std::optional<CaseProduct> take_over(const CasePlan& plan) {
+    const auto old = previous_.find(plan.name);
+    if (old == previous_.end() || old->second.source_hash != plan.key) return std::nullopt;
+    const fs::path json = options_.output / "cases" / (plan.name + ".json");
+    const fs::path png = options_.output / "previews" / (plan.name + ".png");
+    if (!fs::exists(json) || !fs::exists(png)) return std::nullopt;
+    CaseProduct product;
+    product.record = std::move(old->second);
+    product.provenance = load_json(json);
+    const std::string image = read_file(png);
+    product.preview.assign(image.begin(), image.end());
+    const auto& files = product.provenance["ledger"];
+    for (const auto& entry : files) {
+      const auto file = file_by_hash_.find(entry.at(0).get<std::string>());
+      const auto code = parse_code(entry.at(1).get<std::string>());
+      if (file == file_by_hash_.end() || !code) return std::nullopt;
+      product.files.emplace_back(file->second, *code);
+    }
+    return product;
+  }
+
+  void load_previous(int shard) {
+    previous_.clear();
+    try {
+      for (CaseRecord& record : read_shard_cases(options_.output, shard))
+        previous_.emplace(record.name, std::move(record));
+    } catch (const Error& e) {
+      log::warn(std::string("shard of an earlier run is unusable and is made again: ") + e.what());
+    }
+  }
+
+  void process() {
+    const CaseInputs inputs{scan_, options_.config, manifest_, options_.segmenter};
+    for (std::size_t i = 0; i < scan_.files.size(); ++i)
+      file_by_hash_[naming_.path(scan_.files[i].relative_path)] = i;
+    std::uint64_t largest = 1;
+    for (const CasePlan& plan : plan_.cases) largest = std::max(largest, cost_of(scan_.series[plan.series]));
+    const auto threads =
+        tbb::global_control::active_value(tbb::global_control::max_allowed_parallelism);
+    const std::size_t tokens =
+        std::clamp<std::size_t>(static_cast<std::size_t>(memory_ / largest), 1, threads + 1);
+    Progress progress("ingest", plan_.cases.size(), "cases");
+
+    auto next = plan_.cases.begin();
+    for (int shard = 0; shard < options_.config.shards; ++shard) {
+      const auto end = std::find_if(next, plan_.cases.end(), [&](const CasePlan& plan) {
+        return shard_of(plan.name, options_.config.shards) != shard;
+      });
+      if (fs::exists(options_.output / "shards" / shard_file_name(shard))) load_previous(shard);
+      std::vector<CaseProduct> products;
+      auto at = next;
+      tbb::parallel_pipeline(
+          tokens,
+          tbb::make_filter<void, std::shared_ptr<Item>>(
+              tbb::filter_mode::serial_in_order,
+              [&](tbb::flow_control& control) {
+                if (at == end || interrupt_signal() != 0) {
+                  control.stop();
+                  return std::shared_ptr<Item>();
+                }
+                auto item = std::make_shared<Item>();
+                item->plan = &*at++;
+                return item;
+              }) &
+              tbb::make_filter<std::shared_ptr<Item>, std::shared_ptr<Item>>(
+                  tbb::filter_mode::parallel,
+                  [&](std::shared_ptr<Item> item) {
+                    CasePlan plan = *item->plan;
+                    plan.key = case_key(inputs, plan, config_hash_);
+                    if (const auto old = previous_.find(plan.name);
+                        old != previous_.end() && old->second.source_hash == plan.key) {
+                      item->reused = true;
+                      return item;
+                    }
+                    item->result.emplace(make_case(inputs, plan));
+                    return item;
+                  }) &
+              tbb::make_filter<std::shared_ptr<Item>, void>(
+                  tbb::filter_mode::serial_in_order, [&](std::shared_ptr<Item> item) {
+                    collect(inputs, std::move(*item), products);
+                    progress.advance();
+                  }));
+      if (interrupt_signal() != 0)
+        throw Error(ErrorCode::interrupted,
+                    "stopped before the next shard; run the same command again to go on");
+      write_products(shard, std::move(products));
+      next = end;
+    }
+  }
+
+  void collect(const CaseInputs& inputs, Item item, std::vector<CaseProduct>& products) {
+    std::optional<Outcome<CaseProduct>> result = std::move(item.result);
+    if (item.reused) {
+      CasePlan plan = *item.plan;
+      plan.key = previous_.at(plan.name).source_hash;
+      if (auto taken = take_over(plan)) {
+        ++summary_.reused_cases;
+        result.emplace(std::move(*taken));
+      } else {
+        result.emplace(make_case(inputs, plan));
+      }
+    }
+    if (!result->ok()) {
+      reject(*item.plan, result->rejection());
+      return;
+    }
+    CaseProduct product = std::move(*result).value();
+    nlohmann::json files = nlohmann::json::array();
+    for (const auto& [file, code] : product.files) {
+      plan_.files[file] = {code, info(code).kind == CodeKind::used || code == Code::DUPLICATE_FILE
+                                     ? product.record.name
+                                     : "",
+                           ""};
+      files.push_back({naming_.path(scan_.files[file].relative_path), to_string(code)});
+    }
+    product.provenance["ledger"] = std::move(files);
+    products.push_back(std::move(product));
+  }
+
+  void write_products(int shard, std::vector<CaseProduct> products) {
+    std::vector<CaseRecord> records;
+    for (CaseProduct& product : products) {
+      for (const Code flag : product.record.flags) ++summary_.flags[std::string(to_string(flag))];
+      summary_.slices += product.record.slices.size();
+      subjects_.insert(product.record.subject);
+      for (std::size_t l = 0; l < product.record.labels.size(); ++l) {
+        auto& count = classes_[layout().label_names.at(l)][std::to_string(product.record.labels[l])];
+        count["cases"] = count.value("cases", 0) + 1;
+        count["slices"] = count.value("slices", std::size_t{0}) + product.record.slices.size();
+      }
+      names_.insert(product.record.name);
+      records.push_back(std::move(product.record));
+    }
+    auto places = write_shard(options_.output, shard, std::move(records), layout());
+    for (const CaseProduct& product : products) {
+      const std::string name = product.provenance["name"];
+      write_file_atomic(options_.output / "cases" / (name + ".json"), product.provenance.dump(1) + "\n");
+      write_file_atomic(options_.output / "previews" / (name + ".png"),
+                        std::span<const std::uint8_t>(product.preview));
+    }
+    summary_.cases += products.size();
+    std::move(places.begin(), places.end(), std::back_inserter(places_));
+  }
+
+  // Files of cases that an earlier run made and this one does not.
+  void remove_stale() const {
+    for (const char* part : {"cases", "previews"})
+      for (const auto& entry : fs::directory_iterator(options_.output / part))
+        if (!names_.contains(entry.path().stem().string())) fs::remove(entry.path());
+  }
+
+  void finish() {
+    remove_stale();
+    write_index(options_.output, std::move(places_), layout());
+
+    std::vector<LedgerRow> rows;
+    for (std::size_t i = 0; i < scan_.files.size(); ++i)
+      rows.push_back({naming_.path(scan_.files[i].relative_path), plan_.files[i]});
+    add_mask_rows(rows);
+    for (const LedgerRow& row : rows) ++summary_.file_codes[std::string(to_string(row.disposition.code))];
+    for (const Rejection& r : plan_.rejections) ++summary_.quarantine_codes[std::string(to_string(r.code))];
+    summary_.files = rows.size();
+    summary_.subjects = subjects_.size();
+    summary_.quarantined_cases = plan_.rejections.size();
+    summary_.unlabelled_cases = plan_.unlabelled;
+    if (labels_) {
+      summary_.label_rows = labels_->rows();
+      summary_.unmatched_label_rows = labels_->unmatched_rows();
+    }
+    write_file_atomic(options_.output / "ledger.tsv", ledger_text(rows));
+    write_file_atomic(options_.output / "quarantine.tsv", quarantine_text(plan_.rejections, rows));
+    if (options_.crosswalk) write_crosswalk();
+    write_run("done");
+    const nlohmann::json fields{
+        {"config", config_},
+        {"counts",
+         {{"files", summary_.files},
+          {"cases", summary_.cases},
+          {"subjects", summary_.subjects},
+          {"slices", summary_.slices},
+          {"quarantined_cases", summary_.quarantined_cases},
+          {"label_rows", summary_.label_rows},
+          {"unmatched_label_rows", summary_.unmatched_label_rows},
+          {"unlabelled_cases", summary_.unlabelled_cases}}},
+        {"classes", classes_},
+        {"dispositions", summary_.file_codes},
+        {"flags", summary_.flags}};
+    write_dataset_json(options_.output, fields, layout());
+  }
+
+  // Mask files outside the export are input too.
+  void add_mask_rows(std::vector<LedgerRow>& rows) {
+    if (!masks_) return;
+    std::map<fs::path, std::string> used;
+    for (const CasePlan& plan : plan_.cases)
+      for (const auto& path : plan.mask_files)
+        used[fs::weakly_canonical(path)] = names_.contains(plan.name) ? plan.name : "";
+    const auto root = fs::weakly_canonical(scan_.root).string() + '/';
+    const auto add = [&](const fs::path& path, Code code, const std::string& name) {
+      if (fs::weakly_canonical(path).string().starts_with(root)) return;  // counted with the export
+      rows.push_back({naming_.path("masks/" + fs::relative(path, *options_.masks).generic_string()),
+                      {code, name, ""}});
+    };
+    for (const auto& [path, name] : used)
+      add(path, name.empty() ? Code::MASK_UNREFERENCED : Code::USED_AS_MASK, name);
+    for (const std::string& relative : masks_->unused()) {
+      const fs::path path = *options_.masks / relative;
+      if (used.contains(fs::weakly_canonical(path))) continue;
+      add(path, Code::MASK_UNREFERENCED, "");
+      ++summary_.unused_masks;
+    }
+  }
+
+  void write_crosswalk() const {
+    std::string text = "pseudonym\toriginal\n";
+    for (const auto& [name, identity] : plan_.names) text += name + '\t' + identity + '\n';
+    for (const FileEntry& file : scan_.files)
+      text += naming_.path(file.relative_path) + '\t' + file.relative_path + '\n';
+    write_file_atomic(*options_.crosswalk, text, 0600);
+  }
+
+  const IngestOptions& options_;
+  std::uint64_t memory_;
+  Naming naming_;
+  DataManifest manifest_;
+  nlohmann::json config_;
+  std::string config_hash_;
+  Scan scan_;
+  std::optional<MaskDirectory> masks_;
+  std::optional<LabelTable> labels_;
+  IngestPlan plan_;
+  IngestSummary summary_;
+  std::map<std::string, std::size_t> file_by_hash_;
+  std::map<std::string, CaseRecord> previous_;
+  std::vector<CasePlaces> places_;
+  std::set<std::string> subjects_, names_;
+  nlohmann::json classes_ = nlohmann::json::object();
+};
+
+}  // namespace
+
+nlohmann::json to_json(const IngestConfig& c) {
+  return {{"window_hu", {c.window.low, c.window.high}},
+          {"central_fraction_permille", c.central_permille},
+          {"min_area_mm2", c.min_area_mm2},
+          {"size", c.size},
+          {"slices", c.all_slices ? "all" : "central"},
+          {"codec", to_string(c.codec)},
+          {"shards", c.shards},
+          {"min_slices", c.min_slices},
+          {"tilt", c.reject_tilt ? "reject" : "resample"},
+          {"gaps", c.reject_gaps ? "reject" : "accept"},
+          {"require_phase", c.require_portal ? "portal" : "any"},
+          {"all_series", c.all_series},
+          {"clean_masks", c.clean_masks},
+          {"strict_subjects", c.strict_subjects},
+          {"ids", c.ids == IdMode::keep ? "keep" : "pseudonym"},
+          {"liver_roi", c.liver_roi},
+          {"liver_labels", c.liver_labels}};
+}
+
+nlohmann::json to_json(const IngestSummary& s) {
+  return {{"files", s.files},
+          {"cases", s.cases},
+          {"subjects", s.subjects},
+          {"slices", s.slices},
+          {"quarantined_cases", s.quarantined_cases},
+          {"reused_cases", s.reused_cases},
+          {"file_codes", s.file_codes},
+          {"quarantine_codes", s.quarantine_codes},
+          {"flags", s.flags},
+          {"label_rows", s.label_rows},
+          {"unmatched_label_rows", s.unmatched_label_rows},
+          {"unlabelled_cases", s.unlabelled_cases},
+          {"unused_masks", s.unused_masks}};
+}
+
+IngestSummary ingest(const IngestOptions& options) { return Job(options).run(); }
+
+}  // namespace wsp

@@ -1,0 +1,63 @@
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "io/manifest/identity.hpp"
+#include "io/shard/dataset.hpp"
+#include "preprocess/ops/slices.hpp"
+#include "preprocess/segment/segmenter.hpp"
+
+namespace wsp {
+
+/// Everything that shapes the bytes of a dataset; recorded in dataset.json as "config".
+struct IngestConfig {
+  WindowHu window;
+  std::int64_t central_permille = 700;
+  double min_area_mm2 = 100;
+  std::int64_t size = 512;
+  bool all_slices = false;
+  Codec codec = Codec::lz4;
+  int shards = 16;
+  int min_slices = 10;
+  bool reject_tilt = false, reject_gaps = false;
+  bool require_portal = false, all_series = false;
+  bool clean_masks = false, strict_subjects = false;
+  IdMode ids = IdMode::pseudonym;
+  std::vector<std::string> liver_roi{"liver"};
+  std::vector<std::int64_t> liver_labels;  ///< empty: the manifest's
+};
+/// The resolved configuration as it stands in dataset.json (schemas/config.schema.json).
+nlohmann::json to_json(const IngestConfig& config);
+
+struct IngestOptions {
+  std::filesystem::path input, output;
+  std::optional<std::filesystem::path> manifest, labels, masks, site_key, new_site_key, crosswalk;
+  IngestConfig config;
+  std::uint64_t memory_bytes = 0;  ///< for cases in flight; 0: half of the machine's memory
+  bool force = false;
+  Segmenter* segmenter = nullptr;  ///< asked for a mask where no other source has one
+  std::string tool_version;
+};
+
+/// What an ingest did, for the last lines on the screen and --json.
+struct IngestSummary {
+  std::size_t files = 0, cases = 0, subjects = 0, slices = 0, quarantined_cases = 0, reused_cases = 0;
+  std::map<std::string, std::size_t> file_codes;        ///< disposition -> files
+  std::map<std::string, std::size_t> quarantine_codes;  ///< code -> cases
+  std::map<std::string, std::size_t> flags;             ///< flag -> cases
+  std::size_t label_rows = 0, unmatched_label_rows = 0, unlabelled_cases = 0, unused_masks = 0;
+};
+nlohmann::json to_json(const IngestSummary& summary);
+
+/// Turn an export into a dataset (DESIGN §2–3): scan, choose series, read, mask, keep the central slices,
+/// compress in parallel, write shards in order, then index, ledger, and dataset.json last. Byte-identical
+/// for the same input and config at any thread count. A second run with the same config takes over what
+/// is unchanged. Throws Error: no_input, output (exists with another config, not writable), interrupted.
+IngestSummary ingest(const IngestOptions& options);
+
+}  // namespace wsp

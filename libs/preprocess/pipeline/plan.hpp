@@ -1,0 +1,55 @@
+#pragma once
+#include <filesystem>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "io/manifest/manifest.hpp"
+#include "io/medical/masks.hpp"
+#include "io/medical/scan.hpp"
+#include "preprocess/pipeline/ingest.hpp"
+
+namespace wsp {
+
+/// What became of one input file.
+struct Disposition {
+  Code code = Code::NOT_DICOM;
+  std::string case_name;
+  std::string detail;
+};
+
+/// One volume that will be read, and everything known of it before its pixels are.
+struct CasePlan {
+  std::size_t series = 0;  ///< index into Scan::series
+  std::string name, subject, split;
+  std::vector<std::int64_t> labels;
+  std::vector<Code> flags;
+  std::vector<std::filesystem::path> mask_files;  ///< of --masks; absolute
+  std::vector<std::size_t> mask_objects;          ///< indices into Scan::masks
+  nlohmann::json candidates;                      ///< every series of the study, with score and reasons
+  std::string key;                                ///< hash of files + plan + config
+};
+
+/// Which volumes to read, in the order in which they are written: by shard, then by name.
+struct IngestPlan {
+  std::vector<CasePlan> cases;
+  std::vector<Rejection> rejections;          ///< cases refused before reading
+  std::vector<Disposition> files;             ///< one per Scan::files
+  std::map<std::string, std::string> names;   ///< pseudonym -> identity, for the crosswalk
+  std::size_t unlabelled = 0;
+};
+
+struct PlanInputs {
+  const Scan& scan;
+  const IngestConfig& config;
+  const DataManifest& manifest;
+  LabelTable* labels;            ///< or null
+  const MaskDirectory* masks;    ///< or null
+  const Naming& naming;
+  bool segmenter;                ///< a segmenter can make masks
+};
+/// Choose series, subjects, labels and mask sources.
+IngestPlan plan_cases(const PlanInputs& inputs);
+
+}  // namespace wsp

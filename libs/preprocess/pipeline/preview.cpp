@@ -1,0 +1,130 @@
+#include "preprocess/pipeline/preview.hpp"
+
+#include <png.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+#include "io/core/error.hpp"
+
+namespace wsp {
+namespace {
+
+constexpr std::int64_t kHeight = 256;  // pixels; the width follows from millimetres
+constexpr std::int64_t kMaxWidth = 320;
+using Rgb = std::array<std::uint8_t, 3>;
+
+struct Picture {
+  std::int64_t width = 0, height = 0;
+  std::vector<Rgb> pixels;
+  Rgb& at(std::int64_t x, std::int64_t y) { return pixels[static_cast<std::size_t>(y * width + x)]; }
+};
+
+// One projection along y (coronal) or x (sagittal): mean HU over the liver's range, and whether liver is hit.
+Picture project(const Volume& volume, const LiverMask& mask, bool coronal, const SliceRange& kept,
+                WindowHu window) {
+  const auto [nx, ny, nz] = volume.geometry.size;
+  const std::int64_t across = coronal ? nx : ny;
+  const std::int64_t along = coronal ? ny : nx;
+  const auto voxel = [&](std::int64_t a, std::int64_t d, std::int64_t z) {
+    return static_cast<std::size_t>(coronal ? (z * ny + d) * nx + a : (z * ny + a) * nx + d);
+  };
+  std::int64_t first = along, last = -1;
+  for (std::int64_t z = 0; z < nz; ++z)
+    for (std::int64_t a = 0; a < across; ++a)
+      for (std::int64_t d = 0; d < along; ++d)
+        if (mask.voxels[voxel(a, d, z)] != 0) {
+          first = std::min(first, d);
+          last = std::max(last, d);
+        }
+  std::vector<float> mean(static_cast<std::size_t>(across * nz));
+  std::vector<std::uint8_t> hit(mean.size(), 0);
+  for (std::int64_t z = 0; z < nz; ++z)
+    for (std::int64_t a = 0; a < across; ++a) {
+      float sum = 0;
+      const auto at = static_cast<std::size_t>(z * across + a);
+      for (std::int64_t d = first; d <= last; ++d) {
+        sum += std::clamp<float>(volume.hu[voxel(a, d, z)], window.low, window.high);
+        hit[at] |= mask.voxels[voxel(a, d, z)];
+      }
+      mean[at] = last >= first ? sum / static_cast<float>(last - first + 1) : window.low;
+    }
+
+  const double width_mm = static_cast<double>(across) * volume.geometry.spacing_mm[coronal ? 0 : 1];
+  const double bottom = volume.z_mm.front() - volume.geometry.spacing_mm[2] / 2;
+  const double top = volume.z_mm.back() + volume.geometry.spacing_mm[2] / 2;
+  const double pixel = std::max((top - bottom) / kHeight, width_mm / kMaxWidth);
+  Picture picture;
+  picture.width = std::max<std::int64_t>(1, std::llround(width_mm / pixel));
+  picture.height = std::max<std::int64_t>(1, std::llround((top - bottom) / pixel));
+  picture.pixels.resize(static_cast<std::size_t>(picture.width * picture.height));
+  const auto nearest_slice = [&](std::int64_t row) {
+    const double z = top - (static_cast<double>(row) + 0.5) * pixel;
+    const auto above = std::lower_bound(volume.z_mm.begin(), volume.z_mm.end(), z);
+    auto k = above - volume.z_mm.begin();
+    if (k == nz || (k > 0 && z - volume.z_mm[static_cast<std::size_t>(k - 1)] <
+                                 volume.z_mm[static_cast<std::size_t>(k)] - z))
+      --k;
+    return static_cast<std::int64_t>(k);
+  };
+  const auto source = [&](std::int64_t x, std::int64_t row) {
+    const std::int64_t a = std::min(across - 1, (2 * x + 1) * across / (2 * picture.width));
+    return static_cast<std::size_t>(nearest_slice(row) * across + a);
+  };
+  std::int64_t previous = nz;
+  for (std::int64_t y = 0; y < picture.height; ++y) {
+    const std::int64_t k = nearest_slice(y);
+    for (std::int64_t x = 0; x < picture.width; ++x) {
+      const std::size_t at = source(x, y);
+      const float unit = (mean[at] - window.low) / static_cast<float>(window.high - window.low);
+      const auto grey = static_cast<std::uint8_t>(std::clamp(unit * 1.6F, 0.0F, 1.0F) * 255);
+      Rgb& out = picture.at(x, y);
+      out = {grey, grey, grey};
+      const bool inside = hit[at] != 0;
+      const bool edge = inside && (x == 0 || y == 0 || x + 1 == picture.width ||
+                                   y + 1 == picture.height || hit[source(x - 1, y)] == 0 ||
+                                   hit[source(x + 1, y)] == 0 || hit[source(x, y - 1)] == 0 ||
+                                   hit[source(x, y + 1)] == 0);
+      if (edge) out = {230, 60, 40};
+    }
+    const bool marks = (k <= kept.last && previous > kept.last) || (k < kept.first && previous >= kept.first);
+    if (marks)
+      for (std::int64_t x = 0; x < picture.width; x += 3) picture.at(x, y) = {240, 210, 60};
+    previous = k;
+  }
+  return picture;
+}
+
+}  // namespace
+
+std::vector<std::uint8_t> make_preview(const Volume& volume, const LiverMask& mask,
+                                       const SliceRange& kept, WindowHu window) {
+  Picture left = project(volume, mask, true, kept, window);
+  Picture right = project(volume, mask, false, kept, window);
+  constexpr std::int64_t kMargin = 4;
+  Picture both;
+  both.width = left.width + kMargin + right.width;
+  both.height = std::max(left.height, right.height);
+  both.pixels.assign(static_cast<std::size_t>(both.width * both.height), Rgb{0, 0, 0});
+  for (std::int64_t y = 0; y < left.height; ++y)
+    for (std::int64_t x = 0; x < left.width; ++x) both.at(x, y) = left.at(x, y);
+  for (std::int64_t y = 0; y < right.height; ++y)
+    for (std::int64_t x = 0; x < right.width; ++x) both.at(left.width + kMargin + x, y) = right.at(x, y);
+
+  png_image image{};
+  image.version = PNG_IMAGE_VERSION;
+  image.width = static_cast<png_uint_32>(both.width);
+  image.height = static_cast<png_uint_32>(both.height);
+  image.format = PNG_FORMAT_RGB;
+  png_alloc_size_t bytes = 0;
+  if (png_image_write_to_memory(&image, nullptr, &bytes, 0, both.pixels.data(), 0, nullptr) == 0)
+    throw Error(ErrorCode::failure, std::string("cannot encode a preview: ") + image.message);
+  std::vector<std::uint8_t> png(bytes);
+  if (png_image_write_to_memory(&image, png.data(), &bytes, 0, both.pixels.data(), 0, nullptr) == 0)
+    throw Error(ErrorCode::failure, std::string("cannot encode a preview: ") + image.message);
+  png.resize(bytes);
+  return png;
+}
+
+}  // namespace wsp
