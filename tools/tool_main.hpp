@@ -23,7 +23,8 @@ struct Tool {
   std::function<int(const CommonOptions&)> run;  ///< returns the exit code
 };
 
-/// Parse, configure logging and threads, run, and turn errors into messages and exit codes (DESIGN §4).
+/// Parse, configure logging and threads, run, and turn errors into messages and exit codes (DESIGN
+/// §4).
 int tool_main(int argc, char** argv, const Tool& tool);
 
 }  // namespace wsp

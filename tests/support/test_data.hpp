@@ -8,7 +8,8 @@
 
 namespace wsp::test {
 
-/// The shared test data: WSP_TEST_DATA, else ../shared/data beside the source tree; empty when absent.
+/// The shared test data: WSP_TEST_DATA, else ../shared/data beside the source tree; empty when
+/// absent.
 inline std::optional<std::filesystem::path> data_dir() {
   const char* variable = std::getenv("WSP_TEST_DATA");
   const std::filesystem::path path =
@@ -40,10 +41,10 @@ class TemporaryDirectory {
 }  // namespace wsp::test
 
 /// Skip, loudly, where the shared data is absent.
-#define WSP_REQUIRE_TEST_DATA(name)                                                            \
-  const auto name##_found = wsp::test::data_dir();                                             \
-  if (!name##_found) {                                                                         \
+#define WSP_REQUIRE_TEST_DATA(name)                                                               \
+  const auto name##_found = wsp::test::data_dir();                                                \
+  if (!name##_found) {                                                                            \
     std::fprintf(stderr, "*** TEST DATA ABSENT: set WSP_TEST_DATA; this test did not run ***\n"); \
-    GTEST_SKIP() << "test data absent: set WSP_TEST_DATA";                                     \
-  }                                                                                            \
+    GTEST_SKIP() << "test data absent: set WSP_TEST_DATA";                                        \
+  }                                                                                               \
   const std::filesystem::path& name = *name##_found

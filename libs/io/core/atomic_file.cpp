@@ -25,9 +25,12 @@ void before(FileStep step, const std::filesystem::path& path) {
 
 [[noreturn]] void fail(const char* what, const std::filesystem::path& path) {
   const int code = errno;
-  std::string text = std::string("cannot ") + what + " " + path.string() + ": " + std::strerror(code);
-  if (code == ENOSPC || code == EDQUOT) text += ". Free some space and run the same command again; it resumes.";
-  if (code == EACCES || code == EROFS) text += ". Choose an output directory that you may write to.";
+  std::string text =
+      std::string("cannot ") + what + " " + path.string() + ": " + std::strerror(code);
+  if (code == ENOSPC || code == EDQUOT)
+    text += ". Free some space and run the same command again; it resumes.";
+  if (code == EACCES || code == EROFS)
+    text += ". Choose an output directory that you may write to.";
   throw Error(ErrorCode::output, text);
 }
 
@@ -125,7 +128,8 @@ void publish_file(const std::filesystem::path& temporary, const std::filesystem:
 
 std::string read_file(const std::filesystem::path& path) {
   std::ifstream file(path, std::ios::binary);
-  if (!file) throw Error(ErrorCode::failure, "cannot open " + path.string() + ": " + std::strerror(errno));
+  if (!file)
+    throw Error(ErrorCode::failure, "cannot open " + path.string() + ": " + std::strerror(errno));
   std::ostringstream text;
   text << file.rdbuf();
   if (file.bad()) throw Error(ErrorCode::failure, "cannot read " + path.string() + " to its end");

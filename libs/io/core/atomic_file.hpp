@@ -17,7 +17,8 @@ void set_file_fault_hook(std::function<void(FileStep, const std::filesystem::pat
 /// Throws Error(output) with what to do when the disk is full or the place is not writable.
 void write_file_atomic(const std::filesystem::path& path, std::span<const std::uint8_t> bytes,
                        unsigned mode = 0644);
-void write_file_atomic(const std::filesystem::path& path, std::string_view text, unsigned mode = 0644);
+void write_file_atomic(const std::filesystem::path& path, std::string_view text,
+                       unsigned mode = 0644);
 
 /// Publish a file that something else wrote and closed at `temporary` (same directory as `path`).
 void publish_file(const std::filesystem::path& temporary, const std::filesystem::path& path);

@@ -17,11 +17,16 @@ std::string_view to_string(Code code) { return info(code).name; }
 
 std::string_view to_string(CodeKind kind) {
   switch (kind) {
-    case CodeKind::used: return "used";
-    case CodeKind::ignored: return "ignored";
-    case CodeKind::rejected: return "rejected";
-    case CodeKind::flag: return "flag";
-    case CodeKind::verify: return "verify";
+    case CodeKind::used:
+      return "used";
+    case CodeKind::ignored:
+      return "ignored";
+    case CodeKind::rejected:
+      return "rejected";
+    case CodeKind::flag:
+      return "flag";
+    case CodeKind::verify:
+      return "verify";
   }
   return "";
 }

@@ -4,12 +4,18 @@ namespace wsp {
 
 int exit_code(ErrorCode code) {
   switch (code) {
-    case ErrorCode::failure: return 1;
-    case ErrorCode::usage: return 2;
-    case ErrorCode::no_input: return 4;
-    case ErrorCode::output: return 5;
-    case ErrorCode::corrupt: return 6;
-    case ErrorCode::interrupted: return 130;
+    case ErrorCode::failure:
+      return 1;
+    case ErrorCode::usage:
+      return 2;
+    case ErrorCode::no_input:
+      return 4;
+    case ErrorCode::output:
+      return 5;
+    case ErrorCode::corrupt:
+      return 6;
+    case ErrorCode::interrupted:
+      return 130;
   }
   return 1;
 }

@@ -15,8 +15,8 @@ using Vec3 = std::array<double, 3>;
 [[nodiscard]] Vec3 operator*(double s, const Vec3& a);
 
 /// A sampling grid in DICOM patient space (LPS, mm). Axis order x, y, z; x fastest in memory.
-/// `axis[k]` is the unit vector along voxel axis k. Slices may be uneven: the position of slice k is
-/// given by Volume::slice_origin_mm; `spacing_mm[2]` is then the median distance.
+/// `axis[k]` is the unit vector along voxel axis k. Slices may be uneven: the position of slice k
+/// is given by Volume::slice_origin_mm; `spacing_mm[2]` is then the median distance.
 struct Geometry {
   std::array<std::int64_t, 3> size{0, 0, 0};
   Vec3 spacing_mm{1, 1, 1};

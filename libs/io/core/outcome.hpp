@@ -7,7 +7,8 @@
 
 namespace wsp {
 
-/// Why one input was refused. `detail` may name sizes and values, never paths, UIDs or patient data.
+/// Why one input was refused. `detail` may name sizes and values, never paths, UIDs or patient
+/// data.
 struct Rejection {
   std::string case_name;  ///< pseudonym, or empty while none is known
   std::string stage;      ///< "scan", "read", "mask", "select", ...
@@ -19,7 +20,7 @@ struct Rejection {
 template <class T>
 class [[nodiscard]] Outcome {
  public:
-  Outcome(T value) : state_(std::move(value)) {}              // NOLINT: implicit by intent
+  Outcome(T value) : state_(std::move(value)) {}                  // NOLINT: implicit by intent
   Outcome(Rejection rejection) : state_(std::move(rejection)) {}  // NOLINT: implicit by intent
   [[nodiscard]] bool ok() const { return state_.index() == 0; }
   explicit operator bool() const { return ok(); }

@@ -37,9 +37,10 @@ struct Progress::State {
     std::string bar(static_cast<std::size_t>(filled > kWidth ? kWidth : filled), '#');
     bar.resize(kWidth, '.');
     const double left = rate > 0 && count < total ? static_cast<double>(total - count) / rate : 0;
-    std::fprintf(stderr, "\r%s [%s] %llu/%llu %s  %.1f/s  %d:%02d left \x1b[K", what.c_str(), bar.c_str(),
-                 static_cast<unsigned long long>(count), static_cast<unsigned long long>(total),
-                 unit.c_str(), rate, static_cast<int>(left) / 60, static_cast<int>(left) % 60);
+    std::fprintf(stderr, "\r%s [%s] %llu/%llu %s  %.1f/s  %d:%02d left \x1b[K", what.c_str(),
+                 bar.c_str(), static_cast<unsigned long long>(count),
+                 static_cast<unsigned long long>(total), unit.c_str(), rate,
+                 static_cast<int>(left) / 60, static_cast<int>(left) % 60);
     std::fflush(stderr);
   }
 };

@@ -14,12 +14,14 @@ struct Volume {
   Geometry geometry;                  ///< spacing_mm[2] is the median slice distance
   std::vector<double> z_mm;           ///< [z] position of each slice along the normal, ascending
   std::vector<Vec3> slice_origin_mm;  ///< [z] centre of voxel (0, 0) of each slice, LPS
-  std::vector<std::int32_t> source_index;  ///< [z] index of the source slice in acquired order, feet to head
+  std::vector<std::int32_t>
+      source_index;  ///< [z] index of the source slice in acquired order, feet to head
   std::vector<std::int16_t> hu;
   std::vector<Code> flags;
 
   [[nodiscard]] std::span<const std::int16_t> slice(std::int64_t z) const {
-    return {hu.data() + z * geometry.slice_voxels(), static_cast<std::size_t>(geometry.slice_voxels())};
+    return {hu.data() + z * geometry.slice_voxels(),
+            static_cast<std::size_t>(geometry.slice_voxels())};
   }
 };
 

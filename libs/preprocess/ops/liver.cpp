@@ -31,7 +31,8 @@ Components connected_components(const LiverMask& mask) {
       const std::int64_t y = at / nx % ny;
       const std::int64_t z = at / (nx * ny);
       for (std::int64_t zz = std::max<std::int64_t>(0, z - 1); zz <= std::min(nz - 1, z + 1); ++zz)
-        for (std::int64_t yy = std::max<std::int64_t>(0, y - 1); yy <= std::min(ny - 1, y + 1); ++yy)
+        for (std::int64_t yy = std::max<std::int64_t>(0, y - 1); yy <= std::min(ny - 1, y + 1);
+             ++yy)
           for (std::int64_t xx = std::max<std::int64_t>(0, x - 1); xx <= std::min(nx - 1, x + 1);
                ++xx) {
             const auto next = static_cast<std::size_t>((zz * ny + yy) * nx + xx);

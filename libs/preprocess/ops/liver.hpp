@@ -20,15 +20,15 @@ std::vector<double> liver_areas_mm2(const LiverMask& mask);
 /// From the first to the last slice with at least `min_area_mm2` of liver; empty where none has.
 std::optional<SliceRange> liver_extent(const std::vector<double>& areas_mm2, double min_area_mm2);
 
-/// Keep the central `permille`/1000 of an extent of L slices: n = max(1, permille·L div 1000) slices
-/// starting at first + (L − n) div 2, in integers (DESIGN §2).
+/// Keep the central `permille`/1000 of an extent of L slices: n = max(1, permille·L div 1000)
+/// slices starting at first + (L − n) div 2, in integers (DESIGN §2).
 SliceRange central_slices(const SliceRange& extent, std::int64_t permille);
 
 /// Scale z to [0, 1] between two slice positions; 0.5 where they coincide.
 double normalised_depth(double z_mm, double lowest_mm, double highest_mm);
 
-/// Keep the largest 26-connected component and fill holes per axial slice; adds MASK_CLEANED where a
-/// voxel changed. For predicted masks; given masks are left alone unless asked for.
+/// Keep the largest 26-connected component and fill holes per axial slice; adds MASK_CLEANED where
+/// a voxel changed. For predicted masks; given masks are left alone unless asked for.
 void clean_mask(LiverMask& mask);
 
 /// Remarks on a mask: LIVER_TRUNCATED (touches the first or last slice), LIVER_SMALL (< 500 ml),

@@ -94,9 +94,10 @@ std::vector<std::int16_t> resample_slice(std::span<const std::int16_t> hu, const
     for (std::size_t x = 0; x < width; ++x) {
       float sum = 0;
       for (std::size_t k = 0; k < taps_y[y].weight.size(); ++k)
-        sum += taps_y[y].weight[k] * rows[(static_cast<std::size_t>(taps_y[y].first) + k) * width + x];
-      const float clipped =
-          std::clamp(std::nearbyint(sum), static_cast<float>(window.low), static_cast<float>(window.high));
+        sum +=
+            taps_y[y].weight[k] * rows[(static_cast<std::size_t>(taps_y[y].first) + k) * width + x];
+      const float clipped = std::clamp(std::nearbyint(sum), static_cast<float>(window.low),
+                                       static_cast<float>(window.high));
       const auto row = static_cast<std::size_t>(fit.top) + y;
       result[row * static_cast<std::size_t>(fit.size) + static_cast<std::size_t>(fit.left) + x] =
           static_cast<std::int16_t>(clipped);
@@ -104,7 +105,8 @@ std::vector<std::int16_t> resample_slice(std::span<const std::int16_t> hu, const
   return result;
 }
 
-std::vector<std::uint8_t> resample_slice(std::span<const std::uint8_t> mask, const InPlaneFit& fit) {
+std::vector<std::uint8_t> resample_slice(std::span<const std::uint8_t> mask,
+                                         const InPlaneFit& fit) {
   if (fit.identity) return {mask.begin(), mask.end()};
   std::vector<std::uint8_t> result(static_cast<std::size_t>(fit.size * fit.size), 0);
   for (std::int64_t y = 0; y < fit.height; ++y) {
@@ -152,7 +154,8 @@ SliceProfile profile_slice(std::span<const std::int16_t> hu, std::span<const std
       const std::int64_t x = at % nx;
       const std::int64_t y = at / nx;
       const auto visit = [&](bool inside, std::int64_t to) {
-        if (inside && part[static_cast<std::size_t>(to)] == 0 && open(static_cast<std::size_t>(to))) {
+        if (inside && part[static_cast<std::size_t>(to)] == 0 &&
+            open(static_cast<std::size_t>(to))) {
           part[static_cast<std::size_t>(to)] = id;
           stack.push_back(to);
         }

@@ -20,15 +20,15 @@ void clip_to_window(std::span<std::int16_t> hu, WindowHu window);
 struct InPlaneFit {
   std::int64_t source_x = 0, source_y = 0;
   std::int64_t size = 512;
-  std::int64_t width = 512, height = 512;   ///< resampled part
-  std::int64_t left = 0, top = 0;           ///< its offset in the square
-  double pixel_mm[2]{1, 1};                 ///< x, y of the result
-  bool identity = true;                     ///< the source already is size x size: untouched
+  std::int64_t width = 512, height = 512;  ///< resampled part
+  std::int64_t left = 0, top = 0;          ///< its offset in the square
+  double pixel_mm[2]{1, 1};                ///< x, y of the result
+  bool identity = true;                    ///< the source already is size x size: untouched
 };
 InPlaneFit fit_in_plane(const Geometry& geometry, std::int64_t size);
 
-/// Resample HU [y][x] by area averaging where it shrinks and linearly where it grows (per axis), round half
-/// to even, then clip; the padding becomes window.low. Returns size·size values.
+/// Resample HU [y][x] by area averaging where it shrinks and linearly where it grows (per axis),
+/// round half to even, then clip; the padding becomes window.low. Returns size·size values.
 std::vector<std::int16_t> resample_slice(std::span<const std::int16_t> hu, const InPlaneFit& fit,
                                          WindowHu window);
 /// Nearest neighbour for masks; the padding becomes 0.
@@ -40,7 +40,8 @@ struct SliceProfile {
   double liver_mean_hu = 0;  ///< 0 where there is no liver
 };
 
-/// HU histograms before the window: bins of 10 HU from -1100 to 2000; the outer bins take what lies beyond.
+/// HU histograms before the window: bins of 10 HU from -1100 to 2000; the outer bins take what lies
+/// beyond.
 struct HuHistogram {
   static constexpr int kLow = -1100, kHigh = 2000, kWidth = 10, kBins = (kHigh - kLow) / kWidth;
   std::vector<std::int64_t> body = std::vector<std::int64_t>(kBins);

@@ -17,7 +17,7 @@ namespace {
 
 struct FoundMask {
   LiverMask mask;
-  std::string source;                 // file | seg | rtstruct | segmenter
+  std::string source;  // file | seg | rtstruct | segmenter
   std::vector<std::pair<std::size_t, Code>> files;
 };
 
@@ -51,8 +51,8 @@ Outcome<FoundMask> mask_from_objects(const CaseInputs& in, const CasePlan& plan,
     found.push_back({std::move(mask).value(), object.is_rtstruct ? "rtstruct" : "seg", {}});
   }
   // A voxel mask says more than contours of the same liver.
-  if (found.size() > 1 &&
-      std::count_if(found.begin(), found.end(), [](const auto& f) { return f.source == "seg"; }) == 1)
+  if (found.size() > 1 && std::count_if(found.begin(), found.end(),
+                                        [](const auto& f) { return f.source == "seg"; }) == 1)
     std::erase_if(found, [](const auto& f) { return f.source != "seg"; });
   if (found.size() > 1) {
     for (std::size_t i = 1; i < found.size(); ++i)
@@ -60,16 +60,17 @@ Outcome<FoundMask> mask_from_objects(const CaseInputs& in, const CasePlan& plan,
         return Rejection{plan.name, "mask", Code::MASK_AMBIGUOUS,
                          std::to_string(found.size()) + " objects hold different livers"};
   }
-  if (found.empty())
-    return first ? *first : Rejection{plan.name, "mask", Code::NO_LIVER_MASK, ""};
+  if (found.empty()) return first ? *first : Rejection{plan.name, "mask", Code::NO_LIVER_MASK, ""};
   found.front().files = std::move(files);
   return std::move(found.front());
 }
 
-Outcome<FoundMask> find_mask(const CaseInputs& in, const CasePlan& plan, const LoadedVolume& volume) {
+Outcome<FoundMask> find_mask(const CaseInputs& in, const CasePlan& plan,
+                             const LoadedVolume& volume) {
   MaskOptions options;
   options.liver_roi = in.config.liver_roi;
-  options.liver_labels = in.config.liver_labels.empty() ? in.manifest.liver_labels : in.config.liver_labels;
+  options.liver_labels =
+      in.config.liver_labels.empty() ? in.manifest.liver_labels : in.config.liver_labels;
   if (!plan.mask_files.empty()) return mask_from_files(plan, volume, options);
   std::optional<Rejection> refused;
   if (!plan.mask_objects.empty()) {
@@ -120,8 +121,11 @@ std::string case_key(const CaseInputs& in, const CasePlan& plan, const std::stri
   for (const std::size_t f : files) add(in.scan.root / in.scan.files[f].relative_path);
   for (const auto& path : plan.mask_files) add(path);
   for (const std::string& digest : contents) hash.update(digest);
-  nlohmann::json rest{{"name", plan.name},     {"subject", plan.subject},       {"split", plan.split},
-                      {"labels", plan.labels}, {"candidates", plan.candidates}};
+  nlohmann::json rest{{"name", plan.name},
+                      {"subject", plan.subject},
+                      {"split", plan.split},
+                      {"labels", plan.labels},
+                      {"candidates", plan.candidates}};
   for (const Code flag : plan.flags) rest["flags"].push_back(to_string(flag));
   hash.update(rest.dump());
   if (in.segmenter != nullptr) hash.update(in.segmenter->identity());
@@ -160,8 +164,9 @@ Outcome<CaseProduct> make_case(const CaseInputs& in, const CasePlan& plan) {
     return refuse({"", "select", Code::NO_LIVER,
                    "no slice holds " + std::to_string(in.config.min_area_mm2) + " mm2 of liver"});
   const std::int64_t acquired = volume.geometry.size[2];
-  const SliceRange kept = in.config.all_slices ? SliceRange{0, acquired - 1}
-                                               : central_slices(*extent, in.config.central_permille);
+  const SliceRange kept = in.config.all_slices
+                              ? SliceRange{0, acquired - 1}
+                              : central_slices(*extent, in.config.central_permille);
   const auto z_at = [&](std::int64_t k) { return volume.z_mm[static_cast<std::size_t>(k)]; };
   const auto depth = [&](double z, std::int64_t first, std::int64_t last) {
     return normalised_depth(z, z_at(first), z_at(last));
@@ -206,7 +211,8 @@ Outcome<CaseProduct> make_case(const CaseInputs& in, const CasePlan& plan) {
     const auto mask = resample_slice(liver.mask.slice(k), fit);
     slice.image = compress_slice(as_bytes(image), 2, in.config.codec,
                                  chunk_seed(plan.name, slice.source_index, false));
-    slice.mask = compress_slice(mask, 1, in.config.codec, chunk_seed(plan.name, slice.source_index, true));
+    slice.mask =
+        compress_slice(mask, 1, in.config.codec, chunk_seed(plan.name, slice.source_index, true));
   });
 
   // 5. Remarks, in the order of the code list, each once.
@@ -216,7 +222,8 @@ Outcome<CaseProduct> make_case(const CaseInputs& in, const CasePlan& plan) {
   add_flags(flags, mask_flags(liver.mask, record.liver_ml));
   if (!fit.identity) flags.push_back(Code::RESAMPLED);
   measured.phase = phase_from_hu(volume, liver.mask);
-  if (measured.phase.enhanced && series.phase == Phase::unknown) std::erase(flags, Code::PHASE_UNSURE);
+  if (measured.phase.enhanced && series.phase == Phase::unknown)
+    std::erase(flags, Code::PHASE_UNSURE);
   if (!measured.phase.enhanced && series.is_dicom) flags.push_back(Code::PHASE_UNSURE);
   std::sort(flags.begin(), flags.end());
   flags.erase(std::unique(flags.begin(), flags.end()), flags.end());
@@ -228,7 +235,8 @@ Outcome<CaseProduct> make_case(const CaseInputs& in, const CasePlan& plan) {
   measured.mask_source = liver.source;
   measured.tissue_share = tissue;
   product.files = std::move(liver.files);
-  for (const std::size_t f : loaded.duplicate_files) product.files.emplace_back(f, Code::DUPLICATE_FILE);
+  for (const std::size_t f : loaded.duplicate_files)
+    product.files.emplace_back(f, Code::DUPLICATE_FILE);
   product.provenance = make_provenance(series, plan, loaded, in.manifest, record, measured);
   product.preview = make_preview(volume, liver.mask, kept, in.config.window);
   return product;

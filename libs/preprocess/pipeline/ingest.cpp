@@ -64,15 +64,17 @@ class Job {
     scan_options.score_weights = manifest_.score_weights;
     scan_ = scan_export(options_.input, scan_options);
     if (scan_.files.empty())
-      throw Error(ErrorCode::no_input, "the export holds no file; expected DICOM, NIfTI or NRRD files");
+      throw Error(ErrorCode::no_input,
+                  "the export holds no file; expected DICOM, NIfTI or NRRD files");
     if (options_.masks) masks_.emplace(*options_.masks);
     if (options_.labels) labels_.emplace(LabelTable::load(*options_.labels, manifest_));
     // 2. What becomes a case?
     plan_ = plan_cases({scan_, options_.config, manifest_, labels_ ? &*labels_ : nullptr,
                         masks_ ? &*masks_ : nullptr, naming_, options_.segmenter != nullptr});
     summary_.files = scan_.files.size();
-    log::info(std::to_string(scan_.files.size()) + " files, " + std::to_string(scan_.series.size()) +
-              " series, " + std::to_string(plan_.cases.size()) + " cases to read");
+    log::info(std::to_string(scan_.files.size()) + " files, " +
+              std::to_string(scan_.series.size()) + " series, " +
+              std::to_string(plan_.cases.size()) + " cases to read");
     drop_too_large();
     // 3. Read, mask, cut, compress; write each shard as it fills.
     process();
@@ -89,9 +91,10 @@ class Job {
     if (o.new_site_key) return {o.config.ids, SiteKey::create(*o.new_site_key)};
     if (o.config.ids == IdMode::keep)  // public data: the ledger's hashes need no secret
       return {o.config.ids, SiteKey(std::vector<std::uint8_t>(32, 0))};
-    throw Error(ErrorCode::usage,
-                "pseudonyms need a site key: give --site-key FILE, or --new-site-key FILE to create one "
-                "(keep it: the same key gives the same pseudonyms). For public data use --ids keep");
+    throw Error(
+        ErrorCode::usage,
+        "pseudonyms need a site key: give --site-key FILE, or --new-site-key FILE to create one "
+        "(keep it: the same key gives the same pseudonyms). For public data use --ids keep");
   }
 
   nlohmann::json resolved_config() const {
@@ -106,7 +109,8 @@ class Job {
   void prepare_output() {
     const fs::path& out = options_.output;
     const auto inside = fs::weakly_canonical(out).string() + '/';
-    if (options_.crosswalk && (fs::weakly_canonical(*options_.crosswalk).string() + '/').starts_with(inside))
+    if (options_.crosswalk &&
+        (fs::weakly_canonical(*options_.crosswalk).string() + '/').starts_with(inside))
       throw Error(ErrorCode::usage,
                   "--crosswalk lies inside the dataset; it names patients: choose a place outside");
     if (!fs::exists(options_.input))
@@ -122,22 +126,25 @@ class Job {
       if (ours && !options_.force) {
         const auto run = load_json(out / "run.json");
         if (run.value("config_hash", "") != config_hash_)
-          throw Error(ErrorCode::output,
-                      "the output directory holds a dataset made with other options; choose another --out, "
-                      "or add --force to replace it");
+          throw Error(
+              ErrorCode::output,
+              "the output directory holds a dataset made with other options; choose another --out, "
+              "or add --force to replace it");
       } else if (!ours) {
-        throw Error(ErrorCode::output,
-                    "the output directory is not empty and holds no dataset of ours; choose another --out");
+        throw Error(
+            ErrorCode::output,
+            "the output directory is not empty and holds no dataset of ours; choose another --out");
       }
       if (ours && options_.force)
-        for (const char* part : {"dataset.json", "index.h5", "shards", "cases", "previews", "ledger.tsv",
-                                 "quarantine.tsv", "run.json"})
+        for (const char* part : {"dataset.json", "index.h5", "shards", "cases", "previews",
+                                 "ledger.tsv", "quarantine.tsv", "run.json"})
           fs::remove_all(out / part, ec);
     }
     for (const char* part : {"", "shards", "cases", "previews"}) {
       fs::create_directories(out / part, ec);
       if (ec)
-        throw Error(ErrorCode::output, "cannot create " + (out / part).string() + ": " + ec.message() +
+        throw Error(ErrorCode::output, "cannot create " + (out / part).string() + ": " +
+                                           ec.message() +
                                            ". Choose an --out that you may write to");
     }
     // Until the end the dataset is not complete: readers look for dataset.json.
@@ -176,7 +183,8 @@ class Job {
       plan_.files[plane.file] = {rejection.code, plan.name, rejection.detail};
     for (const std::size_t m : plan.mask_objects) {
       Disposition& file = plan_.files[scan_.masks[m].file];
-      if (file.code == Code::MASK_UNREFERENCED) file = {rejection.code, plan.name, rejection.detail};
+      if (file.code == Code::MASK_UNREFERENCED)
+        file = {rejection.code, plan.name, rejection.detail};
     }
     plan_.rejections.push_back(std::move(rejection));
   }
@@ -231,7 +239,8 @@ class Job {
     for (std::size_t i = 0; i < scan_.files.size(); ++i)
       file_by_hash_[naming_.path(scan_.files[i].relative_path)] = i;
     std::uint64_t largest = 1;
-    for (const CasePlan& plan : plan_.cases) largest = std::max(largest, cost_of(scan_.series[plan.series]));
+    for (const CasePlan& plan : plan_.cases)
+      largest = std::max(largest, cost_of(scan_.series[plan.series]));
     const auto threads =
         tbb::global_control::active_value(tbb::global_control::max_allowed_parallelism);
     const std::size_t tokens =
@@ -247,36 +256,35 @@ class Job {
       std::vector<CaseProduct> products;
       auto at = next;
       tbb::parallel_pipeline(
-          tokens,
-          tbb::make_filter<void, std::shared_ptr<Item>>(
-              tbb::filter_mode::serial_in_order,
-              [&](tbb::flow_control& control) {
-                if (at == end || interrupt_signal() != 0) {
-                  control.stop();
-                  return std::shared_ptr<Item>();
-                }
-                auto item = std::make_shared<Item>();
-                item->plan = &*at++;
-                return item;
-              }) &
-              tbb::make_filter<std::shared_ptr<Item>, std::shared_ptr<Item>>(
-                  tbb::filter_mode::parallel,
-                  [&](std::shared_ptr<Item> item) {
-                    CasePlan plan = *item->plan;
-                    plan.key = case_key(inputs, plan, config_hash_);
-                    if (const auto old = previous_.find(plan.name);
-                        old != previous_.end() && old->second.source_hash == plan.key) {
-                      item->reused = true;
-                      return item;
-                    }
-                    item->result.emplace(make_case(inputs, plan));
-                    return item;
-                  }) &
-              tbb::make_filter<std::shared_ptr<Item>, void>(
-                  tbb::filter_mode::serial_in_order, [&](std::shared_ptr<Item> item) {
-                    collect(inputs, std::move(*item), products);
-                    progress.advance();
-                  }));
+          tokens, tbb::make_filter<void, std::shared_ptr<Item>>(
+                      tbb::filter_mode::serial_in_order,
+                      [&](tbb::flow_control& control) {
+                        if (at == end || interrupt_signal() != 0) {
+                          control.stop();
+                          return std::shared_ptr<Item>();
+                        }
+                        auto item = std::make_shared<Item>();
+                        item->plan = &*at++;
+                        return item;
+                      }) &
+                      tbb::make_filter<std::shared_ptr<Item>, std::shared_ptr<Item>>(
+                          tbb::filter_mode::parallel,
+                          [&](std::shared_ptr<Item> item) {
+                            CasePlan plan = *item->plan;
+                            plan.key = case_key(inputs, plan, config_hash_);
+                            if (const auto old = previous_.find(plan.name);
+                                old != previous_.end() && old->second.source_hash == plan.key) {
+                              item->reused = true;
+                              return item;
+                            }
+                            item->result.emplace(make_case(inputs, plan));
+                            return item;
+                          }) &
+                      tbb::make_filter<std::shared_ptr<Item>, void>(
+                          tbb::filter_mode::serial_in_order, [&](std::shared_ptr<Item> item) {
+                            collect(inputs, std::move(*item), products);
+                            progress.advance();
+                          }));
       if (interrupt_signal() != 0)
         throw Error(ErrorCode::interrupted,
                     "stopped before the next shard; run the same command again to go on");
@@ -304,9 +312,10 @@ class Job {
     CaseProduct product = std::move(*result).value();
     nlohmann::json files = nlohmann::json::array();
     for (const auto& [file, code] : product.files) {
-      plan_.files[file] = {code, info(code).kind == CodeKind::used || code == Code::DUPLICATE_FILE
-                                     ? product.record.name
-                                     : "",
+      plan_.files[file] = {code,
+                           info(code).kind == CodeKind::used || code == Code::DUPLICATE_FILE
+                               ? product.record.name
+                               : "",
                            ""};
       files.push_back({naming_.path(scan_.files[file].relative_path), to_string(code)});
     }
@@ -321,7 +330,8 @@ class Job {
       summary_.slices += product.record.slices.size();
       subjects_.insert(product.record.subject);
       for (std::size_t l = 0; l < product.record.labels.size(); ++l) {
-        auto& count = classes_[layout().label_names.at(l)][std::to_string(product.record.labels[l])];
+        auto& count =
+            classes_[layout().label_names.at(l)][std::to_string(product.record.labels[l])];
         count["cases"] = count.value("cases", 0) + 1;
         count["slices"] = count.value("slices", std::size_t{0}) + product.record.slices.size();
       }
@@ -331,7 +341,8 @@ class Job {
     auto places = write_shard(options_.output, shard, std::move(records), layout());
     for (const CaseProduct& product : products) {
       const std::string name = product.provenance["name"];
-      write_file_atomic(options_.output / "cases" / (name + ".json"), product.provenance.dump(1) + "\n");
+      write_file_atomic(options_.output / "cases" / (name + ".json"),
+                        product.provenance.dump(1) + "\n");
       write_file_atomic(options_.output / "previews" / (name + ".png"),
                         std::span<const std::uint8_t>(product.preview));
     }
@@ -354,8 +365,10 @@ class Job {
     for (std::size_t i = 0; i < scan_.files.size(); ++i)
       rows.push_back({naming_.path(scan_.files[i].relative_path), plan_.files[i]});
     add_mask_rows(rows);
-    for (const LedgerRow& row : rows) ++summary_.file_codes[std::string(to_string(row.disposition.code))];
-    for (const Rejection& r : plan_.rejections) ++summary_.quarantine_codes[std::string(to_string(r.code))];
+    for (const LedgerRow& row : rows)
+      ++summary_.file_codes[std::string(to_string(row.disposition.code))];
+    for (const Rejection& r : plan_.rejections)
+      ++summary_.quarantine_codes[std::string(to_string(r.code))];
     summary_.files = rows.size();
     summary_.subjects = subjects_.size();
     summary_.quarantined_cases = plan_.rejections.size();
@@ -368,20 +381,19 @@ class Job {
     write_file_atomic(options_.output / "quarantine.tsv", quarantine_text(plan_.rejections, rows));
     if (options_.crosswalk) write_crosswalk();
     write_run("done");
-    const nlohmann::json fields{
-        {"config", config_},
-        {"counts",
-         {{"files", summary_.files},
-          {"cases", summary_.cases},
-          {"subjects", summary_.subjects},
-          {"slices", summary_.slices},
-          {"quarantined_cases", summary_.quarantined_cases},
-          {"label_rows", summary_.label_rows},
-          {"unmatched_label_rows", summary_.unmatched_label_rows},
-          {"unlabelled_cases", summary_.unlabelled_cases}}},
-        {"classes", classes_},
-        {"dispositions", summary_.file_codes},
-        {"flags", summary_.flags}};
+    const nlohmann::json fields{{"config", config_},
+                                {"counts",
+                                 {{"files", summary_.files},
+                                  {"cases", summary_.cases},
+                                  {"subjects", summary_.subjects},
+                                  {"slices", summary_.slices},
+                                  {"quarantined_cases", summary_.quarantined_cases},
+                                  {"label_rows", summary_.label_rows},
+                                  {"unmatched_label_rows", summary_.unmatched_label_rows},
+                                  {"unlabelled_cases", summary_.unlabelled_cases}}},
+                                {"classes", classes_},
+                                {"dispositions", summary_.file_codes},
+                                {"flags", summary_.flags}};
     write_dataset_json(options_.output, fields, layout());
   }
 

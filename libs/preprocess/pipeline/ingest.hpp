@@ -46,7 +46,8 @@ struct IngestOptions {
 
 /// What an ingest did, for the last lines on the screen and --json.
 struct IngestSummary {
-  std::size_t files = 0, cases = 0, subjects = 0, slices = 0, quarantined_cases = 0, reused_cases = 0;
+  std::size_t files = 0, cases = 0, subjects = 0, slices = 0, quarantined_cases = 0,
+              reused_cases = 0;
   std::map<std::string, std::size_t> file_codes;        ///< disposition -> files
   std::map<std::string, std::size_t> quarantine_codes;  ///< code -> cases
   std::map<std::string, std::size_t> flags;             ///< flag -> cases
@@ -54,10 +55,11 @@ struct IngestSummary {
 };
 nlohmann::json to_json(const IngestSummary& summary);
 
-/// Turn an export into a dataset (DESIGN §2–3): scan, choose series, read, mask, keep the central slices,
-/// compress in parallel, write shards in order, then index, ledger, and dataset.json last. Byte-identical
-/// for the same input and config at any thread count. A second run with the same config takes over what
-/// is unchanged. Throws Error: no_input, output (exists with another config, not writable), interrupted.
+/// Turn an export into a dataset (DESIGN §2–3): scan, choose series, read, mask, keep the central
+/// slices, compress in parallel, write shards in order, then index, ledger, and dataset.json last.
+/// Byte-identical for the same input and config at any thread count. A second run with the same
+/// config takes over what is unchanged. Throws Error: no_input, output (exists with another config,
+/// not writable), interrupted.
 IngestSummary ingest(const IngestOptions& options);
 
 }  // namespace wsp

@@ -16,6 +16,7 @@ struct LedgerRow {
 /// "path code kind case detail", tab-separated, sorted by path hash.
 std::string ledger_text(std::vector<LedgerRow> rows);
 /// "what name code detail remedy": every refused case, then every refused file.
-std::string quarantine_text(const std::vector<Rejection>& cases, const std::vector<LedgerRow>& rows);
+std::string quarantine_text(const std::vector<Rejection>& cases,
+                            const std::vector<LedgerRow>& rows);
 
 }  // namespace wsp

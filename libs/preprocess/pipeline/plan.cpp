@@ -12,8 +12,8 @@ namespace {
 constexpr double kMaskPoints = 30;  // a series without any mask source would only be quarantined
 
 bool is_placeholder(std::string_view id) {
-  static const std::set<std::string, std::less<>> words{"", "0", "ANON", "ANONYMOUS", "ANONYMIZED",
-                                                        "ANONYMISED", "NONE", "PATIENT", "UNKNOWN"};
+  static const std::set<std::string, std::less<>> words{
+      "", "0", "ANON", "ANONYMOUS", "ANONYMIZED", "ANONYMISED", "NONE", "PATIENT", "UNKNOWN"};
   std::string upper;
   for (const char c : id)
     if (c != ' ') upper += static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
@@ -27,7 +27,7 @@ std::string without_extension(std::string path) {
 }
 
 struct Identity {
-  std::string text;         // issuer and patient ID, the user's map, or the study
+  std::string text;  // issuer and patient ID, the user's map, or the study
   bool verified = true;
 };
 
@@ -46,7 +46,8 @@ Identity identity_of(const Series& series, const DataManifest& manifest) {
   }
   if (is_placeholder(series.patient_id))
     return {series.study_uid.empty() ? series.key : series.study_uid, false};
-  return {series.issuer.empty() ? series.patient_id : series.issuer + "|" + series.patient_id, true};
+  return {series.issuer.empty() ? series.patient_id : series.issuer + "|" + series.patient_id,
+          true};
 }
 
 class Planner {
@@ -77,7 +78,8 @@ class Planner {
     std::set<std::filesystem::path> taken;
     if (in_.masks != nullptr)
       for (std::size_t s = 0; s < n; ++s) {
-        const auto own = std::filesystem::weakly_canonical(in_.scan.root / in_.scan.series[s].relative_path);
+        const auto own =
+            std::filesystem::weakly_canonical(in_.scan.root / in_.scan.series[s].relative_path);
         for (const auto& path : in_.masks->find(in_.scan.series[s]))
           if (std::filesystem::weakly_canonical(path) != own) {
             mask_files_[s].push_back(path);
@@ -86,9 +88,9 @@ class Planner {
       }
     is_mask_.resize(n, false);
     for (std::size_t s = 0; s < n; ++s)
-      is_mask_[s] = !in_.scan.series[s].is_dicom &&
-                    taken.contains(std::filesystem::weakly_canonical(
-                        in_.scan.root / in_.scan.series[s].relative_path));
+      is_mask_[s] =
+          !in_.scan.series[s].is_dicom && taken.contains(std::filesystem::weakly_canonical(
+                                              in_.scan.root / in_.scan.series[s].relative_path));
     std::map<std::string, std::vector<std::size_t>> by_instance;
     std::map<std::string, std::vector<std::size_t>> by_series;
     for (std::size_t m = 0; m < in_.scan.masks.size(); ++m) {
@@ -106,7 +108,8 @@ class Planner {
       mask_objects_[s].assign(found.begin(), found.end());
     }
     for (const MaskObject& mask : in_.scan.masks)
-      if (plan_.files[mask.file].code == Code::USED) plan_.files[mask.file].code = Code::MASK_UNREFERENCED;
+      if (plan_.files[mask.file].code == Code::USED)
+        plan_.files[mask.file].code = Code::MASK_UNREFERENCED;
   }
 
   void gather_subjects() {
@@ -201,10 +204,14 @@ class Planner {
     for (const ScoreReason& r : series.reasons)
       reasons.push_back({{"criterion", r.criterion}, {"points", r.points}, {"why", r.why}});
     if (score(s) != series.score)
-      reasons.push_back({{"criterion", "mask"}, {"points", score(s) - series.score}, {"why", "has a mask"}});
+      reasons.push_back(
+          {{"criterion", "mask"}, {"points", score(s) - series.score}, {"why", "has a mask"}});
     const bool pin = pinned(series);
-    if (pin) reasons.push_back({{"criterion", "pinned"}, {"points", 0}, {"why", "named in the manifest"}});
-    const Code disposition = series.code != Code::USED ? series.code : chosen ? Code::USED : Code::NOT_SELECTED;
+    if (pin)
+      reasons.push_back({{"criterion", "pinned"}, {"points", 0}, {"why", "named in the manifest"}});
+    const Code disposition = series.code != Code::USED ? series.code
+                             : chosen                  ? Code::USED
+                                                       : Code::NOT_SELECTED;
     return {{"name", in_.naming.case_name(case_identity(series))},
             {"chosen", chosen},
             {"disposition", to_string(disposition)},
@@ -220,7 +227,8 @@ class Planner {
     const Series& series = in_.scan.series[s];
     const Identity& who = identities_[s];
     if (conflicts_.contains(who.text))
-      return reject(s, name, Code::SUBJECT_CONFLICT, "sex or birth date differ within one patient ID");
+      return reject(s, name, Code::SUBJECT_CONFLICT,
+                    "sex or birth date differ within one patient ID");
     if (!who.verified && in_.config.strict_subjects)
       return reject(s, name, Code::SUBJECT_MISSING, "the patient ID is empty or a placeholder");
     CasePlan plan;

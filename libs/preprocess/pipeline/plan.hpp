@@ -27,16 +27,16 @@ struct CasePlan {
   std::vector<Code> flags;
   std::vector<std::filesystem::path> mask_files;  ///< of --masks; absolute
   std::vector<std::size_t> mask_objects;          ///< indices into Scan::masks
-  nlohmann::json candidates;                      ///< every series of the study, with score and reasons
-  std::string key;                                ///< hash of files + plan + config
+  nlohmann::json candidates;  ///< every series of the study, with score and reasons
+  std::string key;            ///< hash of files + plan + config
 };
 
 /// Which volumes to read, in the order in which they are written: by shard, then by name.
 struct IngestPlan {
   std::vector<CasePlan> cases;
-  std::vector<Rejection> rejections;          ///< cases refused before reading
-  std::vector<Disposition> files;             ///< one per Scan::files
-  std::map<std::string, std::string> names;   ///< pseudonym -> identity, for the crosswalk
+  std::vector<Rejection> rejections;         ///< cases refused before reading
+  std::vector<Disposition> files;            ///< one per Scan::files
+  std::map<std::string, std::string> names;  ///< pseudonym -> identity, for the crosswalk
   std::size_t unlabelled = 0;
 };
 
@@ -44,10 +44,10 @@ struct PlanInputs {
   const Scan& scan;
   const IngestConfig& config;
   const DataManifest& manifest;
-  LabelTable* labels;            ///< or null
-  const MaskDirectory* masks;    ///< or null
+  LabelTable* labels;          ///< or null
+  const MaskDirectory* masks;  ///< or null
   const Naming& naming;
-  bool segmenter;                ///< a segmenter can make masks
+  bool segmenter;  ///< a segmenter can make masks
 };
 /// Choose series, subjects, labels and mask sources.
 IngestPlan plan_cases(const PlanInputs& inputs);

@@ -18,10 +18,13 @@ using Rgb = std::array<std::uint8_t, 3>;
 struct Picture {
   std::int64_t width = 0, height = 0;
   std::vector<Rgb> pixels;
-  Rgb& at(std::int64_t x, std::int64_t y) { return pixels[static_cast<std::size_t>(y * width + x)]; }
+  Rgb& at(std::int64_t x, std::int64_t y) {
+    return pixels[static_cast<std::size_t>(y * width + x)];
+  }
 };
 
-// One projection along y (coronal) or x (sagittal): mean HU over the liver's range, and whether liver is hit.
+// One projection along y (coronal) or x (sagittal): mean HU over the liver's range, and whether
+// liver is hit.
 Picture project(const Volume& volume, const LiverMask& mask, bool coronal, const SliceRange& kept,
                 WindowHu window) {
   const auto [nx, ny, nz] = volume.geometry.size;
@@ -82,13 +85,14 @@ Picture project(const Volume& volume, const LiverMask& mask, bool coronal, const
       Rgb& out = picture.at(x, y);
       out = {grey, grey, grey};
       const bool inside = hit[at] != 0;
-      const bool edge = inside && (x == 0 || y == 0 || x + 1 == picture.width ||
-                                   y + 1 == picture.height || hit[source(x - 1, y)] == 0 ||
-                                   hit[source(x + 1, y)] == 0 || hit[source(x, y - 1)] == 0 ||
-                                   hit[source(x, y + 1)] == 0);
+      const bool edge =
+          inside && (x == 0 || y == 0 || x + 1 == picture.width || y + 1 == picture.height ||
+                     hit[source(x - 1, y)] == 0 || hit[source(x + 1, y)] == 0 ||
+                     hit[source(x, y - 1)] == 0 || hit[source(x, y + 1)] == 0);
       if (edge) out = {230, 60, 40};
     }
-    const bool marks = (k <= kept.last && previous > kept.last) || (k < kept.first && previous >= kept.first);
+    const bool marks =
+        (k <= kept.last && previous > kept.last) || (k < kept.first && previous >= kept.first);
     if (marks)
       for (std::int64_t x = 0; x < picture.width; x += 3) picture.at(x, y) = {240, 210, 60};
     previous = k;
@@ -110,7 +114,8 @@ std::vector<std::uint8_t> make_preview(const Volume& volume, const LiverMask& ma
   for (std::int64_t y = 0; y < left.height; ++y)
     for (std::int64_t x = 0; x < left.width; ++x) both.at(x, y) = left.at(x, y);
   for (std::int64_t y = 0; y < right.height; ++y)
-    for (std::int64_t x = 0; x < right.width; ++x) both.at(left.width + kMargin + x, y) = right.at(x, y);
+    for (std::int64_t x = 0; x < right.width; ++x)
+      both.at(left.width + kMargin + x, y) = right.at(x, y);
 
   png_image image{};
   image.version = PNG_IMAGE_VERSION;

@@ -8,8 +8,9 @@
 
 namespace wsp {
 
-/// A small PNG: a coronal (left) and a sagittal (right) view of the windowed volume, head up, averaged over
-/// the liver's extent, with the mask's outline (red) and the first and last kept slice (yellow).
+/// A small PNG: a coronal (left) and a sagittal (right) view of the windowed volume, head up,
+/// averaged over the liver's extent, with the mask's outline (red) and the first and last kept
+/// slice (yellow).
 std::vector<std::uint8_t> make_preview(const Volume& volume, const LiverMask& mask,
                                        const SliceRange& kept, WindowHu window);
 

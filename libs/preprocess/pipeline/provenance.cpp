@@ -43,9 +43,9 @@ PhaseByHu phase_from_hu(const Volume& volume, const LiverMask& mask) {
   return phase;
 }
 
-nlohmann::json make_provenance(const Series& series, const CasePlan& plan, const LoadedVolume& loaded,
-                               const DataManifest& manifest, const CaseRecord& record,
-                               const CaseMeasurements& m) {
+nlohmann::json make_provenance(const Series& series, const CasePlan& plan,
+                               const LoadedVolume& loaded, const DataManifest& manifest,
+                               const CaseRecord& record, const CaseMeasurements& m) {
   const Volume& volume = loaded.volume;
   nlohmann::json labels = nlohmann::json::object();
   for (std::size_t i = 0; i < record.labels.size(); ++i)
@@ -54,7 +54,8 @@ nlohmann::json make_provenance(const Series& series, const CasePlan& plan, const
   for (const Code flag : record.flags) flags.push_back(to_string(flag));
   nlohmann::json gaps = nlohmann::json::array();
   for (const std::size_t k : series.missing_after)
-    if (k < series.gaps_mm.size()) gaps.push_back({{"after_slice", k}, {"distance_mm", series.gaps_mm[k]}});
+    if (k < series.gaps_mm.size())
+      gaps.push_back({{"after_slice", k}, {"distance_mm", series.gaps_mm[k]}});
   const auto& g = volume.geometry;
   return {
       {"format", "wsp-case"},
@@ -92,8 +93,10 @@ nlohmann::json make_provenance(const Series& series, const CasePlan& plan, const
        {{"liver_mean_hu", rounded(m.phase.liver_mean_hu, 1.0 / 128)},
         {"liver_p98_hu", m.phase.liver_p98_hu},
         {"enhanced", m.phase.enhanced}}},
-      {"mask", {{"source", m.mask_source}, {"liver_ml", rounded(record.liver_ml, 1.0 / 1024)},
-                {"share_in_tissue", rounded(m.tissue_share, 1.0 / 1024)}}},
+      {"mask",
+       {{"source", m.mask_source},
+        {"liver_ml", rounded(record.liver_ml, 1.0 / 1024)},
+        {"share_in_tissue", rounded(m.tissue_share, 1.0 / 1024)}}},
       {"slices",
        {{"acquired", g.size[2]},
         {"liver_first", m.extent.first},

@@ -9,7 +9,8 @@
 
 namespace wsp {
 
-/// Does the liver look like contrast? In the portal phase parenchyma lies well above its native 40–65 HU.
+/// Does the liver look like contrast? In the portal phase parenchyma lies well above its native
+/// 40–65 HU.
 struct PhaseByHu {
   double liver_mean_hu = 0;
   double liver_p98_hu = 0;  ///< the portal and hepatic veins' branches when they are opacified
@@ -27,8 +28,8 @@ struct CaseMeasurements {
 };
 
 /// cases/CASE.json (schemas/case.schema.json): an allow-list; no path, UID, date or free text.
-nlohmann::json make_provenance(const Series& series, const CasePlan& plan, const LoadedVolume& loaded,
-                               const DataManifest& manifest, const CaseRecord& record,
-                               const CaseMeasurements& measured);
+nlohmann::json make_provenance(const Series& series, const CasePlan& plan,
+                               const LoadedVolume& loaded, const DataManifest& manifest,
+                               const CaseRecord& record, const CaseMeasurements& measured);
 
 }  // namespace wsp

@@ -70,7 +70,8 @@ TEST(MaskFlags, NameTruncatedSmallAndFragmentedLivers) {
   EXPECT_EQ(mask_flags(mask, 1500), std::vector<Code>{});
   EXPECT_EQ(mask_flags(mask, 499), std::vector<Code>{Code::LIVER_SMALL});
   for (std::size_t i = 4 * 64; i < 4 * 64 + 20; ++i) mask.voxels[i] = 1;
-  EXPECT_EQ(mask_flags(mask, 1500), (std::vector<Code>{Code::LIVER_TRUNCATED, Code::LIVER_FRAGMENTED}));
+  EXPECT_EQ(mask_flags(mask, 1500),
+            (std::vector<Code>{Code::LIVER_TRUNCATED, Code::LIVER_FRAGMENTED}));
 }
 
 TEST(LiverVolume, IntegratesUnevenSpacingLikeTheTrapezoidRule) {

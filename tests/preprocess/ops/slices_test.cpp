@@ -43,7 +43,8 @@ TEST(Resample, HalvingIsTheMeanOfFour) {
   for (std::size_t y = 0; y < 32; ++y)
     for (std::size_t x = 0; x < 32; ++x) {
       const double mean = (hu[2 * y * 64 + 2 * x] + hu[2 * y * 64 + 2 * x + 1] +
-                           hu[(2 * y + 1) * 64 + 2 * x] + hu[(2 * y + 1) * 64 + 2 * x + 1]) / 4.0;
+                           hu[(2 * y + 1) * 64 + 2 * x] + hu[(2 * y + 1) * 64 + 2 * x + 1]) /
+                          4.0;
       ASSERT_EQ(half[y * 32 + x], std::nearbyint(mean)) << x << "," << y;
     }
 }
@@ -86,8 +87,8 @@ TEST(Profile, SeparatesBodyLungBoneAndTable) {
     for (std::size_t x = 10; x < 50; ++x) hu[y * 64 + x] = 40;
   for (std::size_t y = 20; y < 30; ++y)
     for (std::size_t x = 20; x < 30; ++x) hu[y * 64 + x] = -850;  // lung
-  for (std::size_t x = 40; x < 45; ++x) hu[40 * 64 + x] = 700;      // bone
-  for (std::size_t x = 5; x < 60; ++x) hu[60 * 64 + x] = 100;       // table, apart
+  for (std::size_t x = 40; x < 45; ++x) hu[40 * 64 + x] = 700;    // bone
+  for (std::size_t x = 5; x < 60; ++x) hu[60 * 64 + x] = 100;     // table, apart
   for (std::size_t x = 12; x < 16; ++x) {
     hu[45 * 64 + x] = 110;
     liver[45 * 64 + x] = 1;
@@ -100,7 +101,8 @@ TEST(Profile, SeparatesBodyLungBoneAndTable) {
   EXPECT_DOUBLE_EQ(p.liver_mm2, 4 * 4);
   EXPECT_DOUBLE_EQ(p.liver_mean_hu, 110);
   EXPECT_EQ(std::accumulate(histogram.body.begin(), histogram.body.end(), std::int64_t{0}), 1600);
-  EXPECT_EQ(std::accumulate(histogram.air.begin(), histogram.air.end(), std::int64_t{0}), 64 * 64 - 1600);
+  EXPECT_EQ(std::accumulate(histogram.air.begin(), histogram.air.end(), std::int64_t{0}),
+            64 * 64 - 1600);
   EXPECT_EQ(histogram.liver[HuHistogram::bin(110)], 4);
 }
 

@@ -1,0 +1,270 @@
+// wsp-ingest: from a hospital's DICOM export to a verified dataset of HDF5 shards.
+#include <fmt/format.h>
+
+#include <iostream>
+#include <nlohmann/json.hpp>
+
+#include "io/core/error.hpp"
+#include "io/core/log.hpp"
+#include "io/medical/scan.hpp"
+#include "preprocess/pipeline/ingest.hpp"
+#include "preprocess/pipeline/scan_report.hpp"
+#include "tool_main.hpp"
+
+namespace {
+
+struct Options {
+  CLI::App* scan = nullptr;
+  CLI::App* verify = nullptr;
+  std::string input, output, manifest, labels, masks, site_key, new_site_key, crosswalk;
+  std::string slices = "central", codec = "lz4", tilt = "resample", gaps = "accept", phase = "any";
+  std::string ids = "pseudonym", memory;
+  std::vector<int> window{-100, 400};
+  double fraction = 0.7;
+  bool force = false, pixels = false;
+  int max_quarantined = -1;
+  wsp::IngestConfig config;
+};
+
+void declare(CLI::App& app, Options& o) {
+  app.add_option("EXPORT", o.input, "Folder of DICOM, NIfTI or NRRD files, searched recursively");
+  auto* general = app.add_option_group("Input and output");
+  general->add_option("--out", o.output, "Dataset directory to make");
+  general->add_option("--manifest", o.manifest,
+                      "What the labels and keys mean (data-manifests/*.json)");
+  general->add_option("--labels", o.labels, "Label table (CSV) read as the manifest says");
+  general->add_option("--masks", o.masks,
+                      "Folder of liver masks: NIfTI or NRRD by series UID, patient ID or file "
+                      "stem, or CASE/liver.nii.gz");
+  general->add_flag("--force", o.force, "Replace a dataset that was made with other options");
+  general->add_option("--memory", o.memory,
+                      "Budget for volumes in flight, e.g. 8G (default: half of the machine)");
+  general->add_option("--max-quarantined", o.max_quarantined,
+                      "Exit with 3 when more cases than this are quarantined");
+  auto* identity = app.add_option_group("Identity");
+  identity->add_option("--ids", o.ids, "pseudonym, or keep for data that is already public")
+      ->check(CLI::IsMember({"pseudonym", "keep"}))
+      ->capture_default_str();
+  identity->add_option("--site-key", o.site_key,
+                       "Secret under which pseudonyms are made (mode 0600)");
+  identity->add_option("--new-site-key", o.new_site_key, "Create the secret in this file first");
+  identity->add_option("--crosswalk", o.crosswalk,
+                       "Write pseudonym -> original here (mode 0600, outside the dataset)");
+  identity->add_flag("--strict-subjects", o.config.strict_subjects,
+                     "Refuse cases without a usable patient ID");
+  auto* series = app.add_option_group("Series");
+  series->add_option("--min-slices", o.config.min_slices, "Fewest slices of a volume")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  series->add_option("--tilt", o.tilt, "resample or reject gantry-tilted series")
+      ->check(CLI::IsMember({"resample", "reject"}))
+      ->capture_default_str();
+  series->add_option("--gaps", o.gaps, "accept or reject series with missing slices")
+      ->check(CLI::IsMember({"accept", "reject"}))
+      ->capture_default_str();
+  series
+      ->add_option("--require-phase", o.phase,
+                   "any, or portal to quarantine studies without a portal-venous series")
+      ->check(CLI::IsMember({"any", "portal"}))
+      ->capture_default_str();
+  series->add_flag("--all-series", o.config.all_series,
+                   "Keep every usable series of a study, not only the best");
+  auto* liver = app.add_option_group("Liver and slices");
+  liver
+      ->add_option("--liver-roi", o.config.liver_roi,
+                   "Names of the liver in SEG and RTSTRUCT objects without a coded one")
+      ->capture_default_str();
+  liver
+      ->add_option("--liver-label", o.config.liver_labels,
+                   "Values of the liver in mask files (default: the manifest's, else 1)")
+      ->delimiter(',');
+  liver->add_flag("--clean-masks", o.config.clean_masks,
+                  "Keep the largest component and fill holes of given masks too");
+  liver
+      ->add_option("--slices", o.slices,
+                   "central: the central part of the liver; all: every acquired slice")
+      ->check(CLI::IsMember({"central", "all"}))
+      ->capture_default_str();
+  liver->add_option("--central-fraction", o.fraction, "Part of the liver's extent that is kept")
+      ->check(CLI::Range(0.001, 1.0))
+      ->capture_default_str();
+  liver
+      ->add_option("--min-area-mm2", o.config.min_area_mm2,
+                   "Least liver area of the extent's end slices")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  auto* pixels = app.add_option_group("Pixels and shards");
+  pixels->add_option("--window", o.window, "HU window")->expected(2)->capture_default_str();
+  pixels->add_option("--size", o.config.size, "In-plane matrix")
+      ->check(CLI::Range(16, 4096))
+      ->capture_default_str();
+  pixels->add_option("--codec", o.codec, "lz4, zstd, gzip or none")
+      ->check(CLI::IsMember({"lz4", "zstd", "gzip", "none"}))
+      ->capture_default_str();
+  pixels
+      ->add_option("--shards", o.config.shards,
+                   "Number of shards, a power of two; fixed for the dataset's life")
+      ->check(CLI::Range(1, 4096))
+      ->capture_default_str();
+
+  o.scan = app.add_subcommand("scan", "Show what is in an export; writes nothing");
+  o.scan->add_option("EXPORT", o.input, "Folder or file")->required();
+  o.scan->add_flag("--pixels", o.pixels,
+                   "Read the pixels too: minimum, maximum, sum of HU, padding");
+  o.scan->add_option("--min-slices", o.config.min_slices, "Fewest slices of a volume")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  o.verify = app.add_subcommand("verify", "Check every hash and every count of a dataset");
+  o.verify->add_option("DATASET", o.output, "Dataset directory")->required();
+  app.require_subcommand(0, 1);
+}
+
+std::uint64_t parse_bytes(const std::string& text) {
+  if (text.empty()) return 0;
+  std::size_t end = 0;
+  double value = 0;
+  try {
+    value = std::stod(text, &end);
+  } catch (const std::exception&) {
+    end = 0;
+  }
+  const std::string unit = text.substr(end);
+  const double scale = unit == "K"    ? 1024
+                       : unit == "M"  ? 1048576
+                       : unit == "G"  ? 1073741824
+                       : unit.empty() ? 1
+                                      : 0;
+  if (end == 0 || scale == 0 || !(value > 0))
+    throw wsp::Error(wsp::ErrorCode::usage,
+                     "--memory is '" + text + "': expected a size such as 8G or 500M");
+  return static_cast<std::uint64_t>(value * scale);
+}
+
+std::optional<std::filesystem::path> path_or_none(const std::string& text) {
+  if (text.empty()) return std::nullopt;
+  return std::filesystem::path(text);
+}
+
+int run_scan(const Options& o, bool json) {
+  wsp::ScanOptions options;
+  options.min_slices = o.config.min_slices;
+  const auto report = wsp::scan_report(wsp::scan_export(o.input, options), o.pixels);
+  std::cout << (json ? report.dump(1) + "\n" : wsp::to_text(report));
+  return report["file_count"] == 0 ? wsp::exit_code(wsp::ErrorCode::no_input) : 0;
+}
+
+int run_verify(const Options& o, bool json) {
+  const auto findings = wsp::verify_dataset(o.output);
+  nlohmann::json list = nlohmann::json::array();
+  for (const wsp::Finding& f : findings) {
+    list.push_back({{"code", wsp::to_string(f.code)}, {"where", f.where}, {"detail", f.detail}});
+    if (!json)
+      std::cout << fmt::format("{}  {}  {}\n    {}\n", wsp::to_string(f.code), f.where, f.detail,
+                               wsp::info(f.code).remedy);
+  }
+  if (json)
+    std::cout << nlohmann::json{{"findings", list}}.dump(1) << "\n";
+  else if (findings.empty())
+    std::cout << "verified: every hash and every count agrees\n";
+  return findings.empty() ? 0 : wsp::exit_code(wsp::ErrorCode::corrupt);
+}
+
+void print_summary(const Options& o, const wsp::IngestSummary& s) {
+  std::cout << fmt::format("{} cases of {} subjects, {} slices -> {}\n", s.cases, s.subjects,
+                           s.slices, o.output);
+  if (s.reused_cases > 0)
+    std::cout << fmt::format("  {} unchanged cases were taken over\n", s.reused_cases);
+  std::cout << fmt::format("  {} files:", s.files);
+  for (const auto& [code, count] : s.file_codes) std::cout << fmt::format(" {} {}", code, count);
+  std::cout << "\n";
+  if (!s.flags.empty()) {
+    std::cout << "  flags:";
+    for (const auto& [flag, count] : s.flags) std::cout << fmt::format(" {} {}", flag, count);
+    std::cout << "\n";
+  }
+  if (s.quarantined_cases > 0) {
+    std::cout << fmt::format("  {} cases in quarantine (see quarantine.tsv):", s.quarantined_cases);
+    for (const auto& [code, count] : s.quarantine_codes)
+      std::cout << fmt::format(" {} {}", code, count);
+    std::cout << "\n";
+  }
+  if (s.label_rows > 0)
+    std::cout << fmt::format("  labels: {} rows, {} matched no case; {} cases have no label\n",
+                             s.label_rows, s.unmatched_label_rows, s.unlabelled_cases);
+  if (s.unused_masks > 0)
+    std::cout << fmt::format("  {} mask files matched no case\n", s.unused_masks);
+}
+
+int run_ingest(const Options& o, bool json) {
+  if (o.input.empty() || o.output.empty())
+    throw wsp::Error(
+        wsp::ErrorCode::usage,
+        "expected an export and a dataset: wsp-ingest EXPORT --out DATASET (see --help)");
+  wsp::IngestOptions options;
+  options.input = o.input;
+  options.output = o.output;
+  options.manifest = path_or_none(o.manifest);
+  options.labels = path_or_none(o.labels);
+  options.masks = path_or_none(o.masks);
+  options.site_key = path_or_none(o.site_key);
+  options.new_site_key = path_or_none(o.new_site_key);
+  options.crosswalk = path_or_none(o.crosswalk);
+  options.config = o.config;
+  if (o.window[0] >= o.window[1] || o.window[0] < -32768 || o.window[1] > 32767)
+    throw wsp::Error(wsp::ErrorCode::usage,
+                     "--window expects LOW HIGH with LOW < HIGH in int16 HU");
+  options.config.window = {static_cast<std::int16_t>(o.window[0]),
+                           static_cast<std::int16_t>(o.window[1])};
+  options.config.central_permille = static_cast<std::int64_t>(o.fraction * 1000 + 0.5);
+  options.config.all_slices = o.slices == "all";
+  options.config.codec = wsp::parse_codec(o.codec);
+  options.config.reject_tilt = o.tilt == "reject";
+  options.config.reject_gaps = o.gaps == "reject";
+  options.config.require_portal = o.phase == "portal";
+  options.config.ids = o.ids == "keep" ? wsp::IdMode::keep : wsp::IdMode::pseudonym;
+  if ((o.config.shards & (o.config.shards - 1)) != 0)
+    throw wsp::Error(wsp::ErrorCode::usage, "--shards expects a power of two");
+  options.memory_bytes = parse_bytes(o.memory);
+  options.force = o.force;
+  options.tool_version = WSP_VERSION;
+  const wsp::IngestSummary summary = wsp::ingest(options);
+  if (json)
+    std::cout << wsp::to_json(summary).dump(1) << "\n";
+  else
+    print_summary(o, summary);
+  if (summary.cases == 0) {
+    wsp::log::error("no case could be made; quarantine.tsv and ledger.tsv say why");
+    return wsp::exit_code(wsp::ErrorCode::no_input);
+  }
+  if (o.max_quarantined >= 0 &&
+      summary.quarantined_cases > static_cast<std::size_t>(o.max_quarantined))
+    return 3;
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Options options;
+  wsp::Tool tool;
+  tool.name = "wsp-ingest";
+  tool.description =
+      "Turn a hospital's DICOM export, or a folder of NIfTI volumes, into a dataset of HDF5 shards";
+  tool.footer =
+      "Examples:\n"
+      "  wsp-ingest scan EXPORT --pixels                       what is there? (writes nothing)\n"
+      "  wsp-ingest EXPORT --out DATASET --new-site-key KEY --masks MASKS --labels labels.csv\n"
+      "             --manifest data-manifests/hospital-template.json\n"
+      "  wsp-ingest verify DATASET                             every hash, every count\n\n"
+      "Exit codes: 0 done, 1 failure, 2 usage, 3 more quarantined cases than --max-quarantined, 4 "
+      "no usable\n"
+      "input, 5 output not writable, 6 dataset corrupt, 130/143 interrupted (run again to resume).";
+  tool.declare = [&](CLI::App& app) { declare(app, options); };
+  tool.run = [&](const wsp::CommonOptions& common) {
+    wsp::initialise_medical_io();
+    if (options.scan->parsed()) return run_scan(options, common.json);
+    if (options.verify->parsed()) return run_verify(options, common.json);
+    return run_ingest(options, common.json);
+  };
+  return wsp::tool_main(argc, argv, tool);
+}
