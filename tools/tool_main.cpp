@@ -22,9 +22,9 @@ class JsonConfig : public CLI::Config {
 
   std::vector<CLI::ConfigItem> from_config(std::istream& input) const override {
     try {
-      std::vector<CLI::ConfigItem> items;
-      flatten(nlohmann::json::parse(input), {}, items);
-      return items;
+      std::vector<CLI::ConfigItem> found;
+      flatten(nlohmann::json::parse(input), {}, found);
+      return found;
     } catch (const nlohmann::json::exception& e) {
       throw CLI::ConversionError(std::string("--config is not valid JSON: ") + e.what());
     }
