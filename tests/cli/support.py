@@ -1,0 +1,83 @@
+"""What the command-line tests share: running tools, finding data, reading datasets with h5py."""
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+BINARIES = pathlib.Path(os.environ["WSP_TOOLS_DIR"])
+SOURCE = pathlib.Path(os.environ["WSP_SOURCE_DIR"])
+SKIP = 77  # ctest: SKIP_RETURN_CODE
+
+
+def skip(why):
+    print(f"*** SKIPPED: {why} ***", file=sys.stderr)
+    sys.exit(SKIP)
+
+
+def data_dir():
+    path = pathlib.Path(os.environ.get("WSP_TEST_DATA") or SOURCE.parent / "shared" / "data")
+    if not (path / "MANIFEST.md").exists():
+        skip("test data absent: set WSP_TEST_DATA")
+    return path
+
+
+def require(*modules):
+    for module in modules:
+        try:
+            __import__(module)
+        except ImportError:
+            skip(f"python3-{module} is not installed")
+
+
+def run(tool, *arguments, expect=0, env=None):
+    """Run a tool; fail with its output when the exit code is another than expected."""
+    command = [str(BINARIES / tool), *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=900)
+    if done.returncode != expect:
+        sys.exit(f"{' '.join(command)}\nexit {done.returncode}, expected {expect}\n{done.stdout}\n{done.stderr}")
+    return done
+
+
+def check(condition, message):
+    if not condition:
+        sys.exit(f"FAILED: {message}")
+
+
+def temporary():
+    return tempfile.TemporaryDirectory(prefix="wsp-cli-")
+
+
+def tree(root):
+    """Relative path -> bytes of every file of a dataset that must be reproducible."""
+    root = pathlib.Path(root)
+    return {
+        str(p.relative_to(root)): p.read_bytes()
+        for p in sorted(root.rglob("*"))
+        if p.is_file() and p.name != "run.json"
+    }
+
+
+def text(value):
+    return value.decode().rstrip("\0") if isinstance(value, bytes) else str(value)
+
+
+def read_cases(dataset):
+    """Case name -> {column: array} over its kept slices, pixels included, read with h5py alone."""
+    import h5py
+    import numpy as np
+
+    cases = {}
+    with h5py.File(pathlib.Path(dataset) / "index.h5") as index:
+        names = [text(n) for n in index["cases/name"][:]]
+        columns = {k: v[:] for k, v in index["slices"].items()}
+    for i, name in enumerate(names):
+        rows = np.flatnonzero(columns["case"] == i)
+        case = {k: v[rows] for k, v in columns.items()}
+        shard = int(case["shard"][0])
+        with h5py.File(pathlib.Path(dataset) / "shards" / f"shard-{shard:02d}.h5") as f:
+            first, last = int(case["row"][0]), int(case["row"][-1])
+            case["image"] = f["slices/image"][first : last + 1]
+            case["mask"] = f["slices/mask"][first : last + 1]
+        cases[name] = case
+    return cases
