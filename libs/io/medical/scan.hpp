@@ -52,4 +52,8 @@ struct LoadedVolume {
 /// A tilted stack is resampled to an upright grid unless options.reject_tilt. Thread-safe.
 Outcome<LoadedVolume> read_series(const Scan& scan, const Series& series, const ReadOptions& options);
 
+/// Decode every plane and sum the rescaled values as stored, whatever the series' code: also of other
+/// modalities and of images without a position, which give no volume. Thread-safe.
+Outcome<StoredStatistics> measure_series(const Scan& scan, const Series& series);
+
 }  // namespace wsp

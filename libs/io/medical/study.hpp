@@ -52,6 +52,7 @@ struct Series {
   double pixel_x_mm = 1, pixel_y_mm = 1;  ///< between columns, between rows
   double thickness_mm = 0;
   std::vector<Plane> planes;  ///< sorted by z_mm ascending, duplicates dropped
+  std::vector<std::size_t> duplicate_files;  ///< indices into Scan::files: same position, same pixels
   std::vector<double> gaps_mm;///< distances along the normal between neighbours, planes-1 values
   double spacing_mm = 0;      ///< median of gaps_mm
   std::vector<std::size_t> missing_after;  ///< plane indices k after which slices are missing

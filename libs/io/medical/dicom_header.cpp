@@ -1,0 +1,261 @@
+#include "io/medical/dicom_header.hpp"
+
+#include <dcmtk/config/osconfig.h>
+#include <dcmtk/dcmdata/dctk.h>
+
+#include <algorithm>
+#include <array>
+#include <set>
+#include <string_view>
+
+#include "io/medical/dicom_load.hpp"
+#include "io/medical/dicom_text.hpp"
+
+namespace wsp::dicom {
+namespace {
+
+constexpr std::string_view kCt = "1.2.840.10008.5.1.4.1.1.2";
+constexpr std::string_view kEnhancedCt = "1.2.840.10008.5.1.4.1.1.2.1";
+constexpr std::string_view kLegacyEnhancedCt = "1.2.840.10008.5.1.4.1.1.2.2";
+constexpr std::string_view kSecondaryCapture = "1.2.840.10008.5.1.4.1.1.7";
+constexpr std::string_view kSegmentation = "1.2.840.10008.5.1.4.1.1.66.4";
+constexpr std::string_view kLabelMapSegmentation = "1.2.840.10008.5.1.4.1.1.66.7";
+constexpr std::string_view kRtStructureSet = "1.2.840.10008.5.1.4.1.1.481.3";
+constexpr std::string_view kDirectory = "1.2.840.10008.1.3.10";
+
+/// A file of more frames than this is taken for a lie of its header.
+constexpr std::int64_t kMaxFrames = 100000;
+
+bool is_ct_class(const std::string& uid) {
+  return uid == kCt || uid == kEnhancedCt || uid == kLegacyEnhancedCt;
+}
+
+bool is_secondary_capture(const std::string& uid) {
+  return uid == kSecondaryCapture || uid.starts_with(std::string(kSecondaryCapture) + ".");
+}
+
+/// MPEG and HEVC: no still images.
+bool is_video_syntax(const std::string& uid) {
+  static const std::set<std::string> kVideo{
+      "1.2.840.10008.1.2.4.100", "1.2.840.10008.1.2.4.101", "1.2.840.10008.1.2.4.102",
+      "1.2.840.10008.1.2.4.103", "1.2.840.10008.1.2.4.104", "1.2.840.10008.1.2.4.105",
+      "1.2.840.10008.1.2.4.106", "1.2.840.10008.1.2.4.107", "1.2.840.10008.1.2.4.108"};
+  return kVideo.contains(uid);
+}
+
+std::string join_text(DcmItem& item, const std::vector<DcmTagKey>& tags) {
+  std::string all;
+  for (const DcmTagKey& tag : tags) all.append(" ").append(text(item, tag));
+  return upper(all);
+}
+
+/// NumberOfFrames by the letter: "1A" is no number. 1 when absent.
+std::optional<std::int64_t> frame_count(DcmItem& item) {
+  const std::string value = ascii(item, DCM_NumberOfFrames);
+  if (value.empty()) return 1;
+  if (value.size() > 9) return std::nullopt;
+  std::int64_t count = 0;
+  for (const char c : value) {
+    if (c < '0' || c > '9') return std::nullopt;
+    count = 10 * count + (c - '0');
+  }
+  if (count < 1 || count > kMaxFrames) return std::nullopt;
+  return count;
+}
+
+void read_identity(DcmItem& item, Header& header) {
+  header.patient_id = text(item, DCM_PatientID);
+  header.issuer = text(item, DCM_IssuerOfPatientID);
+  header.patient_sex = text(item, DCM_PatientSex);
+  header.patient_birth_date = ascii(item, DCM_PatientBirthDate);
+  header.accession = text(item, DCM_AccessionNumber);
+  header.study_uid = ascii(item, DCM_StudyInstanceUID);
+  header.series_uid = ascii(item, DCM_SeriesInstanceUID);
+  header.sop_instance_uid = ascii(item, DCM_SOPInstanceUID);
+  header.frame_of_reference_uid = ascii(item, DCM_FrameOfReferenceUID);
+  header.modality = upper(ascii(item, DCM_Modality));
+  header.patient_position = upper(ascii(item, DCM_PatientPosition));
+  header.kernel = upper(text(item, DCM_ConvolutionKernel));
+  header.image_type = upper(ascii(item, DCM_ImageType));
+  header.description = join_text(item, {DCM_SeriesDescription, DCM_ProtocolName, DCM_ImageComments,
+                                        DCM_AcquisitionProtocolDescription});
+  header.contrast_agent = text(item, DCM_ContrastBolusAgent);
+  if (header.contrast_agent.empty() && item.tagExistsWithValue(DCM_ContrastBolusAgentSequence)) {
+    header.contrast_agent = "SEQUENCE";
+  }
+  header.acquisition_seconds = seconds_of_day(ascii(item, DCM_AcquisitionTime));
+  if (!header.acquisition_seconds) {
+    header.acquisition_seconds = seconds_of_day(ascii(item, DCM_AcquisitionDateTime));
+  }
+  header.bolus_seconds = seconds_of_day(ascii(item, DCM_ContrastBolusStartTime));
+}
+
+Header& refuse(Header& header, Code code, std::string detail = {}) {
+  header.code = code;
+  header.detail = std::move(detail);
+  return header;
+}
+
+/// Check the values that decoding needs and the length of native pixels; empty when all is well.
+std::string check_pixel_header(DcmDataset& dataset, const Header& header) {
+  const auto allocated = bits16(dataset, DCM_BitsAllocated).value_or(0);
+  const auto stored = bits16(dataset, DCM_BitsStored).value_or(allocated);
+  const auto high = bits16(dataset, DCM_HighBit).value_or(static_cast<std::uint16_t>(stored - 1));
+  const auto samples = bits16(dataset, DCM_SamplesPerPixel).value_or(1);
+  if (header.rows < 1 || header.columns < 1) return "Rows or Columns missing or zero";
+  if (samples < 1 || samples > 4) return "SamplesPerPixel is " + std::to_string(samples);
+  if (allocated != 1 && allocated != 8 && allocated != 16 && allocated != 32) {
+    return "BitsAllocated is " + std::to_string(allocated);
+  }
+  if (stored < 1 || stored > allocated || high >= allocated || high + 1 < stored) {
+    return "BitsStored is " + std::to_string(stored) + " and HighBit " + std::to_string(high) +
+           " with BitsAllocated " + std::to_string(allocated);
+  }
+  DcmElement* pixels = nullptr;
+  if (dataset.findAndGetElement(DCM_PixelData, pixels).bad()) return {};
+  const bool encapsulated = DcmXfer(dataset.getOriginalXfer()).isEncapsulated() ||
+                            pixels->getLengthField() == DCM_UndefinedLength;
+  if (encapsulated) return {};
+  const auto bits = static_cast<std::uint64_t>(header.rows * header.columns) * samples * allocated *
+                    static_cast<std::uint64_t>(header.frames);
+  // Subsampled colour is shorter than its header says; it is not ours to read.
+  if (samples > 1) return {};
+  if (pixels->getLengthField() < (bits + 7) / 8) {
+    return "pixel data of " + std::to_string(pixels->getLengthField()) + " bytes, expected " +
+           std::to_string((bits + 7) / 8);
+  }
+  return {};
+}
+
+/// Why this image is no part of an original CT volume, or USED.
+Code classify_image(DcmDataset& dataset, const Header& header) {
+  if (is_video_syntax(header.transfer_syntax)) return Code::NOT_CT;
+  if (!is_supported_syntax(header.transfer_syntax)) return Code::UNSUPPORTED_TRANSFER_SYNTAX;
+  const bool ct =
+      header.modality == "CT" || (header.modality.empty() && is_ct_class(header.sop_class_uid));
+  const bool capture = is_secondary_capture(header.sop_class_uid);
+  if (!ct && !capture) return Code::NOT_CT;
+  if (upper(ascii(dataset, DCM_BurnedInAnnotation)) == "YES") return Code::BURNED_IN;
+  if (capture) return Code::SECONDARY_CAPTURE;
+  if (!is_ct_class(header.sop_class_uid)) return Code::NOT_CT;
+  if (bits16(dataset, DCM_SamplesPerPixel).value_or(1) != 1 ||
+      !upper(ascii(dataset, DCM_PhotometricInterpretation)).starts_with("MONOCHROME")) {
+    return Code::NOT_MONOCHROME;
+  }
+  if (is_localizer_type(header.image_type)) return Code::LOCALIZER;
+  if (is_derived_type(header.image_type)) return Code::DERIVED;
+  return Code::USED;
+}
+
+}  // namespace
+
+bool is_supported_syntax(const std::string& uid) {
+  static const std::set<std::string> kSupported{
+      "1.2.840.10008.1.2",       "1.2.840.10008.1.2.1",     "1.2.840.10008.1.2.1.99",
+      "1.2.840.10008.1.2.2",     "1.2.840.10008.1.2.5",     "1.2.840.10008.1.2.4.50",
+      "1.2.840.10008.1.2.4.51",  "1.2.840.10008.1.2.4.53",  "1.2.840.10008.1.2.4.55",
+      "1.2.840.10008.1.2.4.57",  "1.2.840.10008.1.2.4.70",  "1.2.840.10008.1.2.4.80",
+      "1.2.840.10008.1.2.4.81",  "1.2.840.10008.1.2.4.90",  "1.2.840.10008.1.2.4.91",
+      "1.2.840.10008.1.2.4.201", "1.2.840.10008.1.2.4.202", "1.2.840.10008.1.2.4.203"};
+  return kSupported.contains(uid);
+}
+
+bool is_lossy_syntax(const std::string& uid) {
+  static const std::set<std::string> kLossy{"1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51",
+                                            "1.2.840.10008.1.2.4.53", "1.2.840.10008.1.2.4.55",
+                                            "1.2.840.10008.1.2.4.81", "1.2.840.10008.1.2.4.91",
+                                            "1.2.840.10008.1.2.4.203"};
+  return kLossy.contains(uid);
+}
+
+bool is_jpeg2000_syntax(const std::string& uid) {
+  static const std::set<std::string> kJpeg2000{"1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91",
+                                               "1.2.840.10008.1.2.4.201", "1.2.840.10008.1.2.4.202",
+                                               "1.2.840.10008.1.2.4.203"};
+  return kJpeg2000.contains(uid);
+}
+
+bool is_localizer_type(const std::string& image_type) {
+  return image_type.find("LOCALIZER") != std::string::npos ||
+         image_type.find("SCOUT") != std::string::npos;
+}
+
+bool is_derived_type(const std::string& image_type) {
+  // A first value DERIVED alone says little: lossy compression and anonymisers set it on axial
+  // originals. So a word must say what was derived, or value 3 must say that it is not axial.
+  static const std::set<std::string> kWords{
+      "MIP",      "MINIP",       "MPR",     "REFORMATTED", "REFORMAT", "PROJECTION", "AVERAGE",
+      "SUBTRACT", "SUBTRACTION", "VRT",     "VOLREN",      "RENDERED", "PERFUSION",  "RCBF",
+      "IODINE",   "VNC",         "OVERLAY", "SCREEN",      "CURVED",   "CPR",        "SSD"};
+  const std::vector<std::string> values = split_values(image_type);
+  std::string word;
+  for (const char c : image_type + " ") {
+    if (std::string_view(" \\_-/").find(c) == std::string_view::npos) {
+      word.push_back(c);
+      continue;
+    }
+    if (kWords.contains(word)) return true;
+    word.clear();
+  }
+  const bool derived = !values.empty() && values[0] == "DERIVED";
+  return derived && values.size() > 2 && !values[2].empty() && values[2] != "AXIAL";
+}
+
+Header read_header(const std::filesystem::path& path) {
+  Header header;
+  DcmFileFormat file;
+  Rejection loaded = load(path, file);
+  if (loaded.code != Code::USED) return refuse(header, loaded.code, std::move(loaded.detail));
+
+  DcmDataset& dataset = *file.getDataset();
+  header.transfer_syntax = transfer_syntax(file);
+  header.sop_class_uid = ascii(dataset, DCM_SOPClassUID);
+  const std::string media_class =
+      file.getMetaInfo() != nullptr ? ascii(*file.getMetaInfo(), DCM_MediaStorageSOPClassUID) : "";
+  if (media_class == kDirectory || dataset.tagExists(DCM_DirectoryRecordSequence)) {
+    return refuse(header, Code::DICOMDIR);
+  }
+  if (header.sop_class_uid.empty()) header.sop_class_uid = media_class;
+  read_identity(dataset, header);
+
+  if (header.sop_class_uid == kSegmentation || header.sop_class_uid == kLabelMapSegmentation) {
+    header.kind = FileKind::seg;
+    return refuse(header, Code::MASK_UNREFERENCED);
+  }
+  if (header.sop_class_uid == kRtStructureSet) {
+    header.kind = FileKind::rtstruct;
+    return refuse(header, Code::MASK_UNREFERENCED);
+  }
+  if (!dataset.tagExists(DCM_PixelData)) {
+    if (is_ct_class(header.sop_class_uid) && dataset.tagExists(DCM_Rows)) {
+      return refuse(header, Code::TRUNCATED_FILE, "a CT image without pixel data");
+    }
+    return refuse(header, Code::NO_PIXELS);
+  }
+  header.rows = bits16(dataset, DCM_Rows).value_or(0);
+  header.columns = bits16(dataset, DCM_Columns).value_or(0);
+  const auto frames = frame_count(dataset);
+  if (!frames) return refuse(header, Code::BAD_HEADER, "NumberOfFrames is no count");
+  header.frames = *frames;
+  if (std::string wrong = check_pixel_header(dataset, header); !wrong.empty()) {
+    return refuse(header, Code::BAD_HEADER, std::move(wrong));
+  }
+  const std::string lossy = ascii(dataset, DCM_LossyImageCompression);
+  header.lossy = lossy == "01" || is_lossy_syntax(header.transfer_syntax);
+  header.kind = FileKind::image;
+  header.code = classify_image(dataset, header);
+  if (header.code == Code::UNSUPPORTED_TRANSFER_SYNTAX) {
+    header.detail = "transfer syntax " + header.transfer_syntax;
+  }
+  const std::string wrong = read_planes(dataset, header);
+  if (header.code != Code::USED) return header;
+  if (!wrong.empty()) return refuse(header, Code::BAD_HEADER, wrong);
+  for (const FrameHeader& plane : header.planes) {
+    if (!plane.has_position) return refuse(header, Code::NO_POSITION);
+    if (is_localizer_type(plane.image_type)) return refuse(header, Code::LOCALIZER);
+    if (is_derived_type(plane.image_type)) return refuse(header, Code::DERIVED);
+  }
+  return header;
+}
+
+}  // namespace wsp::dicom

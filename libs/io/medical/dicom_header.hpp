@@ -1,0 +1,71 @@
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "io/core/codes.hpp"
+#include "io/core/geometry.hpp"
+
+class DcmItem;
+class DcmDataset;
+
+/// What one DICOM file says of itself, as plain values. Internal to io/medical.
+namespace wsp::dicom {
+
+/// Geometry and identity of one frame; classic files have one.
+struct FrameHeader {
+  std::int32_t frame = 0;
+  bool has_position = false;
+  Vec3 position{};
+  Vec3 row_axis{1, 0, 0}, column_axis{0, 1, 0};
+  double pixel_x_mm = 0, pixel_y_mm = 0, thickness_mm = 0;
+  /// Keys that may separate images which lie at the same position, each empty when absent.
+  std::string image_type, acquisition, temporal, phase, time;
+};
+
+enum class FileKind { none, image, seg, rtstruct };
+
+struct Header {
+  Code code = Code::NOT_DICOM;
+  std::string detail;
+  FileKind kind = FileKind::none;
+  std::string patient_id, issuer, patient_sex, patient_birth_date, accession;
+  std::string study_uid, series_uid, sop_instance_uid, sop_class_uid, frame_of_reference_uid;
+  std::string transfer_syntax, modality, patient_position, kernel, image_type;
+  std::string description;  ///< series, protocol and related free text, upper case: for words only
+  std::string contrast_agent;
+  std::optional<double> acquisition_seconds, bolus_seconds;
+  std::int64_t columns = 0, rows = 0, frames = 1;
+  bool lossy = false;
+  std::vector<FrameHeader> planes;
+};
+
+/// Read one file's header; never throws on bad data. `header.code` is USED for a CT image that can
+/// be part of a volume, MASK_UNREFERENCED for SEG and RTSTRUCT, else why the file is not usable.
+Header read_header(const std::filesystem::path& path);
+
+/// Fill header.planes from the data set: classic attributes, or the functional groups of an
+/// enhanced object (shared and per-frame). Returns an empty string, or what is wrong (BAD_HEADER's
+/// detail).
+std::string read_planes(DcmDataset& dataset, Header& header);
+
+/// The item in which frame `frame` finds attributes of a functional group macro: its per-frame
+/// group, else the shared group, else null.
+DcmItem* functional_group(DcmDataset& dataset, std::int64_t frame, std::uint16_t group,
+                          std::uint16_t element);
+
+/// True for ImageType values that name a reformation, projection, map or other derived image.
+bool is_derived_type(const std::string& image_type);
+/// True for ImageType values of a scout.
+bool is_localizer_type(const std::string& image_type);
+
+/// True for transfer syntaxes with a decoder here.
+bool is_supported_syntax(const std::string& uid);
+/// True for transfer syntaxes that lose information.
+bool is_lossy_syntax(const std::string& uid);
+/// True for JPEG 2000 and high-throughput JPEG 2000.
+bool is_jpeg2000_syntax(const std::string& uid);
+
+}  // namespace wsp::dicom

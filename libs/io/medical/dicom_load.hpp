@@ -1,0 +1,22 @@
+#pragma once
+#include <dcmtk/config/osconfig.h>
+#include <dcmtk/dcmdata/dctk.h>
+
+#include <filesystem>
+#include <string>
+
+#include "io/core/outcome.hpp"
+
+/// Open one DICOM file with DCMTK. Internal to io/medical.
+namespace wsp::dicom {
+
+/// Load a file's attributes into `file`; values above 64 KiB (pixels) stay on disk until asked for.
+/// Files without preamble and meta header are tried when their first element is plausible.
+/// Returns USED when loaded, else EMPTY_FILE, NOT_DICOM, PERMISSION_DENIED, TRUNCATED_FILE or
+/// UNREADABLE.
+Rejection load(const std::filesystem::path& path, DcmFileFormat& file);
+
+/// The transfer syntax UID that the file names, or the one that DCMTK found where it names none.
+std::string transfer_syntax(DcmFileFormat& file);
+
+}  // namespace wsp::dicom

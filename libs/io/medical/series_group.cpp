@@ -1,0 +1,375 @@
+#include "io/medical/series_group.hpp"
+
+#include <tbb/parallel_for.h>
+#include <tbb/task_arena.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstring>
+#include <functional>
+#include <map>
+#include <set>
+#include <tuple>
+
+#include "io/core/hash.hpp"
+#include "io/medical/codec.hpp"
+
+namespace wsp::dicom {
+namespace {
+
+/// One plane on its way into a series.
+struct PlaneRef {
+  std::size_t file = 0;
+  const Header* header = nullptr;
+  const FrameHeader* frame = nullptr;
+  std::uint64_t pixels = 0;  ///< hash of the rescaled image; filled only where positions collide
+};
+using Planes = std::vector<PlaneRef>;
+
+/// The bucket of a plane: one series of one study of one patient, images of one code. Without a
+/// series UID the directory stands for it.
+using Bucket = std::tuple<std::string, std::string, std::string, std::string, Code>;
+
+Bucket bucket_of(const Header& header, const FileEntry& entry) {
+  const std::string place =
+      header.series_uid.empty()
+          ? std::filesystem::path(entry.relative_path).parent_path().generic_string()
+          : "";
+  return {header.series_uid, header.study_uid, header.patient_id, place, header.code};
+}
+
+bool same_geometry(const PlaneRef& a, const PlaneRef& b) {
+  const auto near = [](double p, double q) { return std::abs(p - q) <= 1e-4 * std::max(p, q); };
+  return a.header->rows == b.header->rows && a.header->columns == b.header->columns &&
+         near(a.frame->pixel_x_mm, b.frame->pixel_x_mm) &&
+         near(a.frame->pixel_y_mm, b.frame->pixel_y_mm) &&
+         norm(a.frame->row_axis - b.frame->row_axis) < 1e-3 &&
+         norm(a.frame->column_axis - b.frame->column_axis) < 1e-3;
+}
+
+/// Split by matrix, pixel spacing and orientation.
+std::vector<Planes> split_by_geometry(const Planes& planes) {
+  std::vector<Planes> clusters;
+  for (const PlaneRef& plane : planes) {
+    auto match = std::find_if(clusters.begin(), clusters.end(), [&](const Planes& cluster) {
+      return same_geometry(cluster.front(), plane);
+    });
+    if (match == clusters.end()) match = clusters.insert(clusters.end(), Planes{});
+    match->push_back(plane);
+  }
+  return clusters;
+}
+
+double height(const PlaneRef& plane) {
+  Vec3 normal = cross(plane.frame->row_axis, plane.frame->column_axis);
+  if (normal[2] < 0) normal = -1.0 * normal;
+  return dot(plane.frame->position, normal);
+}
+
+/// Runs of planes at one position, lowest first; within a run in the order of files.
+std::vector<Planes> positions_of(const Planes& planes) {
+  std::vector<std::pair<double, std::size_t>> order;
+  for (std::size_t i = 0; i < planes.size(); ++i) order.emplace_back(height(planes[i]), i);
+  std::sort(order.begin(), order.end());
+  std::vector<Planes> runs;
+  double last = 0;
+  for (const auto& [z, i] : order) {
+    if (runs.empty() || z - last > kSamePositionMm) {
+      runs.emplace_back();
+      last = z;
+    }
+    runs.back().push_back(planes[i]);
+  }
+  for (Planes& run : runs) {
+    std::sort(run.begin(), run.end(), [](const PlaneRef& a, const PlaneRef& b) {
+      return std::tie(a.file, a.frame->frame) < std::tie(b.file, b.frame->frame);
+    });
+  }
+  return runs;
+}
+
+bool collides(const Planes& planes) {
+  const auto runs = positions_of(planes);
+  return std::any_of(runs.begin(), runs.end(), [](const Planes& run) { return run.size() > 1; });
+}
+
+/// Hash of what an image shows: the same slice in another transfer syntax has the same hash.
+std::uint64_t hash_pixels(const std::filesystem::path& root, const FileEntry& entry,
+                          const PlaneRef& plane) {
+  const auto decoder = make_frame_decoder();
+  const std::array<std::int32_t, 1> frames{plane.frame->frame};
+  const auto decoded = decoder->decode(root / entry.relative_path, frames);
+  if (!decoded) return 0;
+  const DecodedFrame& image = decoded.value().front();
+  const std::array<float, 2> rescale{image.slope, image.intercept};
+  const std::uint64_t seed = xxh3_64(bytes_of(std::span<const float>(rescale)));
+  return xxh3_64(bytes_of(std::span<const std::int32_t>(image.stored)), seed);
+}
+
+/// Drop planes that show the same pixels at the same place as an earlier one.
+Planes drop_duplicates(const std::filesystem::path& root, const std::vector<FileEntry>& files,
+                       const Planes& planes, std::set<std::size_t>& duplicates) {
+  std::vector<Planes> runs = positions_of(planes);
+  std::vector<PlaneRef*> colliding;
+  for (Planes& run : runs) {
+    if (run.size() < 2) continue;
+    for (PlaneRef& plane : run) colliding.push_back(&plane);
+  }
+  tbb::this_task_arena::isolate([&] {
+    tbb::parallel_for(std::size_t{0}, colliding.size(), [&](std::size_t i) {
+      colliding[i]->pixels = hash_pixels(root, files[colliding[i]->file], *colliding[i]);
+    });
+  });
+  Planes kept;
+  for (const Planes& run : runs) {
+    Planes distinct;
+    for (const PlaneRef& plane : run) {
+      const bool seen = plane.pixels != 0 &&
+                        std::any_of(distinct.begin(), distinct.end(), [&](const PlaneRef& d) {
+                          return d.pixels == plane.pixels &&
+                                 norm(d.frame->position - plane.frame->position) < kSamePositionMm;
+                        });
+      if (seen) {
+        duplicates.insert(plane.file);
+      } else {
+        distinct.push_back(plane);
+      }
+    }
+    kept.insert(kept.end(), distinct.begin(), distinct.end());
+  }
+  return kept;
+}
+
+std::string in_plane_origin(const PlaneRef& plane) {
+  return std::to_string(std::llround(dot(plane.frame->position, plane.frame->row_axis) * 10)) +
+         "," +
+         std::to_string(std::llround(dot(plane.frame->position, plane.frame->column_axis) * 10));
+}
+
+/// Separate images at the same position by the first header value that does it without rest: no
+/// part may collide, and most planes must lie in parts of two positions or more (else it is a
+/// timing run at one place, not volumes). Empty when nothing separates them.
+std::vector<Planes> split_collisions(const Planes& planes) {
+  using KeyOf = std::function<std::string(const PlaneRef&)>;
+  const std::vector<KeyOf> keys{
+      [](const PlaneRef& p) { return p.frame->image_type; },
+      [](const PlaneRef& p) { return p.header->kernel; },
+      [](const PlaneRef& p) { return std::to_string(p.frame->thickness_mm); },
+      [](const PlaneRef& p) { return p.frame->acquisition; },
+      [](const PlaneRef& p) { return p.frame->temporal; },
+      [](const PlaneRef& p) { return p.frame->phase; },
+      [](const PlaneRef& p) { return p.frame->acquisition + "/" + p.frame->temporal; },
+      [](const PlaneRef& p) { return p.header->sop_class_uid; },
+      // Anonymisers give every slice its own: not a reason to split by itself.
+      [](const PlaneRef& p) { return p.header->frame_of_reference_uid; },
+      [](const PlaneRef& p) { return p.header->description; }, in_plane_origin,
+      [](const PlaneRef& p) { return p.frame->time; },
+      [](const PlaneRef& p) {
+        return p.frame->image_type + "/" + p.header->kernel + "/" + p.frame->acquisition;
+      }};
+  for (const KeyOf& key : keys) {
+    std::map<std::string, Planes> parts;
+    for (const PlaneRef& plane : planes) parts[key(plane)].push_back(plane);
+    if (parts.size() < 2) continue;
+    std::size_t stacked = 0;
+    bool clean = true;
+    for (const auto& [value, part] : parts) {
+      clean = clean && !collides(part);
+      if (part.size() > 1) stacked += part.size();
+    }
+    if (!clean || 2 * stacked <= planes.size()) continue;
+    std::vector<Planes> result;
+    for (auto& [value, part] : parts) result.push_back(std::move(part));
+    return result;
+  }
+  return {};
+}
+
+/// Build the series' description from its planes; geometry is measured when positions are there.
+Series describe(const Planes& planes, const std::vector<FileEntry>& files) {
+  const PlaneRef& first =
+      *std::min_element(planes.begin(), planes.end(), [](const PlaneRef& a, const PlaneRef& b) {
+        return std::tie(a.file, a.frame->frame) < std::tie(b.file, b.frame->frame);
+      });
+  const Header& header = *first.header;
+  Series series;
+  series.patient_id = header.patient_id;
+  series.issuer = header.issuer;
+  series.patient_sex = header.patient_sex;
+  series.patient_birth_date = header.patient_birth_date;
+  series.accession = header.accession;
+  series.study_uid = header.study_uid;
+  series.series_uid = header.series_uid;
+  series.frame_of_reference_uid = header.frame_of_reference_uid;
+  series.relative_path = files[first.file].relative_path;
+  series.columns = header.columns;
+  series.rows = header.rows;
+  series.row_axis = first.frame->row_axis;
+  series.column_axis = first.frame->column_axis;
+  series.pixel_x_mm = first.frame->pixel_x_mm;
+  series.pixel_y_mm = first.frame->pixel_y_mm;
+  series.thickness_mm = first.frame->thickness_mm;
+  series.feet_first = header.patient_position.starts_with("FF");
+  series.code = header.code;
+  series.detail = header.detail;
+  std::set<std::string> syntaxes;
+  bool positions = true;
+  for (const PlaneRef& plane : planes) {
+    syntaxes.insert(plane.header->transfer_syntax);
+    series.lossy = series.lossy || plane.header->lossy;
+    positions = positions && plane.frame->has_position;
+    Plane out;
+    out.file = plane.file;
+    out.frame = plane.frame->frame;
+    out.position_mm = plane.frame->position;
+    out.sop_instance_uid = plane.header->sop_instance_uid;
+    series.planes.push_back(std::move(out));
+  }
+  for (const std::string& syntax : syntaxes) {
+    series.transfer_syntax.append(series.transfer_syntax.empty() ? "" : "+").append(syntax);
+  }
+  if (positions) measure_geometry(series);
+  return series;
+}
+
+void add_flags(Series& series) {
+  const auto add = [&](bool condition, Code flag) {
+    if (condition) series.flags.push_back(flag);
+  };
+  add(!series.missing_after.empty(), Code::GAP);
+  add(series.irregular, Code::SPACING_IRREGULAR);
+  add(series.planes.size() > 1 && series.thickness_mm > 1.01 * series.spacing_mm + 1e-3,
+      Code::OVERLAPPING_SLICES);
+  const bool aligned =
+      std::max(std::abs(series.row_axis[0]), std::abs(series.row_axis[1])) > 0.9998 &&
+      std::abs(series.normal[2]) > 0.9998;
+  add(!aligned, Code::OBLIQUE);
+  add(series.feet_first, Code::FEET_FIRST);
+  add(series.lossy, Code::LOSSY_SOURCE);
+}
+
+/// Decide whether a measured series of original CT planes is a volume.
+void judge(Series& series, bool collision, const ScanOptions& options) {
+  const auto refuse = [&](Code code, std::string detail) {
+    series.code = code;
+    series.detail = std::move(detail);
+  };
+  const auto count = series.planes.size();
+  if (collision) {
+    refuse(Code::DUPLICATE_POSITION,
+           "different images at one position among " + std::to_string(count));
+  } else if (std::abs(series.normal[2]) < kAxialNormal) {
+    refuse(Code::NOT_AXIAL, "normal z " + std::to_string(series.normal[2]));
+  } else if (track_deviation_mm(series) > std::max(1.0, series.pixel_x_mm)) {
+    refuse(Code::MIXED_GEOMETRY,
+           "slice origins leave the line by " + std::to_string(track_deviation_mm(series)) + " mm");
+  } else if (count < static_cast<std::size_t>(std::max(0, options.min_slices))) {
+    refuse(Code::TOO_FEW_SLICES,
+           std::to_string(count) + " slices, expected " + std::to_string(options.min_slices));
+  } else if (options.reject_tilt && is_tilted(series)) {
+    refuse(Code::TILTED, std::to_string(series.tilt_deg) + " degrees");
+  } else if (options.reject_gaps && !series.missing_after.empty()) {
+    refuse(Code::GAPS, std::to_string(series.missing_after.size()) + " gaps");
+  }
+}
+
+ScoreInput score_input(const PlaneRef& plane) {
+  const Header& header = *plane.header;
+  return {header.description,      header.kernel,      header.contrast_agent,
+          plane.frame->image_type, plane.frame->phase, header.acquisition_seconds,
+          header.bolus_seconds};
+}
+
+/// Split one bucket of original CT planes into volumes.
+void group_volumes(const std::filesystem::path& root, const Planes& planes,
+                   std::vector<FileEntry>& files, const ScanOptions& options,
+                   std::vector<Series>& out) {
+  for (const Planes& cluster : split_by_geometry(planes)) {
+    std::set<std::size_t> duplicates;
+    const Planes distinct =
+        collides(cluster) ? drop_duplicates(root, files, cluster, duplicates) : cluster;
+    const bool collision = collides(distinct);
+    std::vector<Planes> parts = collision ? split_collisions(distinct) : std::vector<Planes>{};
+    const bool unresolved = collision && parts.empty();
+    if (parts.empty()) parts = {distinct};
+    for (const Planes& part : parts) {
+      Series series = describe(part, files);
+      judge(series, unresolved, options);
+      add_flags(series);
+      score_series(series, score_input(part.front()), options);
+      for (const std::size_t file : duplicates) {
+        // Of a split cluster the first part names them: each is named once.
+        if (&part == &parts.front()) series.duplicate_files.push_back(file);
+      }
+      out.push_back(std::move(series));
+    }
+    for (const std::size_t file : duplicates) files[file].code = Code::DUPLICATE_FILE;
+  }
+}
+
+/// Unique stable keys: the series UID alone where it gives one usable volume, else with "#k".
+void name_series(std::vector<Series>& series) {
+  std::map<std::string, std::vector<Series*>> families;
+  for (Series& s : series) {
+    const std::string base = s.series_uid.empty() ? "file:" + s.relative_path : s.series_uid;
+    families[base].push_back(&s);
+  }
+  for (auto& [base, members] : families) {
+    std::stable_sort(members.begin(), members.end(), [](const Series* a, const Series* b) {
+      const auto rank = [](const Series& s) {
+        return std::make_tuple(s.code != Code::USED, -static_cast<std::int64_t>(s.planes.size()),
+                               s.relative_path, s.planes.empty() ? 0 : s.planes.front().frame);
+      };
+      return rank(*a) < rank(*b);
+    });
+    const auto usable = std::count_if(members.begin(), members.end(),
+                                      [](const Series* s) { return s->code == Code::USED; });
+    const bool first_is_plain = usable == 1 || members.size() == 1;
+    for (std::size_t k = 0; k < members.size(); ++k) {
+      members[k]->key = base;
+      if (k > 0 || !first_is_plain) members[k]->key.append("#").append(std::to_string(k + 1));
+    }
+  }
+}
+
+}  // namespace
+
+std::vector<Series> group_series(const std::filesystem::path& root,
+                                 const std::vector<Header>& headers, std::vector<FileEntry>& files,
+                                 const ScanOptions& options) {
+  std::map<Bucket, Planes> buckets;
+  for (std::size_t i = 0; i < headers.size(); ++i) {
+    if (headers[i].kind != FileKind::image || headers[i].code == Code::BAD_HEADER) continue;
+    Planes& bucket = buckets[bucket_of(headers[i], files[i])];
+    for (const FrameHeader& frame : headers[i].planes)
+      bucket.push_back({i, &headers[i], &frame, 0});
+  }
+  std::vector<Series> series;
+  for (const auto& [bucket, planes] : buckets) {
+    if (std::get<Code>(bucket) == Code::USED) {
+      group_volumes(root, planes, files, options, series);
+    } else {
+      for (const Planes& cluster : split_by_geometry(planes))
+        series.push_back(describe(cluster, files));
+    }
+  }
+  name_series(series);
+  std::sort(series.begin(), series.end(),
+            [](const Series& a, const Series& b) { return a.key < b.key; });
+  // A file whose frames went into several series is used when any of them is.
+  std::set<std::size_t> used;
+  for (const Series& s : series) {
+    for (const Plane& plane : s.planes) {
+      if (s.code == Code::USED) used.insert(plane.file);
+    }
+  }
+  for (const Series& s : series) {
+    for (const Plane& plane : s.planes) {
+      files[plane.file].code = used.contains(plane.file) ? Code::USED : s.code;
+    }
+  }
+  return series;
+}
+
+}  // namespace wsp::dicom

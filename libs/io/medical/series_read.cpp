@@ -1,0 +1,310 @@
+#include <tbb/parallel_for.h>
+#include <tbb/task_arena.h>
+
+#include <algorithm>
+#include <cfenv>
+#include <cmath>
+#include <limits>
+#include <map>
+#include <optional>
+#include <set>
+
+#include "io/core/error.hpp"
+#include "io/core/hash.hpp"
+#include "io/medical/codec.hpp"
+#include "io/medical/image_file.hpp"
+#include "io/medical/scan.hpp"
+#include "io/medical/series_group.hpp"
+
+namespace wsp {
+namespace {
+
+using DecodedFrame = dicom::DecodedFrame;
+
+constexpr std::int16_t kPaddingHu = -1024;
+/// Frames of one file that one task decodes: the header is parsed once for all of them.
+constexpr std::size_t kFramesPerTask = 32;
+
+Rejection refuse(Code code, std::string detail) { return {"", "read", code, std::move(detail)}; }
+
+/// Planes of one file that are decoded together.
+struct Task {
+  std::size_t file = 0;
+  std::vector<std::int32_t> frames;
+  std::vector<std::size_t> planes;  ///< index into Series::planes of each frame
+};
+
+std::vector<Task> plan(const Series& series) {
+  std::vector<Task> tasks;
+  std::map<std::size_t, std::size_t> open;  // file -> its unfinished task
+  for (std::size_t k = 0; k < series.planes.size(); ++k) {
+    const Plane& plane = series.planes[k];
+    const auto found = open.find(plane.file);
+    if (found == open.end() || tasks[found->second].frames.size() >= kFramesPerTask) {
+      open[plane.file] = tasks.size();
+      tasks.push_back({plane.file, {}, {}});
+    }
+    Task& task = tasks[open[plane.file]];
+    task.frames.push_back(plane.frame);
+    task.planes.push_back(k);
+  }
+  return tasks;
+}
+
+/// Rescaled value in float32, rounded half to even (the default rounding mode).
+std::int64_t rescale(std::int32_t stored, float slope, float intercept) {
+  const float product = static_cast<float>(stored) * slope;
+  return std::llrint(product + intercept);
+}
+
+bool rescale_is_sane(const DecodedFrame& frame) {
+  return std::isfinite(frame.slope) && std::isfinite(frame.intercept) && frame.slope != 0 &&
+         std::abs(frame.slope) < 1e6F && std::abs(frame.intercept) < 1e9F;
+}
+
+StoredStatistics measure(const DecodedFrame& frame) {
+  StoredStatistics s;
+  s.minimum = std::numeric_limits<std::int64_t>::max();
+  s.maximum = std::numeric_limits<std::int64_t>::min();
+  for (const std::int32_t stored : frame.stored) {
+    const std::int64_t value = rescale(stored, frame.slope, frame.intercept);
+    s.minimum = std::min(s.minimum, value);
+    s.maximum = std::max(s.maximum, value);
+    s.sum += value;
+  }
+  s.padding_voxels = std::count(frame.padding.begin(), frame.padding.end(), std::uint8_t{1});
+  return s;
+}
+
+/// Decode all planes of a series in parallel and hand each to `take(plane index, frame)`, which is
+/// called from several threads. Returns the first refusal in the order of tasks.
+template <class Take>
+std::optional<Rejection> decode_planes(const Scan& scan, const Series& series,
+                                       std::vector<StoredStatistics>& statistics,
+                                       const Take& take) {
+  const std::vector<Task> tasks = plan(series);
+  const auto decoder = dicom::make_frame_decoder();
+  std::vector<std::optional<Rejection>> refusals(tasks.size());
+  statistics.assign(series.planes.size(), {});
+  // Isolated: a thread that waits here must not start another case and its memory.
+  tbb::this_task_arena::isolate([&] {
+    tbb::parallel_for(std::size_t{0}, tasks.size(), [&](std::size_t t) {
+      const Task& task = tasks[t];
+      auto decoded = decoder->decode(scan.root / scan.files[task.file].relative_path, task.frames);
+      if (!decoded) {
+        refusals[t] = decoded.rejection();
+        return;
+      }
+      for (std::size_t i = 0; i < task.planes.size(); ++i) {
+        const DecodedFrame& frame = decoded.value()[i];
+        if (frame.columns != series.columns || frame.rows != series.rows ||
+            !rescale_is_sane(frame)) {
+          refusals[t] = refuse(Code::BAD_HEADER, "matrix or rescale values changed or absurd");
+          return;
+        }
+        statistics[task.planes[i]] = measure(frame);
+        take(task.planes[i], frame);
+      }
+    });
+  });
+  for (auto& refusal : refusals) {
+    if (refusal) return refusal;
+  }
+  return std::nullopt;
+}
+
+StoredStatistics total(const std::vector<StoredStatistics>& planes) {
+  StoredStatistics all = planes.front();
+  for (std::size_t k = 1; k < planes.size(); ++k) {
+    all.minimum = std::min(all.minimum, planes[k].minimum);
+    all.maximum = std::max(all.maximum, planes[k].maximum);
+    all.sum += planes[k].sum;
+    all.padding_voxels += planes[k].padding_voxels;
+  }
+  return all;
+}
+
+/// How rows and columns of the file become x to the left and y to the posterior.
+struct InPlane {
+  bool transpose = false;  ///< canonical x runs along DICOM's column axis
+  bool flip_x = false, flip_y = false;
+  Geometry geometry;  ///< size, spacing and axes; one slice
+};
+
+InPlane canonical_plane(const Series& series) {
+  InPlane p;
+  p.transpose = std::abs(series.row_axis[0]) < std::abs(series.column_axis[0]);
+  Vec3 x = p.transpose ? series.column_axis : series.row_axis;
+  Vec3 y = p.transpose ? series.row_axis : series.column_axis;
+  p.flip_x = x[0] < 0;
+  p.flip_y = y[1] < 0;
+  if (p.flip_x) x = -1.0 * x;
+  if (p.flip_y) y = -1.0 * y;
+  Geometry& g = p.geometry;
+  g.size = {p.transpose ? series.rows : series.columns, p.transpose ? series.columns : series.rows,
+            1};
+  g.spacing_mm = {p.transpose ? series.pixel_y_mm : series.pixel_x_mm,
+                  p.transpose ? series.pixel_x_mm : series.pixel_y_mm, 1};
+  g.axis = {x, y, series.normal};
+  return p;
+}
+
+Vec3 canonical_origin(const InPlane& p, const Vec3& position) {
+  Vec3 origin = position;
+  const Geometry& g = p.geometry;
+  if (p.flip_x)
+    origin = origin - (static_cast<double>(g.size[0] - 1) * g.spacing_mm[0]) * g.axis[0];
+  if (p.flip_y)
+    origin = origin - (static_cast<double>(g.size[1] - 1) * g.spacing_mm[1]) * g.axis[1];
+  return origin;
+}
+
+void write_slice(const DecodedFrame& frame, const InPlane& p, std::int16_t* out) {
+  const std::int64_t nx = p.geometry.size[0];
+  const std::int64_t ny = p.geometry.size[1];
+  for (std::int64_t y = 0; y < ny; ++y) {
+    const std::int64_t b = p.flip_y ? ny - 1 - y : y;
+    for (std::int64_t x = 0; x < nx; ++x) {
+      const std::int64_t a = p.flip_x ? nx - 1 - x : x;
+      const auto at =
+          static_cast<std::size_t>(p.transpose ? a * frame.columns + b : b * frame.columns + a);
+      const bool padded = !frame.padding.empty() && frame.padding[at] != 0;
+      const std::int64_t value = rescale(frame.stored[at], frame.slope, frame.intercept);
+      out[y * nx + x] =
+          padded ? kPaddingHu
+                 : static_cast<std::int16_t>(std::clamp<std::int64_t>(value, -32768, 32767));
+    }
+  }
+}
+
+/// SHA-256 over the SHA-256 of each file, in the order in which planes first use them.
+std::string hash_sources(const Scan& scan, const std::vector<std::size_t>& files) {
+  Sha256 all;
+  for (const std::size_t file : files) {
+    all.update(sha256_file(scan.root / scan.files[file].relative_path));
+  }
+  return hex(all.finish());
+}
+
+std::vector<std::size_t> files_of(const Series& series) {
+  std::vector<std::size_t> files;
+  std::set<std::size_t> seen;
+  for (const Plane& plane : series.planes) {
+    if (seen.insert(plane.file).second) files.push_back(plane.file);
+  }
+  return files;
+}
+
+/// The image file of a series and, for a pair, its pixels.
+std::vector<std::size_t> image_files(const Scan& scan, const Series& series) {
+  std::vector<std::size_t> files = files_of(series);
+  const std::string name = series.relative_path;
+  const auto dot = name.rfind(".hdr");
+  if (dot == std::string::npos) return files;
+  for (std::size_t i = 0; i < scan.files.size(); ++i) {
+    const std::string& other = scan.files[i].relative_path;
+    if (other == name.substr(0, dot) + ".img" || other == name.substr(0, dot) + ".img.gz")
+      files.push_back(i);
+  }
+  return files;
+}
+
+Outcome<LoadedVolume> read_image(const Scan& scan, const Series& series) {
+  auto image = read_image_volume(scan.root / series.relative_path);
+  if (!image) return image.rejection();
+  LoadedVolume loaded;
+  loaded.volume = std::move(image.value().volume);
+  loaded.stored = {image.value().minimum, image.value().maximum, image.value().sum, 0};
+  loaded.files = image_files(scan, series);
+  loaded.source_hash = hash_sources(scan, loaded.files);
+  loaded.sop_instance_uids.assign(static_cast<std::size_t>(loaded.volume.geometry.size[2]), "");
+  return loaded;
+}
+
+/// Codes that a caller may overrule (it pinned the series); the others leave nothing to read.
+bool is_readable(Code code) {
+  return code == Code::USED || code == Code::TOO_FEW_SLICES || code == Code::NOT_SELECTED ||
+         code == Code::TILTED || code == Code::GAPS;
+}
+
+Outcome<LoadedVolume> read_dicom(const Scan& scan, const Series& series,
+                                 const ReadOptions& options) {
+  const bool tilted = dicom::is_tilted(series);
+  if (options.reject_tilt && tilted)
+    return refuse(Code::TILTED, std::to_string(series.tilt_deg) + " degrees");
+  if (options.reject_gaps && !series.missing_after.empty()) {
+    return refuse(Code::GAPS, std::to_string(series.missing_after.size()) + " gaps");
+  }
+  const InPlane in_plane = canonical_plane(series);
+  const auto slices = static_cast<std::int64_t>(series.planes.size());
+  LoadedVolume loaded;
+  Volume& volume = loaded.volume;
+  volume.geometry = in_plane.geometry;
+  volume.geometry.size[2] = slices;
+  volume.geometry.spacing_mm[2] = series.spacing_mm > 0 ? series.spacing_mm : 1;
+  volume.hu.resize(static_cast<std::size_t>(volume.geometry.voxels()));
+  for (std::int64_t k = 0; k < slices; ++k) {
+    const Plane& plane = series.planes[static_cast<std::size_t>(k)];
+    volume.slice_origin_mm.push_back(canonical_origin(in_plane, plane.position_mm));
+    volume.z_mm.push_back(plane.z_mm);
+    volume.source_index.push_back(static_cast<std::int32_t>(k));
+    loaded.sop_instance_uids.push_back(tilted ? "" : plane.sop_instance_uid);
+  }
+  volume.geometry.origin_mm = volume.slice_origin_mm.front();
+
+  std::vector<StoredStatistics> statistics;
+  std::vector<std::uint8_t> repaired(series.planes.size());
+  auto refusal =
+      decode_planes(scan, series, statistics, [&](std::size_t k, const DecodedFrame& frame) {
+        repaired[k] = frame.sign_repaired ? 1 : 0;
+        write_slice(
+            frame, in_plane,
+            volume.hu.data() + static_cast<std::int64_t>(k) * volume.geometry.slice_voxels());
+      });
+  if (refusal) return *refusal;
+  loaded.stored = total(statistics);
+  volume.flags = series.flags;
+  if (loaded.stored.padding_voxels > 0) volume.flags.push_back(Code::PADDING);
+  if (std::find(repaired.begin(), repaired.end(), 1) != repaired.end())
+    volume.flags.push_back(Code::SIGN_REPAIRED);
+  if (tilted) {
+    dicom::resample_tilt(volume);
+    volume.flags.push_back(Code::TILT_RESAMPLED);
+  }
+  loaded.files = files_of(series);
+  loaded.duplicate_files = series.duplicate_files;
+  loaded.source_hash = hash_sources(scan, loaded.files);
+  return loaded;
+}
+
+}  // namespace
+
+Outcome<LoadedVolume> read_series(const Scan& scan, const Series& series,
+                                  const ReadOptions& options) {
+  initialise_medical_io();
+  if (!is_readable(series.code)) return refuse(series.code, series.detail);
+  if (series.planes.empty()) return refuse(Code::TOO_FEW_SLICES, "no slice");
+  try {
+    return series.is_dicom ? read_dicom(scan, series, options) : read_image(scan, series);
+  } catch (const Error&) {
+    return refuse(Code::UNREADABLE, "a file changed or vanished since the scan");
+  } catch (const std::bad_alloc&) {
+    return refuse(Code::TOO_LARGE, "the volume does not fit in memory");
+  }
+}
+
+Outcome<StoredStatistics> measure_series(const Scan& scan, const Series& series) {
+  initialise_medical_io();
+  if (series.planes.empty()) return refuse(Code::TOO_FEW_SLICES, "no slice");
+  if (!series.is_dicom) {
+    const auto image = read_image_volume(scan.root / series.relative_path);
+    if (!image) return image.rejection();
+    return StoredStatistics{image.value().minimum, image.value().maximum, image.value().sum, 0};
+  }
+  std::vector<StoredStatistics> statistics;
+  auto refusal = decode_planes(scan, series, statistics, [](std::size_t, const DecodedFrame&) {});
+  if (refusal) return *refusal;
+  return total(statistics);
+}
+
+}  // namespace wsp
