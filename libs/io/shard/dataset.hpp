@@ -81,6 +81,9 @@ struct CasePlaces {
 /// Returns places in the same order. Throws Error(output).
 std::vector<CasePlaces> write_shard(const std::filesystem::path& dataset, int shard,
                                     std::vector<CaseRecord> cases, const DatasetLayout& layout);
+/// The cases of an existing shard with their compressed chunks, hashes checked: what an incremental run
+/// takes over. Throws Error(corrupt).
+std::vector<CaseRecord> read_shard_cases(const std::filesystem::path& dataset, int shard);
 /// Write index.h5 atomically from all cases of all shards, sorted by (shard, case name).
 void write_index(const std::filesystem::path& dataset, std::vector<CasePlaces> cases,
                  const DatasetLayout& layout);

@@ -1,0 +1,133 @@
+#include <unistd.h>
+
+#include <algorithm>
+#include <fstream>
+
+#include "io/core/atomic_file.hpp"
+#include "io/core/hash.hpp"
+#include "io/shard/columns.hpp"
+#include "io/shard/hdf5_file.hpp"
+
+namespace wsp {
+namespace {
+
+namespace fs = std::filesystem;
+
+h5::Handle slice_set(hid_t group, const char* name, hid_t type, int type_size, hsize_t rows,
+                     const DatasetLayout& layout) {
+  const hsize_t dims[3] = {rows, static_cast<hsize_t>(layout.height), static_cast<hsize_t>(layout.width)};
+  const hsize_t chunk[3] = {1, dims[1], dims[2]};
+  h5::Handle space(H5Screate_simple(3, dims, nullptr), H5Sclose, name, ErrorCode::output);
+  h5::Handle properties = h5::dataset_properties();
+  herr_t status = H5Pset_chunk(properties.get(), 3, chunk);
+  if (layout.codec == Codec::gzip) {
+    if (status >= 0) status = H5Pset_deflate(properties.get(), 4);
+  } else if (layout.codec != Codec::none) {
+    // As the hdf5-blosc plugin writes them: versions, type size, chunk bytes, level, shuffle, compressor.
+    const unsigned values[7] = {2, 2, static_cast<unsigned>(type_size),
+                                static_cast<unsigned>(dims[1] * dims[2]) * static_cast<unsigned>(type_size),
+                                layout.codec == Codec::zstd ? 1U : 5U, 1,
+                                layout.codec == Codec::zstd ? 5U : 1U};
+    if (status >= 0) status = H5Pset_filter(properties.get(), 32001, H5Z_FLAG_OPTIONAL, 7, values);
+  }
+  if (status < 0) throw Error(ErrorCode::failure, "HDF5 refuses the chunk layout");
+  return {H5Dcreate2(group, name, type, space.get(), H5P_DEFAULT, properties.get(), H5P_DEFAULT), H5Dclose, name,
+          ErrorCode::output};
+}
+
+std::uint64_t write_chunk(hid_t set, hsize_t row, const Chunk& chunk) {
+  const hsize_t offset[3] = {row, 0, 0};
+  if (H5Dwrite_chunk(set, H5P_DEFAULT, 0, offset, chunk.bytes.size(), chunk.bytes.data()) < 0)
+    throw Error(ErrorCode::output, "HDF5 cannot write a chunk; is the disk full?");
+  unsigned mask = 0;
+  haddr_t address = 0;
+  hsize_t length = 0;
+  if (H5Dget_chunk_info_by_coord(set, offset, &mask, &address, &length) < 0 || length != chunk.bytes.size())
+    throw Error(ErrorCode::output, "HDF5 does not say where it put a chunk");
+  return address;
+}
+
+// HDF5 can report success after a full disk: read back what stands in the file.
+void check_written(const fs::path& file, const std::vector<CasePlaces>& places, const std::vector<CaseRecord>& cases) {
+  std::ifstream in(file, std::ios::binary);
+  std::vector<std::uint8_t> bytes;
+  const auto check = [&](std::uint64_t offset, const Chunk& chunk, std::uint64_t seed) {
+    bytes.resize(chunk.bytes.size());
+    in.seekg(static_cast<std::streamoff>(offset));
+    in.read(reinterpret_cast<char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+    if (!in || xxh3_64(bytes, seed) != chunk.xxh3)
+      throw Error(ErrorCode::output, "a chunk does not stand on the disk as it was written; is the disk full?");
+  };
+  for (std::size_t c = 0; c < cases.size(); ++c)
+    for (std::size_t s = 0; s < cases[c].slices.size(); ++s) {
+      const SliceRecord& slice = cases[c].slices[s];
+      check(places[c].slices[s].image_offset, slice.image, chunk_seed(cases[c].name, slice.source_index, false));
+      check(places[c].slices[s].mask_offset, slice.mask, chunk_seed(cases[c].name, slice.source_index, true));
+    }
+}
+
+}  // namespace
+
+std::vector<CasePlaces> write_shard(const fs::path& dataset, int shard, std::vector<CaseRecord> cases,
+                                    const DatasetLayout& layout) {
+  std::sort(cases.begin(), cases.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
+  hsize_t rows = 0;
+  for (const CaseRecord& record : cases) rows += record.slices.size();
+  const fs::path path = dataset / "shards" / shard_file_name(shard);
+  const fs::path temporary = path.string() + ".tmp";
+  std::vector<CasePlaces> places;
+  try {
+    // 1. Build the whole shard in a temporary file; every return code is checked, H5Dclose's too.
+    h5::Handle file = h5::create_file(temporary);
+    h5::write_attribute(file.get(), "format", std::string("wsp-shard"));
+    write_layout(file.get(), layout);
+    h5::write_attribute(file.get(), "shard", shard);
+    h5::Handle slices = h5::create_group(file.get(), "slices");
+    h5::Handle image = slice_set(slices.get(), "image", H5T_STD_I16LE, 2, rows, layout);
+    h5::Handle mask = slice_set(slices.get(), "mask", H5T_STD_U8LE, 1, rows, layout);
+    hsize_t row = 0;
+    for (const CaseRecord& record : cases) {
+      CasePlaces place;
+      place.shard = shard;
+      place.first_row = static_cast<std::int64_t>(row);
+      for (const SliceRecord& slice : record.slices) {
+        ChunkPlace at;
+        at.image_offset = write_chunk(image.get(), row, slice.image);
+        at.mask_offset = write_chunk(mask.get(), row, slice.mask);
+        at.image_length = static_cast<std::uint32_t>(slice.image.bytes.size());
+        at.mask_length = static_cast<std::uint32_t>(slice.mask.bytes.size());
+        at.image_raw = slice.image.raw_length;
+        at.mask_raw = slice.mask.raw_length;
+        at.image_xxh3 = slice.image.xxh3;
+        at.mask_xxh3 = slice.mask.xxh3;
+        place.slices.push_back(at);
+        ++row;
+      }
+      places.push_back(std::move(place));
+    }
+    image.close();
+    mask.close();
+    for (std::size_t c = 0; c < cases.size(); ++c) {
+      places[c].record = cases[c];
+      for (SliceRecord& slice : places[c].record.slices) slice.image.bytes.clear(), slice.mask.bytes.clear();
+    }
+    write_slice_columns(slices.get(), places, layout);
+    slices.close();
+    h5::Handle table = h5::create_group(file.get(), "cases");
+    write_case_columns(table.get(), places, layout);
+    table.close();
+    if (H5Fflush(file.get(), H5F_SCOPE_GLOBAL) < 0)
+      throw Error(ErrorCode::output, "HDF5 cannot flush a shard; is the disk full?");
+    file.close();
+    // 2. Read every chunk back.
+    check_written(temporary, places, cases);
+  } catch (Error& e) {
+    ::unlink(temporary.c_str());
+    throw e.within("while writing " + shard_file_name(shard));
+  }
+  // 3. Make it durable, then visible.
+  publish_file(temporary, path);
+  return places;
+}
+
+}  // namespace wsp
