@@ -16,6 +16,8 @@ endif()
 
 add_library(wsp_options INTERFACE)
 target_compile_options(wsp_options INTERFACE -Wall -Wextra -Wshadow -Wconversion -Werror)
+# GCC 12 and 13 warn of overlaps in std::string's own operator+ (GCC bug 105651).
+target_compile_options(wsp_options INTERFACE $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>)
 if(WSP_SANITIZE STREQUAL "address")
   target_compile_options(wsp_options INTERFACE -fsanitize=address,undefined -fno-sanitize-recover=undefined
                                                -fno-omit-frame-pointer)
