@@ -55,13 +55,13 @@ nlohmann::json scan_report(const Scan& scan, bool pixels) {
   if (pixels) {
     Progress progress("reading pixels", scan.series.size(), "series");
     tbb::parallel_for(std::size_t{0}, scan.series.size(), [&](std::size_t i) {
-      if (scan.series[i].code == Code::USED) {
-        const auto read = read_series(scan, scan.series[i], {});
+      if (!scan.series[i].planes.empty()) {
+        const auto read = measure_series(scan, scan.series[i]);
         if (read)
-          series[i]["pixels"] = {{"minimum_hu", read.value().stored.minimum},
-                                 {"maximum_hu", read.value().stored.maximum},
-                                 {"sum_hu", read.value().stored.sum},
-                                 {"padding_voxels", read.value().stored.padding_voxels}};
+          series[i]["pixels"] = {{"minimum_hu", read.value().minimum},
+                                 {"maximum_hu", read.value().maximum},
+                                 {"sum_hu", read.value().sum},
+                                 {"padding_voxels", read.value().padding_voxels}};
         else
           series[i]["pixels"] = {{"code", to_string(read.rejection().code)},
                                  {"detail", read.rejection().detail}};
