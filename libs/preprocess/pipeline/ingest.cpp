@@ -332,6 +332,7 @@ class Job {
       for (std::size_t l = 0; l < product.record.labels.size(); ++l) {
         auto& count =
             classes_[layout().label_names.at(l)][std::to_string(product.record.labels[l])];
+        if (count.is_null()) count = nlohmann::json::object();
         count["cases"] = count.value("cases", 0) + 1;
         count["slices"] = count.value("slices", std::size_t{0}) + product.record.slices.size();
       }
