@@ -4,13 +4,19 @@
 
 namespace wsp {
 
+/// A parsed table. Rows whose cells are all empty (spreadsheets leave them at the end) are dropped.
 struct CsvTable {
   std::vector<std::string> header;
   std::vector<std::vector<std::string>> rows;  ///< each as long as the header; cells trimmed
+  std::vector<std::size_t> lines;              ///< line of the file on which each row begins
+
+  /// "row 2 (line 4 of the file)" for messages.
+  [[nodiscard]] std::string place(std::size_t row) const;
 };
 
-/// Parse RFC 4180 text, with or without BOM, separated by comma, semicolon or tab (whichever the header has most).
-/// `file` stands in messages. Throws Error(usage) for a ragged row, an open quote, or bytes that are no UTF-8.
+/// Parse RFC 4180 text, with or without BOM, lines ended by LF, CRLF or CR, separated by comma,
+/// semicolon or tab (whichever the header has most). `file` stands in messages. Throws Error(usage)
+/// for a ragged row, a quote that is left open or closed early, NUL, or bytes that are no UTF-8.
 CsvTable parse_csv(std::string text, const std::string& file);
 
 }  // namespace wsp

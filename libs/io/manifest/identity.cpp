@@ -1,9 +1,13 @@
 #include "io/manifest/identity.hpp"
 
+#include <fcntl.h>
 #include <openssl/rand.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cctype>
+#include <cerrno>
+#include <cstring>
 
 #include "io/core/atomic_file.hpp"
 #include "io/core/error.hpp"
@@ -14,7 +18,8 @@ namespace {
 
 constexpr std::size_t kKeyBytes = 32;
 
-std::string pseudonym(const SiteKey& key, std::string_view kind, std::string_view text, std::size_t digits) {
+std::string pseudonym(const SiteKey& key, std::string_view kind, std::string_view text,
+                      std::size_t digits) {
   std::string message(kind);
   message += '\0';
   message += text;
@@ -25,14 +30,23 @@ std::string pseudonym(const SiteKey& key, std::string_view kind, std::string_vie
 std::string safe_name(std::string_view text) {
   std::string name;
   for (const char c : text) {
-    const bool keep = std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '.' || c == '_' || c == '-';
+    const bool keep =
+        std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '.' || c == '_' || c == '-';
     name += keep ? c : '_';
   }
   constexpr std::size_t kLongest = 120;
-  if (name == text && !name.empty() && name.size() <= kLongest && name.front() != '.') return name;
+  if (name == text && !name.empty() && name.size() <= kLongest && name.front() != '.' &&
+      name.front() != '-')
+    return name;
   if (name.size() > kLongest) name.resize(kLongest);
-  if (!name.empty() && name.front() == '.') name.front() = '_';
+  if (!name.empty() && (name.front() == '.' || name.front() == '-')) name.front() = '_';
   return name + "-" + hex(sha256(text)).substr(0, 8);
+}
+
+std::string shell_quoted(const std::string& text) {
+  std::string quoted = "'";
+  for (const char c : text) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return quoted + "'";
 }
 
 }  // namespace
@@ -40,14 +54,17 @@ std::string safe_name(std::string_view text) {
 SiteKey SiteKey::load(const std::filesystem::path& path) {
   struct stat status {};
   if (::stat(path.c_str(), &status) != 0)
-    throw Error(ErrorCode::usage, "the site key " + path.string() +
-                                      " does not exist; create one with --new-site-key, or name the one "
-                                      "that earlier pseudonyms were made with");
+    throw Error(ErrorCode::usage,
+                "the site key " + path.string() +
+                    " does not exist; create one with --new-site-key, or name the one "
+                    "that earlier pseudonyms were made with");
   if ((status.st_mode & 077) != 0)
     throw Error(ErrorCode::usage, "the site key " + path.string() +
-                                      " can be read by others; run: chmod 600 " + path.string());
+                                      " can be read by others; run: chmod 600 " +
+                                      shell_quoted(path.string()));
   std::string text = read_file(path);
-  while (!text.empty() && std::isspace(static_cast<unsigned char>(text.back())) != 0) text.pop_back();
+  while (!text.empty() && std::isspace(static_cast<unsigned char>(text.back())) != 0)
+    text.pop_back();
   const auto digit = [](char c) {
     if (c >= '0' && c <= '9') return c - '0';
     if (c >= 'a' && c <= 'f') return c - 'a' + 10;
@@ -62,30 +79,44 @@ SiteKey SiteKey::load(const std::filesystem::path& path) {
     bytes.push_back(static_cast<std::uint8_t>(high * 16 + low));
   }
   if (text.size() != 2 * kKeyBytes || bytes.size() != kKeyBytes)
-    throw Error(ErrorCode::usage,
-                "the site key " + path.string() + " is malformed: expected 64 hexadecimal digits on one line");
+    throw Error(ErrorCode::usage, "the site key " + path.string() +
+                                      " is malformed: expected 64 hexadecimal digits on one line");
   return SiteKey(std::move(bytes));
 }
 
 SiteKey SiteKey::create(const std::filesystem::path& path) {
-  if (std::filesystem::exists(path))
-    throw Error(ErrorCode::usage, "the site key " + path.string() +
-                                      " exists already; use it with --site-key (it is never overwritten: "
-                                      "pseudonyms would change)");
   std::vector<std::uint8_t> bytes(kKeyBytes);
   if (RAND_bytes(bytes.data(), static_cast<int>(bytes.size())) != 1)
     throw Error(ErrorCode::failure, "OpenSSL has no randomness for a site key");
-  write_file_atomic(path, hex(bytes) + "\n", 0600);
+  // O_EXCL takes the name first: of two runs that start together one makes the key, one stops.
+  const int reserved = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+  if (reserved < 0 && errno == EEXIST)
+    throw Error(ErrorCode::usage, "the site key " + path.string() +
+                                      " exists already; use it with --site-key (it is never "
+                                      "overwritten: pseudonyms would change)");
+  if (reserved < 0)
+    throw Error(ErrorCode::output, "cannot create the site key " + path.string() + ": " +
+                                       std::strerror(errno) +
+                                       ". Choose a place that you may write to");
+  ::close(reserved);
+  try {
+    write_file_atomic(path, hex(bytes) + "\n", 0600);
+  } catch (...) {
+    ::unlink(path.c_str());
+    throw;
+  }
   return SiteKey(std::move(bytes));
 }
 
 Naming::Naming(IdMode mode, SiteKey key) : mode_(mode), key_(std::move(key)) {}
 
 std::string Naming::subject(std::string_view identity) const {
-  return mode_ == IdMode::keep ? safe_name(identity) : "sub-" + pseudonym(key_, "subject", identity, 16);
+  return mode_ == IdMode::keep ? safe_name(identity)
+                               : "sub-" + pseudonym(key_, "subject", identity, 16);
 }
 std::string Naming::case_name(std::string_view identity) const {
-  return mode_ == IdMode::keep ? safe_name(identity) : "case-" + pseudonym(key_, "case", identity, 16);
+  return mode_ == IdMode::keep ? safe_name(identity)
+                               : "case-" + pseudonym(key_, "case", identity, 16);
 }
 std::string Naming::path(std::string_view relative_path) const {
   return pseudonym(key_, "path", relative_path, 32);

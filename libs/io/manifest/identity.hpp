@@ -7,7 +7,8 @@
 
 namespace wsp {
 
-/// The secret under which names become pseudonyms: 32 random bytes, kept as hex in a file of mode 0600.
+/// The secret under which names become pseudonyms: 32 random bytes, kept as hex in a file of mode
+/// 0600.
 class SiteKey {
  public:
   /// Read a key; throws Error(usage) when the file is absent, readable by others, or malformed.
@@ -23,9 +24,10 @@ class SiteKey {
 
 enum class IdMode { pseudonym, keep };
 
-/// Turn identifiers of the export into names that may leave it. Pseudonyms are the first 16 (names) or
-/// 32 (paths) hex digits of HMAC-SHA-256(site key, kind + NUL + text); with IdMode::keep names are kept,
-/// made safe as file names (only [A-Za-z0-9._-]; colliding results get a hash suffix). Thread-safe.
+/// Turn identifiers of the export into names that may leave it. Pseudonyms are the first 16 (names)
+/// or 32 (paths) hex digits of HMAC-SHA-256(site key, kind + NUL + text); with IdMode::keep names
+/// are kept, made safe as file names (only [A-Za-z0-9._-]; colliding results get a hash suffix).
+/// Thread-safe.
 class Naming {
  public:
   Naming(IdMode mode, SiteKey key);

@@ -1,4 +1,6 @@
+#include <algorithm>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <valijson/adapters/nlohmann_json_adapter.hpp>
 #include <valijson/schema.hpp>
 #include <valijson/schema_parser.hpp>
@@ -13,47 +15,158 @@ namespace wsp {
 
 std::string_view embedded_schema(std::string_view name);  // generated from schemas/
 
-nlohmann::json load_json(const std::filesystem::path& path) {
+namespace {
+
+using nlohmann::json;
+
+constexpr int kDeepest = 64;                     // our documents are 6 levels deep at most
+constexpr std::size_t kLongestText = 64 * 1024;  // std::regex recurses once per character
+
+[[noreturn]] void fail_at(const std::filesystem::path& path, const std::string& text,
+                          const json::parse_error& error) {
+  // nlohmann counts bytes; people count lines and columns.
+  const std::size_t end = std::min(error.byte == 0 ? 0 : error.byte - 1, text.size());
+  const auto line = std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(end), '\n');
+  const std::size_t start = end == 0 ? std::string::npos : text.rfind('\n', end - 1);
+  const std::size_t column = end - (start == std::string::npos ? 0 : start + 1);
+  std::string what = error.what();  // "[json.exception.parse_error.101] ... column 3: what it is"
+  if (const auto at = what.find("column "); at != std::string::npos)
+    if (const auto colon = what.find(": ", at); colon != std::string::npos)
+      what.erase(0, colon + 2);
+  throw Error(ErrorCode::usage, path.string() + ", line " + std::to_string(line + 1) + ", column " +
+                                    std::to_string(column + 1) + ": not valid JSON: " + what);
+}
+
+// The parser would keep the last of two equal keys in silence; a class would bend unseen.
+class KeyGuard {
+ public:
+  explicit KeyGuard(std::string file) : file_(std::move(file)) {}
+  bool operator()(int depth, json::parse_event_t event, const json& value) {
+    if (depth > kDeepest)
+      throw Error(ErrorCode::usage,
+                  file_ + " is nested deeper than " + std::to_string(kDeepest) + " levels");
+    if (event == json::parse_event_t::object_start) keys_.emplace_back();
+    if (event == json::parse_event_t::object_end) keys_.pop_back();
+    if (event == json::parse_event_t::key && !keys_.back().insert(value.get<std::string>()).second)
+      throw Error(ErrorCode::usage, file_ + ": the key '" + value.get<std::string>() +
+                                        "' stands twice in one object; keep one");
+    return true;
+  }
+
+ private:
+  std::string file_;
+  std::vector<std::set<std::string>> keys_;
+};
+
+// valijson names a place as "<root>", "[labels]", "[0]"; this returns "labels", "0".
+std::vector<std::string> tokens_of(const std::vector<std::string>& context) {
+  std::vector<std::string> tokens;
+  for (const std::string& part : context)
+    if (part.size() >= 2 && part.front() == '[' && part.back() == ']')
+      tokens.push_back(part.substr(1, part.size() - 2));
+  return tokens;
+}
+
+const json* child(const json& value, const std::string& token) {
+  if (value.is_object() && value.contains(token)) return &value.at(token);
+  if (value.is_array() && !token.empty() && token.size() < 10 &&
+      token.find_first_not_of("0123456789") == std::string::npos &&
+      std::stoul(token) < value.size())
+    return &value.at(std::stoul(token));
+  return nullptr;
+}
+
+// The part of a schema that rules the place, or null.
+const json* rule(const json& schema, const std::string& token) {
+  if (const json* properties = child(schema, "properties"))
+    if (const json* property = child(*properties, token)) return property;
+  if (const json* items = child(schema, "items"); items != nullptr && items->is_object())
+    return items;
+  return child(schema, "additionalProperties");
+}
+
+// "/labels/0/column: Value type not permitted ...; expected string, found 3"
+std::string describe(const valijson::ValidationResults::Error& error, const json& schema,
+                     const json& value) {
+  std::string where;
+  const json* here = &value;
+  const json* wanted = &schema;
+  for (const std::string& token : tokens_of(error.context)) {
+    where += "/" + token;
+    if (here != nullptr) here = child(*here, token);
+    if (wanted != nullptr) wanted = rule(*wanted, token);
+  }
+  std::string text = (where.empty() ? "/" : where) + ": " + error.description;
+  if (wanted == nullptr || here == nullptr) return text;
+  constexpr auto kReplace = json::error_handler_t::replace;
+  if (const json* words = child(*wanted, "enum"))
+    text += "; expected one of " + words->dump(-1, ' ', false, kReplace);
+  else if (const json* pattern = child(*wanted, "pattern"))
+    text += "; expected text like " + pattern->dump(-1, ' ', false, kReplace);
+  else if (const json* type = child(*wanted, "type"))
+    text += "; expected " + (type->is_string() ? type->get<std::string>() : type->dump());
+  text += ", found ";
+  const std::string found = here->is_structured() ? "" : here->dump(-1, ' ', false, kReplace);
+  return text + (found.empty() || found.size() > 60 ? here->type_name() : found);
+}
+
+bool has_long_text(const json& value) {
+  std::vector<const json*> open{&value};
+  while (!open.empty()) {
+    const json& next = *open.back();
+    open.pop_back();
+    if (next.is_string() && next.get_ref<const std::string&>().size() > kLongestText) return true;
+    if (next.is_structured())
+      for (const json& item : next) open.push_back(&item);
+  }
+  return false;
+}
+
+}  // namespace
+
+json load_json(const std::filesystem::path& path) {
+  std::error_code ec;
+  if (!std::filesystem::is_regular_file(path, ec))
+    throw Error(ErrorCode::usage, "expected a JSON file at " + path.string() + ", found " +
+                                      (std::filesystem::exists(path, ec) ? "no file" : "nothing"));
   const std::string text = read_file(path);
+  KeyGuard guard(path.string());
   try {
-    return nlohmann::json::parse(text);
-  } catch (const nlohmann::json::parse_error& e) {
-    std::size_t line = 1, column = 1;
-    for (std::size_t i = 0; i + 1 < e.byte && i < text.size(); ++i) {
-      if (text[i] == '\n') {
-        ++line;
-        column = 1;
-      } else {
-        ++column;
-      }
-    }
-    throw Error(ErrorCode::usage, path.string() + ", line " + std::to_string(line) + ", column " +
-                                      std::to_string(column) + ": not valid JSON (" + e.what() + ")");
+    return json::parse(text, [&](int depth, json::parse_event_t event, json& value) {
+      return guard(depth, event, value);
+    });
+  } catch (const json::parse_error& e) {
+    fail_at(path, text, e);
+  } catch (const json::exception& e) {
+    throw Error(ErrorCode::usage, path.string() + ": not valid JSON: " + e.what());
   }
 }
 
-std::vector<std::string> schema_violations(std::string_view schema_name, const nlohmann::json& value) {
+std::vector<std::string> schema_violations(std::string_view schema_name, const json& value) {
   const std::string_view text = embedded_schema(schema_name);
   if (text.empty()) throw Error(ErrorCode::failure, "no schema named " + std::string(schema_name));
+  if (has_long_text(value))
+    return {"/: a text is longer than " + std::to_string(kLongestText) + " bytes"};
   try {
-    const nlohmann::json document = nlohmann::json::parse(text);
+    const json document = json::parse(text);
     valijson::Schema schema;
     valijson::SchemaParser parser(valijson::SchemaParser::kDraft7);
+    // No fetch function is given: a remote $ref makes this throw.
     parser.populateSchema(valijson::adapters::NlohmannJsonAdapter(document), schema);
     valijson::Validator validator;
     valijson::ValidationResults results;
+    if (validator.validate(schema, valijson::adapters::NlohmannJsonAdapter(value), &results))
+      return {};
     std::vector<std::string> violations;
-    if (validator.validate(schema, valijson::adapters::NlohmannJsonAdapter(value), &results)) return violations;
     valijson::ValidationResults::Error error;
-    while (results.popError(error)) {
-      std::string where;
-      for (const std::string& part : error.context) where += part;
-      violations.push_back(where + ": " + error.description);
-    }
-    if (violations.empty()) violations.emplace_back("the value does not follow its schema");
+    while (results.popError(error)) violations.push_back(describe(error, document, value));
+    if (violations.empty()) violations.emplace_back("/: the value does not follow its schema");
     return violations;
+  } catch (const Error&) {
+    throw;
   } catch (const std::exception& e) {
-    throw Error(ErrorCode::failure, "schema " + std::string(schema_name) + " cannot be used: " + e.what());
+    throw Error(ErrorCode::usage,
+                "schema " + std::string(schema_name) + " cannot be applied: " + e.what());
   }
 }
 

@@ -2,22 +2,58 @@
 
 #include <nlohmann/json.hpp>
 #include <regex>
+#include <set>
 
 #include "io/core/error.hpp"
 
 namespace wsp {
 namespace {
 
-void check_regex(const std::string& pattern, const char* field) {
+void check_regex(const std::string& pattern, const std::string& field) {
   if (pattern.empty()) return;
   try {
     const std::regex compiled(pattern);
     if (compiled.mark_count() < 1)
-      throw Error(ErrorCode::usage, std::string(field) + " '" + pattern + "' has no group ( ) to match with");
+      throw Error(ErrorCode::usage, field + " '" + pattern +
+                                        "' has no group ( ); its first group is what is matched");
   } catch (const std::regex_error& e) {
     throw Error(ErrorCode::usage,
-                std::string(field) + " '" + pattern + "' is no regular expression: " + e.what());
+                field + " '" + pattern + "' is no regular expression (ECMAScript): " + e.what());
   }
+}
+
+// Labels become columns of the index beside these (docs/SHARD_FORMAT.md).
+bool is_reserved(const std::string& name) {
+  static const std::set<std::string> words = {
+      "case",        "shard",       "row",          "source_index",   "z_mm",         "subject",
+      "depth_kept",  "depth_liver", "depth_volume", "liver_area_mm2", "name",         "split",
+      "source_hash", "flags",       "first_row",    "pixel_x_mm",     "pixel_y_mm",   "slice_count",
+      "spacing_mm",  "liver_ml",    "image",        "image_offset",   "image_length", "image_raw",
+      "image_xxh3",  "mask",        "mask_offset",  "mask_length",    "mask_raw",     "mask_xxh3"};
+  return words.contains(name);
+}
+
+std::vector<LabelColumn> parse_labels(const nlohmann::json& json, const std::string& where) {
+  std::vector<LabelColumn> labels;
+  for (const auto& entry : json) {
+    LabelColumn column;
+    column.name = entry.at("name");
+    column.column = entry.value("column", column.name);
+    column.missing = entry.value("missing", "");
+    if (entry.contains("values"))
+      for (const auto& [text, value] : entry.at("values").items()) column.values[text] = value;
+    if (is_reserved(column.name))
+      throw Error(ErrorCode::usage, where + "the label name '" + column.name +
+                                        "' is taken by a column of the index; choose another");
+    for (const LabelColumn& other : labels)
+      if (other.name == column.name)
+        throw Error(ErrorCode::usage, where + "the label '" + column.name + "' is named twice");
+    labels.push_back(std::move(column));
+  }
+  if (labels.front().name != "label")
+    throw Error(ErrorCode::usage, where + "the first label is '" + labels.front().name +
+                                      "', expected 'label' (the weak one)");
+  return labels;
 }
 
 }  // namespace
@@ -33,8 +69,10 @@ DataManifest default_manifest() {
 
 DataManifest load_manifest(const std::filesystem::path& path) {
   const nlohmann::json json = load_json(path);
-  if (const auto violations = schema_violations("manifest.schema.json", json); !violations.empty()) {
-    std::string text = "the manifest " + path.string() + " does not follow its schema (schemas/manifest.schema.json):";
+  if (const auto violations = schema_violations("manifest.schema.json", json);
+      !violations.empty()) {
+    std::string text = "the manifest " + path.string() +
+                       " does not follow its schema (schemas/manifest.schema.json):";
     for (const std::string& line : violations) text += "\n  " + line;
     throw Error(ErrorCode::usage, text);
   }
@@ -45,29 +83,15 @@ DataManifest load_manifest(const std::filesystem::path& path) {
   manifest.path_pattern = json.value("path_pattern", "");
   manifest.subject_pattern = json.value("subject_pattern", "");
   manifest.split_column = json.value("split_column", "");
-  if (json.contains("labels")) {
-    manifest.labels.clear();
-    for (const auto& entry : json.at("labels")) {
-      LabelColumn column;
-      column.name = entry.at("name");
-      column.column = entry.value("column", column.name);
-      column.missing = entry.value("missing", "");
-      if (entry.contains("values"))
-        for (const auto& [text, value] : entry.at("values").items()) column.values[text] = value;
-      for (const LabelColumn& other : manifest.labels)
-        if (other.name == column.name)
-          throw Error(ErrorCode::usage, "the manifest " + path.string() + " names the label '" + column.name + "' twice");
-      manifest.labels.push_back(std::move(column));
-    }
-    if (manifest.labels.empty() || manifest.labels.front().name != "label")
-      throw Error(ErrorCode::usage, "the manifest " + path.string() + ": the first label must be named 'label' (the weak one)");
-  }
+  const std::string where = "the manifest " + path.string() + ": ";
+  if (json.contains("labels")) manifest.labels = parse_labels(json.at("labels"), where);
   if (json.contains("subject_map")) manifest.subject_map = json.at("subject_map");
   if (json.contains("pin_series")) manifest.pin_series = json.at("pin_series");
   if (json.contains("score_weights")) manifest.score_weights = json.at("score_weights");
-  if (json.contains("liver_labels")) manifest.liver_labels = json.at("liver_labels").get<std::vector<std::int64_t>>();
-  check_regex(manifest.path_pattern, "path_pattern");
-  check_regex(manifest.subject_pattern, "subject_pattern");
+  if (json.contains("liver_labels"))
+    manifest.liver_labels = json.at("liver_labels").get<std::vector<std::int64_t>>();
+  check_regex(manifest.path_pattern, where + "path_pattern");
+  check_regex(manifest.subject_pattern, where + "subject_pattern");
   return manifest;
 }
 

@@ -58,7 +58,8 @@ TEST(Labels, TakeAgreeingDuplicatesAndNameContradictions) {
 TEST(Labels, ReadWhatSpreadsheetsWrite) {
   DataManifest manifest = default_manifest();
   manifest.labels[0].values = {{"none", 0}, {"mild; early", 1}};
-  LabelTable labels = table("\xEF\xBB\xBFsubject;label\r\n A1 ;none\r\n\"B\"\"2\";\"mild; early\"\r\n\r\n", manifest);
+  LabelTable labels = table(
+      "\xEF\xBB\xBFsubject;label\r\n A1 ;none\r\n\"B\"\"2\";\"mild; early\"\r\n\r\n", manifest);
   EXPECT_EQ(labels.find(patient("A1")).labels.values, std::vector<std::int64_t>{0});
   EXPECT_EQ(labels.find(patient("B\"2")).labels.values, std::vector<std::int64_t>{1});
 }
@@ -76,11 +77,134 @@ TEST(Labels, SayWhatIsWrongWhereAndWhatWasExpected) {
   };
   refused("patient,label\nA,1\n", {"'subject'", "'patient'"});
   refused("subject,label\nA,1\nB,mild\n", {"row 2", "'label'", "'mild'"});
+  refused("subject,label,label\nA,1,2\n", {"2 columns 'label'", "expected one"});
+  refused("subject,label\n\n\nA,1\nB,19981224\n", {"row 2", "line 5", "'19981224'", "32767"});
+  refused("subject,label\nA,-2\n", {"row 1", "'-2'"});
+  refused("subject,label\nA,1.5\n", {"'1.5'"});
   refused("subject,label\nA,1,7\n", {"row 1", "3 cells", "2"});
-  refused("subject,label\nA,\"1\n", {"quote"});
+  refused("subject,label\nA\n", {"row 1", "1 cells", "2"});
+  refused("subject,label\nA,\"1\nB,2\n", {"row 1", "line 2", "quote"});
+  refused("subject,label\nA,\"1\"2\n", {"row 1", "quote"});
   refused("subject,label\n,1\n", {"row 1", "empty"});
-  refused("", {"empty"});
+  refused("", {"empty", "header"});
+  refused("\xEF\xBB\xBF\r\n\r\n", {"empty", "header"});
+  refused(std::string("subject,label\nA,\0001\n", 18), {"UTF-8", "line 2"});
+  for (const char* bytes :
+       {"\xC0\xAF", "\xE0\x80\xAF", "\xED\xA0\x80", "\xF4\x90\x80\x80", "\xC3", "\x80"})
+    refused("subject,label\nA,1\n" + std::string(bytes), {"UTF-8", "line 3"});
   refused("subject,label\n\xFF\xFE,1\n", {"UTF-8"});
+}
+
+TEST(Labels, MapWordsAndSayWhichAreKnown) {
+  DataManifest manifest = default_manifest();
+  manifest.labels[0].values = {{"none", 0}, {"severe", 3}};
+  manifest.labels[0].missing = "n/a";
+  LabelTable labels = table("subject,label\nA,severe\nB,n/a\nC,\n", manifest);
+  EXPECT_EQ(labels.find(patient("A")).labels.values, std::vector<std::int64_t>{3});
+  EXPECT_EQ(labels.find(patient("B")).labels.values, std::vector<std::int64_t>{-1});
+  EXPECT_EQ(labels.find(patient("C")).labels.values, std::vector<std::int64_t>{-1});
+  try {
+    (void)table("subject,label\nA,severe\nB,Severe\n", manifest);
+    ADD_FAILURE() << "'Severe' was accepted";
+  } catch (const Error& e) {
+    EXPECT_EQ(e.code(), ErrorCode::usage);
+    for (const char* word : {"row 2", "line 3", "'label'", "'Severe'", "'none', 'severe'"})
+      EXPECT_NE(std::string(e.what()).find(word), std::string::npos) << e.what();
+  }
+}
+
+TEST(Labels, ReadClassesThatPandasWroteAsDecimals) {
+  LabelTable labels = table("subject,label\nA,2.0\nB,\n");
+  EXPECT_EQ(labels.find(patient("A")).labels.values, std::vector<std::int64_t>{2});
+}
+
+TEST(Labels, FindBySeriesStudyAndAccession) {
+  CaseKeys keys;
+  keys.patient_id = "p";
+  keys.accession = "a";
+  keys.study_uid = "1.2";
+  keys.series_uid = "1.2.3";
+  for (const auto& [key, text] : std::map<std::string, std::string>{{"patient_id", "p"},
+                                                                    {"accession", "a"},
+                                                                    {"study_uid", "1.2"},
+                                                                    {"series_uid", "1.2.3"}}) {
+    DataManifest manifest = default_manifest();
+    manifest.key = key;
+    LabelTable labels = table("subject,label\nother,0\n" + text + ",7\n", manifest);
+    const auto found = labels.find(keys);
+    ASSERT_EQ(found.state, LabelTable::Lookup::State::found) << key;
+    EXPECT_EQ(found.labels.values, std::vector<std::int64_t>{7}) << key;
+    EXPECT_EQ(labels.find(CaseKeys{}).state, LabelTable::Lookup::State::missing) << key;
+  }
+}
+
+TEST(Labels, FindByPathNameAndPattern) {
+  DataManifest manifest = default_manifest();
+  manifest.key = "path";
+  manifest.path_pattern = "volume-([0-9]+)\\.nii";
+  LabelTable labels = table("subject,label\n7,1\nb.nii,2\nsub/c.nii,3\n", manifest);
+  const auto value = [&](const char* path) {
+    CaseKeys keys;
+    keys.relative_path = path;
+    const auto found = labels.find(keys);
+    return found.state == LabelTable::Lookup::State::found ? found.labels.values[0] : -99;
+  };
+  EXPECT_EQ(value("train/volume-7.nii"), 1);
+  EXPECT_EQ(value("sub/b.nii"), 2);
+  EXPECT_EQ(value("sub/c.nii"), 3);
+  EXPECT_EQ(value("c.nii"), -99);
+  EXPECT_EQ(value("volume-8.nii"), -99);
+}
+
+TEST(Labels, FindNiftiByTheSubjectOfItsPath) {
+  DataManifest manifest = default_manifest();
+  CaseKeys keys;
+  keys.relative_path = "data/P12__VEN.nii.gz";
+  LabelTable by_stem = table("subject,label\nP12__VEN,1\n", manifest);
+  EXPECT_EQ(by_stem.find(keys).state, LabelTable::Lookup::State::found);
+  manifest.subject_pattern = "(P[0-9]+)__";
+  LabelTable by_pattern = table("subject,label\nP12,1\n", manifest);
+  EXPECT_EQ(by_pattern.find(keys).state, LabelTable::Lookup::State::found);
+}
+
+TEST(Labels, CarryTheSplitAndRefuseFreeTextInIt) {
+  DataManifest manifest = default_manifest();
+  manifest.split_column = "fold";
+  LabelTable labels = table("subject,fold,label\nA,train,1\nB,,1\nC,val,1\nC,test,1\n", manifest);
+  EXPECT_EQ(labels.find(patient("A")).labels.split, "train");
+  EXPECT_EQ(labels.find(patient("B")).labels.split, "");
+  EXPECT_EQ(labels.find(patient("C")).state, LabelTable::Lookup::State::ambiguous);
+  EXPECT_THROW((void)table("subject,fold,label\nA,seen by Dr No,1\n", manifest), Error);
+}
+
+TEST(Labels, DropEmptyRowsOfSpreadsheetsAndCountTheOthers) {
+  LabelTable labels = table("subject\tlabel\r\n\t\r\nA\t1\r\n\t\r\nB\t2\r\n\t");
+  EXPECT_EQ(labels.rows(), 2U);
+  EXPECT_EQ(labels.find(patient(" A ")).labels.values, std::vector<std::int64_t>{1});
+  EXPECT_EQ(labels.unmatched_row_numbers(), std::vector<std::size_t>{2});
+}
+
+TEST(Csv, ReadsWhatWasWritten) {
+  // Every cell that a quoted writer can write comes back, for each separator and line end.
+  const std::vector<std::vector<std::string>> rows = {
+      {"a,b", "say \"yes\"", "x;y"}, {"two\nlines", "tab\there", "\xC3\xA9"}, {"", "", "z"}};
+  for (const char* separator : {",", ";", "\t"})
+    for (const char* end : {"\n", "\r\n", "\r"}) {
+      std::string text = "one";
+      text += separator + std::string("two") + separator + "three" + end;
+      for (const auto& row : rows) {
+        for (std::size_t c = 0; c < row.size(); ++c) {
+          std::string quoted;
+          for (const char x : row[c]) quoted += x == '"' ? "\"\"" : std::string(1, x);
+          text += (c == 0 ? "" : separator) + ("\"" + quoted + "\"");
+        }
+        text += end;
+      }
+      const CsvTable read = parse_csv(text, "table");
+      EXPECT_EQ(read.header, (std::vector<std::string>{"one", "two", "three"}));
+      EXPECT_EQ(read.rows, rows);
+      EXPECT_EQ(read.lines, (std::vector<std::size_t>{2, 3, 5}));
+    }
 }
 
 }  // namespace

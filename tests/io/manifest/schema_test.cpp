@@ -1,3 +1,4 @@
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <nlohmann/json.hpp>
@@ -11,25 +12,101 @@ namespace wsp {
 namespace {
 
 const std::filesystem::path kSource = WSP_SOURCE_DIR;
+const std::vector<std::string> kSchemas = {"manifest", "ledger", "config",
+                                           "dataset",  "case",   "codes"};
 
 TEST(Schemas, AcceptTheirExamples) {
-  for (const char* name : {"ledger", "config", "dataset", "case"}) {
-    const auto example = load_json(kSource / "schemas/examples" / (std::string(name) + ".json"));
-    EXPECT_EQ(schema_violations(std::string(name) + ".schema.json", example), std::vector<std::string>{}) << name;
+  for (const std::string& name : kSchemas) {
+    const auto example = load_json(kSource / "schemas/examples" / (name + ".json"));
+    EXPECT_EQ(schema_violations(name + ".schema.json", example), std::vector<std::string>{})
+        << name;
   }
-  EXPECT_TRUE(schema_violations("codes.schema.json", load_json(kSource / "schemas/codes.json")).empty());
+  EXPECT_TRUE(
+      schema_violations("codes.schema.json", load_json(kSource / "schemas/codes.json")).empty());
 }
 
 TEST(Schemas, RefuseEveryExampleThatLacksARequiredField) {
-  for (const char* name : {"ledger", "config", "dataset", "case"}) {
-    const auto schema = load_json(kSource / "schemas" / (std::string(name) + ".schema.json"));
-    const auto example = load_json(kSource / "schemas/examples" / (std::string(name) + ".json"));
+  for (const std::string& name : kSchemas) {
+    const auto schema = load_json(kSource / "schemas" / (name + ".schema.json"));
+    const auto example = load_json(kSource / "schemas/examples" / (name + ".json"));
     for (const std::string field : schema["required"]) {
       auto broken = example;
       broken.erase(field);
-      EXPECT_FALSE(schema_violations(std::string(name) + ".schema.json", broken).empty()) << name << " " << field;
+      EXPECT_FALSE(schema_violations(name + ".schema.json", broken).empty())
+          << name << " " << field;
     }
   }
+}
+
+TEST(Schemas, AllHaveOneExampleEach) {
+  std::vector<std::string> schemas, examples;
+  for (const auto& entry : std::filesystem::directory_iterator(kSource / "schemas")) {
+    const std::string name = entry.path().filename().string();
+    if (name.ends_with(".schema.json")) schemas.push_back(name.substr(0, name.find('.')));
+  }
+  for (const auto& entry : std::filesystem::directory_iterator(kSource / "schemas/examples"))
+    examples.push_back(entry.path().stem().string());
+  EXPECT_THAT(schemas, testing::UnorderedElementsAreArray(kSchemas));
+  EXPECT_THAT(examples, testing::UnorderedElementsAreArray(kSchemas));
+}
+
+TEST(Schemas, AreVersionedDraft7AndReferToNothingElse) {
+  for (const std::string& name : kSchemas) {
+    const auto path = kSource / "schemas" / (name + ".schema.json");
+    EXPECT_EQ(load_json(path)["$id"], "wsp/" + name + "/1");
+    EXPECT_EQ(load_json(path)["$schema"], "http://json-schema.org/draft-07/schema#");
+    EXPECT_EQ(read_file(path).find("$ref"), std::string::npos) << name;
+  }
+  EXPECT_THROW((void)schema_violations("absent.schema.json", {}), Error);
+}
+
+TEST(Schemas, SayWhereWhatWasExpectedAndWhatWasFound) {
+  const auto lines = [](nlohmann::json value) {
+    value["name"] = "x";
+    value["version"] = 1;
+    std::string text;
+    for (const auto& line : schema_violations("manifest.schema.json", value)) text += line + "\n";
+    return text;
+  };
+  using testing::AllOf, testing::HasSubstr;
+  EXPECT_THAT(lines({{"labels", {{{"name", "label"}, {"column", 3}}}}}),
+              AllOf(HasSubstr("/labels/0/column: "), HasSubstr("expected string, found 3")));
+  EXPECT_THAT(
+      lines({{"key", "nhs_number"}}),
+      AllOf(HasSubstr("/key: "), HasSubstr("\"series_uid\""), HasSubstr("found \"nhs_number\"")));
+  EXPECT_THAT(lines({{"kye", "path"}}), HasSubstr("'kye'"));
+  EXPECT_THAT(lines({{"labels", {{{"name", "label"}, {"values", {{"a", 1e300}}}}}}}),
+              HasSubstr("/labels/0/values/a: "));
+  EXPECT_THAT(lines({{"comment", std::string(1 << 20, 'x')}}), HasSubstr("longer than"));
+}
+
+TEST(Json, NamesLineColumnRepeatedKeysAndDepth) {
+  const test::TemporaryDirectory work;
+  const auto message = [&](const std::string& text) -> std::string {
+    write_file_atomic(work.path() / "x.json", std::string_view(text));
+    try {
+      (void)load_json(work.path() / "x.json");
+      return "accepted";
+    } catch (const Error& e) {
+      EXPECT_EQ(e.code(), ErrorCode::usage) << e.what();
+      return e.what();
+    }
+  };
+  using testing::HasSubstr;
+  EXPECT_EQ(message("{\"a\": [1, 2]}"), "accepted");
+  EXPECT_THAT(message("{\n  \"a\": 1,\n  oops\n}"),
+              HasSubstr("x.json, line 3, column 3: not valid JSON"));
+  EXPECT_THAT(message("]"), HasSubstr("line 1, column 1:"));
+  EXPECT_THAT(message(""), HasSubstr("line 1, column 1:"));
+  EXPECT_THAT(message("{\"a\": 1"), HasSubstr("line 1"));
+  EXPECT_THAT(message("{\"a\": 1} // why"), HasSubstr("not valid JSON"));
+  EXPECT_THAT(message("{\"a\": \"\xFF\"}"), HasSubstr("not valid JSON"));
+  EXPECT_THAT(message("{\"a\": 1e999}"), HasSubstr("not valid JSON"));
+  EXPECT_THAT(message("{\"a\": {\"b\": 1, \"b\": 2}}"), HasSubstr("'b' stands twice"));
+  EXPECT_EQ(message("[{\"b\": 1}, {\"b\": 2}]"), "accepted");
+  EXPECT_THAT(message(std::string(100000, '[')), HasSubstr("deeper"));
+  EXPECT_THROW((void)load_json(work.path() / "absent.json"), Error);
+  EXPECT_THROW((void)load_json(work.path()), Error);
 }
 
 TEST(Manifests, TheShippedOnesAreValid) {
@@ -39,6 +116,33 @@ TEST(Manifests, TheShippedOnesAreValid) {
     ++count;
   }
   EXPECT_EQ(count, 5);
+}
+
+TEST(Manifests, HoldEveryField) {
+  const DataManifest m = load_manifest(kSource / "schemas/examples/manifest.json");
+  EXPECT_EQ(m.name, "example");
+  EXPECT_EQ(m.key, "path");
+  EXPECT_EQ(m.key_column, "file");
+  EXPECT_EQ(m.path_pattern, "([^/]+)\\.nii\\.gz$");
+  EXPECT_EQ(m.subject_pattern, "(P[0-9]+)");
+  EXPECT_EQ(m.split_column, "split");
+  ASSERT_EQ(m.labels.size(), 2U);
+  EXPECT_EQ(m.labels[0].name, "label");
+  EXPECT_EQ(m.labels[0].column, "score");
+  EXPECT_EQ(m.labels[0].missing, "n/a");
+  EXPECT_EQ(m.labels[0].values, (std::map<std::string, std::int64_t>{{"none", 0}, {"mild", 1}}));
+  EXPECT_EQ(m.labels[1].column, "ishak");
+  EXPECT_EQ(m.subject_map.at("P1"), "person-1");
+  EXPECT_EQ(m.pin_series, std::vector<std::string>{"1.2.3"});
+  EXPECT_EQ(m.score_weights.at("thickness"), 0.5);
+  EXPECT_EQ(m.liver_labels, (std::vector<std::int64_t>{1, 2}));
+}
+
+TEST(Manifests, WithoutLabelsHaveOneWeakLabel) {
+  const DataManifest m = load_manifest(kSource / "data-manifests/lits.json");
+  ASSERT_EQ(m.labels.size(), 1U);
+  EXPECT_EQ(m.labels[0].name, "label");
+  EXPECT_EQ(m.liver_labels, (std::vector<std::int64_t>{1, 2}));
 }
 
 TEST(Manifests, NameEveryViolation) {
@@ -57,6 +161,13 @@ TEST(Manifests, NameEveryViolation) {
   refused(R"({"version": 1})", "name");
   refused(R"({"name": "x", "version": 1, "subject_pattern": "("})", "subject_pattern");
   refused(R"({"name": "x", "version": 1, "labels": [{"name": "score"}]})", "'label'");
+  refused(R"({"name": "x", "version": 2})", "/version");
+  refused(R"({"name": "x", "version": 1, "path_pattern": "abc"})", "no group");
+  refused(R"({"name": "x", "version": 1, "labels": [{"name": "label"}, {"name": "row"}]})",
+          "'row'");
+  refused(R"({"name": "x", "version": 1, "labels": [{"name": "label"}, {"name": "label"}]})",
+          "twice");
+  refused(R"({"name": "x", "version": 1, "liver_labels": []})", "/liver_labels");
   refused("{\n  \"name\": \"x\",\n  oops\n}", "line 3");
 }
 
