@@ -1,0 +1,185 @@
+#include "io/core/atomic_file.hpp"
+
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include <atomic>
+#include <fstream>
+#include <set>
+#include <thread>
+
+#include "io/core/error.hpp"
+#include "support/test_data.hpp"
+
+namespace wsp {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::array kSteps = {FileStep::open,  FileStep::write,  FileStep::sync,
+                               FileStep::close, FileStep::rename, FileStep::sync_directory};
+
+std::string text_of(const fs::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+std::size_t entries(const fs::path& directory) {
+  return static_cast<std::size_t>(
+      std::distance(fs::directory_iterator(directory), fs::directory_iterator()));
+}
+
+// Removes the hook at the end of the scope, also when an expectation throws.
+struct Fault {
+  explicit Fault(FileStep wanted) {
+    set_file_fault_hook([wanted](FileStep step, const fs::path&) {
+      if (step == wanted) throw Error(ErrorCode::output, "injected");
+    });
+  }
+  Fault(const Fault&) = delete;
+  Fault& operator=(const Fault&) = delete;
+  ~Fault() { set_file_fault_hook({}); }
+};
+
+TEST(AtomicFile, WritesNewFilesAndReplacesOldOnes) {
+  const test::TemporaryDirectory work;
+  const fs::path path = work.path() / "file";
+  const std::string binary("a\0b\xff\n", 5);
+  for (const std::string& text :
+       {std::string("first"), std::string(), binary, std::string(3 << 20, 'x')}) {
+    write_file_atomic(path, std::string_view(text));
+    EXPECT_EQ(text_of(path), text);
+    EXPECT_EQ(read_file(path), text);
+    EXPECT_EQ(entries(work.path()), 1U) << "a temporary file was left behind";
+  }
+}
+
+TEST(AtomicFile, HasTheModeThatWasAskedForWhateverTheUmask) {
+  const test::TemporaryDirectory work;
+  const mode_t before = ::umask(0077);
+  for (const unsigned mode : {0644U, 0600U, 0640U}) {
+    write_file_atomic(work.path() / "file", std::string_view("x"), mode);
+    struct stat status {};
+    ASSERT_EQ(::stat((work.path() / "file").c_str(), &status), 0);
+    EXPECT_EQ(status.st_mode & 0777U, mode);
+  }
+  ::umask(before);
+}
+
+TEST(AtomicFile, AFaultAtAnyStepLeavesTheOldFileOrTheWholeNewOne) {
+  const test::TemporaryDirectory work;
+  const fs::path path = work.path() / "file";
+  for (const FileStep step : kSteps) {
+    SCOPED_TRACE(static_cast<int>(step));
+    write_file_atomic(path, std::string_view("old"));
+    {
+      const Fault fault(step);
+      EXPECT_THROW(write_file_atomic(path, std::string_view("new and longer")), Error);
+    }
+    // Only after the rename may the new bytes be seen.
+    EXPECT_EQ(text_of(path), step == FileStep::sync_directory ? "new and longer" : "old");
+    EXPECT_EQ(entries(work.path()), 1U) << "a temporary file was left behind";
+    write_file_atomic(path, std::string_view("again"));
+    EXPECT_EQ(text_of(path), "again");
+  }
+}
+
+TEST(AtomicFile, AFaultInAFirstWriteLeavesNothing) {
+  const test::TemporaryDirectory work;
+  for (const FileStep step : kSteps) {
+    if (step == FileStep::sync_directory) continue;
+    const Fault fault(step);
+    EXPECT_THROW(write_file_atomic(work.path() / "file", std::string_view("new")), Error);
+    EXPECT_EQ(entries(work.path()), 0U) << static_cast<int>(step);
+  }
+}
+
+TEST(AtomicFile, CallsTheHookOncePerStepInOrder) {
+  const test::TemporaryDirectory work;
+  std::vector<FileStep> seen;
+  set_file_fault_hook([&](FileStep step, const fs::path&) { seen.push_back(step); });
+  write_file_atomic(work.path() / "file", std::string_view("x"));
+  set_file_fault_hook({});
+  EXPECT_EQ(seen, std::vector<FileStep>(kSteps.begin(), kSteps.end()));
+}
+
+TEST(AtomicFile, PublishesWhatSomethingElseWrote) {
+  const test::TemporaryDirectory work;
+  const fs::path path = work.path() / "file", temporary = work.path() / "other.tmp";
+  write_file_atomic(path, std::string_view("old"));
+  for (const FileStep step : {FileStep::sync, FileStep::rename}) {
+    std::ofstream(temporary) << "new";
+    const Fault fault(step);
+    EXPECT_THROW(publish_file(temporary, path), Error);
+    EXPECT_EQ(text_of(path), "old");
+    EXPECT_FALSE(fs::exists(temporary));
+  }
+  std::ofstream(temporary) << "new";
+  publish_file(temporary, path);
+  EXPECT_EQ(text_of(path), "new");
+  EXPECT_EQ(entries(work.path()), 1U);
+  EXPECT_THROW(publish_file(work.path() / "absent.tmp", path), Error);
+  EXPECT_EQ(text_of(path), "new");
+}
+
+TEST(AtomicFile, ReadersNeverSeeAPart) {
+  const test::TemporaryDirectory work;
+  const fs::path path = work.path() / "file";
+  const std::string a(200000, 'a'), b(100000, 'b');
+  write_file_atomic(path, std::string_view(a));
+  std::atomic<bool> done{false};
+  std::atomic<int> reads{0}, torn{0};
+  std::thread reader([&] {
+    do {
+      const std::string text = text_of(path);
+      if (text != a && text != b) ++torn;
+      ++reads;
+    } while (!done);
+  });
+  for (int i = 0; i < 40; ++i) write_file_atomic(path, std::string_view(i % 2 == 0 ? b : a));
+  done = true;
+  reader.join();
+  EXPECT_GT(reads.load(), 0);
+  EXPECT_EQ(torn.load(), 0);
+}
+
+TEST(AtomicFile, SaysWhatIsWrongWithThePlace) {
+  const test::TemporaryDirectory work;
+  try {
+    write_file_atomic(work.path() / "absent" / "file", std::string_view("x"));
+    ADD_FAILURE() << "wrote into a directory that does not exist";
+  } catch (const Error& e) {
+    EXPECT_EQ(e.code(), ErrorCode::output);
+    EXPECT_NE(std::string(e.what()).find("No such file or directory"), std::string::npos)
+        << e.what();
+  }
+  // /dev/full is a disk without room; the temporary beside it cannot be made, so go through a link.
+  fs::create_directory(work.path() / "place");
+  fs::create_directory(work.path() / "place" / "file");
+  EXPECT_THROW(write_file_atomic(work.path() / "place" / "file", std::string_view("x")), Error);
+  EXPECT_EQ(entries(work.path() / "place"), 1U);
+}
+
+TEST(AtomicFile, AFullDiskIsAnOutputErrorThatSaysWhatToDo) {
+  const test::TemporaryDirectory work;
+  if (!fs::exists("/dev/full")) GTEST_SKIP() << "no /dev/full here";
+  // The temporary name leads to a device that is always full.
+  fs::create_symlink("/dev/full", work.path() / "file.tmp");
+  try {
+    write_file_atomic(work.path() / "file", std::string_view("x"));
+    ADD_FAILURE() << "wrote to a full disk";
+  } catch (const Error& e) {
+    EXPECT_EQ(e.code(), ErrorCode::output);
+    EXPECT_NE(std::string(e.what()).find("Free some space"), std::string::npos) << e.what();
+  }
+  EXPECT_FALSE(fs::exists(work.path() / "file"));
+}
+
+TEST(ReadFile, SaysWhenThereIsNothingToRead) {
+  const test::TemporaryDirectory work;
+  EXPECT_THROW((void)read_file(work.path() / "absent"), Error);
+  EXPECT_THROW((void)read_file(work.path()), Error) << "a directory was read as an empty file";
+}
+
+}  // namespace
+}  // namespace wsp
