@@ -27,6 +27,14 @@ TEST(Sha256, EqualsThePublishedVectors) {
             "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
 }
 
+TEST(Sha256, EqualsPythonsHashlib) {
+  // hashlib.sha256(bytes(range(256)) * 10).hexdigest()
+  std::vector<std::uint8_t> values(2560);
+  for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<std::uint8_t>(i % 256);
+  EXPECT_EQ(hex(sha256(values)),
+            "e392378f849d67bbb1a7bbec84f1098ae3faa751049c009a850130ce6073d91a");
+}
+
 TEST(Sha256, DoesNotDependOnHowTheBytesArrive) {
   const unsigned seed = std::random_device{}();
   SCOPED_TRACE("seed " + std::to_string(seed));
@@ -68,7 +76,7 @@ TEST(Hmac, EqualsRfc4231) {
 }
 
 TEST(Xxh3, EqualsTheReference) {
-  // xxhsum -H3 of no bytes; the others are XXH3_64 of python3-xxhash.
+  // Known values of XXH3_64bits() with seed 0.
   EXPECT_EQ(xxh3_64({}), 0x2d06800538d394c2ULL);
   EXPECT_EQ(xxh3_64(bytes("abc")), 0x78af5f94892f3950ULL);
   EXPECT_NE(xxh3_64(bytes("abc"), 1), xxh3_64(bytes("abc"), 2));
