@@ -1,0 +1,32 @@
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace wsp::phantom {
+
+struct CohortOptions {
+  std::filesystem::path out;
+  int subjects = 8;
+  std::uint64_t seed = 0;
+  int min_slices = 40, max_slices = 80;
+  int size = 512;
+  bool nifti = false, hospital = false, balance = false, force = false;
+};
+
+/// What one subject is.
+struct SubjectTruth {
+  int stage = 0;         ///< METAVIR F0–F4
+  int radiological = 0;  ///< 0 none … 3 severe: what the radiologist wrote, with noise
+  bool histology = false;///< METAVIR is known for this subject
+  int reader = 0;        ///< a reader's binary call
+};
+/// Draw the classes: the paper's proportions (1880/385/415/119 of 2,799), or equal shares.
+SubjectTruth draw_subject(const CohortOptions& options, int subject);
+
+/// Write export/, truth/ and labels.csv (and phi.txt for a hospital-like export) under options.out; parallel over
+/// subjects; the bytes depend on the options alone. Throws Error(output) when `out` exists and is not empty.
+void make_cohort(const CohortOptions& options);
+
+}  // namespace wsp::phantom

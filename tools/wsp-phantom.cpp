@@ -1,0 +1,50 @@
+// wsp-phantom: synthetic abdominal CT cohorts whose truth is known.
+#include <iostream>
+
+#include "io/core/error.hpp"
+#include "io/medical/scan.hpp"
+#include "preprocess/phantom/cohort.hpp"
+#include "tool_main.hpp"
+
+int main(int argc, char** argv) {
+  wsp::phantom::CohortOptions options;
+  std::string out, slices = "40-80", format = "dicom";
+  bool clean = false;
+  wsp::Tool tool;
+  tool.name = "wsp-phantom";
+  tool.description = "Make a synthetic abdominal CT cohort: export/, truth/ (liver masks, one JSON per case), labels.csv";
+  tool.footer = "Example:\n  wsp-phantom --out cohort --subjects 8 --seed 1 --balance --hospital";
+  tool.declare = [&](CLI::App& app) {
+    app.add_option("--out", out, "Directory to make")->required();
+    app.add_option("--subjects", options.subjects, "Number of patients")->check(CLI::Range(1, 100000))->capture_default_str();
+    app.add_option("--slices", slices, "Slices per volume, MIN-MAX")->capture_default_str();
+    app.add_option("--size", options.size, "In-plane matrix")->check(CLI::Range(32, 1024))->capture_default_str();
+    app.add_option("--format", format, "dicom or nifti")->check(CLI::IsMember({"dicom", "nifti"}))->capture_default_str();
+    app.add_flag("--balance", options.balance, "Equal classes instead of the paper's proportions");
+    app.add_flag("--force", options.force, "Replace an earlier cohort");
+    auto* tidy = app.add_flag("--clean", clean, "One tidy series per patient (default)");
+    app.add_flag("--hospital", options.hospital, "Like a PACS dump: other phases, oddities, identifiers (phi.txt lists them)")->excludes(tidy);
+  };
+  tool.run = [&](const wsp::CommonOptions& common) {
+    const auto dash = slices.find('-');
+    try {
+      options.min_slices = std::stoi(slices.substr(0, dash));
+      options.max_slices = dash == std::string::npos ? options.min_slices : std::stoi(slices.substr(dash + 1));
+    } catch (const std::exception&) {
+      options.min_slices = 0;
+    }
+    if (options.min_slices < 3 || options.max_slices < options.min_slices || options.max_slices > 2000)
+      throw wsp::Error(wsp::ErrorCode::usage, "--slices is '" + slices + "': expected MIN-MAX with 3 <= MIN <= MAX <= 2000");
+    options.nifti = format == "nifti";
+    if (options.nifti && options.hospital)
+      throw wsp::Error(wsp::ErrorCode::usage, "--hospital writes DICOM; drop --format nifti");
+    options.out = out;
+    options.seed = common.seed;
+    wsp::initialise_medical_io();
+    wsp::phantom::make_cohort(options);
+    std::cout << options.subjects << " subjects -> " << out << "/export, " << out << "/truth, " << out << "/labels.csv"
+              << (options.hospital ? ", " + out + "/phi.txt" : "") << "\n";
+    return 0;
+  };
+  return wsp::tool_main(argc, argv, tool);
+}
