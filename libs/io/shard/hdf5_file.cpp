@@ -95,7 +95,10 @@ Handle create_file(const std::filesystem::path& path) {
   initialise();
   Handle access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose, "file properties", ErrorCode::output);
   must(H5Pset_libver_bounds(access.get(), H5F_LIBVER_LATEST, H5F_LIBVER_LATEST), "file properties");
-  return {H5Fcreate(path.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, access.get()), H5Fclose, path.filename().c_str(),
+  // The root group is an object too: without this its time of birth stands in the file.
+  Handle creation(H5Pcreate(H5P_FILE_CREATE), H5Pclose, "file properties", ErrorCode::output);
+  must(H5Pset_obj_track_times(creation.get(), false), "file properties");
+  return {H5Fcreate(path.c_str(), H5F_ACC_TRUNC, creation.get(), access.get()), H5Fclose, path.filename().c_str(),
           ErrorCode::output};
 }
 
