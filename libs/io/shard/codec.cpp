@@ -28,10 +28,14 @@ Codec parse_codec(std::string_view name) {
 
 std::string_view to_string(Codec codec) {
   switch (codec) {
-    case Codec::none: return "none";
-    case Codec::lz4: return "lz4";
-    case Codec::zstd: return "zstd";
-    case Codec::gzip: return "gzip";
+    case Codec::none:
+      return "none";
+    case Codec::lz4:
+      return "lz4";
+    case Codec::zstd:
+      return "zstd";
+    case Codec::gzip:
+      return "gzip";
   }
   return "";
 }
@@ -57,7 +61,8 @@ Chunk compress_slice(std::span<const std::uint8_t> raw, int type_size, Codec cod
   } else if (codec == Codec::gzip) {
     uLongf length = compressBound(static_cast<uLong>(raw.size()));
     chunk.bytes.resize(length);
-    if (compress2(chunk.bytes.data(), &length, raw.data(), static_cast<uLong>(raw.size()), 4) != Z_OK)
+    if (compress2(chunk.bytes.data(), &length, raw.data(), static_cast<uLong>(raw.size()), 4) !=
+        Z_OK)
       throw Error(ErrorCode::failure, "zlib cannot compress a slice");
     chunk.bytes.resize(length);
   } else {
@@ -76,28 +81,33 @@ Chunk compress_slice(std::span<const std::uint8_t> raw, int type_size, Codec cod
 }
 
 std::vector<std::uint8_t> decompress_chunk(std::span<const std::uint8_t> stored,
-                                           std::uint32_t raw_length, std::uint64_t xxh3, Codec codec,
-                                           std::string_view case_name, std::int32_t source_index,
-                                           bool is_mask) {
+                                           std::uint32_t raw_length, std::uint64_t xxh3,
+                                           Codec codec, std::string_view case_name,
+                                           std::int32_t source_index, bool is_mask) {
   const auto fail = [&](const char* what) {
-    throw Error(ErrorCode::corrupt, std::string(what) + " in " + where(case_name, source_index, is_mask) +
+    throw Error(ErrorCode::corrupt, std::string(what) + " in " +
+                                        where(case_name, source_index, is_mask) +
                                         "; run wsp-ingest verify, then ingest the case again");
   };
   if (xxh3_64(stored, chunk_seed(case_name, source_index, is_mask)) != xxh3)
     fail("the chunk's bytes differ from their hash");
-  std::vector<std::uint8_t> raw(raw_length);
+  std::vector<std::uint8_t> raw;
   if (codec == Codec::none) {
     if (stored.size() != raw_length) fail("a chunk of the wrong length");
     raw.assign(stored.begin(), stored.end());
   } else if (codec == Codec::gzip) {
+    raw.resize(raw_length);
     uLongf length = raw_length;
     if (uncompress(raw.data(), &length, stored.data(), static_cast<uLong>(stored.size())) != Z_OK ||
         length != raw_length)
       fail("an undecodable chunk");
   } else {
     std::size_t length = 0;
-    if (blosc_cbuffer_validate(stored.data(), stored.size(), &length) != 0 || length != raw_length ||
-        blosc_decompress_ctx(stored.data(), raw.data(), raw.size(), 1) != static_cast<int>(raw_length))
+    if (blosc_cbuffer_validate(stored.data(), stored.size(), &length) != 0 || length != raw_length)
+      fail("an undecodable chunk");
+    raw.resize(raw_length);
+    if (blosc_decompress_ctx(stored.data(), raw.data(), raw.size(), 1) !=
+        static_cast<int>(raw_length))
       fail("an undecodable chunk");
   }
   return raw;
@@ -109,7 +119,8 @@ int shard_of(std::string_view case_name, int shards) {
                             static_cast<std::uint32_t>(digest[1]) << 16 |
                             static_cast<std::uint32_t>(digest[2]) << 8 | digest[3];
   // The leading log2(shards) bits: shards is a power of two.
-  return static_cast<int>(static_cast<std::uint64_t>(top) * static_cast<std::uint64_t>(shards) >> 32);
+  return static_cast<int>(static_cast<std::uint64_t>(top) * static_cast<std::uint64_t>(shards) >>
+                          32);
 }
 
 std::string shard_file_name(int shard) {

@@ -25,11 +25,14 @@ struct Chunk {
 };
 /// Seed that binds a chunk to its case, slice and role, so that a swapped or stale chunk is caught.
 std::uint64_t chunk_seed(std::string_view case_name, std::int32_t source_index, bool is_mask);
-/// Compress one slice (type_size 2 or 1) with c-blosc's _ctx call or zlib; thread-safe, deterministic.
-Chunk compress_slice(std::span<const std::uint8_t> raw, int type_size, Codec codec, std::uint64_t seed);
+/// Compress one slice (type_size 2 or 1) with c-blosc's _ctx call or zlib; thread-safe,
+/// deterministic.
+Chunk compress_slice(std::span<const std::uint8_t> raw, int type_size, Codec codec,
+                     std::uint64_t seed);
 /// Check the hash and decompress; throws Error(corrupt) naming case and slice. Thread-safe.
-std::vector<std::uint8_t> decompress_chunk(std::span<const std::uint8_t> stored, std::uint32_t raw_length,
-                                           std::uint64_t xxh3, Codec codec, std::string_view case_name,
+std::vector<std::uint8_t> decompress_chunk(std::span<const std::uint8_t> stored,
+                                           std::uint32_t raw_length, std::uint64_t xxh3,
+                                           Codec codec, std::string_view case_name,
                                            std::int32_t source_index, bool is_mask);
 
 struct SliceRecord {
@@ -44,15 +47,15 @@ struct CaseRecord {
   std::string name, subject, split;
   std::vector<std::int64_t> labels;  ///< one per DatasetLayout::label_names
   std::vector<Code> flags;
-  std::string source_hash;           ///< hex SHA-256
-  double pixel_mm[2]{1, 1};          ///< x, y of the stored slices
-  double spacing_mm = 0;             ///< median slice distance
+  std::string source_hash;   ///< hex SHA-256
+  double pixel_mm[2]{1, 1};  ///< x, y of the stored slices
+  double spacing_mm = 0;     ///< median slice distance
   double liver_ml = 0;
-  std::vector<SliceRecord> slices;   ///< feet to head
+  std::vector<SliceRecord> slices;  ///< feet to head
 };
 
 struct DatasetLayout {
-  int shards = 16;                   ///< power of two
+  int shards = 16;  ///< power of two
   std::int64_t height = 512, width = 512;
   Codec codec = Codec::lz4;
   std::vector<std::string> label_names{"label"};
@@ -76,19 +79,19 @@ struct CasePlaces {
   std::vector<ChunkPlace> slices;
 };
 
-/// Write one shard atomically (memory-built by the HDF5 core driver or temporary file; every return code
-/// checked, H5Dclose too; no timestamps; libver latest; H5Dwrite_chunk). Cases are sorted by name.
-/// Returns places in the same order. Throws Error(output).
+/// Write one shard atomically: a temporary file whose columns and chunks are read back before it is
+/// published. Cases are sorted by name. Returns places in the same order. Throws Error(output), and
+/// Error(failure) for records that do not fit the layout.
 std::vector<CasePlaces> write_shard(const std::filesystem::path& dataset, int shard,
                                     std::vector<CaseRecord> cases, const DatasetLayout& layout);
-/// The cases of an existing shard with their compressed chunks, hashes checked: what an incremental run
-/// takes over. Throws Error(corrupt).
+/// The cases of an existing shard with their compressed chunks, hashes checked: what an incremental
+/// run takes over. Throws Error(corrupt).
 std::vector<CaseRecord> read_shard_cases(const std::filesystem::path& dataset, int shard);
 /// Write index.h5 atomically from all cases of all shards, sorted by (shard, case name).
 void write_index(const std::filesystem::path& dataset, std::vector<CasePlaces> cases,
                  const DatasetLayout& layout);
-/// List and hash every file (except run.json, qa/ and itself) and write dataset.json last; `fields` are
-/// merged in ("config", "counts", "classes", ...).
+/// List and hash every file (except run.json, qa/ and itself) and write dataset.json last; `fields`
+/// are merged in ("config", "counts", "classes", ...).
 void write_dataset_json(const std::filesystem::path& dataset, const nlohmann::json& fields,
                         const DatasetLayout& layout);
 
@@ -110,7 +113,9 @@ struct IndexCase {
   std::int64_t first_slice = 0, slice_count = 0;
 };
 
-/// Read a dataset: index in memory, pixels by pread. read_* are thread-safe. Throws Error(corrupt).
+/// Read a dataset: index in memory, pixels by pread. read_* are thread-safe. Needs dataset.json,
+/// whose SHA-256 vouches for the index. Throws Error(no_input) where no complete dataset is,
+/// Error(corrupt) for a broken one.
 class DatasetReader {
  public:
   explicit DatasetReader(const std::filesystem::path& dataset);
@@ -125,6 +130,8 @@ class DatasetReader {
   [[nodiscard]] std::vector<std::uint8_t> read_mask(std::size_t i) const;
 
  private:
+  [[nodiscard]] std::vector<std::uint8_t> read_chunk(std::size_t i, bool is_mask) const;
+
   std::filesystem::path root_;
   DatasetLayout layout_;
   std::vector<IndexCase> cases_;
@@ -135,11 +142,11 @@ class DatasetReader {
 /// One finding of a verification.
 struct Finding {
   Code code;
-  std::string where;   ///< file, case or slice
+  std::string where;  ///< file, case or slice
   std::string detail;
 };
-/// Check every hash, every chunk, every count, index against shards, JSON against schemas; parallel.
-/// Never throws for a broken dataset; an unreadable directory is Error(no_input).
+/// Check every hash, every chunk, every count, index against shards, JSON against schemas;
+/// parallel. Never throws for a broken dataset; an unreadable directory is Error(no_input).
 std::vector<Finding> verify_dataset(const std::filesystem::path& dataset);
 
 }  // namespace wsp

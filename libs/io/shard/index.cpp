@@ -1,4 +1,4 @@
-#include <unistd.h>
+#include <tbb/parallel_for.h>
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
@@ -8,12 +8,15 @@
 #include "io/core/hash.hpp"
 #include "io/shard/columns.hpp"
 #include "io/shard/hdf5_file.hpp"
+#include "io/shard/shard_file.hpp"
 
 namespace wsp {
 
 namespace fs = std::filesystem;
 
-void write_index(const fs::path& dataset, std::vector<CasePlaces> cases, const DatasetLayout& layout) {
+void write_index(const fs::path& dataset, std::vector<CasePlaces> cases,
+                 const DatasetLayout& layout) {
+  check_layout(layout);
   std::sort(cases.begin(), cases.end(), [](const CasePlaces& a, const CasePlaces& b) {
     return std::pair(a.shard, a.record.name) < std::pair(b.shard, b.record.name);
   });
@@ -22,13 +25,15 @@ void write_index(const fs::path& dataset, std::vector<CasePlaces> cases, const D
   const std::vector<std::string> names(subjects.begin(), subjects.end());
   std::vector<std::int32_t> subject_of;
   for (const CasePlaces& place : cases) {
-    const auto at = std::lower_bound(names.begin(), names.end(), place.record.subject) - names.begin();
+    const auto at =
+        std::lower_bound(names.begin(), names.end(), place.record.subject) - names.begin();
     subject_of.insert(subject_of.end(), place.slices.size(), static_cast<std::int32_t>(at));
   }
   const fs::path path = dataset / "index.h5";
-  const fs::path temporary = path.string() + ".tmp";
+  const TemporaryFile temporary{path.string() + ".tmp"};
   try {
-    h5::Handle file = h5::create_file(temporary);
+    const auto lock = h5::exclusive();
+    h5::Handle file = h5::create_file(temporary.path);
     h5::write_attribute(file.get(), "format", std::string("wsp-dataset"));
     write_layout(file.get(), layout);
     h5::Handle slices = h5::create_group(file.get(), "slices");
@@ -41,29 +46,38 @@ void write_index(const fs::path& dataset, std::vector<CasePlaces> cases, const D
     h5::Handle people = h5::create_group(file.get(), "subjects");
     h5::write_column(people.get(), "name", names);
     people.close();
-    if (H5Fflush(file.get(), H5F_SCOPE_GLOBAL) < 0)
-      throw Error(ErrorCode::output, "HDF5 cannot flush the index; is the disk full?");
-    file.close();
+    h5::finish_file(file);
     // What stands on the disk must be what was meant.
-    h5::Handle check = h5::open_file(temporary);
-    if (read_tables(check.get(), layout, true).size() != cases.size())
-      throw Error(ErrorCode::output, "the index does not stand on the disk as it was written");
+    h5::Handle check = h5::open_file(temporary.path);
+    const auto found = read_tables(check.get(), layout);
+    check_subjects(check.get(), found);
     check.close();
-  } catch (Error& e) {
-    ::unlink(temporary.c_str());
-    throw e.within("while writing index.h5");
+    bool same = found.size() == cases.size();
+    for (std::size_t c = 0; same && c < cases.size(); ++c)
+      same = difference(cases[c], found[c]).empty();
+    if (!same)
+      throw Error(ErrorCode::output, "the index does not stand on the disk as it was written");
+  } catch (const Error& e) {
+    throw Error(ErrorCode::output, e.what()).within("while writing index.h5");
   }
-  publish_file(temporary, path);
+  publish_file(temporary.path, path);
 }
 
-void write_dataset_json(const fs::path& dataset, const nlohmann::json& fields, const DatasetLayout& layout) {
-  nlohmann::json files = nlohmann::json::object();
-  for (auto it = fs::recursive_directory_iterator(dataset); it != fs::recursive_directory_iterator(); ++it) {
+void write_dataset_json(const fs::path& dataset, const nlohmann::json& fields,
+                        const DatasetLayout& layout) {
+  std::vector<std::string> names;
+  for (auto it = fs::recursive_directory_iterator(dataset);
+       it != fs::recursive_directory_iterator(); ++it) {
     const std::string name = fs::relative(it->path(), dataset).generic_string();
     if (it->is_directory() && name == "qa") it.disable_recursion_pending();
-    if (!it->is_regular_file() || name == "run.json" || name == "dataset.json") continue;
-    files[name] = hex(sha256_file(it->path()));
+    if (it->is_regular_file() && name != "run.json" && name != "dataset.json")
+      names.push_back(name);
   }
+  std::vector<std::string> hashes(names.size());
+  tbb::parallel_for(std::size_t{0}, names.size(),
+                    [&](std::size_t i) { hashes[i] = hex(sha256_file(dataset / names[i])); });
+  nlohmann::json files = nlohmann::json::object();
+  for (std::size_t i = 0; i < names.size(); ++i) files[names[i]] = hashes[i];
   nlohmann::json json = fields;
   json["format"] = "wsp-dataset";
   json["version"] = 1;

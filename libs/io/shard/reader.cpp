@@ -1,11 +1,14 @@
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
+#include <nlohmann/json.hpp>
 
 #include "io/core/error.hpp"
 #include "io/core/hash.hpp"
+#include "io/manifest/manifest.hpp"
 #include "io/shard/columns.hpp"
 #include "io/shard/hdf5_file.hpp"
 
@@ -21,18 +24,30 @@ std::vector<std::uint8_t> read_range(int fd, std::uint64_t offset, std::uint32_t
     const ssize_t n =
         ::pread(fd, bytes.data() + done, bytes.size() - done, static_cast<off_t>(offset + done));
     if (n < 0 && errno == EINTR) continue;
-    if (n < 0) throw Error(ErrorCode::failure, std::string("cannot read a shard: ") + std::strerror(errno));
+    if (n < 0)
+      throw Error(ErrorCode::failure, std::string("cannot read a shard: ") + std::strerror(errno));
     if (n == 0) throw Error(ErrorCode::corrupt, "a shard ends before one of its chunks does");
     done += static_cast<std::size_t>(n);
   }
   return bytes;
 }
 
+// Only regular files: a pipe in a dataset must not make the reader wait. -1 with errno on failure.
+int open_regular(const fs::path& path) {
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  struct stat info {};
+  if (fd < 0 || (::fstat(fd, &info) == 0 && S_ISREG(info.st_mode))) return fd;
+  ::close(fd);
+  errno = EINVAL;
+  return -1;
+}
+
 class Descriptor {
  public:
-  explicit Descriptor(const fs::path& path) : fd_(::open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
+  explicit Descriptor(const fs::path& path) : fd_(open_regular(path)) {
     if (fd_ < 0)
-      throw Error(ErrorCode::corrupt, "cannot open " + path.filename().string() + ": " + std::strerror(errno));
+      throw Error(ErrorCode::corrupt,
+                  "cannot open " + path.filename().string() + ": " + std::strerror(errno));
   }
   Descriptor(const Descriptor&) = delete;
   Descriptor& operator=(const Descriptor&) = delete;
@@ -43,25 +58,50 @@ class Descriptor {
   int fd_;
 };
 
+// dataset.json is written last, and vouches for the index.
+void check_index_hash(const fs::path& dataset) {
+  if (!fs::is_regular_file(dataset / "dataset.json") || !fs::is_regular_file(dataset / "index.h5"))
+    throw Error(ErrorCode::no_input,
+                "no complete dataset at " + dataset.string() +
+                    ": expected dataset.json and index.h5; was the ingest interrupted? "
+                    "Run it again, it resumes");
+  std::string stated;
+  try {
+    stated = load_json(dataset / "dataset.json").at("files").at("index.h5").get<std::string>();
+  } catch (const std::exception&) {
+    throw Error(ErrorCode::corrupt, "dataset.json names no hash of index.h5");
+  }
+  if (hex(sha256_file(dataset / "index.h5")) != stated)
+    throw Error(ErrorCode::corrupt, "the SHA-256 differs from the one in dataset.json");
+}
+
 }  // namespace
 
 std::vector<CaseRecord> read_shard_cases(const fs::path& dataset, int shard) {
   const fs::path path = dataset / "shards" / shard_file_name(shard);
   try {
-    h5::Handle file = h5::open_file(path);
-    const DatasetLayout layout = read_layout(file.get(), "wsp-shard");
-    std::vector<CasePlaces> places = read_tables(file.get(), layout, false);
-    file.close();
+    DatasetLayout layout;
+    std::vector<CasePlaces> places;
+    {
+      const auto lock = h5::exclusive();
+      h5::Handle file = h5::open_file(path);
+      layout = read_layout(file.get(), "wsp-shard");
+      places = read_tables(file.get(), layout);
+      file.close();
+    }
     const Descriptor descriptor(path);
     std::vector<CaseRecord> cases;
     for (CasePlaces& place : places) {
+      if (place.shard != shard || shard_of(place.record.name, layout.shards) != shard)
+        throw Error(ErrorCode::corrupt, "case " + place.record.name + " belongs to another shard");
       for (std::size_t s = 0; s < place.slices.size(); ++s) {
         SliceRecord& slice = place.record.slices[s];
         const ChunkPlace& at = place.slices[s];
         slice.image.bytes = read_range(descriptor.get(), at.image_offset, at.image_length);
         slice.mask.bytes = read_range(descriptor.get(), at.mask_offset, at.mask_length);
         const std::string& name = place.record.name;
-        if (xxh3_64(slice.image.bytes, chunk_seed(name, slice.source_index, false)) != at.image_xxh3 ||
+        if (xxh3_64(slice.image.bytes, chunk_seed(name, slice.source_index, false)) !=
+                at.image_xxh3 ||
             xxh3_64(slice.mask.bytes, chunk_seed(name, slice.source_index, true)) != at.mask_xxh3)
           throw Error(ErrorCode::corrupt, "a chunk of case " + name + " differs from its hash");
       }
@@ -74,34 +114,40 @@ std::vector<CaseRecord> read_shard_cases(const fs::path& dataset, int shard) {
 }
 
 DatasetReader::DatasetReader(const fs::path& dataset) : root_(dataset) {
-  if (!fs::exists(dataset / "index.h5"))
-    throw Error(ErrorCode::no_input, "no dataset at " + dataset.string() + ": index.h5 is missing");
   std::vector<CasePlaces> places;
   try {
+    check_index_hash(dataset);
+    const auto lock = h5::exclusive();
     h5::Handle file = h5::open_file(dataset / "index.h5");
     layout_ = read_layout(file.get(), "wsp-dataset");
-    places = read_tables(file.get(), layout_, true);
+    places = read_tables(file.get(), layout_);
   } catch (Error& e) {
+    if (e.code() == ErrorCode::no_input) throw;
     throw e.within("while reading index.h5; run wsp-ingest verify");
   }
   for (std::size_t c = 0; c < places.size(); ++c) {
     const CaseRecord& r = places[c].record;
-    IndexCase entry{r.name, r.subject, r.split, r.labels, {}, r.source_hash,
-                    static_cast<std::int64_t>(slices_.size()), static_cast<std::int64_t>(r.slices.size())};
+    IndexCase entry{r.name,
+                    r.subject,
+                    r.split,
+                    r.labels,
+                    {},
+                    r.source_hash,
+                    static_cast<std::int64_t>(slices_.size()),
+                    static_cast<std::int64_t>(r.slices.size())};
     for (const Code flag : r.flags) entry.flags.emplace_back(to_string(flag));
     for (std::size_t s = 0; s < r.slices.size(); ++s) {
       const SliceRecord& slice = r.slices[s];
       slices_.push_back({static_cast<std::int32_t>(c), places[c].shard,
-                         places[c].first_row + static_cast<std::int64_t>(s), slice.z_mm, slice.source_index,
-                         slice.depth_kept, slice.depth_liver, slice.depth_volume, slice.liver_area_mm2,
-                         places[c].slices[s]});
+                         places[c].first_row + static_cast<std::int64_t>(s), slice.z_mm,
+                         slice.source_index, slice.depth_kept, slice.depth_liver,
+                         slice.depth_volume, slice.liver_area_mm2, places[c].slices[s]});
     }
     cases_.push_back(std::move(entry));
   }
-  for (int shard = 0; shard < layout_.shards; ++shard) {
-    const fs::path path = root_ / "shards" / shard_file_name(shard);
-    descriptors_.push_back(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  }
+  // A shard that cannot be opened matters only to those who read its slices.
+  for (int shard = 0; shard < layout_.shards; ++shard)
+    descriptors_.push_back(open_regular(root_ / "shards" / shard_file_name(shard)));
 }
 
 DatasetReader::~DatasetReader() {
@@ -109,23 +155,30 @@ DatasetReader::~DatasetReader() {
     if (fd >= 0) ::close(fd);
 }
 
-std::vector<std::int16_t> DatasetReader::read_image(std::size_t i) const {
+std::vector<std::uint8_t> DatasetReader::read_chunk(std::size_t i, bool is_mask) const {
   const IndexRow& row = slices_.at(i);
-  const auto stored = read_range(descriptors_.at(static_cast<std::size_t>(row.shard)), row.place.image_offset,
-                                 row.place.image_length);
-  const auto raw = decompress_chunk(stored, row.place.image_raw, row.place.image_xxh3, layout_.codec,
-                                    cases_.at(static_cast<std::size_t>(row.case_id)).name, row.source_index, false);
+  const ChunkPlace& at = row.place;
+  const int fd = descriptors_.at(static_cast<std::size_t>(row.shard));
+  if (fd < 0)
+    throw Error(ErrorCode::corrupt, shard_file_name(row.shard) +
+                                        " is missing or cannot be opened; run wsp-ingest verify");
+  const auto stored = read_range(fd, is_mask ? at.mask_offset : at.image_offset,
+                                 is_mask ? at.mask_length : at.image_length);
+  return decompress_chunk(stored, is_mask ? at.mask_raw : at.image_raw,
+                          is_mask ? at.mask_xxh3 : at.image_xxh3, layout_.codec,
+                          cases_.at(static_cast<std::size_t>(row.case_id)).name, row.source_index,
+                          is_mask);
+}
+
+std::vector<std::int16_t> DatasetReader::read_image(std::size_t i) const {
+  const auto raw = read_chunk(i, false);
   std::vector<std::int16_t> image(raw.size() / 2);
   std::memcpy(image.data(), raw.data(), image.size() * 2);
   return image;
 }
 
 std::vector<std::uint8_t> DatasetReader::read_mask(std::size_t i) const {
-  const IndexRow& row = slices_.at(i);
-  const auto stored = read_range(descriptors_.at(static_cast<std::size_t>(row.shard)), row.place.mask_offset,
-                                 row.place.mask_length);
-  return decompress_chunk(stored, row.place.mask_raw, row.place.mask_xxh3, layout_.codec,
-                          cases_.at(static_cast<std::size_t>(row.case_id)).name, row.source_index, true);
+  return read_chunk(i, true);
 }
 
 }  // namespace wsp

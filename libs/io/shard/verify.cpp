@@ -1,18 +1,18 @@
+#include "io/shard/verify.hpp"
+
 #include <tbb/parallel_for.h>
 
-#include <algorithm>
-#include <fstream>
-#include <mutex>
-#include <nlohmann/json.hpp>
+#include <functional>
+#include <memory>
 #include <set>
 
-#include "io/core/atomic_file.hpp"
 #include "io/core/error.hpp"
 #include "io/core/hash.hpp"
 #include "io/core/progress.hpp"
 #include "io/manifest/manifest.hpp"
 #include "io/shard/columns.hpp"
 #include "io/shard/hdf5_file.hpp"
+#include "io/shard/shard_file.hpp"
 
 namespace wsp {
 namespace {
@@ -24,190 +24,215 @@ class Verifier {
   explicit Verifier(const fs::path& root) : root_(root) {}
 
   std::vector<Finding> run() {
-    if (!fs::is_directory(root_))
+    std::error_code ec;
+    if (!fs::is_directory(root_, ec))
       throw Error(ErrorCode::no_input, "no dataset directory at " + root_.string());
-    if (!fs::exists(root_ / "dataset.json")) {
-      add(Code::FILE_MISSING, "dataset.json", "the dataset is incomplete: was the ingest interrupted?");
-      return std::move(findings_);
+    (void)fs::directory_iterator(root_, ec);
+    if (ec) throw Error(ErrorCode::no_input, "cannot read " + root_.string() + ": " + ec.message());
+    if (!fs::is_regular_file(root_ / "dataset.json", ec)) {
+      findings_.add(Code::FILE_MISSING, "dataset.json",
+                    "the dataset is incomplete: was the ingest interrupted?");
+      return findings_.take();
     }
-    if (!read_json("dataset.json", "dataset.schema.json", dataset_)) return std::move(findings_);
-    check_files();
-    check_pixels();
-    check_cases();
-    check_counts();
-    std::sort(findings_.begin(), findings_.end(), [](const Finding& a, const Finding& b) {
-      return std::tie(a.code, a.where, a.detail) < std::tie(b.code, b.where, b.detail);
-    });
-    return std::move(findings_);
+    dataset_ = read_checked_json(root_, "dataset.json", "dataset.schema.json", findings_);
+    if (!dataset_.is_object()) return findings_.take();
+    // 1. The bytes: HDF5 is shown only files that dataset.json vouches for.
+    guarded("files", [&] { check_files(); });
+    if (!sound("index.h5")) {
+      findings_.add(Code::SHARD_CORRUPT, "index.h5",
+                    "slices and counts cannot be checked without a sound index");
+      return findings_.take();
+    }
+    // 2. The index, the pixels that it points at, and the shards' own tables.
+    bool usable = false;
+    guarded("index.h5", [&] { check_index(), usable = true; });
+    if (!usable) return findings_.take();
+    for (int shard = 0; shard < layout_.shards; ++shard)
+      guarded(shard_name(shard), [&] { check_shard(shard); });
+    guarded("slices", [&] { check_pixels(); });
+    // 3. What the other files say about them.
+    guarded("counts", [&] { verify_counts(root_, dataset_, cases_, findings_); });
+    return findings_.take();
   }
 
  private:
-  void add(Code code, const std::string& where, const std::string& detail) {
-    const std::lock_guard lock(mutex_);
-    findings_.push_back({code, where, detail});
-  }
+  static std::string shard_name(int shard) { return "shards/" + shard_file_name(shard); }
 
-  bool read_json(const std::string& name, const char* schema, nlohmann::json& value) {
+  void guarded(const std::string& where, const std::function<void()>& check) {
     try {
-      value = load_json(root_ / name);
-      for (const std::string& violation : schema_violations(schema, value))
-        add(Code::SCHEMA_VIOLATION, name, violation);
-      return value.is_object();
+      check();
     } catch (const std::exception& e) {
-      add(Code::SCHEMA_VIOLATION, name, e.what());
-      return false;
+      findings_.add(Code::SHARD_CORRUPT, where, e.what());
     }
   }
 
+  [[nodiscard]] bool sound(const std::string& name) const { return sound_.contains(name); }
+
   void check_files() {
-    if (!dataset_.contains("files") || !dataset_["files"].is_object()) return;
+    const nlohmann::json files = dataset_.value("files", nlohmann::json::object());
     std::vector<std::pair<std::string, std::string>> listed;
-    for (const auto& [name, hash] : dataset_["files"].items())
-      if (hash.is_string()) listed.emplace_back(name, hash.get<std::string>());
+    std::set<std::string> names;
+    for (const auto& [name, hash] : files.items()) {
+      if (!hash.is_string()) continue;
+      const fs::path path(name);
+      const bool inside = !name.empty() && path.is_relative() && path.lexically_normal() == path &&
+                          *path.begin() != "..";
+      if (!inside) {
+        findings_.add(Code::SCHEMA_VIOLATION, "dataset.json",
+                      "a listed file lies outside the dataset");
+        continue;
+      }
+      listed.emplace_back(name, hash.get<std::string>());
+      names.insert(name);
+    }
     Progress progress("verify files", listed.size(), "files");
+    std::mutex mutex;
     tbb::parallel_for(std::size_t{0}, listed.size(), [&](std::size_t i) {
       const auto& [name, hash] = listed[i];
-      if (!fs::is_regular_file(root_ / name))
-        add(Code::FILE_MISSING, name, "named in dataset.json and absent");
-      else if (hex(sha256_file(root_ / name)) != hash)
-        add(Code::HASH_MISMATCH, name, "SHA-256 differs from dataset.json");
+      guarded(name, [&, n = &name, h = &hash] {
+        if (!fs::is_regular_file(root_ / *n)) {
+          findings_.add(Code::FILE_MISSING, *n, "named in dataset.json and absent");
+        } else if (hex(sha256_file(root_ / *n)) != *h) {
+          findings_.add(Code::HASH_MISMATCH, *n, "SHA-256 differs from dataset.json");
+        } else {
+          const std::lock_guard lock(mutex);
+          sound_.insert(*n);
+        }
+      });
       progress.advance();
     });
-    std::set<std::string> names;
-    for (const auto& entry : listed) names.insert(entry.first);
-    for (auto it = fs::recursive_directory_iterator(root_); it != fs::recursive_directory_iterator(); ++it) {
+    for (auto it = fs::recursive_directory_iterator(root_);
+         it != fs::recursive_directory_iterator(); ++it) {
       const std::string name = fs::relative(it->path(), root_).generic_string();
-      if (it->is_directory() && name == "qa") it.disable_recursion_pending();
-      if (it->is_directory() || name == "run.json" || name == "dataset.json" || names.contains(name)) continue;
-      add(Code::FILE_UNLISTED, name, "stands in the dataset and not in dataset.json");
+      const bool directory = it->is_directory() && !it->is_symlink();
+      if (directory && name == "qa") it.disable_recursion_pending();
+      if (directory || name == "run.json" || name == "dataset.json" || names.contains(name))
+        continue;
+      findings_.add(Code::FILE_UNLISTED, name, "stands in the dataset and not in dataset.json");
+    }
+  }
+
+  void check_index() {
+    {
+      const auto lock = h5::exclusive();
+      h5::Handle file = h5::open_file(root_ / "index.h5");
+      layout_ = read_layout(file.get(), "wsp-dataset");
+      cases_ = read_tables(file.get(), layout_);
+      check_subjects(file.get(), cases_);
+    }
+    const auto stated = dataset_.value("layout", nlohmann::json::object());
+    const nlohmann::json found{{"height", layout_.height},
+                               {"width", layout_.width},
+                               {"shards", layout_.shards},
+                               {"codec", to_string(layout_.codec)}};
+    for (const auto& [key, value] : found.items())
+      if (!stated.is_object() || stated.value(key, nlohmann::json()) != value)
+        findings_.add(Code::INDEX_MISMATCH, "dataset.json",
+                      "layout/" + key + " differs from the index");
+    if (dataset_.value("label_names", nlohmann::json()) != nlohmann::json(layout_.label_names))
+      findings_.add(Code::INDEX_MISMATCH, "dataset.json", "label_names differ from the index");
+    for (const CasePlaces& place : cases_) check_values(place);
+  }
+
+  void check_values(const CasePlaces& place) {
+    const CaseRecord& record = place.record;
+    const auto unit = [](double depth) { return depth >= 0 && depth <= 1; };
+    if (shard_of(record.name, layout_.shards) != place.shard)
+      findings_.add(Code::INDEX_MISMATCH, "index.h5",
+                    "case " + record.name + " belongs to another shard");
+    for (std::size_t s = 0; s < record.slices.size(); ++s) {
+      const SliceRecord& slice = record.slices[s];
+      const bool ordered = s == 0 || slice.z_mm > record.slices[s - 1].z_mm;
+      if (!ordered || !unit(slice.depth_kept) || !unit(slice.depth_volume))
+        findings_.add(Code::INDEX_MISMATCH, "index.h5",
+                      "case " + record.name + ", slice " + std::to_string(slice.source_index) +
+                          ": z_mm must rise and depths lie in 0 to 1");
+    }
+  }
+
+  // A shard must say what the index says, and HDF5 must find each chunk where the index points.
+  void check_shard(int shard) {
+    const std::string name = shard_name(shard);
+    if (!sound(name)) {
+      // A missing or changed file is a finding already, unless dataset.json does not list it.
+      if (!fs::exists(root_ / name))
+        findings_.add(Code::FILE_MISSING, name, "the index counts this shard");
+      return;
+    }
+    const auto lock = h5::exclusive();
+    h5::Handle file = h5::open_file(root_ / name);
+    if (const auto what = difference(layout_, read_layout(file.get(), "wsp-shard")); !what.empty())
+      findings_.add(Code::INDEX_MISMATCH, name, what + " differs from the index");
+    if (h5::read_integer_attribute(file.get(), "shard") != shard)
+      findings_.add(Code::INDEX_MISMATCH, name, "the file is another shard");
+    const auto found = read_tables(file.get(), layout_);
+    const auto first =
+        std::find_if(cases_.begin(), cases_.end(), [&](const auto& c) { return c.shard == shard; });
+    const auto last =
+        std::find_if(first, cases_.end(), [&](const auto& c) { return c.shard != shard; });
+    if (static_cast<std::size_t>(last - first) != found.size()) {
+      findings_.add(Code::COUNT_MISMATCH, name,
+                    std::to_string(found.size()) + " cases in the shard, " +
+                        std::to_string(last - first) + " in the index");
+      return;
+    }
+    const h5::Handle image = h5::open_dataset(file.get(), "slices/image");
+    const h5::Handle mask = h5::open_dataset(file.get(), "slices/mask");
+    for (std::size_t c = 0; c < found.size(); ++c) {
+      const CasePlaces& stated = first[static_cast<std::ptrdiff_t>(c)];
+      if (const auto what = difference(stated, found[c]); !what.empty())
+        findings_.add(Code::INDEX_MISMATCH, name,
+                      "case " + stated.record.name + ": " + what + " differs from the index");
+      for (std::size_t s = 0; s < found[c].slices.size(); ++s) {
+        const auto row = static_cast<hsize_t>(found[c].first_row) + s;
+        const ChunkPlace& at = found[c].slices[s];
+        const ChunkLocation i = chunk_place(image.get(), row), m = chunk_place(mask.get(), row);
+        if (i.offset != at.image_offset || i.length != at.image_length ||
+            m.offset != at.mask_offset || m.length != at.mask_length)
+          findings_.add(Code::INDEX_MISMATCH, name,
+                        "HDF5 finds row " + std::to_string(row) + " elsewhere");
+      }
     }
   }
 
   void check_pixels() {
-    std::unique_ptr<DatasetReader> reader;
-    try {
-      reader = std::make_unique<DatasetReader>(root_);
-    } catch (const Error& e) {
-      add(Code::SHARD_CORRUPT, "index.h5", e.what());
-      return;
-    }
-    cases_ = reader->cases();
-    slices_ = reader->slices().size();
-    Progress progress("verify slices", slices_, "slices");
-    tbb::parallel_for(std::size_t{0}, slices_, [&](std::size_t i) {
-      const IndexRow& row = reader->slices()[i];
-      try {
-        (void)reader->read_image(i);
-        for (const std::uint8_t voxel : reader->read_mask(i))
-          if (voxel > 1) throw Error(ErrorCode::corrupt, "a mask holds other values than 0 and 1");
-      } catch (const Error& e) {
-        add(Code::SHARD_CORRUPT, shard_file_name(row.shard), e.what());
-      }
+    const DatasetReader reader(root_);
+    Progress progress("verify slices", reader.slices().size(), "slices");
+    tbb::parallel_for(std::size_t{0}, reader.slices().size(), [&](std::size_t i) {
+      const std::string name = shard_name(reader.slices()[i].shard);
+      if (fs::is_regular_file(root_ / name))
+        guarded(name, [&] {
+          (void)reader.read_image(i);
+          for (const std::uint8_t voxel : reader.read_mask(i))
+            if (voxel > 1)
+              throw Error(ErrorCode::corrupt, "a mask holds other values than 0 and 1");
+        });
       progress.advance();
     });
-    check_tables(*reader);
-  }
-
-  // Every column of a shard must say what the index says.
-  void check_tables(const DatasetReader& reader) {
-    std::size_t in_shards = 0;
-    for (int shard = 0; shard < reader.layout().shards; ++shard) {
-      const std::string name = shard_file_name(shard);
-      try {
-        h5::Handle file = h5::open_file(root_ / "shards" / name);
-        const DatasetLayout layout = read_layout(file.get(), "wsp-shard");
-        if (layout.label_names != reader.layout().label_names || layout.codec != reader.layout().codec ||
-            layout.height != reader.layout().height || layout.width != reader.layout().width)
-          add(Code::INDEX_MISMATCH, name, "the shard's layout differs from the index");
-        const auto cases = read_tables(file.get(), layout, false);
-        in_shards += cases.size();
-        for (const CasePlaces& place : cases) compare(reader, name, place, shard);
-      } catch (const Error& e) {
-        add(Code::SHARD_CORRUPT, name, e.what());
-      }
-    }
-    if (in_shards != reader.cases().size())
-      add(Code::COUNT_MISMATCH, "index.h5", std::to_string(reader.cases().size()) + " cases in the index, " +
-                                                std::to_string(in_shards) + " in the shards");
-  }
-
-  void compare(const DatasetReader& reader, const std::string& file, const CasePlaces& place, int shard) {
-    const CaseRecord& r = place.record;
-    const auto found = std::find_if(reader.cases().begin(), reader.cases().end(),
-                                    [&](const IndexCase& c) { return c.name == r.name; });
-    if (found == reader.cases().end())
-      return add(Code::INDEX_MISMATCH, file, "case " + r.name + " is not in the index");
-    if (shard_of(r.name, reader.layout().shards) != shard)
-      add(Code::INDEX_MISMATCH, file, "case " + r.name + " belongs to another shard");
-    if (found->subject != r.subject || found->split != r.split || found->labels != r.labels ||
-        found->source_hash != r.source_hash ||
-        found->slice_count != static_cast<std::int64_t>(r.slices.size()))
-      return add(Code::INDEX_MISMATCH, file, "case " + r.name + " differs from the index");
-    for (std::size_t s = 0; s < r.slices.size(); ++s) {
-      const IndexRow& row = reader.slices()[static_cast<std::size_t>(found->first_slice) + s];
-      const SliceRecord& slice = r.slices[s];
-      const ChunkPlace& at = place.slices[s];
-      if (row.z_mm != slice.z_mm || row.depth_kept != slice.depth_kept || row.depth_liver != slice.depth_liver ||
-          row.depth_volume != slice.depth_volume || row.source_index != slice.source_index ||
-          row.liver_area_mm2 != slice.liver_area_mm2 || row.place.image_offset != at.image_offset ||
-          row.place.image_xxh3 != at.image_xxh3 || row.place.mask_offset != at.mask_offset ||
-          row.place.mask_xxh3 != at.mask_xxh3)
-        add(Code::INDEX_MISMATCH, file, "case " + r.name + ", slice " + std::to_string(slice.source_index));
-    }
-  }
-
-  void check_cases() {
-    for (const IndexCase& entry : cases_) {
-      const std::string name = "cases/" + entry.name + ".json";
-      nlohmann::json value;
-      if (!fs::exists(root_ / name)) {
-        add(Code::FILE_MISSING, name, "a case of the index has no JSON");
-        continue;
-      }
-      if (!read_json(name, "case.schema.json", value)) continue;
-      if (value.value("name", "") != entry.name || value.value("subject", "") != entry.subject ||
-          value.value("source_hash", "") != entry.source_hash)
-        add(Code::INDEX_MISMATCH, name, "names another case, subject or source than the index");
-    }
-  }
-
-  void check_counts() {
-    const auto counts = dataset_.value("counts", nlohmann::json::object());
-    const auto expect = [&](const char* what, std::size_t found) {
-      if (!counts.contains(what)) return;
-      if (counts[what] != found)
-        add(Code::COUNT_MISMATCH, "dataset.json",
-            std::string(what) + ": " + counts[what].dump() + " stated, " + std::to_string(found) + " found");
-    };
-    std::set<std::string> subjects;
-    for (const IndexCase& entry : cases_) subjects.insert(entry.subject);
-    expect("cases", cases_.size());
-    expect("slices", slices_);
-    expect("subjects", subjects.size());
-    std::ifstream ledger(root_ / "ledger.tsv");
-    if (!ledger) return;
-    std::size_t rows = 0;
-    std::string line;
-    std::getline(ledger, line);
-    while (std::getline(ledger, line)) {
-      ++rows;
-      const std::size_t tab = line.find('\t');
-      const std::size_t end = line.find('\t', tab + 1);
-      if (tab == std::string::npos || !parse_code(line.substr(tab + 1, end - tab - 1)))
-        add(Code::SCHEMA_VIOLATION, "ledger.tsv", "row " + std::to_string(rows) + " has no known code");
-    }
-    expect("files", rows);
   }
 
   fs::path root_;
-  std::mutex mutex_;
-  std::vector<Finding> findings_;
+  Findings findings_;
   nlohmann::json dataset_;
-  std::vector<IndexCase> cases_;
-  std::size_t slices_ = 0;
+  std::set<std::string> sound_;
+  DatasetLayout layout_;
+  std::vector<CasePlaces> cases_;
 };
 
 }  // namespace
+
+nlohmann::json read_checked_json(const fs::path& root, const std::string& name, const char* schema,
+                                 Findings& findings) {
+  try {
+    nlohmann::json value = load_json(root / name);
+    for (const std::string& violation : schema_violations(schema, value))
+      findings.add(Code::SCHEMA_VIOLATION, name, violation);
+    if (value.is_object()) return value;
+  } catch (const std::exception& e) {
+    findings.add(Code::SCHEMA_VIOLATION, name, e.what());
+  }
+  return {};
+}
 
 std::vector<Finding> verify_dataset(const fs::path& dataset) { return Verifier(dataset).run(); }
 

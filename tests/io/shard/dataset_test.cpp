@@ -1,0 +1,214 @@
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <chrono>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <span>
+#include <thread>
+
+#include "io/core/atomic_file.hpp"
+#include "io/core/error.hpp"
+#include "io/core/hash.hpp"
+#include "io/shard/dataset_fixture.hpp"
+#include "support/test_data.hpp"
+
+namespace wsp {
+namespace {
+
+namespace fs = std::filesystem;
+using test::TemporaryDirectory;
+
+constexpr int kCases = 11;
+
+class DatasetTest : public testing::TestWithParam<Codec> {};
+
+TEST_P(DatasetTest, GivesBackEveryPixelAndColumn) {
+  const TemporaryDirectory root;
+  const DatasetLayout layout = test::small_layout(GetParam());
+  test::write_dataset(root.path(), layout, kCases);
+  const DatasetReader reader(root.path());
+  EXPECT_EQ(reader.layout().codec, GetParam());
+  EXPECT_EQ(reader.layout().label_names, layout.label_names);
+  EXPECT_EQ(reader.layout().height, test::kHeight);
+  ASSERT_EQ(reader.cases().size(), static_cast<std::size_t>(kCases));
+  std::size_t seen = 0;
+  for (int c = 0; c < kCases; ++c) {
+    const CaseRecord made = test::made_case(c, layout);
+    const auto found = std::find_if(reader.cases().begin(), reader.cases().end(),
+                                    [&](const auto& e) { return e.name == made.name; });
+    ASSERT_NE(found, reader.cases().end());
+    EXPECT_EQ(found->subject, made.subject);
+    EXPECT_EQ(found->split, made.split);
+    EXPECT_EQ(found->labels, made.labels);
+    EXPECT_EQ(found->flags.size(), made.flags.size());
+    EXPECT_EQ(found->source_hash, made.source_hash);
+    ASSERT_EQ(found->slice_count, static_cast<std::int64_t>(made.slices.size()));
+    for (std::size_t s = 0; s < made.slices.size(); ++s, ++seen) {
+      const auto i = static_cast<std::size_t>(found->first_slice) + s;
+      const IndexRow& row = reader.slices().at(i);
+      EXPECT_EQ(reader.cases().at(static_cast<std::size_t>(row.case_id)).name, made.name);
+      EXPECT_EQ(row.shard, shard_of(made.name, layout.shards));
+      EXPECT_EQ(row.z_mm, made.slices[s].z_mm);
+      EXPECT_EQ(row.source_index, made.slices[s].source_index);
+      EXPECT_EQ(row.depth_kept, made.slices[s].depth_kept);
+      EXPECT_EQ(row.depth_liver, made.slices[s].depth_liver);
+      EXPECT_EQ(row.depth_volume, made.slices[s].depth_volume);
+      EXPECT_EQ(row.liver_area_mm2, made.slices[s].liver_area_mm2);
+      EXPECT_EQ(reader.read_image(i), test::made_image(c, row.source_index));
+      EXPECT_EQ(reader.read_mask(i), test::made_mask(c, row.source_index));
+    }
+  }
+  EXPECT_EQ(seen, reader.slices().size());
+  EXPECT_TRUE(verify_dataset(root.path()).empty());
+}
+
+INSTANTIATE_TEST_SUITE_P(All, DatasetTest,
+                         testing::Values(Codec::none, Codec::lz4, Codec::zstd, Codec::gzip),
+                         [](const auto& param) { return std::string(to_string(param.param)); });
+
+TEST(Dataset, IsTheSameBytesForAnyOrderOfArrivalAndTime) {
+  const TemporaryDirectory a, b;
+  const DatasetLayout layout = test::small_layout(Codec::lz4, 1);
+  const auto write = [&](const fs::path& root, bool reversed) {
+    fs::create_directories(root / "shards");
+    std::vector<CaseRecord> records;
+    for (int c = 0; c < kCases; ++c)
+      records.push_back(test::made_case(reversed ? kCases - 1 - c : c, layout));
+    auto places = write_shard(root, 0, std::move(records), layout);
+    if (reversed) std::reverse(places.begin(), places.end());
+    write_index(root, std::move(places), layout);
+  };
+  write(a.path(), false);
+  // HDF5's object times count seconds.
+  std::this_thread::sleep_for(std::chrono::milliseconds(1100));
+  write(b.path(), true);
+  for (const char* name : {"shards/shard-00.h5", "index.h5"})
+    EXPECT_EQ(hex(sha256_file(a.path() / name)), hex(sha256_file(b.path() / name))) << name;
+}
+
+TEST(Dataset, RewritesAShardFromItselfToTheSameBytes) {
+  const TemporaryDirectory root;
+  const DatasetLayout layout = test::small_layout(Codec::lz4);
+  test::write_dataset(root.path(), layout, kCases);
+  std::set<std::string> names;
+  for (int shard = 0; shard < layout.shards; ++shard) {
+    const fs::path path = root.path() / "shards" / shard_file_name(shard);
+    const std::string before = hex(sha256_file(path));
+    std::vector<CaseRecord> records = read_shard_cases(root.path(), shard);
+    for (const CaseRecord& record : records) names.insert(record.name);
+    (void)write_shard(root.path(), shard, std::move(records), layout);
+    EXPECT_EQ(hex(sha256_file(path)), before);
+  }
+  EXPECT_EQ(names.size(), static_cast<std::size_t>(kCases));
+}
+
+// What an incremental run does: take over a shard, add a case, rewrite one shard and the index.
+TEST(Dataset, GrowsByOneCaseLikeADatasetMadeAtOnce) {
+  const TemporaryDirectory grown, whole;
+  const DatasetLayout layout = test::small_layout(Codec::zstd);
+  test::write_dataset(grown.path(), layout, kCases - 1);
+  test::write_dataset(whole.path(), layout, kCases);
+  const int shard = shard_of(test::made_name(kCases - 1), layout.shards);
+  auto records = read_shard_cases(grown.path(), shard);
+  records.push_back(test::made_case(kCases - 1, layout));
+  (void)write_shard(grown.path(), shard, std::move(records), layout);
+  for (int s = 0; s < layout.shards; ++s) {
+    const fs::path name = fs::path("shards") / shard_file_name(s);
+    EXPECT_EQ(hex(sha256_file(grown.path() / name)), hex(sha256_file(whole.path() / name))) << name;
+  }
+}
+
+TEST(Dataset, HoldsNoCasesWhenThereAreNone) {
+  const TemporaryDirectory root;
+  test::write_dataset(root.path(), test::small_layout(Codec::lz4), 0);
+  const DatasetReader reader(root.path());
+  EXPECT_TRUE(reader.cases().empty());
+  EXPECT_TRUE(reader.slices().empty());
+  EXPECT_TRUE(verify_dataset(root.path()).empty());
+}
+
+TEST(Dataset, ListsTheHashOfEveryFile) {
+  const TemporaryDirectory root;
+  test::write_dataset(root.path(), test::small_layout(Codec::lz4), 3);
+  const auto json = nlohmann::json::parse(read_file(root.path() / "dataset.json"));
+  std::set<std::string> listed;
+  for (const auto& [name, hash] : json["files"].items()) {
+    listed.insert(name);
+    EXPECT_EQ(hash, hex(sha256_file(root.path() / name))) << name;
+  }
+  EXPECT_EQ(
+      listed,
+      (std::set<std::string>{
+          "index.h5", "ledger.tsv", "quarantine.tsv", "shards/shard-00.h5", "shards/shard-01.h5",
+          "shards/shard-02.h5", "shards/shard-03.h5", "cases/" + test::made_name(0) + ".json",
+          "cases/" + test::made_name(1) + ".json", "cases/" + test::made_name(2) + ".json"}));
+}
+
+ErrorCode opening(const fs::path& root) {
+  try {
+    const DatasetReader reader(root);
+  } catch (const Error& e) {
+    return e.code();
+  }
+  ADD_FAILURE() << "the reader opened a broken dataset";
+  return ErrorCode::failure;
+}
+
+TEST(DatasetReader, OpensOnlyCompleteDatasets) {
+  const TemporaryDirectory root;
+  EXPECT_EQ(opening(root.path()), ErrorCode::no_input);
+  test::write_dataset(root.path(), test::small_layout(Codec::lz4), 3);
+  fs::rename(root.path() / "dataset.json", root.path() / "away");
+  EXPECT_EQ(opening(root.path()), ErrorCode::no_input);
+  test::overwrite(root.path() / "dataset.json", "[");
+  EXPECT_EQ(opening(root.path()), ErrorCode::corrupt);
+  fs::rename(root.path() / "away", root.path() / "dataset.json");
+  std::string index = read_file(root.path() / "index.h5");
+  index[index.size() / 2] ^= 1;
+  test::overwrite(root.path() / "index.h5", index);
+  EXPECT_EQ(opening(root.path()), ErrorCode::corrupt);
+}
+
+TEST(DatasetReader, MissesAShardOnlyWhenItsSlicesAreRead) {
+  const TemporaryDirectory root;
+  test::write_dataset(root.path(), test::small_layout(Codec::lz4), kCases);
+  fs::remove(root.path() / "shards" / shard_file_name(0));
+  const DatasetReader reader(root.path());
+  int missing = 0;
+  for (std::size_t i = 0; i < reader.slices().size(); ++i) {
+    try {
+      (void)reader.read_image(i);
+      EXPECT_NE(reader.slices()[i].shard, 0);
+    } catch (const Error& e) {
+      EXPECT_EQ(e.code(), ErrorCode::corrupt);
+      EXPECT_EQ(reader.slices()[i].shard, 0);
+      ++missing;
+    }
+  }
+  EXPECT_GT(missing, 0);
+}
+
+TEST(ReadShardCases, RefusesAFlippedByteInAColumn) {
+  const TemporaryDirectory root;
+  const DatasetLayout layout = test::small_layout(Codec::lz4, 1);
+  test::write_dataset(root.path(), layout, kCases);
+  const fs::path path = root.path() / "shards" / "shard-00.h5";
+  const std::string whole = read_file(path);
+  const double z = test::made_case(7, layout).slices[0].z_mm;
+  const std::size_t at = whole.find(std::string(reinterpret_cast<const char*>(&z), sizeof z));
+  ASSERT_NE(at, std::string::npos);
+  std::string broken = whole;
+  broken[at + 2] ^= 4;
+  test::overwrite(path, broken);
+  try {
+    (void)read_shard_cases(root.path(), 0);
+    FAIL() << "the changed position went unnoticed";
+  } catch (const Error& e) {
+    EXPECT_EQ(e.code(), ErrorCode::corrupt);
+    EXPECT_NE(std::string(e.what()).find("slices/z_mm"), std::string::npos) << e.what();
+  }
+}
+
+}  // namespace
+}  // namespace wsp
