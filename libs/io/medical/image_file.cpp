@@ -1,11 +1,14 @@
 #include "io/medical/image_file.hpp"
 
-#include <itkNiftiImageIO.h>
 #include <itkNrrdImageIO.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <cstring>
 #include <limits>
+#include <map>
+#include <new>
 
 #include "io/medical/image_header.hpp"
 
@@ -16,28 +19,68 @@ namespace fs = std::filesystem;
 
 Rejection refuse(Code code, std::string detail) { return {"", "read", code, std::move(detail)}; }
 
+using Io = itk::ImageIOBase;
+
+// File order, x fastest, scl_slope and scl_inter applied.
 struct Pixels {
   ImageHeader header;
-  std::vector<double> values;  // file order, x fastest
+  itk::IOComponentEnum type = itk::IOComponentEnum::UNKNOWNCOMPONENTTYPE;
+  std::vector<char> bytes;
 };
 
-template <class T>
-void widen(const std::vector<char>& raw, std::vector<double>& out) {
-  const T* source = reinterpret_cast<const T*>(raw.data());
-  for (std::size_t i = 0; i < out.size(); ++i) out[i] = static_cast<double>(source[i]);
+// Call visit(const T*) with the voxels; false for a type that is no number.
+template <class Visit>
+bool with_values(const Pixels& pixels, Visit&& visit) {
+  const auto as = [&]<class T>(T) { visit(reinterpret_cast<const T*>(pixels.bytes.data())); };
+  switch (pixels.type) {
+    case Io::UCHAR:
+      as(static_cast<unsigned char>(0));
+      return true;
+    case Io::CHAR:
+      as(static_cast<signed char>(0));
+      return true;
+    case Io::USHORT:
+      as(static_cast<unsigned short>(0));
+      return true;
+    case Io::SHORT:
+      as(static_cast<short>(0));
+      return true;
+    case Io::UINT:
+      as(0U);
+      return true;
+    case Io::INT:
+      as(0);
+      return true;
+    case Io::ULONG:
+      as(0UL);
+      return true;
+    case Io::LONG:
+      as(0L);
+      return true;
+    case Io::ULONGLONG:
+      as(0ULL);
+      return true;
+    case Io::LONGLONG:
+      as(0LL);
+      return true;
+    case Io::FLOAT:
+      as(0.0F);
+      return true;
+    case Io::DOUBLE:
+      as(0.0);
+      return true;
+    default:
+      return false;
+  }
 }
 
-itk::ImageIOBase::Pointer make_io(const fs::path& path) {
-  itk::ImageIOBase::Pointer io;
-  if (image::is_nrrd(path))
-    io = itk::NrrdImageIO::New().GetPointer();
-  else
-    io = itk::NiftiImageIO::New().GetPointer();
+Io::Pointer nrrd_io(const fs::path& path) {
+  Io::Pointer io = itk::NrrdImageIO::New().GetPointer();
   io->SetFileName(path.string());
   return io;
 }
 
-// ITK's view of the transform, for NRRD (already LPS).
+// ITK's view of a NRRD's transform (already LPS).
 Geometry geometry_from(const itk::ImageIOBase& io) {
   Geometry g;
   for (unsigned k = 0; k < 3; ++k) {
@@ -51,101 +94,144 @@ Geometry geometry_from(const itk::ImageIOBase& io) {
 }
 
 Outcome<ImageHeader> header_of(const fs::path& path) {
-  if (!image::is_nrrd(path)) return image::read_nifti_header(path);
+  if (!image::is_nrrd(path)) {
+    auto nifti = image::read_nifti_header(path);
+    if (!nifti) return nifti.rejection();
+    return std::move(nifti).value().image;
+  }
   auto checked = image::check_nrrd_header(path);
   if (!checked) return checked;
   try {
-    const auto io = make_io(path);
+    const auto io = nrrd_io(path);
     io->ReadImageInformation();
     if (io->GetNumberOfDimensions() != 3) return refuse(Code::NOT_3D, "");
     if (io->GetNumberOfComponents() != 1) return refuse(Code::RGB_VOXELS, "");
-    return ImageHeader{geometry_from(*io), itk::ImageIOBase::GetComponentTypeAsString(io->GetComponentType())};
+    auto geometry = image::check_geometry(geometry_from(*io));
+    if (!geometry) return geometry.rejection();
+    return ImageHeader{geometry.value(),
+                       itk::ImageIOBase::GetComponentTypeAsString(io->GetComponentType())};
   } catch (const std::exception&) {
     return refuse(Code::BAD_HEADER, "the NRRD header cannot be parsed");
   }
 }
 
-Outcome<Pixels> read_pixels(const fs::path& path) {
+itk::IOComponentEnum component_of(const std::string& name) {
+  static const std::map<std::string, itk::IOComponentEnum> types{
+      {"uint8", Io::UCHAR},   {"int8", Io::CHAR},     {"uint16", Io::USHORT}, {"int16", Io::SHORT},
+      {"uint32", Io::UINT},   {"int32", Io::INT},     {"uint64", Io::ULONG},  {"int64", Io::LONG},
+      {"float32", Io::FLOAT}, {"float64", Io::DOUBLE}};
+  return types.at(name);
+}
+
+// Not by ITK: its nifti library turns NaN into 0 without a word, and Debian's knows no NIfTI-2.
+Outcome<Pixels> read_nifti_pixels(const fs::path& path) {
+  const auto read = image::read_nifti_header(path);
+  if (!read) return read.rejection();
+  const image::NiftiHeader& header = read.value();
+  auto voxels = image::read_nifti_voxels(header);
+  if (!voxels) return voxels.rejection();
+  Pixels pixels{header.image, component_of(header.image.component), std::move(voxels).value()};
+  if (header.slope == 1 && header.intercept == 0) return pixels;
+  const auto n = static_cast<std::size_t>(header.image.geometry.voxels());
+  std::vector<char> scaled(n * sizeof(double));
+  with_values(pixels, [&](const auto* stored) {
+    for (std::size_t i = 0; i < n; ++i) {
+      const double value = static_cast<double>(stored[i]) * header.slope + header.intercept;
+      std::memcpy(scaled.data() + i * sizeof(double), &value, sizeof(double));
+    }
+  });
+  pixels.type = Io::DOUBLE;
+  pixels.bytes = std::move(scaled);
+  return pixels;
+}
+
+Outcome<Pixels> read_nrrd_pixels(const fs::path& path) {
   auto header = header_of(path);
   if (!header) return header.rejection();
-  Pixels pixels{header.value(), {}};
+  Pixels pixels;
+  pixels.header = header.value();
   const auto& size = pixels.header.geometry.size;
   try {
-    const auto io = make_io(path);
+    const auto io = nrrd_io(path);
     io->ReadImageInformation();
     itk::ImageIORegion region(3);
     for (unsigned k = 0; k < 3; ++k) {
+      const auto n = static_cast<itk::SizeValueType>(size[k]);
       region.SetIndex(k, 0);
-      region.SetSize(k, static_cast<itk::SizeValueType>(size[k]));
-      if (io->GetDimensions(k) != static_cast<itk::SizeValueType>(size[k]))
+      region.SetSize(k, n);
+      // ITK drops trailing dimensions of one voxel.
+      if ((k < io->GetNumberOfDimensions() ? io->GetDimensions(k) : 1) != n)
         return refuse(Code::BAD_HEADER, "two readings of the header disagree");
     }
+    if (io->GetNumberOfComponents() != 1) return refuse(Code::RGB_VOXELS, "");
     io->SetIORegion(region);
-    const auto voxels = static_cast<std::size_t>(pixels.header.geometry.voxels());
-    std::vector<char> raw(voxels * io->GetComponentSize());
-    io->Read(raw.data());
-    pixels.values.resize(voxels);
-    using Io = itk::ImageIOBase;
-    switch (io->GetComponentType()) {
-      case Io::UCHAR: widen<unsigned char>(raw, pixels.values); break;
-      case Io::CHAR: widen<signed char>(raw, pixels.values); break;
-      case Io::USHORT: widen<unsigned short>(raw, pixels.values); break;
-      case Io::SHORT: widen<short>(raw, pixels.values); break;
-      case Io::UINT: widen<unsigned>(raw, pixels.values); break;
-      case Io::INT: widen<int>(raw, pixels.values); break;
-      case Io::ULONG: widen<unsigned long>(raw, pixels.values); break;
-      case Io::LONG: widen<long>(raw, pixels.values); break;
-      case Io::ULONGLONG: widen<unsigned long long>(raw, pixels.values); break;
-      case Io::LONGLONG: widen<long long>(raw, pixels.values); break;
-      case Io::FLOAT: widen<float>(raw, pixels.values); break;
-      case Io::DOUBLE: widen<double>(raw, pixels.values); break;
-      default: return refuse(Code::BAD_HEADER, "unknown voxel type");
-    }
+    pixels.type = io->GetComponentType();
+    pixels.bytes.resize(static_cast<std::size_t>(pixels.header.geometry.voxels()) *
+                        io->GetComponentSize());
+    io->Read(pixels.bytes.data());
+  } catch (const std::bad_alloc&) {
+    throw;
   } catch (const std::exception&) {
     return refuse(Code::UNREADABLE, "the voxels cannot be read");
   }
   return pixels;
 }
 
-// Permute and flip axes so that x runs to the patient's left, y to posterior, z to the head.
-template <class T>
-Geometry to_canonical(const Geometry& from, const std::vector<T>& values, std::vector<T>& out) {
-  std::array<std::size_t, 3> source{0, 1, 2};  // canonical axis -> file axis
-  double best = -1;
-  std::array<std::size_t, 3> order{0, 1, 2};
-  do {
-    double fit = 0;
-    for (std::size_t k = 0; k < 3; ++k) fit += std::abs(from.axis[order[k]][k]);
-    if (fit > best) {
-      best = fit;
-      source = order;
-    }
-  } while (std::next_permutation(order.begin(), order.end()));
-  const std::array<std::int64_t, 3> stride{1, from.size[0], from.size[0] * from.size[1]};
-  Geometry to;
-  to.origin_mm = from.origin_mm;
-  std::array<std::int64_t, 3> step{};
+Outcome<Pixels> read_pixels(const fs::path& path) {
+  try {
+    return image::is_nrrd(path) ? read_nrrd_pixels(path) : read_nifti_pixels(path);
+  } catch (const std::bad_alloc&) {
+    return refuse(Code::TOO_LARGE, "no memory for the voxels");
+  }
+}
+
+// Where the voxels of the canonical grid stand in the file: x to the patient's left, y to
+// posterior, z to the head. Axes are permuted and flipped, never resampled.
+struct CanonicalOrder {
+  Geometry geometry;
   std::int64_t start = 0;
-  for (std::size_t k = 0; k < 3; ++k) {
-    const std::size_t s = source[k];
-    const bool flip = from.axis[s][k] < 0;
-    to.size[k] = from.size[s];
-    to.spacing_mm[k] = from.spacing_mm[s];
-    to.axis[k] = flip ? -1.0 * from.axis[s] : from.axis[s];
-    step[k] = flip ? -stride[s] : stride[s];
-    if (flip) {
-      start += (from.size[s] - 1) * stride[s];
-      to.origin_mm = to.origin_mm + (static_cast<double>(from.size[s] - 1) * from.spacing_mm[s]) * from.axis[s];
+  std::array<std::int64_t, 3> step{};
+
+  explicit CanonicalOrder(const Geometry& from) {
+    std::array<std::size_t, 3> source{0, 1, 2};  // canonical axis -> file axis
+    std::array<std::size_t, 3> order{0, 1, 2};
+    double best = -1;
+    do {
+      double fit = 0;
+      for (std::size_t k = 0; k < 3; ++k) fit += std::abs(from.axis[order[k]][k]);
+      if (fit > best) {
+        best = fit;
+        source = order;
+      }
+    } while (std::next_permutation(order.begin(), order.end()));
+    const std::array<std::int64_t, 3> stride{1, from.size[0], from.size[0] * from.size[1]};
+    geometry.origin_mm = from.origin_mm;
+    for (std::size_t k = 0; k < 3; ++k) {
+      const std::size_t s = source[k];
+      const bool flip = from.axis[s][k] < 0;
+      geometry.size[k] = from.size[s];
+      geometry.spacing_mm[k] = from.spacing_mm[s];
+      geometry.axis[k] = flip ? -1.0 * from.axis[s] : from.axis[s];
+      step[k] = flip ? -stride[s] : stride[s];
+      if (!flip) continue;
+      const auto last = from.size[s] - 1;
+      start += last * stride[s];
+      geometry.origin_mm =
+          geometry.origin_mm + (static_cast<double>(last) * from.spacing_mm[s]) * from.axis[s];
     }
   }
-  out.resize(values.size());
-  std::size_t i = 0;
-  for (std::int64_t z = 0; z < to.size[2]; ++z)
-    for (std::int64_t y = 0; y < to.size[1]; ++y)
-      for (std::int64_t x = 0; x < to.size[0]; ++x)
-        out[i++] = values[static_cast<std::size_t>(start + x * step[0] + y * step[1] + z * step[2])];
-  return to;
-}
+
+  // Call take(i, j) for canonical voxel i = 0, 1, ... at file offset j.
+  template <class Take>
+  void for_each(Take&& take) const {
+    std::size_t i = 0;
+    for (std::int64_t z = 0; z < geometry.size[2]; ++z)
+      for (std::int64_t y = 0; y < geometry.size[1]; ++y) {
+        const std::int64_t row = start + y * step[1] + z * step[2];
+        for (std::int64_t x = 0; x < geometry.size[0]; ++x) take(i++, row + x * step[0]);
+      }
+  }
+};
 
 }  // namespace
 
@@ -161,22 +247,29 @@ Outcome<ImageHeader> read_image_header(const fs::path& path) { return header_of(
 Outcome<ImageVolume> read_image_volume(const fs::path& path) {
   auto pixels = read_pixels(path);
   if (!pixels) return pixels.rejection();
-  std::vector<double> ordered;
+  const CanonicalOrder order(pixels.value().header.geometry);
   ImageVolume image;
   Volume& volume = image.volume;
-  volume.geometry = to_canonical(pixels.value().header.geometry, pixels.value().values, ordered);
-  volume.hu.resize(ordered.size());
+  volume.geometry = order.geometry;
+  volume.hu.resize(static_cast<std::size_t>(order.geometry.voxels()));
   image.minimum = std::numeric_limits<std::int64_t>::max();
   image.maximum = std::numeric_limits<std::int64_t>::min();
-  for (std::size_t i = 0; i < ordered.size(); ++i) {
-    if (!std::isfinite(ordered[i])) return refuse(Code::NOT_HU, "a voxel is not a finite number");
-    const double rounded = std::clamp(std::nearbyint(ordered[i]), -9e15, 9e15);
-    const auto value = static_cast<std::int64_t>(rounded);
-    image.minimum = std::min(image.minimum, value);
-    image.maximum = std::max(image.maximum, value);
-    image.sum += value;
-    volume.hu[i] = static_cast<std::int16_t>(std::clamp<std::int64_t>(value, -32768, 32767));
-  }
+  bool finite = true;
+  const bool known = with_values(pixels.value(), [&](const auto* voxels) {
+    order.for_each([&](std::size_t i, std::int64_t j) {
+      const auto exact = static_cast<double>(voxels[j]);
+      finite = finite && std::isfinite(exact);
+      // A voxel beyond this is no Hounsfield unit; the bound keeps the sum from overflowing.
+      const double rounded = finite ? std::clamp(std::nearbyint(exact), -1e9, 1e9) : 0.0;
+      const auto value = static_cast<std::int64_t>(rounded);
+      image.minimum = std::min(image.minimum, value);
+      image.maximum = std::max(image.maximum, value);
+      image.sum += value;
+      volume.hu[i] = static_cast<std::int16_t>(std::clamp<std::int64_t>(value, -32768, 32767));
+    });
+  });
+  if (!known) return refuse(Code::BAD_HEADER, "unknown voxel type");
+  if (!finite) return refuse(Code::NOT_HU, "a voxel is not a finite number");
   const Geometry& g = volume.geometry;
   const Vec3 perpendicular = cross(g.axis[0], g.axis[1]);
   const Vec3 normal = (1 / norm(perpendicular)) * perpendicular;
@@ -197,13 +290,20 @@ Outcome<ImageVolume> read_image_volume(const fs::path& path) {
 Outcome<LabelImage> read_label_image(const fs::path& path) {
   auto pixels = read_pixels(path);
   if (!pixels) return pixels.rejection();
-  std::vector<std::int32_t> values(pixels.value().values.size());
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    const double v = pixels.value().values[i];
-    values[i] = std::isfinite(v) ? static_cast<std::int32_t>(std::clamp(std::nearbyint(v), -2e9, 2e9)) : 0;
-  }
+  const CanonicalOrder order(pixels.value().header.geometry);
   LabelImage image;
-  image.geometry = to_canonical(pixels.value().header.geometry, values, image.values);
+  image.geometry = order.geometry;
+  image.values.resize(static_cast<std::size_t>(order.geometry.voxels()));
+  const bool known = with_values(pixels.value(), [&](const auto* voxels) {
+    order.for_each([&](std::size_t i, std::int64_t j) {
+      const auto exact = static_cast<double>(voxels[j]);
+      image.values[i] =
+          std::isfinite(exact)
+              ? static_cast<std::int32_t>(std::clamp(std::nearbyint(exact), -2e9, 2e9))
+              : 0;
+    });
+  });
+  if (!known) return refuse(Code::BAD_HEADER, "unknown voxel type");
   return image;
 }
 

@@ -6,22 +6,22 @@
 #include "io/core/outcome.hpp"
 #include "io/core/volume.hpp"
 
-/// NIfTI-1/2 and NRRD through ITK with an explicit ImageIO. Not DICOM.
+/// NIfTI-1/2 (header checked here, voxels through zlib) and NRRD (ITK's NrrdImageIO). Not DICOM.
 namespace wsp {
 
 /// True by name: .nii, .nii.gz, .hdr/.hdr.gz (NIfTI or Analyze pair), .nrrd, .nhdr.
 [[nodiscard]] bool is_image_file_name(const std::filesystem::path& path);
 
 struct ImageHeader {
-  Geometry geometry;         ///< file's own axis order, LPS mm (NIfTI's RAS converted)
-  std::string component;     ///< e.g. "int16", "float64"
+  Geometry geometry;      ///< file's own axis order, LPS mm (NIfTI's RAS converted)
+  std::string component;  ///< e.g. "int16", "float64"
 };
 /// Read and check the header only; refuses complex, RGB, 4-D, no-affine and absurd headers by code,
 /// without allocating pixels. Cheap guards on raw header bytes come before ITK sees the file.
 Outcome<ImageHeader> read_image_header(const std::filesystem::path& path);
 
 struct ImageVolume {
-  Volume volume;             ///< canonical orientation
+  Volume volume;                                   ///< canonical orientation
   std::int64_t minimum = 0, maximum = 0, sum = 0;  ///< of the rounded values as stored
 };
 /// Read as canonical HU (float rounded half to even).
@@ -35,7 +35,9 @@ struct LabelImage {
 Outcome<LabelImage> read_label_image(const std::filesystem::path& path);
 
 /// Write NIfTI-1 (.nii or .nii.gz); LPS geometry is converted to RAS. Throws Error(output).
-void write_nifti(const std::filesystem::path& path, const Geometry& geometry, const std::vector<std::int16_t>& values);
-void write_nifti(const std::filesystem::path& path, const Geometry& geometry, const std::vector<std::uint8_t>& values);
+void write_nifti(const std::filesystem::path& path, const Geometry& geometry,
+                 const std::vector<std::int16_t>& values);
+void write_nifti(const std::filesystem::path& path, const Geometry& geometry,
+                 const std::vector<std::uint8_t>& values);
 
 }  // namespace wsp

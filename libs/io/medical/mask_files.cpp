@@ -34,7 +34,8 @@ std::set<std::string> candidates(const Series& series) {
     if (!folder.empty()) stems.insert(folder + "/liver");
   }
   for (const std::string& stem : std::set<std::string>(stems))
-    for (const char* end : {"_seg", "_mask", "_liver", "-seg", "-mask", "/liver"}) stems.insert(stem + end);
+    for (const char* end : {"_seg", "_mask", "_liver", "-seg", "-mask", "/liver"})
+      stems.insert(stem + end);
   return stems;
 }
 
@@ -43,19 +44,33 @@ std::set<std::string> candidates(const Series& series) {
 MaskDirectory::MaskDirectory(const fs::path& root) : root_(root) {
   std::error_code ec;
   if (!fs::is_directory(root, ec))
-    throw Error(ErrorCode::no_input, "the mask directory " + root.string() + " cannot be read; expected a folder of NIfTI or NRRD files");
-  for (const auto& entry : fs::recursive_directory_iterator(root)) {
-    if (!entry.is_regular_file() || !is_image_file_name(entry.path())) continue;
-    std::string stem = stem_of(entry.path().filename().string());
-    if (stem == "liver") stem = entry.path().parent_path().filename().string() + "/liver";
-    entries_.push_back({stem, entry.path(), false});
+    throw Error(ErrorCode::no_input,
+                "the mask directory " + root.string() +
+                    " cannot be read; expected a folder of NIfTI or NRRD files");
+  std::error_code walk;
+  for (fs::recursive_directory_iterator it(root, walk), end; !walk && it != end;
+       it.increment(walk)) {
+    const fs::path& path = it->path();
+    if (!it->is_regular_file(walk) || walk || !is_image_file_name(path)) continue;
+    if (path.filename().string().starts_with('.')) continue;  // shadow files of macOS
+    std::string stem = stem_of(path.filename().string());
+    if (stem == "liver") {
+      // TotalSegmentator: CASE/liver.nii.gz or CASE/segmentations/liver.nii.gz
+      fs::path folder = path.parent_path();
+      if (folder.filename() == "segmentations" && folder != root) folder = folder.parent_path();
+      stem = folder.filename().string() + "/liver";
+    }
+    entries_.push_back({stem, path, false});
   }
-  std::sort(entries_.begin(), entries_.end(), [](const Entry& a, const Entry& b) { return a.path < b.path; });
+  if (walk)
+    throw Error(ErrorCode::no_input,
+                "the mask directory " + root.string() + " cannot be read: " + walk.message());
+  std::sort(entries_.begin(), entries_.end(),
+            [](const Entry& a, const Entry& b) { return a.path < b.path; });
 }
 
 std::vector<fs::path> MaskDirectory::find(const Series& series) const {
   const auto stems = candidates(series);
-  const fs::path own = fs::path(series.relative_path).filename();
   std::vector<fs::path> found;
   for (const Entry& entry : entries_)
     if (stems.contains(entry.stem)) {
@@ -72,24 +87,35 @@ std::vector<std::string> MaskDirectory::unused() const {
   return names;
 }
 
-Outcome<LiverMask> read_mask_file(const fs::path& path, const LoadedVolume& loaded, const MaskOptions& options) {
+Outcome<LiverMask> read_mask_file(const fs::path& path, const LoadedVolume& loaded,
+                                  const MaskOptions& options) {
   auto read = read_label_image(path);
-  if (!read) return Rejection{"", "mask", Code::MASK_UNREADABLE, std::string(to_string(read.rejection().code)) + " " + read.rejection().detail};
+  if (!read)
+    return Rejection{"", "mask", Code::MASK_UNREADABLE,
+                     std::string(to_string(read.rejection().code)) + " " + read.rejection().detail};
   const LabelImage& image = read.value();
   const Volume& volume = loaded.volume;
   const Geometry& g = volume.geometry;
   const auto is_liver = [&](std::int32_t value) {
-    return std::find(options.liver_labels.begin(), options.liver_labels.end(), value) != options.liver_labels.end();
+    return std::find(options.liver_labels.begin(), options.liver_labels.end(), value) !=
+           options.liver_labels.end();
   };
   LiverMask mask;
   mask.geometry = g;
   mask.voxels.assign(static_cast<std::size_t>(g.voxels()), 0);
   // Every slice lies where its own origin says: spacing may be uneven.
-  bool same = image.geometry.size == g.size && same_grid({g.size, {g.spacing_mm[0], g.spacing_mm[1], image.geometry.spacing_mm[2]}, g.origin_mm, g.axis}, image.geometry, 0.05);
+  bool same = image.geometry.size == g.size &&
+              same_grid({g.size,
+                         {g.spacing_mm[0], g.spacing_mm[1], image.geometry.spacing_mm[2]},
+                         g.origin_mm,
+                         g.axis},
+                        image.geometry, 0.05);
   for (std::int64_t k = 0; same && k < g.size[2]; ++k)
-    same = norm(volume.slice_origin_mm[static_cast<std::size_t>(k)] - image.geometry.world({0, 0, static_cast<double>(k)})) < 0.05;
+    same = norm(volume.slice_origin_mm[static_cast<std::size_t>(k)] -
+                image.geometry.world({0, 0, static_cast<double>(k)})) < 0.05;
   if (same) {
-    for (std::size_t i = 0; i < mask.voxels.size(); ++i) mask.voxels[i] = is_liver(image.values[i]) ? 1 : 0;
+    for (std::size_t i = 0; i < mask.voxels.size(); ++i)
+      mask.voxels[i] = is_liver(image.values[i]) ? 1 : 0;
     return mask;
   }
   const auto [nx, ny, nz] = image.geometry.size;
@@ -113,8 +139,15 @@ Outcome<LiverMask> read_mask_file(const fs::path& path, const LoadedVolume& load
       }
   }
   if (liver_in_file > 0 && hits == 0)
-    return Rejection{"", "mask", Code::MASK_MISMATCH, "the mask lies outside the volume: its affine belongs to another grid"};
+    return Rejection{"", "mask", Code::MASK_MISMATCH,
+                     "the mask lies outside the volume: its affine belongs to another grid"};
   mask.flags.push_back(Code::MASK_RESAMPLED);
+  // A liver that ends where its own file ends was cut, wherever the volume ends.
+  const auto cut = [&](std::int64_t slice) {
+    const auto begin = image.values.begin() + slice * nx * ny;
+    return std::any_of(begin, begin + nx * ny, is_liver);
+  };
+  if (nz > 1 && (cut(0) || cut(nz - 1))) mask.flags.push_back(Code::LIVER_TRUNCATED);
   return mask;
 }
 

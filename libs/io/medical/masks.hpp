@@ -18,22 +18,32 @@ struct MaskOptions {
 /// Find and read referenced series and instances of a SEG or RTSTRUCT header (for Scan::masks).
 Outcome<MaskObject> read_mask_references(const std::filesystem::path& path, bool is_rtstruct);
 
-/// Rasterise a DICOM SEG (BINARY, FRACTIONAL, LABELMAP) onto the volume. Frames are matched by SOP
-/// instance, else by plane position within 0.01 mm of rounding; absent frames are empty.
-Outcome<LiverMask> read_seg_mask(const std::filesystem::path& path, const LoadedVolume& volume, const MaskOptions& options);
-/// Rasterise CLOSED_PLANAR contours (pixel centres, even-odd = XOR holes) onto the volume's slices.
-Outcome<LiverMask> read_rtstruct_mask(const std::filesystem::path& path, const LoadedVolume& volume, const MaskOptions& options);
-/// Read a NIfTI/NRRD label map; resampled (nearest) where its grid differs (flag MASK_RESAMPLED).
-Outcome<LiverMask> read_mask_file(const std::filesystem::path& path, const LoadedVolume& volume, const MaskOptions& options);
+/// Rasterise a DICOM SEG (BINARY, FRACTIONAL >= 0.5, LABELMAP) onto the volume. Frames are matched
+/// by SOP instance, else by plane position within 0.01 mm of rounding; every voxel takes the
+/// nearest pixel of the frame in world space; absent frames are empty. The liver is the one coded
+/// segment, else the one named. Rejects NO_LIVER_SEGMENT, MASK_AMBIGUOUS, MASK_UNREADABLE, and
+/// MASK_BAD_REFERENCE where a frame that holds liver lies on no slice.
+Outcome<LiverMask> read_seg_mask(const std::filesystem::path& path, const LoadedVolume& volume,
+                                 const MaskOptions& options);
+/// Rasterise CLOSED_PLANAR contours (pixel centres, even-odd = XOR holes) onto the volume's slices,
+/// matched like SEG frames with half a slice distance of tolerance. Rejects like read_seg_mask().
+Outcome<LiverMask> read_rtstruct_mask(const std::filesystem::path& path, const LoadedVolume& volume,
+                                      const MaskOptions& options);
+/// Read a NIfTI/NRRD label map; resampled (nearest, each slice at its own position) where its grid
+/// differs (flag MASK_RESAMPLED; LIVER_TRUNCATED too where the liver touches the file's first or
+/// last slice). MASK_MISMATCH where none of its liver lies inside the volume.
+Outcome<LiverMask> read_mask_file(const std::filesystem::path& path, const LoadedVolume& volume,
+                                  const MaskOptions& options);
 
 /// Index of a --masks directory: files and CASE/liver.nii.gz folders, by stem.
 class MaskDirectory {
  public:
   /// Throws Error(no_input) when the directory cannot be read.
   explicit MaskDirectory(const std::filesystem::path& root);
-  /// Files whose stem (or folder, for CASE/liver.nii.gz) equals the series UID, the patient ID, or the
-  /// stem of a NIfTI source (with "_seg", "_mask", "_liver", "segmentation-" variants; "volume-N" matches
-  /// "segmentation-N" as in LiTS; "_0000" is dropped as in nnU-Net). Sorted; empty when none.
+  /// Files whose stem (or folder, for CASE/liver.nii.gz) equals the series UID, the patient ID, or
+  /// the stem of a NIfTI source (with "_seg", "_mask", "_liver", "segmentation-" variants;
+  /// "volume-N" matches "segmentation-N" as in LiTS; "_0000" is dropped as in nnU-Net). Sorted;
+  /// empty when none.
   [[nodiscard]] std::vector<std::filesystem::path> find(const Series& series) const;
   /// Root-relative paths that no find() returned so far. Not thread-safe against find().
   [[nodiscard]] std::vector<std::string> unused() const;

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <optional>
 #include <set>
 
 #include "io/medical/dicom_load.hpp"
@@ -14,36 +15,41 @@ using namespace dicom;
 Rejection refuse(Code code, std::string detail) { return {"", "mask", code, std::move(detail)}; }
 
 Outcome<int> liver_roi(DcmDataset& data, const MaskOptions& options) {
-  std::set<int> coded, named;
+  std::set<int> coded;
   for (DcmItem* observation : items(data, DCM_RTROIObservationsSequence))
     if (is_liver_code(*observation, DCM_RTROIIdentificationCodeSequence))
-      if (const auto n = number(*observation, DCM_ReferencedROINumber)) coded.insert(static_cast<int>(*n));
+      if (const auto n = number(*observation, DCM_ReferencedROINumber))
+        coded.insert(static_cast<int>(*n));
+  std::vector<LiverCandidate> candidates;
   for (DcmItem* roi : items(data, DCM_StructureSetROISequence))
-    if (name_matches(text(*roi, DCM_ROIName), options.liver_roi))
-      if (const auto n = number(*roi, DCM_ROINumber)) named.insert(static_cast<int>(*n));
-  const std::set<int>& chosen = coded.empty() ? named : coded;
-  if (chosen.empty()) return refuse(Code::NO_LIVER_SEGMENT, "no ROI is coded or named liver");
-  if (chosen.size() > 1) return refuse(Code::MASK_AMBIGUOUS, std::to_string(chosen.size()) + " ROIs claim to be the liver");
-  return *chosen.begin();
+    if (const auto n = number(*roi, DCM_ROINumber)) {
+      const int id = static_cast<int>(*n);
+      candidates.push_back({id, coded.contains(id), {text(*roi, DCM_ROIName)}});
+    }
+  return choose_liver(candidates, options.liver_roi);
 }
 
-std::vector<Vec3> points_of(DcmItem& contour) {
+// The points of a contour; nothing where the data is no list of points or not as long as it says.
+std::optional<std::vector<Vec3>> points_of(DcmItem& contour) {
   const auto cells = split_values(ascii(contour, DCM_ContourData));
-  std::vector<Vec3> points;
-  for (std::size_t i = 0; i + 2 < cells.size(); i += 3) {
-    Vec3 p{};
-    for (std::size_t k = 0; k < 3; ++k) {
-      const std::string& cell = cells[i + k];
-      const char* begin = cell.data() + (cell.starts_with('+') ? 1 : 0);
-      if (std::from_chars(begin, cell.data() + cell.size(), p[k]).ec != std::errc() || !std::isfinite(p[k])) return {};
-    }
-    points.push_back(p);
+  if (cells.size() % 3 != 0) return std::nullopt;
+  std::vector<Vec3> points(cells.size() / 3);
+  for (std::size_t i = 0; i < cells.size(); ++i) {
+    const std::string& cell = cells[i];
+    const char* end = cell.data() + cell.size();
+    double& value = points[i / 3][i % 3];
+    const auto parsed = std::from_chars(cell.data() + (cell.starts_with('+') ? 1 : 0), end, value);
+    if (parsed.ec != std::errc() || parsed.ptr != end || !std::isfinite(value)) return std::nullopt;
   }
+  const auto announced = number(contour, DCM_NumberOfContourPoints);
+  if (announced && *announced != static_cast<double>(points.size())) return std::nullopt;
   return points;
 }
 
-// XOR the pixels whose centres lie inside a polygon (even-odd) into one slice; x, y are voxel indices.
-void flip_inside(std::uint8_t* slice, std::int64_t nx, std::int64_t ny, const std::vector<std::pair<double, double>>& polygon) {
+// XOR the pixels whose centres lie inside a polygon (even-odd) into one slice; x, y are voxel
+// indices.
+void flip_inside(std::uint8_t* slice, std::int64_t nx, std::int64_t ny,
+                 const std::vector<std::pair<double, double>>& polygon) {
   for (std::int64_t row = 0; row < ny; ++row) {
     const auto y = static_cast<double>(row);
     std::vector<double> crossings;
@@ -54,18 +60,22 @@ void flip_inside(std::uint8_t* slice, std::int64_t nx, std::int64_t ny, const st
     }
     std::sort(crossings.begin(), crossings.end());
     for (std::size_t i = 0; i + 1 < crossings.size(); i += 2) {
-      const auto first = static_cast<std::int64_t>(std::ceil(std::max(crossings[i], 0.0)));
-      const double end = std::min(crossings[i + 1], static_cast<double>(nx));
-      for (std::int64_t x = first; static_cast<double>(x) < end; ++x) slice[row * nx + x] ^= 1;
+      const auto inside = [&](double x) {
+        return static_cast<std::int64_t>(std::ceil(std::clamp(x, 0.0, static_cast<double>(nx))));
+      };
+      const std::int64_t end = inside(crossings[i + 1]);
+      for (std::int64_t x = inside(crossings[i]); x < end; ++x) slice[row * nx + x] ^= 1;
     }
   }
 }
 
 }  // namespace
 
-Outcome<LiverMask> read_rtstruct_mask(const std::filesystem::path& path, const LoadedVolume& loaded, const MaskOptions& options) {
+Outcome<LiverMask> read_rtstruct_mask(const std::filesystem::path& path, const LoadedVolume& loaded,
+                                      const MaskOptions& options) {
   DcmFileFormat file;
-  if (const Rejection r = load(path, file); r.code != Code::USED) return refuse(Code::MASK_UNREADABLE, std::string(to_string(r.code)));
+  if (const Rejection r = load(path, file); r.code != Code::USED)
+    return refuse(Code::MASK_UNREADABLE, std::string(to_string(r.code)));
   DcmDataset& data = *file.getDataset();
   const auto roi = liver_roi(data, options);
   if (!roi) return roi.rejection();
@@ -74,31 +84,46 @@ Outcome<LiverMask> read_rtstruct_mask(const std::filesystem::path& path, const L
   LiverMask mask;
   mask.geometry = g;
   mask.voxels.assign(static_cast<std::size_t>(g.voxels()), 0);
+  const Vec3 perpendicular = cross(g.axis[0], g.axis[1]);
+  const Vec3 normal = (1 / norm(perpendicular)) * perpendicular;
   std::size_t contours = 0, lost = 0;
   for (DcmItem* one : items(data, DCM_ROIContourSequence)) {
-    if (static_cast<int>(number(*one, DCM_ReferencedROINumber).value_or(-1)) != roi.value()) continue;
+    if (static_cast<int>(number(*one, DCM_ReferencedROINumber).value_or(-1)) != roi.value())
+      continue;
     for (DcmItem* contour : items(*one, DCM_ContourSequence)) {
-      if (ascii(*contour, DCM_ContourGeometricType) != "CLOSED_PLANAR") continue;
-      const std::vector<Vec3> points = points_of(*contour);
-      if (points.size() < 3) continue;
+      const std::string type = ascii(*contour, DCM_ContourGeometricType);
+      if (type != "CLOSED_PLANAR" && type != "CLOSEDPLANAR_XOR") continue;
+      const auto read = points_of(*contour);
+      if (!read)
+        return refuse(Code::MASK_UNREADABLE, "contour " + std::to_string(contours + 1) +
+                                                 " holds no list of points of the stated length");
+      const std::vector<Vec3>& points = *read;
+      if (points.size() < 3) continue;  // no area
       ++contours;
-      std::string uid;
-      for (DcmItem* image : items(*contour, DCM_ContourImageSequence)) uid = ascii(*image, DCM_ReferencedSOPInstanceUID);
-      const std::int64_t z = find_slice(loaded, uid, points.front(), g.spacing_mm[2] / 2);
-      if (z < 0) {
+      const std::int64_t z =
+          find_slice(loaded, referenced_instances(*contour, DCM_ContourImageSequence),
+                     points.front(), g.spacing_mm[2] / 2);
+      // A contour across slices belongs to another orientation.
+      const auto off_plane = [&](const Vec3& p) {
+        return std::abs(dot(p - points.front(), normal)) > g.spacing_mm[2] / 2;
+      };
+      if (z < 0 || std::any_of(points.begin(), points.end(), off_plane)) {
         ++lost;
         continue;
       }
       const Vec3& origin = volume.slice_origin_mm[static_cast<std::size_t>(z)];
       std::vector<std::pair<double, double>> polygon;
       for (const Vec3& p : points)
-        polygon.emplace_back(dot(p - origin, g.axis[0]) / g.spacing_mm[0], dot(p - origin, g.axis[1]) / g.spacing_mm[1]);
+        polygon.emplace_back(dot(p - origin, g.axis[0]) / g.spacing_mm[0],
+                             dot(p - origin, g.axis[1]) / g.spacing_mm[1]);
       flip_inside(mask.voxels.data() + z * g.slice_voxels(), g.size[0], g.size[1], polygon);
     }
   }
   if (contours == 0) return refuse(Code::NO_LIVER_SEGMENT, "the ROI has no closed planar contour");
   if (lost > 0)
-    return refuse(Code::MASK_BAD_REFERENCE, std::to_string(lost) + " of " + std::to_string(contours) + " contours lie on no slice of the series");
+    return refuse(Code::MASK_BAD_REFERENCE, std::to_string(lost) + " of " +
+                                                std::to_string(contours) +
+                                                " contours lie on no slice of the series");
   return mask;
 }
 
