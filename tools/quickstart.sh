@@ -39,8 +39,8 @@ PATH="$build/tools:$PATH"
 
 ingest_stage() {
   say "3/5  a hospital-like export of $subjects synthetic patients in $out/hospital"
-  rm -rf "$out"
   mkdir -p "$out"
+  rm -rf "$out/hospital" "$out/dataset" "$out/site.key" "$out/crosswalk.tsv"  # of an earlier quickstart
   run wsp-phantom --out "$out/hospital" --subjects "$subjects" --seed 1 --slices 40-60 --balance --hospital
   say "4/5  ingest: read, choose series, mask, keep the central 70 %, pseudonymise, shard"
   run wsp-ingest "$out/hospital/export" --out "$out/dataset" \

@@ -4,12 +4,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <fstream>
-#include <sstream>
+#include <string>
+#include <vector>
 
 #include "io/core/error.hpp"
+#include "io/core/hash.hpp"
 
 namespace wsp {
 namespace {
@@ -66,6 +68,25 @@ struct Cleanup {
   }
 };
 
+// True where `path` holds exactly these bytes under this mode already.
+bool stands(const std::filesystem::path& path, std::span<const std::uint8_t> bytes, unsigned mode) {
+  struct stat info {};
+  if (::stat(path.c_str(), &info) != 0 || !S_ISREG(info.st_mode) ||
+      (info.st_mode & 07777U) != mode || static_cast<std::size_t>(info.st_size) != bytes.size())
+    return false;
+  const std::string old = read_file(path);
+  return std::equal(bytes.begin(), bytes.end(), old.begin(), old.end(),
+                    [](std::uint8_t a, char b) { return a == static_cast<std::uint8_t>(b); });
+}
+
+bool same_content(const std::filesystem::path& a, const std::filesystem::path& b) {
+  std::error_code ec;
+  if (!std::filesystem::is_regular_file(b, ec) ||
+      std::filesystem::file_size(a, ec) != std::filesystem::file_size(b, ec) || ec)
+    return false;
+  return sha256_file(a) == sha256_file(b);
+}
+
 void sync_directory(const std::filesystem::path& directory) {
   before(FileStep::sync_directory, directory);
   const Descriptor handle(directory.empty() ? "." : directory, O_RDONLY | O_DIRECTORY);
@@ -86,6 +107,7 @@ void set_file_fault_hook(std::function<void(FileStep, const std::filesystem::pat
 
 void write_file_atomic(const std::filesystem::path& path, std::span<const std::uint8_t> bytes,
                        unsigned mode) {
+  if (stands(path, bytes, mode)) return;
   // 1. Write everything into a temporary file beside the target.
   const std::filesystem::path temporary = path.string() + ".tmp";
   Cleanup cleanup{temporary};
@@ -117,6 +139,7 @@ void write_file_atomic(const std::filesystem::path& path, std::string_view text,
 
 void publish_file(const std::filesystem::path& temporary, const std::filesystem::path& path) {
   Cleanup cleanup{temporary};
+  if (same_content(temporary, path)) return;
   {
     const Descriptor file(temporary, O_RDONLY);
     before(FileStep::sync, path);
@@ -127,13 +150,23 @@ void publish_file(const std::filesystem::path& temporary, const std::filesystem:
 }
 
 std::string read_file(const std::filesystem::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file)
+  // By read(2): a stream that fails half-way (EIO, a directory) looks like a short file.
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0)
     throw Error(ErrorCode::failure, "cannot open " + path.string() + ": " + std::strerror(errno));
-  std::ostringstream text;
-  text << file.rdbuf();
-  if (file.bad()) throw Error(ErrorCode::failure, "cannot read " + path.string() + " to its end");
-  return std::move(text).str();
+  std::string text;
+  std::vector<char> buffer(1 << 20);
+  ssize_t n = 0;
+  while ((n = ::read(fd, buffer.data(), buffer.size())) != 0) {
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) break;
+    text.append(buffer.data(), static_cast<std::size_t>(n));
+  }
+  const int code = errno;
+  ::close(fd);
+  if (n < 0)
+    throw Error(ErrorCode::failure, "cannot read " + path.string() + ": " + std::strerror(code));
+  return text;
 }
 
 }  // namespace wsp

@@ -14,13 +14,15 @@ enum class FileStep { open, write, sync, close, rename, sync_directory };
 void set_file_fault_hook(std::function<void(FileStep, const std::filesystem::path&)> hook);
 
 /// Publish bytes at `path` so that a reader sees the old file or the whole new one, never a part.
+/// A file that holds these bytes already is left alone, so that a rerun touches only what changed.
 /// Throws Error(output) with what to do when the disk is full or the place is not writable.
 void write_file_atomic(const std::filesystem::path& path, std::span<const std::uint8_t> bytes,
                        unsigned mode = 0644);
 void write_file_atomic(const std::filesystem::path& path, std::string_view text,
                        unsigned mode = 0644);
 
-/// Publish a file that something else wrote and closed at `temporary` (same directory as `path`).
+/// Publish a file that something else wrote and closed at `temporary` (same directory as `path`);
+/// it is removed instead where `path` holds the same bytes already.
 void publish_file(const std::filesystem::path& temporary, const std::filesystem::path& path);
 
 /// Read a whole file; throws Error(failure) when it cannot be read.

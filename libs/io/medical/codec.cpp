@@ -88,7 +88,7 @@ Outcome<std::vector<std::int32_t>> decode_by_dcmtk(DcmDataset& dataset, DcmPixel
       pixels.getUncompressedFrame(&dataset, static_cast<Uint32>(frame), fragment, bytes.data(),
                                   static_cast<Uint32>(bytes.size()), colour);
   if (status.bad()) {
-    const bool native = !DcmXfer(dataset.getOriginalXfer()).isEncapsulated();
+    const bool native = !is_encapsulated(dataset.getOriginalXfer());
     return refuse(native ? Code::TRUNCATED_FILE : Code::DECODE_FAILED,
                   "frame " + std::to_string(frame) + " cannot be decoded");
   }

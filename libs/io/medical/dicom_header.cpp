@@ -113,8 +113,8 @@ std::string check_pixel_header(DcmDataset& dataset, const Header& header) {
   }
   DcmElement* pixels = nullptr;
   if (dataset.findAndGetElement(DCM_PixelData, pixels).bad()) return {};
-  const bool encapsulated = DcmXfer(dataset.getOriginalXfer()).isEncapsulated() ||
-                            pixels->getLengthField() == DCM_UndefinedLength;
+  const bool encapsulated =
+      is_encapsulated(dataset.getOriginalXfer()) || pixels->getLengthField() == DCM_UndefinedLength;
   if (encapsulated) return {};
   const auto bits = static_cast<std::uint64_t>(header.rows * header.columns) * samples * allocated *
                     static_cast<std::uint64_t>(header.frames);

@@ -19,4 +19,14 @@ Rejection load(const std::filesystem::path& path, DcmFileFormat& file);
 /// The transfer syntax UID that the file names, or the one that DCMTK found where it names none.
 std::string transfer_syntax(DcmFileFormat& file);
 
+/// True where the syntax puts pixels into fragments. DCMTK 3.6.9 renames what 3.6.7 offers.
+inline bool is_encapsulated(E_TransferSyntax syntax) {
+  return [](const auto& transfer) -> bool {
+    if constexpr (requires { transfer.usesEncapsulatedFormat(); })
+      return transfer.usesEncapsulatedFormat();
+    else
+      return transfer.isEncapsulated();
+  }(DcmXfer(syntax));
+}
+
 }  // namespace wsp::dicom

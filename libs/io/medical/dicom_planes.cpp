@@ -1,6 +1,7 @@
 #include <dcmtk/config/osconfig.h>
 #include <dcmtk/dcmdata/dctk.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "io/medical/dicom_header.hpp"

@@ -2,9 +2,9 @@
 #include <map>
 #include <string>
 
+#include "io/core/outcome.hpp"
 #include "io/core/progress.hpp"
 #include "io/core/volume.hpp"
-#include "io/core/outcome.hpp"
 #include "io/medical/study.hpp"
 
 namespace wsp {
@@ -16,7 +16,8 @@ struct ScanOptions {
   std::map<std::string, double> score_weights;  ///< criterion -> factor, 1 where absent
 };
 
-/// Register DCMTK's codecs and ITK's formats; call once in main before anything else of this library.
+/// Register DCMTK's codecs and ITK's formats; call once in main before anything else of this
+/// library.
 void initialise_medical_io();
 
 /// Walk `root` in parallel (oneTBB), read every header, and group the planes into series.
@@ -33,7 +34,7 @@ struct ReadOptions {
 /// The sums that the ledger of real data is checked with: rescaled HU as stored, before windowing.
 struct StoredStatistics {
   std::int64_t minimum = 0, maximum = 0;
-  std::int64_t sum = 0;             ///< over all voxels, padding as stored (rescaled)
+  std::int64_t sum = 0;  ///< over all voxels, padding as stored (rescaled)
   std::int64_t padding_voxels = 0;
 };
 
@@ -41,19 +42,21 @@ struct StoredStatistics {
 struct LoadedVolume {
   Volume volume;
   StoredStatistics stored;
-  std::string source_hash;  ///< hex SHA-256 over the files' contents, in canonical order
-  std::vector<std::size_t> files;            ///< indices into Scan::files that were used
+  std::string source_hash;         ///< hex SHA-256 over the files' contents, in canonical order
+  std::vector<std::size_t> files;  ///< indices into Scan::files that were used
   std::vector<std::size_t> duplicate_files;  ///< same position, same pixels: dropped
-  std::vector<std::string> sop_instance_uids;///< [z] of the returned slices (empty strings when resampled or NIfTI)
+  std::vector<std::string>
+      sop_instance_uids;  ///< [z] of the returned slices (empty strings when resampled or NIfTI)
 };
 
 /// Decode one series of a scan (DICOM, NIfTI or NRRD) into a canonical int16 HU volume.
 /// Rescale per slice or frame in float32, rounded half to even, clamped to int16; padding -> -1024.
 /// A tilted stack is resampled to an upright grid unless options.reject_tilt. Thread-safe.
-Outcome<LoadedVolume> read_series(const Scan& scan, const Series& series, const ReadOptions& options);
+Outcome<LoadedVolume> read_series(const Scan& scan, const Series& series,
+                                  const ReadOptions& options);
 
-/// Decode every plane and sum the rescaled values as stored, whatever the series' code: also of other
-/// modalities and of images without a position, which give no volume. Thread-safe.
+/// Decode every plane and sum the rescaled values as stored, whatever the series' code: also of
+/// other modalities and of images without a position, which give no volume. Thread-safe.
 Outcome<StoredStatistics> measure_series(const Scan& scan, const Series& series);
 
 }  // namespace wsp

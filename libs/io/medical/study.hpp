@@ -21,10 +21,10 @@ struct FileEntry {
 
 /// One image plane: a file, or one frame of a multi-frame file.
 struct Plane {
-  std::size_t file = 0;   ///< index into Scan::files
-  std::int32_t frame = 0; ///< 0-based
-  Vec3 position_mm{};     ///< ImagePositionPatient
-  double z_mm = 0;        ///< position along the group's normal pointing to the head
+  std::size_t file = 0;    ///< index into Scan::files
+  std::int32_t frame = 0;  ///< 0-based
+  Vec3 position_mm{};      ///< ImagePositionPatient
+  double z_mm = 0;         ///< position along the group's normal pointing to the head
   std::string sop_instance_uid;
 };
 
@@ -32,39 +32,44 @@ struct Plane {
 struct ScoreReason {
   std::string criterion;  ///< coverage, thickness, kernel, image_type, phase, ...
   double points = 0;
-  std::string why;        ///< from an allow-list of words and numbers; never header free text
+  std::string why;  ///< from an allow-list of words and numbers; never header free text
 };
 
 enum class Phase { unknown, unenhanced, arterial, portal, delayed };
 std::string_view to_string(Phase phase);
 
-/// One candidate volume: planes of one series that share orientation, acquisition, phase and geometry.
+/// One candidate volume: planes of one series that share orientation, acquisition, phase and
+/// geometry.
 struct Series {
-  std::string key;  ///< stable and unique in the scan: series UID plus "#k" when the series was split, or the path of a NIfTI/NRRD file
+  std::string key;  ///< stable and unique in the scan: series UID plus "#k" when the series was
+                    ///< split, or the path of a NIfTI/NRRD file
   bool is_dicom = true;
   std::string patient_id, issuer, patient_sex, patient_birth_date, accession;
   std::string study_uid, series_uid, frame_of_reference_uid;
-  std::string relative_path;  ///< first file's
-  std::string transfer_syntax;///< UID; several are joined by '+'
+  std::string relative_path;    ///< first file's
+  std::string transfer_syntax;  ///< UID; several are joined by '+'
   std::int64_t columns = 0, rows = 0;
-  Vec3 row_axis{1, 0, 0}, column_axis{0, 1, 0};  ///< IOP: direction of increasing column, of increasing row
-  Vec3 normal{0, 0, 1};       ///< points to the head
+  Vec3 row_axis{1, 0, 0},
+      column_axis{0, 1, 0};  ///< IOP: direction of increasing column, of increasing row
+  Vec3 normal{0, 0, 1};      ///< points to the head
   double pixel_x_mm = 1, pixel_y_mm = 1;  ///< between columns, between rows
   double thickness_mm = 0;
   std::vector<Plane> planes;  ///< sorted by z_mm ascending, duplicates dropped
-  std::vector<std::size_t> duplicate_files;  ///< indices into Scan::files: same position, same pixels
-  std::vector<double> gaps_mm;///< distances along the normal between neighbours, planes-1 values
-  double spacing_mm = 0;      ///< median of gaps_mm
+  std::vector<std::size_t>
+      duplicate_files;          ///< indices into Scan::files: same position, same pixels
+  std::vector<double> gaps_mm;  ///< distances along the normal between neighbours, planes-1 values
+  double spacing_mm = 0;        ///< median of gaps_mm
   std::vector<std::size_t> missing_after;  ///< plane indices k after which slices are missing
-  double tilt_deg = 0;        ///< angle between the slice normal and the stack direction, >= 0
-  bool irregular = false;     ///< spacing varies beyond tolerance
+  double tilt_deg = 0;     ///< angle between the slice normal and the stack direction, >= 0
+  bool irregular = false;  ///< spacing varies beyond tolerance
   bool feet_first = false, lossy = false;
   Phase phase = Phase::unknown;
   bool contrast = false;
-  std::string kernel_class;   ///< soft | sharp | unknown
+  std::string kernel_class;  ///< soft | sharp | unknown
   double score = 0;
   std::vector<ScoreReason> reasons;
-  Code code = Code::USED;     ///< USED: eligible; else why the series is not (rejected or ignored code)
+  Code code =
+      Code::USED;  ///< USED: eligible; else why the series is not (rejected or ignored code)
   std::string detail;
   std::vector<Code> flags;
 };

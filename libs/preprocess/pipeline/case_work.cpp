@@ -1,6 +1,7 @@
 #include "preprocess/pipeline/case_work.hpp"
 
 #include <tbb/parallel_for.h>
+#include <tbb/task_arena.h>
 
 #include <algorithm>
 #include <mutex>
@@ -82,7 +83,8 @@ Outcome<FoundMask> find_mask(const CaseInputs& in, const CasePlan& plan,
     static std::mutex one_at_a_time;
     std::unique_lock lock(one_at_a_time, std::defer_lock);
     if (!in.segmenter->concurrent()) lock.lock();
-    auto mask = in.segmenter->segment(volume.volume);
+    // Isolated: a thread that waits inside must not take up another case and this lock again.
+    auto mask = tbb::this_task_arena::isolate([&] { return in.segmenter->segment(volume.volume); });
     if (!mask) return mask.rejection();
     FoundMask found{std::move(mask).value(), "segmenter", {}};
     clean_mask(found.mask);

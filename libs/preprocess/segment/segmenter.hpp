@@ -6,8 +6,8 @@
 
 namespace wsp {
 
-/// Makes a liver mask for a volume that came without one. segment() is called from one thread at a time
-/// unless concurrent() says otherwise.
+/// Makes a liver mask for a volume that came without one. segment() is called from one thread at a
+/// time unless concurrent() says otherwise.
 class Segmenter {
  public:
   virtual ~Segmenter() = default;

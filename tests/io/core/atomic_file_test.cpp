@@ -180,11 +180,33 @@ TEST(ReadFile, SaysWhenThereIsNothingToRead) {
   EXPECT_THROW((void)read_file(work.path() / "absent"), Error);
 }
 
-// Disabled until read_file() sees errors of its stream buffer: `text << file.rdbuf()` sets the
-// state of `text`, not of `file`, so EISDIR and EIO give a short text in silence.
-TEST(ReadFile, DISABLED_FailsWhenReadingFails) {
+TEST(ReadFile, FailsWhenReadingFails) {
   const test::TemporaryDirectory work;
   EXPECT_THROW((void)read_file(work.path()), Error);
+}
+
+TEST(AtomicFile, LeavesAFileAloneThatHoldsTheBytesAlready) {
+  const test::TemporaryDirectory work;
+  const auto path = work.path() / "a";
+  write_file_atomic(path, "one");
+  const auto inode = [&] {
+    struct stat info {};
+    EXPECT_EQ(::stat(path.c_str(), &info), 0);
+    return info.st_ino;
+  };
+  // A second name keeps the first inode's number from being given out again.
+  std::filesystem::create_hard_link(path, work.path() / "held");
+  const auto first = inode();
+  write_file_atomic(path, "one");
+  EXPECT_EQ(inode(), first);
+  write_file_atomic(work.path() / "tmp", "one");
+  publish_file(work.path() / "tmp", path);
+  EXPECT_EQ(inode(), first);
+  EXPECT_FALSE(std::filesystem::exists(work.path() / "tmp"));
+  write_file_atomic(path, "one", 0600);
+  EXPECT_NE(inode(), first);
+  write_file_atomic(path, "two", 0600);
+  EXPECT_EQ(read_file(path), "two");
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 // pydicom with numpy, which agree with each other where both can read.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <string>
 #include <vector>
