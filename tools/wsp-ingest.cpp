@@ -29,7 +29,7 @@ struct Options {
 void declare(CLI::App& app, Options& o) {
   app.add_option("EXPORT", o.input, "Folder of DICOM, NIfTI or NRRD files, searched recursively");
   auto* general = app.add_option_group("Input and output");
-  general->add_option("--out", o.output, "Dataset directory to make");
+  general->add_option("--out", o.output, "Dataset directory to make (required)");
   general->add_option("--manifest", o.manifest,
                       "What the labels and keys mean (data-manifests/*.json)");
   general->add_option("--labels", o.labels, "Label table (CSV) read as the manifest says");
@@ -47,7 +47,7 @@ void declare(CLI::App& app, Options& o) {
       ->capture_default_str();
   identity->add_option("--site-key", o.site_key,
                        "Secret under which pseudonyms are made (mode 0600)");
-  identity->add_option("--new-site-key", o.new_site_key, "Create the secret in this file first");
+  identity->add_option("--new-site-key", o.new_site_key, "The same, made on first use");
   identity->add_option("--crosswalk", o.crosswalk,
                        "Write pseudonym -> original here (mode 0600, outside the dataset)");
   identity->add_flag("--strict-subjects", o.config.strict_subjects,

@@ -32,10 +32,12 @@ with support.temporary() as directory:
     fails(4, "no case", work / "text", "--out", work / "ds1", "--ids", "keep")
     support.check("NOT_DICOM" in (work / "ds1" / "ledger.tsv").read_text(), "the ledger names the file's code")
 
-    # A key is made once, with mode 0600, and never overwritten.
+    # A key is made on first use, with mode 0600, used by the same command afterwards, and never overwritten.
     support.run("wsp-ingest", work / "text", "--out", work / "ds2", "--new-site-key", work / "key", expect=4)
     support.check((work / "key").stat().st_mode & 0o777 == 0o600, "the site key's mode is not 0600")
-    fails(2, "", work / "text", "--out", work / "ds3", "--new-site-key", work / "key")
+    key = (work / "key").read_bytes()
+    fails(4, "used again", work / "text", "--out", work / "ds3", "--new-site-key", work / "key")
+    support.check((work / "key").read_bytes() == key, "the site key was overwritten")
     (work / "key").chmod(0o644)
     fails(2, "chmod", work / "text", "--out", work / "ds4", "--site-key", work / "key")
 

@@ -28,6 +28,8 @@ namespace fs = std::filesystem;
 // A volume in flight: int16 HU, uint8 mask, int32 components, working copies.
 constexpr std::uint64_t kBytesPerVoxel = 12;
 
+constexpr std::uint64_t kUsualCompression = 3;  // of windowed abdominal slices, at least
+
 std::uint64_t default_memory() {
   return static_cast<std::uint64_t>(::sysconf(_SC_PHYS_PAGES)) *
          static_cast<std::uint64_t>(::sysconf(_SC_PAGE_SIZE)) / 2;
@@ -88,7 +90,12 @@ class Job {
     if (o.site_key && o.new_site_key)
       throw Error(ErrorCode::usage, "--site-key and --new-site-key exclude each other");
     if (o.site_key) return {o.config.ids, SiteKey::load(*o.site_key)};
-    if (o.new_site_key) return {o.config.ids, SiteKey::create(*o.new_site_key)};
+    if (o.new_site_key) {
+      // Made on first use: the command that is run again to resume must find its own key.
+      if (!fs::exists(*o.new_site_key)) return {o.config.ids, SiteKey::create(*o.new_site_key)};
+      log::info("the site key exists and is used again");
+      return {o.config.ids, SiteKey::load(*o.new_site_key)};
+    }
     if (o.config.ids == IdMode::keep)  // public data: the ledger's hashes need no secret
       return {o.config.ids, SiteKey(std::vector<std::uint8_t>(32, 0))};
     throw Error(
@@ -234,6 +241,24 @@ class Job {
     }
   }
 
+  // A shard's compressed slices are held until it is written.
+  void warn_of_large_shards() const {
+    std::map<int, std::uint64_t> held;
+    for (const CasePlan& plan : plan_.cases)
+      held[shard_of(plan.name, options_.config.shards)] +=
+          scan_.series[plan.series].planes.size() *
+          static_cast<std::uint64_t>(options_.config.size * options_.config.size) *
+          sizeof(std::int16_t) / kUsualCompression;
+    std::uint64_t most = 0;
+    for (const auto& [shard, bytes] : held) most = std::max(most, bytes);
+    if (most > memory_ / 2)
+      log::warn("a shard will hold up to " + std::to_string(most >> 20) +
+                " MiB of compressed slices in memory, beside --memory " +
+                std::to_string(memory_ >> 20) +
+                " MiB; a dataset with more --shards needs less (choose it now: the number is fixed "
+                "for the dataset's life)");
+  }
+
   void process() {
     const CaseInputs inputs{scan_, options_.config, manifest_, options_.segmenter};
     for (std::size_t i = 0; i < scan_.files.size(); ++i)
@@ -241,6 +266,7 @@ class Job {
     std::uint64_t largest = 1;
     for (const CasePlan& plan : plan_.cases)
       largest = std::max(largest, cost_of(scan_.series[plan.series]));
+    warn_of_large_shards();
     const auto threads =
         tbb::global_control::active_value(tbb::global_control::max_allowed_parallelism);
     const std::size_t tokens =
