@@ -2,6 +2,7 @@
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/schemas ${PROJECT_SOURCE_DIR}/data-manifests
         DESTINATION share/wsp)
 install(FILES README.md LICENSE CHANGELOG.md DESTINATION share/doc/wsp)
+install(FILES docs/SHARD_FORMAT.md docs/ARCHITECTURE.md DESTINATION share/doc/wsp/docs)
 set(CPACK_PACKAGE_NAME wsp)
 set(CPACK_PACKAGE_CONTACT "WSP toolkit maintainers <wsp@localhost>")
 set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "${PROJECT_DESCRIPTION}")

@@ -1,6 +1,7 @@
 // wsp-ingest: from a hospital's DICOM export to a verified dataset of HDF5 shards.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <iostream>
 #include <nlohmann/json.hpp>
 
@@ -191,6 +192,15 @@ void print_summary(const Options& o, const wsp::IngestSummary& s) {
   if (s.label_rows > 0)
     std::cout << fmt::format("  labels: {} rows, {} matched no case; {} cases have no label\n",
                              s.label_rows, s.unmatched_label_rows, s.unlabelled_cases);
+  if (!s.unmatched_label_row_numbers.empty()) {
+    // Numbers, not contents: a row names a patient.
+    constexpr std::size_t kShown = 20;
+    std::cout << "    rows without a case (numbered without the header):";
+    for (std::size_t i = 0; i < std::min(kShown, s.unmatched_label_row_numbers.size()); ++i)
+      std::cout << ' ' << s.unmatched_label_row_numbers[i];
+    std::cout << (s.unmatched_label_row_numbers.size() > kShown ? " ... (--json lists all)\n"
+                                                                : "\n");
+  }
   if (s.unused_masks > 0)
     std::cout << fmt::format("  {} mask files matched no case\n", s.unused_masks);
 }

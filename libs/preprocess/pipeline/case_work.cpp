@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <mutex>
+#include <new>
 #include <set>
 
 #include "io/core/error.hpp"
@@ -134,7 +135,9 @@ std::string case_key(const CaseInputs& in, const CasePlan& plan, const std::stri
   return hex(hash.finish());
 }
 
-Outcome<CaseProduct> make_case(const CaseInputs& in, const CasePlan& plan) {
+namespace {
+
+Outcome<CaseProduct> process_case(const CaseInputs& in, const CasePlan& plan) {
   const Series& series = in.scan.series[plan.series];
   const auto refuse = [&](Rejection r) {
     r.case_name = plan.name;
@@ -242,6 +245,21 @@ Outcome<CaseProduct> make_case(const CaseInputs& in, const CasePlan& plan) {
   product.provenance = make_provenance(series, plan, loaded, in.manifest, record, measured);
   product.preview = make_preview(volume, liver.mask, kept, in.config.window);
   return product;
+}
+
+}  // namespace
+
+// One bad patient must not stop the others, whatever a library throws on its files.
+Outcome<CaseProduct> make_case(const CaseInputs& in, const CasePlan& plan) {
+  try {
+    return process_case(in, plan);
+  } catch (const Error&) {
+    throw;  // the job's own trouble: a full disk, a broken caller
+  } catch (const std::bad_alloc&) {
+    return Rejection{plan.name, "read", Code::TOO_LARGE, "no memory for this case"};
+  } catch (const std::exception&) {
+    return Rejection{plan.name, "read", Code::UNREADABLE, "a library gave up on this case"};
+  }
 }
 
 }  // namespace wsp

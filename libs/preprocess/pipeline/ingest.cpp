@@ -403,6 +403,7 @@ class Job {
     if (labels_) {
       summary_.label_rows = labels_->rows();
       summary_.unmatched_label_rows = labels_->unmatched_rows();
+      summary_.unmatched_label_row_numbers = labels_->unmatched_row_numbers();
     }
     write_file_atomic(options_.output / "ledger.tsv", ledger_text(rows));
     write_file_atomic(options_.output / "quarantine.tsv", quarantine_text(plan_.rejections, rows));
@@ -507,6 +508,7 @@ nlohmann::json to_json(const IngestSummary& s) {
           {"flags", s.flags},
           {"label_rows", s.label_rows},
           {"unmatched_label_rows", s.unmatched_label_rows},
+          {"unmatched_label_row_numbers", s.unmatched_label_row_numbers},
           {"unlabelled_cases", s.unlabelled_cases},
           {"unused_masks", s.unused_masks}};
 }

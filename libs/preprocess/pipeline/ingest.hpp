@@ -51,6 +51,8 @@ struct IngestSummary {
   std::map<std::string, std::size_t> file_codes;        ///< disposition -> files
   std::map<std::string, std::size_t> quarantine_codes;  ///< code -> cases
   std::map<std::string, std::size_t> flags;             ///< flag -> cases
+  /// 1-based data rows of the label table (header excluded) that matched no case.
+  std::vector<std::size_t> unmatched_label_row_numbers;
   std::size_t label_rows = 0, unmatched_label_rows = 0, unlabelled_cases = 0, unused_masks = 0;
 };
 nlohmann::json to_json(const IngestSummary& summary);

@@ -1,6 +1,7 @@
 // What is no CT volume, by code: refusals of the shared data's MANIFEST.md.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
