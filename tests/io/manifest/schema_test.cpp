@@ -168,6 +168,7 @@ TEST(Manifests, NameEveryViolation) {
   refused(R"({"name": "x", "version": 1, "labels": [{"name": "label"}, {"name": "label"}]})",
           "twice");
   refused(R"({"name": "x", "version": 1, "liver_labels": []})", "/liver_labels");
+  refused(R"({"name": "x", "version": 1, "score_weights": {"thicknes": 2}})", "thicknes");
   refused("{\n  \"name\": \"x\",\n  oops\n}", "line 3");
 }
 
