@@ -93,7 +93,7 @@ Outcome<FoundMask> find_mask(const CaseInputs& in, const CasePlan& plan,
   }
   if (refused) return *refused;
   return Rejection{plan.name, "mask", Code::NO_LIVER_MASK,
-                   "no mask file, no SEG or RTSTRUCT of this series, no segmenter"};
+                   "no mask file matches, and no SEG or RTSTRUCT refers to this series"};
 }
 
 void add_flags(std::vector<Code>& flags, const std::vector<Code>& more) {

@@ -1,6 +1,8 @@
 #include "preprocess/pipeline/ledger.hpp"
 
 #include <algorithm>
+#include <set>
+#include <utility>
 
 namespace wsp {
 namespace {
@@ -33,8 +35,12 @@ std::string quarantine_text(const std::vector<Rejection>& cases,
   for (const Rejection& r : cases)
     lines.push_back("case\t" + cell(r.case_name) + '\t' + std::string(to_string(r.code)) + '\t' +
                     cell(r.detail) + '\t' + std::string(info(r.code).remedy) + '\n');
+  // The files of a refused case are told by its line; the ledger names each.
+  std::set<std::pair<std::string, Code>> told;
+  for (const Rejection& r : cases) told.emplace(r.case_name, r.code);
   for (const LedgerRow& row : rows)
-    if (info(row.disposition.code).kind == CodeKind::rejected)
+    if (info(row.disposition.code).kind == CodeKind::rejected &&
+        !told.contains({row.disposition.case_name, row.disposition.code}))
       lines.push_back("file\t" + row.path_hash + '\t' +
                       std::string(to_string(row.disposition.code)) + '\t' +
                       cell(row.disposition.detail) + '\t' +
