@@ -1,4 +1,6 @@
 #pragma once
+#include <algorithm>
+
 #include "dicom_writer.hpp"
 #include "medical_support.hpp"
 

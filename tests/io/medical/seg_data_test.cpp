@@ -1,6 +1,7 @@
 // DICOM SEG: the shared data entry by entry, against NRRD truth and pydicom's pixels.
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <fstream>
 
 #include "dicom_writer.hpp"
