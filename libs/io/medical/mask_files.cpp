@@ -29,7 +29,7 @@ std::set<std::string> candidates(const Series& series) {
       stem.resize(stem.size() - 5);
       stems.insert(stem);
     }
-    if (stem.starts_with("volume-")) stems.insert("segmentation-" + stem.substr(7));
+    stems.insert("segmentation-" + (stem.starts_with("volume-") ? stem.substr(7) : stem));
     const std::string folder = fs::path(series.relative_path).parent_path().filename().string();
     if (!folder.empty()) stems.insert(folder + "/liver");
   }
@@ -48,6 +48,7 @@ MaskDirectory::MaskDirectory(const fs::path& root) : root_(root) {
                 "the mask directory " + root.string() +
                     " cannot be read; expected a folder of NIfTI or NRRD files");
   std::error_code walk;
+  std::set<fs::path> cases;  // folders in which liver.nii.gz stands for the liver
   for (fs::recursive_directory_iterator it(root, walk), end; !walk && it != end;
        it.increment(walk)) {
     const fs::path& path = it->path();
@@ -57,7 +58,9 @@ MaskDirectory::MaskDirectory(const fs::path& root) : root_(root) {
     if (stem == "liver") {
       // TotalSegmentator: CASE/liver.nii.gz or CASE/segmentations/liver.nii.gz
       fs::path folder = path.parent_path();
+      cases.insert(folder);
       if (folder.filename() == "segmentations" && folder != root) folder = folder.parent_path();
+      cases.insert(folder);
       stem = folder.filename().string() + "/liver";
     }
     entries_.push_back({stem, path, false});
@@ -65,6 +68,11 @@ MaskDirectory::MaskDirectory(const fs::path& root) : root_(root) {
   if (walk)
     throw Error(ErrorCode::no_input,
                 "the mask directory " + root.string() + " cannot be read: " + walk.message());
+  // Their other files are other organs and the image: every case has a ct.nii.gz.
+  cases.erase(root);
+  for (Entry& entry : entries_)
+    if (cases.contains(entry.path.parent_path()) && !entry.stem.ends_with("/liver"))
+      entry.stem.clear();
   std::sort(entries_.begin(), entries_.end(),
             [](const Entry& a, const Entry& b) { return a.path < b.path; });
 }
@@ -86,6 +94,46 @@ std::vector<std::string> MaskDirectory::unused() const {
     if (!entry.used) names.push_back(fs::relative(entry.path, root_).generic_string());
   return names;
 }
+
+namespace {
+
+// A liver that ends in full width where its own file ends was cut there. Where the volume ends too
+// it is truncated like the volume; further inside, the file holds a part or lies elsewhere than its
+// affine says. A file cropped round a whole liver ends with the liver's tips and is right.
+template <class IsLiver>
+Rejection judge_ends(const LabelImage& image, const IsLiver& is_liver, const Volume& volume) {
+  const auto [nx, ny, nz] = image.geometry.size;
+  std::vector<std::int64_t> area;
+  for (std::int64_t z = 0; z < nz; ++z) {
+    const auto begin = image.values.begin() + z * nx * ny;
+    area.push_back(std::count_if(begin, begin + nx * ny, is_liver));
+  }
+  const std::int64_t widest = *std::max_element(area.begin(), area.end());
+  const Geometry& g = volume.geometry;
+  const Vec3 perpendicular = cross(g.axis[0], g.axis[1]);
+  Rejection verdict{"", "mask", Code::USED, ""};
+  for (const bool top : {false, true}) {
+    const std::int64_t z = top ? nz - 1 : 0;
+    const std::int64_t here = area[static_cast<std::size_t>(z)];
+    if (here == 0 || 4 * here < widest) continue;
+    Vec3 centre{0, 0, static_cast<double>(z)};
+    for (std::int64_t i = 0; i < nx * ny; ++i)
+      if (is_liver(image.values[static_cast<std::size_t>(z * nx * ny + i)])) {
+        centre[0] += static_cast<double>(i % nx) / static_cast<double>(here);
+        centre[1] += static_cast<double>(i / nx) / static_cast<double>(here);
+      }
+    const double end = dot(image.geometry.world(centre), perpendicular) / norm(perpendicular);
+    const double beyond = top ? volume.z_mm.back() - end : end - volume.z_mm.front();
+    if (beyond > 1.5 * std::max(g.spacing_mm[2], image.geometry.spacing_mm[2]))
+      return {"", "mask", Code::MASK_MISMATCH,
+              "the liver is cut by the end of its file, " + std::to_string(std::llround(beyond)) +
+                  " mm inside the volume: a part of a mask, or the affine of another grid"};
+    if (beyond >= 0) verdict.code = Code::LIVER_TRUNCATED;
+  }
+  return verdict;
+}
+
+}  // namespace
 
 Outcome<LiverMask> read_mask_file(const fs::path& path, const LoadedVolume& loaded,
                                   const MaskOptions& options) {
@@ -142,12 +190,9 @@ Outcome<LiverMask> read_mask_file(const fs::path& path, const LoadedVolume& load
     return Rejection{"", "mask", Code::MASK_MISMATCH,
                      "the mask lies outside the volume: its affine belongs to another grid"};
   mask.flags.push_back(Code::MASK_RESAMPLED);
-  // A liver that ends where its own file ends was cut, wherever the volume ends.
-  const auto cut = [&](std::int64_t slice) {
-    const auto begin = image.values.begin() + slice * nx * ny;
-    return std::any_of(begin, begin + nx * ny, is_liver);
-  };
-  if (nz > 1 && (cut(0) || cut(nz - 1))) mask.flags.push_back(Code::LIVER_TRUNCATED);
+  const auto ended = judge_ends(image, is_liver, volume);
+  if (ended.code == Code::MASK_MISMATCH) return ended;
+  if (ended.code == Code::LIVER_TRUNCATED) mask.flags.push_back(ended.code);
   return mask;
 }
 

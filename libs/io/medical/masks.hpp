@@ -26,12 +26,15 @@ Outcome<MaskObject> read_mask_references(const std::filesystem::path& path, bool
 Outcome<LiverMask> read_seg_mask(const std::filesystem::path& path, const LoadedVolume& volume,
                                  const MaskOptions& options);
 /// Rasterise CLOSED_PLANAR contours (pixel centres, even-odd = XOR holes) onto the volume's slices,
-/// matched like SEG frames with half a slice distance of tolerance. Rejects like read_seg_mask().
+/// matched like SEG frames with half a slice distance of tolerance; an exact copy of a
+/// CLOSED_PLANAR contour counts once. Rejects like read_seg_mask(), and MASK_BAD_REFERENCE where
+/// contours of several planes fall on one slice.
 Outcome<LiverMask> read_rtstruct_mask(const std::filesystem::path& path, const LoadedVolume& volume,
                                       const MaskOptions& options);
 /// Read a NIfTI/NRRD label map; resampled (nearest, each slice at its own position) where its grid
-/// differs (flag MASK_RESAMPLED; LIVER_TRUNCATED too where the liver touches the file's first or
-/// last slice). MASK_MISMATCH where none of its liver lies inside the volume.
+/// differs (flag MASK_RESAMPLED). MASK_MISMATCH where none of its liver lies inside the volume, and
+/// where a liver in over a quarter of its full width is cut by the end of its file more than 1.5
+/// slices inside the volume; nearer to the volume's end that is flagged LIVER_TRUNCATED.
 Outcome<LiverMask> read_mask_file(const std::filesystem::path& path, const LoadedVolume& volume,
                                   const MaskOptions& options);
 
@@ -42,8 +45,8 @@ class MaskDirectory {
   explicit MaskDirectory(const std::filesystem::path& root);
   /// Files whose stem (or folder, for CASE/liver.nii.gz) equals the series UID, the patient ID, or
   /// the stem of a NIfTI source (with "_seg", "_mask", "_liver", "segmentation-" variants;
-  /// "volume-N" matches "segmentation-N" as in LiTS; "_0000" is dropped as in nnU-Net). Sorted;
-  /// empty when none.
+  /// "volume-N" matches "segmentation-N" as in LiTS; "_0000" is dropped as in nnU-Net). Beside
+  /// CASE/liver.nii.gz nothing else of CASE counts. Sorted; empty when none.
   [[nodiscard]] std::vector<std::filesystem::path> find(const Series& series) const;
   /// Root-relative paths that no find() returned so far. Not thread-safe against find().
   [[nodiscard]] std::vector<std::string> unused() const;

@@ -86,7 +86,9 @@ Outcome<LiverMask> read_rtstruct_mask(const std::filesystem::path& path, const L
   mask.voxels.assign(static_cast<std::size_t>(g.voxels()), 0);
   const Vec3 perpendicular = cross(g.axis[0], g.axis[1]);
   const Vec3 normal = (1 / norm(perpendicular)) * perpendicular;
-  std::size_t contours = 0, lost = 0;
+  std::size_t contours = 0, lost = 0, crowded = 0;
+  std::vector<std::optional<double>> plane_mm(volume.z_mm.size());  // of the contours on a slice
+  std::set<std::pair<std::int64_t, std::vector<Vec3>>> drawn;
   for (DcmItem* one : items(data, DCM_ROIContourSequence)) {
     if (static_cast<int>(number(*one, DCM_ReferencedROINumber).value_or(-1)) != roi.value())
       continue;
@@ -111,6 +113,16 @@ Outcome<LiverMask> read_rtstruct_mask(const std::filesystem::path& path, const L
         ++lost;
         continue;
       }
+      // Contours of two planes on one slice, drawn on thinner ones, would cut each other out.
+      auto& plane = plane_mm[static_cast<std::size_t>(z)];
+      const double position = dot(points.front(), normal);
+      if (std::abs(position - plane.value_or(position)) > g.spacing_mm[2] / 10) {
+        ++crowded;
+        continue;
+      }
+      plane = position;
+      // So would a contour and its copy.
+      if (!drawn.insert({z, points}).second && type == "CLOSED_PLANAR") continue;
       const Vec3& origin = volume.slice_origin_mm[static_cast<std::size_t>(z)];
       std::vector<std::pair<double, double>> polygon;
       for (const Vec3& p : points)
@@ -124,6 +136,11 @@ Outcome<LiverMask> read_rtstruct_mask(const std::filesystem::path& path, const L
     return refuse(Code::MASK_BAD_REFERENCE, std::to_string(lost) + " of " +
                                                 std::to_string(contours) +
                                                 " contours lie on no slice of the series");
+  if (crowded > 0)
+    return refuse(Code::MASK_BAD_REFERENCE,
+                  std::to_string(crowded) + " of " + std::to_string(contours) +
+                      " contours share a slice with contours of another plane: they were drawn on "
+                      "thinner slices");
   return mask;
 }
 

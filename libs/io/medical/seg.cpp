@@ -155,17 +155,23 @@ Outcome<LiverMask> read_seg_mask(const std::filesystem::path& path, const Loaded
   const int least = type == "FRACTIONAL" ? (maximum + 1) / 2 : 1;
 
   FramePlane shared;
-  for (DcmItem* group : items(data, DCM_SharedFunctionalGroupsSequence)) shared.update(*group);
+  int shared_number = type == "LABELMAP" ? segment.value() : 0;
+  const auto segment_of = [](DcmItem& group, int otherwise) {
+    for (DcmItem* id : items(group, DCM_SegmentIdentificationSequence))
+      otherwise = bits16(*id, DCM_ReferencedSegmentNumber).value_or(0);
+    return otherwise;
+  };
+  for (DcmItem* group : items(data, DCM_SharedFunctionalGroupsSequence)) {
+    shared.update(*group);
+    shared_number = segment_of(*group, shared_number);
+  }
   const Volume& volume = loaded.volume;
   LiverMask mask;
   mask.geometry = volume.geometry;
   mask.voxels.assign(static_cast<std::size_t>(volume.geometry.voxels()), 0);
   std::size_t lost = 0;
   for (std::size_t f = 0; f < frames.count; ++f) {
-    int number = type == "LABELMAP" ? segment.value() : 0;
-    for (DcmItem* id : items(*per_frame[f], DCM_SegmentIdentificationSequence))
-      number = bits16(*id, DCM_ReferencedSegmentNumber).value_or(0);
-    if (number != segment.value()) continue;
+    if (segment_of(*per_frame[f], shared_number) != segment.value()) continue;
     const auto inside = [&](std::size_t i) {
       const int v = frames.value(f, i);
       return type == "LABELMAP" ? v == segment.value() : v >= least;

@@ -15,15 +15,15 @@ inline bool run_python(const std::string& script_and_arguments) {
   return std::system(command.c_str()) == 0;  // NOLINT: fixed command of a test
 }
 
-/// Read the one usable series of a directory.
-inline LoadedVolume load_only_series(const std::filesystem::path& root) {
+/// Read the one usable series of a directory; NIfTI and NRRD files count unless `dicom_only`.
+inline LoadedVolume load_only_series(const std::filesystem::path& root, bool dicom_only = false) {
   initialise_medical_io();
   ScanOptions options;
   options.min_slices = 1;
   const Scan scan = scan_export(root, options);
   const Series* found = nullptr;
   for (const Series& s : scan.series)
-    if (s.code == Code::USED) {
+    if (s.code == Code::USED && (s.is_dicom || !dicom_only)) {
       if (found != nullptr) throw std::runtime_error("several usable series");
       found = &s;
     }
