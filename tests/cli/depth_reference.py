@@ -111,6 +111,42 @@ def write_mask(path):
     return inside
 
 
+def write_seg(series, mask, path):
+    """The liver as a DICOM SEG on the pixels of the series itself, frames from head to feet."""
+    frames = [(o, nearest(mask, series.points(o))) for o in series.sorted[::-1]]
+    frames = [(o, m) for o, m in frames if m.any()]
+    d = pydicom.Dataset()
+    d.file_meta = pydicom.dataset.FileMetaDataset()
+    d.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    d.SOPClassUID = d.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.66.4"
+    d.SOPInstanceUID = d.file_meta.MediaStorageSOPInstanceUID = f"{ROOT}.{series.number}.9"
+    d.StudyInstanceUID, d.SeriesInstanceUID = f"{ROOT}.{series.number}.1", f"{ROOT}.{series.number}.8"
+    d.Modality, d.PatientID, d.SegmentationType = "SEG", f"P{series.number:03d}", "BINARY"
+    d.Rows, d.Columns, d.NumberOfFrames = *series.shape, len(frames)
+    d.SamplesPerPixel, d.PhotometricInterpretation = 1, "MONOCHROME2"
+    d.BitsAllocated, d.BitsStored, d.HighBit, d.PixelRepresentation = 1, 1, 0, 0
+
+    def item(**values):
+        one = pydicom.Dataset()
+        for name, value in values.items():
+            setattr(one, name, value)
+        return one
+
+    liver = item(CodeValue="10200004", CodingSchemeDesignator="SCT", CodeMeaning="Liver")
+    d.SegmentSequence = [item(SegmentNumber=1, SegmentLabel="organ", SegmentedPropertyTypeCodeSequence=[liver])]
+    d.ReferencedSeriesSequence = [item(SeriesInstanceUID=series.uid)]
+    d.SharedFunctionalGroupsSequence = [item(
+        PlaneOrientationSequence=[item(ImageOrientationPatient=[f"{v:.9f}" for v in (*series.row, *series.column)])],
+        PixelMeasuresSequence=[item(PixelSpacing=[series.pixel, series.pixel], SliceThickness=3)])]
+    d.PerFrameFunctionalGroupsSequence = [item(
+        SegmentIdentificationSequence=[item(ReferencedSegmentNumber=1)],
+        PlanePositionSequence=[item(ImagePositionPatient=[f"{v:.4f}" for v in o])]) for o, _ in frames]
+    bits = np.concatenate([m.ravel() for _, m in frames])
+    d.PixelData = np.packbits(bits, bitorder="little").tobytes()
+    d.is_little_endian, d.is_implicit_VR = True, False
+    pydicom.dcmwrite(path, d, write_like_original=False)
+
+
 def nearest(mask, p):
     i = np.floor(p - MASK_ORIGIN + 0.5).astype(int)
     ok = ((i >= 0) & (i < MASK_SHAPE)).all(-1)
@@ -118,12 +154,26 @@ def nearest(mask, p):
     return (mask[i[..., 0], i[..., 1], i[..., 2]] & ok).astype(np.uint8)
 
 
+WITH_SEG = ("tilt minus", "gap")  # their masks are DICOM SEG objects, the others' are files
+
+
 def depth(z, low, high):
     return (z - low) / (high - low)
 
 
+def on_pixels(series, mask, k, p):
+    """The pixel of slice k of the series itself that lies nearest to each point, looked up in its SEG frame."""
+    frame = nearest(mask, series.points(series.sorted[k]))
+    d = p - series.sorted[k]
+    i, j = (np.floor(d @ v / series.pixel + 0.5).astype(int) for v in (series.row, series.column))
+    ok = (i >= 0) & (j >= 0) & (i < series.shape[1]) & (j < series.shape[0])
+    return frame[np.where(ok, j, 0), np.where(ok, i, 0)] & ok
+
+
 def check_case(series, case, facts, mask):
     name = series.name
+    seg = name in WITH_SEG
+    support.check(facts["mask"]["source"] == ("seg" if seg else "file"), f"{name}: {facts['mask']}")
     # The grid that the case says it was read on: upright where the series is tilted.
     g = facts["geometry"]
     axis, spacing = np.array(g["direction"]), np.array(g["spacing_mm"])
@@ -138,7 +188,7 @@ def check_case(series, case, facts, mask):
             (nx - 1) * series.row + (ny - 1) * series.column)
         support.check(np.abs(np.array(origins) - turned).max() < 1e-3, f"{name}: origins")
 
-    liver = [nearest(mask, o + flat) for o in origins]
+    liver = [on_pixels(series, mask, k, o + flat) if seg else nearest(mask, o + flat) for k, o in enumerate(origins)]
     areas = np.array([m.sum() * spacing[0] * spacing[1] for m in liver])
     rows = np.flatnonzero(areas >= 100)
     first, last = rows[0], rows[-1]
@@ -196,7 +246,9 @@ def main(work):
     for s in series:
         s.write(work / "export" / f"p{s.number}")
         mask = write_mask(work / "masks" / f"{s.uid}.nii.gz") if s.number == 1 else mask
-        if s.number > 1:
+        if s.name in WITH_SEG:
+            write_seg(s, mask, work / "export" / f"p{s.number}" / "seg")
+        elif s.number > 1:
             (work / "masks" / f"{s.uid}.nii.gz").write_bytes((work / "masks" / f"{series[0].uid}.nii.gz").read_bytes())
 
     def ingest(out, *extra, **kind):
