@@ -81,7 +81,7 @@ def main(work):
     print("byte-identical for 1, 2 and 8 threads and another directory order:", len(reference), "files")
 
     needles = [line for line in (work / "cohort" / "phi.txt").read_text().splitlines() if line]
-    support.check(len(needles) == 3 * 6, "phi.txt lists name, ID and free-text marker of every patient")
+    support.check(len(needles) == 7 * 6, "phi.txt lists name (two forms), ID, accession, two dates and free-text marker of every patient")
     logs = [("log", (first.stdout + first.stderr).encode())]
     leaks = find(needles, list(haystacks(work / "one")) + logs)
     support.check(not leaks, f"identifiers leaked: {leaks[:5]}")

@@ -42,7 +42,7 @@ Anatomy draw_anatomy(std::uint64_t seed, std::uint64_t subject, int stage) {
   a.body_x = random.uniform(160, 190);
   a.body_y = random.uniform(105, 128);
   a.fat_mm = random.uniform(10, 26);
-  a.liver_scale = random.uniform(0.94, 1.06) * (1 - 0.015 * stage);
+  a.liver_scale = random.uniform(0.84, 0.95) * (1 - 0.015 * stage);
   a.spleen_scale = random.uniform(0.92, 1.06) * (1 + 0.09 * stage);
   a.caudate_scale = random.uniform(0.92, 1.06) * (1 + 0.12 * stage);
   a.nodule_mm = 0.1 + 0.85 * stage * random.uniform(0.85, 1.15);
@@ -53,9 +53,9 @@ Anatomy draw_anatomy(std::uint64_t seed, std::uint64_t subject, int stage) {
 
 bool in_liver(const Anatomy& a, const Vec3& p) {
   if (p[2] < -100 || p[2] > 105 || p[0] > 90) return false;
-  // Never outside the abdominal wall.
-  const double wall_x = a.body_x - a.fat_mm - 14, wall_y = a.body_y - a.fat_mm - 14;
-  if (p[0] * p[0] / (wall_x * wall_x) + p[1] * p[1] / (wall_y * wall_y) > 1) return false;
+  // Never in the abdominal wall, measured as tissue_hu() measures it.
+  const double wall = 1 - (a.fat_mm + 14) / a.body_y, u = p[0] / a.body_x, v = p[1] / a.body_y;
+  if (u * u + v * v >= wall * wall) return false;
   const double s = a.liver_scale;
   // Nodules of some 14 mm on the surface: an undulation of the distance, in mm.
   const double bump = a.nodule_mm * (std::sin(p[0] / 2.3 + a.phase[0]) * std::sin(p[1] / 2.1 + a.phase[1]) +
@@ -142,7 +142,7 @@ std::vector<std::int16_t> render_plane(const Anatomy& a, const Stack& s, std::si
         const std::size_t left = x > 0 ? 1 : 0, up = y > 0 ? nx : 0;
         n = (noise[at] + noise[at - left] + noise[at - up] + noise[at - left - up]) / 2;
       }
-      const double value = tissue_hu(a, p, s.contrast) + s.noise_hu * static_cast<double>(n);
+      const double value = tissue_hu(a, p, s.contrast) + (s.sharp ? 1.35 : 1.0) * s.noise_hu * static_cast<double>(n);
       hu[at] = static_cast<std::int16_t>(std::lrint(std::clamp(value, -1024.0, 3000.0)));
     }
   return hu;

@@ -17,16 +17,18 @@ struct CohortOptions {
 
 /// What one subject is.
 struct SubjectTruth {
-  int stage = 0;         ///< METAVIR F0–F4
-  int radiological = 0;  ///< 0 none … 3 severe: what the radiologist wrote, with noise
-  bool histology = false;///< METAVIR is known for this subject
-  int reader = 0;        ///< a reader's binary call
+  int stage = 0;           ///< METAVIR F0–F4
+  int radiological = 0;    ///< 0 none … 3 severe: what the radiologist wrote, with noise
+  bool histology = false;  ///< METAVIR is known for this subject
+  int ishak = -1;  ///< Ishak score 0–6 where it is known, else −1; 5 and 6 are cirrhosis (F4)
+  int reader = 0;  ///< a reader's binary call
 };
 /// Draw the classes: the paper's proportions (1880/385/415/119 of 2,799), or equal shares.
 SubjectTruth draw_subject(const CohortOptions& options, int subject);
 
-/// Write export/, truth/ and labels.csv (and phi.txt for a hospital-like export) under options.out; parallel over
-/// subjects; the bytes depend on the options alone. Throws Error(output) when `out` exists and is not empty.
+/// Write export/, truth/ and labels.csv (and phi.txt for a hospital-like export) under options.out;
+/// parallel over subjects; the bytes depend on the options alone. Throws Error(output) when `out`
+/// exists and is not empty.
 void make_cohort(const CohortOptions& options);
 
 }  // namespace wsp::phantom

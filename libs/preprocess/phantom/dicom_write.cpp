@@ -8,13 +8,16 @@
 #include <dcmtk/dcmjpls/djencode.h>
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "io/core/error.hpp"
 
 namespace wsp::phantom {
 namespace {
 
 void must(const OFCondition& status, const std::filesystem::path& path) {
-  if (status.bad()) throw Error(ErrorCode::output, "cannot write " + path.string() + ": " + status.text());
+  if (status.bad())
+    throw Error(ErrorCode::output, "cannot write " + path.string() + ": " + status.text());
 }
 
 std::string decimals(std::initializer_list<double> values) {
@@ -32,8 +35,8 @@ std::string clock(double seconds) {
   return fmt::format("{:02d}{:02d}{:02d}", s / 3600, s / 60 % 60, s % 60);
 }
 
-void put_common(DcmDataset& d, const SeriesHeader& h, const std::string& sop_class, const std::string& instance,
-                const std::string& modality) {
+void put_common(DcmDataset& d, const SeriesHeader& h, const std::string& sop_class,
+                const std::string& instance, const std::string& modality) {
   put(d, DCM_SpecificCharacterSet, h.character_set);
   put(d, DCM_SOPClassUID, sop_class);
   put(d, DCM_SOPInstanceUID, instance);
@@ -45,7 +48,7 @@ void put_common(DcmDataset& d, const SeriesHeader& h, const std::string& sop_cla
   put(d, DCM_AccessionNumber, h.accession);
   put(d, DCM_StudyInstanceUID, h.study_uid);
   put(d, DCM_SeriesInstanceUID, h.series_uid);
-  put(d, DCM_StudyDate, "20200101");
+  put(d, DCM_StudyDate, h.study_date);
   put(d, DCM_StudyTime, "100000");
   put(d, DCM_SeriesNumber, std::to_string(h.series_number));
   put(d, DCM_SeriesDescription, h.description);
@@ -53,6 +56,15 @@ void put_common(DcmDataset& d, const SeriesHeader& h, const std::string& sop_cla
   if (h.secret.empty()) return;
   // Identifying text in every kind of element: plain, nested and private.
   put(d, DCM_InstitutionName, "INST " + h.secret);
+  put(d, DCM_InstitutionAddress, "address " + h.secret);
+  put(d, DCM_InstitutionalDepartmentName, "dept " + h.secret);
+  put(d, DCM_PerformingPhysicianName, "PERF^" + h.secret);
+  put(d, DCM_NameOfPhysiciansReadingStudy, "READ^" + h.secret);
+  put(d, DCM_PatientBirthName, "BORN^" + h.secret);
+  put(d, DCM_PatientTelephoneNumbers, "tel " + h.secret);
+  put(d, DCM_AdditionalPatientHistory, "history " + h.secret);
+  put(d, DCM_ProtocolName, "protocol " + h.secret);
+  put(d, DCM_DeviceSerialNumber, "serial " + h.secret);
   put(d, DCM_ReferringPhysicianName, "REF^" + h.secret);
   put(d, DCM_OperatorsName, "OP^" + h.secret);
   put(d, DCM_StationName, h.secret.substr(0, 16));
@@ -61,9 +73,14 @@ void put_common(DcmDataset& d, const SeriesHeader& h, const std::string& sop_cla
   put(d, DCM_PatientAddress, "street " + h.secret);
   put(d, DCM_StudyID, h.secret.substr(0, 16));
   DcmItem* nested = nullptr;
-  if (d.findOrCreateSequenceItem(DCM_OtherPatientIDsSequence, nested, 0).good()) put(*nested, DCM_PatientID, "ID" + h.secret);
+  if (d.findOrCreateSequenceItem(DCM_OtherPatientIDsSequence, nested, 0).good())
+    put(*nested, DCM_PatientID, "ID" + h.secret);
   if (d.findOrCreateSequenceItem(DCM_RequestAttributesSequence, nested, 0).good())
     put(*nested, DCM_RequestedProcedureDescription, "req " + h.secret);
+  DcmItem* code = nullptr;
+  if (nested != nullptr &&
+      nested->findOrCreateSequenceItem(DCM_RequestedProcedureCodeSequence, code, 0).good())
+    put(*code, DCM_CodeMeaning, "nested twice " + h.secret);
   d.putAndInsertString(DcmTag(0x0009, 0x0010, EVR_LO), "PHANTOM PRIVATE");
   d.putAndInsertString(DcmTag(0x0009, 0x1001, EVR_LO), ("private " + h.secret).c_str());
 }
@@ -75,13 +92,28 @@ void put_pixels(DcmDataset& d, const SeriesHeader& h, std::vector<std::int16_t> 
   d.putAndInsertUint16(DCM_BitsStored, h.is_unsigned ? 12 : 16);
   d.putAndInsertUint16(DCM_HighBit, h.is_unsigned ? 11 : 15);
   d.putAndInsertUint16(DCM_PixelRepresentation, h.is_unsigned ? 0 : 1);
-  d.putAndInsertUint16Array(DCM_PixelData, reinterpret_cast<const Uint16*>(stored.data()), static_cast<unsigned long>(stored.size()));
+  d.putAndInsertUint16Array(DCM_PixelData, reinterpret_cast<const Uint16*>(stored.data()),
+                            static_cast<unsigned long>(stored.size()));
 }
 
-std::vector<std::int16_t> to_stored(const std::vector<std::int16_t>& hu, bool is_unsigned) {
+// Below every stored value of signed storage.
+constexpr std::int16_t kPadding = -2000;
+
+int intercept(const SeriesHeader& h) { return h.is_unsigned ? -1024 : h.intercept; }
+
+std::vector<std::int16_t> to_stored(const std::vector<std::int16_t>& hu, const SeriesHeader& h,
+                                    const Stack& s) {
   std::vector<std::int16_t> stored(hu);
-  if (is_unsigned)
-    for (auto& v : stored) v = static_cast<std::int16_t>(v + 1024);
+  for (auto& v : stored) v = static_cast<std::int16_t>(v - intercept(h));
+  if (!h.padded) return stored;
+  const std::int64_t reach =
+      std::min(s.rows, s.columns);  // diameter; doubled coordinates keep it in integers
+  for (std::int64_t y = 0; y < s.rows; ++y)
+    for (std::int64_t x = 0; x < s.columns; ++x) {
+      const std::int64_t dx = 2 * x + 1 - s.columns, dy = 2 * y + 1 - s.rows;
+      if (dx * dx + dy * dy > reach * reach)
+        stored[static_cast<std::size_t>(y * s.columns + x)] = kPadding;
+    }
   return stored;
 }
 
@@ -89,7 +121,8 @@ void save(DcmFileFormat& file, const std::filesystem::path& path, const std::str
   std::filesystem::create_directories(path.parent_path());
   const E_TransferSyntax syntax = DcmXfer(uid.c_str()).getXfer();
   const DJ_RPLossless lossless(1, 0);
-  const DcmRepresentationParameter* parameter = syntax == EXS_JPEGProcess14SV1 ? &lossless : nullptr;
+  const DcmRepresentationParameter* parameter =
+      syntax == EXS_JPEGProcess14SV1 ? &lossless : nullptr;
   must(file.getDataset()->chooseRepresentation(syntax, parameter), path);
   must(file.saveFile(path.c_str(), syntax), path);
 }
@@ -102,18 +135,21 @@ void register_encoders() {
   DJLSEncoderRegistration::registerCodecs();
 }
 
-void write_slice(const std::filesystem::path& path, const SeriesHeader& h, const Stack& s, std::size_t k,
-                 const std::vector<std::int16_t>& hu) {
+void write_slice(const std::filesystem::path& path, const SeriesHeader& h, const Stack& s,
+                 std::size_t k, const std::vector<std::int16_t>& hu) {
   DcmFileFormat file;
   DcmDataset& d = *file.getDataset();
-  put_common(d, h, UID_CTImageStorage, h.series_uid + "." + std::to_string(k + 1), "CT");
+  put_common(d, h, h.secondary_capture ? UID_SecondaryCaptureImageStorage : UID_CTImageStorage,
+             h.series_uid + "." + std::to_string(k + 1), h.secondary_capture ? "OT" : "CT");
   put(d, DCM_ImageType, h.image_type);
   put(d, DCM_FrameOfReferenceUID, h.frame_uid);
   put(d, DCM_InstanceNumber, std::to_string(s.origins.size() - k));
   put(d, DCM_PatientPosition, h.position);
   const Vec3& o = s.origins[k];
   put(d, DCM_ImagePositionPatient, decimals({o[0], o[1], o[2]}));
-  put(d, DCM_ImageOrientationPatient, decimals({s.row_axis[0], s.row_axis[1], s.row_axis[2], s.column_axis[0], s.column_axis[1], s.column_axis[2]}));
+  put(d, DCM_ImageOrientationPatient,
+      decimals({s.row_axis[0], s.row_axis[1], s.row_axis[2], s.column_axis[0], s.column_axis[1],
+                s.column_axis[2]}));
   put(d, DCM_PixelSpacing, decimals({s.pixel_mm, s.pixel_mm}));
   put(d, DCM_SliceThickness, decimals({s.thickness_mm}));
   put(d, DCM_KVP, "120");
@@ -126,10 +162,15 @@ void write_slice(const std::filesystem::path& path, const SeriesHeader& h, const
   }
   d.putAndInsertUint16(DCM_Rows, static_cast<Uint16>(s.rows));
   d.putAndInsertUint16(DCM_Columns, static_cast<Uint16>(s.columns));
-  put(d, DCM_RescaleIntercept, h.is_unsigned ? "-1024" : "0");
+  put(d, DCM_RescaleIntercept, std::to_string(intercept(h)));
   put(d, DCM_RescaleSlope, "1");
   put(d, DCM_RescaleType, "HU");
-  put_pixels(d, h, to_stored(hu, h.is_unsigned));
+  if (h.padded)
+    must(d.putAndInsertSint16(
+             DcmTag(DCM_PixelPaddingValue.getGroup(), DCM_PixelPaddingValue.getElement(), EVR_SS),
+             kPadding),
+         path);
+  put_pixels(d, h, to_stored(hu, h, s));
   save(file, path, h.transfer_syntax);
 }
 
@@ -152,7 +193,7 @@ void write_enhanced(const std::filesystem::path& path, const SeriesHeader& h, co
   must(shared->findOrCreateSequenceItem(DCM_PlaneOrientationSequence, item, 0), path);
   put(*item, DCM_ImageOrientationPatient, decimals({1, 0, 0, 0, 1, 0}));
   must(shared->findOrCreateSequenceItem(DCM_PixelValueTransformationSequence, item, 0), path);
-  put(*item, DCM_RescaleIntercept, h.is_unsigned ? "-1024" : "0");
+  put(*item, DCM_RescaleIntercept, std::to_string(intercept(h)));
   put(*item, DCM_RescaleSlope, "1");
   put(*item, DCM_RescaleType, "HU");
   must(shared->findOrCreateSequenceItem(DCM_CTImageFrameTypeSequence, item, 0), path);
@@ -160,18 +201,21 @@ void write_enhanced(const std::filesystem::path& path, const SeriesHeader& h, co
   std::vector<std::int16_t> all;
   for (std::size_t k = 0; k < planes.size(); ++k) {
     DcmItem* frame = nullptr;
-    must(d.findOrCreateSequenceItem(DCM_PerFrameFunctionalGroupsSequence, frame, static_cast<long>(k)), path);
+    must(d.findOrCreateSequenceItem(DCM_PerFrameFunctionalGroupsSequence, frame,
+                                    static_cast<long>(k)),
+         path);
     must(frame->findOrCreateSequenceItem(DCM_PlanePositionSequence, item, 0), path);
     const Vec3& o = s.origins[k];
     put(*item, DCM_ImagePositionPatient, decimals({o[0], o[1], o[2]}));
-    const auto stored = to_stored(planes[k], h.is_unsigned);
+    const auto stored = to_stored(planes[k], h, s);
     all.insert(all.end(), stored.begin(), stored.end());
   }
   put_pixels(d, h, std::move(all));
   save(file, path, h.transfer_syntax);
 }
 
-void write_plain(const std::filesystem::path& path, const SeriesHeader& h, const std::string& sop_class, const std::string& modality) {
+void write_plain(const std::filesystem::path& path, const SeriesHeader& h,
+                 const std::string& sop_class, const std::string& modality) {
   DcmFileFormat file;
   put_common(*file.getDataset(), h, sop_class, h.series_uid + ".1", modality);
   save(file, path, "1.2.840.10008.1.2.1");

@@ -9,27 +9,35 @@ namespace wsp::phantom {
 
 /// What stands in the headers of one series.
 struct SeriesHeader {
-  std::string patient_name, patient_id, birth_date, sex = "O", accession, study_uid, series_uid, frame_uid;
-  std::string description, kernel = "B30f", image_type = "ORIGINAL\\PRIMARY\\AXIAL", character_set = "ISO_IR 100";
+  // Texts are written as they are: encoded in `character_set` already.
+  std::string patient_name, patient_id, birth_date, sex = "O", accession, study_uid, series_uid,
+                                                    frame_uid;
+  std::string study_date = "20200101";
+  std::string description, kernel = "B30f", image_type = "ORIGINAL\\PRIMARY\\AXIAL",
+                           character_set = "ISO_IR 100";
   std::string position = "HFS";
-  std::string secret;  ///< an identifying string for free text, private and nested elements; empty: none
-  std::string bolus;   ///< contrast agent
+  std::string
+      secret;  ///< an identifying string for free text, private and nested elements; empty: none
+  std::string bolus;  ///< contrast agent
   double acquisition_seconds = 0, bolus_seconds = 0;
   int series_number = 1;
   std::string transfer_syntax = "1.2.840.10008.1.2.1";
-  bool is_unsigned = false;
+  bool is_unsigned = false;  ///< BitsStored 12 without a sign; else 16 with one
+  int intercept = 0;         ///< RescaleIntercept of signed storage; unsigned storage has -1024
+  bool padded = false;       ///< pixels outside the reconstruction circle hold PixelPaddingValue
+  bool secondary_capture = false;  ///< Secondary Capture Image Storage: a screen, not a slice
 };
 
 /// Register DCMTK's encoders; call once.
 void register_encoders();
 /// Write one CT slice (classic CT Image Storage). Throws Error(output).
-void write_slice(const std::filesystem::path& path, const SeriesHeader& header, const Stack& stack, std::size_t plane,
-                 const std::vector<std::int16_t>& hu);
+void write_slice(const std::filesystem::path& path, const SeriesHeader& header, const Stack& stack,
+                 std::size_t plane, const std::vector<std::int16_t>& hu);
 /// Write all planes as one Enhanced CT file.
-void write_enhanced(const std::filesystem::path& path, const SeriesHeader& header, const Stack& stack,
-                    const std::vector<std::vector<std::int16_t>>& planes);
+void write_enhanced(const std::filesystem::path& path, const SeriesHeader& header,
+                    const Stack& stack, const std::vector<std::vector<std::int16_t>>& planes);
 /// Write an object without pixels: a dose report or (sop_class Media Storage Directory) a DICOMDIR.
-void write_plain(const std::filesystem::path& path, const SeriesHeader& header, const std::string& sop_class,
-                 const std::string& modality);
+void write_plain(const std::filesystem::path& path, const SeriesHeader& header,
+                 const std::string& sop_class, const std::string& modality);
 
 }  // namespace wsp::phantom
