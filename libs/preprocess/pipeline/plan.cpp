@@ -74,7 +74,6 @@ class Planner {
   void find_masks() {
     const std::size_t n = in_.scan.series.size();
     mask_files_.resize(n);
-    mask_objects_.resize(n);
     std::set<std::filesystem::path> taken;
     if (in_.masks != nullptr)
       for (std::size_t s = 0; s < n; ++s) {
@@ -91,22 +90,7 @@ class Planner {
       is_mask_[s] =
           !in_.scan.series[s].is_dicom && taken.contains(std::filesystem::weakly_canonical(
                                               in_.scan.root / in_.scan.series[s].relative_path));
-    std::map<std::string, std::vector<std::size_t>> by_instance;
-    std::map<std::string, std::vector<std::size_t>> by_series;
-    for (std::size_t m = 0; m < in_.scan.masks.size(); ++m) {
-      for (const auto& uid : in_.scan.masks[m].sop_instance_uids) by_instance[uid].push_back(m);
-      for (const auto& uid : in_.scan.masks[m].series_uids) by_series[uid].push_back(m);
-    }
-    for (std::size_t s = 0; s < n; ++s) {
-      std::set<std::size_t> found;
-      for (const Plane& plane : in_.scan.series[s].planes)
-        if (const auto hit = by_instance.find(plane.sop_instance_uid); hit != by_instance.end())
-          found.insert(hit->second.begin(), hit->second.end());
-      if (const auto hit = by_series.find(in_.scan.series[s].series_uid);
-          hit != by_series.end() && !in_.scan.series[s].series_uid.empty())
-        found.insert(hit->second.begin(), hit->second.end());
-      mask_objects_[s].assign(found.begin(), found.end());
-    }
+    mask_objects_ = referring_masks(in_.scan);
     for (const MaskObject& mask : in_.scan.masks)
       if (plan_.files[mask.file].code == Code::USED)
         plan_.files[mask.file].code = Code::MASK_UNREFERENCED;
@@ -291,6 +275,26 @@ class Planner {
 };
 
 }  // namespace
+
+std::vector<std::vector<std::size_t>> referring_masks(const Scan& scan) {
+  std::map<std::string, std::vector<std::size_t>> by_instance, by_series;
+  for (std::size_t m = 0; m < scan.masks.size(); ++m) {
+    for (const auto& uid : scan.masks[m].sop_instance_uids) by_instance[uid].push_back(m);
+    for (const auto& uid : scan.masks[m].series_uids)
+      if (!uid.empty()) by_series[uid].push_back(m);
+  }
+  std::vector<std::vector<std::size_t>> referring;
+  for (const Series& series : scan.series) {
+    std::set<std::size_t> found;
+    for (const Plane& plane : series.planes)
+      if (const auto hit = by_instance.find(plane.sop_instance_uid); hit != by_instance.end())
+        found.insert(hit->second.begin(), hit->second.end());
+    if (const auto hit = by_series.find(series.series_uid); hit != by_series.end())
+      found.insert(hit->second.begin(), hit->second.end());
+    referring.emplace_back(found.begin(), found.end());
+  }
+  return referring;
+}
 
 IngestPlan plan_cases(const PlanInputs& inputs) { return Planner(inputs).run(); }
 

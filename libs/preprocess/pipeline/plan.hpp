@@ -49,6 +49,9 @@ struct PlanInputs {
   const Naming& naming;
   bool segmenter;  ///< a segmenter can make masks
 };
+/// Which SEG and RTSTRUCT objects refer to each series, by series or SOP instance UID: indices into
+/// Scan::masks, ascending, one list per Scan::series.
+std::vector<std::vector<std::size_t>> referring_masks(const Scan& scan);
 /// Choose series, subjects, labels and mask sources.
 IngestPlan plan_cases(const PlanInputs& inputs);
 

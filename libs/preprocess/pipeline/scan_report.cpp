@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "io/core/progress.hpp"
+#include "preprocess/pipeline/plan.hpp"
 
 namespace wsp {
 namespace {
@@ -69,10 +70,21 @@ nlohmann::json scan_report(const Scan& scan, bool pixels) {
       progress.advance();
     });
   }
+  // As for series, USED means usable: whether a liver is inside shows when it is read.
+  std::map<std::size_t, std::size_t> referred;  // file of a mask -> how many series it refers to
+  const auto referring = referring_masks(scan);
+  for (std::size_t i = 0; i < scan.series.size(); ++i) {
+    series[i]["mask_objects"] = referring[i].size();
+    for (const std::size_t m : referring[i]) ++referred[scan.masks[m].file];
+  }
   nlohmann::json files = nlohmann::json::array();
   std::map<std::string, std::size_t> codes;
   for (std::size_t i = 0; i < scan.files.size(); ++i) {
-    const FileEntry& file = scan.files[i];
+    FileEntry file = scan.files[i];
+    if (const auto hit = referred.find(i); hit != referred.end()) {
+      file.code = Code::USED_AS_MASK;
+      file.detail = "refers to " + std::to_string(hit->second) + " series here";
+    }
     ++codes[std::string(to_string(file.code))];
     if (!in_series[i])
       files.push_back(
@@ -96,6 +108,7 @@ std::string to_text(const nlohmann::json& report) {
                           s["z_range_mm"][1].get<double>());
     if (s["tilt_deg"].get<double>() > 0.01)
       text += fmt::format("  tilt {:.2f} deg", s["tilt_deg"].get<double>());
+    if (s["mask_objects"].get<std::size_t>() > 0) text += "  SEG/RTSTRUCT";
     if (!s["gaps"].empty()) text += fmt::format("  {} gaps", s["gaps"].size());
     text += fmt::format("  phase {}  score {:.1f}\n    {}\n", s["phase"].get<std::string>(),
                         s["score"].get<double>(), s["path"].get<std::string>());

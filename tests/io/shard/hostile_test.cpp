@@ -25,7 +25,8 @@ enum Result { kRefused = 0, kAccepted = 10, kWrongError = 11, kCrashed = -1 };
 int in_child(const std::function<int()>& work) {
   const pid_t child = ::fork();
   if (child == 0) {
-    const rlimit seconds{10, 10}, bytes{rlim_t{4} << 30, rlim_t{4} << 30}, core{0, 0};
+    [[maybe_unused]] const rlimit seconds{10, 10}, bytes{rlim_t{4} << 30, rlim_t{4} << 30},
+        core{0, 0};
     ::setrlimit(RLIMIT_CPU, &seconds);
     ::setrlimit(RLIMIT_CORE, &core);
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
