@@ -126,7 +126,14 @@ Handle open_file(const std::filesystem::path& path) {
     throw Error(ErrorCode::failure, "HDF5 refuses file access properties");
   const hid_t id = H5Fopen(path.c_str(), H5F_ACC_RDONLY, access.get());
   if (id < 0) throw refuse("is no HDF5 file that can be opened");
-  return {id, H5Fclose, path.filename().string()};
+  Handle file(id, H5Fclose, path.filename().string());
+  // A metadata cache image is read at the first access after the opening, and libhdf5 (1.10 to 1.14)
+  // reads past its end when it lies about its length (CVE-2025-6269). No shard has one.
+  haddr_t address = HADDR_UNDEF;
+  hsize_t bytes = 0;
+  if (H5Fget_mdc_image_info(id, &address, &bytes) < 0 || bytes != 0)
+    throw refuse("carries a metadata cache image, which no dataset of this format has");
+  return file;
 }
 
 Handle open_dataset(hid_t file, const std::string& name) {
