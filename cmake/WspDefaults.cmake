@@ -11,7 +11,9 @@ endif()
 
 find_program(WSP_CCACHE ccache)
 if(WSP_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
-  set(CMAKE_CXX_COMPILER_LAUNCHER ${WSP_CCACHE})
+  # A precompiled header is cached when its defines and times may be taken as they are.
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${WSP_CCACHE} sloppiness=pch_defines,time_macros,include_file_mtime,include_file_ctime)
+  add_compile_options($<$<COMPILE_LANG_AND_ID:CXX,GNU>:-fpch-preprocess>)
 endif()
 
 add_library(wsp_options INTERFACE)

@@ -31,3 +31,11 @@ if(WSP_BUILD_INGEST)
   target_include_directories(wsp_itk SYSTEM INTERFACE ${ITK_INCLUDE_DIRS})
   target_link_libraries(wsp_itk INTERFACE ${ITK_LIBRARIES})
 endif()
+
+if(WSP_BUILD_TRAIN)
+  find_package(Torch REQUIRED)
+  # Torch's own target asks for C++14 or 17 flags and passes its headers as ours: take what we need of it.
+  add_library(wsp_torch INTERFACE)
+  target_include_directories(wsp_torch SYSTEM INTERFACE ${TORCH_INCLUDE_DIRS})
+  target_link_libraries(wsp_torch INTERFACE ${TORCH_LIBRARIES})
+endif()

@@ -15,3 +15,11 @@ function(wsp_test name)
   add_test(NAME ${name} COMMAND ${name})
   set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}" ENVIRONMENT "${WSP_TEST_ENVIRONMENT}")
 endfunction()
+
+# wsp_use_torch(TARGET): link LibTorch and take its headers precompiled, once for all targets.
+function(wsp_use_torch name)
+  target_link_libraries(${name} PRIVATE wsp_torch)
+  if(TARGET wsp_torch_pch)
+    target_precompile_headers(${name} REUSE_FROM wsp_torch_pch)
+  endif()
+endfunction()

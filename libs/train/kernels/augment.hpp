@@ -1,0 +1,43 @@
+#pragma once
+#include <array>
+#include <cstdint>
+
+/// Plain C++ and CUDA: no Torch, no TBB type stands here.
+namespace wsp::train {
+
+/// What was drawn for one view of one slice; enough to draw the view again.
+struct ViewParameters {
+  bool flip_x = false, flip_y = false;
+  float angle_rad = 0;                  ///< rotation about the centre, counter-clockwise in the image
+  float shift_x = 0, shift_y = 0;       ///< translation as a part of the image's width and height
+  float crop_x = 0, crop_y = 0;         ///< left and top edge of the crop as a part of the image
+  float crop_w = 1, crop_h = 1;         ///< its width and height
+};
+
+/// Ranges of the random draws; each augmentation is applied with its own probability.
+struct AugmentOptions {
+  double probability = 0.5;
+  bool flip_x = true, flip_y = true;
+  double max_angle_deg = 30;
+  double max_shift = 0.2;
+  double min_crop_area = 0.7;  ///< a crop keeps between this part of the area and all of it
+};
+
+/// Draw a view: a function of (seed, epoch, sample, view) alone, where `sample` counts draws within
+/// the epoch (step * batch + place in the global batch).
+ViewParameters draw_view(const AugmentOptions& options, std::uint64_t seed, std::uint64_t epoch,
+                         std::uint64_t sample, int view);
+
+/// Row-major 2x3: source pixel (x, y) = A * (output pixel x, y, 1), pixel centres at integers.
+using Affine = std::array<float, 6>;
+/// Compose crop (resized to the whole image), translation, rotation and flips into one map from
+/// output to source pixels of a size x size image.
+Affine compose_affine(const ViewParameters& view, std::int64_t size);
+
+/// Draw the views of a batch in one pass: one bilinear read and one write per output pixel, outside
+/// the source -100 HU. hu: [n][size][size] int16; affine: [views][n]; out: [views][n][size][size]
+/// float32 = (hu + 100) / 500. Parallel over images, the result does not depend on threads.
+void augment_cpu(const std::int16_t* hu, const Affine* affine, std::int64_t n, std::int64_t views,
+                 std::int64_t size, float* out);
+
+}  // namespace wsp::train
