@@ -1,13 +1,20 @@
 #include "train/kernels/augment.hpp"
 
 #include <gtest/gtest.h>
+#include <sys/wait.h>
 
+#include <array>
 #include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <iostream>
 #include <limits>
 #include <numbers>
 #include <random>
 
 #include "io/core/error.hpp"
+#include "support/test_data.hpp"
 #include "train/kernels/augment_pixel.hpp"
 #include "train/kernels/contrastive_reference.hpp"
 
@@ -236,6 +243,51 @@ TEST(ComposeAffine, APositiveAngleTurnsTheImageCounterClockwise) {
   view.angle_rad = static_cast<float>(std::numbers::pi / 2);
   const auto out = augment(hu, {compose_affine(view, size)}, 1, size);
   EXPECT_NEAR(out[4], 1, 1e-5);  // above it
+}
+
+TEST(ComposeAffine, EqualsGridSampleOfTorch) {
+  const char* python = std::getenv("WSP_PYTHON");
+  const std::int64_t size = 160;
+  const std::int64_t n = 16;
+  const std::int64_t views = 2;
+  const auto hu = random_images(n, size, 12);
+  std::vector<Affine> affine;
+  std::vector<double> parameters;
+  AugmentOptions options;
+  options.probability = 0.7;
+  options.min_crop_area = 0.4;
+  for (int view = 0; view < views; ++view)
+    for (std::uint64_t i = 0; i < static_cast<std::uint64_t>(n); ++i) {
+      const auto v = draw_view(options, 21, 0, i, view);
+      affine.push_back(compose_affine(v, size));
+      for (const double value :
+           {static_cast<double>(v.flip_x), static_cast<double>(v.flip_y), double{v.angle_rad},
+            double{v.shift_x}, double{v.shift_y}, double{v.crop_x}, double{v.crop_y},
+            double{v.crop_w}, double{v.crop_h}})
+        parameters.push_back(value);
+    }
+  const auto out = augment(hu, affine, n, size);
+
+  const wsp::test::TemporaryDirectory directory;
+  const auto path = directory.path() / "views.bin";
+  std::ofstream file(path, std::ios::binary);
+  const auto write = [&](const auto& values) {
+    file.write(reinterpret_cast<const char*>(values.data()),
+               static_cast<std::streamsize>(values.size() * sizeof(values[0])));
+  };
+  write(std::array<std::int64_t, 3>{size, n, views});
+  write(hu);
+  write(parameters);
+  write(out);
+  file.close();
+  const std::string command =
+      (python != nullptr ? python : "/usr/bin/python3") +
+      std::string(" " WSP_SOURCE_DIR "/tests/train/kernels/grid_sample_reference.py ") +
+      path.string();
+  const int status = std::system(command.c_str());  // NOLINT: fixed command of a test
+  if (WIFEXITED(status) && WEXITSTATUS(status) == 77)
+    GTEST_SKIP() << "python3-torch is absent: the comparison with grid_sample did not run";
+  EXPECT_EQ(status, 0);
 }
 
 // draw_view
