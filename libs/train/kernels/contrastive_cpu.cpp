@@ -21,6 +21,11 @@ constexpr double kSmallestNorm = 1e-12;
 
 std::int64_t round_up(std::int64_t value, std::int64_t to) { return (value + to - 1) / to * to; }
 
+/// Four columns. Spelled out, since GCC 12 transposes the plain loops instead of widening them.
+using Four = double __attribute__((vector_size(32)));
+using UnalignedFour = double __attribute__((vector_size(32), aligned(8), may_alias));
+constexpr std::int64_t kFours = kColumns / 4;
+
 /// c[rows][columns] (+)= a[rows][depth] * b[depth][columns]; rows and columns are multiples of the
 /// register block, the arrays are padded to them. The order of the sum over depth is fixed.
 WSP_VECTOR_CLONES("fma", "default")
@@ -29,21 +34,27 @@ void matrix_product(const double* a, std::int64_t a_stride, const double* b, std
                     std::int64_t depth, bool accumulate) {
   for (std::int64_t row = 0; row < rows; row += kRows)
     for (std::int64_t column = 0; column < columns; column += kColumns) {
-      double sum[kRows][kColumns] = {};
+      Four sum[kRows][kFours] = {};
+      double* block = c + row * c_stride + column;
       if (accumulate)
         for (std::int64_t r = 0; r < kRows; ++r)
-          for (std::int64_t k = 0; k < kColumns; ++k)
-            sum[r][k] = c[(row + r) * c_stride + column + k];
-      for (std::int64_t i = 0; i < depth; ++i) {
-        const double* right = b + i * b_stride + column;
+          for (std::int64_t k = 0; k < kFours; ++k)
+            sum[r][k] = *reinterpret_cast<const UnalignedFour*>(block + r * c_stride + 4 * k);
+      const double* left = a + row * a_stride;
+      const double* right = b + column;
+      for (std::int64_t i = 0; i < depth; ++i, right += b_stride) {
+        const Four right_0 = *reinterpret_cast<const UnalignedFour*>(right);
+        const Four right_1 = *reinterpret_cast<const UnalignedFour*>(right + 4);
         for (std::int64_t r = 0; r < kRows; ++r) {
-          const double left = a[(row + r) * a_stride + i];
-          for (std::int64_t k = 0; k < kColumns; ++k) sum[r][k] += left * right[k];
+          const double value = left[r * a_stride + i];
+          const Four factor = {value, value, value, value};
+          sum[r][0] += factor * right_0;
+          sum[r][1] += factor * right_1;
         }
       }
       for (std::int64_t r = 0; r < kRows; ++r)
-        for (std::int64_t k = 0; k < kColumns; ++k)
-          c[(row + r) * c_stride + column + k] = sum[r][k];
+        for (std::int64_t k = 0; k < kFours; ++k)
+          *reinterpret_cast<UnalignedFour*>(block + r * c_stride + 4 * k) = sum[r][k];
     }
 }
 
