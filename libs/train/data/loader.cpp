@@ -148,11 +148,12 @@ struct BatchLoader::State {
     if (o.cache == CacheMode::ram)
       cache = std::make_unique<SliceCache>(r.slices().size(), o.cache_rows, pixels, o.masks,
                                            o.cache_limit_bytes);
-    workers = o.workers > 0 ? o.workers
-                            : static_cast<int>(tbb::global_control::active_value(
-                                  tbb::global_control::max_allowed_parallelism));
+    const auto most = static_cast<int>(
+        tbb::global_control::active_value(tbb::global_control::max_allowed_parallelism));
+    int workers = o.workers > 0 ? o.workers : most;
     const bool tbb = o.backend == LoaderBackend::onetbb;
     if (tbb) {
+      workers = std::min(workers, most);
       arena.initialize(workers, 1);
       helpers_wanted = workers - 1;
     }
@@ -376,7 +377,6 @@ struct BatchLoader::State {
   std::int64_t next_number;
   Resizer resizer;
   std::size_t pixels = 0, stored_pixels = 0;
-  int workers = 1;
   std::shared_ptr<Ring> ring;
   std::unique_ptr<SliceCache> cache;
   std::vector<std::unique_ptr<Scratch>> scratches;  ///< those not in use, under the ring's mutex
