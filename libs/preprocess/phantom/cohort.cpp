@@ -278,7 +278,7 @@ class Subject {
     Stack scout = portal;
     scout.column_axis = {0, 0, -1};
     scout.rows = scout.columns;
-    scout.origins = {{portal.origins[0][0], 0, 200}};
+    scout.origins.assign(1, {portal.origins[0][0], 0, 200});
     SeriesHeader h = header_of("SCOUT", 1, 0);
     h.image_type = "ORIGINAL\\PRIMARY\\LOCALIZER";
     write_slice(root / "SE00001" / "IM00001", h, scout, 0, render_plane(anatomy_, scout, 0));
