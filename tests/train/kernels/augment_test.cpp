@@ -136,10 +136,10 @@ TEST(AugmentCpu, IntegerAffinesGiveTheSourceExactly) {
     const auto out = augment(hu, {a}, 1, size);
     for (std::int64_t y = 0; y < size; ++y)
       for (std::int64_t x = 0; x < size; ++x) {
-        const auto at = [&](int row) {
-          return static_cast<std::int64_t>(a[static_cast<std::size_t>(3 * row)]) * x +
-                 static_cast<std::int64_t>(a[static_cast<std::size_t>(3 * row + 1)]) * y +
-                 static_cast<std::int64_t>(a[static_cast<std::size_t>(3 * row + 2)]);
+        const auto at = [&](std::size_t row) {
+          return static_cast<std::int64_t>(a[3 * row]) * x +
+                 static_cast<std::int64_t>(a[3 * row + 1]) * y +
+                 static_cast<std::int64_t>(a[3 * row + 2]);
         };
         const bool inside = at(0) >= 0 && at(1) >= 0 && at(0) < size && at(1) < size;
         const float expected =
