@@ -34,11 +34,11 @@ double view_uniformity(const torch::Tensor& u) {
     // |u_i - u_j|^2 = 2 - 2 cos; rows of zeros are not of unit length, hence the norms.
     const torch::Tensor squares =
         rows.square().sum(1, true) + u.square().sum(1).unsqueeze(0) - 2 * rows.matmul(u.t());
-    sum += torch::exp(-2 * squares.clamp_min(0)).sum().item<double>();
+    torch::Tensor near = torch::exp(-2 * squares.clamp_min(0));
+    near.diagonal(begin).zero_();  // A slice is no pair with itself.
+    sum += near.sum().item<double>();
   }
-  const auto count = static_cast<double>(n);
-  // A slice is at distance 0 from itself, which is no pair.
-  return std::log((sum - count) / (count * (count - 1)));
+  return std::log(sum / static_cast<double>(n * (n - 1)));
 }
 
 double entropy_of(const torch::Tensor& p) {

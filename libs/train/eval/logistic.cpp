@@ -207,6 +207,9 @@ LogisticModel fit_logistic(const torch::Tensor& x, const std::vector<std::int64_
   const std::int64_t d = values.size(1);
   model.coefficients = solution.w.slice(1, 0, d).contiguous();
   model.intercepts = solution.w.select(1, d).contiguous();
+  // Softmax does not feel a shift of all intercepts: of all solutions the one whose intercepts sum
+  // to 0.
+  if (outputs > 1) model.intercepts = model.intercepts - model.intercepts.mean();
   model.gradient = solution.gradient;
   model.iterations = solution.iterations;
   return model;

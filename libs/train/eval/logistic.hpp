@@ -26,7 +26,7 @@ struct LogisticOptions {
 struct LogisticModel {
   std::vector<std::int64_t> classes;  ///< the labels, ascending; at least two
   torch::Tensor coefficients;         ///< [1, d] for two classes, else [classes, d]; float64
-  torch::Tensor intercepts;           ///< [1] or [classes]; for two classes the logit of the second
+  torch::Tensor intercepts;           ///< [1], of the second class's logit, or [classes], sum 0
   double gradient = 0;                ///< largest element of the gradient at the solution
   int iterations = 0;                 ///< Newton steps taken
   /// Probabilities [m, classes] for x [m, d]; float64.

@@ -36,7 +36,7 @@ def knn(k, temperature):
 
 
 scaler = StandardScaler().fit(x)
-model = LogisticRegression(C=case["c"], tol=1e-12, max_iter=100000).fit(scaler.transform(x), y)
+model = LogisticRegression(C=case["c"], solver="newton-cg", tol=1e-8, max_iter=1000).fit(scaler.transform(x), y)
 print(json.dumps({
     "coefficients": model.coef_.tolist(),
     "intercepts": model.intercept_.tolist(),

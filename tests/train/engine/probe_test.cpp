@@ -89,7 +89,6 @@ TEST(Probe, AgreesWithScikitLearn) {
     for (std::int64_t i = 0; i < p.size(0); ++i)
       for (std::int64_t c = 0; c < classes; ++c)
         ASSERT_NEAR(p[i][c].item<double>(), expected["knn_probability"][i][c].get<double>(), 1e-9);
-    // scikit-learn's own optimum is good to about its tolerance.
     for (std::int64_t c = 0; c < model.coefficients.size(0); ++c) {
       EXPECT_NEAR(model.intercepts[c].item<double>(), expected["intercepts"][c].get<double>(),
                   1e-5);
