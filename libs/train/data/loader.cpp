@@ -1,6 +1,7 @@
 #include "train/data/loader.hpp"
 
 #include <fmt/format.h>
+#include <sys/mman.h>
 #include <tbb/global_control.h>
 #include <tbb/task_arena.h>
 #include <tbb/task_group.h>
@@ -9,10 +10,10 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <cstdlib>
 #include <deque>
 #include <exception>
 #include <mutex>
-#include <new>
 #include <thread>
 
 #include "io/core/error.hpp"
@@ -24,7 +25,7 @@ namespace wsp::train {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-constexpr std::align_val_t kAlignment{64};
+constexpr std::size_t kAlignment = 64, kHugePage = std::size_t{2} << 20;
 constexpr std::size_t kNoPlace = static_cast<std::size_t>(-1);
 
 /// Memory of a BufferAllocator.
@@ -67,8 +68,21 @@ struct Scratch {
 }  // namespace
 
 BufferAllocator host_allocator() {
-  return {[](std::size_t bytes) { return ::operator new(bytes, kAlignment); },
-          [](void* data) { ::operator delete(data, kAlignment); }};
+  return {[](std::size_t bytes) {
+            // A batch is written once and read once, so huge pages spare most of its page walks.
+            const bool huge = bytes >= 2 * kHugePage;
+            const std::size_t unit = huge ? kHugePage : kAlignment;
+            const std::size_t size = std::max<std::size_t>(1, (bytes + unit - 1) / unit) * unit;
+            void* data = std::aligned_alloc(unit, size);
+            if (data == nullptr)
+              throw Error(ErrorCode::failure,
+                          fmt::format("no memory for a batch of {} MiB: lower the batch size, the "
+                                      "image size or the ring",
+                                      bytes >> 20));
+            if (huge) (void)::madvise(data, size, MADV_HUGEPAGE);  // a wish: it may be refused
+            return data;
+          },
+          [](void* data) { std::free(data); }};
 }
 
 // A place in the ring. The thread that took a job writes the job's pixels; all else is guarded by

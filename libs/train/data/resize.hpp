@@ -23,10 +23,10 @@ class Resizer {
   /// How the pixels of one axis are weighted; the weights are integers with one common sum.
   struct Axis {
     std::int64_t from = 0, to = 0;
-    std::int32_t total = 1;           ///< sum of the weights of any output pixel
-    std::vector<std::int32_t> first;  ///< [to]: first input pixel
-    std::vector<std::int32_t> begin;  ///< [to + 1]: where the output pixel's weights start
-    std::vector<std::int32_t> weights;
+    std::int32_t total = 1;             ///< sum of the weights of any output pixel
+    std::int32_t taps = 1;              ///< the most input pixels that one output pixel has
+    std::vector<std::int32_t> first;    ///< [to]: first input pixel
+    std::vector<std::int32_t> weights;  ///< [taps][to], 0 where an output pixel has fewer
     std::vector<std::int32_t> nearest;  ///< [to]
   };
 

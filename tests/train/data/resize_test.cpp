@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
 
+#include <array>
 #include <cstdlib>
 
 #include "io/core/counter_rng.hpp"
@@ -79,6 +80,20 @@ TEST(Resize, RoundsHalvesToEven) {
   EXPECT_EQ(half(-1, 0), 0);
   EXPECT_EQ(half(-2, -1), -2);
   EXPECT_EQ(half(-32768, -32767), -32768);
+}
+
+TEST(Resize, SumsOfExtremeValuesDoNotOverflow) {
+  // Sums beyond 32 bits, which windowed slices never reach.
+  CounterRng rng(5, {});
+  for (const auto& [height, width, size] :
+       {std::array<std::int64_t, 3>{8000, 9, 5}, {9, 8000, 5}, {8000, 9, 20}}) {
+    std::vector<std::int16_t> in(static_cast<std::size_t>(height * width));
+    for (auto& v : in) v = rng.below(9) == 0 ? std::int16_t{0} : std::int16_t{-32768};
+    EXPECT_EQ(resized(in, height, width, size), reference(in, height, width, size));
+    std::fill(in.begin(), in.end(), std::int16_t{-32768});
+    EXPECT_EQ(resized(in, height, width, size),
+              std::vector<std::int16_t>(static_cast<std::size_t>(size * size), -32768));
+  }
 }
 
 TEST(Resize, KeepsTheMeanOfAFullSizeSlice) {
