@@ -9,11 +9,14 @@ namespace wsp {
 /// advance() may be called from any thread.
 class Progress {
  public:
-  Progress(std::string what, std::uint64_t total, std::string unit);
+  /// `done` of `total` units stand already (a resumed job); they do not count towards the rate.
+  Progress(std::string what, std::uint64_t total, std::string unit, std::uint64_t done = 0);
   ~Progress();
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
   void advance(std::uint64_t n = 1);
+  /// A few words that follow the bar, e.g. "loss 2.31". One thread at a time.
+  void note(std::string words);
   /// Draw the last state and end the line; called by the destructor too.
   void finish();
 

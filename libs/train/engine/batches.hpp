@@ -1,0 +1,60 @@
+#pragma once
+#include <c10/core/Event.h>
+#include <torch/torch.h>
+
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "train/data/loader.hpp"
+#include "train/data/training_set.hpp"
+#include "train/model/losses.hpp"
+
+namespace wsp::train {
+
+/// A batch on the device.
+struct DeviceBatch {
+  std::int64_t number = 0;
+  torch::Tensor hu;                 ///< [m, s, s] int16
+  std::vector<std::uint32_t> rows;  ///< [m] rows of the index
+  BatchLease lease;                 ///< what `hu` may look into on the CPU
+};
+
+/// Hands the loader's batches to a device: on the CPU without a copy, on CUDA from pinned memory on a side
+/// stream, one batch ahead.
+class DeviceBatches {
+ public:
+  DeviceBatches(const DatasetReader& reader, BatchLoader::Source source, std::int64_t first,
+                LoaderOptions options, const torch::Device& device);
+  [[nodiscard]] std::optional<DeviceBatch> next();
+  [[nodiscard]] LoaderStatistics statistics() const { return loader_->statistics(); }
+
+ private:
+  struct Flight {
+    DeviceBatch batch;
+    std::optional<c10::Event> ready;
+  };
+  std::optional<Flight> fetch();
+  torch::Device device_;
+  std::int64_t image_size_;
+  std::optional<c10::Stream> side_;
+  std::unique_ptr<BatchLoader> loader_;
+  std::optional<Flight> ahead_;
+  bool started_ = false;
+};
+
+/// Looks up what the losses need by rows of the index.
+class TargetTable {
+ public:
+  TargetTable(const TrainingSet& set, std::size_t index_rows);
+  [[nodiscard]] Targets targets(std::span<const std::uint32_t> rows,
+                                const torch::Device& device) const;
+  [[nodiscard]] const TrainSlice& slice(std::uint32_t row) const;
+
+ private:
+  const TrainingSet& set_;
+  std::vector<const TrainSlice*> by_row_;
+};
+
+}  // namespace wsp::train

@@ -1,0 +1,80 @@
+#include "train/engine/checkpoint.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "io/core/error.hpp"
+
+namespace wsp::train {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::string_view kPrefix = "step-", kSuffix = ".safetensors";
+
+bool is_checkpoint(const std::string& name) {
+  if (!name.starts_with(kPrefix) || !name.ends_with(kSuffix)) return false;
+  const auto digits = std::string_view(name).substr(
+      kPrefix.size(), name.size() - kPrefix.size() - kSuffix.size());
+  return !digits.empty() &&
+         std::all_of(digits.begin(), digits.end(), [](char c) { return c >= '0' && c <= '9'; });
+}
+
+}  // namespace
+
+CheckpointStore::CheckpointStore(fs::path run, std::int64_t keep)
+    : directory_(std::move(run) / "checkpoints"), keep_(std::max<std::int64_t>(1, keep)) {}
+
+std::vector<fs::path> CheckpointStore::list() const {
+  std::vector<fs::path> found;
+  std::error_code absent;
+  for (const auto& entry : fs::directory_iterator(directory_, absent))
+    if (entry.is_regular_file() && is_checkpoint(entry.path().filename().string()))
+      found.push_back(entry.path());
+  std::sort(found.begin(), found.end(), [](const fs::path& a, const fs::path& b) {
+    const std::string x = a.filename().string(), y = b.filename().string();
+    return x.size() != y.size() ? x.size() > y.size() : x > y;
+  });
+  return found;
+}
+
+bool CheckpointStore::any() const { return !list().empty(); }
+
+void CheckpointStore::save(std::int64_t step, const TensorFile& state, bool best) {
+  std::error_code code;
+  fs::create_directories(directory_, code);
+  if (code)
+    throw Error(ErrorCode::output, "cannot make " + directory_.string() + ": " + code.message());
+  write_tensor_file(directory_ / fmt::format("{}{:09d}{}", kPrefix, step, kSuffix), state, true);
+  if (best) write_tensor_file(directory_ / "best.safetensors", state, true);
+  const auto all = list();
+  for (std::size_t i = static_cast<std::size_t>(keep_); i < all.size(); ++i)
+    fs::remove(all[i], code);  // one that cannot be removed costs only space
+}
+
+std::optional<CheckpointStore::Found> CheckpointStore::newest() const {
+  const auto all = list();
+  if (all.empty()) return std::nullopt;
+  std::string why;
+  std::vector<fs::path> corrupt;
+  for (const fs::path& path : all) {
+    try {
+      TensorFile state = read_tensor_file(path, true);
+      return Found{path, std::move(state), std::move(corrupt)};
+    } catch (const Error& e) {
+      if (why.empty()) why = e.what();
+      corrupt.push_back(path);
+    }
+  }
+  throw Error(ErrorCode::corrupt, "none of the " + std::to_string(all.size()) + " checkpoints in " +
+                                      directory_.string() + " is whole (the newest: " + why +
+                                      "); start again with --force");
+}
+
+void CheckpointStore::remove_all() {
+  std::error_code ignored;
+  fs::remove_all(directory_, ignored);
+}
+
+}  // namespace wsp::train

@@ -1,0 +1,36 @@
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <vector>
+
+#include "train/model/safetensors.hpp"
+
+namespace wsp::train {
+
+/// The checkpoints of a run: RUN/checkpoints/step-000000123.safetensors and best.safetensors, each a hashed
+/// tensor file (safetensors.hpp), published atomically.
+class CheckpointStore {
+ public:
+  /// `keep` newest are kept beside the best.
+  CheckpointStore(std::filesystem::path run, std::int64_t keep);
+  /// Publish, then remove what is older than the newest `keep`.
+  void save(std::int64_t step, const TensorFile& state, bool best);
+  struct Found {
+    std::filesystem::path path;
+    TensorFile state;
+    std::vector<std::filesystem::path> corrupt;  ///< newer ones that failed their hash
+  };
+  /// The newest checkpoint whose hash is right; nothing where there is none. Throws Error(corrupt) where there
+  /// are checkpoints and none is right.
+  [[nodiscard]] std::optional<Found> newest() const;
+  [[nodiscard]] bool any() const;
+  void remove_all();
+
+ private:
+  [[nodiscard]] std::vector<std::filesystem::path> list() const;  ///< newest first
+  std::filesystem::path directory_;
+  std::int64_t keep_;
+};
+
+}  // namespace wsp::train

@@ -1,0 +1,31 @@
+#pragma once
+#include <torch/torch.h>
+
+#include <string>
+
+namespace wsp::train {
+
+/// "auto" (the card of this rank where there is one, else the CPU), "cpu", "cuda" or "cuda:N". Throws
+/// Error(usage) where the device is absent, saying why.
+torch::Device choose_device(const std::string& text, int local_rank);
+
+/// Mixed precision of the forward pass: fp32, tf32, bf16 or fp16, on any device and LibTorch.
+class Autocast {
+ public:
+  Autocast(const torch::Device& device, const std::string& precision);
+  ~Autocast();
+  Autocast(const Autocast&) = delete;
+  Autocast& operator=(const Autocast&) = delete;
+
+ private:
+  bool cuda_ = false, active_ = false;
+};
+/// Throws Error(usage) for a precision that the device lacks; sets TF32.
+void prepare_precision(const torch::Device& device, const std::string& precision);
+
+/// True for what Torch throws when a device or the machine has no memory left.
+bool is_out_of_memory(const std::exception& error);
+/// First line of a Torch exception, without its C++ trace.
+std::string first_line(const std::exception& error);
+
+}  // namespace wsp::train

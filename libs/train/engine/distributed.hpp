@@ -1,0 +1,54 @@
+#pragma once
+#include <torch/torch.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+namespace wsp::train {
+
+/// Place of this process among those that train together, from the environment of torchrun (RANK, WORLD_SIZE,
+/// LOCAL_RANK, MASTER_ADDR, MASTER_PORT), srun (SLURM_PROCID, SLURM_NTASKS, SLURM_LOCALID) or mpirun
+/// (OMPI_COMM_WORLD_*). One rank where none of them says otherwise.
+struct RankEnvironment {
+  int rank = 0, ranks = 1, local_rank = 0;
+  std::string master = "127.0.0.1";
+  std::uint16_t port = 29500;
+  std::string launcher = "none";
+};
+/// Throws Error(usage) for values that contradict each other or are no numbers.
+RankEnvironment rank_environment();
+
+/// Collective operations over the ranks: NCCL on CUDA, Gloo on the CPU; nothing with one rank. A rank that
+/// fails or falls silent makes the others throw Error(failure) within the timeout, never hang.
+class Ranks {
+ public:
+  Ranks(const RankEnvironment& environment, const torch::Device& device, double timeout_s);
+  ~Ranks();
+  Ranks(const Ranks&) = delete;
+  Ranks& operator=(const Ranks&) = delete;
+  [[nodiscard]] int rank() const { return environment_.rank; }
+  [[nodiscard]] int ranks() const { return environment_.ranks; }
+  [[nodiscard]] bool first() const { return environment_.rank == 0; }
+  /// Sum over the ranks, in place.
+  void sum(torch::Tensor& tensor);
+  /// Largest value over the ranks, in place.
+  void maximum(torch::Tensor& tensor);
+  /// Copy rank 0's tensor to all, in place.
+  void broadcast(torch::Tensor& tensor);
+  /// Concatenate [2m, ...] tensors (two views of m slices) of all ranks to [2 * m * ranks, ...], again view 1
+  /// of all slices, then view 2; equal shapes on every rank.
+  [[nodiscard]] torch::Tensor gather_views(const torch::Tensor& local);
+  /// The rows of this rank in what gather_views() gives, as [2m, ...].
+  [[nodiscard]] torch::Tensor own_views(const torch::Tensor& global) const;
+  /// Wait for all.
+  void barrier();
+
+ private:
+  struct Group;
+  RankEnvironment environment_;
+  torch::Device device_;
+  std::unique_ptr<Group> group_;
+};
+
+}  // namespace wsp::train

@@ -1,0 +1,72 @@
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "io/core/atomic_file.hpp"
+#include "io/core/error.hpp"
+#include "io/core/hash.hpp"
+#include "io/manifest/manifest.hpp"
+#include "train/engine/run_log.hpp"
+#include "train/engine/setup.hpp"
+#include "train/engine/tensorboard.hpp"
+#include "train/engine/train.hpp"
+#include "train/engine/views.hpp"
+
+namespace wsp::train {
+
+void redraw_views(const std::filesystem::path& run, const std::filesystem::path& dataset,
+                  std::int64_t epoch, std::int64_t step, const std::filesystem::path& out) {
+  const TrainConfig config = config_from_json(load_json(run / "config.resolved.json"));
+  if (hex(sha256_file(dataset / "dataset.json")) != config.dataset_sha256)
+    throw Error(ErrorCode::usage, dataset.string() + " is not the dataset that the run was made with");
+  const DatasetReader reader(dataset);
+  const TrainingSet set = select_slices(reader, select_options(config));
+  const BalancedSampler sampler(set, sampler_options(config));
+  if (epoch < 0 || epoch >= config.epochs || step < 0 || step >= sampler.steps_per_epoch())
+    throw Error(ErrorCode::usage, fmt::format("expected --epoch from 0 to {} and --step from 0 to {}",
+                                              config.epochs - 1, sampler.steps_per_epoch() - 1));
+  const auto positions = sampler.batch(epoch, step);
+  LoaderOptions options;
+  options.image_size = config.image_size;
+  options.ring = 2;
+  BatchLoader loader(
+      reader,
+      [&](std::int64_t i) {
+        std::vector<std::uint32_t> rows;
+        if (i == 0)
+          for (const std::uint32_t p : positions) rows.push_back(set.slices[p].row);
+        return rows;
+      },
+      0, options);
+  const auto lease = loader.next();
+  const auto n = static_cast<std::int64_t>(positions.size());
+  const auto parameters = batch_views(config, epoch, step * config.batch, n);
+  const auto hu = torch::from_blob(const_cast<std::int16_t*>(lease->images().data()),
+                                   {n, config.image_size, config.image_size}, torch::kShort);
+  const torch::Tensor sheet = view_sheet(hu, draw_views(hu, parameters), n);
+  std::error_code code;
+  std::filesystem::create_directories(out, code);
+  if (code) throw Error(ErrorCode::output, "cannot make " + out.string() + ": " + code.message());
+  write_file_atomic(out / "views.png",
+                    encode_grey_png(sheet.size(1), sheet.size(0),
+                                    {sheet.data_ptr<std::uint8_t>(),
+                                     static_cast<std::size_t>(sheet.numel())}));
+  nlohmann::json list = nlohmann::json::array();
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    const ViewParameters& p = parameters[i];
+    const TrainSlice& slice = set.slices[positions[i % static_cast<std::size_t>(n)]];
+    list.push_back({{"case", reader.cases()[static_cast<std::size_t>(slice.case_id)].name},
+                    {"source_index", reader.slices()[slice.row].source_index},
+                    {"label", slice.label},
+                    {"depth", slice.depth},
+                    {"view", i < static_cast<std::size_t>(n) ? 1 : 2},
+                    {"flip_x", p.flip_x},
+                    {"flip_y", p.flip_y},
+                    {"angle_rad", p.angle_rad},
+                    {"shift", {p.shift_x, p.shift_y}},
+                    {"crop", {p.crop_x, p.crop_y, p.crop_w, p.crop_h}}});
+  }
+  write_file_atomic(out / "views.json", list.dump(1) + "\n");
+}
+
+}  // namespace wsp::train

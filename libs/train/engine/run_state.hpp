@@ -1,0 +1,47 @@
+#pragma once
+#include <cstdint>
+
+#include "train/engine/config.hpp"
+#include "train/engine/optimizer.hpp"
+#include "train/engine/step.hpp"
+#include "train/model/method.hpp"
+#include "train/model/safetensors.hpp"
+
+namespace wsp::train {
+
+/// Where a run stands. Nothing here is derivable from the configuration.
+struct Position {
+  std::int64_t batches = 0;  ///< batches done since the start; epoch and step follow from it
+  double best_probe = -1;
+  std::int64_t epochs_since_best = 0;
+  double first_loss = 0, last_loss = 0;  ///< mean over an epoch
+  double first_probe = -1, last_probe = -1;
+  /// Sums since the last line of metrics.jsonl and since the start of the epoch, so that a resumed run writes the
+  /// lines of an uninterrupted one.
+  struct Sums {
+    double loss = 0, gradient_norm = 0;
+    std::int64_t steps = 0;
+    void add(double l, double g) {
+      loss += l;
+      gradient_norm += g;
+      ++steps;
+    }
+    [[nodiscard]] double mean_loss() const {
+      return loss / static_cast<double>(steps > 0 ? steps : 1);
+    }
+  } line, epoch;
+  double gradient_norm = 0;  ///< of the last optimizer step
+};
+
+/// Everything that a resumed run needs to go on as if it had never stopped: parameters and buffers ("model.NAME"),
+/// optimizer ("optimizer.KIND.NAME"), gradients not yet applied ("gradient.NAME"), Torch's generator, scaler and
+/// position (metadata).
+TensorFile pack_state(Method& method, FlatParameters& parameters, const Optimizer& optimizer,
+                      const GradScaler& scaler, const Position& position,
+                      const TrainConfig& config);
+/// Inverse of pack_state(). Throws Error(usage) when the checkpoint is of another configuration, naming each
+/// difference, and Error(corrupt) when a tensor is missing.
+Position unpack_state(const TensorFile& state, Method& method, FlatParameters& parameters,
+                      Optimizer& optimizer, GradScaler& scaler, const TrainConfig& config);
+
+}  // namespace wsp::train

@@ -1,0 +1,184 @@
+#include "train/engine/setup.hpp"
+
+#include <fmt/format.h>
+
+#include <ctime>
+#include <nlohmann/json.hpp>
+
+#include "io/core/error.hpp"
+#include "io/core/hash.hpp"
+#include "io/core/log.hpp"
+#include "train/engine/device.hpp"
+
+namespace wsp::train {
+namespace {
+
+namespace fs = std::filesystem;
+
+TrainConfig resolve(TrainConfig config, const RunOptions& options, int ranks) {
+  config.ranks = ranks;
+  check_config(config);
+  const fs::path description = options.dataset / "dataset.json";
+  if (!fs::is_regular_file(description))
+    throw Error(ErrorCode::no_input, "no dataset at " + options.dataset.string() +
+                                         ": expected the directory that wsp-ingest --out made");
+  config.dataset_sha256 = hex(sha256_file(description));
+  if (!options.init.empty()) config.init_sha256 = hex(sha256_file(options.init));
+  return config;
+}
+
+void check_dataset(const DatasetReader& reader, const RunOptions& options) {
+  if (options.verify) {
+    const auto findings = verify_dataset(options.dataset);
+    if (findings.empty()) return;
+    std::string text = fmt::format("the dataset fails its verification, {} findings:", findings.size());
+    for (std::size_t i = 0; i < std::min<std::size_t>(findings.size(), 5); ++i)
+      text += fmt::format("\n  {} {}: {}", to_string(findings[i].code), findings[i].where,
+                          findings[i].detail);
+    throw Error(ErrorCode::corrupt, text + "\n  run wsp-ingest again to make the damaged cases anew");
+  }
+  // Every chunk is checked when it is read; that the files are there and long enough is seen at once.
+  std::vector<std::uint64_t> needed(static_cast<std::size_t>(reader.layout().shards));
+  for (const IndexRow& row : reader.slices())
+    needed[static_cast<std::size_t>(row.shard)] =
+        std::max(needed[static_cast<std::size_t>(row.shard)],
+                 row.place.image_offset + row.place.image_length);
+  for (std::size_t shard = 0; shard < needed.size(); ++shard) {
+    if (needed[shard] == 0) continue;
+    const std::string name = shard_file_name(static_cast<int>(shard));
+    std::error_code absent;
+    const auto size = fs::file_size(options.dataset / "shards" / name, absent);
+    if (absent || size < needed[shard])
+      throw Error(ErrorCode::corrupt, name + (absent ? " is missing" : " is cut short") +
+                                          "; run wsp-ingest verify, then the ingest again");
+  }
+}
+
+std::unique_ptr<Method> build(const TrainConfig& config, const RunOptions& options,
+                              const TrainingSet& set, const torch::Device& device) {
+  EncoderOptions encoder_options;
+  encoder_options.name = config.encoder;
+  encoder_options.norm = config.norm == "group" ? Norm::group : Norm::batch;
+  torch::manual_seed(config.seed);
+  auto encoder = make_encoder(encoder_options);
+  if (config.image_size < encoder->smallest_image())
+    throw Error(ErrorCode::usage,
+                fmt::format("--image-size is {}: {} needs at least {}", config.image_size,
+                            config.encoder, encoder->smallest_image()));
+  if (!options.init.empty()) load_encoder_weights(*encoder, options.init);
+  MethodOptions m;
+  m.name = config.method;
+  m.kernel.shape = config.kernel == "laplacian" ? KernelShape::laplacian : KernelShape::rbf;
+  m.kernel.sigma = config.sigma;
+  m.kernel.normalisation =
+      config.normalisation == "reference" ? Normalisation::reference : Normalisation::paper;
+  m.temperature = config.temperature;
+  m.momentum = config.momentum;
+  m.barlow_lambda = config.barlow_lambda;
+  m.loss_tile = config.loss_tile;
+  m.classes = set.classes;
+  auto method = make_method(m, std::move(encoder));
+  method->to(device);
+  return method;
+}
+
+}  // namespace
+
+SelectOptions select_options(const TrainConfig& config) {
+  SelectOptions o;
+  o.label = config.label;
+  for (const std::string& column : config.kernel_columns)
+    o.columns.push_back(parse_kernel_column(column));
+  o.depth = parse_depth_scale(config.depth_scale);
+  o.include_flagged = config.include_flagged;
+  o.include_unlabelled = config.include_unlabelled;
+  o.splits = config.splits;
+  o.hold_back = config.hold_back;
+  return o;
+}
+
+SamplerOptions sampler_options(const TrainConfig& config) {
+  SamplerOptions o;
+  o.batch = config.batch;
+  o.samples_per_epoch = config.samples_per_epoch;
+  o.seed = config.seed;
+  return o;
+}
+
+TrainSetup::TrainSetup(TrainConfig wanted, const RunOptions& run_options, int ranks,
+                       const torch::Device& device)
+    : config(resolve(std::move(wanted), run_options, ranks)),
+      options(run_options),
+      reader(options.dataset),
+      set(select_slices(reader, select_options(config))),
+      sampler(set, sampler_options(config)) {
+  check_dataset(reader, options);
+  prepare_precision(device, config.precision);
+  method = build(config, options, set, device);
+}
+
+LoaderOptions TrainSetup::loader_options() const {
+  LoaderOptions o;
+  o.image_size = config.image_size;
+  o.workers = options.workers;
+  o.ring = options.ring;
+  o.cache = options.cache == "ram" ? CacheMode::ram : CacheMode::none;
+  o.cache_limit_bytes = options.cache_limit_bytes;
+  o.skip_corrupt = config.skip_corrupt;
+  o.deadline_s = options.timeout_s;
+  return o;
+}
+
+std::vector<std::string> TrainSetup::notes() const {
+  std::int64_t trainable = 0;
+  for (const torch::Tensor& p : method->parameters())
+    if (p.requires_grad()) trainable += p.numel();
+  std::vector<std::string> lines{
+      fmt::format("{} with {}: {:.2f} million trainable parameters, representation {}", config.method,
+                  config.encoder, static_cast<double>(trainable) / 1e6,
+                  method->encoder().representation()),
+      fmt::format("{} slices of {} subjects to draw from, {} slices held back for the probe",
+                  set.slices.size(), set.subjects.size(), set.held_back.size())};
+  for (const std::string& line : set.left_out) lines.push_back("left out: " + line);
+  if (config.norm == "batch" && (config.micro_batch > 0 || config.ranks > 1) &&
+      config.encoder != "tinynet")
+    lines.emplace_back(
+        "batch normalisation takes its statistics over each micro-batch of each rank; --norm group "
+        "has none and gives the gradient of the whole batch");
+  return lines;
+}
+
+std::vector<ViewParameters> batch_views(const TrainConfig& config, std::int64_t epoch,
+                                        std::int64_t sample, std::int64_t m) {
+  AugmentOptions o;
+  o.probability = config.augment_probability;
+  o.flip_x = config.flip_x;
+  o.flip_y = config.flip_y;
+  o.max_angle_deg = config.max_angle_deg;
+  o.max_shift = config.max_shift;
+  o.min_crop_area = config.min_crop_area;
+  std::vector<ViewParameters> views;
+  views.reserve(static_cast<std::size_t>(2 * m));
+  for (const int view : {0, 1})
+    for (std::int64_t i = 0; i < m; ++i)
+      views.push_back(draw_view(o, config.seed, static_cast<std::uint64_t>(epoch),
+                                static_cast<std::uint64_t>(sample + i), view));
+  return views;
+}
+
+nlohmann::json run_facts(const TrainSetup& setup, const RankEnvironment& environment,
+                         const torch::Device& device) {
+  char now[32] = "";
+  const std::time_t seconds = std::time(nullptr);
+  std::tm parts{};
+  std::strftime(now, sizeof now, "%Y-%m-%dT%H:%M:%SZ", ::gmtime_r(&seconds, &parts));
+  return {{"started", now},
+          {"command", setup.options.command},
+          {"device", device.str()},
+          {"threads", setup.options.threads},
+          {"ranks", environment.ranks},
+          {"launcher", environment.launcher},
+          {"torch", TORCH_VERSION}};
+}
+
+}  // namespace wsp::train

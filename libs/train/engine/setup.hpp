@@ -1,0 +1,46 @@
+#pragma once
+#include <torch/torch.h>
+
+#include <memory>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <vector>
+
+#include "train/data/loader.hpp"
+#include "train/data/sampler.hpp"
+#include "train/data/training_set.hpp"
+#include "train/engine/config.hpp"
+#include "train/engine/distributed.hpp"
+#include "train/kernels/augment.hpp"
+#include "train/model/method.hpp"
+
+namespace wsp::train {
+
+/// What a run is made of before its first step: checked configuration, dataset, sampler, networks on their device.
+struct TrainSetup {
+  /// Throws Error(usage) for what cannot be asked of this dataset or network, Error(corrupt) for a dataset that
+  /// fails its checks.
+  TrainSetup(TrainConfig config, const RunOptions& options, int ranks, const torch::Device& device);
+  [[nodiscard]] LoaderOptions loader_options() const;
+  /// What the user should know of the data and the network, a line each.
+  [[nodiscard]] std::vector<std::string> notes() const;
+
+  TrainConfig config;
+  RunOptions options;
+  DatasetReader reader;
+  TrainingSet set;
+  BalancedSampler sampler;
+  std::unique_ptr<Method> method;
+};
+
+SelectOptions select_options(const TrainConfig& config);
+SamplerOptions sampler_options(const TrainConfig& config);
+/// Parameters of both views of m slices, [2m]: view 1 of all, then view 2. `sample`: place of the first slice in
+/// the epoch.
+std::vector<ViewParameters> batch_views(const TrainConfig& config, std::int64_t epoch,
+                                        std::int64_t sample, std::int64_t m);
+/// Device, ranks, versions, command: run.json.
+nlohmann::json run_facts(const TrainSetup& setup, const RankEnvironment& environment,
+                         const torch::Device& device);
+
+}  // namespace wsp::train

@@ -1,0 +1,51 @@
+#pragma once
+#include <torch/torch.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "train/engine/distributed.hpp"
+#include "train/engine/optimizer.hpp"
+#include "train/model/method.hpp"
+
+namespace wsp::train {
+
+/// fp16 needs its gradients scaled up; the scale halves after an overflow and doubles after 2000 good steps.
+class GradScaler {
+ public:
+  explicit GradScaler(bool on) : scale_(on ? 65536.0 : 1.0), on_(on) {}
+  [[nodiscard]] double scale() const { return scale_; }
+  [[nodiscard]] std::int64_t good_steps() const { return good_; }
+  [[nodiscard]] bool on() const { return on_; }
+  void update(bool finite);
+  void restore(double scale, std::int64_t good) {
+    scale_ = scale;
+    good_ = good;
+  }
+
+ private:
+  double scale_;
+  std::int64_t good_ = 0;
+  bool on_;
+};
+
+struct StepOptions {
+  std::int64_t micro_batch = 0;  ///< slices of this rank embedded at once; 0: all
+  std::string precision = "fp32";
+  double loss_weight = 1;  ///< 1 / accumulated batches
+};
+
+struct StepResult {
+  torch::Tensor loss;        ///< scalar, of the whole batch over all ranks
+  torch::Tensor embeddings;  ///< [2n, dim], detached, all ranks
+};
+
+/// Add the gradient of one (global) batch to the parameters' gradients: exactly that of the whole batch whatever
+/// the micro-batch or the number of ranks, where no layer uses batch statistics. views: [2m, 1, s, s] of this rank;
+/// targets: of all n slices. With several ranks the caller sums the parameters'
+/// gradients over them.
+StepResult backward_batch(Method& method, const torch::Tensor& views, const Targets& targets,
+                          const StepOptions& options, const GradScaler& scaler, Ranks& ranks);
+
+}  // namespace wsp::train

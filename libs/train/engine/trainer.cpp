@@ -1,0 +1,456 @@
+#include <fmt/format.h>
+
+#include <chrono>
+#include <cmath>
+
+#include "io/core/error.hpp"
+#include "io/core/interrupt.hpp"
+#include "io/core/log.hpp"
+#include "io/core/progress.hpp"
+#include "train/engine/batches.hpp"
+#include "train/engine/checkpoint.hpp"
+#include "train/engine/device.hpp"
+#include "train/engine/probe_pass.hpp"
+#include "train/engine/run_directory.hpp"
+#include "train/engine/run_log.hpp"
+#include "train/engine/run_state.hpp"
+#include "train/engine/setup.hpp"
+#include "train/engine/telemetry.hpp"
+#include "train/engine/train.hpp"
+#include "train/engine/views.hpp"
+
+#include <nlohmann/json.hpp>
+
+namespace wsp::train {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+OptimizerOptions optimizer_options(const TrainConfig& config) {
+  OptimizerOptions o;
+  o.name = config.optimizer;
+  o.weight_decay = config.weight_decay;
+  return o;
+}
+
+// Rows of the index of the whole batch, from the rows of each rank.
+std::vector<std::uint32_t> all_rows(Ranks& ranks, const std::vector<std::uint32_t>& own,
+                                    const torch::Device& device) {
+  if (ranks.ranks() == 1) return own;
+  torch::Tensor rows = torch::empty({static_cast<std::int64_t>(own.size())}, torch::kLong);
+  std::copy(own.begin(), own.end(), rows.data_ptr<std::int64_t>());
+  rows = rows.to(device);
+  const torch::Tensor all = ranks.gather_views(torch::cat({rows, rows})).chunk(2)[0].to(torch::kCPU);
+  const auto* first = all.data_ptr<std::int64_t>();
+  return {first, first + all.numel()};
+}
+
+class Trainer {
+ public:
+  Trainer(TrainConfig config, const RunOptions& options)
+      : options_(options),
+        environment_(rank_environment()),
+        device_(choose_device(options.device, environment_.local_rank)),
+        setup_(std::move(config), options, environment_.ranks, device_),
+        config_(setup_.config),
+        ranks_(environment_, device_, options.timeout_s),
+        parameters_(*setup_.method),
+        optimizer_(parameters_, optimizer_options(config_)),
+        scaler_(config_.precision == "fp16"),
+        store_(options.out, options.keep),
+        targets_(setup_.set, setup_.reader.slices().size()) {}
+
+  TrainSummary run();
+
+ private:
+  void start();
+  void clear_earlier_run();
+  void load_checkpoint();
+  void train_loop();
+  bool one_batch(DeviceBatch& batch);
+  void apply_gradients();
+  void log_line(const Targets& targets, const StepResult& result);
+  void end_of_epoch();
+  void probe();
+  void save(bool best);
+  void export_weights(const char* name);
+  std::string fitting_micro_batch(const DeviceBatch& batch);
+  bool stop_requested();
+
+  RunOptions options_;
+  RankEnvironment environment_;
+  torch::Device device_;
+  TrainSetup setup_;
+  const TrainConfig& config_;
+  Ranks ranks_;
+  FlatParameters parameters_;
+  Optimizer optimizer_;
+  GradScaler scaler_;
+  CheckpointStore store_;
+  TargetTable targets_;
+  CollapseAlarm alarm_;
+  std::unique_ptr<RunDirectory> directory_;
+  std::unique_ptr<RunLog> log_;
+  std::unique_ptr<ProbePass> probe_;
+  std::unique_ptr<DeviceBatches> batches_;
+  std::unique_ptr<Progress> progress_;
+  Position position_;
+  std::int64_t steps_per_epoch_ = 0, total_batches_ = 0, resumed_at_ = 0;
+  double learning_rate_ = 0;
+  bool stop_early_ = false;
+  Clock::time_point started_, line_started_;
+  double line_waited_ = 0;
+};
+
+void Trainer::clear_earlier_run() {
+  store_.remove_all();
+  for (const char* name : {"metrics.jsonl", "encoder.safetensors", "encoder-best.safetensors",
+                           "config.resolved.json", "run.json"})
+    std::filesystem::remove(options_.out / name);
+  std::filesystem::remove_all(options_.out / "tensorboard");
+}
+
+void Trainer::start() {
+  steps_per_epoch_ = setup_.sampler.steps_per_epoch();
+  total_batches_ = config_.epochs * steps_per_epoch_;
+  if (config_.max_steps > 0) total_batches_ = std::min(total_batches_, config_.max_steps);
+  if (ranks_.first()) {
+    directory_ = std::make_unique<RunDirectory>(options_.out);
+    if (options_.force)
+      clear_earlier_run();
+    else if (!options_.resume && std::filesystem::exists(options_.out / "config.resolved.json"))
+      throw Error(ErrorCode::output, options_.out.string() +
+                                         " holds a run already: go on with --resume, start it again "
+                                         "with --force, or give another --out");
+  }
+  ranks_.barrier();  // rank 0 has judged the directory before anybody reads it
+  if (options_.resume) load_checkpoint();
+  ranks_.broadcast(parameters_.values());
+  for (torch::Tensor buffer : setup_.method->buffers()) ranks_.broadcast(buffer);
+  resumed_at_ = position_.batches;
+  if (!ranks_.first()) return;
+
+  directory_->write_json("config.resolved.json", to_json(config_));
+  directory_->write_json("run.json", run_facts(setup_, environment_, device_));
+  log_ = std::make_unique<RunLog>(options_.out, options_.tensorboard,
+                                  options_.resume && position_.batches > 0, position_.batches);
+  for (const std::string& line : setup_.notes()) log::info(line);
+  for (const std::string& line : setup_.sampler.warnings()) log::warn(line);
+  if (options_.probe_every > 0 && setup_.method->trains()) {
+    probe_ = std::make_unique<ProbePass>(
+        setup_.reader, setup_.set,
+        options_.probe_label.empty() ? config_.label : options_.probe_label, config_.image_size,
+        options_.workers);
+    if (!probe_->possible()) log::warn("no online probe: " + probe_->reason());
+  }
+}
+
+void Trainer::load_checkpoint() {
+  const auto found = store_.newest();
+  if (!found) {
+    if (ranks_.first()) {
+      log::warn("--resume: there is no checkpoint yet; starting from the beginning");
+      clear_earlier_run();
+    }
+    return;
+  }
+  for (const auto& path : found->corrupt)
+    log::warn("passed over a damaged checkpoint: " + path.filename().string());
+  try {
+    position_ =
+        unpack_state(found->state, *setup_.method, parameters_, optimizer_, scaler_, config_);
+  } catch (Error& e) {
+    throw e.within("while resuming from " + found->path.filename().string());
+  }
+  if (ranks_.first())
+    log::info(fmt::format("going on after {} of {} steps", position_.batches, total_batches_));
+}
+
+TrainSummary Trainer::run() {
+  start();
+  TrainSummary summary;
+  if (setup_.method->trains() && position_.batches < total_batches_) {
+    train_loop();
+    const double seconds = seconds_since(started_);
+    const LoaderStatistics loaded = batches_->statistics();
+    summary.slices_per_s =
+        static_cast<double>((position_.batches - resumed_at_) * config_.batch) / seconds;
+    summary.wait_share = loaded.waited_s / seconds;
+    summary.corrupt_slices = loaded.corrupt_slices;
+  }
+  if (ranks_.first()) export_weights("encoder.safetensors");
+  summary.steps = position_.batches;
+  summary.epochs = position_.batches / steps_per_epoch_;
+  summary.first_loss = position_.first_loss;
+  summary.last_loss = position_.last_loss;
+  summary.first_probe = position_.first_probe;
+  summary.best_probe = position_.best_probe;
+  summary.stopped_early = stop_early_;
+  summary.weights = options_.out / "encoder.safetensors";
+  summary.rank = environment_.rank;
+  return summary;
+}
+
+void Trainer::train_loop() {
+  const auto source = [this](std::int64_t i) -> std::vector<std::uint32_t> {
+    if (i >= total_batches_) return {};
+    auto rows = rank_share(setup_.sampler.batch(i / steps_per_epoch_, i % steps_per_epoch_),
+                           environment_.rank, environment_.ranks);
+    for (std::uint32_t& row : rows) row = setup_.set.slices[row].row;
+    return rows;
+  };
+  setup_.method->train();
+  if (position_.batches == 0) probe();  // what an untrained encoder can tell
+  batches_ = std::make_unique<DeviceBatches>(setup_.reader, source, position_.batches,
+                                             setup_.loader_options(), device_);
+  if (ranks_.first())
+    progress_ = std::make_unique<Progress>(
+        "training", static_cast<std::uint64_t>(total_batches_ * config_.batch), "slices",
+        static_cast<std::uint64_t>(position_.batches * config_.batch));
+  started_ = line_started_ = Clock::now();
+  while (auto batch = batches_->next()) {
+    bool epoch_complete = false;
+    try {
+      epoch_complete = one_batch(*batch);
+    } catch (const Error&) {
+      throw;
+    } catch (const std::exception& e) {
+      if (!is_out_of_memory(e)) throw Error(ErrorCode::failure, "LibTorch: " + first_line(e));
+      throw Error(ErrorCode::failure, "out of memory on " + device_.str() + ". " +
+                                          fitting_micro_batch(*batch));
+    }
+    const bool stop = stop_requested();
+    if (epoch_complete) end_of_epoch();
+    if (stop) {
+      if (ranks_.first() && !epoch_complete) save(false);
+      throw Error(ErrorCode::interrupted,
+                  fmt::format("stopped by a signal after {} of {} steps; go on with --resume",
+                              position_.batches, total_batches_));
+    }
+    if (stop_early_) break;
+  }
+  if (progress_) progress_->finish();
+}
+
+// One batch, as numbered prose; true when an epoch is complete with it.
+bool Trainer::one_batch(DeviceBatch& batch) {
+  // 1. Two views of every slice, drawn on the device: a function of (seed, epoch, place in the epoch).
+  const std::int64_t step = batch.number % steps_per_epoch_;
+  const auto m = static_cast<std::int64_t>(batch.rows.size());
+  const auto parameters = batch_views(config_, batch.number / steps_per_epoch_,
+                                      step * config_.batch + environment_.rank * m, m);
+  const torch::Tensor views = draw_views(batch.hu, parameters);
+
+  // 2. The gradient of the whole batch, over micro-batches and ranks.
+  const Targets targets = targets_.targets(all_rows(ranks_, batch.rows, device_), device_);
+  const StepResult result = backward_batch(
+      *setup_.method, views, targets,
+      {config_.micro_batch, config_.precision, 1.0 / static_cast<double>(config_.accumulate)},
+      scaler_, ranks_);
+  ++position_.batches;
+  const double loss = result.loss.item<double>();
+  if (!std::isfinite(loss))
+    throw Error(ErrorCode::failure,
+                fmt::format("the loss is {} at step {}: stopped before it could spoil the weights. "
+                            "The last checkpoint is sound; try a smaller --lr, --clip-norm 1 or "
+                            "--precision fp32",
+                            loss, position_.batches));
+
+  // 3. A step of the optimizer, where enough batches are together.
+  if (position_.batches % config_.accumulate == 0) apply_gradients();
+
+  // 4. What the run says of itself.
+  position_.line.add(loss, position_.gradient_norm);
+  position_.epoch.add(loss, position_.gradient_norm);
+  const bool epoch_complete =
+      position_.batches % steps_per_epoch_ == 0 || position_.batches == total_batches_;
+  if (!ranks_.first()) return epoch_complete;
+  progress_->advance(static_cast<std::uint64_t>(config_.batch));
+  if (step == 0) log_->add_views(position_.batches, batch.hu, views);
+  if (position_.batches == 1 || position_.batches % options_.log_every == 0)
+    log_line(targets, result);
+  if (!epoch_complete && options_.checkpoint_every > 0 &&
+      position_.batches % options_.checkpoint_every == 0)
+    save(false);
+  return epoch_complete;
+}
+
+// Nothing that is not finite reaches the optimizer.
+void Trainer::apply_gradients() {
+  torch::NoGradGuard no_grad;
+  torch::Tensor& gradients = parameters_.gradients();
+  ranks_.sum(gradients);
+  if (scaler_.on()) gradients.mul_(1 / scaler_.scale());
+  const double norm = parameters_.gradient_norm().item<double>();
+  const bool finite = std::isfinite(norm);
+  scaler_.update(finite);
+  if (finite) {
+    if (config_.clip_norm > 0 && norm > config_.clip_norm)
+      gradients.mul_(config_.clip_norm / norm);
+    const std::int64_t total = std::max<std::int64_t>(1, total_batches_ / config_.accumulate);
+    const std::int64_t done = position_.batches / config_.accumulate;
+    const auto warmup = static_cast<std::int64_t>(
+        std::lround(config_.warmup_epochs * static_cast<double>(steps_per_epoch_) /
+                    static_cast<double>(config_.accumulate)));
+    learning_rate_ = scheduled_rate(config_.learning_rate, done - 1, total, warmup);
+    optimizer_.step(learning_rate_);
+    setup_.method->after_step(static_cast<double>(done) / static_cast<double>(total));
+    position_.gradient_norm = norm;
+  } else if (!scaler_.on()) {
+    throw Error(ErrorCode::failure,
+                fmt::format("a gradient is not finite at step {}: stopped before it could spoil the "
+                            "weights. The last checkpoint is sound; try a smaller --lr, "
+                            "--clip-norm 1 or --precision fp32",
+                            position_.batches));
+  }
+  parameters_.zero_gradients();
+}
+
+void Trainer::log_line(const Targets& targets, const StepResult& result) {
+  const double seconds = seconds_since(line_started_);
+  const double waited = batches_->statistics().waited_s;
+  const double share = (waited - line_waited_) / std::max(seconds, 1e-9);
+  const double loss = position_.line.mean_loss();
+  const Telemetry t = measure_telemetry(
+      result.embeddings, composite_kernel(targets, setup_.method->kernel()), setup_.method->kernel());
+  log_->add("train", position_.batches,
+            {{"loss", loss},
+             {"lr", learning_rate_},
+             {"gradient_norm", position_.gradient_norm},
+             {"effective_positives", t.kernel.effective_positives},
+             {"kernel_entropy", t.kernel.entropy},
+             {"alignment", t.alignment},
+             {"uniformity", t.uniformity},
+             {"rank_me", t.rank_me},
+             {"embedding_std", t.embedding_std},
+             {"slices_per_s", static_cast<double>(position_.line.steps * config_.batch) / seconds},
+             {"wait_share", share}});
+  progress_->note(fmt::format("loss {:.4f}  waiting {:.1f} %", loss, 100 * share));
+  if (alarm_.update(t.embedding_std))
+    log::warn(fmt::format("the embeddings have collapsed: their standard deviation is {:.3f} of a "
+                          "uniform spread at step {}; lower --lr or look at the labels",
+                          t.embedding_std, position_.batches));
+  position_.line = {};
+  line_started_ = Clock::now();
+  line_waited_ = waited;
+}
+
+void Trainer::end_of_epoch() {
+  const double loss = position_.epoch.mean_loss();
+  const std::int64_t epoch = (position_.batches + steps_per_epoch_ - 1) / steps_per_epoch_;
+  if (epoch == 1) position_.first_loss = loss;
+  position_.last_loss = loss;
+  position_.epoch = {};
+  bool best = false;
+  if (ranks_.first()) {
+    log_->add("epoch", position_.batches, {{"epoch", epoch}, {"loss", loss}});
+    const double before = position_.best_probe;
+    const bool probed = options_.probe_every > 0 && (epoch % options_.probe_every == 0 ||
+                                                     position_.batches == total_batches_);
+    if (probed) probe();
+    best = position_.best_probe > before;
+    if (!progress_) return;
+    log::info(fmt::format("epoch {}/{}: loss {:.4f}{}", epoch, config_.epochs, loss,
+                          probed && probe_ && probe_->possible()
+                              ? fmt::format(", probe {:.3f} (best {:.3f})", position_.last_probe,
+                                            position_.best_probe)
+                              : ""));
+    position_.epochs_since_best = best ? 0 : position_.epochs_since_best + 1;
+    save(best);
+    export_weights("encoder.safetensors");
+    if (best) export_weights("encoder-best.safetensors");
+  }
+  torch::Tensor stop = torch::zeros({1}, torch::TensorOptions(device_).dtype(torch::kFloat));
+  if (ranks_.first() && options_.patience > 0 && position_.epochs_since_best >= options_.patience)
+    stop.fill_(1);
+  ranks_.broadcast(stop);
+  stop_early_ = stop.item<float>() > 0;
+  if (stop_early_ && ranks_.first())
+    log::info(fmt::format("stopped early: no better probe for {} epochs", options_.patience));
+}
+
+void Trainer::probe() {
+  if (!probe_ || !probe_->possible()) return;
+  const ProbeResult result = probe_->run(setup_.method->encoder(), device_);
+  log_->add("probe", position_.batches,
+            {{"knn_balanced_accuracy", result.knn.balanced_accuracy},
+             {"knn_auc", result.knn.auc},
+             {"balanced_accuracy", result.logistic.balanced_accuracy},
+             {"auc", result.logistic.auc},
+             {"subjects", result.logistic.subjects}});
+  position_.last_probe = result.logistic.balanced_accuracy;
+  if (position_.batches == 0) position_.first_probe = position_.last_probe;
+  if (position_.batches > 0 && position_.last_probe > position_.best_probe)
+    position_.best_probe = position_.last_probe;
+  std::vector<std::vector<std::string>> rows;
+  for (const TrainSlice& s : probe_->held_back_slices())
+    rows.push_back({setup_.set.subjects[static_cast<std::size_t>(s.subject)],
+                    std::to_string(s.label), fmt::format("{:.3f}", s.depth)});
+  log_->set_projection(probe_->held_back().features, {"subject", "label", "depth"}, rows);
+}
+
+void Trainer::save(bool best) {
+  log_->flush();
+  store_.save(position_.batches,
+              pack_state(*setup_.method, parameters_, optimizer_, scaler_, position_, config_), best);
+}
+
+void Trainer::export_weights(const char* name) {
+  save_encoder_weights(setup_.method->encoder(), options_.out / name,
+                       {{"wsp.method", config_.method},
+                        {"wsp.image_size", std::to_string(config_.image_size)},
+                        {"wsp.steps", std::to_string(position_.batches)},
+                        {"wsp.seed", std::to_string(config_.seed)},
+                        {"wsp.dataset_sha256", config_.dataset_sha256}});
+}
+
+bool Trainer::stop_requested() {
+  if (ranks_.ranks() == 1) return interrupt_signal() != 0;
+  torch::Tensor flag = torch::full({1}, interrupt_signal() != 0 ? 1.0 : 0.0,
+                                   torch::TensorOptions(device_).dtype(torch::kFloat));
+  ranks_.maximum(flag);
+  return flag.item<float>() > 0;
+}
+
+// Halves the slices embedded at once until a step goes through; nothing that it computes is kept.
+std::string Trainer::fitting_micro_batch(const DeviceBatch& batch) {
+  const auto m = static_cast<std::int64_t>(batch.rows.size());
+  const std::int64_t tried = config_.micro_batch > 0 ? config_.micro_batch : m;
+  const std::string what = fmt::format("{} slices of {}x{} at once do not fit; ", tried,
+                                       config_.image_size, config_.image_size);
+  if (ranks_.ranks() > 1)
+    return what + fmt::format("try --micro-batch {}", std::max<std::int64_t>(1, tried / 2));
+  for (std::int64_t count = tried / 2; count >= 1; count /= 2) {
+    try {
+      const torch::Tensor views = draw_views(
+          batch.hu, batch_views(config_, 0, 0, m));
+      (void)backward_batch(*setup_.method, views, targets_.targets(batch.rows, device_),
+                           {count, config_.precision, 1.0}, scaler_, ranks_);
+      return what + fmt::format("--micro-batch {} does (tried), with the gradient of the whole batch",
+                                count);
+    } catch (const std::exception& e) {
+      if (!is_out_of_memory(e)) break;
+    }
+  }
+  return what + "no micro-batch does: use a smaller --batch or --image-size";
+}
+
+}  // namespace
+
+TrainSummary train(TrainConfig config, const RunOptions& options) {
+  try {
+    at::set_num_threads(std::max(1, options.threads));
+    Trainer trainer(std::move(config), options);
+    return trainer.run();
+  } catch (const Error&) {
+    throw;
+  } catch (const c10::Error& e) {
+    throw Error(ErrorCode::failure, "LibTorch: " + first_line(e));
+  }
+}
+
+}  // namespace wsp::train
