@@ -327,6 +327,16 @@ TEST(Losses, GradientsAreThoseOfFiniteDifferencesWithFurtherColumns) {
   }
 }
 
+TEST(Losses, WithoutNeighboursKernelBarlowTwinsIsThePlainOne) {
+  Batch batch = random_batch(6, 12, 5, 2);
+  batch.targets.label = torch::arange(12, kLong);
+  const auto loss = [&](const KernelOptions& kernel) {
+    return kernel_barlow_loss(batch.z1, batch.z2, batch.targets, kernel, 0.01).item<double>();
+  };
+  // The kernel's form standardises once more, with an eps of 1e-5.
+  EXPECT_NEAR(loss(wsp_kernel()), loss(simclr_kernel()), 1e-3);
+}
+
 TEST(Losses, TheOuterFactorReachesTheTiledGradient) {
   const Batch batch = random_batch(3, 5, 4, 2);
   const auto scaled = [&](std::int64_t tile) {

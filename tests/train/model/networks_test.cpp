@@ -232,15 +232,14 @@ std::vector<Tensor> gradient_in_pieces(Method& method, const Tensor& views, cons
 TEST(Methods, PiecesGiveTheGradientOfTheWholeBatch) {
   for (const auto& [backbone, norm] :
        {std::pair{"tinynet", Norm::batch}, {"tinynet", Norm::group}, {"resnet18", Norm::group}})
-    for (const auto& name : method_names()) {
-      // Without group normalisation some heads normalise over the batch.
-      const bool plain_head = name == "wsp" || name == "simclr";
-      if (name == "random" || (norm == Norm::batch && !plain_head)) continue;
+    for (const std::string name : {"wsp", "byol", "simsiam", "barlow-twins", "supervised"}) {
+      // Without group normalisation the other heads normalise over the batch.
+      if (norm == Norm::batch && name != "wsp" && name != "supervised") continue;
       SCOPED_TRACE(name + " " + backbone);
       torch::manual_seed(11);
       auto method = make_method(options_of(name), make_encoder({backbone, norm}));
       method->to(torch::kDouble);
-      constexpr std::int64_t kSlices = 5;
+      constexpr std::int64_t kSlices = 3;
       const std::int64_t side = image_side(method->encoder());
       const Tensor views = torch::rand({2 * kSlices, 1, side, side}, torch::kDouble);
       const Targets targets = some_targets(kSlices);
@@ -284,7 +283,7 @@ TEST(Byol, TheTargetFollowsWeightsAndBuffersByTheCosineSchedule) {
 }
 
 TEST(Siamese, WithDistinctLabelsTheKernelFormsAreThePlainOnes) {
-  for (const char* name : {"byol", "simsiam", "barlow-twins"}) {
+  for (const char* name : {"byol", "simsiam"}) {
     Targets targets = some_targets(4);
     targets.label = torch::arange(4, torch::kLong);
     const auto loss = [&](const std::string& full) {
@@ -292,8 +291,7 @@ TEST(Siamese, WithDistinctLabelsTheKernelFormsAreThePlainOnes) {
       auto method = make_method(options_of(full), make_encoder({}));
       return method->loss(method->forward(torch::rand({8, 1, 156, 156})), targets).item<double>();
     };
-    // Barlow Twins standardises once more, with its eps.
-    EXPECT_NEAR(loss(name), loss("kernel-" + std::string(name)), 1e-2);
+    EXPECT_NEAR(loss(name), loss("kernel-" + std::string(name)), 1e-6);
   }
 }
 
