@@ -28,13 +28,16 @@ struct KernelOptions {
 };
 
 /// Composite kernel over the n slices, [n, n] float64 (not normalised, diagonal 1): delta(y) * w(d)
-/// * extra columns. A slice with y = -1 matches only itself.
+/// * extra columns. A slice with y = -1 matches only itself, where the label counts; so does one
+/// with -1 or NaN in an extra column. The kernel of continuous columns is Gaussian.
 torch::Tensor composite_kernel(const Targets& targets, const KernelOptions& kernel);
 
 /// L_WSP and its limits (SupCon, depth-Aware, SimCLR) for z [2n, dim]: view 1 of all slices, then
 /// view 2. Differentiable in z. Embeddings are normalised here. tile 0: one [2n, 2n] matrix in
-/// plain Torch; otherwise tiles of that many anchors, with an exact gradient and no matrix beyond a
-/// tile. Sarfati et al., equation 4.
+/// plain Torch; otherwise tiles of that many anchors, with an exact gradient and no matrix beyond
+/// [tile, 2n]. In float32, also under autocast and for half precision; float64 stays. The reference
+/// normalisation divides by 2n for SupCon (label only, no extra columns), as the published code
+/// does. Sarfati et al., equation 4. Throws Error(failure) for targets of other shapes.
 torch::Tensor contrastive_loss(const torch::Tensor& z, const Targets& targets,
                                const KernelOptions& kernel, double temperature,
                                std::int64_t tile = 0);

@@ -27,8 +27,12 @@ class Method : public torch::nn::Module {
  public:
   /// Run the networks. views: [2m, 1, s, s], view 1 of m slices, then view 2. Every tensor returned
   /// has 2m rows in the same order. Outputs that carry no gradient (targets) are detached.
+  /// Contrastive methods and Barlow Twins: {z}; BYOL, SimSiam: {prediction, target}; supervised:
+  /// {logits, representation}; random: {representation}. Both views pass in one go, so that batch
+  /// normalisation takes its statistics over both.
   virtual std::vector<torch::Tensor> forward(const torch::Tensor& views) = 0;
-  /// Scalar loss of the outputs of the whole batch (2n rows in the order of forward) .
+  /// Scalar loss of the outputs of the whole batch (2n rows in the order of forward).
+  /// Throws Error(failure) for "random", Error(usage) for a label beyond the classes.
   virtual torch::Tensor loss(const std::vector<torch::Tensor>& outputs, const Targets& targets) = 0;
   /// After an optimizer step; progress in (0, 1] of the whole training (BYOL moves its target
   /// network).
