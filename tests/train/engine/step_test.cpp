@@ -64,9 +64,10 @@ TEST(MicroBatch, LeavesRunningStatisticsMovedOnce) {
   method->train();
   const torch::Tensor views = torch::rand({8, 1, 48, 48});
   (void)gradient_of(*method, views, 2);
-  for (const auto& buffer : method->named_buffers())
-    if (buffer.key().ends_with("num_batches_tracked"))
-      EXPECT_EQ(buffer.value().item<std::int64_t>(), 2) << buffer.key();  // two pieces, once each
+  for (const auto& buffer : method->named_buffers()) {
+    if (!buffer.key().ends_with("num_batches_tracked")) continue;
+    EXPECT_EQ(buffer.value().item<std::int64_t>(), 2) << buffer.key();  // two pieces, once each
+  }
 }
 
 TEST(FlatParameters, ShareOneBufferAndKeepShapes) {
@@ -194,7 +195,7 @@ TEST(Checkpoints, NewestWholeOneWins) {
   EXPECT_TRUE(std::filesystem::exists(directory / "best.safetensors"));
   EXPECT_EQ(store.newest()->state.tensors["x"][0].item<float>(), 20);
   std::filesystem::resize_file(directory / "step-000000020.safetensors", 100);
-  const auto found = store.newest();
+  auto found = store.newest();
   EXPECT_EQ(found->state.tensors["x"][0].item<float>(), 15);
   EXPECT_EQ(found->corrupt.size(), 1U);
   for (const char* name : {"step-000000010.safetensors", "step-000000015.safetensors"})
