@@ -244,7 +244,7 @@ def pydicom_sum(files):
             pixels = d.pixel_array
         except (NotImplementedError, RuntimeError, AttributeError, ValueError, KeyError):
             return None
-        total += int(np.rint(pixels.astype(np.float32) * np.float32(slope) + np.float32(intercept)).sum())
+        total += int(np.rint(pixels.astype(np.float32) * np.float32(slope) + np.float32(intercept)).sum(dtype=float))
     return total
 
 
