@@ -21,5 +21,8 @@ function(wsp_use_torch name)
   target_link_libraries(${name} PRIVATE wsp_torch)
   if(TARGET wsp_torch_pch)
     target_precompile_headers(${name} REUSE_FROM wsp_torch_pch)
+    # GCC takes a precompiled header only into code of the same kind: an executable would be -fPIE.
+    set_target_properties(${name} PROPERTIES POSITION_INDEPENDENT_CODE OFF)
+    target_compile_options(${name} PRIVATE -fPIC)
   endif()
 endfunction()

@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # From a fresh Debian 12 or 13 machine to a verified dataset, in one command:
 #   bash tools/quickstart.sh [all|ingest|train|report|eval]
+#   ingest   a hospital-like synthetic export -> dataset
+#   train    a larger synthetic cohort -> dataset -> a pretrained encoder
 # Environment: WSP_QUICKSTART_DIR (default out/quickstart), WSP_JOBS (default: all cores), WSP_SUBJECTS (default 8).
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -17,36 +19,43 @@ say() { printf '\n== %s\n' "$*"; }
 run() { printf '   $ %s\n' "$*"; "$@"; }
 
 case $stage in
-  all | ingest) ;;
-  train | report | eval)
-    printf 'quickstart: the stage "%s" is not part of this version yet; available: all, ingest\n' "$stage" >&2
+  all | ingest | train) ;;
+  report | eval)
+    printf 'quickstart: the stage "%s" is not part of this version yet; available: all, ingest, train\n' "$stage" >&2
     exit 2 ;;
   -h | --help)
-    sed -n '2,4p' "$0" | sed 's/^# \{0,1\}//'
+    sed -n '2,6p' "$0" | sed 's/^# \{0,1\}//'
     exit 0 ;;
   *)
     printf 'quickstart: unknown stage "%s"; expected all, ingest, train, report or eval\n' "$stage" >&2
     exit 2 ;;
 esac
 
-say "1/5  packages: installing what is missing"
+tools=(wsp-ingest wsp-phantom)
+train_option=OFF
+if [ "$stage" != ingest ]; then
+  tools+=(wsp-train)
+  train_option=ON
+fi
+
+say "packages: installing what is missing"
 bash tools/setup.sh build
 
-say "2/5  building wsp-ingest and wsp-phantom in $build"
-run cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DWSP_BUILD_TESTS=OFF -Wno-dev --log-level=WARNING
-run ninja -C "$build" -j "$jobs" wsp-ingest wsp-phantom
+say "building ${tools[*]} in $build"
+run cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DWSP_BUILD_TESTS=OFF -DWSP_BUILD_TRAIN=$train_option -Wno-dev --log-level=WARNING
+run ninja -C "$build" -j "$jobs" "${tools[@]}"
 PATH="$build/tools:$PATH"
 
 ingest_stage() {
-  say "3/5  a hospital-like export of $subjects synthetic patients in $out/hospital"
+  say "ingest 1/3  a hospital-like export of $subjects synthetic patients in $out/hospital"
   mkdir -p "$out"
   rm -rf "$out/hospital" "$out/dataset" "$out/site.key" "$out/crosswalk.tsv"  # of an earlier quickstart
   run wsp-phantom --out "$out/hospital" --subjects "$subjects" --seed 1 --slices 40-60 --balance --hospital
-  say "4/5  ingest: read, choose series, mask, keep the central 70 %, pseudonymise, shard"
+  say "ingest 2/3  read, choose series, mask, keep the central 70 %, pseudonymise, shard"
   run wsp-ingest "$out/hospital/export" --out "$out/dataset" \
     --masks "$out/hospital/truth" --labels "$out/hospital/labels.csv" \
     --manifest data-manifests/phantom.json --new-site-key "$out/site.key" --crosswalk "$out/crosswalk.tsv"
-  say "5/5  verify: every hash, every count"
+  say "ingest 3/3  verify: every hash, every count"
   run wsp-ingest verify "$out/dataset"
   summary+=(
     "export       $out/hospital/export        looks like a PACS dump; truth beside it"
@@ -55,10 +64,32 @@ ingest_stage() {
     "every file   $out/dataset/ledger.tsv     one disposition each; quarantine.tsv says what was refused and why"
     "site key     $out/site.key               keep it secret and safe: the same key gives the same pseudonyms"
     "crosswalk    $out/crosswalk.tsv          pseudonym -> original, for those allowed to know"
-    "tools        $build/tools                wsp-ingest --help, wsp-phantom --help")
+  )
 }
 
-ingest_stage
+train_stage() {
+  say "train 1/3  a cohort of 48 synthetic patients in $out/cohort"
+  mkdir -p "$out"
+  rm -rf "$out/cohort" "$out/cohort-dataset" "$out/pretrained"  # of an earlier quickstart
+  run wsp-phantom --out "$out/cohort" --subjects 48 --seed 2 --slices 20-30 --size 256 --balance --format nifti
+  say "train 2/3  ingest"
+  run wsp-ingest "$out/cohort/export" --out "$out/cohort-dataset" --masks "$out/cohort/truth" --ids keep \
+    --labels "$out/cohort/labels.csv" --manifest data-manifests/phantom.json --size 256
+  say "train 3/3  pretrain TinyNet with WSP"
+  run wsp-train "$out/cohort-dataset" --out "$out/pretrained" --encoder tinynet --image-size 160 --batch 16 \
+    --samples-per-epoch 400 --epochs 6 --lr 1e-3 --hold-back 0.25 --log-every 5 --seed 1
+  summary+=(
+    "cohort       $out/cohort-dataset         48 patients to train on"
+    "encoder      $out/pretrained/encoder.safetensors   weights; README shows how Python loads them"
+    "curves       tensorboard --logdir $out/pretrained/tensorboard, or $out/pretrained/metrics.jsonl")
+}
+
+case $stage in
+  all) ingest_stage; train_stage ;;
+  ingest) ingest_stage ;;
+  train) train_stage ;;
+esac
+summary+=("tools        $build/tools                ${tools[*]}: each has --help")
 
 say "done. What was made:"
 printf '   %s\n' "${summary[@]}"

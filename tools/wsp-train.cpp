@@ -90,6 +90,7 @@ void declare(CLI::App& app, Options& o) {
   sampling->add_option("--max-angle", c.max_angle_deg, "Largest rotation, degrees")->capture_default_str();
   sampling->add_option("--max-shift", c.max_shift, "Largest translation, part of the image")->capture_default_str();
   sampling->add_option("--min-crop-area", c.min_crop_area, "Smallest crop, part of the area")->capture_default_str();
+  sampling->add_option("--max-crop-area", c.max_crop_area, "Largest crop, part of the area")->capture_default_str();
   sampling->add_flag("--no-flips", o.no_flips, "Do not mirror");
 
   auto* optimisation = app.add_option_group("Optimisation");

@@ -18,6 +18,18 @@ inline std::optional<std::filesystem::path> data_dir() {
   return std::nullopt;
 }
 
+/// Reference values of losses and metrics: WSP_GOLDEN_DIR, else ../shared/golden beside the source
+/// tree; empty when it holds no *.json.
+inline std::optional<std::filesystem::path> golden_dir() {
+  const char* variable = std::getenv("WSP_GOLDEN_DIR");
+  const std::filesystem::path path =
+      variable != nullptr && *variable != '\0' ? variable : WSP_SOURCE_DIR "/../shared/golden";
+  std::error_code absent;
+  for (const auto& entry : std::filesystem::directory_iterator(path, absent))
+    if (entry.path().extension() == ".json") return path;
+  return std::nullopt;
+}
+
 /// A directory of this test's own, removed at the end of the scope.
 class TemporaryDirectory {
  public:
@@ -47,4 +59,14 @@ class TemporaryDirectory {
     std::fprintf(stderr, "*** TEST DATA ABSENT: set WSP_TEST_DATA; this test did not run ***\n"); \
     GTEST_SKIP() << "test data absent: set WSP_TEST_DATA";                                        \
   }                                                                                               \
+  const std::filesystem::path& name = *name##_found
+
+/// Skip, loudly, where the reference values are absent.
+#define WSP_REQUIRE_GOLDEN(name)                                                              \
+  const auto name##_found = wsp::test::golden_dir();                                          \
+  if (!name##_found) {                                                                        \
+    std::fprintf(stderr,                                                                      \
+                 "*** GOLDEN FILES ABSENT: set WSP_GOLDEN_DIR; this test did not run ***\n"); \
+    GTEST_SKIP() << "golden files absent: set WSP_GOLDEN_DIR";                                \
+  }                                                                                           \
   const std::filesystem::path& name = *name##_found

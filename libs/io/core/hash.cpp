@@ -2,7 +2,11 @@
 
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
+#ifdef WSP_XXHASH_DISPATCH
+#include <xxh_x86dispatch.h>
+#else
 #include <xxhash.h>
+#endif
 
 #include <fstream>
 #include <vector>
@@ -87,7 +91,11 @@ Digest hmac_sha256(std::span<const std::uint8_t> key, std::string_view message) 
 }
 
 std::uint64_t xxh3_64(std::span<const std::uint8_t> bytes, std::uint64_t seed) {
+#ifdef WSP_XXHASH_DISPATCH
+  return XXH3_64bits_withSeed_dispatch(bytes.data(), bytes.size(), seed);
+#else
   return XXH3_64bits_withSeed(bytes.data(), bytes.size(), seed);
+#endif
 }
 
 }  // namespace wsp

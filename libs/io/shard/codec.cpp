@@ -1,6 +1,8 @@
 #include <blosc.h>
 #include <zlib.h>
 
+#include <algorithm>
+
 #include "io/core/error.hpp"
 #include "io/core/hash.hpp"
 #include "io/shard/dataset.hpp"
@@ -80,10 +82,9 @@ Chunk compress_slice(std::span<const std::uint8_t> raw, int type_size, Codec cod
   return chunk;
 }
 
-std::vector<std::uint8_t> decompress_chunk(std::span<const std::uint8_t> stored,
-                                           std::uint32_t raw_length, std::uint64_t xxh3,
-                                           Codec codec, std::string_view case_name,
-                                           std::int32_t source_index, bool is_mask) {
+void decompress_chunk(std::span<const std::uint8_t> stored, std::span<std::uint8_t> raw,
+                      std::uint64_t xxh3, Codec codec, std::string_view case_name,
+                      std::int32_t source_index, bool is_mask) {
   const auto fail = [&](const char* what) {
     throw Error(ErrorCode::corrupt, std::string(what) + " in " +
                                         where(case_name, source_index, is_mask) +
@@ -91,25 +92,30 @@ std::vector<std::uint8_t> decompress_chunk(std::span<const std::uint8_t> stored,
   };
   if (xxh3_64(stored, chunk_seed(case_name, source_index, is_mask)) != xxh3)
     fail("the chunk's bytes differ from their hash");
-  std::vector<std::uint8_t> raw;
   if (codec == Codec::none) {
-    if (stored.size() != raw_length) fail("a chunk of the wrong length");
-    raw.assign(stored.begin(), stored.end());
+    if (stored.size() != raw.size()) fail("a chunk of the wrong length");
+    std::copy(stored.begin(), stored.end(), raw.begin());
   } else if (codec == Codec::gzip) {
-    raw.resize(raw_length);
-    uLongf length = raw_length;
+    uLongf length = static_cast<uLong>(raw.size());
     if (uncompress(raw.data(), &length, stored.data(), static_cast<uLong>(stored.size())) != Z_OK ||
-        length != raw_length)
+        length != raw.size())
       fail("an undecodable chunk");
   } else {
     std::size_t length = 0;
-    if (blosc_cbuffer_validate(stored.data(), stored.size(), &length) != 0 || length != raw_length)
+    if (blosc_cbuffer_validate(stored.data(), stored.size(), &length) != 0 || length != raw.size())
       fail("an undecodable chunk");
-    raw.resize(raw_length);
     if (blosc_decompress_ctx(stored.data(), raw.data(), raw.size(), 1) !=
-        static_cast<int>(raw_length))
+        static_cast<int>(raw.size()))
       fail("an undecodable chunk");
   }
+}
+
+std::vector<std::uint8_t> decompress_chunk(std::span<const std::uint8_t> stored,
+                                           std::uint32_t raw_length, std::uint64_t xxh3,
+                                           Codec codec, std::string_view case_name,
+                                           std::int32_t source_index, bool is_mask) {
+  std::vector<std::uint8_t> raw(raw_length);
+  decompress_chunk(stored, raw, xxh3, codec, case_name, source_index, is_mask);
   return raw;
 }
 

@@ -34,6 +34,10 @@ std::vector<std::uint8_t> decompress_chunk(std::span<const std::uint8_t> stored,
                                            std::uint32_t raw_length, std::uint64_t xxh3,
                                            Codec codec, std::string_view case_name,
                                            std::int32_t source_index, bool is_mask);
+/// The same into the caller's memory, which must hold exactly the decompressed bytes.
+void decompress_chunk(std::span<const std::uint8_t> stored, std::span<std::uint8_t> raw,
+                      std::uint64_t xxh3, Codec codec, std::string_view case_name,
+                      std::int32_t source_index, bool is_mask);
 
 struct SliceRecord {
   double z_mm = 0;
@@ -113,6 +117,11 @@ struct IndexCase {
   std::int64_t first_slice = 0, slice_count = 0;
 };
 
+/// Memory that a thread keeps between reads, so that reading does not allocate.
+struct ReadScratch {
+  std::vector<std::uint8_t> stored;  ///< the compressed chunk
+};
+
 /// Read a dataset: index in memory, pixels by pread. read_* are thread-safe. Needs dataset.json,
 /// whose SHA-256 vouches for the index. Throws Error(no_input) where no complete dataset is,
 /// Error(corrupt) for a broken one.
@@ -128,9 +137,15 @@ class DatasetReader {
   /// int16 HU, [height][width], of index row i.
   [[nodiscard]] std::vector<std::int16_t> read_image(std::size_t i) const;
   [[nodiscard]] std::vector<std::uint8_t> read_mask(std::size_t i) const;
+  /// The same into `out` of exactly height * width values, without allocating once `scratch` has
+  /// grown to the largest chunk; one scratch per thread. Throws Error(corrupt) naming case and
+  /// slice, after which `out` holds anything.
+  void read_image(std::size_t i, std::span<std::int16_t> out, ReadScratch& scratch) const;
+  void read_mask(std::size_t i, std::span<std::uint8_t> out, ReadScratch& scratch) const;
 
  private:
-  [[nodiscard]] std::vector<std::uint8_t> read_chunk(std::size_t i, bool is_mask) const;
+  void read_chunk(std::size_t i, bool is_mask, std::span<std::uint8_t> out,
+                  ReadScratch& scratch) const;
 
   std::filesystem::path root_;
   DatasetLayout layout_;

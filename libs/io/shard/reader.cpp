@@ -17,8 +17,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::vector<std::uint8_t> read_range(int fd, std::uint64_t offset, std::uint32_t length) {
-  std::vector<std::uint8_t> bytes(length);
+void read_range(int fd, std::uint64_t offset, std::span<std::uint8_t> bytes) {
   std::size_t done = 0;
   while (done < bytes.size()) {
     const ssize_t n =
@@ -29,6 +28,11 @@ std::vector<std::uint8_t> read_range(int fd, std::uint64_t offset, std::uint32_t
     if (n == 0) throw Error(ErrorCode::corrupt, "a shard ends before one of its chunks does");
     done += static_cast<std::size_t>(n);
   }
+}
+
+std::vector<std::uint8_t> read_range(int fd, std::uint64_t offset, std::uint32_t length) {
+  std::vector<std::uint8_t> bytes(length);
+  read_range(fd, offset, bytes);
   return bytes;
 }
 
@@ -155,30 +159,54 @@ DatasetReader::~DatasetReader() {
     if (fd >= 0) ::close(fd);
 }
 
-std::vector<std::uint8_t> DatasetReader::read_chunk(std::size_t i, bool is_mask) const {
+void DatasetReader::read_chunk(std::size_t i, bool is_mask, std::span<std::uint8_t> out,
+                               ReadScratch& scratch) const {
   const IndexRow& row = slices_.at(i);
   const ChunkPlace& at = row.place;
-  const int fd = descriptors_.at(static_cast<std::size_t>(row.shard));
-  if (fd < 0)
-    throw Error(ErrorCode::corrupt, shard_file_name(row.shard) +
-                                        " is missing or cannot be opened; run wsp-ingest verify");
-  const auto stored = read_range(fd, is_mask ? at.mask_offset : at.image_offset,
-                                 is_mask ? at.mask_length : at.image_length);
-  return decompress_chunk(stored, is_mask ? at.mask_raw : at.image_raw,
-                          is_mask ? at.mask_xxh3 : at.image_xxh3, layout_.codec,
-                          cases_.at(static_cast<std::size_t>(row.case_id)).name, row.source_index,
-                          is_mask);
+  const std::string& name = cases_.at(static_cast<std::size_t>(row.case_id)).name;
+  const std::uint32_t raw_length = is_mask ? at.mask_raw : at.image_raw;
+  const std::uint32_t length = is_mask ? at.mask_length : at.image_length;
+  if (out.size() != raw_length)
+    throw Error(ErrorCode::failure, "a slice was to be read into " + std::to_string(out.size()) +
+                                        " bytes: expected " + std::to_string(raw_length));
+  // Never shrinks: a vector that does would zero its tail again and again.
+  if (scratch.stored.size() < length) scratch.stored.resize(length);
+  const std::span<std::uint8_t> stored(scratch.stored.data(), length);
+  try {
+    const int fd = descriptors_.at(static_cast<std::size_t>(row.shard));
+    if (fd < 0)
+      throw Error(ErrorCode::corrupt, shard_file_name(row.shard) +
+                                          " is missing or cannot be opened; run wsp-ingest verify");
+    read_range(fd, is_mask ? at.mask_offset : at.image_offset, stored);
+  } catch (Error& e) {
+    throw e.within("while reading case " + name + ", slice " + std::to_string(row.source_index));
+  }
+  decompress_chunk(stored, out, is_mask ? at.mask_xxh3 : at.image_xxh3, layout_.codec, name,
+                   row.source_index, is_mask);
+}
+
+void DatasetReader::read_image(std::size_t i, std::span<std::int16_t> out,
+                               ReadScratch& scratch) const {
+  read_chunk(i, false, {reinterpret_cast<std::uint8_t*>(out.data()), out.size_bytes()}, scratch);
+}
+
+void DatasetReader::read_mask(std::size_t i, std::span<std::uint8_t> out,
+                              ReadScratch& scratch) const {
+  read_chunk(i, true, out, scratch);
 }
 
 std::vector<std::int16_t> DatasetReader::read_image(std::size_t i) const {
-  const auto raw = read_chunk(i, false);
-  std::vector<std::int16_t> image(raw.size() / 2);
-  std::memcpy(image.data(), raw.data(), image.size() * 2);
+  std::vector<std::int16_t> image(static_cast<std::size_t>(layout_.height * layout_.width));
+  ReadScratch scratch;
+  read_image(i, image, scratch);
   return image;
 }
 
 std::vector<std::uint8_t> DatasetReader::read_mask(std::size_t i) const {
-  return read_chunk(i, true);
+  std::vector<std::uint8_t> mask(static_cast<std::size_t>(layout_.height * layout_.width));
+  ReadScratch scratch;
+  read_mask(i, mask, scratch);
+  return mask;
 }
 
 }  // namespace wsp

@@ -112,7 +112,7 @@ void Subject::write_other_series(const std::string& study, const Stack& portal) 
 void Subject::write_others(const std::string& study, const Stack& portal) {
   Stack scout = portal;
   scout.column_axis = {0, 0, -1};
-  scout.origins = {{portal.origins[0][0], 0, 200}};
+  scout.origins.assign(1, {portal.origins[0][0], 0, 200});
   const auto picture = [&](const SeriesHeader& h, const std::vector<std::int16_t>& hu,
                            const char* modality) {
     const std::string path = fmt::format("{}/SE{:05d}/IM00001", study, h.series_number);

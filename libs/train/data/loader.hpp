@@ -19,25 +19,36 @@ BufferAllocator host_allocator();
 
 enum class CacheMode { none, ram };  ///< ram: decoded and resized slices stay in memory
 
+/// Who decodes. onetbb shares oneTBB's threads with the rest of the program and never adds to them;
+/// threads has its own, which can be more than there are cores: worth it where reading waits
+/// (network file systems).
+enum class LoaderBackend { onetbb, threads };
+
 struct LoaderOptions {
   std::int64_t image_size = 512;  ///< side of the square images that come out
-  int workers = 0;                ///< decoding threads; 0: as many as oneTBB has
-  int ring = 4;                   ///< batches in memory, at least 2
+  int workers = 0;                ///< decoding threads, at most; 0: as many as oneTBB may use
+  LoaderBackend backend = LoaderBackend::onetbb;
+  int ring = 4;  ///< batches in memory, at least 2
   CacheMode cache = CacheMode::none;
   std::uint64_t cache_limit_bytes = 0;  ///< 0: half of the memory that is free
-  bool skip_corrupt = false;            ///< replace a corrupt slice by another of the batch, count it
-  bool masks = false;                   ///< also the liver masks
-  double deadline_s = 600;              ///< a batch that takes longer is an error
+  /// Rows that are to be cached, e.g. those of a TrainingSet; empty: all rows of the dataset.
+  std::vector<std::uint32_t> cache_rows;
+  /// Replace a corrupt slice by the next sound one of its batch (images, masks and rows()), count
+  /// it and warn once. A batch without any sound slice is an error all the same.
+  bool skip_corrupt = false;
+  bool masks = false;       ///< also the liver masks
+  double deadline_s = 600;  ///< a batch that takes longer is an error
   BufferAllocator allocator = host_allocator();
 };
 
-/// A batch on loan from the ring; giving it back (destruction) lets the loader fill it again.
+/// A batch on loan from the ring; giving it back (destruction) lets the loader fill it again. May
+/// be given back by any thread, and outlive the loader.
 class BatchLease {
  public:
   BatchLease() = default;
   BatchLease(BatchLease&&) noexcept = default;
   BatchLease& operator=(BatchLease&&) noexcept = default;
-  [[nodiscard]] std::int64_t number() const;               ///< which batch of the source
+  [[nodiscard]] std::int64_t number() const;                  ///< which batch of the source
   [[nodiscard]] std::span<const std::uint32_t> rows() const;  ///< rows of the index, [n]
   /// int16 HU, [n][size][size], window as stored.
   [[nodiscard]] std::span<const std::int16_t> images() const;
@@ -50,29 +61,34 @@ class BatchLease {
 };
 
 struct LoaderStatistics {
-  double waited_s = 0;            ///< time next() blocked
-  std::int64_t slices = 0;        ///< delivered
-  std::int64_t corrupt_slices = 0;
-  std::int64_t cache_hits = 0;
+  double waited_s = 0;              ///< time next() blocked
+  std::int64_t slices = 0;          ///< delivered
+  std::int64_t corrupt_slices = 0;  ///< delivered as copies of another slice (skip_corrupt)
+  std::int64_t cache_hits = 0;      ///< delivered out of the cache; depends on timing
 };
 
 /// Streams batches out of the shards: parallel pread of the chunks that index.h5 names, XXH3 check,
-/// c-blosc, and (where image_size is not the stored size) area-averaging down or bilinear up, into a
-/// bounded ring filled ahead of the consumer. Batches come in order. Errors of the workers are thrown
-/// by next(), naming case and slice. One consumer thread.
+/// c-blosc, and (where image_size is not the stored size) area-averaging down or bilinear up, into
+/// a bounded ring filled ahead of the consumer. Batches come in order and are the same for any
+/// number of workers. Memory: ring * batch slices, one slice per worker, the cache. Errors of the
+/// workers and of the source are thrown by next() when their batch is due, naming case and slice.
+/// One consumer thread. The reader must outlive the loader.
 class BatchLoader {
  public:
-  /// Rows of the index of batch number `i`; called in order from one thread; empty ends the stream.
+  /// Rows of the index of batch number `i`; called in order, by one thread at a time; empty ends
+  /// the stream.
   using Source = std::function<std::vector<std::uint32_t>(std::int64_t i)>;
 
   /// Throws Error(usage) for sizes that cannot be, Error(failure) where the cache does not fit.
   BatchLoader(const DatasetReader& reader, Source source, std::int64_t first_batch,
               LoaderOptions options);
+  /// Waits for the slices that are being decoded now, not for the batches.
   ~BatchLoader();
   BatchLoader(const BatchLoader&) = delete;
   BatchLoader& operator=(const BatchLoader&) = delete;
-  /// The next batch, or nothing after the last. Throws Error(corrupt) for a corrupt chunk and
-  /// Error(failure) past the deadline.
+  /// The next batch, or nothing after the last. Throws Error(corrupt) for a corrupt chunk (the same
+  /// again when called again) and Error(failure) past the deadline, naming a slice that is missing.
+  /// Throws Error(failure) where every batch of the ring is still on loan.
   [[nodiscard]] std::optional<BatchLease> next();
   [[nodiscard]] LoaderStatistics statistics() const;
 

@@ -2,6 +2,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "io/shard/dataset.hpp"
@@ -14,8 +15,8 @@ enum class DepthScale { kept, liver, volume };
 DepthScale parse_depth_scale(std::string_view name);  ///< throws Error(usage)
 std::string_view to_string(DepthScale scale);
 
-/// A further column of the composite kernel: equality of a label column (sigma empty), or a Gaussian
-/// of the given sigma on a label column, `z_mm` or `liver_area_mm2`.
+/// A further column of the composite kernel: equality of a label column (sigma empty), or a
+/// Gaussian of the given sigma on a label column, `z_mm` or `liver_area_mm2`.
 struct KernelColumn {
   std::string name;
   std::optional<double> sigma;
@@ -24,23 +25,24 @@ struct KernelColumn {
 KernelColumn parse_kernel_column(std::string_view text);
 
 struct SelectOptions {
-  std::string label = "label";       ///< label column that is y
+  std::string label = "label";        ///< label column that is y
   std::vector<KernelColumn> columns;  ///< further columns of the kernel
   DepthScale depth = DepthScale::kept;
   bool include_flagged = false;     ///< keep cases flagged LIVER_TRUNCATED or with untrusted depth
   bool include_unlabelled = false;  ///< keep slices with y = -1
   /// Splits to take; empty takes every case whose split is not "val" or "test".
   std::vector<std::string> splits;
-  /// Part of the subjects kept back for the online probe, chosen by hash of the subject's name, where
-  /// the dataset has no split "val". 0 keeps none back.
+  /// Part of the labelled subjects kept back for the online probe where the dataset has no split
+  /// "val" (or `splits` trains on it): of each class those whose names hash lowest. In [0, 1); 0
+  /// keeps none back.
   double hold_back = 0;
 };
 
 /// A slice that can be drawn.
 struct TrainSlice {
-  std::uint32_t row = 0;    ///< index into DatasetReader::slices()
-  std::int32_t subject = 0; ///< index into TrainingSet::subjects
-  std::int32_t case_id = 0; ///< index into DatasetReader::cases()
+  std::uint32_t row = 0;     ///< index into DatasetReader::slices()
+  std::int32_t subject = 0;  ///< index into TrainingSet::subjects
+  std::int32_t case_id = 0;  ///< index into DatasetReader::cases()
   std::int64_t label = -1;
   double depth = 0.5;
 };
@@ -51,14 +53,21 @@ struct TrainingSet {
   std::vector<TrainSlice> held_back;  ///< slices of the subjects kept back, or of split "val"
   std::vector<std::string> subjects;  ///< names; indices are TrainSlice::subject
   std::vector<KernelColumn> columns;
-  std::vector<std::vector<double>> column_values;  ///< [column][row of the index]
-  std::int64_t classes = 0;                        ///< 1 + the largest label
+  /// [column][row of the index]; -1 is unknown in a label column.
+  std::vector<std::vector<double>> column_values;
+  std::int64_t classes = 0;  ///< 1 + the largest label
   /// What was left out and why, e.g. "12 cases flagged LIVER_TRUNCATED", for the log.
   std::vector<std::string> left_out;
 };
 
-/// Choose the slices of a dataset. Throws Error(usage) for an unknown label or kernel column (naming
-/// those that exist) and Error(no_input) when nothing is left.
+/// Whether a case's depths mean what they say: false where a flag tells that the liver's extent, to
+/// which depth is relative, is not the true one. Gaps, tilt and uneven spacing do not count: depth
+/// follows from measured positions.
+bool depth_is_trusted(const IndexCase& entry);
+
+/// Choose the slices of a dataset. No subject is both in `slices` and in `held_back`. Throws
+/// Error(usage) for an unknown label column, kernel column or split (naming those that exist),
+/// Error(no_input) when nothing is left, Error(corrupt) for a depth that is no number.
 TrainingSet select_slices(const DatasetReader& reader, const SelectOptions& options);
 
 }  // namespace wsp::train

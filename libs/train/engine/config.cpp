@@ -34,6 +34,7 @@ void each_field(Config& c, Visit&& visit) {
   visit("max_angle_deg", c.max_angle_deg);
   visit("max_shift", c.max_shift);
   visit("min_crop_area", c.min_crop_area);
+  visit("max_crop_area", c.max_crop_area);
   visit("flip_x", c.flip_x);
   visit("flip_y", c.flip_y);
   visit("temperature", c.temperature);
@@ -113,6 +114,8 @@ void check_config(const TrainConfig& c) {
   need(c.max_shift >= 0 && c.max_shift < 1, "max-shift", c.max_shift, "0 to below 1");
   need(c.min_crop_area > 0 && c.min_crop_area <= 1, "min-crop-area", c.min_crop_area,
        "above 0, up to 1");
+  need(c.max_crop_area >= c.min_crop_area && c.max_crop_area <= 1, "max-crop-area",
+       c.max_crop_area, "--min-crop-area to 1");
   need(c.temperature > 0 && std::isfinite(c.temperature), "temperature", c.temperature, "above 0");
   need(c.sigma > 0, "sigma", c.sigma, "above 0");
   need(c.momentum >= 0 && c.momentum <= 1, "momentum", c.momentum, "0 to 1");

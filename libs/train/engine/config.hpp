@@ -31,7 +31,7 @@ struct TrainConfig {
   std::uint64_t seed = 0;
   // augmentation
   double augment_probability = 0.5;
-  double max_angle_deg = 30, max_shift = 0.2, min_crop_area = 0.7;
+  double max_angle_deg = 30, max_shift = 0.2, min_crop_area = 0.7, max_crop_area = 0.7;
   bool flip_x = true, flip_y = true;
   // loss
   double temperature = 0.1, sigma = 0.1;

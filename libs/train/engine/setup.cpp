@@ -157,6 +157,7 @@ std::vector<ViewParameters> batch_views(const TrainConfig& config, std::int64_t 
   o.max_angle_deg = config.max_angle_deg;
   o.max_shift = config.max_shift;
   o.min_crop_area = config.min_crop_area;
+  o.max_crop_area = config.max_crop_area;
   std::vector<ViewParameters> views;
   views.reserve(static_cast<std::size_t>(2 * m));
   for (const int view : {0, 1})

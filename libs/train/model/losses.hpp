@@ -27,25 +27,30 @@ struct KernelOptions {
   Normalisation normalisation = Normalisation::paper;
 };
 
-/// Composite kernel over the n slices, [n, n] float64 (not normalised, diagonal 1): delta(y) * w(d) * extra
-/// columns. A slice with y = -1 matches only itself.
+/// Composite kernel over the n slices, [n, n] float64 (not normalised, diagonal 1): delta(y) * w(d)
+/// * extra columns. A slice with y = -1 matches only itself, where the label counts; so does one
+/// with -1 or NaN in an extra column. The kernel of continuous columns is Gaussian.
 torch::Tensor composite_kernel(const Targets& targets, const KernelOptions& kernel);
 
-/// L_WSP and its limits (SupCon, depth-Aware, SimCLR) for z [2n, dim]: view 1 of all slices, then view 2.
-/// Differentiable in z. Embeddings are normalised here. tile 0: one [2n, 2n] matrix in plain Torch; otherwise
-/// tiles of that many anchors, with an exact gradient and no matrix beyond a tile. Sarfati et al., equation 4.
+/// L_WSP and its limits (SupCon, depth-Aware, SimCLR) for z [2n, dim]: view 1 of all slices, then
+/// view 2. Differentiable in z. Embeddings are normalised here. tile 0: one [2n, 2n] matrix in
+/// plain Torch; otherwise tiles of that many anchors, with an exact gradient and no matrix beyond
+/// [tile, 2n]. In float32, also under autocast and for half precision; float64 stays. The reference
+/// normalisation divides by 2n for SupCon (label only, no extra columns), as the published code
+/// does. Sarfati et al., equation 4. Throws Error(failure) for targets of other shapes.
 torch::Tensor contrastive_loss(const torch::Tensor& z, const Targets& targets,
                                const KernelOptions& kernel, double temperature,
                                std::int64_t tile = 0);
 
-/// Kernel-weighted BYOL/SimSiam of one direction: mean over t of sum_i W_ti (2 - 2 cos(p_t, z_i)), W the row-normalised
-/// composite kernel of the n slices. p, target: [n, dim]; no gradient is stopped here. Without kernel (own_view_only):
-/// plain BYOL.
+/// Kernel-weighted BYOL/SimSiam of one direction: mean over t of sum_i W_ti (2 - 2 cos(p_t, z_i)),
+/// W the row-normalised composite kernel of the n slices. p, target: [n, dim]; no gradient is
+/// stopped here. Without kernel (own_view_only): plain BYOL.
 torch::Tensor kernel_regression_loss(const torch::Tensor& p, const torch::Tensor& target,
                                      const Targets& targets, const KernelOptions& kernel);
 
-/// Kernel-weighted Barlow Twins: cross-correlation of std(z1) with std(W std(z2)), averaged with the roles exchanged;
-/// sum (1 - c_ii)^2 + lambda * sum_{i != j} c_ij^2. Biased variance, eps 1e-5. z1, z2: [n, dim].
+/// Kernel-weighted Barlow Twins: cross-correlation of std(z1) with std(W std(z2)), averaged with
+/// the roles exchanged; sum (1 - c_ii)^2 + lambda * sum_{i != j} c_ij^2. Biased variance, eps 1e-5.
+/// z1, z2: [n, dim].
 torch::Tensor kernel_barlow_loss(const torch::Tensor& z1, const torch::Tensor& z2,
                                  const Targets& targets, const KernelOptions& kernel,
                                  double lambda);

@@ -1,0 +1,303 @@
+#include "train/data/training_set.hpp"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <limits>
+#include <map>
+#include <set>
+
+#include "io/core/error.hpp"
+#include "io/core/hash.hpp"
+
+namespace wsp::train {
+namespace {
+
+// Classes index the outputs of the supervised baseline: a larger "class" is a measurement.
+constexpr std::int64_t kLargestLabel = 65535;
+constexpr std::string_view kPosition = "z_mm", kArea = "liver_area_mm2";
+
+// LIVER_TRUNCATED: the scan ends inside the liver. LIVER_FRAGMENTED: a tenth of the mask lies apart
+// from the liver and may stretch its extent.
+constexpr Code kUntrustedDepth[] = {Code::LIVER_TRUNCATED, Code::LIVER_FRAGMENTED};
+
+std::string count_of(std::size_t n, std::string_view what) {
+  return fmt::format("{} {}{}", n, what, n == 1 ? "" : "s");
+}
+
+std::size_t label_column(const DatasetLayout& layout, const std::string& name,
+                         std::string_view also) {
+  const auto& names = layout.label_names;
+  const auto found = std::find(names.begin(), names.end(), name);
+  if (found == names.end())
+    throw Error(ErrorCode::usage,
+                fmt::format("the dataset has no label column '{}': expected one of {}{}", name,
+                            fmt::join(names, ", "), also));
+  return static_cast<std::size_t>(found - names.begin());
+}
+
+std::vector<double> values_of(const DatasetReader& reader, const KernelColumn& column) {
+  std::vector<double> values;
+  values.reserve(reader.slices().size());
+  const bool position = column.name == kPosition;
+  if (position || column.name == kArea) {
+    if (!column.sigma)
+      throw Error(ErrorCode::usage, fmt::format("kernel column {0} is continuous: give its sigma, "
+                                                "as in {0}:20",
+                                                column.name));
+    for (const IndexRow& row : reader.slices())
+      values.push_back(position ? row.z_mm : row.liver_area_mm2);
+    return values;
+  }
+  const std::size_t l = label_column(reader.layout(), column.name, ", z_mm, liver_area_mm2");
+  for (const IndexRow& row : reader.slices())
+    values.push_back(
+        static_cast<double>(reader.cases().at(static_cast<std::size_t>(row.case_id)).labels.at(l)));
+  return values;
+}
+
+double depth_of(const IndexRow& row, DepthScale scale) {
+  switch (scale) {
+    case DepthScale::kept:
+      return row.depth_kept;
+    case DepthScale::liver:
+      return row.depth_liver;
+    case DepthScale::volume:
+      return row.depth_volume;
+  }
+  return 0.5;
+}
+
+enum class Part { none, train, held_back };
+
+class Selection {
+ public:
+  Selection(const DatasetReader& reader, const SelectOptions& options)
+      : reader_(reader),
+        options_(options),
+        label_(label_column(reader.layout(), options.label, "")),
+        parts_(reader.cases().size(), Part::none) {}
+
+  TrainingSet run() {
+    if (!(options_.hold_back >= 0 && options_.hold_back < 1))
+      throw Error(ErrorCode::usage, fmt::format("the part of the subjects to hold back is {}: "
+                                                "expected at least 0 and below 1",
+                                                options_.hold_back));
+    for (const KernelColumn& column : options_.columns) {
+      set_.columns.push_back(column);
+      set_.column_values.push_back(values_of(reader_, column));
+    }
+    choose_splits();
+    leave_out_flagged();
+    leave_out_unlabelled();
+    hold_back();
+    separate_subjects();
+    collect();
+    return std::move(set_);
+  }
+
+ private:
+  [[nodiscard]] const IndexCase& entry(std::size_t c) const { return reader_.cases()[c]; }
+  [[nodiscard]] std::int64_t label(std::size_t c) const { return entry(c).labels.at(label_); }
+
+  void say(std::size_t count, const std::string& why) {
+    if (count > 0) set_.left_out.push_back(count_of(count, "case") + " " + why);
+  }
+
+  void choose_splits() {
+    std::set<std::string> present;
+    for (const IndexCase& c : reader_.cases()) present.insert(c.split);
+    const std::set<std::string> wanted(options_.splits.begin(), options_.splits.end());
+    for (const std::string& split : wanted)
+      if (!present.contains(split))
+        throw Error(ErrorCode::usage,
+                    fmt::format("the dataset has no split '{}': expected one of '{}'", split,
+                                fmt::join(present, "', '")));
+    std::map<std::string, std::size_t> out;
+    for (std::size_t c = 0; c < parts_.size(); ++c) {
+      const std::string& split = entry(c).split;
+      const bool train =
+          wanted.empty() ? split != "val" && split != "test" : wanted.contains(split);
+      if (train) {
+        parts_[c] = Part::train;
+      } else if (split == "val") {
+        parts_[c] = Part::held_back;
+        has_validation_ = true;
+      } else {
+        ++out[split];
+      }
+    }
+    for (const auto& [split, count] : out) say(count, fmt::format("of split '{}'", split));
+  }
+
+  void leave_out_flagged() {
+    if (options_.include_flagged) return;
+    for (const Code flag : kUntrustedDepth) {
+      const std::string name(to_string(flag));
+      std::size_t count = 0;
+      for (std::size_t c = 0; c < parts_.size(); ++c) {
+        const auto& flags = entry(c).flags;
+        if (parts_[c] == Part::none || std::find(flags.begin(), flags.end(), name) == flags.end())
+          continue;
+        parts_[c] = Part::none;
+        ++count;
+      }
+      say(count, "flagged " + name);
+    }
+  }
+
+  void leave_out_unlabelled() {
+    std::size_t count = 0;
+    for (std::size_t c = 0; c < parts_.size(); ++c) {
+      if (parts_[c] == Part::none) continue;
+      if (label(c) > kLargestLabel)
+        throw Error(ErrorCode::usage,
+                    fmt::format("label column '{}' is {} in case {}: expected a class of 0 to {}; "
+                                "measurements can be kernel columns (NAME:SIGMA)",
+                                options_.label, label(c), entry(c).name, kLargestLabel));
+      if (label(c) >= 0 || options_.include_unlabelled) continue;
+      parts_[c] = Part::none;
+      ++count;
+    }
+    say(count, fmt::format("without a value in label column '{}'", options_.label));
+  }
+
+  // A probe needs every class, so each gives its share of subjects; the last one of a class stays.
+  void hold_back() {
+    if (has_validation_ || options_.hold_back == 0) return;
+    std::map<std::string, std::int64_t> class_of;
+    for (std::size_t c = 0; c < parts_.size(); ++c) {
+      if (parts_[c] != Part::train || label(c) < 0) continue;
+      const auto [at, added] = class_of.emplace(entry(c).subject, label(c));
+      if (!added) at->second = std::max(at->second, label(c));
+    }
+    std::map<std::int64_t, std::vector<std::pair<Digest, std::string>>> by_class;
+    for (const auto& [subject, y] : class_of)
+      by_class[y].emplace_back(sha256("hold back " + subject), subject);
+    std::set<std::string> chosen;
+    for (auto& [y, subjects] : by_class) {
+      std::sort(subjects.begin(), subjects.end());
+      const auto share = static_cast<std::size_t>(
+          std::floor(options_.hold_back * static_cast<double>(subjects.size()) + 0.5));
+      for (std::size_t i = 0; i < std::min(share, subjects.size() - 1); ++i)
+        chosen.insert(subjects[i].second);
+    }
+    for (std::size_t c = 0; c < parts_.size(); ++c)
+      if (parts_[c] == Part::train && chosen.contains(entry(c).subject))
+        parts_[c] = Part::held_back;
+  }
+
+  // A probe on subjects that the encoder has seen would flatter it.
+  void separate_subjects() {
+    std::set<std::string> trained;
+    for (std::size_t c = 0; c < parts_.size(); ++c)
+      if (parts_[c] == Part::train) trained.insert(entry(c).subject);
+    std::size_t count = 0;
+    for (std::size_t c = 0; c < parts_.size(); ++c) {
+      if (parts_[c] != Part::held_back || !trained.contains(entry(c).subject)) continue;
+      parts_[c] = Part::none;
+      ++count;
+    }
+    say(count, "of split 'val' whose subjects are also trained on");
+  }
+
+  void collect() {
+    std::map<std::string, std::int32_t> subjects;
+    for (std::size_t c = 0; c < parts_.size(); ++c)
+      if (parts_[c] != Part::none) subjects.emplace(entry(c).subject, 0);
+    for (auto& [name, number] : subjects) {
+      number = static_cast<std::int32_t>(set_.subjects.size());
+      set_.subjects.push_back(name);
+    }
+    if (reader_.slices().size() > std::numeric_limits<std::uint32_t>::max())
+      throw Error(ErrorCode::usage, "the dataset has more than 2^32 slices: split it");
+    for (std::size_t row = 0; row < reader_.slices().size(); ++row) {
+      const IndexRow& slice = reader_.slices()[row];
+      const auto c = static_cast<std::size_t>(slice.case_id);
+      if (parts_[c] == Part::none) continue;
+      const double depth = depth_of(slice, options_.depth);
+      if (!std::isfinite(depth))
+        throw Error(ErrorCode::corrupt,
+                    fmt::format("depth_{} of case {}, slice {} is no finite number; run wsp-ingest "
+                                "verify, then ingest the case again",
+                                to_string(options_.depth), entry(c).name, slice.source_index));
+      auto& to = parts_[c] == Part::train ? set_.slices : set_.held_back;
+      to.push_back({static_cast<std::uint32_t>(row), subjects.at(entry(c).subject), slice.case_id,
+                    std::max<std::int64_t>(label(c), -1), depth});
+      set_.classes = std::max(set_.classes, label(c) + 1);
+    }
+    if (set_.slices.empty())
+      throw Error(
+          ErrorCode::no_input,
+          fmt::format("no slice of {} is left to train on ({})", count_of(parts_.size(), "case"),
+                      set_.left_out.empty()
+                          ? std::string("the dataset is empty")
+                          : fmt::format("left out: {}", fmt::join(set_.left_out, "; "))));
+  }
+
+  const DatasetReader& reader_;
+  const SelectOptions& options_;
+  std::size_t label_;
+  std::vector<Part> parts_;  ///< [case]
+  bool has_validation_ = false;
+  TrainingSet set_;
+};
+
+}  // namespace
+
+DepthScale parse_depth_scale(std::string_view name) {
+  if (name == "kept") return DepthScale::kept;
+  if (name == "liver") return DepthScale::liver;
+  if (name == "volume") return DepthScale::volume;
+  throw Error(ErrorCode::usage,
+              fmt::format("depth scale is '{}': expected kept, liver or volume", name));
+}
+
+std::string_view to_string(DepthScale scale) {
+  switch (scale) {
+    case DepthScale::kept:
+      return "kept";
+    case DepthScale::liver:
+      return "liver";
+    case DepthScale::volume:
+      return "volume";
+  }
+  return "";
+}
+
+KernelColumn parse_kernel_column(std::string_view text) {
+  KernelColumn column;
+  const std::size_t colon = text.rfind(':');
+  column.name = text.substr(0, colon);
+  const auto bad = [&](const char* what) {
+    return Error(ErrorCode::usage,
+                 fmt::format("kernel column '{}' {}: expected NAME (must be equal) "
+                             "or NAME:SIGMA (Gaussian, sigma above 0)",
+                             text, what));
+  };
+  if (column.name.empty()) throw bad("has no name");
+  if (colon == std::string_view::npos) return column;
+  const std::string_view number = text.substr(colon + 1);
+  double sigma = 0;
+  const auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), sigma);
+  if (error != std::errc() || end != number.data() + number.size() || !std::isfinite(sigma) ||
+      sigma <= 0)
+    throw bad("has no such sigma");
+  column.sigma = sigma;
+  return column;
+}
+
+bool depth_is_trusted(const IndexCase& entry) {
+  return std::none_of(std::begin(kUntrustedDepth), std::end(kUntrustedDepth), [&](Code flag) {
+    return std::find(entry.flags.begin(), entry.flags.end(), to_string(flag)) != entry.flags.end();
+  });
+}
+
+TrainingSet select_slices(const DatasetReader& reader, const SelectOptions& options) {
+  return Selection(reader, options).run();
+}
+
+}  // namespace wsp::train

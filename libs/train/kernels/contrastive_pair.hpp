@@ -1,0 +1,36 @@
+#pragma once
+#include <cmath>
+
+#include "train/kernels/contrastive.hpp"
+#include "train/kernels/host_device.hpp"
+
+namespace wsp::train {
+
+/// Composite kernel of two slices a, b in [0, n), before any normalisation: 1 for a == b, 0 where
+/// they are no candidates. Symmetric bit for bit.
+template <class T>
+WSP_HOST_DEVICE inline double pair_weight(const ContrastiveProblem<T>& p, std::int64_t a,
+                                          std::int64_t b) {
+  if (a == b) return 1;
+  if (p.own_view_only) return 0;
+  if (p.label_matters && (p.label == nullptr || p.label[a] != p.label[b] || p.label[a] == -1))
+    return 0;
+  for (std::int64_t c = 0; c < p.discrete_columns; ++c) {
+    const std::int64_t* column = p.discrete + c * p.n;
+    if (column[a] != column[b] || column[a] == -1) return 0;
+  }
+  double exponent = 0;
+  if (p.depth != nullptr) {
+    const double distance = std::fabs(p.depth[a] - p.depth[b]);
+    exponent +=
+        (p.shape == KernelShape::rbf ? distance * distance : distance) / (2 * p.sigma * p.sigma);
+  }
+  for (std::int64_t c = 0; c < p.continuous_columns; ++c) {
+    const double* column = p.continuous + c * p.n;
+    const double distance = (column[a] - column[b]) / p.continuous_sigma[c];
+    exponent += distance * distance / 2;
+  }
+  return exponent == 0 ? 1 : std::exp(-exponent);
+}
+
+}  // namespace wsp::train

@@ -1,0 +1,88 @@
+#include "train/model/encoder.hpp"
+
+#include <algorithm>
+#include <array>
+
+#include "io/core/error.hpp"
+#include "train/model/encoder_parts.hpp"
+
+namespace wsp::train {
+namespace {
+
+namespace nn = torch::nn;
+
+constexpr std::int64_t kKernel = 5;
+constexpr std::array<std::int64_t, 6> kChannels = {1, 16, 32, 64, 128, 256};
+
+/// TinyNet: five unpadded 5x5 convolutions, each with ReLU and 2x2 max pooling, then the mean over
+/// the image. In Python: nn.Sequential(Conv2d, MaxPool2d, ReLU, Conv2d, ...) named "features".
+class TinyNet final : public Encoder {
+ public:
+  explicit TinyNet(const EncoderOptions& options) : Encoder(options) {
+    for (std::size_t i = 0; i + 1 < kChannels.size(); ++i) {
+      features_->push_back(nn::Conv2d(nn::Conv2dOptions(kChannels[i], kChannels[i + 1], kKernel)));
+      features_->push_back(nn::MaxPool2d(nn::MaxPool2dOptions(2)));
+      // The maximum commutes with ReLU, which then touches a quarter of the pixels, in place.
+      features_->push_back(nn::ReLU(nn::ReLUOptions(true)));
+    }
+    register_module("features", features_);
+  }
+
+  torch::Tensor forward(const torch::Tensor& x) override {
+    require_image(*this, x);
+    return features_->forward(x).mean({2, 3});
+  }
+  [[nodiscard]] std::int64_t representation() const override { return kChannels.back(); }
+  [[nodiscard]] std::int64_t latent() const override { return 64; }
+  // 156 -> 76 -> 36 -> 16 -> 6 -> 1
+  [[nodiscard]] std::int64_t smallest_image() const override { return 156; }
+
+ private:
+  nn::Sequential features_;
+};
+
+}  // namespace
+
+void require_image(const Encoder& encoder, const torch::Tensor& x) {
+  const std::int64_t least = encoder.smallest_image();
+  if (x.dim() == 4 && x.size(1) == 1 && x.size(2) >= least && x.size(3) >= least) return;
+  const auto side = std::to_string(least);
+  std::string found;
+  for (const std::int64_t size : x.sizes())
+    found += (found.empty() ? "" : ", ") + std::to_string(size);
+  throw Error(ErrorCode::usage, encoder.options().name +
+                                    " takes [n, 1, h, w] with images of at least " + side + "x" +
+                                    side + ", found [" + found + "]: choose a larger image size");
+}
+
+const std::vector<std::string>& encoder_names() {
+  static const std::vector<std::string> names = {"tinynet", "resnet18", "resnet34", "resnet50"};
+  return names;
+}
+
+std::shared_ptr<Encoder> make_encoder(const EncoderOptions& options) {
+  if (options.name == "tinynet") return std::make_shared<TinyNet>(options);
+  const auto& names = encoder_names();
+  if (std::find(names.begin(), names.end(), options.name) != names.end())
+    return make_resnet(options);
+  std::string known;
+  for (const auto& name : names) known += (known.empty() ? "" : ", ") + name;
+  throw Error(ErrorCode::usage, "unknown encoder '" + options.name + "': expected one of " + known);
+}
+
+nn::Sequential make_mlp(const std::vector<std::int64_t>& sizes, bool batch_norm) {
+  if (sizes.size() < 2 || *std::min_element(sizes.begin(), sizes.end()) < 1)
+    throw Error(ErrorCode::failure, "a perceptron needs two or more positive sizes");
+  nn::Sequential mlp;
+  for (std::size_t i = 0; i + 1 < sizes.size(); ++i) {
+    const bool last = i + 2 == sizes.size();
+    // Batch normalisation subtracts any bias before it.
+    mlp->push_back(nn::Linear(nn::LinearOptions(sizes[i], sizes[i + 1]).bias(last || !batch_norm)));
+    if (last) break;
+    if (batch_norm) mlp->push_back(nn::BatchNorm1d(sizes[i + 1]));
+    mlp->push_back(nn::ReLU(nn::ReLUOptions(true)));
+  }
+  return mlp;
+}
+
+}  // namespace wsp::train

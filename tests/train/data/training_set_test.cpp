@@ -1,0 +1,209 @@
+#include "train/data/training_set.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+#include <set>
+
+#include "io/core/error.hpp"
+#include "support/test_data.hpp"
+#include "train/data/dataset_support.hpp"
+
+namespace wsp::train {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using wsp::test::TemporaryDirectory;
+
+/// What a selection throws, or "".
+std::string refusal(const DatasetReader& reader, const SelectOptions& options, ErrorCode code) {
+  try {
+    (void)select_slices(reader, options);
+  } catch (const Error& e) {
+    EXPECT_EQ(e.code(), code) << e.what();
+    return e.what();
+  }
+  return "";
+}
+
+std::set<std::string> subjects_of(const TrainingSet& set, const std::vector<TrainSlice>& slices) {
+  std::set<std::string> names;
+  for (const TrainSlice& slice : slices)
+    names.insert(set.subjects.at(static_cast<std::size_t>(slice.subject)));
+  return names;
+}
+
+TEST(SelectSlices, TakesEveryColumnFromTheIndex) {
+  const TemporaryDirectory root;
+  test::write_changed_dataset(root.path(), 12, [](CaseRecord&, int) {});
+  const DatasetReader reader(root.path());
+  SelectOptions options;
+  options.columns = {parse_kernel_column("metavir"), parse_kernel_column("z_mm:20"),
+                     parse_kernel_column("liver_area_mm2:5e2"), parse_kernel_column("label:1.5")};
+  const DepthScale scales[] = {DepthScale::kept, DepthScale::liver, DepthScale::volume};
+  for (const DepthScale scale : scales) {
+    options.depth = scale;
+    const TrainingSet set = select_slices(reader, options);
+    std::size_t at = 0;
+    for (std::size_t row = 0; row < reader.slices().size(); ++row) {
+      const IndexRow& index = reader.slices()[row];
+      const IndexCase& entry = reader.cases()[static_cast<std::size_t>(index.case_id)];
+      EXPECT_EQ(set.column_values[0][row], static_cast<double>(entry.labels[1]));
+      EXPECT_EQ(set.column_values[1][row], index.z_mm);
+      EXPECT_EQ(set.column_values[2][row], index.liver_area_mm2);
+      EXPECT_EQ(set.column_values[3][row], static_cast<double>(entry.labels[0]));
+      if (entry.split == "test") continue;
+      const TrainSlice& slice = set.slices.at(at++);
+      EXPECT_EQ(slice.row, row);
+      EXPECT_EQ(slice.case_id, index.case_id);
+      EXPECT_EQ(slice.label, entry.labels[0]);
+      EXPECT_EQ(set.subjects.at(static_cast<std::size_t>(slice.subject)), entry.subject);
+      EXPECT_EQ(slice.depth, scale == DepthScale::kept    ? index.depth_kept
+                             : scale == DepthScale::liver ? index.depth_liver
+                                                          : index.depth_volume);
+    }
+    EXPECT_EQ(at, set.slices.size());
+    EXPECT_EQ(set.classes, 4);
+    EXPECT_TRUE(set.held_back.empty());
+    EXPECT_THAT(set.left_out, ElementsAre("4 cases of split 'test'"));
+    EXPECT_EQ(set.columns[1].sigma, 20);
+    EXPECT_EQ(set.columns[2].sigma, 500);
+    EXPECT_FALSE(set.columns[0].sigma.has_value());
+  }
+}
+
+TEST(SelectSlices, LeavesOutUntrustedDepthAndUnknownLabelsUnlessAsked) {
+  const TemporaryDirectory root;
+  test::write_changed_dataset(root.path(), 12, [](CaseRecord& record, int c) {
+    record.split = "";
+    record.labels[0] = c < 3 ? -1 : c % 2;
+    record.flags = {Code::GAP, Code::TILT_RESAMPLED, Code::SPACING_IRREGULAR, Code::LIVER_SMALL};
+    if (c == 1 || c == 4) record.flags = {Code::LIVER_TRUNCATED, Code::LIVER_FRAGMENTED};
+    if (c == 5) record.flags = {Code::LIVER_FRAGMENTED};
+  });
+  const DatasetReader reader(root.path());
+  const auto cases_of = [](const TrainingSet& set) {
+    std::set<std::int32_t> cases;
+    for (const TrainSlice& slice : set.slices) cases.insert(slice.case_id);
+    return cases.size();
+  };
+  SelectOptions options;
+  TrainingSet set = select_slices(reader, options);
+  EXPECT_EQ(cases_of(set), 7U);
+  EXPECT_THAT(set.left_out,
+              ElementsAre("2 cases flagged LIVER_TRUNCATED", "1 case flagged LIVER_FRAGMENTED",
+                          "2 cases without a value in label column 'label'"));
+  for (const TrainSlice& slice : set.slices)
+    EXPECT_TRUE(depth_is_trusted(reader.cases()[static_cast<std::size_t>(slice.case_id)]));
+  options.include_flagged = true;
+  EXPECT_EQ(cases_of(select_slices(reader, options)), 9U);
+  options.include_unlabelled = true;
+  set = select_slices(reader, options);
+  EXPECT_EQ(cases_of(set), 12U);
+  EXPECT_TRUE(set.left_out.empty());
+  EXPECT_EQ(set.classes, 2);
+}
+
+TEST(SelectSlices, HoldsBackAPartOfEachClassBySubject) {
+  const TemporaryDirectory root;
+  test::write_changed_dataset(root.path(), 60, [](CaseRecord& record, int c) {
+    record.split = "train";
+    record.labels[0] = c / 2 % 3 == 0 ? 1 : 0;  // 10 subjects of class 1, 20 of class 0
+  });
+  const DatasetReader reader(root.path());
+  SelectOptions options;
+  options.hold_back = 0.2;
+  const TrainingSet set = select_slices(reader, options);
+  const auto trained = subjects_of(set, set.slices), kept = subjects_of(set, set.held_back);
+  EXPECT_EQ(trained.size(), 24U);
+  EXPECT_EQ(kept.size(), 6U);
+  for (const std::string& subject : kept) EXPECT_FALSE(trained.contains(subject));
+  std::set<std::int64_t> classes;
+  for (const TrainSlice& slice : set.held_back) classes.insert(slice.label);
+  EXPECT_EQ(classes.size(), 2U);
+  EXPECT_EQ(subjects_of(set, select_slices(reader, options).held_back), kept);
+  options.hold_back = 0.999;  // a subject of each class stays
+  EXPECT_EQ(subjects_of(set, select_slices(reader, options).slices).size(), 2U);
+  options.hold_back = 1;
+  EXPECT_THAT(refusal(reader, options, ErrorCode::usage), HasSubstr("below 1"));
+}
+
+TEST(SelectSlices, ProbesOnTheSplitValWhereThereIsOneAndNeverOnASubjectTrainedOn) {
+  const TemporaryDirectory root;
+  test::write_changed_dataset(root.path(), 12, [](CaseRecord& record, int c) {
+    record.labels[0] = c % 2;
+    record.split = c >= 9 ? "val" : "train";  // cases 8 and 9 are one subject
+  });
+  const DatasetReader reader(root.path());
+  SelectOptions options;
+  options.hold_back = 0.5;
+  TrainingSet set = select_slices(reader, options);
+  EXPECT_THAT(subjects_of(set, set.held_back), ElementsAre("sub-5"));
+  EXPECT_THAT(subjects_of(set, set.slices),
+              ElementsAre("sub-0", "sub-1", "sub-2", "sub-3", "sub-4"));
+  EXPECT_THAT(set.left_out,
+              ElementsAre("1 case of split 'val' whose subjects are also trained on"));
+  options.splits = {"val"};
+  options.hold_back = 0;
+  set = select_slices(reader, options);
+  EXPECT_THAT(subjects_of(set, set.slices), ElementsAre("sub-4", "sub-5"));
+}
+
+TEST(SelectSlices, NamesWhatItKnowsWhereSomethingIsUnknown) {
+  const TemporaryDirectory root;
+  test::write_changed_dataset(root.path(), 6, [](CaseRecord&, int) {});
+  const DatasetReader reader(root.path());
+  const auto with = [&](auto change, ErrorCode code = ErrorCode::usage) {
+    SelectOptions options;
+    change(options);
+    return refusal(reader, options, code);
+  };
+  EXPECT_THAT(with([](auto& o) { o.label = "fibrosis"; }), HasSubstr("label, metavir"));
+  EXPECT_THAT(with([](auto& o) {
+                o.columns = {{"age", 3.0}};
+              }),
+              HasSubstr("label, metavir, z_mm, liver_area_mm2"));
+  EXPECT_THAT(with([](auto& o) { o.columns = {{"z_mm", {}}}; }), HasSubstr("z_mm:20"));
+  EXPECT_THAT(with([](auto& o) { o.splits = {"training"}; }), HasSubstr("'test', 'train'"));
+}
+
+TEST(SelectSlices, SaysWhyNothingIsLeft) {
+  const TemporaryDirectory root;
+  test::write_changed_dataset(root.path(), 4,
+                              [](CaseRecord& record, int) { record.split = "test"; });
+  EXPECT_THAT(refusal(DatasetReader(root.path()), {}, ErrorCode::no_input),
+              HasSubstr("4 cases of split 'test'"));
+}
+
+TEST(SelectSlices, RefusesMeasurementsAsClassesAndDepthsThatAreNoNumbers) {
+  const TemporaryDirectory large, broken;
+  test::write_changed_dataset(large.path(), 4,
+                              [](CaseRecord& record, int) { record.labels[0] = 1'000'000; });
+  EXPECT_THAT(refusal(DatasetReader(large.path()), {}, ErrorCode::usage), HasSubstr("NAME:SIGMA"));
+  test::write_changed_dataset(broken.path(), 4, [](CaseRecord& record, int c) {
+    record.split = "";
+    if (c == 2) record.slices[1].depth_kept = std::numeric_limits<double>::quiet_NaN();
+  });
+  EXPECT_THAT(refusal(DatasetReader(broken.path()), {}, ErrorCode::corrupt),
+              HasSubstr(wsp::test::made_name(2) + ", slice 11"));
+}
+
+TEST(KernelColumn, ParsesNamesAndSigmas) {
+  EXPECT_EQ(parse_kernel_column("metavir").name, "metavir");
+  EXPECT_EQ(parse_kernel_column("a:b:0.25").name, "a:b");
+  EXPECT_EQ(parse_kernel_column("a:b:0.25").sigma, 0.25);
+  for (const char* bad : {"", ":1", "a:", "a:0", "a:-1", "a:nan", "a:inf", "a:1x", "a:1 "})
+    EXPECT_THROW((void)parse_kernel_column(bad), Error) << bad;
+}
+
+TEST(DepthScale, HasNames) {
+  for (const char* name : {"kept", "liver", "volume"})
+    EXPECT_EQ(to_string(parse_depth_scale(name)), name);
+  EXPECT_THROW((void)parse_depth_scale("body"), Error);
+}
+
+}  // namespace
+}  // namespace wsp::train

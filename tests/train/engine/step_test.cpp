@@ -1,0 +1,272 @@
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+#include <cmath>
+#include <cstdlib>
+
+#include "io/core/error.hpp"
+#include "support/test_data.hpp"
+#include "train/engine/checkpoint.hpp"
+#include "train/engine/distributed.hpp"
+#include "train/engine/optimizer.hpp"
+#include "train/engine/run_directory.hpp"
+#include "train/engine/step.hpp"
+
+namespace wsp::train {
+namespace {
+
+std::unique_ptr<Method> method_of(const std::string& encoder, const std::string& name, Norm norm) {
+  torch::manual_seed(3);
+  MethodOptions options;
+  options.name = name;
+  options.classes = 3;
+  return make_method(options, make_encoder({encoder, norm}));
+}
+
+Targets targets_of(std::int64_t n) {
+  Targets targets;
+  targets.label = torch::arange(n, torch::kLong).remainder(3);
+  targets.depth = torch::linspace(0, 1, n, torch::kDouble);
+  return targets;
+}
+
+torch::Tensor gradient_of(Method& method, const torch::Tensor& views, std::int64_t micro_batch) {
+  FlatParameters parameters(method);
+  parameters.zero_gradients();
+  Ranks alone({}, torch::kCPU, 10);
+  const GradScaler scaler(false);
+  (void)backward_batch(method, views, targets_of(views.size(0) / 2), {micro_batch, "fp32", 1.0},
+                       scaler, alone);
+  return parameters.gradients().clone();
+}
+
+class MicroBatch : public testing::TestWithParam<std::tuple<const char*, const char*>> {};
+
+TEST_P(MicroBatch, GivesTheGradientOfTheWholeBatch) {
+  const auto [encoder, name] = GetParam();
+  const std::int64_t n = 6, size = std::string(encoder) == "tinynet" ? 156 : 48;
+  const torch::Tensor views = torch::rand({2 * n, 1, size, size});
+  auto method = method_of(encoder, name, Norm::group);
+  const torch::Tensor whole = gradient_of(*method, views, 0);
+  ASSERT_GT(whole.norm().item<double>(), 1e-6);
+  for (const std::int64_t piece : {1, 4}) {  // 4 does not divide 6: the last piece is smaller
+    const torch::Tensor pieces = gradient_of(*method, views, piece);
+    EXPECT_LT(((pieces - whole).norm() / whole.norm()).item<double>(), 2e-5) << piece;
+  }
+}
+INSTANTIATE_TEST_SUITE_P(
+    All, MicroBatch,
+    testing::Combine(testing::Values("tinynet", "resnet18"),
+                     testing::Values("wsp", "barlow-twins", "kernel-byol", "supervised")));
+
+TEST(MicroBatch, LeavesRunningStatisticsMovedOnce) {
+  auto method = method_of("resnet18", "wsp", Norm::batch);
+  method->train();
+  const torch::Tensor views = torch::rand({8, 1, 48, 48});
+  (void)gradient_of(*method, views, 2);
+  for (const auto& buffer : method->named_buffers())
+    if (buffer.key().ends_with("num_batches_tracked"))
+      EXPECT_EQ(buffer.value().item<std::int64_t>(), 2) << buffer.key();  // two pieces, once each
+}
+
+TEST(FlatParameters, ShareOneBufferAndKeepShapes) {
+  auto method = method_of("resnet18", "wsp", Norm::batch);
+  std::map<std::string, torch::Tensor> before;
+  for (const auto& p : method->named_parameters()) before[p.key()] = p.value().detach().clone();
+  FlatParameters flat(*method);
+  for (const auto& p : method->named_parameters()) {
+    EXPECT_TRUE(torch::equal(p.value(), before[p.key()])) << p.key();
+    EXPECT_EQ(p.value().storage().data(), flat.values().storage().data());
+  }
+  flat.values().zero_();
+  EXPECT_EQ(method->parameters()[0].abs().sum().item<float>(), 0);
+}
+
+// Ours against LibTorch's own optimizers, ten steps on the same gradients.
+template <class Reference>
+void expect_same_as(OptimizerOptions options, Reference&& make_reference, double rate) {
+  torch::manual_seed(1);
+  torch::nn::Sequential ours(torch::nn::Linear(7, 5), torch::nn::Linear(5, 3));
+  torch::nn::Sequential theirs(torch::nn::Linear(7, 5), torch::nn::Linear(5, 3));
+  {
+    torch::NoGradGuard no_grad;
+    for (std::size_t i = 0; i < ours->parameters().size(); ++i)
+      theirs->parameters()[i].copy_(ours->parameters()[i]);
+  }
+  FlatParameters flat(*ours);
+  Optimizer optimizer(flat, options);
+  auto reference = make_reference(theirs->parameters());
+  for (int step = 0; step < 10; ++step) {
+    const torch::Tensor x = torch::randn({4, 7});
+    flat.zero_gradients();
+    ours->forward(x).pow(2).mean().backward();
+    optimizer.step(rate);
+    reference.zero_grad();
+    theirs->forward(x).pow(2).mean().backward();
+    reference.step();
+  }
+  for (std::size_t i = 0; i < ours->parameters().size(); ++i)
+    EXPECT_TRUE(torch::allclose(ours->parameters()[i], theirs->parameters()[i], 1e-5, 1e-7)) << i;
+}
+
+TEST(Optimizer, AdamIsTorchs) {
+  expect_same_as({.name = "adam", .weight_decay = 0.01}, [](auto p) {
+    return torch::optim::Adam(p, torch::optim::AdamOptions(1e-2).weight_decay(0.01));
+  }, 1e-2);
+}
+TEST(Optimizer, AdamWIsTorchs) {
+  expect_same_as({.name = "adamw", .weight_decay = 0.1}, [](auto p) {
+    return torch::optim::AdamW(p, torch::optim::AdamWOptions(1e-2).weight_decay(0.1));
+  }, 1e-2);
+}
+TEST(Optimizer, SgdIsTorchs) {
+  expect_same_as({.name = "sgd", .weight_decay = 0.01, .momentum = 0.9}, [](auto p) {
+    return torch::optim::SGD(p, torch::optim::SGDOptions(1e-2).momentum(0.9).weight_decay(0.01));
+  }, 1e-2);
+}
+
+TEST(Optimizer, LarsScalesByTrust) {
+  torch::nn::Linear layer(3, 2);
+  FlatParameters flat(*layer);
+  OptimizerOptions options{.name = "lars", .weight_decay = 0.1, .momentum = 0.9};
+  Optimizer optimizer(flat, options);
+  const torch::Tensor weight = layer->weight.detach().clone(), bias = layer->bias.detach().clone();
+  flat.gradients().fill_(0.5);
+  optimizer.step(0.2);
+  const torch::Tensor update = 0.5 + 0.1 * weight;
+  const torch::Tensor expected = weight - 0.2 * 0.001 * weight.norm() / update.norm() * update;
+  EXPECT_TRUE(torch::allclose(layer->weight, expected, 1e-5, 1e-8));
+  EXPECT_TRUE(torch::allclose(layer->bias, bias - 0.2 * 0.5, 1e-5, 1e-8));
+}
+
+TEST(Optimizer, StateGoesRound) {
+  torch::nn::Linear a(4, 4), b(4, 4);
+  FlatParameters fa(*a), fb(*b);
+  fb.values().copy_(fa.values());
+  Optimizer oa(fa, {}), ob(fb, {});
+  fa.gradients().normal_();
+  oa.step(0.1);
+  fb.values().copy_(fa.values());
+  ob.load_state(oa.state(), oa.steps());
+  fa.gradients().normal_();
+  fb.gradients().copy_(fa.gradients());
+  oa.step(0.1);
+  ob.step(0.1);
+  EXPECT_TRUE(torch::equal(fa.values(), fb.values()));
+  auto broken = oa.state();
+  broken.erase(broken.begin());
+  EXPECT_THROW(ob.load_state(broken, 1), Error);
+}
+
+TEST(Schedule, WarmsUpThenFallsToZero) {
+  EXPECT_DOUBLE_EQ(scheduled_rate(1, 0, 100, 10), 0.1);
+  EXPECT_DOUBLE_EQ(scheduled_rate(1, 9, 100, 10), 1.0);
+  EXPECT_DOUBLE_EQ(scheduled_rate(1, 10, 100, 10), 1.0);
+  EXPECT_NEAR(scheduled_rate(1, 55, 100, 10), 0.5, 1e-12);
+  EXPECT_NEAR(scheduled_rate(1, 100, 100, 10), 0.0, 1e-12);
+}
+
+TEST(GradScaler, HalvesOnOverflowAndGrows) {
+  GradScaler scaler(true);
+  const double start = scaler.scale();
+  scaler.update(false);
+  EXPECT_EQ(scaler.scale(), start / 2);
+  for (int i = 0; i < 2000; ++i) scaler.update(true);
+  EXPECT_EQ(scaler.scale(), start);
+  GradScaler off(false);
+  off.update(false);
+  EXPECT_EQ(off.scale(), 1);
+}
+
+TensorFile state_of(int step) {
+  TensorFile file;
+  file.tensors["x"] = torch::full({100}, step, torch::kFloat);
+  return file;
+}
+
+TEST(Checkpoints, NewestWholeOneWins) {
+  const test::TemporaryDirectory run;
+  CheckpointStore store(run.path(), 3);
+  EXPECT_FALSE(store.newest());
+  for (const int step : {5, 10, 15, 20}) store.save(step, state_of(step), step == 10);
+  const auto directory = run.path() / "checkpoints";
+  EXPECT_FALSE(std::filesystem::exists(directory / "step-000000005.safetensors"));
+  EXPECT_TRUE(std::filesystem::exists(directory / "best.safetensors"));
+  EXPECT_EQ(store.newest()->state.tensors["x"][0].item<float>(), 20);
+  std::filesystem::resize_file(directory / "step-000000020.safetensors", 100);
+  const auto found = store.newest();
+  EXPECT_EQ(found->state.tensors["x"][0].item<float>(), 15);
+  EXPECT_EQ(found->corrupt.size(), 1U);
+  for (const char* name : {"step-000000010.safetensors", "step-000000015.safetensors"})
+    std::filesystem::resize_file(directory / name, 100);
+  try {
+    (void)store.newest();
+    FAIL();
+  } catch (const Error& e) {
+    EXPECT_EQ(e.code(), ErrorCode::corrupt);
+  }
+}
+
+TEST(RunDirectory, IsHeldByOne) {
+  const test::TemporaryDirectory parent;
+  {
+    const RunDirectory mine(parent.path() / "run");
+    try {
+      const RunDirectory other(parent.path() / "run");
+      FAIL();
+    } catch (const Error& e) {
+      EXPECT_EQ(e.code(), ErrorCode::output);
+      EXPECT_NE(std::string(e.what()).find("in use"), std::string::npos);
+    }
+  }
+  EXPECT_NO_THROW(RunDirectory(parent.path() / "run"));
+}
+
+class Environment : public testing::Test {
+ protected:
+  void SetUp() override {
+    for (const char* name : {"RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", "SLURM_PROCID",
+                             "SLURM_NTASKS", "SLURM_LOCALID", "SLURM_JOB_NODELIST", "SLURM_JOB_ID",
+                             "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK"})
+      ::unsetenv(name);
+  }
+  void TearDown() override { SetUp(); }
+};
+
+TEST_F(Environment, OneRankWithoutALauncher) {
+  const RankEnvironment found = rank_environment();
+  EXPECT_EQ(found.ranks, 1);
+  EXPECT_EQ(found.launcher, "none");
+}
+TEST_F(Environment, Torchrun) {
+  ::setenv("RANK", "3", 1);
+  ::setenv("WORLD_SIZE", "4", 1);
+  ::setenv("LOCAL_RANK", "1", 1);
+  ::setenv("MASTER_ADDR", "node7", 1);
+  ::setenv("MASTER_PORT", "12345", 1);
+  const RankEnvironment found = rank_environment();
+  EXPECT_EQ(found.rank, 3);
+  EXPECT_EQ(found.ranks, 4);
+  EXPECT_EQ(found.local_rank, 1);
+  EXPECT_EQ(found.master, "node7");
+  EXPECT_EQ(found.port, 12345);
+}
+TEST_F(Environment, SlurmTakesTheFirstNode) {
+  ::setenv("SLURM_PROCID", "5", 1);
+  ::setenv("SLURM_NTASKS", "8", 1);
+  ::setenv("SLURM_LOCALID", "1", 1);
+  ::setenv("SLURM_JOB_NODELIST", "gpu[03-05,9],cpu1", 1);
+  EXPECT_EQ(rank_environment().master, "gpu03");
+  ::setenv("SLURM_JOB_NODELIST", "a1,b2", 1);
+  EXPECT_EQ(rank_environment().master, "a1");
+}
+TEST_F(Environment, Contradictions) {
+  ::setenv("RANK", "4", 1);
+  ::setenv("WORLD_SIZE", "4", 1);
+  EXPECT_THROW((void)rank_environment(), Error);
+  ::setenv("RANK", "x", 1);
+  EXPECT_THROW((void)rank_environment(), Error);
+}
+
+}  // namespace
+}  // namespace wsp::train

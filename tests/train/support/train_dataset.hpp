@@ -1,0 +1,20 @@
+#pragma once
+#include <cstdint>
+#include <filesystem>
+
+namespace wsp::test {
+
+struct TrainDatasetOptions {
+  int subjects = 24;
+  int slices = 8;  ///< per case; one case a subject
+  int classes = 4;
+  std::int64_t size = 64;
+  int shards = 4;
+};
+
+/// Write a complete dataset whose pictures can be learnt from: a body whose width follows the depth, and a
+/// texture whose wavelength follows the class. Labels: "label" (class of the subject), "stage" (the same, -1
+/// for every third subject).
+void write_train_dataset(const std::filesystem::path& root, const TrainDatasetOptions& options);
+
+}  // namespace wsp::test
