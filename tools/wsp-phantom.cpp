@@ -8,7 +8,7 @@
 
 int main(int argc, char** argv) {
   wsp::phantom::CohortOptions options;
-  std::string out, slices = "40-80", format = "dicom";
+  std::string out, slices = "40-80", format = "dicom", matrix;
   bool clean = false;
   wsp::Tool tool;
   tool.name = "wsp-phantom";
@@ -19,11 +19,12 @@ int main(int argc, char** argv) {
     app.add_option("--subjects", options.subjects, "Number of patients")->check(CLI::Range(1, 100000))->capture_default_str();
     app.add_option("--slices", slices, "Slices per volume, MIN-MAX")->capture_default_str();
     app.add_option("--size", options.size, "In-plane matrix")->check(CLI::Range(32, 1024))->capture_default_str();
+    app.add_option("--matrix", matrix, "fixed: all have --size; varied: of six subjects one has 3/2 of it and one 25/32 (768 and 400 of 512); default varied with --hospital")->check(CLI::IsMember({"fixed", "varied"}));
     app.add_option("--format", format, "dicom or nifti")->check(CLI::IsMember({"dicom", "nifti"}))->capture_default_str();
     app.add_flag("--balance", options.balance, "Equal classes instead of the paper's proportions");
     app.add_flag("--force", options.force, "Replace an earlier cohort");
     auto* tidy = app.add_flag("--clean", clean, "One tidy series per patient (default)");
-    app.add_flag("--hospital", options.hospital, "Like a PACS dump: other phases, oddities, identifiers (phi.txt lists them)")->excludes(tidy);
+    app.add_flag("--hospital", options.hospital, "Like a PACS dump: other phases, oddities, identifiers (phi.txt lists them); 6 subjects show every oddity")->excludes(tidy);
   };
   tool.run = [&](const wsp::CommonOptions& common) {
     const auto dash = slices.find('-');
@@ -38,6 +39,7 @@ int main(int argc, char** argv) {
     options.nifti = format == "nifti";
     if (options.nifti && options.hospital)
       throw wsp::Error(wsp::ErrorCode::usage, "--hospital writes DICOM; drop --format nifti");
+    options.vary_matrix = matrix == "varied" || (matrix.empty() && options.hospital);
     options.out = out;
     options.seed = common.seed;
     wsp::initialise_medical_io();

@@ -80,8 +80,8 @@ std::vector<std::int32_t> unpack(const std::vector<std::uint8_t>& bytes,
 Outcome<std::vector<std::int32_t>> decode_by_dcmtk(DcmDataset& dataset, DcmPixelData& pixels,
                                                    const PixelFormat& format, std::int32_t frame) {
   const auto size = static_cast<std::size_t>(format.columns * format.rows * (format.allocated / 8));
+  if (size >= 0xFFFFFFFFULL) return refuse(Code::TOO_LARGE, "one frame exceeds 4 GiB");
   std::vector<std::uint8_t> bytes(size + (size & 1U));
-  if (bytes.size() > 0xFFFFFFFFULL) return refuse(Code::TOO_LARGE, "one frame exceeds 4 GiB");
   Uint32 fragment = 0;
   OFString colour;
   const OFCondition status =

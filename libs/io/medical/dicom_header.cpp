@@ -25,6 +25,8 @@ constexpr std::string_view kDirectory = "1.2.840.10008.1.3.10";
 
 /// A file of more frames than this is taken for a lie of its header.
 constexpr std::int64_t kMaxFrames = 100000;
+/// And an image of more pixels: 8192 x 8192, more than any CT matrix.
+constexpr std::int64_t kMaxPixels = std::int64_t{1} << 26;
 
 bool is_ct_class(const std::string& uid) {
   return uid == kCt || uid == kEnhancedCt || uid == kLegacyEnhancedCt;
@@ -90,6 +92,21 @@ void read_identity(DcmItem& item, Header& header) {
   header.bolus_seconds = seconds_of_day(ascii(item, DCM_ContrastBolusStartTime));
 }
 
+/// What an enhanced object says of its first frame only.
+void read_frame_level(DcmDataset& dataset, Header& header) {
+  const auto group = [&](const DcmTagKey& macro) {
+    return functional_group(dataset, 0, macro.getGroup(), macro.getElement());
+  };
+  if (DcmItem* item = group(DCM_CTReconstructionSequence);
+      item != nullptr && header.kernel.empty()) {
+    header.kernel = upper(text(*item, DCM_ConvolutionKernel));
+  }
+  if (DcmItem* item = group(DCM_FrameContentSequence);
+      item != nullptr && !header.acquisition_seconds) {
+    header.acquisition_seconds = seconds_of_day(ascii(*item, DCM_FrameAcquisitionDateTime));
+  }
+}
+
 Header& refuse(Header& header, Code code, std::string detail = {}) {
   header.code = code;
   header.detail = std::move(detail);
@@ -103,6 +120,9 @@ std::string check_pixel_header(DcmDataset& dataset, const Header& header) {
   const auto high = bits16(dataset, DCM_HighBit).value_or(static_cast<std::uint16_t>(stored - 1));
   const auto samples = bits16(dataset, DCM_SamplesPerPixel).value_or(1);
   if (header.rows < 1 || header.columns < 1) return "Rows or Columns missing or zero";
+  if (header.rows * header.columns > kMaxPixels) {
+    return std::to_string(header.columns) + " x " + std::to_string(header.rows) + " pixels";
+  }
   if (samples < 1 || samples > 4) return "SamplesPerPixel is " + std::to_string(samples);
   if (allocated != 1 && allocated != 8 && allocated != 16 && allocated != 32) {
     return "BitsAllocated is " + std::to_string(allocated);
@@ -248,6 +268,7 @@ Header read_header(const std::filesystem::path& path) {
     header.detail = "transfer syntax " + header.transfer_syntax;
   }
   const std::string wrong = read_planes(dataset, header);
+  read_frame_level(dataset, header);
   if (header.code != Code::USED) return header;
   if (!wrong.empty()) return refuse(header, Code::BAD_HEADER, wrong);
   for (const FrameHeader& plane : header.planes) {

@@ -8,6 +8,7 @@
 #include <map>
 #include <optional>
 #include <set>
+#include <stdexcept>
 
 #include "io/core/error.hpp"
 #include "io/core/hash.hpp"
@@ -289,6 +290,8 @@ Outcome<LoadedVolume> read_series(const Scan& scan, const Series& series,
   } catch (const Error&) {
     return refuse(Code::UNREADABLE, "a file changed or vanished since the scan");
   } catch (const std::bad_alloc&) {
+    return refuse(Code::TOO_LARGE, "the volume does not fit in memory");
+  } catch (const std::length_error&) {
     return refuse(Code::TOO_LARGE, "the volume does not fit in memory");
   }
 }

@@ -6,12 +6,16 @@
 
 namespace wsp::phantom {
 
+/// Subjects with which a cohort holds every trait and a hospital-like export every oddity.
+constexpr int kSubjectsForAll = 6;
+
 struct CohortOptions {
   std::filesystem::path out;
   int subjects = 8;
   std::uint64_t seed = 0;
   int min_slices = 40, max_slices = 80;
-  int size = 512;
+  int size = 512;            ///< in-plane matrix
+  bool vary_matrix = false;  ///< two subjects of six have 3/2 and 25/32 of `size` (768 and 400)
   bool nifti = false, hospital = false, balance = false, force = false;
 };
 
@@ -26,9 +30,10 @@ struct SubjectTruth {
 /// Draw the classes: the paper's proportions (1880/385/415/119 of 2,799), or equal shares.
 SubjectTruth draw_subject(const CohortOptions& options, int subject);
 
-/// Write export/, truth/ and labels.csv (and phi.txt for a hospital-like export) under options.out;
-/// parallel over subjects; the bytes depend on the options alone. Throws Error(output) when `out`
-/// exists and is not empty.
+/// Write export/, truth/ and labels.csv under options.out; for a hospital-like export also
+/// phi.txt: every name, number, date, UID and free-text marker that identifies somebody, a line
+/// each; parallel over subjects; the bytes depend on the options alone. Throws Error(output) when
+/// `out` exists and is not empty.
 void make_cohort(const CohortOptions& options);
 
 }  // namespace wsp::phantom

@@ -2,88 +2,15 @@
 
 #include <dcmtk/config/osconfig.h>
 #include <dcmtk/dcmdata/dcrleerg.h>
-#include <dcmtk/dcmdata/dctk.h>
 #include <dcmtk/dcmjpeg/djencode.h>
-#include <dcmtk/dcmjpeg/djrplol.h>
 #include <dcmtk/dcmjpls/djencode.h>
-#include <fmt/format.h>
 
 #include <algorithm>
 
-#include "io/core/error.hpp"
+#include "preprocess/phantom/dicom_element.hpp"
 
 namespace wsp::phantom {
 namespace {
-
-void must(const OFCondition& status, const std::filesystem::path& path) {
-  if (status.bad())
-    throw Error(ErrorCode::output, "cannot write " + path.string() + ": " + status.text());
-}
-
-std::string decimals(std::initializer_list<double> values) {
-  std::string text;
-  for (const double v : values) text += (text.empty() ? "" : "\\") + fmt::format("{:.10g}", v);
-  return text;
-}
-
-void put(DcmItem& item, const DcmTagKey& tag, const std::string& value) {
-  item.putAndInsertString(tag, value.c_str());
-}
-
-std::string clock(double seconds) {
-  const int s = static_cast<int>(seconds);
-  return fmt::format("{:02d}{:02d}{:02d}", s / 3600, s / 60 % 60, s % 60);
-}
-
-void put_common(DcmDataset& d, const SeriesHeader& h, const std::string& sop_class,
-                const std::string& instance, const std::string& modality) {
-  put(d, DCM_SpecificCharacterSet, h.character_set);
-  put(d, DCM_SOPClassUID, sop_class);
-  put(d, DCM_SOPInstanceUID, instance);
-  put(d, DCM_Modality, modality);
-  put(d, DCM_PatientName, h.patient_name);
-  put(d, DCM_PatientID, h.patient_id);
-  put(d, DCM_PatientBirthDate, h.birth_date);
-  put(d, DCM_PatientSex, h.sex);
-  put(d, DCM_AccessionNumber, h.accession);
-  put(d, DCM_StudyInstanceUID, h.study_uid);
-  put(d, DCM_SeriesInstanceUID, h.series_uid);
-  put(d, DCM_StudyDate, h.study_date);
-  put(d, DCM_StudyTime, "100000");
-  put(d, DCM_SeriesNumber, std::to_string(h.series_number));
-  put(d, DCM_SeriesDescription, h.description);
-  put(d, DCM_Manufacturer, "WSP PHANTOM");
-  if (h.secret.empty()) return;
-  // Identifying text in every kind of element: plain, nested and private.
-  put(d, DCM_InstitutionName, "INST " + h.secret);
-  put(d, DCM_InstitutionAddress, "address " + h.secret);
-  put(d, DCM_InstitutionalDepartmentName, "dept " + h.secret);
-  put(d, DCM_PerformingPhysicianName, "PERF^" + h.secret);
-  put(d, DCM_NameOfPhysiciansReadingStudy, "READ^" + h.secret);
-  put(d, DCM_PatientBirthName, "BORN^" + h.secret);
-  put(d, DCM_PatientTelephoneNumbers, "tel " + h.secret);
-  put(d, DCM_AdditionalPatientHistory, "history " + h.secret);
-  put(d, DCM_ProtocolName, "protocol " + h.secret);
-  put(d, DCM_DeviceSerialNumber, "serial " + h.secret);
-  put(d, DCM_ReferringPhysicianName, "REF^" + h.secret);
-  put(d, DCM_OperatorsName, "OP^" + h.secret);
-  put(d, DCM_StationName, h.secret.substr(0, 16));
-  put(d, DCM_StudyDescription, "CT ABDOMEN " + h.secret);
-  put(d, DCM_PatientComments, "comment " + h.secret);
-  put(d, DCM_PatientAddress, "street " + h.secret);
-  put(d, DCM_StudyID, h.secret.substr(0, 16));
-  DcmItem* nested = nullptr;
-  if (d.findOrCreateSequenceItem(DCM_OtherPatientIDsSequence, nested, 0).good())
-    put(*nested, DCM_PatientID, "ID" + h.secret);
-  if (d.findOrCreateSequenceItem(DCM_RequestAttributesSequence, nested, 0).good())
-    put(*nested, DCM_RequestedProcedureDescription, "req " + h.secret);
-  DcmItem* code = nullptr;
-  if (nested != nullptr &&
-      nested->findOrCreateSequenceItem(DCM_RequestedProcedureCodeSequence, code, 0).good())
-    put(*code, DCM_CodeMeaning, "nested twice " + h.secret);
-  d.putAndInsertString(DcmTag(0x0009, 0x0010, EVR_LO), "PHANTOM PRIVATE");
-  d.putAndInsertString(DcmTag(0x0009, 0x1001, EVR_LO), ("private " + h.secret).c_str());
-}
 
 void put_pixels(DcmDataset& d, const SeriesHeader& h, std::vector<std::int16_t> stored) {
   d.putAndInsertUint16(DCM_SamplesPerPixel, 1);
@@ -117,14 +44,22 @@ std::vector<std::int16_t> to_stored(const std::vector<std::int16_t>& hu, const S
   return stored;
 }
 
-void save(DcmFileFormat& file, const std::filesystem::path& path, const std::string& uid) {
-  std::filesystem::create_directories(path.parent_path());
-  const E_TransferSyntax syntax = DcmXfer(uid.c_str()).getXfer();
-  const DJ_RPLossless lossless(1, 0);
-  const DcmRepresentationParameter* parameter =
-      syntax == EXS_JPEGProcess14SV1 ? &lossless : nullptr;
-  must(file.getDataset()->chooseRepresentation(syntax, parameter), path);
-  must(file.saveFile(path.c_str(), syntax), path);
+/// What a converter leaves beside each frame: comments, times, the classic header's attributes.
+void plant_frame(DcmItem& frame, const SeriesHeader& h, std::size_t k) {
+  DcmItem& content = item_of(frame, DCM_FrameContentSequence);
+  put(content, DCM_FrameAcquisitionNumber, "1");
+  if (h.secret.empty()) return;
+  put(content, DCM_FrameAcquisitionDateTime, h.study_date + clock(h.acquisition_seconds));
+  put(content, DCM_FrameReferenceDateTime, h.study_date + clock(h.acquisition_seconds));
+  put(content, DCM_FrameLabel, "frame " + std::to_string(k + 1) + " of " + h.secret);
+  put(content, DCM_FrameComments, "frame comment " + h.secret);
+  DcmItem& classic = item_of(frame, DCM_UnassignedPerFrameConvertedAttributesSequence);
+  put(classic, DCM_ImageComments, "converted " + h.secret);
+  put(classic, DCM_OperatorsName, "OP^" + h.secret);
+  put(item_of(frame, DCM_ConversionSourceAttributesSequence), DCM_ReferencedSOPInstanceUID,
+      h.series_uid + ".99." + std::to_string(k + 1));
+  frame.putAndInsertString(DcmTag(0x0021, 0x0010, EVR_LO), "PHANTOM PRIVATE");
+  frame.putAndInsertString(DcmTag(0x0021, 0x1001, EVR_LO), ("frame private " + h.secret).c_str());
 }
 
 }  // namespace
@@ -135,15 +70,21 @@ void register_encoders() {
   DJLSEncoderRegistration::registerCodecs();
 }
 
-void write_slice(const std::filesystem::path& path, const SeriesHeader& h, const Stack& s,
-                 std::size_t k, const std::vector<std::int16_t>& hu) {
+std::string slice_uid(const SeriesHeader& h, std::size_t plane) {
+  return h.series_uid + "." + std::to_string(plane + 1);
+}
+
+InstanceRecord write_slice(const std::filesystem::path& path, const SeriesHeader& h, const Stack& s,
+                           std::size_t k, const std::vector<std::int16_t>& hu) {
   DcmFileFormat file;
   DcmDataset& d = *file.getDataset();
-  put_common(d, h, h.secondary_capture ? UID_SecondaryCaptureImageStorage : UID_CTImageStorage,
-             h.series_uid + "." + std::to_string(k + 1), h.secondary_capture ? "OT" : "CT");
+  const InstanceRecord record{
+      "", h.secondary_capture ? UID_SecondaryCaptureImageStorage : UID_CTImageStorage,
+      slice_uid(h, k), h.transfer_syntax, static_cast<int>(s.origins.size() - k)};
+  put_common(file, h, record.sop_class, record.sop_uid, h.secondary_capture ? "OT" : "CT");
   put(d, DCM_ImageType, h.image_type);
   put(d, DCM_FrameOfReferenceUID, h.frame_uid);
-  put(d, DCM_InstanceNumber, std::to_string(s.origins.size() - k));
+  put(d, DCM_InstanceNumber, std::to_string(record.number));
   put(d, DCM_PatientPosition, h.position);
   const Vec3& o = s.origins[k];
   put(d, DCM_ImagePositionPatient, decimals({o[0], o[1], o[2]}));
@@ -157,7 +98,7 @@ void write_slice(const std::filesystem::path& path, const SeriesHeader& h, const
   put(d, DCM_ConvolutionKernel, h.kernel);
   put(d, DCM_AcquisitionTime, clock(h.acquisition_seconds));
   if (!h.bolus.empty()) {
-    put(d, DCM_ContrastBolusAgent, h.bolus);
+    put(d, DCM_ContrastBolusAgent, h.bolus + (h.secret.empty() ? "" : " " + h.secret));
     put(d, DCM_ContrastBolusStartTime, clock(h.bolus_seconds));
   }
   d.putAndInsertUint16(DCM_Rows, static_cast<Uint16>(s.rows));
@@ -172,53 +113,75 @@ void write_slice(const std::filesystem::path& path, const SeriesHeader& h, const
          path);
   put_pixels(d, h, to_stored(hu, h, s));
   save(file, path, h.transfer_syntax);
+  return record;
 }
 
-void write_enhanced(const std::filesystem::path& path, const SeriesHeader& h, const Stack& s,
-                    const std::vector<std::vector<std::int16_t>>& planes) {
+InstanceRecord write_enhanced(const std::filesystem::path& path, const SeriesHeader& h,
+                              const Stack& s,
+                              const std::vector<std::vector<std::int16_t>>& planes) {
   DcmFileFormat file;
   DcmDataset& d = *file.getDataset();
-  put_common(d, h, UID_EnhancedCTImageStorage, h.series_uid + ".1", "CT");
+  const InstanceRecord record{"", UID_EnhancedCTImageStorage, slice_uid(h, 0), h.transfer_syntax,
+                              1};
+  put_common(file, h, record.sop_class, record.sop_uid, "CT");
   put(d, DCM_ImageType, "ORIGINAL\\PRIMARY\\VOLUME\\NONE");
   put(d, DCM_FrameOfReferenceUID, h.frame_uid);
   put(d, DCM_PatientPosition, h.position);
   put(d, DCM_NumberOfFrames, std::to_string(planes.size()));
   d.putAndInsertUint16(DCM_Rows, static_cast<Uint16>(s.rows));
   d.putAndInsertUint16(DCM_Columns, static_cast<Uint16>(s.columns));
-  DcmItem *shared = nullptr, *item = nullptr;
-  must(d.findOrCreateSequenceItem(DCM_SharedFunctionalGroupsSequence, shared, 0), path);
-  must(shared->findOrCreateSequenceItem(DCM_PixelMeasuresSequence, item, 0), path);
-  put(*item, DCM_PixelSpacing, decimals({s.pixel_mm, s.pixel_mm}));
-  put(*item, DCM_SliceThickness, decimals({s.thickness_mm}));
-  must(shared->findOrCreateSequenceItem(DCM_PlaneOrientationSequence, item, 0), path);
-  put(*item, DCM_ImageOrientationPatient, decimals({1, 0, 0, 0, 1, 0}));
-  must(shared->findOrCreateSequenceItem(DCM_PixelValueTransformationSequence, item, 0), path);
-  put(*item, DCM_RescaleIntercept, std::to_string(intercept(h)));
-  put(*item, DCM_RescaleSlope, "1");
-  put(*item, DCM_RescaleType, "HU");
-  must(shared->findOrCreateSequenceItem(DCM_CTImageFrameTypeSequence, item, 0), path);
-  put(*item, DCM_FrameType, "ORIGINAL\\PRIMARY\\VOLUME\\NONE");
+  put(d, DCM_InstanceNumber, "1");
+  DcmItem& shared = item_of(d, DCM_SharedFunctionalGroupsSequence);
+  DcmItem& measures = item_of(shared, DCM_PixelMeasuresSequence);
+  put(measures, DCM_PixelSpacing, decimals({s.pixel_mm, s.pixel_mm}));
+  put(measures, DCM_SliceThickness, decimals({s.thickness_mm}));
+  put(item_of(shared, DCM_PlaneOrientationSequence), DCM_ImageOrientationPatient,
+      decimals({1, 0, 0, 0, 1, 0}));
+  DcmItem& transform = item_of(shared, DCM_PixelValueTransformationSequence);
+  put(transform, DCM_RescaleIntercept, std::to_string(intercept(h)));
+  put(transform, DCM_RescaleSlope, "1");
+  put(transform, DCM_RescaleType, "HU");
+  put(item_of(shared, DCM_CTImageFrameTypeSequence), DCM_FrameType,
+      "ORIGINAL\\PRIMARY\\VOLUME\\NONE");
+  put(item_of(shared, DCM_CTReconstructionSequence), DCM_ConvolutionKernel, h.kernel);
   std::vector<std::int16_t> all;
   for (std::size_t k = 0; k < planes.size(); ++k) {
-    DcmItem* frame = nullptr;
-    must(d.findOrCreateSequenceItem(DCM_PerFrameFunctionalGroupsSequence, frame,
-                                    static_cast<long>(k)),
-         path);
-    must(frame->findOrCreateSequenceItem(DCM_PlanePositionSequence, item, 0), path);
+    DcmItem& frame = item_of(d, DCM_PerFrameFunctionalGroupsSequence, static_cast<long>(k));
     const Vec3& o = s.origins[k];
-    put(*item, DCM_ImagePositionPatient, decimals({o[0], o[1], o[2]}));
+    put(item_of(frame, DCM_PlanePositionSequence), DCM_ImagePositionPatient,
+        decimals({o[0], o[1], o[2]}));
+    plant_frame(frame, h, k);
     const auto stored = to_stored(planes[k], h, s);
     all.insert(all.end(), stored.begin(), stored.end());
   }
   put_pixels(d, h, std::move(all));
   save(file, path, h.transfer_syntax);
+  return record;
 }
 
-void write_plain(const std::filesystem::path& path, const SeriesHeader& h,
-                 const std::string& sop_class, const std::string& modality) {
+InstanceRecord write_report(const std::filesystem::path& path, const SeriesHeader& h) {
   DcmFileFormat file;
-  put_common(*file.getDataset(), h, sop_class, h.series_uid + ".1", modality);
-  save(file, path, "1.2.840.10008.1.2.1");
+  DcmDataset& d = *file.getDataset();
+  const InstanceRecord record{"", UID_XRayRadiationDoseSRStorage, slice_uid(h, 0),
+                              "1.2.840.10008.1.2.1", 1};
+  put_common(file, h, record.sop_class, record.sop_uid, "SR");
+  put(d, DCM_InstanceNumber, "1");
+  put(d, DCM_ValueType, "CONTAINER");
+  put(d, DCM_CompletionFlag, "COMPLETE");
+  put(d, DCM_VerificationFlag, "UNVERIFIED");
+  put_code(d, DCM_ConceptNameCodeSequence, "113701", "DCM", "X-Ray Radiation Dose Report");
+  DcmItem& text = item_of(d, DCM_ContentSequence, 0);
+  put(text, DCM_RelationshipType, "CONTAINS");
+  put(text, DCM_ValueType, "TEXT");
+  put_code(text, DCM_ConceptNameCodeSequence, "121106", "DCM", "Comment");
+  put(text, DCM_TextValue, "dose as planned " + h.secret);
+  DcmItem& person = item_of(d, DCM_ContentSequence, 1);
+  put(person, DCM_RelationshipType, "HAS OBS CONTEXT");
+  put(person, DCM_ValueType, "PNAME");
+  put_code(person, DCM_ConceptNameCodeSequence, "121008", "DCM", "Person Observer Name");
+  put(person, DCM_PersonName, "OBS^" + h.secret);
+  save(file, path, record.transfer_syntax);
+  return record;
 }
 
 }  // namespace wsp::phantom

@@ -28,16 +28,38 @@ struct SeriesHeader {
   bool secondary_capture = false;  ///< Secondary Capture Image Storage: a screen, not a slice
 };
 
+/// One written file, as a DICOMDIR lists it.
+struct InstanceRecord {
+  std::string path;  ///< below export/, '/'-separated; the writers leave it to their caller
+  std::string sop_class, sop_uid, transfer_syntax;
+  int number = 1;  ///< InstanceNumber
+};
+/// The files of one series.
+struct SeriesRecord {
+  SeriesHeader header;
+  std::string modality;
+  std::vector<InstanceRecord> instances;
+};
+
+/// SOP instance of plane `plane` of a classic series.
+std::string slice_uid(const SeriesHeader& header, std::size_t plane);
+
 /// Register DCMTK's encoders; call once.
 void register_encoders();
 /// Write one CT slice (classic CT Image Storage). Throws Error(output).
-void write_slice(const std::filesystem::path& path, const SeriesHeader& header, const Stack& stack,
-                 std::size_t plane, const std::vector<std::int16_t>& hu);
+InstanceRecord write_slice(const std::filesystem::path& path, const SeriesHeader& header,
+                           const Stack& stack, std::size_t plane,
+                           const std::vector<std::int16_t>& hu);
 /// Write all planes as one Enhanced CT file.
-void write_enhanced(const std::filesystem::path& path, const SeriesHeader& header,
-                    const Stack& stack, const std::vector<std::vector<std::int16_t>>& planes);
-/// Write an object without pixels: a dose report or (sop_class Media Storage Directory) a DICOMDIR.
-void write_plain(const std::filesystem::path& path, const SeriesHeader& header,
-                 const std::string& sop_class, const std::string& modality);
+InstanceRecord write_enhanced(const std::filesystem::path& path, const SeriesHeader& header,
+                              const Stack& stack,
+                              const std::vector<std::vector<std::int16_t>>& planes);
+/// Write a structured dose report: an object without pixels.
+InstanceRecord write_report(const std::filesystem::path& path, const SeriesHeader& header);
+
+/// Write the DICOMDIR of a file set: patients, studies, series and images, with offsets. Series of
+/// one patient and study must follow each other. The bytes depend on the arguments alone.
+void write_dicomdir(const std::filesystem::path& path, const std::string& uid,
+                    const std::vector<SeriesRecord>& series);
 
 }  // namespace wsp::phantom

@@ -3,9 +3,12 @@
 #include <array>
 #include <cmath>
 #include <cstdio>
+#include <set>
 
 #include "preprocess/phantom/anatomy.hpp"
 #include "preprocess/phantom/cohort.hpp"
+#include "preprocess/phantom/mask_write.hpp"
+#include "preprocess/phantom/subject.hpp"
 
 namespace wsp::phantom {
 namespace {
@@ -179,6 +182,62 @@ TEST(Phantom, ClassesFollowTheCohorts) {
   for (int i = 0; i < 4000; ++i)
     ++classes.at(static_cast<std::size_t>(draw_subject(options, i).radiological));
   for (const int count : classes) EXPECT_EQ(count, 1000);
+}
+
+TEST(Phantom, SixSubjectsShowEveryValueOfEveryTrait) {
+  CohortOptions options;
+  options.seed = 9;
+  for (const Trait which :
+       {Trait::oddity, Trait::matrix, Trait::kernel, Trait::extras, Trait::masks}) {
+    std::set<std::array<int, kSubjectsForAll>> orders;
+    std::array<std::array<int, 4>, kSubjectsForAll> with_class{};
+    constexpr int kBlocks = 200;
+    for (int block = 0; block < kBlocks; ++block) {
+      std::array<int, kSubjectsForAll> values{};
+      for (int i = 0; i < kSubjectsForAll; ++i) {
+        const int subject = block * kSubjectsForAll + i;
+        const int value = trait(options, subject, which);
+        values.at(static_cast<std::size_t>(i)) = value;
+        // With --balance the class is the number modulo 4.
+        ++with_class.at(static_cast<std::size_t>(value)).at(static_cast<std::size_t>(subject % 4));
+      }
+      EXPECT_EQ(std::set<int>(values.begin(), values.end()).size(), std::size_t{kSubjectsForAll});
+      orders.insert(values);
+    }
+    EXPECT_GT(orders.size(), 100U);
+    // No trait tells the class: 50 expected in each cell.
+    for (const auto& row : with_class)
+      for (const int n : row) EXPECT_NEAR(n, kBlocks / 4, 25);
+  }
+}
+
+TEST(Phantom, OutlinesHoldExactlyTheirPixels) {
+  // Random pixels have holes, islands in holes and pixels that touch at corners.
+  Random random{77};
+  for (int round = 0; round < 50; ++round) {
+    SCOPED_TRACE(round);
+    constexpr std::int64_t kColumns = 13, kRows = 9;
+    std::vector<std::uint8_t> mask(kColumns * kRows);
+    for (auto& m : mask) m = random.uniform() < 0.1 * (round % 11) ? 1 : 0;
+    const auto outlines = trace_outlines(mask, kColumns, kRows);
+    for (std::int64_t y = 0; y < kRows; ++y)
+      for (std::int64_t x = 0; x < kColumns; ++x) {
+        bool inside = false;  // a ray to the left crosses an odd number of borders
+        for (const auto& outline : outlines)
+          for (std::size_t i = 0; i < outline.size(); ++i) {
+            const auto& [x0, y0] = outline[i];
+            const auto& [x1, y1] = outline[(i + 1) % outline.size()];
+            const auto px = static_cast<double>(x), py = static_cast<double>(y);
+            if (x0 == x1 && x0 < px && (y0 < py) != (y1 < py)) inside = !inside;
+          }
+        ASSERT_EQ(inside, mask[static_cast<std::size_t>(y * kColumns + x)] == 1) << x << " " << y;
+      }
+    for (const auto& outline : outlines) {
+      EXPECT_GE(outline.size(), 4U);
+      EXPECT_EQ(outline.size() % 2, 0U);  // no corner on a straight line
+    }
+  }
+  EXPECT_TRUE(trace_outlines(std::vector<std::uint8_t>(12), 4, 3).empty());
 }
 
 }  // namespace
