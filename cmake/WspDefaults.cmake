@@ -12,7 +12,9 @@ endif()
 find_program(WSP_CCACHE ccache)
 if(WSP_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
   # A precompiled header is cached when its defines and times may be taken as they are.
-  set(CMAKE_CXX_COMPILER_LAUNCHER ${WSP_CCACHE} sloppiness=pch_defines,time_macros,include_file_mtime,include_file_ctime)
+  # Through the environment: ccache before 4.8 (Debian 12) takes no settings on its command line.
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env
+      CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime ${WSP_CCACHE})
   add_compile_options($<$<COMPILE_LANG_AND_ID:CXX,GNU>:-fpch-preprocess>)
 endif()
 
