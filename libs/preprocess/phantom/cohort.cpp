@@ -11,6 +11,7 @@
 
 #include "io/core/atomic_file.hpp"
 #include "io/core/error.hpp"
+#include "io/core/interrupt.hpp"
 #include "io/core/progress.hpp"
 #include "io/medical/image_file.hpp"
 #include "preprocess/phantom/dicom_write.hpp"
@@ -355,6 +356,7 @@ void make_cohort(const CohortOptions& options) {
   std::vector<std::string> rows(static_cast<std::size_t>(options.subjects));
   std::vector<std::vector<std::string>> identifiers(rows.size());
   tbb::parallel_for(0, options.subjects, [&](int i) {
+    stop_if_interrupted("the cohort is incomplete: run again with --force to make it anew");
     Subject subject(options, i);
     subject.write();
     const SubjectTruth& t = subject.truth();

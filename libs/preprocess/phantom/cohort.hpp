@@ -28,7 +28,7 @@ SubjectTruth draw_subject(const CohortOptions& options, int subject);
 
 /// Write export/, truth/ and labels.csv (and phi.txt for a hospital-like export) under options.out;
 /// parallel over subjects; the bytes depend on the options alone. Throws Error(output) when `out`
-/// exists and is not empty.
+/// exists and is not empty, Error(interrupted) when a signal asks to stop.
 void make_cohort(const CohortOptions& options);
 
 }  // namespace wsp::phantom
