@@ -134,6 +134,11 @@ def case_codes(work):
     support.check(summary["quarantine_codes"] == {"LABEL_AMBIGUOUS": 1} and summary["flags"].get("LABEL_MISSING") == 1
                   and summary["unlabelled_cases"] == 1, f"labels: {summary}")
 
+    (work / "map.json").write_text(json.dumps({
+        "name": "map", "version": 1, "subject_map": {"subject-0000": "one", "subject-0002": "one"}}))
+    summary = ingest(work, cohort / "export", "--manifest", work / "map.json")
+    support.check((summary["cases"], summary["subjects"]) == (3, 2), f"subject_map: {summary}")
+
     # Two series of one study, and all of them.
     study = work / "study"
     shutil.copytree(next(one.iterdir()), study / "a")
@@ -153,8 +158,16 @@ def case_codes(work):
     support.check("1 of 2 series" in done.stderr and "1.2.3" not in done.stderr, f"pins in the log: {done.stderr}")
     (name,) = (p.stem for p in (work / "pinned" / "cases").iterdir())
     support.check(name == uid + ".7", f"the pinned series is {name}")
+    # Weights, ingested: a sharp portal series wins by its phase, and loses without those points.
+    changed(study / "a", work / "sharp" / "a", put(ConvolutionKernel="B70f"))
+    shutil.copytree(study / "b", work / "sharp" / "b")
+    (work / "nophase.json").write_text(json.dumps({"name": "w", "version": 1, "score_weights": {"phase": 0}}))
+    for manifest, winner in (([], uid), (["--manifest", work / "nophase.json"], uid + ".7")):
+        support.check(ingest(work, work / "sharp", *manifest)["cases"] == 1, "one of two series")
+        (name,) = (p.stem for p in (work / "ds" / "cases").iterdir())
+        support.check(name == winner, f"score_weights {manifest}: {name} was taken")
     (cohort / "truth" / f"{uid}.7.nii.gz").unlink()
-    # Weights: without the phase's points the arterial copy scores as high as the portal one.
+    # Weights, shown: without the phase's points the arterial copy scores as high as the portal one.
     (work / "weights.json").write_text(json.dumps({"name": "w", "version": 1, "score_weights": {"phase": 0, "mask": 0}}))
     plain = {s["phase"]: s for s in scan(study)["series"]}
     masked = json.loads(support.run("wsp-ingest", "scan", study, "--masks", cohort / "truth", "--json").stdout)["series"]
