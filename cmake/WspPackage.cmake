@@ -1,8 +1,14 @@
 # cmake --install and cpack -G DEB
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/schemas ${PROJECT_SOURCE_DIR}/data-manifests
         DESTINATION share/wsp)
-install(FILES README.md LICENSE CHANGELOG.md DESTINATION share/doc/wsp)
-install(FILES docs/SHARD_FORMAT.md docs/ARCHITECTURE.md DESTINATION share/doc/wsp/docs)
+install(FILES README.md LICENSE CHANGELOG.md CONTRIBUTING.md DESTINATION share/doc/wsp)
+install(DIRECTORY ${PROJECT_SOURCE_DIR}/docs DESTINATION share/doc/wsp FILES_MATCHING PATTERN "*.md")
+# The documents name these beside them, as in the source tree.
+install(CODE [[
+  foreach(name schemas data-manifests)
+    file(CREATE_LINK ../../wsp/${name} "$ENV{DESTDIR}${CMAKE_INSTALL_PREFIX}/share/doc/wsp/${name}" SYMBOLIC)
+  endforeach()
+]])
 set(CPACK_PACKAGE_NAME wsp)
 set(CPACK_PACKAGE_CONTACT "WSP toolkit maintainers <wsp@localhost>")
 set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "${PROJECT_DESCRIPTION}")

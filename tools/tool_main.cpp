@@ -18,12 +18,15 @@ namespace {
 // --config FILE.json: {"option": value, "subcommand": {"option": value}}; command line wins.
 class JsonConfig : public CLI::Config {
  public:
+  explicit JsonConfig(const CLI::App& app) : app_(app) {}
+
   std::string to_config(const CLI::App*, bool, bool, std::string) const override { return "{}"; }
 
   std::vector<CLI::ConfigItem> from_config(std::istream& input) const override {
     try {
       std::vector<CLI::ConfigItem> found;
       flatten(nlohmann::json::parse(input), {}, found);
+      for (const CLI::ConfigItem& item : found) check_name(item);
       return found;
     } catch (const nlohmann::json::exception& e) {
       throw CLI::ConversionError(std::string("--config is not valid JSON: ") + e.what());
@@ -31,6 +34,23 @@ class JsonConfig : public CLI::Config {
   }
 
  private:
+  // CLI11's own message names neither the file nor what it expects.
+  void check_name(const CLI::ConfigItem& item) const {
+    const CLI::App* owner = &app_;
+    std::string name;
+    for (const std::string& parent : item.parents) {
+      name += parent + "/";
+      const auto below = owner->get_subcommands(
+          [&](const CLI::App* command) { return command->get_name() == parent; });
+      owner = below.empty() ? nullptr : below.front();
+      if (owner == nullptr) break;
+    }
+    if (owner == nullptr || owner->get_option_no_throw("--" + item.name) == nullptr)
+      throw CLI::ConversionError(
+          "--config names '" + name + item.name +
+          "', which is no option; expected long names without dashes, such as {\"threads\": 2} "
+          "(see --help)");
+  }
   static std::string text(const nlohmann::json& value) {
     return value.is_string() ? value.get<std::string>() : value.dump();
   }
@@ -54,6 +74,8 @@ class JsonConfig : public CLI::Config {
       items.push_back(std::move(item));
     }
   }
+
+  const CLI::App& app_;
 };
 
 }  // namespace
@@ -70,13 +92,19 @@ int tool_main(int argc, char** argv, const Tool& tool) {
   app.add_option("--log-level", common.log_level, "trace, debug, info, warn, error or off")
       ->capture_default_str();
   app.add_flag("--json", common.json, "Print a machine-readable result on stdout");
-  app.config_formatter(std::make_shared<JsonConfig>());
+  app.config_formatter(std::make_shared<JsonConfig>(app));
   app.set_config("--config", "", "Read options from a JSON file; the command line wins")
       ->check(CLI::ExistingFile);
   app.allow_config_extras(CLI::config_extras_mode::error);
   app.fallthrough();
   try {
     tool.declare(app);
+    // A subcommand takes the common options too, and its help should not hide them.
+    for (CLI::App* command :
+         app.get_subcommands([](const CLI::App* c) { return !c->get_name().empty(); }))
+      command->footer(
+          "Also: --json  --threads N  --seed N  --log-level LEVEL  --config FILE  (see " +
+          tool.name + " --help)");
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
     const int code = app.exit(e);

@@ -4,11 +4,18 @@
 #include <algorithm>
 #include <iostream>
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
 
 #include "io/core/error.hpp"
 #include "io/core/log.hpp"
+#include "io/manifest/identity.hpp"
+#include "io/manifest/manifest.hpp"
+#include "io/medical/masks.hpp"
 #include "io/medical/scan.hpp"
 #include "preprocess/pipeline/ingest.hpp"
+#include "preprocess/pipeline/plan.hpp"
 #include "preprocess/pipeline/scan_report.hpp"
 #include "tool_main.hpp"
 
@@ -17,6 +24,7 @@ namespace {
 struct Options {
   CLI::App* scan = nullptr;
   CLI::App* verify = nullptr;
+  std::vector<CLI::App*> groups;  // options of the ingest
   std::string input, output, manifest, labels, masks, site_key, new_site_key, crosswalk;
   std::string slices = "central", codec = "lz4", tilt = "resample", gaps = "accept", phase = "any";
   std::string ids = "pseudonym", memory;
@@ -27,58 +35,76 @@ struct Options {
   wsp::IngestConfig config;
 };
 
+// Inputs that the choice of series depends on; ingest and scan share them.
+void declare_inputs(CLI::App& app, Options& o) {
+  app.add_option("--manifest", o.manifest,
+                 "What the labels and keys mean (data-manifests/*.json, docs/MANIFESTS.md)");
+  app.add_option("--masks", o.masks,
+                 "Folder of liver masks: NIfTI or NRRD by series UID, patient ID or file stem, or "
+                 "CASE/liver.nii.gz");
+}
+
+void declare_series(CLI::App& app, Options& o) {
+  app.add_option("--min-slices", o.config.min_slices, "Fewest slices of a volume")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  app.add_option("--tilt", o.tilt, "resample or reject gantry-tilted series")
+      ->check(CLI::IsMember({"resample", "reject"}))
+      ->capture_default_str();
+  app.add_option("--gaps", o.gaps, "accept or reject series with missing slices")
+      ->check(CLI::IsMember({"accept", "reject"}))
+      ->capture_default_str();
+  app.add_option("--require-phase", o.phase,
+                 "any, or portal to quarantine studies without a portal-venous series")
+      ->check(CLI::IsMember({"any", "portal"}))
+      ->capture_default_str();
+  app.add_flag("--all-series", o.config.all_series,
+               "Keep every usable series of a study, not only the best");
+}
+
 void declare(CLI::App& app, Options& o) {
   app.add_option("EXPORT", o.input, "Folder of DICOM, NIfTI or NRRD files, searched recursively");
-  auto* general = app.add_option_group("Input and output");
+  const auto group = [&](const char* title) {
+    o.groups.push_back(app.add_option_group(title));
+    return o.groups.back();
+  };
+  auto* general = group("Input and output");
   general->add_option("--out", o.output, "Dataset directory to make (required)");
-  general->add_option("--manifest", o.manifest,
-                      "What the labels and keys mean (data-manifests/*.json)");
   general->add_option("--labels", o.labels, "Label table (CSV) read as the manifest says");
-  general->add_option("--masks", o.masks,
-                      "Folder of liver masks: NIfTI or NRRD by series UID, patient ID or file "
-                      "stem, or CASE/liver.nii.gz");
+  declare_inputs(*general, o);
   general->add_flag("--force", o.force, "Replace a dataset that was made with other options");
   general->add_option("--memory", o.memory,
                       "Budget for volumes in flight, e.g. 8G (default: half of the machine)");
   general->add_option("--max-quarantined", o.max_quarantined,
                       "Exit with 3 when more cases than this are quarantined");
-  auto* identity = app.add_option_group("Identity");
+  auto* identity = group("Identity");
   identity->add_option("--ids", o.ids, "pseudonym, or keep for data that is already public")
       ->check(CLI::IsMember({"pseudonym", "keep"}))
       ->capture_default_str();
   identity->add_option("--site-key", o.site_key,
                        "Secret under which pseudonyms are made (mode 0600)");
   identity->add_option("--new-site-key", o.new_site_key, "The same, made on first use");
-  identity->add_option("--crosswalk", o.crosswalk,
-                       "Write pseudonym -> original here (mode 0600, outside the dataset)");
+  identity->add_option(
+      "--crosswalk", o.crosswalk,
+      "Write pseudonym -> original here (mode 0600, outside the dataset and the export)");
   identity->add_flag("--strict-subjects", o.config.strict_subjects,
                      "Refuse cases without a usable patient ID");
-  auto* series = app.add_option_group("Series");
-  series->add_option("--min-slices", o.config.min_slices, "Fewest slices of a volume")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  series->add_option("--tilt", o.tilt, "resample or reject gantry-tilted series")
-      ->check(CLI::IsMember({"resample", "reject"}))
-      ->capture_default_str();
-  series->add_option("--gaps", o.gaps, "accept or reject series with missing slices")
-      ->check(CLI::IsMember({"accept", "reject"}))
-      ->capture_default_str();
-  series
-      ->add_option("--require-phase", o.phase,
-                   "any, or portal to quarantine studies without a portal-venous series")
-      ->check(CLI::IsMember({"any", "portal"}))
-      ->capture_default_str();
-  series->add_flag("--all-series", o.config.all_series,
-                   "Keep every usable series of a study, not only the best");
-  auto* liver = app.add_option_group("Liver and slices");
+  declare_series(*group("Series"), o);
+  auto* liver = group("Liver and slices");
+  // One value per use, so that the export's path after it is not taken for another.
   liver
       ->add_option("--liver-roi", o.config.liver_roi,
-                   "Names of the liver in SEG and RTSTRUCT objects without a coded one")
+                   "Names of the liver in SEG and RTSTRUCT objects without a coded one: A[,B], or "
+                   "given again")
+      ->delimiter(',')
+      ->allow_extra_args(false)
       ->capture_default_str();
   liver
       ->add_option("--liver-label", o.config.liver_labels,
-                   "Values of the liver in mask files (default: the manifest's, else 1)")
-      ->delimiter(',');
+                   "Values of the liver in mask files: N[,M], or given again (default: the "
+                   "manifest's, else 1)")
+      ->delimiter(',')
+      ->allow_extra_args(false);
   liver->add_flag("--clean-masks", o.config.clean_masks,
                   "Keep the largest component and fill holes of given masks too");
   liver
@@ -94,7 +120,7 @@ void declare(CLI::App& app, Options& o) {
                    "Least liver area of the extent's end slices")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
-  auto* pixels = app.add_option_group("Pixels and shards");
+  auto* pixels = group("Pixels and shards");
   pixels->add_option("--window", o.window, "HU window")->expected(2)->capture_default_str();
   pixels->add_option("--size", o.config.size, "In-plane matrix")
       ->check(CLI::Range(16, 4096))
@@ -109,15 +135,30 @@ void declare(CLI::App& app, Options& o) {
       ->capture_default_str();
 
   o.scan = app.add_subcommand("scan", "Show what is in an export; writes nothing");
-  o.scan->add_option("EXPORT", o.input, "Folder or file")->required();
+  o.scan->add_option("EXPORT", o.input, "Folder to look at")->required();
   o.scan->add_flag("--pixels", o.pixels,
                    "Read the pixels too: minimum, maximum, sum of HU, padding");
-  o.scan->add_option("--min-slices", o.config.min_slices, "Fewest slices of a volume")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
+  declare_inputs(*o.scan, o);
+  declare_series(*o.scan, o);
   o.verify = app.add_subcommand("verify", "Check every hash and every count of a dataset");
   o.verify->add_option("DATASET", o.output, "Dataset directory")->required();
   app.require_subcommand(0, 1);
+}
+
+// CLI11 hands a subcommand's unknown options on to the ingest's: those would be ignored in silence.
+// What a --config file says for the ingest may stand there.
+void refuse_foreign_options(const Options& o, const CLI::App& command,
+                            const std::vector<std::string>& arguments) {
+  for (const CLI::App* group : o.groups)
+    for (const CLI::Option* option : group->get_options()) {
+      const std::string name = option->get_name();
+      if (command.get_option_no_throw(name) != nullptr) continue;
+      for (const std::string& argument : arguments)
+        if (argument == name || argument.starts_with(name + "="))
+          throw wsp::Error(wsp::ErrorCode::usage, command.get_name() + " takes no " + name +
+                                                      "; see wsp-ingest " + command.get_name() +
+                                                      " --help");
+    }
 }
 
 std::uint64_t parse_bytes(const std::string& text) {
@@ -141,17 +182,49 @@ std::uint64_t parse_bytes(const std::string& text) {
   return static_cast<std::uint64_t>(value * scale);
 }
 
+// The words of the command line as the configuration of the dataset.
+wsp::IngestConfig resolve(const Options& o) {
+  wsp::IngestConfig config = o.config;
+  if (o.window[0] >= o.window[1] || o.window[0] < -32768 || o.window[1] > 32767)
+    throw wsp::Error(wsp::ErrorCode::usage,
+                     "--window expects LOW HIGH with LOW < HIGH in int16 HU");
+  config.window = {static_cast<std::int16_t>(o.window[0]), static_cast<std::int16_t>(o.window[1])};
+  config.central_permille = static_cast<std::int64_t>(o.fraction * 1000 + 0.5);
+  config.all_slices = o.slices == "all";
+  config.codec = wsp::parse_codec(o.codec);
+  config.reject_tilt = o.tilt == "reject";
+  config.reject_gaps = o.gaps == "reject";
+  config.require_portal = o.phase == "portal";
+  config.ids = o.ids == "keep" ? wsp::IdMode::keep : wsp::IdMode::pseudonym;
+  if ((config.shards & (config.shards - 1)) != 0)
+    throw wsp::Error(wsp::ErrorCode::usage, "--shards expects a power of two");
+  return config;
+}
+
 std::optional<std::filesystem::path> path_or_none(const std::string& text) {
   if (text.empty()) return std::nullopt;
   return std::filesystem::path(text);
 }
 
 int run_scan(const Options& o, bool json) {
-  wsp::ScanOptions options;
-  options.min_slices = o.config.min_slices;
-  const auto report = wsp::scan_report(wsp::scan_export(o.input, options), o.pixels);
+  const wsp::DataManifest manifest =
+      o.manifest.empty() ? wsp::default_manifest() : wsp::load_manifest(o.manifest);
+  std::optional<wsp::MaskDirectory> masks;
+  if (!o.masks.empty()) masks.emplace(o.masks);
+  const wsp::IngestConfig config = resolve(o);
+  const wsp::Scan scan = wsp::scan_export(o.input, wsp::scan_options(config, manifest));
+  // Names are the export's own here, and nothing is written: no key is needed.
+  const wsp::Naming naming(wsp::IdMode::keep, wsp::SiteKey(std::vector<std::uint8_t>(32, 0)));
+  const auto plan =
+      wsp::plan_cases({scan, config, manifest, nullptr, masks ? &*masks : nullptr, naming, false});
+  const auto report = wsp::scan_report(scan, plan, o.pixels);
   std::cout << (json ? report.dump(1) + "\n" : wsp::to_text(report));
-  return report["file_count"] == 0 ? wsp::exit_code(wsp::ErrorCode::no_input) : 0;
+  const bool usable =
+      std::any_of(scan.series.begin(), scan.series.end(),
+                  [](const wsp::Series& series) { return series.code == wsp::Code::USED; });
+  if (usable) return 0;
+  wsp::log::error("no series of the export can be used; each has a code that says why");
+  return wsp::exit_code(wsp::ErrorCode::no_input);
 }
 
 int run_verify(const Options& o, bool json) {
@@ -201,6 +274,9 @@ void print_summary(const Options& o, const wsp::IngestSummary& s) {
     std::cout << (s.unmatched_label_row_numbers.size() > kShown ? " ... (--json lists all)\n"
                                                                 : "\n");
   }
+  if (s.unmatched_pins + s.unusable_pins > 0)
+    std::cout << fmt::format("  pinned series: {} not in the export, {} unusable\n",
+                             s.unmatched_pins, s.unusable_pins);
   if (s.unused_masks > 0)
     std::cout << fmt::format("  {} mask files matched no case\n", s.unused_masks);
 }
@@ -219,21 +295,7 @@ int run_ingest(const Options& o, bool json) {
   options.site_key = path_or_none(o.site_key);
   options.new_site_key = path_or_none(o.new_site_key);
   options.crosswalk = path_or_none(o.crosswalk);
-  options.config = o.config;
-  if (o.window[0] >= o.window[1] || o.window[0] < -32768 || o.window[1] > 32767)
-    throw wsp::Error(wsp::ErrorCode::usage,
-                     "--window expects LOW HIGH with LOW < HIGH in int16 HU");
-  options.config.window = {static_cast<std::int16_t>(o.window[0]),
-                           static_cast<std::int16_t>(o.window[1])};
-  options.config.central_permille = static_cast<std::int64_t>(o.fraction * 1000 + 0.5);
-  options.config.all_slices = o.slices == "all";
-  options.config.codec = wsp::parse_codec(o.codec);
-  options.config.reject_tilt = o.tilt == "reject";
-  options.config.reject_gaps = o.gaps == "reject";
-  options.config.require_portal = o.phase == "portal";
-  options.config.ids = o.ids == "keep" ? wsp::IdMode::keep : wsp::IdMode::pseudonym;
-  if ((o.config.shards & (o.config.shards - 1)) != 0)
-    throw wsp::Error(wsp::ErrorCode::usage, "--shards expects a power of two");
+  options.config = resolve(o);
   options.memory_bytes = parse_bytes(o.memory);
   options.force = o.force;
   options.tool_version = WSP_VERSION;
@@ -272,6 +334,9 @@ int main(int argc, char** argv) {
   tool.declare = [&](CLI::App& app) { declare(app, options); };
   tool.run = [&](const wsp::CommonOptions& common) {
     wsp::initialise_medical_io();
+    const std::vector<std::string> arguments(argv + 1, argv + argc);
+    for (const CLI::App* command : {options.scan, options.verify})
+      if (command->parsed()) refuse_foreign_options(options, *command, arguments);
     if (options.scan->parsed()) return run_scan(options, common.json);
     if (options.verify->parsed()) return run_verify(options, common.json);
     return run_ingest(options, common.json);

@@ -1,5 +1,6 @@
 // wsp-phantom: synthetic abdominal CT cohorts whose truth is known.
 #include <iostream>
+#include <nlohmann/json.hpp>
 
 #include "io/core/error.hpp"
 #include "io/medical/scan.hpp"
@@ -44,8 +45,16 @@ int main(int argc, char** argv) {
     options.seed = common.seed;
     wsp::initialise_medical_io();
     wsp::phantom::make_cohort(options);
-    std::cout << options.subjects << " subjects -> " << out << "/export, " << out << "/truth, " << out << "/labels.csv"
-              << (options.hospital ? ", " + out + "/phi.txt" : "") << "\n";
+    nlohmann::json made{{"subjects", options.subjects},
+                        {"export", out + "/export"},
+                        {"truth", out + "/truth"},
+                        {"labels", out + "/labels.csv"}};
+    if (options.hospital) made["phi"] = out + "/phi.txt";
+    if (common.json)
+      std::cout << made.dump(1) << "\n";
+    else
+      std::cout << options.subjects << " subjects -> " << out << "/export, " << out << "/truth, " << out << "/labels.csv"
+                << (options.hospital ? ", " + out + "/phi.txt" : "") << "\n";
     return 0;
   };
   return wsp::tool_main(argc, argv, tool);

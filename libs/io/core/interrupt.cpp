@@ -1,6 +1,9 @@
 #include "io/core/interrupt.hpp"
 
 #include <csignal>
+#include <string>
+
+#include "io/core/error.hpp"
 
 namespace wsp {
 namespace {
@@ -18,5 +21,10 @@ void install_interrupt_handlers() {
 }
 
 int interrupt_signal() { return g_signal; }
+
+void stop_if_interrupted(std::string_view what_now) {
+  if (g_signal != 0)
+    throw Error(ErrorCode::interrupted, "stopped as asked; " + std::string(what_now));
+}
 
 }  // namespace wsp

@@ -1,4 +1,5 @@
 #pragma once
+#include <string_view>
 
 namespace wsp {
 
@@ -6,5 +7,8 @@ namespace wsp {
 void install_interrupt_handlers();
 /// The signal that asked to stop, or 0. Exit codes are 128 + signal.
 [[nodiscard]] int interrupt_signal();
+/// Throw Error(interrupted) once a signal asked to stop; `what_now` says what to do, e.g. "run the
+/// same command again to go on". For loops over files, series and cases; any thread may call it.
+void stop_if_interrupted(std::string_view what_now);
 
 }  // namespace wsp

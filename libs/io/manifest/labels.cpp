@@ -6,6 +6,7 @@
 
 #include "io/core/atomic_file.hpp"
 #include "io/core/error.hpp"
+#include "io/core/log.hpp"
 #include "io/manifest/csv.hpp"
 #include "io/manifest/manifest.hpp"
 
@@ -44,6 +45,15 @@ std::optional<std::int64_t> integer_of(std::string_view text) {
   return value;
 }
 
+// A cell may hold a patient's name where a class belongs: it is told at debug level only.
+[[noreturn]] void refuse_cell(const std::string& where, const std::string& text,
+                              const std::string& expected) {
+  log::debug(where + ": found '" + text + "'");
+  throw Error(ErrorCode::usage, where + ": expected " + expected + "; found other text of " +
+                                    std::to_string(text.size()) +
+                                    " bytes (--log-level debug shows it)");
+}
+
 std::int64_t class_of(const LabelColumn& label, const std::string& text, const std::string& where) {
   if (text.empty() || (!label.missing.empty() && text == label.missing)) return -1;
   if (!label.values.empty()) {
@@ -51,17 +61,16 @@ std::int64_t class_of(const LabelColumn& label, const std::string& text, const s
     if (hit != label.values.end()) return hit->second;
     std::vector<std::string> known;
     for (const auto& [word, value] : label.values) known.push_back(word);
-    throw Error(ErrorCode::usage,
-                where + ": found '" + text + "', expected one of " + list_of(known) +
-                    " or an empty cell (the manifest's values for '" + label.name + "')");
+    refuse_cell(where, text,
+                "one of " + list_of(known) + " or an empty cell (the manifest's values for '" +
+                    label.name + "')");
   }
   constexpr std::int64_t kMost = 32767;  // a date or an ID in the label's place is caught
   const auto value = integer_of(text);
   if (!value || *value < -1 || *value > kMost)
-    throw Error(ErrorCode::usage, where + ": found '" + text +
-                                      "', expected a class: an integer from -1 (unknown) to " +
-                                      std::to_string(kMost) +
-                                      "; give the manifest a 'values' map for words");
+    refuse_cell(where, text,
+                "a class, an integer from -1 (unknown) to " + std::to_string(kMost) +
+                    " (for words give the manifest a 'values' map)");
   return *value;
 }
 
@@ -73,10 +82,9 @@ std::string split_of(const std::string& text, const std::string& where) {
            c == '-';
   });
   if (!plain || text.size() > kLongest)
-    throw Error(ErrorCode::usage, where +
-                                      ": expected the name of a split such as train, val or test "
-                                      "(letters, digits, '_' and '-', at most 32), found '" +
-                                      text + "'");
+    refuse_cell(where, text,
+                "the name of a split such as train, val or test (letters, digits, '_' and '-', at "
+                "most 32)");
   return text;
 }
 

@@ -69,7 +69,8 @@ struct CaseLabels {
 class LabelTable {
  public:
   /// Throws Error(usage) that names the row and column for: missing column, ragged row, a text that
-  /// the value map lacks, and the table's available columns where the wanted one is absent.
+  /// the value map lacks, and the table's available columns where the wanted one is absent. A cell
+  /// itself stands only in the log, at debug level: it may name a patient.
   static LabelTable load(const std::filesystem::path& csv, const DataManifest& manifest);
   struct Lookup {
     enum class State { found, missing, ambiguous } state = State::missing;

@@ -5,6 +5,8 @@
 #include <system_error>
 
 #include "io/core/error.hpp"
+#include "io/core/interrupt.hpp"
+#include "io/core/progress.hpp"
 #include "io/medical/dicom_header.hpp"
 #include "io/medical/image_file.hpp"
 #include "io/medical/masks.hpp"
@@ -146,7 +148,10 @@ Scan scan_export(const fs::path& root, const ScanOptions& options) {
   std::vector<std::optional<Outcome<ImageHeader>>> images(scan.files.size());
   std::vector<std::optional<Outcome<MaskObject>>> masks(scan.files.size());
 
+  Progress progress("reading headers", scan.files.size(), "files");
   tbb::parallel_for(std::size_t{0}, scan.files.size(), [&](std::size_t i) {
+    stop_if_interrupted("nothing was written; run the same command again");
+    progress.advance();
     FileEntry& entry = scan.files[i];
     if (entry.code != Code::USED) return;
     const fs::path path = scan.root / entry.relative_path;
@@ -175,6 +180,8 @@ Scan scan_export(const fs::path& root, const ScanOptions& options) {
     entry.code = headers[i].code;
     entry.detail = headers[i].detail;
   });
+
+  progress.finish();
 
   scan.series = dicom::group_series(scan.root, headers, scan.files, options);
   for (std::size_t i = 0; i < scan.files.size(); ++i) {

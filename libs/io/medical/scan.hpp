@@ -3,7 +3,6 @@
 #include <string>
 
 #include "io/core/outcome.hpp"
-#include "io/core/progress.hpp"
 #include "io/core/volume.hpp"
 #include "io/medical/study.hpp"
 
@@ -22,7 +21,8 @@ void initialise_medical_io();
 
 /// Walk `root` in parallel (oneTBB), read every header, and group the planes into series.
 /// Symbolic links to directories are not followed. A single file as root is a scan of one file.
-/// Throws Error(no_input) only when root does not exist or cannot be listed.
+/// Throws Error(no_input) only when root does not exist or cannot be listed, Error(interrupted)
+/// when a signal asks to stop.
 Scan scan_export(const std::filesystem::path& root, const ScanOptions& options);
 
 /// How to read one series.

@@ -94,8 +94,9 @@ std::vector<CaseRecord> read_shard_cases(const std::filesystem::path& dataset, i
 /// Write index.h5 atomically from all cases of all shards, sorted by (shard, case name).
 void write_index(const std::filesystem::path& dataset, std::vector<CasePlaces> cases,
                  const DatasetLayout& layout);
-/// List and hash every file (except run.json, qa/ and itself) and write dataset.json last; `fields`
-/// are merged in ("config", "counts", "classes", ...).
+/// List and hash every file that is a part of a dataset (shards, index, cases, previews, ledger,
+/// quarantine; nothing else that may lie there) and write dataset.json last; `fields` are merged in
+/// ("config", "counts", "classes", ...).
 void write_dataset_json(const std::filesystem::path& dataset, const nlohmann::json& fields,
                         const DatasetLayout& layout);
 
@@ -161,7 +162,8 @@ struct Finding {
   std::string detail;
 };
 /// Check every hash, every chunk, every count, index against shards, JSON against schemas;
-/// parallel. Never throws for a broken dataset; an unreadable directory is Error(no_input).
+/// parallel. Never throws for a broken dataset; an unreadable directory is Error(no_input), a
+/// signal to stop Error(interrupted).
 std::vector<Finding> verify_dataset(const std::filesystem::path& dataset);
 
 }  // namespace wsp

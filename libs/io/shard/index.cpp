@@ -63,6 +63,20 @@ void write_index(const fs::path& dataset, std::vector<CasePlaces> cases,
   publish_file(temporary.path, path);
 }
 
+namespace {
+
+// What a dataset consists of: a foreign file must not gain a hash that vouches for it.
+bool is_part(const std::string& name) {
+  const auto in = [&](std::string_view folder, std::string_view end) {
+    return name.starts_with(folder) && name.ends_with(end) &&
+           name.find('/', folder.size()) == std::string::npos;
+  };
+  return name == "index.h5" || name == "ledger.tsv" || name == "quarantine.tsv" ||
+         in("shards/shard-", ".h5") || in("cases/", ".json") || in("previews/", ".png");
+}
+
+}  // namespace
+
 void write_dataset_json(const fs::path& dataset, const nlohmann::json& fields,
                         const DatasetLayout& layout) {
   std::vector<std::string> names;
@@ -70,8 +84,7 @@ void write_dataset_json(const fs::path& dataset, const nlohmann::json& fields,
        it != fs::recursive_directory_iterator(); ++it) {
     const std::string name = fs::relative(it->path(), dataset).generic_string();
     if (it->is_directory() && name == "qa") it.disable_recursion_pending();
-    if (it->is_regular_file() && name != "run.json" && name != "dataset.json")
-      names.push_back(name);
+    if (it->is_regular_file() && is_part(name)) names.push_back(name);
   }
   std::vector<std::string> hashes(names.size());
   tbb::parallel_for(std::size_t{0}, names.size(),

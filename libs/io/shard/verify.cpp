@@ -9,6 +9,7 @@
 
 #include "io/core/error.hpp"
 #include "io/core/hash.hpp"
+#include "io/core/interrupt.hpp"
 #include "io/core/progress.hpp"
 #include "io/manifest/manifest.hpp"
 #include "io/shard/columns.hpp"
@@ -48,8 +49,10 @@ class Verifier {
     bool usable = false;
     guarded("index.h5", [&] { check_index(), usable = true; });
     if (!usable) return findings_.take();
-    for (int shard = 0; shard < layout_.shards; ++shard)
+    for (int shard = 0; shard < layout_.shards; ++shard) {
+      stop_if_interrupted("nothing was changed");
       guarded(shard_name(shard), [&] { check_shard(shard); });
+    }
     guarded("slices", [&] { check_pixels(); });
     // 3. What the other files say about them.
     guarded("counts", [&] { verify_counts(root_, dataset_, cases_, findings_); });
@@ -62,6 +65,9 @@ class Verifier {
   void guarded(const std::string& where, const std::function<void()>& check) {
     try {
       check();
+    } catch (const Error& e) {
+      if (e.code() == ErrorCode::interrupted) throw;
+      findings_.add(Code::SHARD_CORRUPT, where, e.what());
     } catch (const std::exception& e) {
       findings_.add(Code::SHARD_CORRUPT, where, e.what());
     }
@@ -89,6 +95,7 @@ class Verifier {
     Progress progress("verify files", listed.size(), "files");
     std::mutex mutex;
     tbb::parallel_for(std::size_t{0}, listed.size(), [&](std::size_t i) {
+      stop_if_interrupted("nothing was changed");
       const auto& [name, hash] = listed[i];
       guarded(name, [&, n = &name, h = &hash] {
         if (!fs::is_regular_file(root_ / *n)) {
@@ -200,6 +207,7 @@ class Verifier {
     const DatasetReader reader(root_);
     Progress progress("verify slices", reader.slices().size(), "slices");
     tbb::parallel_for(std::size_t{0}, reader.slices().size(), [&](std::size_t i) {
+      stop_if_interrupted("nothing was changed");
       const std::string name = shard_name(reader.slices()[i].shard);
       if (fs::is_regular_file(root_ / name))
         guarded(name, [&] {

@@ -26,8 +26,16 @@ std::string text_of(const Json& object, const char* key) {
                                                          : std::string();
 }
 
-void check_case_files(const fs::path& root, const std::vector<CasePlaces>& cases,
-                      Findings& findings) {
+// The labels as a case's JSON must hold them: each under the name of its column.
+Json labels_of(const CaseRecord& record, const Json& names) {
+  Json labels = Json::object();
+  for (std::size_t l = 0; l < record.labels.size() && l < names.size(); ++l)
+    if (names[l].is_string()) labels[names[l].get<std::string>()] = record.labels[l];
+  return labels;
+}
+
+void check_case_files(const fs::path& root, const Json& label_names,
+                      const std::vector<CasePlaces>& cases, Findings& findings) {
   std::set<std::string> names;
   for (const CasePlaces& place : cases) {
     const CaseRecord& record = place.record;
@@ -43,6 +51,12 @@ void check_case_files(const fs::path& root, const std::vector<CasePlaces>& cases
         text_of(value, "source_hash") != record.source_hash)
       findings.add(Code::INDEX_MISMATCH, name,
                    "names another case, subject or source than the index");
+    Json flags = Json::array();
+    for (const Code flag : record.flags) flags.push_back(to_string(flag));
+    if (value.value("labels", Json()) != labels_of(record, label_names) ||
+        text_of(value, "split") != record.split || value.value("flags", Json()) != flags)
+      findings.add(Code::INDEX_MISMATCH, name,
+                   "states other labels, split or flags than the index");
     const Json slices = value.value("slices", Json::object());
     if (!slices.is_object() || slices.value("kept_count", Json()) != record.slices.size())
       findings.add(Code::COUNT_MISMATCH, name,
@@ -99,9 +113,9 @@ std::size_t quarantined_cases(const fs::path& root) {
 
 void verify_counts(const fs::path& root, const Json& dataset, const std::vector<CasePlaces>& cases,
                    Findings& findings) {
-  check_case_files(root, cases, findings);
-
   const Json names = dataset.value("label_names", Json::array());
+  check_case_files(root, names, cases, findings);
+
   std::set<std::string> subjects;
   std::size_t slices = 0;
   Json classes = Json::object(), flags = Json::object();

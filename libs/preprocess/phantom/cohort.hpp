@@ -33,7 +33,7 @@ SubjectTruth draw_subject(const CohortOptions& options, int subject);
 /// Write export/, truth/ and labels.csv under options.out; for a hospital-like export also
 /// phi.txt: every name, number, date, UID and free-text marker that identifies somebody, a line
 /// each; parallel over subjects; the bytes depend on the options alone. Throws Error(output) when
-/// `out` exists and is not empty.
+/// `out` exists and is not empty, Error(interrupted) when a signal asks to stop.
 void make_cohort(const CohortOptions& options);
 
 }  // namespace wsp::phantom

@@ -4,6 +4,7 @@
 #include <tbb/task_arena.h>
 
 #include <algorithm>
+#include <cmath>
 #include <mutex>
 #include <new>
 #include <set>
@@ -67,6 +68,28 @@ Outcome<FoundMask> mask_from_objects(const CaseInputs& in, const CasePlan& plan,
   return std::move(found.front());
 }
 
+// A model is a guest: what it throws, or a mask of another grid, costs this case its mask only.
+Outcome<FoundMask> mask_from_segmenter(Segmenter& segmenter, const Volume& volume) {
+  static std::mutex one_at_a_time;
+  std::unique_lock lock(one_at_a_time, std::defer_lock);
+  if (!segmenter.concurrent()) lock.lock();
+  try {
+    // Isolated: a thread that waits inside must not take up another case and this lock again.
+    auto mask = tbb::this_task_arena::isolate([&] { return segmenter.segment(volume); });
+    if (!mask) return mask.rejection();
+    FoundMask found{std::move(mask).value(), "segmenter", {}};
+    if (found.mask.geometry.size != volume.geometry.size ||
+        found.mask.voxels.size() != volume.hu.size())
+      return Rejection{"", "mask", Code::SEGMENTER_FAILED, "its mask is not on the volume's grid"};
+    clean_mask(found.mask);
+    return found;
+  } catch (const Error&) {
+    throw;
+  } catch (const std::exception&) {
+    return Rejection{"", "mask", Code::SEGMENTER_FAILED, "the model gave up on this volume"};
+  }
+}
+
 Outcome<FoundMask> find_mask(const CaseInputs& in, const CasePlan& plan,
                              const LoadedVolume& volume) {
   MaskOptions options;
@@ -80,17 +103,7 @@ Outcome<FoundMask> find_mask(const CaseInputs& in, const CasePlan& plan,
     if (mask || mask.rejection().code != Code::NO_LIVER_SEGMENT) return mask;
     refused = mask.rejection();
   }
-  if (in.segmenter != nullptr) {
-    static std::mutex one_at_a_time;
-    std::unique_lock lock(one_at_a_time, std::defer_lock);
-    if (!in.segmenter->concurrent()) lock.lock();
-    // Isolated: a thread that waits inside must not take up another case and this lock again.
-    auto mask = tbb::this_task_arena::isolate([&] { return in.segmenter->segment(volume.volume); });
-    if (!mask) return mask.rejection();
-    FoundMask found{std::move(mask).value(), "segmenter", {}};
-    clean_mask(found.mask);
-    return found;
-  }
+  if (in.segmenter != nullptr) return mask_from_segmenter(*in.segmenter, volume.volume);
   if (refused) return *refused;
   return Rejection{plan.name, "mask", Code::NO_LIVER_MASK,
                    "no mask file matches, and no SEG or RTSTRUCT refers to this series"};
@@ -128,7 +141,10 @@ std::string case_key(const CaseInputs& in, const CasePlan& plan, const std::stri
                       {"subject", plan.subject},
                       {"split", plan.split},
                       {"labels", plan.labels},
-                      {"candidates", plan.candidates}};
+                      {"candidates", plan.candidates},
+                      {"duplicate_files", series.duplicate_files.size()}};
+  // The case's JSON names each label.
+  for (const LabelColumn& label : in.manifest.labels) rest["label_names"].push_back(label.name);
   for (const Code flag : plan.flags) rest["flags"].push_back(to_string(flag));
   hash.update(rest.dump());
   if (in.segmenter != nullptr) hash.update(in.segmenter->identity());
@@ -162,7 +178,21 @@ Outcome<CaseProduct> process_case(const CaseInputs& in, const CasePlan& plan) {
                    "only " + std::to_string(static_cast<int>(tissue * 100)) +
                        " % of the mask lies in tissue; expected at least 50 %"});
 
-  // 3. Which slices, at which depth.
+  // 3. The phase: HU speak where the header is silent, and against it where nothing is enhanced.
+  CaseMeasurements measured;
+  measured.phase = phase_by_hu(volume, liver.mask);
+  if (in.config.require_portal && !plan.pinned) {
+    const HuPhase seen = measured.phase.phase;
+    if (series.phase == Phase::portal ? seen == HuPhase::unenhanced : seen != HuPhase::portal)
+      return refuse({"", "select", Code::PHASE_NOT_PORTAL,
+                     "header: " + std::string(to_string(series.phase)) +
+                         "; HU: " + std::string(to_string(seen)) + " (liver " +
+                         std::to_string(std::lround(measured.phase.liver_median_hu)) +
+                         ", vessels " + std::to_string(std::lround(measured.phase.vessel_hu)) +
+                         ")"});
+  }
+
+  // 4. Which slices, at which depth.
   const auto areas = liver_areas_mm2(liver.mask);
   const auto extent = liver_extent(areas, in.config.min_area_mm2);
   if (!extent)
@@ -190,8 +220,7 @@ Outcome<CaseProduct> process_case(const CaseInputs& in, const CasePlan& plan) {
   record.pixel_mm[0] = fit.pixel_mm[0];
   record.pixel_mm[1] = fit.pixel_mm[1];
 
-  // 4. Per acquired slice: what QA needs. Per kept slice: window and compress.
-  CaseMeasurements measured;
+  // 5. Per acquired slice: what QA needs. Per kept slice: window and compress.
   measured.profiles.resize(static_cast<std::size_t>(acquired));
   std::mutex merging;
   tbb::parallel_for(std::int64_t{0}, acquired, [&](std::int64_t k) {
@@ -220,21 +249,21 @@ Outcome<CaseProduct> process_case(const CaseInputs& in, const CasePlan& plan) {
         compress_slice(mask, 1, in.config.codec, chunk_seed(plan.name, slice.source_index, true));
   });
 
-  // 5. Remarks, in the order of the code list, each once.
+  // 6. Remarks, in the order of the code list, each once.
   std::vector<Code> flags = plan.flags;
   add_flags(flags, volume.flags);
   add_flags(flags, liver.mask.flags);
   add_flags(flags, mask_flags(liver.mask, record.liver_ml));
   if (!fit.identity) flags.push_back(Code::RESAMPLED);
-  measured.phase = phase_from_hu(volume, liver.mask);
-  if (measured.phase.enhanced && series.phase == Phase::unknown)
+  if (measured.phase.phase == HuPhase::portal && series.phase == Phase::unknown)
     std::erase(flags, Code::PHASE_UNSURE);
-  if (!measured.phase.enhanced && series.is_dicom) flags.push_back(Code::PHASE_UNSURE);
+  if (measured.phase.phase == HuPhase::unenhanced && series.is_dicom && !plan.pinned)
+    flags.push_back(Code::PHASE_UNSURE);
   std::sort(flags.begin(), flags.end());
   flags.erase(std::unique(flags.begin(), flags.end()), flags.end());
   record.flags = flags;
 
-  // 6. Provenance and preview.
+  // 7. Provenance and preview.
   measured.extent = *extent;
   measured.kept = kept;
   measured.mask_source = liver.source;

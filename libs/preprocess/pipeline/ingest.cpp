@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
@@ -17,7 +16,9 @@
 #include "io/core/log.hpp"
 #include "io/core/progress.hpp"
 #include "preprocess/pipeline/case_work.hpp"
+#include "preprocess/pipeline/crosswalk.hpp"
 #include "preprocess/pipeline/ledger.hpp"
+#include "preprocess/pipeline/output.hpp"
 #include "preprocess/pipeline/plan.hpp"
 
 namespace wsp {
@@ -52,24 +53,22 @@ class Job {
   explicit Job(const IngestOptions& options)
       : options_(options),
         memory_(options.memory_bytes != 0 ? options.memory_bytes : default_memory()),
-        naming_(make_naming(options)),
-        manifest_(options.manifest ? load_manifest(*options.manifest) : default_manifest()) {}
+        manifest_(options.manifest ? load_manifest(*options.manifest) : default_manifest()),
+        naming_(make_naming(options)) {
+    if (options_.masks) masks_.emplace(*options_.masks);
+    if (options_.labels) labels_.emplace(LabelTable::load(*options_.labels, manifest_));
+    config_ = resolved_config();
+    config_hash_ = hex(sha256(config_.dump()));
+    output_.emplace(options_.output, config_hash_, options_.tool_version, options_.force);
+  }
 
   IngestSummary run() {
-    prepare_output();
     // 1. What is there?
     log::info("scanning the export");
-    ScanOptions scan_options;
-    scan_options.min_slices = options_.config.min_slices;
-    scan_options.reject_tilt = options_.config.reject_tilt;
-    scan_options.reject_gaps = options_.config.reject_gaps;
-    scan_options.score_weights = manifest_.score_weights;
-    scan_ = scan_export(options_.input, scan_options);
+    scan_ = scan_export(options_.input, scan_options(options_.config, manifest_));
     if (scan_.files.empty())
       throw Error(ErrorCode::no_input,
                   "the export holds no file; expected DICOM, NIfTI or NRRD files");
-    if (options_.masks) masks_.emplace(*options_.masks);
-    if (options_.labels) labels_.emplace(LabelTable::load(*options_.labels, manifest_));
     // 2. What becomes a case?
     plan_ = plan_cases({scan_, options_.config, manifest_, labels_ ? &*labels_ : nullptr,
                         masks_ ? &*masks_ : nullptr, naming_, options_.segmenter != nullptr});
@@ -77,7 +76,11 @@ class Job {
     log::info(std::to_string(scan_.files.size()) + " files, " +
               std::to_string(scan_.series.size()) + " series, " +
               std::to_string(plan_.cases.size()) + " cases to read");
+    warn_of_idle_pins();
     drop_too_large();
+    keep_what_nothing_replaces();
+    // Nothing of an earlier dataset was touched so far.
+    output_->claim();
     // 3. Read, mask, cut, compress; write each shard as it fills.
     process();
     // 4. Index, ledger, quarantine; dataset.json last.
@@ -113,65 +116,37 @@ class Job {
     return config;
   }
 
-  void prepare_output() {
-    const fs::path& out = options_.output;
-    const auto inside = fs::weakly_canonical(out).string() + '/';
-    if (options_.crosswalk &&
-        (fs::weakly_canonical(*options_.crosswalk).string() + '/').starts_with(inside))
-      throw Error(ErrorCode::usage,
-                  "--crosswalk lies inside the dataset; it names patients: choose a place outside");
-    if (!fs::exists(options_.input))
-      throw Error(ErrorCode::no_input, "the export " + options_.input.string() + " does not exist");
-    if ((fs::weakly_canonical(out).string() + '/')
-            .starts_with(fs::weakly_canonical(options_.input).string() + '/'))
-      throw Error(ErrorCode::usage, "--out lies inside the export; choose a directory outside it");
-    config_ = resolved_config();
-    config_hash_ = hex(sha256(config_.dump()));
-    std::error_code ec;
-    if (fs::exists(out) && !fs::is_empty(out, ec)) {
-      const bool ours = fs::exists(out / "run.json");
-      if (ours && !options_.force) {
-        const auto run = load_json(out / "run.json");
-        if (run.value("config_hash", "") != config_hash_)
-          throw Error(
-              ErrorCode::output,
-              "the output directory holds a dataset made with other options; choose another --out, "
-              "or add --force to replace it");
-      } else if (!ours) {
-        throw Error(
-            ErrorCode::output,
-            "the output directory is not empty and holds no dataset of ours; choose another --out");
-      }
-      if (ours && options_.force)
-        for (const char* part : {"dataset.json", "index.h5", "shards", "cases", "previews",
-                                 "ledger.tsv", "quarantine.tsv", "run.json"})
-          fs::remove_all(out / part, ec);
-    }
-    for (const char* part : {"", "shards", "cases", "previews"}) {
-      fs::create_directories(out / part, ec);
-      if (ec)
-        throw Error(ErrorCode::output, "cannot create " + (out / part).string() + ": " +
-                                           ec.message() +
-                                           ". Choose an --out that you may write to");
-    }
-    // Until the end the dataset is not complete: readers look for dataset.json.
-    fs::remove(out / "dataset.json", ec);
-    write_run("running");
+  // By number: a series UID must not stand in a log.
+  void warn_of_idle_pins() {
+    summary_.unmatched_pins = plan_.unmatched_pins;
+    summary_.unusable_pins = plan_.unusable_pins;
+    const std::string of = " of " + std::to_string(manifest_.pin_series.size()) +
+                           " series in the manifest's pin_series ";
+    if (plan_.unmatched_pins > 0)
+      log::warn(std::to_string(plan_.unmatched_pins) + of +
+                "are not in this export; correct the UIDs, or ignore this where the export is a "
+                "part of the cohort");
+    if (plan_.unusable_pins > 0)
+      log::warn(std::to_string(plan_.unusable_pins) + of +
+                "cannot be used; their studies' cases are flagged PIN_UNUSABLE, or in quarantine "
+                "(wsp-ingest scan shows why)");
   }
 
-  void write_run(const char* state) const {
-    const auto now = [] {
-      return std::chrono::duration_cast<std::chrono::seconds>(
-                 std::chrono::system_clock::now().time_since_epoch())
-          .count();
-    };
-    static const auto start = now();
-    const nlohmann::json run{{"state", state},
-                             {"config_hash", config_hash_},
-                             {"started_unix", start},
-                             {"written_unix", now()},
-                             {"tool_version", options_.tool_version}};
-    write_file_atomic(options_.output / "run.json", run.dump(2) + "\n");
+  // A wrong path must not turn a dataset into an empty one.
+  void keep_what_nothing_replaces() const {
+    const bool some =
+        std::any_of(plan_.cases.begin(), plan_.cases.end(), [&](const CasePlan& plan) {
+          return options_.segmenter != nullptr || !plan.mask_files.empty() ||
+                 !plan.mask_objects.empty();
+        });
+    const std::size_t stands = output_->finished_cases();
+    if (some || stands == 0) return;
+    throw Error(ErrorCode::no_input,
+                "no case can be made: expected a usable series with a liver mask, found " +
+                    std::to_string(plan_.cases.size()) +
+                    " usable series and no mask for any. The dataset of " + std::to_string(stands) +
+                    " cases in --out is left as it is; check the export and --masks, or choose "
+                    "another --out");
   }
 
   void drop_too_large() {
@@ -311,9 +286,7 @@ class Job {
                             collect(inputs, std::move(*item), products);
                             progress.advance();
                           }));
-      if (interrupt_signal() != 0)
-        throw Error(ErrorCode::interrupted,
-                    "stopped before the next shard; run the same command again to go on");
+      stop_if_interrupted("run the same command again to go on");
       write_products(shard, std::move(products));
       next = end;
     }
@@ -408,7 +381,7 @@ class Job {
     write_file_atomic(options_.output / "ledger.tsv", ledger_text(rows));
     write_file_atomic(options_.output / "quarantine.tsv", quarantine_text(plan_.rejections, rows));
     if (options_.crosswalk) write_crosswalk();
-    write_run("done");
+    output_->finish();
     const nlohmann::json fields{{"config", config_},
                                 {"counts",
                                  {{"files", summary_.files},
@@ -418,7 +391,9 @@ class Job {
                                   {"quarantined_cases", summary_.quarantined_cases},
                                   {"label_rows", summary_.label_rows},
                                   {"unmatched_label_rows", summary_.unmatched_label_rows},
-                                  {"unlabelled_cases", summary_.unlabelled_cases}}},
+                                  {"unlabelled_cases", summary_.unlabelled_cases},
+                                  {"unmatched_pins", summary_.unmatched_pins},
+                                  {"unusable_pins", summary_.unusable_pins}}},
                                 {"classes", classes_},
                                 {"dispositions", summary_.file_codes},
                                 {"flags", summary_.flags}};
@@ -435,8 +410,9 @@ class Job {
     const auto root = fs::weakly_canonical(scan_.root).string() + '/';
     const auto add = [&](const fs::path& path, Code code, const std::string& name) {
       if (fs::weakly_canonical(path).string().starts_with(root)) return;  // counted with the export
-      rows.push_back({naming_.path("masks/" + fs::relative(path, *options_.masks).generic_string()),
-                      {code, name, ""}});
+      const std::string relative = "masks/" + fs::relative(path, *options_.masks).generic_string();
+      mask_names_.emplace_back(naming_.path(relative), relative);
+      rows.push_back({mask_names_.back().first, {code, name, ""}});
     };
     for (const auto& [path, name] : used)
       add(path, name.empty() ? Code::MASK_UNREFERENCED : Code::USED_AS_MASK, name);
@@ -449,17 +425,17 @@ class Job {
   }
 
   void write_crosswalk() const {
-    std::string text = "pseudonym\toriginal\n";
-    for (const auto& [name, identity] : plan_.names) text += name + '\t' + identity + '\n';
+    std::vector<std::pair<std::string, std::string>> rows(plan_.names.begin(), plan_.names.end());
     for (const FileEntry& file : scan_.files)
-      text += naming_.path(file.relative_path) + '\t' + file.relative_path + '\n';
-    write_file_atomic(*options_.crosswalk, text, 0600);
+      rows.emplace_back(naming_.path(file.relative_path), file.relative_path);
+    rows.insert(rows.end(), mask_names_.begin(), mask_names_.end());
+    write_file_atomic(*options_.crosswalk, crosswalk_text(rows), 0600);
   }
 
   const IngestOptions& options_;
   std::uint64_t memory_;
-  Naming naming_;
   DataManifest manifest_;
+  Naming naming_;
   nlohmann::json config_;
   std::string config_hash_;
   Scan scan_;
@@ -467,6 +443,8 @@ class Job {
   std::optional<LabelTable> labels_;
   IngestPlan plan_;
   IngestSummary summary_;
+  std::optional<OutputDirectory> output_;
+  std::vector<std::pair<std::string, std::string>> mask_names_;  // path hash -> path
   std::map<std::string, std::size_t> file_by_hash_;
   std::map<std::string, CaseRecord> previous_;
   std::vector<CasePlaces> places_;
@@ -475,6 +453,15 @@ class Job {
 };
 
 }  // namespace
+
+ScanOptions scan_options(const IngestConfig& config, const DataManifest& manifest) {
+  ScanOptions options;
+  options.min_slices = config.min_slices;
+  options.reject_tilt = config.reject_tilt;
+  options.reject_gaps = config.reject_gaps;
+  options.score_weights = manifest.score_weights;
+  return options;
+}
 
 nlohmann::json to_json(const IngestConfig& c) {
   return {{"window_hu", {c.window.low, c.window.high}},
@@ -510,9 +497,14 @@ nlohmann::json to_json(const IngestSummary& s) {
           {"unmatched_label_rows", s.unmatched_label_rows},
           {"unmatched_label_row_numbers", s.unmatched_label_row_numbers},
           {"unlabelled_cases", s.unlabelled_cases},
-          {"unused_masks", s.unused_masks}};
+          {"unused_masks", s.unused_masks},
+          {"unmatched_pins", s.unmatched_pins},
+          {"unusable_pins", s.unusable_pins}};
 }
 
-IngestSummary ingest(const IngestOptions& options) { return Job(options).run(); }
+IngestSummary ingest(const IngestOptions& options) {
+  check_places(options);
+  return Job(options).run();
+}
 
 }  // namespace wsp

@@ -8,6 +8,8 @@
 #include <vector>
 
 #include "io/manifest/identity.hpp"
+#include "io/manifest/manifest.hpp"
+#include "io/medical/scan.hpp"
 #include "io/shard/dataset.hpp"
 #include "preprocess/ops/slices.hpp"
 #include "preprocess/segment/segmenter.hpp"
@@ -34,6 +36,9 @@ struct IngestConfig {
 /// The resolved configuration as it stands in dataset.json (schemas/config.schema.json).
 nlohmann::json to_json(const IngestConfig& config);
 
+/// How an ingest with this configuration and manifest scans, so that `scan` shows the same scores.
+ScanOptions scan_options(const IngestConfig& config, const DataManifest& manifest);
+
 struct IngestOptions {
   std::filesystem::path input, output;
   std::optional<std::filesystem::path> manifest, labels, masks, site_key, new_site_key, crosswalk;
@@ -54,6 +59,7 @@ struct IngestSummary {
   /// 1-based data rows of the label table (header excluded) that matched no case.
   std::vector<std::size_t> unmatched_label_row_numbers;
   std::size_t label_rows = 0, unmatched_label_rows = 0, unlabelled_cases = 0, unused_masks = 0;
+  std::size_t unmatched_pins = 0, unusable_pins = 0;  ///< of the manifest's pin_series
 };
 nlohmann::json to_json(const IngestSummary& summary);
 

@@ -60,12 +60,15 @@ class Planner {
       plan_.files[i] = {in_.scan.files[i].code, "", in_.scan.files[i].detail};
     find_masks();
     gather_subjects();
+    for (std::size_t s = 0; s < in_.scan.series.size(); ++s)
+      plan_.series.push_back({score(s), false, pinned(in_.scan.series[s])});
     for (const auto& [study, members] : studies_) choose(members);
     std::sort(plan_.cases.begin(), plan_.cases.end(), [&](const CasePlan& a, const CasePlan& b) {
       return std::pair(shard_of(a.name, in_.config.shards), a.name) <
              std::pair(shard_of(b.name, in_.config.shards), b.name);
     });
     drop_duplicate_names();
+    count_pins();
     return std::move(plan_);
   }
 
@@ -130,10 +133,34 @@ class Planner {
     const double factor = weight == in_.manifest.score_weights.end() ? 1 : weight->second;
     return in_.scan.series[s].score + (has_mask(s) && !in_.segmenter ? kMaskPoints * factor : 0);
   }
+  [[nodiscard]] static bool names(const std::string& pin, const Series& series) {
+    return !pin.empty() && (pin == series.series_uid || pin == series.key);
+  }
   [[nodiscard]] bool pinned(const Series& series) const {
     const auto& pins = in_.manifest.pin_series;
-    return std::find(pins.begin(), pins.end(), series.series_uid) != pins.end() ||
-           std::find(pins.begin(), pins.end(), series.key) != pins.end();
+    return std::any_of(pins.begin(), pins.end(),
+                       [&](const std::string& pin) { return names(pin, series); });
+  }
+
+  // A pin that does nothing is a mistake in the manifest, or of the export.
+  void count_pins() {
+    for (const std::string& pin : in_.manifest.pin_series) {
+      bool found = false, usable = false;
+      for (const Series& series : in_.scan.series)
+        if (names(pin, series)) {
+          found = true;
+          usable = usable || series.code == Code::USED;
+        }
+      if (!found) ++plan_.unmatched_pins;
+      if (found && !usable) ++plan_.unusable_pins;
+    }
+  }
+
+  // With --require-phase portal a series whose header names another phase comes last.
+  [[nodiscard]] bool may_be_portal(std::size_t s) const {
+    const Series& series = in_.scan.series[s];
+    return !in_.config.require_portal || pinned(series) || series.phase == Phase::portal ||
+           series.phase == Phase::unknown;
   }
 
   void reject(std::size_t s, const std::string& name, Code code, const std::string& detail) {
@@ -148,6 +175,7 @@ class Planner {
     for (const std::size_t s : members)
       if (in_.scan.series[s].code == Code::USED) eligible.push_back(s);
     std::stable_sort(eligible.begin(), eligible.end(), [&](std::size_t a, std::size_t b) {
+      if (may_be_portal(a) != may_be_portal(b)) return may_be_portal(a);
       if (score(a) != score(b)) return score(a) > score(b);
       return in_.scan.series[a].key < in_.scan.series[b].key;
     });
@@ -155,6 +183,12 @@ class Planner {
     for (const std::size_t s : eligible)
       if (in_.config.all_series || pinned(in_.scan.series[s])) chosen.insert(s);
     if (chosen.empty() && !eligible.empty()) chosen.insert(eligible.front());
+
+    for (const std::size_t s : chosen) plan_.series[s].chosen = true;
+
+    const bool pin_failed = std::any_of(members.begin(), members.end(), [&](std::size_t s) {
+      return pinned(in_.scan.series[s]) && in_.scan.series[s].code != Code::USED;
+    });
 
     nlohmann::json candidates = nlohmann::json::array();
     for (const std::size_t s : members) candidates.push_back(candidate(s, chosen.contains(s)));
@@ -174,7 +208,7 @@ class Planner {
       else if (!chosen.contains(s))
         set_files(s, Code::NOT_SELECTED, "", "");
       else
-        add_case(s, name, candidates);
+        add_case(s, name, candidates, pin_failed);
     }
   }
 
@@ -207,7 +241,8 @@ class Planner {
             {"thickness_mm", series.thickness_mm}};
   }
 
-  void add_case(std::size_t s, const std::string& name, const nlohmann::json& candidates) {
+  void add_case(std::size_t s, const std::string& name, const nlohmann::json& candidates,
+                bool pin_failed) {
     const Series& series = in_.scan.series[s];
     const Identity& who = identities_[s];
     if (conflicts_.contains(who.text))
@@ -222,12 +257,14 @@ class Planner {
     plan.candidates = candidates;
     plan.flags = series.flags;
     if (!who.verified) plan.flags.push_back(Code::SUBJECT_UNVERIFIED);
-    if (series.is_dicom && series.phase != Phase::portal && !pinned(series)) {
-      if (in_.config.require_portal)
-        return reject(s, name, Code::PHASE_NOT_PORTAL,
-                      "best series looks " + std::string(to_string(series.phase)));
+    plan.pinned = pinned(series);
+    if (pin_failed && !plan.pinned) plan.flags.push_back(Code::PIN_UNUSABLE);
+    // Where the header says nothing, the liver's HU decide, once there is a mask (case_work.cpp).
+    if (!may_be_portal(s))
+      return reject(s, name, Code::PHASE_NOT_PORTAL,
+                    "by its header the best series is " + std::string(to_string(series.phase)));
+    if (series.is_dicom && series.phase != Phase::portal && !plan.pinned)
       plan.flags.push_back(Code::PHASE_UNSURE);
-    }
     plan.labels.assign(std::max<std::size_t>(1, in_.manifest.labels.size()), -1);
     if (in_.labels != nullptr) {
       const auto found = in_.labels->find({series.patient_id, series.accession, series.study_uid,

@@ -25,10 +25,18 @@ struct CasePlan {
   std::string name, subject, split;
   std::vector<std::int64_t> labels;
   std::vector<Code> flags;
+  bool pinned = false;  ///< the manifest names the series: its phase is not questioned
   std::vector<std::filesystem::path> mask_files;  ///< of --masks; absolute
   std::vector<std::size_t> mask_objects;          ///< indices into Scan::masks
   nlohmann::json candidates;  ///< every series of the study, with score and reasons
   std::string key;            ///< hash of files + plan + config
+};
+
+/// How one series of the scan fared when its study chose.
+struct SeriesChoice {
+  double score = 0;     ///< the series' own and, where it has a mask, that bonus
+  bool chosen = false;  ///< read, unless its subject, label or phase forbid
+  bool pinned = false;
 };
 
 /// Which volumes to read, in the order in which they are written: by shard, then by name.
@@ -36,8 +44,11 @@ struct IngestPlan {
   std::vector<CasePlan> cases;
   std::vector<Rejection> rejections;         ///< cases refused before reading
   std::vector<Disposition> files;            ///< one per Scan::files
+  std::vector<SeriesChoice> series;          ///< one per Scan::series
   std::map<std::string, std::string> names;  ///< pseudonym -> identity, for the crosswalk
   std::size_t unlabelled = 0;
+  std::size_t unmatched_pins = 0;  ///< pins of the manifest that name no series of the export
+  std::size_t unusable_pins = 0;   ///< pins that name only series that cannot be used
 };
 
 struct PlanInputs {

@@ -18,31 +18,6 @@ nlohmann::json column(const std::vector<SliceProfile>& profiles, Get get) {
 
 }  // namespace
 
-PhaseByHu phase_from_hu(const Volume& volume, const LiverMask& mask) {
-  std::vector<std::int64_t> counts(65536, 0);
-  std::int64_t n = 0, sum = 0;
-  for (std::size_t i = 0; i < mask.voxels.size(); ++i)
-    if (mask.voxels[i] != 0) {
-      ++counts[static_cast<std::size_t>(volume.hu[i] + 32768)];
-      ++n;
-      sum += volume.hu[i];
-    }
-  PhaseByHu phase;
-  if (n == 0) return phase;
-  phase.liver_mean_hu = static_cast<double>(sum) / static_cast<double>(n);
-  std::int64_t seen = 0;
-  for (std::size_t v = 0; v < counts.size(); ++v) {
-    seen += counts[v];
-    if (seen * 100 >= n * 98) {
-      phase.liver_p98_hu = static_cast<double>(v) - 32768;
-      break;
-    }
-  }
-  constexpr double kEnhancedHu = 80;
-  phase.enhanced = phase.liver_mean_hu >= kEnhancedHu;
-  return phase;
-}
-
 nlohmann::json make_provenance(const Series& series, const CasePlan& plan,
                                const LoadedVolume& loaded, const DataManifest& manifest,
                                const CaseRecord& record, const CaseMeasurements& m) {
@@ -91,8 +66,10 @@ nlohmann::json make_provenance(const Series& series, const CasePlan& plan,
         {"padding_voxels", loaded.stored.padding_voxels}}},
       {"phase_by_hu",
        {{"liver_mean_hu", rounded(m.phase.liver_mean_hu, 1.0 / 128)},
-        {"liver_p98_hu", m.phase.liver_p98_hu},
-        {"enhanced", m.phase.enhanced}}},
+        {"liver_median_hu", m.phase.liver_median_hu},
+        {"vessel_hu", m.phase.vessel_hu},
+        {"noise_hu", m.phase.noise_hu},
+        {"verdict", to_string(m.phase.phase)}}},
       {"mask",
        {{"source", m.mask_source},
         {"liver_ml", rounded(record.liver_ml, 1.0 / 1024)},

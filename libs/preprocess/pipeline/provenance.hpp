@@ -5,18 +5,10 @@
 
 #include "preprocess/ops/liver.hpp"
 #include "preprocess/ops/slices.hpp"
+#include "preprocess/pipeline/phase_by_hu.hpp"
 #include "preprocess/pipeline/plan.hpp"
 
 namespace wsp {
-
-/// Does the liver look like contrast? In the portal phase parenchyma lies well above its native
-/// 40–65 HU.
-struct PhaseByHu {
-  double liver_mean_hu = 0;
-  double liver_p98_hu = 0;  ///< the portal and hepatic veins' branches when they are opacified
-  bool enhanced = false;    ///< mean >= 80 HU
-};
-PhaseByHu phase_from_hu(const Volume& volume, const LiverMask& mask);
 
 struct CaseMeasurements {
   std::vector<SliceProfile> profiles;  ///< [acquired slice]

@@ -6,16 +6,20 @@
 #include <map>
 #include <vector>
 
+#include "io/core/interrupt.hpp"
 #include "io/core/progress.hpp"
 #include "preprocess/pipeline/plan.hpp"
 
 namespace wsp {
 namespace {
 
-nlohmann::json describe(const Series& s) {
+nlohmann::json describe(const Series& s, const SeriesChoice& choice) {
   nlohmann::json reasons = nlohmann::json::array();
   for (const ScoreReason& r : s.reasons)
     reasons.push_back({{"criterion", r.criterion}, {"points", r.points}, {"why", r.why}});
+  if (choice.score != s.score)
+    reasons.push_back(
+        {{"criterion", "mask"}, {"points", choice.score - s.score}, {"why", "has a mask"}});
   nlohmann::json gaps = nlohmann::json::array();
   for (const std::size_t k : s.missing_after)
     if (k < s.gaps_mm.size()) gaps.push_back({{"after_slice", k}, {"distance_mm", s.gaps_mm[k]}});
@@ -35,7 +39,9 @@ nlohmann::json describe(const Series& s) {
                         {"irregular", s.irregular},
                         {"transfer_syntax", s.transfer_syntax},
                         {"phase", to_string(s.phase)},
-                        {"score", s.score},
+                        {"score", choice.score},
+                        {"chosen", choice.chosen},
+                        {"pinned", choice.pinned},
                         {"reasons", reasons},
                         {"disposition", to_string(s.code)},
                         {"detail", s.detail},
@@ -46,16 +52,17 @@ nlohmann::json describe(const Series& s) {
 
 }  // namespace
 
-nlohmann::json scan_report(const Scan& scan, bool pixels) {
+nlohmann::json scan_report(const Scan& scan, const IngestPlan& plan, bool pixels) {
   std::vector<nlohmann::json> series(scan.series.size());
   std::vector<bool> in_series(scan.files.size(), false);
   for (std::size_t i = 0; i < scan.series.size(); ++i) {
-    series[i] = describe(scan.series[i]);
+    series[i] = describe(scan.series[i], plan.series[i]);
     for (const Plane& plane : scan.series[i].planes) in_series[plane.file] = true;
   }
   if (pixels) {
     Progress progress("reading pixels", scan.series.size(), "series");
     tbb::parallel_for(std::size_t{0}, scan.series.size(), [&](std::size_t i) {
+      stop_if_interrupted("nothing was written; run the same command again");
       if (!scan.series[i].planes.empty()) {
         const auto read = measure_series(scan, scan.series[i]);
         if (read)
@@ -109,9 +116,20 @@ std::string to_text(const nlohmann::json& report) {
     if (s["tilt_deg"].get<double>() > 0.01)
       text += fmt::format("  tilt {:.2f} deg", s["tilt_deg"].get<double>());
     if (s["mask_objects"].get<std::size_t>() > 0) text += "  SEG/RTSTRUCT";
-    if (!s["gaps"].empty()) text += fmt::format("  {} gaps", s["gaps"].size());
-    text += fmt::format("  phase {}  score {:.1f}\n    {}\n", s["phase"].get<std::string>(),
-                        s["score"].get<double>(), s["path"].get<std::string>());
+    text += fmt::format("  phase {}  score {:.1f}{}{}\n    {}\n", s["phase"].get<std::string>(),
+                        s["score"].get<double>(), s["pinned"].get<bool>() ? "  pinned" : "",
+                        s["chosen"].get<bool>() ? "  chosen" : "", s["path"].get<std::string>());
+    const auto& normal = s["normal"];
+    text += fmt::format("    normal ({:.4f}, {:.4f}, {:.4f})\n", normal[0].get<double>(),
+                        normal[1].get<double>(), normal[2].get<double>());
+    for (const auto& gap : s["gaps"])
+      text += fmt::format("    gap of {:.3f} mm after slice {}\n", gap["distance_mm"].get<double>(),
+                          gap["after_slice"].get<std::size_t>());
+    if (!s["flags"].empty()) {
+      text += "    flags";
+      for (const auto& flag : s["flags"]) text += " " + flag.get<std::string>();
+      text += "\n";
+    }
     if (!s["transfer_syntax"].get<std::string>().empty())
       text += "    transfer syntax " + s["transfer_syntax"].get<std::string>() + "\n";
     if (!s["detail"].get<std::string>().empty())

@@ -14,7 +14,8 @@ class Segmenter {
   /// Hash of the model's bytes and descriptor: part of a case's key.
   [[nodiscard]] virtual std::string identity() const = 0;
   [[nodiscard]] virtual bool concurrent() const { return false; }
-  /// A mask on the volume's own grid (before clean-up), or SEGMENTER_FAILED.
+  /// A mask on the volume's own grid (before clean-up), or SEGMENTER_FAILED; what it throws counts
+  /// as that too, except an Error, which stops the job.
   virtual Outcome<LiverMask> segment(const Volume& volume) = 0;
 };
 

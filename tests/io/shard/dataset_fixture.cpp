@@ -92,6 +92,12 @@ void write_dataset(const fs::path& root, const DatasetLayout& layout, int count)
     }
     json["name"] = record.name;
     json["subject"] = record.subject;
+    json["split"] = record.split;
+    json["flags"] = nlohmann::json::array();
+    for (const Code flag : record.flags) json["flags"].push_back(to_string(flag));
+    json["labels"] = nlohmann::json::object();
+    for (std::size_t l = 0; l < layout.label_names.size(); ++l)
+      json["labels"][layout.label_names[l]] = record.labels[l];
     json["source_hash"] = record.source_hash;
     json["slices"]["kept_count"] = record.slices.size();
     overwrite(root / "cases" / (record.name + ".json"), json.dump());

@@ -113,6 +113,17 @@ TEST_F(VerifyTest, CatchesMissingAndUnlistedFiles) {
   EXPECT_EQ(codes(), (Codes{"COUNT_MISMATCH", "FILE_MISSING", "FILE_UNLISTED"}));
 }
 
+// A key or a table that fell into the directory gains no hash that vouches for it.
+TEST_F(VerifyTest, NamesForeignFilesAlsoAfterPublishing) {
+  test::overwrite(root() / "site.key", std::string(64, 'a'));
+  test::overwrite(root() / "cases" / "labels.csv", "patient,label");
+  const Json before = Json::parse(read_file(root() / "dataset.json"));
+  write_dataset_json(root(), before, layout_);
+  EXPECT_EQ(Json::parse(read_file(root() / "dataset.json")).at("files"), before.at("files"));
+  EXPECT_TRUE(mentions("site.key", "stands in the dataset"));
+  EXPECT_TRUE(codes().contains("FILE_UNLISTED"));
+}
+
 TEST_F(VerifyTest, LeavesRunAndQaAlone) {
   test::overwrite(root() / "run.json", "{}");
   fs::create_directories(root() / "qa");
@@ -171,6 +182,15 @@ TEST_F(VerifyTest, CatchesCaseFilesThatSaySomethingElse) {
     return codes();
   };
   EXPECT_EQ(with([](Json& json) { json["subject"] = "sub-9"; }), (Codes{"INDEX_MISMATCH"}));
+  EXPECT_EQ(with([](Json& json) { json["labels"]["label"] = 2; }), (Codes{"INDEX_MISMATCH"}));
+  EXPECT_EQ(with([](Json& json) { json["split"] = "val"; }), (Codes{"INDEX_MISMATCH"}));
+  EXPECT_EQ(with([](Json& json) { json["flags"] = {"GAP"}; }), (Codes{"INDEX_MISMATCH"}));
+  // The same number under the name that an earlier manifest gave it.
+  EXPECT_EQ(with([](Json& json) {
+              json["labels"]["stage"] = json["labels"]["metavir"];
+              json["labels"].erase("metavir");
+            }),
+            (Codes{"INDEX_MISMATCH"}));
   EXPECT_EQ(with([](Json& json) { json["slices"]["kept_count"] = 40; }), (Codes{"COUNT_MISMATCH"}));
   EXPECT_TRUE(with([](Json& json) { json["name"] = 3; }).contains("SCHEMA_VIOLATION"));
   EXPECT_TRUE(

@@ -1,0 +1,149 @@
+#include "preprocess/pipeline/output.hpp"
+
+#include <chrono>
+#include <nlohmann/json.hpp>
+
+#include "io/core/atomic_file.hpp"
+#include "io/core/error.hpp"
+#include "io/core/log.hpp"
+#include "io/manifest/manifest.hpp"
+#include "preprocess/pipeline/crosswalk.hpp"
+
+namespace wsp {
+namespace {
+
+namespace fs = std::filesystem;
+
+bool lies_in(const fs::path& path, const fs::path& directory) {
+  return (fs::weakly_canonical(fs::absolute(path)).string() + '/')
+      .starts_with(fs::weakly_canonical(fs::absolute(directory)).string() + '/');
+}
+
+std::int64_t now_unix() {
+  return std::chrono::duration_cast<std::chrono::seconds>(
+             std::chrono::system_clock::now().time_since_epoch())
+      .count();
+}
+
+}  // namespace
+
+void check_places(const IngestOptions& o) {
+  if (!fs::exists(o.input))
+    throw Error(ErrorCode::no_input, "the export " + o.input.string() + " does not exist");
+  if (lies_in(o.output, o.input))
+    throw Error(ErrorCode::usage, "--out lies inside the export; choose a directory outside it");
+  const auto outside = [&](const char* option, const std::optional<fs::path>& path) {
+    if (path && lies_in(*path, o.output))
+      throw Error(ErrorCode::usage, std::string(option) +
+                                        " lies inside the dataset (--out), which is there to be "
+                                        "passed on: choose a place outside");
+  };
+  outside("the export", o.input);
+  outside("--manifest", o.manifest);
+  outside("--labels", o.labels);
+  outside("--masks", o.masks);
+  outside("--site-key", o.site_key);
+  outside("--new-site-key", o.new_site_key);
+  outside("--crosswalk", o.crosswalk);
+  const auto apart = [&](const char* option, const std::optional<fs::path>& path) {
+    if (path && lies_in(*path, o.input))
+      throw Error(ErrorCode::usage,
+                  std::string(option) +
+                      " lies inside the export, where the next run would read it as an input file: "
+                      "choose a place outside");
+  };
+  apart("--site-key", o.site_key);
+  apart("--new-site-key", o.new_site_key);
+  apart("--crosswalk", o.crosswalk);
+  if (o.crosswalk) check_crosswalk(*o.crosswalk);
+}
+
+OutputDirectory::OutputDirectory(const fs::path& root, std::string config_hash,
+                                 std::string tool_version, bool force)
+    : root_(root),
+      config_hash_(std::move(config_hash)),
+      tool_version_(std::move(tool_version)),
+      started_unix_(now_unix()) {
+  std::error_code ec;
+  made_ = !fs::exists(root_, ec);
+  fs::create_directories(root_, ec);
+  if (ec)
+    throw Error(ErrorCode::output, "cannot create " + root_.string() + ": " + ec.message() +
+                                       ". Choose an --out that you may write to");
+  lock_.emplace(root_);
+  if (fs::is_empty(root_, ec)) return;
+  if (!fs::exists(root_ / "run.json"))
+    throw Error(
+        ErrorCode::output,
+        "the output directory is not empty and holds no dataset of ours; choose another --out");
+  nlohmann::json run;
+  try {
+    run = load_json(root_ / "run.json");
+  } catch (const Error&) {
+    run = {{"completed", true}};  // cannot be told: as careful as with a complete one
+  }
+  const bool same = run.value("config_hash", "") == config_hash_;
+  // An unfinished update of a dataset that was complete once still holds what it held.
+  const bool was_complete = run.value("state", "") == "done" || run.value("completed", false) ||
+                            fs::exists(root_ / "dataset.json");
+  if (!same && was_complete && !force)
+    throw Error(ErrorCode::output,
+                "the output directory holds a dataset made with other options; choose another "
+                "--out, or add --force to replace it");
+  if (!same && !was_complete)
+    log::info("an unfinished run with other options stands in the output and is replaced");
+  replace_ = !same || force;
+  completed_ = was_complete && !replace_;
+}
+
+OutputDirectory::~OutputDirectory() {
+  std::error_code ec;
+  if (made_) fs::remove(root_, ec);  // leaves a directory that holds anything
+}
+
+std::size_t OutputDirectory::finished_cases() const {
+  try {
+    return load_json(root_ / "dataset.json").at("counts").at("cases").get<std::size_t>();
+  } catch (const std::exception&) {
+    return 0;
+  }
+}
+
+void OutputDirectory::claim() {
+  std::error_code ec;
+  // 1. Readers look for dataset.json: without it the directory is no dataset.
+  fs::remove(root_ / "dataset.json", ec);
+  if (ec)
+    throw Error(ErrorCode::output, "cannot write into " + root_.string() + ": " + ec.message() +
+                                       ". Choose an --out that you may write to");
+  // 2. What another configuration made.
+  if (replace_)
+    for (const char* part :
+         {"index.h5", "shards", "cases", "previews", "ledger.tsv", "quarantine.tsv", "run.json"})
+      fs::remove_all(root_ / part, ec);
+  // 3. The place of this run.
+  for (const char* part : {"shards", "cases", "previews"}) {
+    fs::create_directories(root_ / part, ec);
+    if (ec)
+      throw Error(ErrorCode::output, "cannot create " + (root_ / part).string() + ": " +
+                                         ec.message() + ". Choose an --out that you may write to");
+  }
+  write_run("running");
+}
+
+void OutputDirectory::finish() {
+  completed_ = true;
+  write_run("done");
+}
+
+void OutputDirectory::write_run(const char* state) const {
+  const nlohmann::json run{{"state", state},
+                           {"completed", completed_},
+                           {"config_hash", config_hash_},
+                           {"started_unix", started_unix_},
+                           {"written_unix", now_unix()},
+                           {"tool_version", tool_version_}};
+  write_file_atomic(root_ / "run.json", run.dump(2) + "\n");
+}
+
+}  // namespace wsp

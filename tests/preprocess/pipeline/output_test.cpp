@@ -1,0 +1,113 @@
+#include "preprocess/pipeline/output.hpp"
+
+#include <gtest/gtest.h>
+
+#include "io/core/atomic_file.hpp"
+#include "io/core/error.hpp"
+#include "preprocess/pipeline/crosswalk.hpp"
+#include "support/test_data.hpp"
+
+namespace wsp {
+namespace {
+
+namespace fs = std::filesystem;
+
+class OutputTest : public testing::Test {
+ protected:
+  [[nodiscard]] fs::path out() const { return work_.path() / "ds"; }
+  [[nodiscard]] fs::path shard() const { return out() / "shards" / "shard-00.h5"; }
+  // A run with this configuration that ends as told.
+  void run(const std::string& config, bool finish, bool force = false) const {
+    OutputDirectory output(out(), config, "test", force);
+    output.claim();
+    write_file_atomic(shard(), config);
+    if (!finish) return;
+    output.finish();
+    write_file_atomic(out() / "dataset.json", std::string_view("{\"counts\": {\"cases\": 3}}"));
+  }
+  [[nodiscard]] bool refused(const std::string& config, bool force = false) const {
+    try {
+      const OutputDirectory output(out(), config, "test", force);
+      return false;
+    } catch (const Error& e) {
+      EXPECT_EQ(e.code(), ErrorCode::output);
+      return true;
+    }
+  }
+  test::TemporaryDirectory work_;
+};
+
+TEST_F(OutputTest, ChangesNothingBeforeItIsClaimed) {
+  { const OutputDirectory output(out(), "a", "test", false); }
+  EXPECT_FALSE(fs::exists(out())) << "an empty directory stayed behind";
+  run("a", true);
+  {
+    const OutputDirectory output(out(), "b", "test", true);
+    EXPECT_EQ(output.finished_cases(), 3U);
+  }
+  EXPECT_TRUE(fs::exists(out() / "dataset.json"));
+  EXPECT_EQ(read_file(shard()), "a");
+}
+
+TEST_F(OutputTest, ProtectsWhatWasCompleteOnce) {
+  run("a", true);
+  EXPECT_TRUE(refused("b"));
+  run("a", false);  // an update that was interrupted still holds the cases
+  EXPECT_FALSE(fs::exists(out() / "dataset.json"));
+  EXPECT_TRUE(refused("b"));
+  EXPECT_FALSE(refused("a"));
+  run("b", true, true);
+  EXPECT_EQ(read_file(shard()), "b");
+}
+
+TEST_F(OutputTest, ReplacesAFirstRunThatNeverEnded) {
+  run("a", false);
+  write_file_atomic(out() / "cases" / "old.json", std::string_view("{}"));
+  run("b", false);
+  EXPECT_FALSE(fs::exists(out() / "cases" / "old.json"));
+  EXPECT_EQ(read_file(shard()), "b");
+}
+
+TEST_F(OutputTest, KeepsTheWorkOfAnInterruptedRun) {
+  run("a", false);
+  OutputDirectory output(out(), "a", "test", false);
+  output.claim();
+  EXPECT_EQ(read_file(shard()), "a");
+}
+
+TEST_F(OutputTest, ServesOneRunAtATime) {
+  const OutputDirectory first(out(), "a", "test", false);
+  EXPECT_TRUE(refused("a"));
+  EXPECT_TRUE(refused("a", true));
+}
+
+TEST_F(OutputTest, TouchesNoForeignDirectory) {
+  write_file_atomic(work_.path() / "notes.txt", std::string_view("mine"));
+  EXPECT_THROW(OutputDirectory(work_.path(), "a", "test", true), Error);
+  // Its run.json cannot be read: as careful as with a complete dataset.
+  fs::create_directories(out());
+  write_file_atomic(out() / "run.json", std::string_view("{broken"));
+  EXPECT_TRUE(refused("a"));
+  EXPECT_FALSE(refused("a", true));
+}
+
+TEST(Crosswalk, KeepsItsRowsWhateverAFileIsCalled) {
+  EXPECT_EQ(crosswalk_text({{"sub-1", "A\tB"}, {"ff", "scan\n1\\2\r.dcm"}}),
+            "pseudonym\toriginal\nsub-1\tA\\tB\nff\tscan\\n1\\\\2\\r.dcm\n");
+}
+
+TEST(Crosswalk, IsRefusedBeforeTheRunWhereItCouldNotBeWritten) {
+  const test::TemporaryDirectory work;
+  EXPECT_NO_THROW(check_crosswalk(work.path() / "new.tsv"));
+  EXPECT_THROW(check_crosswalk(work.path() / "nowhere" / "x.tsv"), Error);
+  EXPECT_THROW(check_crosswalk(work.path()), Error);
+  write_file_atomic(work.path() / "thesis.txt", std::string_view("three years\n"));
+  EXPECT_THROW(check_crosswalk(work.path() / "thesis.txt"), Error);
+  fs::create_symlink(work.path() / "thesis.txt", work.path() / "link");
+  EXPECT_THROW(check_crosswalk(work.path() / "link"), Error);
+  write_file_atomic(work.path() / "old.tsv", crosswalk_text({{"a", "b"}}));
+  EXPECT_NO_THROW(check_crosswalk(work.path() / "old.tsv"));
+}
+
+}  // namespace
+}  // namespace wsp

@@ -1,0 +1,203 @@
+#include "preprocess/pipeline/plan.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "io/core/atomic_file.hpp"
+#include "preprocess/pipeline/scan_report.hpp"
+#include "support/test_data.hpp"
+
+namespace wsp {
+namespace {
+
+using testing::Contains;
+using testing::Not;
+
+// A scan without files on disk: the plan looks at headers only.
+class PlanTest : public testing::Test {
+ protected:
+  Series& add(const std::string& patient, const std::string& study, const std::string& uid,
+              double score = 50, Phase phase = Phase::portal) {
+    Series series;
+    series.key = series.series_uid = uid;
+    series.patient_id = patient;
+    series.study_uid = study;
+    series.relative_path = patient + "/" + uid;
+    series.score = score;
+    series.phase = phase;
+    Plane plane;
+    plane.file = scan_.files.size();
+    series.planes.push_back(plane);
+    FileEntry file;
+    file.relative_path = series.relative_path;
+    file.code = Code::USED;
+    scan_.files.push_back(file);
+    scan_.series.push_back(series);
+    return scan_.series.back();
+  }
+  IngestPlan plan() {
+    const Naming naming(IdMode::keep, SiteKey(std::vector<std::uint8_t>(32, 0)));
+    return plan_cases(
+        {scan_, config_, manifest_, labels_ ? &*labels_ : nullptr, nullptr, naming, false});
+  }
+  void label(const std::string& text) {
+    const test::TemporaryDirectory work;
+    write_file_atomic(work.path() / "labels.csv", std::string_view(text));
+    labels_ = LabelTable::load(work.path() / "labels.csv", manifest_);
+  }
+  static std::vector<std::string> names(const IngestPlan& plan) {
+    std::vector<std::string> found;
+    for (const CasePlan& c : plan.cases) found.push_back(c.name);
+    std::sort(found.begin(), found.end());
+    return found;
+  }
+  static std::vector<Code> rejected(const IngestPlan& plan) {
+    std::vector<Code> codes;
+    for (const Rejection& r : plan.rejections) codes.push_back(r.code);
+    return codes;
+  }
+  using Names = std::vector<std::string>;
+  using Codes = std::vector<Code>;
+
+  Scan scan_;
+  IngestConfig config_;
+  DataManifest manifest_ = default_manifest();
+  std::optional<LabelTable> labels_;
+};
+
+TEST_F(PlanTest, TakesTheBestSeriesOfAStudyAndSaysSoOfTheOthers) {
+  add("P1", "S1", "good", 80);
+  add("P1", "S1", "fair", 60);
+  const IngestPlan result = plan();
+  EXPECT_EQ(names(result), Names{"good"});
+  EXPECT_EQ(result.files[1].code, Code::NOT_SELECTED);
+  EXPECT_TRUE(result.series[0].chosen);
+  EXPECT_FALSE(result.series[1].chosen);
+  config_.all_series = true;
+  EXPECT_EQ(names(plan()), (Names{"fair", "good"}));
+}
+
+TEST_F(PlanTest, AddsTheMaskBonusToTheScoreThatScanShows) {
+  add("P1", "S1", "bare", 60);
+  add("P1", "S1", "masked", 50);
+  MaskObject mask;
+  mask.file = scan_.files.size();
+  mask.series_uids = {"masked"};
+  FileEntry file;
+  file.code = Code::USED;
+  scan_.files.push_back(file);
+  scan_.masks.push_back(mask);
+  EXPECT_EQ(names(plan()), Names{"masked"});
+  manifest_.score_weights["mask"] = 0.5;
+  const IngestPlan result = plan();
+  EXPECT_EQ(names(result), Names{"masked"});
+  EXPECT_DOUBLE_EQ(result.series[1].score, 65);
+  const auto report = scan_report(scan_, result, false);
+  EXPECT_EQ(report["series"][1]["score"], 65);
+  EXPECT_EQ(report["series"][1]["chosen"], true);
+  manifest_.score_weights["mask"] = 0;
+  EXPECT_EQ(names(plan()), Names{"bare"});
+}
+
+TEST_F(PlanTest, FollowsPinsAndCountsThoseThatDoNothing) {
+  add("P1", "S1", "best", 80);
+  add("P1", "S1", "pinned", 10, Phase::arterial);
+  add("P2", "S2", "other", 50);
+  add("P2", "S2", "scout", 0).code = Code::LOCALIZER;
+  manifest_.pin_series = {"pinned", "scout", "nowhere", "gone"};
+  const IngestPlan result = plan();
+  EXPECT_EQ(names(result), (Names{"other", "pinned"}));
+  EXPECT_EQ(result.unmatched_pins, 2U);
+  EXPECT_EQ(result.unusable_pins, 1U);
+  for (const CasePlan& c : result.cases) {
+    EXPECT_EQ(c.pinned, c.name == "pinned");
+    // What the user pinned is not questioned; the study whose pin failed says so.
+    EXPECT_THAT(c.flags, Not(Contains(Code::PHASE_UNSURE)));
+    EXPECT_EQ(std::count(c.flags.begin(), c.flags.end(), Code::PIN_UNUSABLE),
+              c.name == "other" ? 1 : 0);
+  }
+}
+
+TEST_F(PlanTest, LeavesAnUnknownPhaseToTheLiverWherePortalIsRequired) {
+  config_.require_portal = true;
+  add("P1", "S1", "silent", 50, Phase::unknown);
+  add("P2", "S2", "late", 50, Phase::delayed);
+  add("P3", "S3", "early", 90, Phase::arterial);
+  add("P3", "S3", "quiet", 20, Phase::unknown);
+  const IngestPlan result = plan();
+  EXPECT_EQ(names(result), (Names{"quiet", "silent"}));
+  EXPECT_EQ(rejected(result), Codes{Code::PHASE_NOT_PORTAL});
+  EXPECT_EQ(result.files[1].code, Code::PHASE_NOT_PORTAL);
+  EXPECT_THAT(result.cases[0].flags, Contains(Code::PHASE_UNSURE));
+  manifest_.pin_series = {"late"};
+  EXPECT_EQ(names(plan()), (Names{"late", "quiet", "silent"}));
+}
+
+TEST_F(PlanTest, KnowsAPersonByIssuerAndIdOrByTheMap) {
+  add("17", "S1", "a").issuer = "HOSPITAL A";
+  add("17", "S2", "b").issuer = "HOSPITAL B";
+  add("X", "S3", "c");
+  add("Y", "S4", "d");
+  manifest_.subject_map = {{"X", "person-1"}, {"S4", "person-1"}};
+  std::map<std::string, std::string> subjects;
+  for (const CasePlan& c : plan().cases) subjects[c.name] = c.subject;
+  EXPECT_NE(subjects["a"], subjects["b"]);
+  EXPECT_EQ(subjects["c"], "person-1");
+  EXPECT_EQ(subjects["d"], "person-1");
+}
+
+TEST_F(PlanTest, FlagsOrRefusesAPatientWithoutAnId) {
+  add("", "S1", "a");
+  add("Anonymous", "S2", "b");
+  const IngestPlan flagged = plan();
+  ASSERT_EQ(flagged.cases.size(), 2U);
+  EXPECT_NE(flagged.cases[0].subject, flagged.cases[1].subject);
+  for (const CasePlan& c : flagged.cases) EXPECT_THAT(c.flags, Contains(Code::SUBJECT_UNVERIFIED));
+  config_.strict_subjects = true;
+  EXPECT_EQ(rejected(plan()), (Codes{Code::SUBJECT_MISSING, Code::SUBJECT_MISSING}));
+}
+
+TEST_F(PlanTest, QuarantinesOneIdOfTwoPersons) {
+  add("17", "S1", "a").patient_sex = "F";
+  add("17", "S2", "b").patient_sex = "M";
+  add("18", "S3", "c").patient_birth_date = "19500101";
+  add("18", "S4", "d").patient_birth_date = "19510101";
+  add("19", "S5", "e").patient_sex = "F";
+  const IngestPlan result = plan();
+  EXPECT_EQ(names(result), Names{"e"});
+  EXPECT_EQ(rejected(result), Codes(4, Code::SUBJECT_CONFLICT));
+}
+
+TEST_F(PlanTest, LabelsBothWays) {
+  add("A", "S1", "a");
+  add("B", "S2", "b");
+  add("C", "S3", "c");
+  manifest_.split_column = "split";
+  label("subject,label,split\nA,2,test\nB,0,train\nB,1,train\nZ,3,train\n");
+  const IngestPlan result = plan();
+  EXPECT_EQ(names(result), (Names{"a", "c"}));
+  EXPECT_EQ(rejected(result), Codes{Code::LABEL_AMBIGUOUS});
+  for (const CasePlan& c : result.cases) {
+    EXPECT_EQ(c.labels, std::vector<std::int64_t>{c.name == "a" ? 2 : -1});
+    EXPECT_EQ(c.split, c.name == "a" ? "test" : "");
+    EXPECT_EQ(std::count(c.flags.begin(), c.flags.end(), Code::LABEL_MISSING), c.name == "c");
+  }
+  EXPECT_EQ(result.unlabelled, 1U);
+  EXPECT_EQ(labels_->unmatched_row_numbers(), std::vector<std::size_t>{4});
+}
+
+// NIfTI volumes whose names differ in the extension only.
+TEST_F(PlanTest, RefusesTheSecondCaseOfOneName) {
+  for (const char* path : {"liver.nii", "liver.nii.gz"}) {
+    Series& series = add("", "", path);
+    series.is_dicom = false;
+    series.relative_path = path;
+    scan_.files.back().relative_path = path;
+  }
+  const IngestPlan result = plan();
+  EXPECT_EQ(names(result), Names{"liver"});
+  EXPECT_EQ(rejected(result), Codes{Code::DUPLICATE_CASE});
+}
+
+}  // namespace
+}  // namespace wsp
