@@ -67,7 +67,7 @@ while not (root / "stopped/metrics.jsonl").exists() or \
     assert time.time() < deadline and process.poll() is None, process.communicate()
     time.sleep(0.02)
 second = subprocess.run(command("--out", root / "stopped", "--resume"), capture_output=True, text=True)
-assert second.returncode == 5 and "in use" in second.stderr, second
+assert second.returncode == 5 and "another run" in second.stderr, second
 process.send_signal(signal.SIGTERM)
 _, errors = process.communicate(timeout=120)
 assert process.returncode == 143 and "--resume" in errors, (process.returncode, errors)
@@ -149,7 +149,9 @@ for count in (2, 3):
     assert len(alone) == len(together) == 6
     for a, b in zip(alone, together):
         assert abs(a["loss"] - b["loss"]) < 1e-6 * max(1, abs(a["loss"])), (count, a["loss"], b["loss"])
-        assert abs(a["gradient_norm"] - b["gradient_norm"]) < 1e-4 * a["gradient_norm"], (count, a, b)
+    # The first gradient too; later ones are of weights that differ by rounding. engine_test compares in float64.
+    first, other = alone[0]["gradient_norm"], together[0]["gradient_norm"]
+    assert abs(first - other) < 1e-5 * first, (count, first, other)
     one, many = tensors(root / "one/encoder.safetensors"), tensors(out / "encoder.safetensors")
     assert one.keys() == many.keys()
 if gloo:

@@ -17,7 +17,8 @@ std::vector<torch::Tensor> run(Method& method, const torch::Tensor& views,
   const Autocast autocast(views.device(), precision);
   auto outputs = method.forward(views);
   for (torch::Tensor& output : outputs)
-    if (output.is_floating_point()) output = output.to(torch::kFloat);
+    if (output.scalar_type() == torch::kHalf || output.scalar_type() == torch::kBFloat16)
+      output = output.to(torch::kFloat);
   return outputs;
 }
 

@@ -1,8 +1,13 @@
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
 #include <cmath>
 #include <cstdlib>
+#include <thread>
 
 #include "io/core/error.hpp"
 #include "support/test_data.hpp"
@@ -28,6 +33,20 @@ Targets targets_of(std::int64_t n) {
   targets.label = torch::arange(n, torch::kLong).remainder(3);
   targets.depth = torch::linspace(0, 1, n, torch::kDouble);
   return targets;
+}
+
+std::uint16_t free_port() {
+  const int probe = ::socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t length = sizeof address;
+  std::uint16_t port = 0;
+  if (::bind(probe, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0 &&
+      ::getsockname(probe, reinterpret_cast<sockaddr*>(&address), &length) == 0)
+    port = ntohs(address.sin_port);
+  ::close(probe);
+  return port;
 }
 
 torch::Tensor gradient_of(Method& method, const torch::Tensor& views, std::int64_t micro_batch) {
@@ -69,6 +88,60 @@ TEST(MicroBatch, LeavesRunningStatisticsMovedOnce) {
     EXPECT_EQ(buffer.value().item<std::int64_t>(), 2) << buffer.key();  // two pieces, once each
   }
 }
+
+// Ranks as threads of this process, each with its own Gloo context over loopback.
+struct OneStep {
+  double loss = 0;
+  torch::Tensor gradient;
+};
+OneStep step_of(Method& method, const torch::Tensor& views, int rank, int ranks,
+                std::uint16_t port) {
+  Ranks group({rank, ranks, rank, "127.0.0.1", port, "test"}, torch::kCPU, 60);
+  FlatParameters parameters(method);
+  const std::int64_t n = views.size(0) / 2, m = n / ranks;
+  const torch::Tensor own =
+      torch::cat({views.narrow(0, rank * m, m), views.narrow(0, n + rank * m, m)});
+  const StepResult result = backward_batch(method, own, targets_of(n), {0, "fp32", 1.0},
+                                           GradScaler(false), group);
+  group.sum(parameters.gradients());
+  return {result.loss.item<double>(), parameters.gradients().clone()};
+}
+
+class SeveralRanks : public testing::TestWithParam<std::tuple<const char*, const char*>> {};
+
+TEST_P(SeveralRanks, GiveTheLossAndGradientOfOneProcess) {
+  const auto [encoder, name] = GetParam();
+  const std::int64_t size = std::string(encoder) == "tinynet" ? 156 : 48;
+  const torch::Tensor views = torch::rand({12, 1, size, size}, torch::kDouble);
+  const auto make = [&] {
+    auto method = method_of(encoder, name, Norm::group);
+    method->to(torch::kDouble);
+    return method;
+  };
+  const auto alone = make();
+  const OneStep expected = step_of(*alone, views, 0, 1, 0);
+  ASSERT_GT(expected.gradient.norm().item<double>(), 1e-6);
+  for (const int ranks : {2, 3}) {
+    const std::uint16_t port = free_port();
+    std::vector<std::unique_ptr<Method>> methods;
+    for (int r = 0; r < ranks; ++r) methods.push_back(make());  // Torch's seed is global
+    std::vector<OneStep> found(static_cast<std::size_t>(ranks));
+    std::vector<std::thread> threads;
+    for (int r = 0; r < ranks; ++r)
+      threads.emplace_back([&, r] {
+        const auto at = static_cast<std::size_t>(r);
+        found[at] = step_of(*methods[at], views, r, ranks, port);
+      });
+    for (std::thread& thread : threads) thread.join();
+    for (const OneStep& one : found) {
+      EXPECT_NEAR(one.loss, expected.loss, 1e-9);
+      EXPECT_LT(((one.gradient - expected.gradient).norm() / expected.gradient.norm()).item<double>(), 1e-9);
+    }
+  }
+}
+INSTANTIATE_TEST_SUITE_P(All, SeveralRanks,
+                         testing::Combine(testing::Values("tinynet", "resnet18"),
+                                          testing::Values("wsp", "kernel-barlow-twins", "byol")));
 
 TEST(FlatParameters, ShareOneBufferAndKeepShapes) {
   auto method = method_of("resnet18", "wsp", Norm::batch);
@@ -217,7 +290,7 @@ TEST(RunDirectory, IsHeldByOne) {
       FAIL();
     } catch (const Error& e) {
       EXPECT_EQ(e.code(), ErrorCode::output);
-      EXPECT_NE(std::string(e.what()).find("in use"), std::string::npos);
+      EXPECT_NE(std::string(e.what()).find("another run"), std::string::npos);
     }
   }
   EXPECT_NO_THROW(RunDirectory(parent.path() / "run"));
