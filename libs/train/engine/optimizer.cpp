@@ -78,7 +78,8 @@ void Optimizer::adam(double learning_rate) {
   const double correction2 = 1 - std::pow(options_.beta2, static_cast<double>(steps_));
   if (value.is_cpu() && value.scalar_type() == torch::kFloat) {
     AdamStep s;
-    s.beta1 = static_cast<float>(options_.beta1);
+    s.new_first = static_cast<float>(1 - options_.beta1);
+    s.new_second = static_cast<float>(1 - options_.beta2);
     s.beta2 = static_cast<float>(options_.beta2);
     s.eps = static_cast<float>(options_.eps);
     s.step_size = static_cast<float>(learning_rate / correction1);

@@ -17,8 +17,8 @@ void block(const AdamStep& s, std::int64_t n, float* value, const float* gradien
            float* second) {
   for (std::int64_t i = 0; i < n; ++i) {
     const float g = gradient[i] + s.added_decay * value[i];
-    const float m = first[i] + (1 - s.beta1) * (g - first[i]);
-    const float v = s.beta2 * second[i] + (1 - s.beta2) * g * g;
+    const float m = first[i] + s.new_first * (g - first[i]);
+    const float v = s.beta2 * second[i] + s.new_second * g * g;
     first[i] = m;
     second[i] = v;
     value[i] = s.kept_value * value[i] - s.step_size * m / (std::sqrt(v) * s.root_correction2 + s.eps);

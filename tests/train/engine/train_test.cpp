@@ -86,23 +86,31 @@ INSTANTIATE_TEST_SUITE_P(
                                      "barlow-twins", "kernel-byol", "kernel-simsiam",
                                      "kernel-barlow-twins", "supervised", "random"),
                      testing::Values("tinynet", "resnet18")),
-    [](const auto& info) {
-      std::string name = std::string(std::get<0>(info.param)) + "_" + std::get<1>(info.param);
+    [](const auto& tested) {
+      std::string name = std::string(std::get<0>(tested.param)) + "_" + std::get<1>(tested.param);
       std::replace(name.begin(), name.end(), '-', '_');
       return name;
     });
 
-// A run that stops after `stop` batches and goes on: the state at the end is that of one that never stopped.
+// What a kill leaves: a checkpoint at `stop`, nothing newer, and lines of the log past it.
+void forget_after(const fs::path& run, std::int64_t stop) {
+  for (const auto& entry : fs::directory_iterator(run / "checkpoints")) {
+    const std::string name = entry.path().filename().string();
+    if (name.starts_with("step-") && std::stoll(name.substr(5, 9)) > stop) fs::remove(entry);
+  }
+}
+
+constexpr const char* kLastState = "checkpoints/step-000000014.safetensors";
+
 TEST_F(Training, ResumedIsUninterruptedBitForBit) {
-  TrainConfig c = small("kernel-byol", "resnet18");
+  TrainConfig c = small("kernel-byol", "tinynet");
   c.samples_per_epoch = 28;  // 7 steps an epoch
   c.accumulate = 2;          // some kills fall between two batches of a step
   RunOptions whole = into("whole");
   whole.log_every = 3;
   whole.probe_every = 1;
   (void)train(c, whole);
-  const std::string final_state = "checkpoints/step-000000014.safetensors";
-  const std::string expected = read_file(whole.out / final_state);
+  const std::string expected = read_file(whole.out / kLastState);
   CounterRng rng(5, {});
   for (int kill = 0; kill < 10; ++kill) {
     const auto stop = static_cast<std::int64_t>(1 + rng.below(13));
@@ -112,17 +120,31 @@ TEST_F(Training, ResumedIsUninterruptedBitForBit) {
     o.checkpoint_every = stop;
     o.keep = 100;
     (void)train(c, o);
-    // What a kill leaves: nothing newer than the checkpoint at `stop`, lines of the log past it.
-    for (const auto& entry : fs::directory_iterator(o.out / "checkpoints")) {
-      const std::string name = entry.path().filename().string();
-      if (name.starts_with("step-") && std::stoll(name.substr(5, 9)) > stop) fs::remove(entry);
-    }
+    forget_after(o.out, stop);
     o.checkpoint_every = 0;
     o.resume = true;
-    const TrainSummary s = train(c, o);
-    EXPECT_EQ(s.steps, 14);
-    EXPECT_EQ(read_file(o.out / final_state), expected) << "stopped at " << stop;
+    EXPECT_EQ(train(c, o).steps, 14);
+    EXPECT_EQ(read_file(o.out / kLastState), expected) << "stopped at " << stop;
   }
+}
+
+TEST_F(Training, ResumedIsUninterruptedWithBatchNormalisation) {
+  TrainConfig c = small("byol", "resnet18");
+  c.samples_per_epoch = 28;
+  c.micro_batch = 3;
+  RunOptions o = into("norm");
+  o.keep = 1;
+  o.checkpoint_every = 5;
+  (void)train(c, o);
+  const std::string expected = read_file(o.out / kLastState);
+  o.force = true;
+  o.keep = 100;
+  (void)train(c, o);
+  forget_after(o.out, 5);
+  o.force = false;
+  o.resume = true;
+  (void)train(c, o);
+  EXPECT_EQ(read_file(o.out / kLastState), expected);
 }
 
 TEST_F(Training, MetricsOfAResumedRunAreThoseOfAWholeOne) {
