@@ -30,7 +30,7 @@ void before(FileStep step, const std::filesystem::path& path) {
   std::string text =
       std::string("cannot ") + what + " " + path.string() + ": " + std::strerror(code);
   if (code == ENOSPC || code == EDQUOT)
-    text += ". Free some space and run the same command again; it resumes.";
+    text += ". Free some space; what was published before is whole, and the job can be resumed.";
   if (code == EACCES || code == EROFS)
     text += ". Choose an output directory that you may write to.";
   throw Error(ErrorCode::output, text);

@@ -22,6 +22,10 @@ void install_interrupt_handlers() {
 
 int interrupt_signal() { return g_signal; }
 
+void note_interrupt(int signal) {
+  if (g_signal == 0) g_signal = signal;
+}
+
 void stop_if_interrupted(std::string_view what_now) {
   if (g_signal != 0)
     throw Error(ErrorCode::interrupted, "stopped as asked; " + std::string(what_now));

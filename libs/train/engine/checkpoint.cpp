@@ -28,8 +28,12 @@ CheckpointStore::CheckpointStore(fs::path run, std::int64_t keep)
 
 std::vector<fs::path> CheckpointStore::list() const {
   std::vector<fs::path> found;
-  std::error_code absent;
-  for (const auto& entry : fs::directory_iterator(directory_, absent))
+  std::error_code code;
+  fs::directory_iterator entries(directory_, code);
+  if (code == std::errc::no_such_file_or_directory) return found;
+  if (code)
+    throw Error(ErrorCode::failure, "cannot read " + directory_.string() + ": " + code.message());
+  for (const auto& entry : entries)
     if (entry.is_regular_file() && is_checkpoint(entry.path().filename().string()))
       found.push_back(entry.path());
   std::sort(found.begin(), found.end(), [](const fs::path& a, const fs::path& b) {
@@ -39,7 +43,12 @@ std::vector<fs::path> CheckpointStore::list() const {
   return found;
 }
 
-bool CheckpointStore::any() const { return !list().empty(); }
+bool CheckpointStore::any() const { return !list().empty() || fs::exists(best_path()); }
+
+void CheckpointStore::set_aside(const std::vector<fs::path>& damaged) {
+  std::error_code ignored;
+  for (const fs::path& path : damaged) fs::rename(path, path.string() + ".damaged", ignored);
+}
 
 void CheckpointStore::save(std::int64_t step, const TensorFile& state, bool best) {
   std::error_code code;
@@ -47,14 +56,15 @@ void CheckpointStore::save(std::int64_t step, const TensorFile& state, bool best
   if (code)
     throw Error(ErrorCode::output, "cannot make " + directory_.string() + ": " + code.message());
   write_tensor_file(directory_ / fmt::format("{}{:09d}{}", kPrefix, step, kSuffix), state, true);
-  if (best) write_tensor_file(directory_ / "best.safetensors", state, true);
+  if (best) write_tensor_file(best_path(), state, true);
   const auto all = list();
   for (std::size_t i = static_cast<std::size_t>(keep_); i < all.size(); ++i)
     fs::remove(all[i], code);  // one that cannot be removed costs only space
 }
 
 std::optional<CheckpointStore::Found> CheckpointStore::newest() const {
-  const auto all = list();
+  auto all = list();
+  if (fs::exists(best_path())) all.push_back(best_path());
   if (all.empty()) return std::nullopt;
   std::string why;
   std::vector<fs::path> corrupt;

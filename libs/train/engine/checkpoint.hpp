@@ -21,14 +21,19 @@ class CheckpointStore {
     TensorFile state;
     std::vector<std::filesystem::path> corrupt;  ///< newer ones that failed their hash
   };
-  /// The newest checkpoint whose hash is right; nothing where there is none. Throws Error(corrupt) where there
-  /// are checkpoints and none is right.
+  /// The newest checkpoint whose hash is right, the best where no numbered one is; nothing where there is none.
+  /// Throws Error(corrupt) where there are checkpoints and none is right, Error(failure) where the directory
+  /// cannot be read.
   [[nodiscard]] std::optional<Found> newest() const;
   [[nodiscard]] bool any() const;
+  /// Set damaged checkpoints aside as NAME.damaged, so that they do not count among the newest.
+  void set_aside(const std::vector<std::filesystem::path>& damaged);
+  /// Remove every checkpoint.
   void remove_all();
 
  private:
-  [[nodiscard]] std::vector<std::filesystem::path> list() const;  ///< newest first
+  [[nodiscard]] std::vector<std::filesystem::path> list() const;  ///< numbered ones, newest first
+  [[nodiscard]] std::filesystem::path best_path() const { return directory_ / "best.safetensors"; }
   std::filesystem::path directory_;
   std::int64_t keep_;
 };

@@ -126,6 +126,12 @@ void Optimizer::momentum_sgd(double learning_rate) {
   }
 }
 
+std::vector<torch::Tensor> Optimizer::flat_state() const {
+  std::vector<torch::Tensor> flat;
+  for (const auto& [name, tensor] : buffers_) flat.push_back(tensor);
+  return flat;
+}
+
 std::map<std::string, torch::Tensor> Optimizer::state() const {
   std::map<std::string, torch::Tensor> tensors;
   for (const auto& [name, flat] : buffers_)

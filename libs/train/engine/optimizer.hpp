@@ -49,6 +49,9 @@ class Optimizer {
   /// One step with this learning rate.
   void step(double learning_rate);
   [[nodiscard]] std::int64_t steps() const { return steps_; }
+  /// The moments as flat buffers, laid out like the parameters, for copying between ranks.
+  [[nodiscard]] std::vector<torch::Tensor> flat_state() const;
+  void set_steps(std::int64_t steps) { steps_ = steps; }
   /// State as named tensors ("exp_avg.NAME", ...), shaped like the parameters; on the CPU.
   [[nodiscard]] std::map<std::string, torch::Tensor> state() const;
   /// Inverse of state(); throws Error(corrupt) when a tensor is missing or of another shape.

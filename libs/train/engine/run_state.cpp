@@ -31,6 +31,61 @@ const torch::Tensor& find(const TensorFile& state, const std::string& name,
 
 }  // namespace
 
+void refuse_other_config(const TrainConfig& was, const TrainConfig& is) {
+  const auto lines = differences(was, is);
+  if (lines.empty()) return;
+  std::string text =
+      "the run was made with another configuration; resume with the same options, or "
+      "start again with --force or another --out:";
+  for (const std::string& line : lines) text += "\n  " + line;
+  throw Error(ErrorCode::usage, text);
+}
+
+std::string position_text(const Position& position, const Optimizer& optimizer,
+                          const GradScaler& scaler) {
+  return json{{"batches", position.batches},
+              {"optimizer_steps", optimizer.steps()},
+              {"best_probe", position.best_probe},
+              {"first_probe", position.first_probe},
+              {"last_probe", position.last_probe},
+              {"first_loss", position.first_loss},
+              {"last_loss", position.last_loss},
+              {"epochs_since_best", position.epochs_since_best},
+              {"line", sums_json(position.line)},
+              {"epoch", sums_json(position.epoch)},
+              {"gradient_norm", position.gradient_norm},
+              {"learning_rate", position.learning_rate},
+              {"corrupt_slices", position.corrupt_slices},
+              {"scale", scaler.scale()},
+              {"scaler_good_steps", scaler.good_steps()}}
+      .dump();
+}
+
+Position read_position(const std::string& text, Optimizer& optimizer, GradScaler& scaler) {
+  Position position;
+  try {
+    const json state = json::parse(text);
+    position.batches = state.at("batches");
+    position.best_probe = state.at("best_probe");
+    position.first_probe = state.at("first_probe");
+    position.last_probe = state.at("last_probe");
+    position.first_loss = state.at("first_loss");
+    position.last_loss = state.at("last_loss");
+    position.epochs_since_best = state.at("epochs_since_best");
+    position.line = sums_of(state.at("line"));
+    position.epoch = sums_of(state.at("epoch"));
+    position.gradient_norm = state.at("gradient_norm");
+    position.learning_rate = state.at("learning_rate");
+    position.corrupt_slices = state.at("corrupt_slices");
+    optimizer.set_steps(state.at("optimizer_steps"));
+    scaler.restore(state.at("scale"), state.at("scaler_good_steps"));
+  } catch (const std::exception& e) {
+    throw Error(ErrorCode::corrupt,
+                std::string("the checkpoint's position cannot be read: ") + e.what());
+  }
+  return position;
+}
+
 TensorFile pack_state(Method& method, FlatParameters& parameters, const Optimizer& optimizer,
                       const GradScaler& scaler, const Position& position,
                       const TrainConfig& config) {
@@ -49,22 +104,9 @@ TensorFile pack_state(Method& method, FlatParameters& parameters, const Optimize
     const std::lock_guard lock(generator.mutex());
     file.tensors["generator.cpu"] = generator.get_state();
   }
-  const json state = {{"batches", position.batches},
-                      {"optimizer_steps", optimizer.steps()},
-                      {"best_probe", position.best_probe},
-                      {"first_probe", position.first_probe},
-                      {"last_probe", position.last_probe},
-                      {"first_loss", position.first_loss},
-                      {"last_loss", position.last_loss},
-                      {"epochs_since_best", position.epochs_since_best},
-                      {"line", sums_json(position.line)},
-                      {"epoch", sums_json(position.epoch)},
-                      {"gradient_norm", position.gradient_norm},
-                      {"scale", scaler.scale()},
-                      {"scaler_good_steps", scaler.good_steps()}};
   file.metadata = {{"wsp.format", kFormat},
                    {"wsp.config", to_json(config).dump()},
-                   {"wsp.state", state.dump()}};
+                   {"wsp.state", position_text(position, optimizer, scaler)}};
   return file;
 }
 
@@ -72,33 +114,16 @@ Position unpack_state(const TensorFile& file, Method& method, FlatParameters& pa
                       Optimizer& optimizer, GradScaler& scaler, const TrainConfig& config) {
   torch::NoGradGuard no_grad;
   Position position;
-  json state;
   try {
     if (file.metadata.at("wsp.format") != kFormat)
       throw Error(ErrorCode::corrupt, "the checkpoint is of another format");
-    const TrainConfig was = config_from_json(json::parse(file.metadata.at("wsp.config")));
-    if (const auto lines = differences(was, config); !lines.empty()) {
-      std::string text = "the checkpoint was made with another configuration; resume with the same "
-                         "options, or start again with --force or another --out:";
-      for (const std::string& line : lines) text += "\n  " + line;
-      throw Error(ErrorCode::usage, text);
-    }
-    state = json::parse(file.metadata.at("wsp.state"));
-    position.batches = state.at("batches");
-    position.best_probe = state.at("best_probe");
-    position.first_probe = state.at("first_probe");
-    position.last_probe = state.at("last_probe");
-    position.first_loss = state.at("first_loss");
-    position.last_loss = state.at("last_loss");
-    position.epochs_since_best = state.at("epochs_since_best");
-    position.line = sums_of(state.at("line"));
-    position.epoch = sums_of(state.at("epoch"));
-    position.gradient_norm = state.at("gradient_norm");
-    scaler.restore(state.at("scale"), state.at("scaler_good_steps"));
+    refuse_other_config(config_from_json(json::parse(file.metadata.at("wsp.config"))), config);
+    position = read_position(file.metadata.at("wsp.state"), optimizer, scaler);
   } catch (const Error&) {
     throw;
   } catch (const std::exception& e) {
-    throw Error(ErrorCode::corrupt, std::string("the checkpoint's state cannot be read: ") + e.what());
+    throw Error(ErrorCode::corrupt,
+                std::string("the checkpoint's metadata cannot be read: ") + e.what());
   }
   for (auto& entry : method.named_parameters())
     entry.value().copy_(find(file, "model." + entry.key(), entry.value().sizes()));
@@ -107,7 +132,7 @@ Position unpack_state(const TensorFile& file, Method& method, FlatParameters& pa
   std::map<std::string, torch::Tensor> moments;
   for (const auto& [name, tensor] : file.tensors)
     if (name.starts_with("optimizer.")) moments[name.substr(10)] = tensor;
-  optimizer.load_state(moments, state.at("optimizer_steps"));
+  optimizer.load_state(moments, optimizer.steps());
   if (position.batches % config.accumulate != 0)
     for (const auto& segment : parameters.segments())
       FlatParameters::view(parameters.gradients(), segment)

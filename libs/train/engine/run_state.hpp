@@ -30,8 +30,18 @@ struct Position {
       return loss / static_cast<double>(steps > 0 ? steps : 1);
     }
   } line, epoch;
-  double gradient_norm = 0;  ///< of the last optimizer step
+  double gradient_norm = 0, learning_rate = 0;  ///< of the last optimizer step
+  std::int64_t corrupt_slices = 0;              ///< replaced so far, over all ranks
 };
+
+/// Throws Error(usage) when two configurations compute different things, naming each difference.
+void refuse_other_config(const TrainConfig& was, const TrainConfig& is);
+
+/// The numbers of a run as text: position, optimizer steps, scaler.
+std::string position_text(const Position& position, const Optimizer& optimizer,
+                          const GradScaler& scaler);
+/// Inverse of position_text(). Throws Error(corrupt).
+Position read_position(const std::string& text, Optimizer& optimizer, GradScaler& scaler);
 
 /// Everything that a resumed run needs to go on as if it had never stopped: parameters and buffers ("model.NAME"),
 /// optimizer ("optimizer.KIND.NAME"), gradients not yet applied ("gradient.NAME"), Torch's generator, scaler and

@@ -167,13 +167,17 @@ std::vector<ViewParameters> batch_views(const TrainConfig& config, std::int64_t 
   return views;
 }
 
-nlohmann::json run_facts(const TrainSetup& setup, const RankEnvironment& environment,
-                         const torch::Device& device) {
+std::string utc_now() {
   char now[32] = "";
   const std::time_t seconds = std::time(nullptr);
   std::tm parts{};
   std::strftime(now, sizeof now, "%Y-%m-%dT%H:%M:%SZ", ::gmtime_r(&seconds, &parts));
-  return {{"started", now},
+  return now;
+}
+
+nlohmann::json run_facts(const TrainSetup& setup, const RankEnvironment& environment,
+                         const torch::Device& device) {
+  return {{"started", utc_now()},
           {"command", setup.options.command},
           {"device", device.str()},
           {"threads", setup.options.threads},

@@ -39,6 +39,8 @@ SamplerOptions sampler_options(const TrainConfig& config);
 /// the epoch.
 std::vector<ViewParameters> batch_views(const TrainConfig& config, std::int64_t epoch,
                                         std::int64_t sample, std::int64_t m);
+/// The time in UTC, ISO 8601.
+std::string utc_now();
 /// Device, ranks, versions, command: run.json.
 nlohmann::json run_facts(const TrainSetup& setup, const RankEnvironment& environment,
                          const torch::Device& device);

@@ -2,11 +2,14 @@
 
 #include <chrono>
 #include <cmath>
+#include <nlohmann/json.hpp>
 
 #include "io/core/error.hpp"
+#include "io/core/hash.hpp"
 #include "io/core/interrupt.hpp"
 #include "io/core/log.hpp"
 #include "io/core/progress.hpp"
+#include "io/manifest/manifest.hpp"
 #include "train/engine/batches.hpp"
 #include "train/engine/checkpoint.hpp"
 #include "train/engine/device.hpp"
@@ -18,8 +21,6 @@
 #include "train/engine/telemetry.hpp"
 #include "train/engine/train.hpp"
 #include "train/engine/views.hpp"
-
-#include <nlohmann/json.hpp>
 
 namespace wsp::train {
 namespace {
@@ -44,7 +45,8 @@ std::vector<std::uint32_t> all_rows(Ranks& ranks, const std::vector<std::uint32_
   torch::Tensor rows = torch::empty({static_cast<std::int64_t>(own.size())}, torch::kLong);
   std::copy(own.begin(), own.end(), rows.data_ptr<std::int64_t>());
   rows = rows.to(device);
-  const torch::Tensor all = ranks.gather_views(torch::cat({rows, rows})).chunk(2)[0].to(torch::kCPU);
+  const torch::Tensor all =
+      ranks.gather_views(torch::cat({rows, rows})).chunk(2)[0].to(torch::kCPU);
   const auto* first = all.data_ptr<std::int64_t>();
   return {first, first + all.numel()};
 }
@@ -68,13 +70,18 @@ class Trainer {
 
  private:
   void start();
+  void judge_directory() const;
   void clear_earlier_run();
+  void compare_ranks();
+  void share_state();
   void load_checkpoint();
   void train_loop();
   bool one_batch(DeviceBatch& batch);
   void apply_gradients();
+  [[noreturn]] void refuse_not_finite(const char* what) const;
   void log_line(const Targets& targets, const StepResult& result);
   void end_of_epoch();
+  void count_corrupt();
   void probe();
   void save(bool best);
   void export_weights(const char* name);
@@ -100,62 +107,135 @@ class Trainer {
   std::unique_ptr<Progress> progress_;
   Position position_;
   std::int64_t steps_per_epoch_ = 0, total_batches_ = 0, resumed_at_ = 0;
-  double learning_rate_ = 0;
+  std::int64_t corrupt_counted_ = 0;
+  std::int64_t line_steps_ = 0;  ///< of this process since the last line
+  nlohmann::json run_facts_;
   bool stop_early_ = false;
   Clock::time_point started_, line_started_;
   double line_waited_ = 0;
 };
 
+// What a run writes; nothing else in RUN is ever touched.
+constexpr const char* kRunFiles[] = {
+    "config.resolved.json",     "run.json",    "metrics.jsonl", "encoder.safetensors",
+    "encoder-best.safetensors", "checkpoints", "tensorboard"};
+
+void Trainer::judge_directory() const {
+  if (std::filesystem::exists(options_.out / "dataset.json"))
+    throw Error(ErrorCode::output,
+                options_.out.string() + " is a dataset: give the run an --out of its own");
+  if (options_.force || options_.resume) return;
+  for (const char* name : kRunFiles)
+    if (std::filesystem::exists(options_.out / name))
+      throw Error(ErrorCode::output, options_.out.string() + " holds a run already (" + name +
+                                         "): go on with --resume, start it again with --force, or "
+                                         "give another --out");
+}
+
 void Trainer::clear_earlier_run() {
   store_.remove_all();
-  for (const char* name : {"metrics.jsonl", "encoder.safetensors", "encoder-best.safetensors",
-                           "config.resolved.json", "run.json"})
-    std::filesystem::remove(options_.out / name);
-  std::filesystem::remove_all(options_.out / "tensorboard");
+  for (const char* name : kRunFiles)
+    if (std::filesystem::is_regular_file(options_.out / name))
+      std::filesystem::remove(options_.out / name);
+  std::error_code absent;
+  for (const auto& entry :
+       std::filesystem::directory_iterator(options_.out / "tensorboard", absent))
+    if (entry.path().filename().string().starts_with("events.out.tfevents"))
+      std::filesystem::remove(entry);
+  std::filesystem::remove_all(options_.out / "tensorboard" / "plugins", absent);
+}
+
+// Every rank must compute the same thing, or the sum of their gradients means nothing.
+void Trainer::compare_ranks() {
+  const Digest digest = sha256(to_json(config_).dump());
+  torch::Tensor mine = torch::empty({static_cast<std::int64_t>(digest.size())}, torch::kLong);
+  std::copy(digest.begin(), digest.end(), mine.data_ptr<std::int64_t>());
+  mine = mine.to(device_);
+  torch::Tensor first = mine.clone();
+  ranks_.broadcast(first);
+  torch::Tensor differs = (mine != first).any().to(torch::kLong).view({1});
+  ranks_.sum(differs);
+  if (const auto count = differs.item<std::int64_t>(); count > 0)
+    throw Error(ErrorCode::usage, fmt::format("{} of {} ranks were started with other options or "
+                                              "another dataset than rank 0: start all alike",
+                                              count, ranks_.ranks()));
+}
+
+// Rank 0 reads checkpoints and every rank takes over what it holds.
+void Trainer::share_state() {
+  if (ranks_.ranks() == 1) return;
+  ranks_.broadcast(parameters_.values());
+  ranks_.broadcast(parameters_.gradients());
+  for (torch::Tensor buffer : setup_.method->buffers()) ranks_.broadcast(buffer);
+  for (torch::Tensor moment : optimizer_.flat_state()) ranks_.broadcast(moment);
+  for (auto& parameter : setup_.method->named_parameters())  // targets, which no optimizer moves
+    if (!parameter.value().requires_grad()) {
+      torch::Tensor frozen = parameter.value().detach();
+      ranks_.broadcast(frozen);
+    }
+  constexpr std::int64_t kRoom = 4096;
+  std::string text = position_text(position_, optimizer_, scaler_);
+  if (text.size() > kRoom) throw Error(ErrorCode::failure, "the position of a run is too long");
+  text.resize(kRoom, ' ');
+  torch::Tensor bytes = torch::empty({kRoom}, torch::kByte);
+  std::copy(text.begin(), text.end(), bytes.data_ptr<std::uint8_t>());
+  bytes = bytes.to(device_);
+  ranks_.broadcast(bytes);
+  bytes = bytes.to(torch::kCPU);
+  const auto* first = bytes.data_ptr<std::uint8_t>();
+  position_ = read_position({first, first + kRoom}, optimizer_, scaler_);
 }
 
 void Trainer::start() {
   steps_per_epoch_ = setup_.sampler.steps_per_epoch();
   total_batches_ = config_.epochs * steps_per_epoch_;
   if (config_.max_steps > 0) total_batches_ = std::min(total_batches_, config_.max_steps);
+  compare_ranks();
   if (ranks_.first()) {
+    // 1. Everything that can be refused is refused before anything is written.
+    if (std::filesystem::exists(options_.out)) judge_directory();
+    if (options_.probe_every > 0 && setup_.method->trains())
+      probe_ = std::make_unique<ProbePass>(
+          setup_.reader, setup_.set,
+          options_.probe_label.empty() ? config_.label : options_.probe_label, config_.image_size,
+          options_.workers);
+    if (options_.patience > 0 && (!probe_ || !probe_->possible()))
+      throw Error(ErrorCode::usage,
+                  "--patience waits for a better probe, but there is none: " +
+                      (probe_ ? probe_->reason() : std::string("--probe-every is 0")));
     directory_ = std::make_unique<RunDirectory>(options_.out);
-    if (options_.force)
-      clear_earlier_run();
-    else if (!options_.resume && std::filesystem::exists(options_.out / "config.resolved.json"))
-      throw Error(ErrorCode::output, options_.out.string() +
-                                         " holds a run already: go on with --resume, start it again "
-                                         "with --force, or give another --out");
+    judge_directory();
+    if (options_.resume) load_checkpoint();
+    // 2. From here on the run's own files may change.
+    if (options_.force || (options_.resume && position_.batches == 0)) clear_earlier_run();
+    directory_->write_json("config.resolved.json", to_json(config_));
+    run_facts_ = run_facts(setup_, environment_, device_);
+    run_facts_["first_batch"] = position_.batches;
+    directory_->write_json("run.json", run_facts_);
+    log_ = std::make_unique<RunLog>(options_.out, options_.tensorboard, position_.batches > 0,
+                                    position_.batches);
+    for (const std::string& line : setup_.notes()) log::info(line);
+    for (const std::string& line : setup_.sampler.warnings()) log::warn(line);
+    if (probe_ && !probe_->possible()) log::warn("no online probe: " + probe_->reason());
   }
-  ranks_.barrier();  // rank 0 has judged the directory before anybody reads it
-  if (options_.resume) load_checkpoint();
-  ranks_.broadcast(parameters_.values());
-  for (torch::Tensor buffer : setup_.method->buffers()) ranks_.broadcast(buffer);
+  share_state();
   resumed_at_ = position_.batches;
-  if (!ranks_.first()) return;
-
-  directory_->write_json("config.resolved.json", to_json(config_));
-  directory_->write_json("run.json", run_facts(setup_, environment_, device_));
-  log_ = std::make_unique<RunLog>(options_.out, options_.tensorboard,
-                                  options_.resume && position_.batches > 0, position_.batches);
-  for (const std::string& line : setup_.notes()) log::info(line);
-  for (const std::string& line : setup_.sampler.warnings()) log::warn(line);
-  if (options_.probe_every > 0 && setup_.method->trains()) {
-    probe_ = std::make_unique<ProbePass>(
-        setup_.reader, setup_.set,
-        options_.probe_label.empty() ? config_.label : options_.probe_label, config_.image_size,
-        options_.workers);
-    if (!probe_->possible()) log::warn("no online probe: " + probe_->reason());
-  }
+  stop_early_ = options_.patience > 0 && position_.epochs_since_best >= options_.patience;
 }
 
 void Trainer::load_checkpoint() {
   const auto found = store_.newest();
   if (!found) {
-    if (ranks_.first()) {
-      log::warn("--resume: there is no checkpoint yet; starting from the beginning");
-      clear_earlier_run();
-    }
+    // A run that ended before its first checkpoint is begun again; one that lost its checkpoints is
+    // not.
+    if (std::filesystem::exists(options_.out / "encoder.safetensors"))
+      throw Error(ErrorCode::corrupt, options_.out.string() +
+                                          " has weights but no checkpoint to resume from: start it "
+                                          "again with --force, or give another --out");
+    if (std::filesystem::exists(options_.out / "config.resolved.json"))
+      refuse_other_config(config_from_json(load_json(options_.out / "config.resolved.json")),
+                          config_);
+    log::warn("--resume: there is no checkpoint yet; starting from the beginning");
     return;
   }
   for (const auto& path : found->corrupt)
@@ -166,23 +246,29 @@ void Trainer::load_checkpoint() {
   } catch (Error& e) {
     throw e.within("while resuming from " + found->path.filename().string());
   }
-  if (ranks_.first())
-    log::info(fmt::format("going on after {} of {} steps", position_.batches, total_batches_));
+  store_.set_aside(found->corrupt);
+  log::info(fmt::format("going on after {} of {} steps", position_.batches, total_batches_));
 }
 
 TrainSummary Trainer::run() {
   start();
   TrainSummary summary;
-  if (setup_.method->trains() && position_.batches < total_batches_) {
+  if (setup_.method->trains() && position_.batches < total_batches_ && !stop_early_) {
     train_loop();
     const double seconds = seconds_since(started_);
     const LoaderStatistics loaded = batches_->statistics();
     summary.slices_per_s =
         static_cast<double>((position_.batches - resumed_at_) * config_.batch) / seconds;
     summary.wait_share = loaded.waited_s / seconds;
-    summary.corrupt_slices = loaded.corrupt_slices;
   }
-  if (ranks_.first()) export_weights("encoder.safetensors");
+  if (ranks_.first()) {
+    export_weights("encoder.safetensors");
+    run_facts_["batches"] = position_.batches;
+    run_facts_["ended"] = utc_now();
+    run_facts_["exit"] = stop_early_ ? "stopped early" : "done";
+    directory_->write_json("run.json", run_facts_);
+  }
+  summary.corrupt_slices = position_.corrupt_slices;
   summary.steps = position_.batches;
   summary.epochs = position_.batches / steps_per_epoch_;
   summary.first_loss = position_.first_loss;
@@ -212,6 +298,7 @@ void Trainer::train_loop() {
         "training", static_cast<std::uint64_t>(total_batches_ * config_.batch), "slices",
         static_cast<std::uint64_t>(position_.batches * config_.batch));
   started_ = line_started_ = Clock::now();
+  line_steps_ = 0;
   while (auto batch = batches_->next()) {
     bool epoch_complete = false;
     try {
@@ -220,13 +307,14 @@ void Trainer::train_loop() {
       throw;
     } catch (const std::exception& e) {
       if (!is_out_of_memory(e)) throw Error(ErrorCode::failure, "LibTorch: " + first_line(e));
-      throw Error(ErrorCode::failure, "out of memory on " + device_.str() + ". " +
-                                          fitting_micro_batch(*batch));
+      throw Error(ErrorCode::failure,
+                  "out of memory on " + device_.str() + ". " + fitting_micro_batch(*batch));
     }
     const bool stop = stop_requested();
     if (epoch_complete) end_of_epoch();
     if (stop) {
       if (ranks_.first() && !epoch_complete) save(false);
+      ranks_.barrier();  // a launcher may kill all ranks once the first has left
       throw Error(ErrorCode::interrupted,
                   fmt::format("stopped by a signal after {} of {} steps; go on with --resume",
                               position_.batches, total_batches_));
@@ -238,7 +326,8 @@ void Trainer::train_loop() {
 
 // One batch, as numbered prose; true when an epoch is complete with it.
 bool Trainer::one_batch(DeviceBatch& batch) {
-  // 1. Two views of every slice, drawn on the device: a function of (seed, epoch, place in the epoch).
+  // 1. Two views of every slice, drawn on the device: a function of (seed, epoch, place in the
+  // epoch).
   const std::int64_t step = batch.number % steps_per_epoch_;
   const auto m = static_cast<std::int64_t>(batch.rows.size());
   const auto parameters = batch_views(config_, batch.number / steps_per_epoch_,
@@ -253,17 +342,14 @@ bool Trainer::one_batch(DeviceBatch& batch) {
       scaler_, ranks_);
   ++position_.batches;
   const double loss = result.loss.item<double>();
-  if (!std::isfinite(loss))
-    throw Error(ErrorCode::failure,
-                fmt::format("the loss is {} at step {}: stopped before it could spoil the weights. "
-                            "The last checkpoint is sound; try a smaller --lr, --clip-norm 1 or "
-                            "--precision fp32",
-                            loss, position_.batches));
+  if (!std::isfinite(loss)) refuse_not_finite("the loss");
 
   // 3. A step of the optimizer, where enough batches are together.
-  if (position_.batches % config_.accumulate == 0) apply_gradients();
+  if (position_.batches % config_.accumulate == 0 || position_.batches == total_batches_)
+    apply_gradients();
 
   // 4. What the run says of itself.
+  ++line_steps_;
   position_.line.add(loss, position_.gradient_norm);
   position_.epoch.add(loss, position_.gradient_norm);
   const bool epoch_complete =
@@ -279,33 +365,41 @@ bool Trainer::one_batch(DeviceBatch& batch) {
   return epoch_complete;
 }
 
+void Trainer::refuse_not_finite(const char* what) const {
+  throw Error(
+      ErrorCode::failure,
+      fmt::format("{} is not finite at step {}: stopped before it could be kept. {}Try a "
+                  "smaller --lr, --clip-norm 1 or --precision fp32",
+                  what, position_.batches, store_.any() ? "The last checkpoint is sound. " : ""));
+}
+
 // Nothing that is not finite reaches the optimizer.
 void Trainer::apply_gradients() {
   torch::NoGradGuard no_grad;
   torch::Tensor& gradients = parameters_.gradients();
   ranks_.sum(gradients);
   if (scaler_.on()) gradients.mul_(1 / scaler_.scale());
+  // The last step of a run may have fewer batches than the others; it is their mean all the same.
+  if (const std::int64_t rest = position_.batches % config_.accumulate; rest != 0)
+    gradients.mul_(static_cast<double>(config_.accumulate) / static_cast<double>(rest));
   const double norm = parameters_.gradient_norm().item<double>();
   const bool finite = std::isfinite(norm);
   scaler_.update(finite);
   if (finite) {
-    if (config_.clip_norm > 0 && norm > config_.clip_norm)
-      gradients.mul_(config_.clip_norm / norm);
-    const std::int64_t total = std::max<std::int64_t>(1, total_batches_ / config_.accumulate);
-    const std::int64_t done = position_.batches / config_.accumulate;
+    if (config_.clip_norm > 0 && norm > config_.clip_norm) gradients.mul_(config_.clip_norm / norm);
+    const auto steps = [&](std::int64_t batches) {
+      return (batches + config_.accumulate - 1) / config_.accumulate;
+    };
+    const std::int64_t total = steps(total_batches_), done = steps(position_.batches);
     const auto warmup = static_cast<std::int64_t>(
         std::lround(config_.warmup_epochs * static_cast<double>(steps_per_epoch_) /
                     static_cast<double>(config_.accumulate)));
-    learning_rate_ = scheduled_rate(config_.learning_rate, done - 1, total, warmup);
-    optimizer_.step(learning_rate_);
+    position_.learning_rate = scheduled_rate(config_.learning_rate, done - 1, total, warmup);
+    optimizer_.step(position_.learning_rate);
     setup_.method->after_step(static_cast<double>(done) / static_cast<double>(total));
     position_.gradient_norm = norm;
   } else if (!scaler_.on()) {
-    throw Error(ErrorCode::failure,
-                fmt::format("a gradient is not finite at step {}: stopped before it could spoil the "
-                            "weights. The last checkpoint is sound; try a smaller --lr, "
-                            "--clip-norm 1 or --precision fp32",
-                            position_.batches));
+    refuse_not_finite("a gradient");
   }
   parameters_.zero_gradients();
 }
@@ -315,11 +409,12 @@ void Trainer::log_line(const Targets& targets, const StepResult& result) {
   const double waited = batches_->statistics().waited_s;
   const double share = (waited - line_waited_) / std::max(seconds, 1e-9);
   const double loss = position_.line.mean_loss();
-  const Telemetry t = measure_telemetry(
-      result.embeddings, composite_kernel(targets, setup_.method->kernel()), setup_.method->kernel());
+  const Telemetry t =
+      measure_telemetry(result.embeddings, composite_kernel(targets, setup_.method->kernel()),
+                        setup_.method->kernel());
   log_->add("train", position_.batches,
             {{"loss", loss},
-             {"lr", learning_rate_},
+             {"lr", position_.learning_rate},
              {"gradient_norm", position_.gradient_norm},
              {"effective_positives", t.kernel.effective_positives},
              {"kernel_entropy", t.kernel.entropy},
@@ -327,14 +422,16 @@ void Trainer::log_line(const Targets& targets, const StepResult& result) {
              {"uniformity", t.uniformity},
              {"rank_me", t.rank_me},
              {"embedding_std", t.embedding_std},
-             {"slices_per_s", static_cast<double>(position_.line.steps * config_.batch) / seconds},
+             {"slices_per_s", static_cast<double>(line_steps_ * config_.batch) / seconds},
              {"wait_share", share}});
   progress_->note(fmt::format("loss {:.4f}  waiting {:.1f} %", loss, 100 * share));
   if (alarm_.update(t.embedding_std))
-    log::warn(fmt::format("the embeddings have collapsed: their standard deviation is {:.3f} of a "
-                          "uniform spread at step {}; lower --lr or look at the labels",
-                          t.embedding_std, position_.batches));
+    log::warn(
+        fmt::format("the embeddings have collapsed: their standard deviation is {:.3f} of a "
+                    "uniform spread at step {}; lower --lr or look at the labels",
+                    t.embedding_std, position_.batches));
   position_.line = {};
+  line_steps_ = 0;
   line_started_ = Clock::now();
   line_waited_ = waited;
 }
@@ -345,21 +442,22 @@ void Trainer::end_of_epoch() {
   if (epoch == 1) position_.first_loss = loss;
   position_.last_loss = loss;
   position_.epoch = {};
+  count_corrupt();
   bool best = false;
   if (ranks_.first()) {
-    log_->add("epoch", position_.batches, {{"epoch", epoch}, {"loss", loss}});
+    log_->add("epoch", position_.batches,
+              {{"epoch", epoch}, {"loss", loss}, {"corrupt_slices", position_.corrupt_slices}});
     const double before = position_.best_probe;
-    const bool probed = options_.probe_every > 0 && (epoch % options_.probe_every == 0 ||
-                                                     position_.batches == total_batches_);
+    const bool probed = options_.probe_every > 0 &&
+                        (epoch % options_.probe_every == 0 || position_.batches == total_batches_);
     if (probed) probe();
     best = position_.best_probe > before;
-    if (!progress_) return;
     log::info(fmt::format("epoch {}/{}: loss {:.4f}{}", epoch, config_.epochs, loss,
                           probed && probe_ && probe_->possible()
                               ? fmt::format(", probe {:.3f} (best {:.3f})", position_.last_probe,
                                             position_.best_probe)
                               : ""));
-    position_.epochs_since_best = best ? 0 : position_.epochs_since_best + 1;
+    if (probed) position_.epochs_since_best = best ? 0 : position_.epochs_since_best + 1;
     save(best);
     export_weights("encoder.safetensors");
     if (best) export_weights("encoder-best.safetensors");
@@ -373,6 +471,15 @@ void Trainer::end_of_epoch() {
     log::info(fmt::format("stopped early: no better probe for {} epochs", options_.patience));
 }
 
+void Trainer::count_corrupt() {
+  const std::int64_t here = batches_->statistics().corrupt_slices;
+  torch::Tensor fresh =
+      torch::full({1}, here - corrupt_counted_, torch::TensorOptions(device_).dtype(torch::kLong));
+  ranks_.sum(fresh);
+  position_.corrupt_slices += fresh.item<std::int64_t>();
+  corrupt_counted_ = here;
+}
+
 void Trainer::probe() {
   if (!probe_ || !probe_->possible()) return;
   const ProbeResult result = probe_->run(setup_.method->encoder(), device_);
@@ -382,6 +489,7 @@ void Trainer::probe() {
              {"balanced_accuracy", result.logistic.balanced_accuracy},
              {"auc", result.logistic.auc},
              {"subjects", result.logistic.subjects}});
+  if (!std::isfinite(result.logistic.balanced_accuracy)) return;
   position_.last_probe = result.logistic.balanced_accuracy;
   if (position_.batches == 0) position_.first_probe = position_.last_probe;
   if (position_.batches > 0 && position_.last_probe > position_.best_probe)
@@ -394,9 +502,11 @@ void Trainer::probe() {
 }
 
 void Trainer::save(bool best) {
+  if (!torch::isfinite(parameters_.values()).all().item<bool>()) refuse_not_finite("a weight");
   log_->flush();
   store_.save(position_.batches,
-              pack_state(*setup_.method, parameters_, optimizer_, scaler_, position_, config_), best);
+              pack_state(*setup_.method, parameters_, optimizer_, scaler_, position_, config_),
+              best);
 }
 
 void Trainer::export_weights(const char* name) {
@@ -410,10 +520,11 @@ void Trainer::export_weights(const char* name) {
 
 bool Trainer::stop_requested() {
   if (ranks_.ranks() == 1) return interrupt_signal() != 0;
-  torch::Tensor flag = torch::full({1}, interrupt_signal() != 0 ? 1.0 : 0.0,
-                                   torch::TensorOptions(device_).dtype(torch::kFloat));
-  ranks_.maximum(flag);
-  return flag.item<float>() > 0;
+  torch::Tensor signal =
+      torch::full({1}, interrupt_signal(), torch::TensorOptions(device_).dtype(torch::kLong));
+  ranks_.maximum(signal);
+  note_interrupt(static_cast<int>(signal.item<std::int64_t>()));
+  return interrupt_signal() != 0;
 }
 
 // Halves the slices embedded at once until a step goes through; nothing that it computes is kept.
@@ -426,12 +537,12 @@ std::string Trainer::fitting_micro_batch(const DeviceBatch& batch) {
     return what + fmt::format("try --micro-batch {}", std::max<std::int64_t>(1, tried / 2));
   for (std::int64_t count = tried / 2; count >= 1; count /= 2) {
     try {
-      const torch::Tensor views = draw_views(
-          batch.hu, batch_views(config_, 0, 0, m));
+      const torch::Tensor views = draw_views(batch.hu, batch_views(config_, 0, 0, m));
       (void)backward_batch(*setup_.method, views, targets_.targets(batch.rows, device_),
                            {count, config_.precision, 1.0}, scaler_, ranks_);
-      return what + fmt::format("--micro-batch {} does (tried), with the gradient of the whole batch",
-                                count);
+      return what +
+             fmt::format("--micro-batch {} does (tried), with the gradient of the whole batch",
+                         count);
     } catch (const std::exception& e) {
       if (!is_out_of_memory(e)) break;
     }

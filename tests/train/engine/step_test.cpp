@@ -303,7 +303,7 @@ class Environment : public testing::Test {
  protected:
   void SetUp() override {
     for (const char* name : {"RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", "SLURM_PROCID",
-                             "SLURM_NTASKS", "SLURM_LOCALID", "SLURM_JOB_NODELIST", "SLURM_JOB_ID",
+                             "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID", "SLURM_JOB_NODELIST", "SLURM_JOB_ID",
                              "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK"})
       ::unsetenv(name);
   }
@@ -330,7 +330,7 @@ TEST_F(Environment, Torchrun) {
 }
 TEST_F(Environment, SlurmTakesTheFirstNode) {
   ::setenv("SLURM_PROCID", "5", 1);
-  ::setenv("SLURM_NTASKS", "8", 1);
+  ::setenv("SLURM_STEP_NUM_TASKS", "8", 1);
   ::setenv("SLURM_LOCALID", "1", 1);
   ::setenv("SLURM_JOB_NODELIST", "gpu[03-05,9],cpu1", 1);
   EXPECT_EQ(rank_environment().master, "gpu03");
