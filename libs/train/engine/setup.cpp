@@ -4,6 +4,7 @@
 
 #include <ctime>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "io/core/error.hpp"
 #include "io/core/hash.hpp"
@@ -106,9 +107,10 @@ SamplerOptions sampler_options(const TrainConfig& config) {
 }
 
 TrainSetup::TrainSetup(TrainConfig wanted, const RunOptions& run_options, int ranks,
-                       const torch::Device& device)
+                       const torch::Device& run_device)
     : config(resolve(std::move(wanted), run_options, ranks)),
       options(run_options),
+      device(run_device),
       reader(options.dataset),
       set(select_slices(reader, select_options(config))),
       sampler(set, sampler_options(config)) {
@@ -120,9 +122,17 @@ TrainSetup::TrainSetup(TrainConfig wanted, const RunOptions& run_options, int ra
 LoaderOptions TrainSetup::loader_options() const {
   LoaderOptions o;
   o.image_size = config.image_size;
-  o.workers = options.workers;
+  // On the CPU the networks want the cores, on CUDA nothing else does.
+  o.workers = options.workers == 0 && device.is_cpu() ? 1 : options.workers;
   o.ring = options.ring;
-  o.cache = options.cache == "ram" ? CacheMode::ram : CacheMode::none;
+  if (options.cache == "ram" || (options.cache == "device" && device.is_cpu()))
+    o.cache = CacheMode::ram;
+  else if (options.cache == "device")
+    o.cache = CacheMode::device;
+  else if (options.cache != "none")
+    throw Error(ErrorCode::usage,
+                "--cache is '" + options.cache + "': expected none, ram or device");
+  for (const TrainSlice& slice : set.slices) o.cache_rows.push_back(slice.row);
   o.cache_limit_bytes = options.cache_limit_bytes;
   o.skip_corrupt = config.skip_corrupt;
   o.deadline_s = options.timeout_s;
@@ -133,12 +143,14 @@ std::vector<std::string> TrainSetup::notes() const {
   std::int64_t trainable = 0;
   for (const torch::Tensor& p : method->parameters())
     if (p.requires_grad()) trainable += p.numel();
+  std::set<std::int32_t> drawn;  // set.subjects also names those that are held back
+  for (const TrainSlice& slice : set.slices) drawn.insert(slice.subject);
   std::vector<std::string> lines{
       fmt::format("{} with {}: {:.2f} million trainable parameters, representation {}", config.method,
                   config.encoder, static_cast<double>(trainable) / 1e6,
                   method->encoder().representation()),
       fmt::format("{} slices of {} subjects to draw from, {} slices held back for the probe",
-                  set.slices.size(), set.subjects.size(), set.held_back.size())};
+                  set.slices.size(), drawn.size(), set.held_back.size())};
   for (const std::string& line : set.left_out) lines.push_back("left out: " + line);
   if (config.norm == "batch" && (config.micro_batch > 0 || config.ranks > 1) &&
       config.encoder != "tinynet")
