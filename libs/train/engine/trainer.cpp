@@ -143,8 +143,8 @@ void Trainer::start() {
   if (options_.probe_every > 0 && setup_.method->trains()) {
     probe_ = std::make_unique<ProbePass>(
         setup_.reader, setup_.set,
-        options_.probe_label.empty() ? config_.label : options_.probe_label, config_.image_size,
-        options_.workers);
+        options_.probe_label.empty() ? config_.label : options_.probe_label,
+        setup_.loader_options());
     if (!probe_->possible()) log::warn("no online probe: " + probe_->reason());
   }
 }
