@@ -82,7 +82,7 @@ void check_config(const TrainConfig& config);
 nlohmann::json to_json(const TrainConfig& config);
 /// Inverse of to_json(); throws Error(corrupt) for anything else.
 TrainConfig config_from_json(const nlohmann::json& value);
-/// "option: was A, is B" for each difference; empty when the two compute the same.
+/// "--option: was A, is B" for each difference, as the command line has it; empty when the two compute the same.
 std::vector<std::string> differences(const TrainConfig& was, const TrainConfig& is);
 
 }  // namespace wsp::train
