@@ -2,14 +2,17 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <ctime>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <thread>
 
 #include "io/core/error.hpp"
 #include "io/core/hash.hpp"
 #include "io/core/log.hpp"
 #include "train/engine/device.hpp"
+#include "train/model/safetensors.hpp"
 
 namespace wsp::train {
 namespace {
@@ -24,7 +27,14 @@ TrainConfig resolve(TrainConfig config, const RunOptions& options, int ranks) {
     throw Error(ErrorCode::no_input, "no dataset at " + options.dataset.string() +
                                          ": expected the directory that wsp-ingest --out made");
   config.dataset_sha256 = hex(sha256_file(description));
-  if (!options.init.empty()) config.init_sha256 = hex(sha256_file(options.init));
+  if (!options.init.empty()) {
+    if (!fs::is_regular_file(options.init))
+      throw Error(ErrorCode::usage,
+                  "--init is '" + options.init.string() +
+                      "', which is no file: expected encoder weights in safetensors, such as "
+                      "encoder.safetensors of an earlier run");
+    config.init_sha256 = hex(sha256_file(options.init));
+  }
   return config;
 }
 
@@ -55,6 +65,27 @@ void check_dataset(const DatasetReader& reader, const RunOptions& options) {
   }
 }
 
+void load_initial_weights(Encoder& encoder, const fs::path& init) {
+  TensorFile file;
+  try {
+    file = read_tensor_file(init);
+  } catch (const Error& e) {
+    if (e.code() != ErrorCode::corrupt) throw;
+    throw Error(ErrorCode::corrupt,
+                fmt::format("--init {} is no sound safetensors file: expected encoder.safetensors of a "
+                            "run, or torchvision's weights written by Python's "
+                            "safetensors.torch.save_file ({})",
+                            init.string(), e.what()));
+  }
+  const auto of_run = [](const auto& item) { return item.first.starts_with("model.encoder."); };
+  if (std::any_of(file.tensors.begin(), file.tensors.end(), of_run))
+    throw Error(ErrorCode::usage,
+                fmt::format("--init {} is a checkpoint of a whole run: give encoder.safetensors or "
+                            "encoder-best.safetensors of its run directory, or go on with --resume",
+                            init.string()));
+  load_encoder_weights(encoder, init);
+}
+
 std::unique_ptr<Method> build(const TrainConfig& config, const RunOptions& options,
                               const TrainingSet& set, const torch::Device& device) {
   EncoderOptions encoder_options;
@@ -66,7 +97,7 @@ std::unique_ptr<Method> build(const TrainConfig& config, const RunOptions& optio
     throw Error(ErrorCode::usage,
                 fmt::format("--image-size is {}: {} needs at least {}", config.image_size,
                             config.encoder, encoder->smallest_image()));
-  if (!options.init.empty()) load_encoder_weights(*encoder, options.init);
+  if (!options.init.empty()) load_initial_weights(*encoder, options.init);
   MethodOptions m;
   m.name = config.method;
   m.kernel.shape = config.kernel == "laplacian" ? KernelShape::laplacian : KernelShape::rbf;
@@ -79,6 +110,12 @@ std::unique_ptr<Method> build(const TrainConfig& config, const RunOptions& optio
   m.loss_tile = config.loss_tile;
   m.classes = set.classes;
   auto method = make_method(m, std::move(encoder));
+  const KernelOptions& kernel = method->kernel();
+  if (!config.kernel_columns.empty() && (kernel.own_view_only || config.method == "supervised"))
+    throw Error(ErrorCode::usage,
+                fmt::format("--kernel-column {}: --method {} weighs no pairs by a kernel; leave the "
+                            "column out, or choose wsp, supcon, depth-aware or a kernel- method",
+                            config.kernel_columns.front(), config.method));
   method->to(device);
   return method;
 }
@@ -186,6 +223,8 @@ nlohmann::json run_facts(const TrainSetup& setup, const RankEnvironment& environ
   std::tm parts{};
   std::strftime(now, sizeof now, "%Y-%m-%dT%H:%M:%SZ", ::gmtime_r(&seconds, &parts));
   return {{"started", now},
+          {"tool_version", WSP_VERSION},
+          {"host_cores", std::thread::hardware_concurrency()},
           {"command", setup.options.command},
           {"device", device.str()},
           {"threads", setup.options.threads},

@@ -315,8 +315,7 @@ void Trainer::log_line(const Targets& targets, const StepResult& result) {
   const double waited = batches_->statistics().waited_s;
   const double share = (waited - line_waited_) / std::max(seconds, 1e-9);
   const double loss = position_.line.mean_loss();
-  const Telemetry t = measure_telemetry(
-      result.embeddings, composite_kernel(targets, setup_.method->kernel()), setup_.method->kernel());
+  const Telemetry t = measure_telemetry(result.embeddings, targets, setup_.method->kernel());
   log_->add("train", position_.batches,
             {{"loss", loss},
              {"lr", learning_rate_},
@@ -351,7 +350,12 @@ void Trainer::end_of_epoch() {
     const double before = position_.best_probe;
     const bool probed = options_.probe_every > 0 && (epoch % options_.probe_every == 0 ||
                                                      position_.batches == total_batches_);
-    if (probed) probe();
+    try {
+      if (probed) probe();
+    } catch (const Error& e) {
+      if (e.code() == ErrorCode::interrupted) save(false);
+      throw;
+    }
     best = position_.best_probe > before;
     if (!progress_) return;
     log::info(fmt::format("epoch {}/{}: loss {:.4f}{}", epoch, config_.epochs, loss,
@@ -448,8 +452,8 @@ TrainSummary train(TrainConfig config, const RunOptions& options) {
     return trainer.run();
   } catch (const Error&) {
     throw;
-  } catch (const c10::Error& e) {
-    throw Error(ErrorCode::failure, "LibTorch: " + first_line(e));
+  } catch (const std::exception& e) {
+    throw readable_error(e);
   }
 }
 
