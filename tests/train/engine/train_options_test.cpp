@@ -1,6 +1,5 @@
 // What the options of a training run do, each on a run of a few steps.
 #include <gtest/gtest.h>
-#include <sys/resource.h>
 
 #include <cmath>
 #include <fstream>
@@ -461,28 +460,6 @@ TEST(OutOfMemory, IsReadableWhereverItComesFrom) {
   }
   EXPECT_NE(std::string(readable_error(std::bad_alloc()).what()).find("out of memory"),
             std::string::npos);
-}
-
-TEST_F(TrainOptions, TooLittleMemoryNamesAMicroBatchThatFits) {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-  GTEST_SKIP() << "sanitizers end the process where memory ends";
-#endif
-  TrainConfig c = small();
-  c.image_size = 160;
-  c.batch = c.samples_per_epoch = 32;
-  c.max_steps = 1;
-  c.micro_batch = 2;
-  (void)train(c, into("roomy"));  // threads and libraries are there before the limit
-  c.micro_batch = 0;
-  std::uint64_t pages = 0;
-  std::ifstream("/proc/self/statm") >> pages;
-  rlimit before{};
-  ASSERT_EQ(::getrlimit(RLIMIT_AS, &before), 0);
-  const rlimit tight{pages * 4096 + (std::uint64_t{500} << 20), before.rlim_max};
-  ASSERT_EQ(::setrlimit(RLIMIT_AS, &tight), 0);
-  const std::string text = error_of(c, into("tight"), ErrorCode::failure);
-  ASSERT_EQ(::setrlimit(RLIMIT_AS, &before), 0);
-  expect_in(text, {"out of memory", "--micro-batch", "does (tried)"});
 }
 
 }  // namespace
