@@ -124,7 +124,7 @@ int tool_main(int argc, char** argv, const Tool& tool) {
       return 128 + interrupt_signal();
     return exit_code(e.code());
   } catch (const std::bad_alloc&) {
-    log::error("out of memory: use fewer --threads or a smaller --memory");
+    log::error("out of memory: use fewer --threads, or options that hold less at once (see --help)");
     return exit_code(ErrorCode::failure);
   } catch (const std::exception& e) {
     log::error(std::string("unexpected failure: ") + e.what());

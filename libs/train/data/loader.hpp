@@ -17,7 +17,9 @@ struct BufferAllocator {
 };
 BufferAllocator host_allocator();
 
-enum class CacheMode { none, ram };  ///< ram: decoded and resized slices stay in memory
+/// ram: decoded and resized slices stay in memory. device: for DeviceBatches, which keeps them on the
+/// device; to the loader itself it is none.
+enum class CacheMode { none, ram, device };
 
 /// Who decodes. onetbb shares oneTBB's threads with the rest of the program and never adds to them;
 /// threads has its own, which can be more than there are cores: worth it where reading waits

@@ -38,6 +38,12 @@ std::uint64_t free_memory_bytes() {
   return free;
 }
 
+std::string readable_bytes(std::uint64_t bytes) {
+  constexpr std::uint64_t kInFull = std::uint64_t{10} << 20;
+  if (bytes < kInFull) return fmt::format("{} bytes", bytes);
+  return fmt::format("{:.1f} MiB", static_cast<double>(bytes) / kMiB);
+}
+
 SliceCache::SliceCache(std::size_t index_rows, const std::vector<std::uint32_t>& rows,
                        std::size_t pixels, bool masks, std::uint64_t limit_bytes)
     : pixels_(pixels), place_(index_rows, kNotCached) {
@@ -57,9 +63,9 @@ SliceCache::SliceCache(std::size_t index_rows, const std::vector<std::uint32_t>&
   const auto does_not_fit = [&] {
     return Error(
         ErrorCode::failure,
-        fmt::format("a cache of {} slices needs {:.0f} MiB and may use {:.0f} MiB{}: use "
-                    "--cache none, a smaller image size, or a machine with more memory",
-                    count, static_cast<double>(bytes) / kMiB, static_cast<double>(limit) / kMiB,
+        fmt::format("a cache of {} slices needs {} and may use {}{}: use --cache none, a smaller "
+                    "image size, or a machine with more memory",
+                    count, readable_bytes(bytes), readable_bytes(limit),
                     limit_bytes > 0 ? "" : ", half of what is free"));
   };
   if (bytes > limit) throw does_not_fit();

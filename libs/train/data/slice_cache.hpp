@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
 namespace wsp::train {
@@ -10,6 +11,8 @@ namespace wsp::train {
 /// Bytes that this process may still take: what the system has free, or less where a control group
 /// limits it.
 std::uint64_t free_memory_bytes();
+/// "812 bytes", "12.3 MiB": for messages that compare sizes.
+std::string readable_bytes(std::uint64_t bytes);
 
 /// Slices that were decoded once, in memory that is reserved at the start and filled as they come.
 /// get() and put() are thread-safe.

@@ -109,13 +109,18 @@ class Selection {
 
   void choose_splits() {
     std::set<std::string> present;
-    for (const IndexCase& c : reader_.cases()) present.insert(c.split);
+    for (const IndexCase& c : reader_.cases())
+      if (!c.split.empty()) present.insert(c.split);
     const std::set<std::string> wanted(options_.splits.begin(), options_.splits.end());
     for (const std::string& split : wanted)
       if (!present.contains(split))
         throw Error(ErrorCode::usage,
-                    fmt::format("the dataset has no split '{}': expected one of '{}'", split,
-                                fmt::join(present, "', '")));
+                    present.empty()
+                        ? fmt::format("the dataset has no split '{}', nor any other: leave --split "
+                                      "out, or give the cases splits when they are ingested",
+                                      split)
+                        : fmt::format("the dataset has no split '{}': expected one of '{}'", split,
+                                      fmt::join(present, "', '")));
     std::map<std::string, std::size_t> out;
     for (std::size_t c = 0; c < parts_.size(); ++c) {
       const std::string& split = entry(c).split;

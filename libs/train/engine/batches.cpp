@@ -4,10 +4,20 @@
 #include <c10/core/StreamGuard.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 
+#include <dlfcn.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
 #include <map>
+#include <numeric>
 #include <thread>
 
 #include "io/core/error.hpp"
+#include "io/core/interrupt.hpp"
+#include "io/core/log.hpp"
+#include "train/data/slice_cache.hpp"
+#include "train/engine/device.hpp"
 
 namespace wsp::train {
 namespace {
@@ -25,11 +35,124 @@ BufferAllocator pinned_allocator() {
           [held](void* address) { held->erase(address); }};
 }
 
+constexpr std::int64_t kDamaged = -1, kNotCached = -2;
+constexpr std::size_t kFillBatch = 64;
+
+// Bytes that the device has free; 0 where it does not say.
+std::uint64_t free_bytes(const torch::Device& device) {
+  if (device.is_cpu()) return free_memory_bytes();
+  // Asked of CUDA's runtime by name: it is loaded with Torch, and this file builds without its headers.
+  using MemGetInfo = int (*)(std::size_t*, std::size_t*);
+  const auto ask = reinterpret_cast<MemGetInfo>(::dlsym(RTLD_DEFAULT, "cudaMemGetInfo"));
+  const c10::impl::VirtualGuardImpl guard(device.type());
+  const torch::Device before = guard.exchangeDevice(device);
+  std::size_t free = 0, total = 0;
+  if (ask == nullptr || ask(&free, &total) != 0) free = 0;
+  guard.setDevice(before);
+  return free;
+}
+
 }  // namespace
+
+DeviceCache::DeviceCache(const DatasetReader& reader, LoaderOptions options,
+                         const torch::Device& device)
+    : place_(reader.slices().size(), kNotCached) {
+  std::vector<std::uint32_t> rows = options.cache_rows;
+  if (rows.empty()) {
+    rows.resize(reader.slices().size());
+    std::iota(rows.begin(), rows.end(), 0U);
+  }
+  const auto count = static_cast<std::int64_t>(rows.size());
+  const std::int64_t side = options.image_size;
+  const std::uint64_t bytes = static_cast<std::uint64_t>(count * side * side) * 2;
+  const std::uint64_t free = free_bytes(device);
+  const std::uint64_t limit = options.cache_limit_bytes > 0 ? options.cache_limit_bytes : free / 2;
+  const auto does_not_fit = [&](const std::string& why) {
+    return Error(ErrorCode::failure,
+                 fmt::format("--cache device: {} slices of {}x{} need {} on {}{}: use --cache ram or "
+                             "none, or a smaller --image-size",
+                             count, side, side, readable_bytes(bytes), device.str(), why));
+  };
+  if (limit > 0 && bytes > limit)
+    throw does_not_fit(fmt::format(" and may use {}{}", readable_bytes(limit),
+                                   options.cache_limit_bytes > 0
+                                       ? ""
+                                       : fmt::format(", half of the {} that are free",
+                                                     readable_bytes(free))));
+  try {
+    slices_ = torch::empty({count, side, side},
+                           torch::TensorOptions(device).dtype(torch::kShort));
+  } catch (const std::exception& e) {
+    if (!is_out_of_memory(e)) throw;
+    throw does_not_fit(", which has too little free");
+  }
+  fill(reader, std::move(options), rows);
+}
+
+void DeviceCache::fill(const DatasetReader& reader, LoaderOptions options,
+                       const std::vector<std::uint32_t>& rows) {
+  // Batches reach over the whole set, so that one damaged case makes none without a sound slice.
+  const std::size_t stride = (rows.size() + kFillBatch - 1) / kFillBatch;
+  const auto source = [&](std::int64_t i) {
+    std::vector<std::uint32_t> batch;
+    if (static_cast<std::size_t>(i) < stride)
+      for (std::size_t at = static_cast<std::size_t>(i); at < rows.size(); at += stride)
+        batch.push_back(rows[at]);
+    return batch;
+  };
+  const std::int64_t side = options.image_size;
+  options.cache = CacheMode::none;
+  options.ring = 2;
+  BatchLoader loader(reader, source, 0, std::move(options));
+  while (const auto lease = loader.next()) {
+    stop_if_interrupted("no step was made yet; run the same command again");
+    const auto m = static_cast<std::int64_t>(lease->rows().size());
+    auto* pixels = const_cast<std::int16_t*>(lease->images().data());
+    const torch::Tensor host = torch::from_blob(pixels, {m, side, side}, torch::kShort);
+    const auto first = lease->number(), step = static_cast<std::int64_t>(stride);
+    slices_.slice(0, first, slices_.size(0), step).copy_(host);
+    for (std::int64_t i = 0; i < m; ++i) {
+      const std::int64_t place = first + i * step;
+      const std::uint32_t row = rows[static_cast<std::size_t>(place)];
+      place_[row] = lease->rows()[static_cast<std::size_t>(i)] == row ? place : kDamaged;
+    }
+  }
+}
+
+std::int64_t DeviceCache::gather(std::vector<std::uint32_t>& rows, torch::Tensor& hu) const {
+  const std::size_t n = rows.size();
+  torch::Tensor places = torch::empty({static_cast<std::int64_t>(n)}, torch::kLong);
+  auto* place = places.data_ptr<std::int64_t>();
+  std::vector<std::size_t> damaged;
+  for (std::size_t i = 0; i < n; ++i) {
+    place[i] = place_.at(rows[i]);
+    if (place[i] == kNotCached)
+      throw Error(ErrorCode::failure,
+                  fmt::format("slice {} was drawn, which is not cached", rows[i]));
+    if (place[i] == kDamaged) damaged.push_back(i);
+  }
+  if (n > 0 && damaged.size() == n)
+    throw Error(ErrorCode::corrupt, "a batch holds no sound slice; run wsp-ingest verify");
+  for (const std::size_t i : damaged) {
+    std::size_t from = i;
+    do from = (from + 1) % n;
+    while (place_[rows[from]] < 0 || std::binary_search(damaged.begin(), damaged.end(), from));
+    rows[i] = rows[from];
+    place[i] = place[from];
+  }
+  hu = slices_.index_select(0, places.to(slices_.device()));
+  return static_cast<std::int64_t>(damaged.size());
+}
 
 DeviceBatches::DeviceBatches(const DatasetReader& reader, BatchLoader::Source source,
                              std::int64_t first, LoaderOptions options, const torch::Device& device)
     : device_(device), image_size_(options.image_size) {
+  if (options.cache == CacheMode::device) {
+    source_ = std::move(source);
+    next_number_ = first;
+    cache_ = std::make_unique<DeviceCache>(reader, std::move(options), device);
+    return;
+  }
   if (!device.is_cpu()) {
     options.allocator = pinned_allocator();
     side_ = c10::impl::VirtualGuardImpl(device.type()).getStreamFromGlobalPool(device);
@@ -60,7 +183,27 @@ std::optional<DeviceBatches::Flight> DeviceBatches::fetch() {
   return flight;
 }
 
+std::optional<DeviceBatch> DeviceBatches::next_cached() {
+  const auto begin = std::chrono::steady_clock::now();
+  DeviceBatch batch;
+  batch.number = next_number_++;
+  batch.rows = source_(batch.number);
+  if (batch.rows.empty()) return std::nullopt;
+  const std::int64_t replaced = cache_->gather(batch.rows, batch.hu);
+  if (replaced > 0 && statistics_.corrupt_slices == 0)
+    log::warn(fmt::format("batch {} holds corrupt slices; they are replaced by others of the batch "
+                          "and counted; run wsp-ingest verify to find all of them",
+                          batch.number));
+  statistics_.corrupt_slices += replaced;
+  statistics_.slices += std::ssize(batch.rows);
+  statistics_.cache_hits += std::ssize(batch.rows) - replaced;
+  statistics_.waited_s +=
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  return batch;
+}
+
 std::optional<DeviceBatch> DeviceBatches::next() {
+  if (cache_) return next_cached();
   if (!side_) {
     auto flight = fetch();
     if (!flight) return std::nullopt;

@@ -1,6 +1,8 @@
 #include "train/engine/config.hpp"
 
+#include <algorithm>
 #include <cmath>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "io/core/error.hpp"
@@ -57,13 +59,38 @@ void each_field(Config& c, Visit&& visit) {
   visit("ranks", c.ranks);
 }
 
+// A field as it is asked for on the command line.
+std::string asked_as(const std::string& field) {
+  static const std::map<std::string, std::string> others = {
+      {"learning_rate", "--lr"},         {"depth_scale", "--depth"},
+      {"max_angle_deg", "--max-angle"},  {"kernel_columns", "--kernel-column"},
+      {"splits", "--split"},             {"flip_x", "--no-flips"},
+      {"flip_y", "--no-flips"},          {"init_sha256", "--init FILE"},
+      {"dataset_sha256", "the dataset"}, {"ranks", "the number of ranks"}};
+  if (const auto found = others.find(field); found != others.end()) return found->second;
+  std::string name = "--" + field;
+  std::replace(name.begin(), name.end(), '_', '-');
+  return name;
+}
+
+std::string value_as_asked(const std::string& field, const json& value) {
+  if (field.starts_with("flip_")) return value.get<bool>() ? "off" : "on";
+  if (value.is_boolean()) return value.get<bool>() ? "on" : "off";
+  if (field.ends_with("_sha256"))
+    return value.get<std::string>().empty() ? "none" : "SHA-256 " + value.get<std::string>();
+  if (value.is_array() && value.empty()) return "none";
+  return value.dump();
+}
+
 [[noreturn]] void refuse(const std::string& option, const std::string& found,
                          const std::string& expected) {
   throw Error(ErrorCode::usage, "--" + option + " is " + found + ": expected " + expected);
 }
 
 void need(bool good, const char* option, double found, const char* expected) {
-  if (!good) refuse(option, json(found).dump(), expected);
+  // JSON, as which the configuration is kept, has neither infinities nor NaN.
+  const bool finite = std::isfinite(found);
+  if (!good || !finite) refuse(option, finite ? json(found).dump() : std::to_string(found), expected);
 }
 
 void need(bool good, const char* option, std::int64_t found, const char* expected) {
@@ -116,12 +143,12 @@ void check_config(const TrainConfig& c) {
        "above 0, up to 1");
   need(c.max_crop_area >= c.min_crop_area && c.max_crop_area <= 1, "max-crop-area",
        c.max_crop_area, "--min-crop-area to 1");
-  need(c.temperature > 0 && std::isfinite(c.temperature), "temperature", c.temperature, "above 0");
+  need(c.temperature > 0, "temperature", c.temperature, "above 0");
   need(c.sigma > 0, "sigma", c.sigma, "above 0");
   need(c.momentum >= 0 && c.momentum <= 1, "momentum", c.momentum, "0 to 1");
   need(c.barlow_lambda >= 0, "barlow-lambda", c.barlow_lambda, "0 or more");
   need(c.loss_tile >= 0, "loss-tile", c.loss_tile, "0 (none) or more");
-  need(c.learning_rate > 0 && std::isfinite(c.learning_rate), "lr", c.learning_rate, "above 0");
+  need(c.learning_rate > 0, "lr", c.learning_rate, "above 0");
   need(c.weight_decay >= 0, "weight-decay", c.weight_decay, "0 or more");
   need(c.warmup_epochs >= 0, "warmup-epochs", c.warmup_epochs, "0 or more");
   need(c.clip_norm >= 0, "clip-norm", c.clip_norm, "0 (off) or more");
@@ -155,9 +182,12 @@ TrainConfig config_from_json(const json& value) {
 std::vector<std::string> differences(const TrainConfig& was, const TrainConfig& is) {
   const json a = to_json(was), b = to_json(is);
   std::vector<std::string> lines;
-  for (const auto& [name, value] : a.items())
-    if (value != b.at(name))
-      lines.push_back(name + ": was " + value.dump() + ", is " + b.at(name).dump());
+  for (const auto& [name, value] : a.items()) {
+    if (value == b.at(name)) continue;
+    const std::string line = asked_as(name) + ": was " + value_as_asked(name, value) + ", is " +
+                             value_as_asked(name, b.at(name));
+    if (lines.empty() || lines.back() != line) lines.push_back(line);  // one flag is both flips
+  }
   return lines;
 }
 

@@ -59,9 +59,9 @@ struct RunOptions {
   bool resume = false, force = false;
   std::string device = "auto";  ///< auto, cpu, cuda or cuda:N
   int threads = 1;
-  int workers = 0, ring = 4;
-  std::string cache = "none";   ///< none, ram or device
-  std::uint64_t cache_limit_bytes = 0;
+  int workers = 0, ring = 4;    ///< workers 0: one on the CPU, all cores on CUDA
+  std::string cache = "none";   ///< none, ram or device (on the CPU: ram)
+  std::uint64_t cache_limit_bytes = 0;  ///< 0: half of the memory that is free there
   bool verify = true;           ///< check every hash of the dataset before training
   std::int64_t log_every = 10;         ///< steps
   std::int64_t checkpoint_every = 0;   ///< steps; 0: at the end of each epoch
@@ -82,7 +82,7 @@ void check_config(const TrainConfig& config);
 nlohmann::json to_json(const TrainConfig& config);
 /// Inverse of to_json(); throws Error(corrupt) for anything else.
 TrainConfig config_from_json(const nlohmann::json& value);
-/// "option: was A, is B" for each difference; empty when the two compute the same.
+/// "--option: was A, is B" for each difference, as the command line has it; empty when the two compute the same.
 std::vector<std::string> differences(const TrainConfig& was, const TrainConfig& is);
 
 }  // namespace wsp::train

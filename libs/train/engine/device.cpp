@@ -88,6 +88,16 @@ bool is_out_of_memory(const std::exception& error) {
          text.find("can't allocate memory") != std::string::npos;
 }
 
+Error readable_error(const std::exception& error) {
+  if (is_out_of_memory(error))
+    return {ErrorCode::failure,
+            "out of memory: use a smaller --batch or --image-size, --micro-batch (the gradient stays "
+            "that of the whole batch), --loss-tile, a smaller --ring or --cache none (" +
+                first_line(error) + ")"};
+  const bool torch = dynamic_cast<const c10::Error*>(&error) != nullptr;
+  return {ErrorCode::failure, (torch ? "LibTorch: " : "unexpected failure: ") + first_line(error)};
+}
+
 std::string first_line(const std::exception& error) {
   const std::string text = error.what();
   return text.substr(0, text.find('\n'));

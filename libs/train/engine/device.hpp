@@ -3,6 +3,8 @@
 
 #include <string>
 
+#include "io/core/error.hpp"
+
 namespace wsp::train {
 
 /// "auto" (the card of this rank where there is one, else the CPU), "cpu", "cuda" or "cuda:N". Throws
@@ -23,6 +25,9 @@ class Autocast {
 /// Throws Error(usage) for a precision that the device lacks; sets TF32.
 void prepare_precision(const torch::Device& device, const std::string& precision);
 
+/// Our own error for one that is not, e.g. LibTorch's: what to do about too little memory, or the
+/// first line of it.
+Error readable_error(const std::exception& error);
 /// True for what Torch throws when a device or the machine has no memory left.
 bool is_out_of_memory(const std::exception& error);
 /// First line of a Torch exception, without its C++ trace.

@@ -1,11 +1,14 @@
 #include "train/engine/probe_pass.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <map>
 #include <set>
 
 #include "io/core/error.hpp"
-#include "train/engine/batches.hpp"
+#include "io/core/interrupt.hpp"
+#include "io/core/log.hpp"
 #include "train/engine/views.hpp"
 
 namespace wsp::train {
@@ -41,12 +44,13 @@ std::size_t classes_of(const std::vector<TrainSlice>& slices) {
 }  // namespace
 
 ProbePass::ProbePass(const DatasetReader& reader, const TrainingSet& set, const std::string& label,
-                     std::int64_t image_size, int workers)
+                     LoaderOptions loading)
     : reader_(reader),
-      image_size_(image_size),
-      workers_(workers),
+      loading_(std::move(loading)),
       train_(spread(set.slices)),
       test_(spread(set.held_back)) {
+  loading_.cache = CacheMode::none;  // every slice is read once
+  loading_.ring = 2;
   const auto& names = reader.layout().label_names;
   const auto found = std::find(names.begin(), names.end(), label);
   if (found == names.end()) {
@@ -66,17 +70,28 @@ ProbePass::ProbePass(const DatasetReader& reader, const TrainingSet& set, const 
 }
 
 ProbeResult ProbePass::run(Encoder& encoder, const torch::Device& device) {
-  const bool training = encoder.is_training();
+  struct Mode {
+    Encoder& encoder;
+    bool training = encoder.is_training();
+    ~Mode() { encoder.train(training); }
+  } const mode{encoder};
   encoder.eval();
-  const ProbeSlices known = embed(encoder, device, train_);
-  held_back_ = embed(encoder, device, test_);
-  encoder.train(training);
+  std::vector<TrainSlice> kept;
+  const ProbeSlices known = embed(encoder, device, train_, kept);
+  held_back_ = embed(encoder, device, test_, held_back_kept_);
+  const std::size_t lost = train_.size() + test_.size() - kept.size() - held_back_kept_.size();
+  if (lost > 0 && !warned_)
+    log::warn(fmt::format("the probe goes without {} damaged slices of {}", lost,
+                          train_.size() + test_.size()));
+  warned_ = warned_ || lost > 0;
   return run_probe(known, held_back_);
 }
 
 ProbeSlices ProbePass::embed(Encoder& encoder, const torch::Device& device,
-                             const std::vector<TrainSlice>& slices) const {
+                             const std::vector<TrainSlice>& slices,
+                             std::vector<TrainSlice>& kept) const {
   torch::NoGradGuard no_grad;
+  const auto batches = static_cast<std::int64_t>((slices.size() + kBatch - 1) / kBatch);
   const auto source = [&](std::int64_t i) {
     std::vector<std::uint32_t> rows;
     for (std::size_t at = static_cast<std::size_t>(i) * kBatch;
@@ -84,17 +99,45 @@ ProbeSlices ProbePass::embed(Encoder& encoder, const torch::Device& device,
       rows.push_back(slices[at].row);
     return rows;
   };
-  LoaderOptions options;
-  options.image_size = image_size_;
-  options.workers = workers_;
-  options.ring = 2;
-  DeviceBatches batches(reader_, source, 0, options, device);
+  const std::int64_t side = loading_.image_size;
   std::vector<torch::Tensor> parts;
-  while (auto batch = batches.next())
-    parts.push_back(encoder.forward(plain_views(batch->hu)).to(torch::kCPU, torch::kDouble));
+  kept.clear();
+  // Embed a batch without the slices for which the loader put in others.
+  const auto take = [&](const BatchLease& lease) {
+    std::vector<std::int64_t> sound;
+    for (std::size_t i = 0; i < lease.rows().size(); ++i) {
+      const TrainSlice& slice = slices[static_cast<std::size_t>(lease.number()) * kBatch + i];
+      if (lease.rows()[i] != slice.row) continue;
+      sound.push_back(static_cast<std::int64_t>(i));
+      kept.push_back(slice);
+    }
+    auto* pixels = const_cast<std::int16_t*>(lease.images().data());
+    const torch::Tensor hu =
+        torch::from_blob(pixels, {static_cast<std::int64_t>(lease.rows().size()), side, side},
+                         torch::kShort)
+            .index_select(0, torch::tensor(sound, torch::kLong));
+    parts.push_back(
+        encoder.forward(plain_views(hu.to(device))).to(torch::kCPU, torch::kDouble));
+  };
+  std::int64_t next = 0;
+  while (next < batches) {
+    BatchLoader loader(reader_, source, next, loading_);
+    try {
+      while (const auto lease = loader.next()) {
+        stop_if_interrupted("go on with --resume");
+        take(*lease);
+        ++next;
+      }
+    } catch (const Error& e) {
+      // The loader ends at a batch without any sound slice; the probe goes on behind it.
+      if (!loading_.skip_corrupt || e.code() != ErrorCode::corrupt) throw;
+      ++next;
+    }
+  }
   ProbeSlices result;
-  result.features = torch::cat(parts, 0);
-  for (const TrainSlice& slice : slices) {
+  result.features = parts.empty() ? torch::zeros({0, encoder.representation()}, torch::kDouble)
+                                  : torch::cat(parts, 0);
+  for (const TrainSlice& slice : kept) {
     result.label.push_back(slice.label);
     result.subject.push_back(slice.subject);
   }

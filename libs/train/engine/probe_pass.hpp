@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "train/data/loader.hpp"
 #include "train/data/training_set.hpp"
 #include "train/engine/probe.hpp"
 #include "train/model/encoder.hpp"
@@ -14,25 +15,29 @@ namespace wsp::train {
 /// evaluation mode. Which slices is fixed by the dataset, so that epochs compare.
 class ProbePass {
  public:
-  /// `label` names the label column that is predicted. Throws Error(usage) where it is unknown.
+  /// `label` names the label column that is predicted; `loading` says how slices are read. Throws
+  /// Error(usage) where the label is unknown.
   ProbePass(const DatasetReader& reader, const TrainingSet& set, const std::string& label,
-            std::int64_t image_size, int workers);
+            LoaderOptions loading);
   /// False where fewer than two classes are on either side; reason() says so in words.
   [[nodiscard]] bool possible() const { return reason_.empty(); }
   [[nodiscard]] const std::string& reason() const { return reason_; }
-  /// Leaves the encoder in the mode it was in.
+  /// Leaves the encoder in the mode it was in. With loading.skip_corrupt, damaged slices are left out:
+  /// one that stood for another would count twice. Throws Error(interrupted) after a signal.
   [[nodiscard]] ProbeResult run(Encoder& encoder, const torch::Device& device);
   /// Held-back slices of the last run(), for the projector.
   [[nodiscard]] const ProbeSlices& held_back() const { return held_back_; }
-  [[nodiscard]] const std::vector<TrainSlice>& held_back_slices() const { return test_; }
+  [[nodiscard]] const std::vector<TrainSlice>& held_back_slices() const {
+    return held_back_kept_;
+  }
 
  private:
-  [[nodiscard]] ProbeSlices embed(Encoder& encoder, const torch::Device& device,
-                                  const std::vector<TrainSlice>& slices) const;
+  ProbeSlices embed(Encoder& encoder, const torch::Device& device,
+                    const std::vector<TrainSlice>& slices, std::vector<TrainSlice>& kept) const;
   const DatasetReader& reader_;
-  std::int64_t image_size_;
-  int workers_;
-  std::vector<TrainSlice> train_, test_;
+  LoaderOptions loading_;
+  std::vector<TrainSlice> train_, test_, held_back_kept_;
+  bool warned_ = false;
   std::string reason_;
   ProbeSlices held_back_;
 };

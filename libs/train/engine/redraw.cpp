@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "io/core/atomic_file.hpp"
@@ -29,20 +30,30 @@ void redraw_views(const std::filesystem::path& run, const std::filesystem::path&
   LoaderOptions options;
   options.image_size = config.image_size;
   options.ring = 2;
+  options.skip_corrupt = config.skip_corrupt;
+  // Share by share, as the ranks read it: a damaged slice is replaced by one of its rank's share.
+  const std::size_t share = positions.size() / static_cast<std::size_t>(config.ranks);
   BatchLoader loader(
       reader,
       [&](std::int64_t i) {
         std::vector<std::uint32_t> rows;
-        if (i == 0)
-          for (const std::uint32_t p : positions) rows.push_back(set.slices[p].row);
+        for (std::size_t at = 0; i < config.ranks && at < share; ++at)
+          rows.push_back(set.slices[positions[static_cast<std::size_t>(i) * share + at]].row);
         return rows;
       },
       0, options);
-  const auto lease = loader.next();
-  const auto n = static_cast<std::int64_t>(positions.size());
+  std::vector<std::uint32_t> rows;
+  std::vector<std::int16_t> pixels;
+  while (const auto lease = loader.next()) {
+    rows.insert(rows.end(), lease->rows().begin(), lease->rows().end());
+    pixels.insert(pixels.end(), lease->images().begin(), lease->images().end());
+  }
+  std::map<std::uint32_t, const TrainSlice*> slice_of;
+  for (const TrainSlice& slice : set.slices) slice_of[slice.row] = &slice;
+  const auto n = static_cast<std::int64_t>(rows.size());
   const auto parameters = batch_views(config, epoch, step * config.batch, n);
-  const auto hu = torch::from_blob(const_cast<std::int16_t*>(lease->images().data()),
-                                   {n, config.image_size, config.image_size}, torch::kShort);
+  const auto hu = torch::from_blob(pixels.data(), {n, config.image_size, config.image_size},
+                                   torch::kShort);
   const torch::Tensor sheet = view_sheet(hu, draw_views(hu, parameters), n);
   std::error_code code;
   std::filesystem::create_directories(out, code);
@@ -54,7 +65,7 @@ void redraw_views(const std::filesystem::path& run, const std::filesystem::path&
   nlohmann::json list = nlohmann::json::array();
   for (std::size_t i = 0; i < parameters.size(); ++i) {
     const ViewParameters& p = parameters[i];
-    const TrainSlice& slice = set.slices[positions[i % static_cast<std::size_t>(n)]];
+    const TrainSlice& slice = *slice_of.at(rows[i % static_cast<std::size_t>(n)]);
     list.push_back({{"case", reader.cases()[static_cast<std::size_t>(slice.case_id)].name},
                     {"source_index", reader.slices()[slice.row].source_index},
                     {"label", slice.label},

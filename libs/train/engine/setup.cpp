@@ -2,13 +2,17 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <ctime>
 #include <nlohmann/json.hpp>
+#include <set>
+#include <thread>
 
 #include "io/core/error.hpp"
 #include "io/core/hash.hpp"
 #include "io/core/log.hpp"
 #include "train/engine/device.hpp"
+#include "train/model/safetensors.hpp"
 
 namespace wsp::train {
 namespace {
@@ -23,7 +27,14 @@ TrainConfig resolve(TrainConfig config, const RunOptions& options, int ranks) {
     throw Error(ErrorCode::no_input, "no dataset at " + options.dataset.string() +
                                          ": expected the directory that wsp-ingest --out made");
   config.dataset_sha256 = hex(sha256_file(description));
-  if (!options.init.empty()) config.init_sha256 = hex(sha256_file(options.init));
+  if (!options.init.empty()) {
+    if (!fs::is_regular_file(options.init))
+      throw Error(ErrorCode::usage,
+                  "--init is '" + options.init.string() +
+                      "', which is no file: expected encoder weights in safetensors, such as "
+                      "encoder.safetensors of an earlier run");
+    config.init_sha256 = hex(sha256_file(options.init));
+  }
   return config;
 }
 
@@ -54,6 +65,27 @@ void check_dataset(const DatasetReader& reader, const RunOptions& options) {
   }
 }
 
+void load_initial_weights(Encoder& encoder, const fs::path& init) {
+  TensorFile file;
+  try {
+    file = read_tensor_file(init);
+  } catch (const Error& e) {
+    if (e.code() != ErrorCode::corrupt) throw;
+    throw Error(ErrorCode::corrupt,
+                fmt::format("--init {} is no sound safetensors file: expected encoder.safetensors of a "
+                            "run, or torchvision's weights written by Python's "
+                            "safetensors.torch.save_file ({})",
+                            init.string(), e.what()));
+  }
+  const auto of_run = [](const auto& item) { return item.first.starts_with("model.encoder."); };
+  if (std::any_of(file.tensors.begin(), file.tensors.end(), of_run))
+    throw Error(ErrorCode::usage,
+                fmt::format("--init {} is a checkpoint of a whole run: give encoder.safetensors or "
+                            "encoder-best.safetensors of its run directory, or go on with --resume",
+                            init.string()));
+  load_encoder_weights(encoder, init);
+}
+
 std::unique_ptr<Method> build(const TrainConfig& config, const RunOptions& options,
                               const TrainingSet& set, const torch::Device& device) {
   EncoderOptions encoder_options;
@@ -65,7 +97,7 @@ std::unique_ptr<Method> build(const TrainConfig& config, const RunOptions& optio
     throw Error(ErrorCode::usage,
                 fmt::format("--image-size is {}: {} needs at least {}", config.image_size,
                             config.encoder, encoder->smallest_image()));
-  if (!options.init.empty()) load_encoder_weights(*encoder, options.init);
+  if (!options.init.empty()) load_initial_weights(*encoder, options.init);
   MethodOptions m;
   m.name = config.method;
   m.kernel.shape = config.kernel == "laplacian" ? KernelShape::laplacian : KernelShape::rbf;
@@ -78,6 +110,12 @@ std::unique_ptr<Method> build(const TrainConfig& config, const RunOptions& optio
   m.loss_tile = config.loss_tile;
   m.classes = set.classes;
   auto method = make_method(m, std::move(encoder));
+  const KernelOptions& kernel = method->kernel();
+  if (!config.kernel_columns.empty() && (kernel.own_view_only || config.method == "supervised"))
+    throw Error(ErrorCode::usage,
+                fmt::format("--kernel-column {}: --method {} weighs no pairs by a kernel; leave the "
+                            "column out, or choose wsp, supcon, depth-aware or a kernel- method",
+                            config.kernel_columns.front(), config.method));
   method->to(device);
   return method;
 }
@@ -106,9 +144,10 @@ SamplerOptions sampler_options(const TrainConfig& config) {
 }
 
 TrainSetup::TrainSetup(TrainConfig wanted, const RunOptions& run_options, int ranks,
-                       const torch::Device& device)
+                       const torch::Device& run_device)
     : config(resolve(std::move(wanted), run_options, ranks)),
       options(run_options),
+      device(run_device),
       reader(options.dataset),
       set(select_slices(reader, select_options(config))),
       sampler(set, sampler_options(config)) {
@@ -120,9 +159,17 @@ TrainSetup::TrainSetup(TrainConfig wanted, const RunOptions& run_options, int ra
 LoaderOptions TrainSetup::loader_options() const {
   LoaderOptions o;
   o.image_size = config.image_size;
-  o.workers = options.workers;
+  // On the CPU the networks want the cores, on CUDA nothing else does.
+  o.workers = options.workers == 0 && device.is_cpu() ? 1 : options.workers;
   o.ring = options.ring;
-  o.cache = options.cache == "ram" ? CacheMode::ram : CacheMode::none;
+  if (options.cache == "ram" || (options.cache == "device" && device.is_cpu()))
+    o.cache = CacheMode::ram;
+  else if (options.cache == "device")
+    o.cache = CacheMode::device;
+  else if (options.cache != "none")
+    throw Error(ErrorCode::usage,
+                "--cache is '" + options.cache + "': expected none, ram or device");
+  for (const TrainSlice& slice : set.slices) o.cache_rows.push_back(slice.row);
   o.cache_limit_bytes = options.cache_limit_bytes;
   o.skip_corrupt = config.skip_corrupt;
   o.deadline_s = options.timeout_s;
@@ -133,12 +180,14 @@ std::vector<std::string> TrainSetup::notes() const {
   std::int64_t trainable = 0;
   for (const torch::Tensor& p : method->parameters())
     if (p.requires_grad()) trainable += p.numel();
+  std::set<std::int32_t> drawn;  // set.subjects also names those that are held back
+  for (const TrainSlice& slice : set.slices) drawn.insert(slice.subject);
   std::vector<std::string> lines{
       fmt::format("{} with {}: {:.2f} million trainable parameters, representation {}", config.method,
                   config.encoder, static_cast<double>(trainable) / 1e6,
                   method->encoder().representation()),
       fmt::format("{} slices of {} subjects to draw from, {} slices held back for the probe",
-                  set.slices.size(), set.subjects.size(), set.held_back.size())};
+                  set.slices.size(), drawn.size(), set.held_back.size())};
   for (const std::string& line : set.left_out) lines.push_back("left out: " + line);
   if (config.norm == "batch" && (config.micro_batch > 0 || config.ranks > 1) &&
       config.encoder != "tinynet")
@@ -178,6 +227,8 @@ std::string utc_now() {
 nlohmann::json run_facts(const TrainSetup& setup, const RankEnvironment& environment,
                          const torch::Device& device) {
   return {{"started", utc_now()},
+          {"tool_version", WSP_VERSION},
+          {"host_cores", std::thread::hardware_concurrency()},
           {"command", setup.options.command},
           {"device", device.str()},
           {"threads", setup.options.threads},

@@ -20,13 +20,15 @@ namespace wsp::train {
 struct TrainSetup {
   /// Throws Error(usage) for what cannot be asked of this dataset or network, Error(corrupt) for a dataset that
   /// fails its checks.
-  TrainSetup(TrainConfig config, const RunOptions& options, int ranks, const torch::Device& device);
+  TrainSetup(TrainConfig config, const RunOptions& options, int ranks,
+             const torch::Device& run_device);
   [[nodiscard]] LoaderOptions loader_options() const;
   /// What the user should know of the data and the network, a line each.
   [[nodiscard]] std::vector<std::string> notes() const;
 
   TrainConfig config;
   RunOptions options;
+  torch::Device device;
   DatasetReader reader;
   TrainingSet set;
   BalancedSampler sampler;

@@ -104,4 +104,23 @@ Telemetry measure_telemetry(const torch::Tensor& z, const torch::Tensor& weights
   return result;
 }
 
+Telemetry measure_telemetry(const torch::Tensor& z, const Targets& targets,
+                            const KernelOptions& kernel) {
+  const torch::NoGradGuard no_grad;
+  const std::int64_t n = z.size(0) / 2;
+  if (n <= kMostMeasured) return measure_telemetry(z, composite_kernel(targets, kernel), kernel);
+  const torch::Tensor chosen =
+      torch::arange(kMostMeasured, torch::TensorOptions(z.device()).dtype(torch::kLong))
+          .mul_(n)
+          .div_(kMostMeasured, "floor");
+  Targets some;
+  some.continuous_sigma = targets.continuous_sigma;
+  if (targets.label.defined()) some.label = targets.label.index_select(0, chosen);
+  if (targets.depth.defined()) some.depth = targets.depth.index_select(0, chosen);
+  if (targets.discrete.defined()) some.discrete = targets.discrete.index_select(1, chosen);
+  if (targets.continuous.defined()) some.continuous = targets.continuous.index_select(1, chosen);
+  return measure_telemetry(z.index_select(0, torch::cat({chosen, chosen + n})),
+                           composite_kernel(some, kernel), kernel);
+}
+
 }  // namespace wsp::train

@@ -197,8 +197,8 @@ void Trainer::start() {
     if (options_.probe_every > 0 && setup_.method->trains())
       probe_ = std::make_unique<ProbePass>(
           setup_.reader, setup_.set,
-          options_.probe_label.empty() ? config_.label : options_.probe_label, config_.image_size,
-          options_.workers);
+          options_.probe_label.empty() ? config_.label : options_.probe_label,
+          setup_.loader_options());
     if (options_.patience > 0 && (!probe_ || !probe_->possible()))
       throw Error(ErrorCode::usage,
                   "--patience waits for a better probe, but there is none: " +
@@ -409,9 +409,7 @@ void Trainer::log_line(const Targets& targets, const StepResult& result) {
   const double waited = batches_->statistics().waited_s;
   const double share = (waited - line_waited_) / std::max(seconds, 1e-9);
   const double loss = position_.line.mean_loss();
-  const Telemetry t =
-      measure_telemetry(result.embeddings, composite_kernel(targets, setup_.method->kernel()),
-                        setup_.method->kernel());
+  const Telemetry t = measure_telemetry(result.embeddings, targets, setup_.method->kernel());
   log_->add("train", position_.batches,
             {{"loss", loss},
              {"lr", position_.learning_rate},
@@ -448,9 +446,14 @@ void Trainer::end_of_epoch() {
     log_->add("epoch", position_.batches,
               {{"epoch", epoch}, {"loss", loss}, {"corrupt_slices", position_.corrupt_slices}});
     const double before = position_.best_probe;
-    const bool probed = options_.probe_every > 0 &&
-                        (epoch % options_.probe_every == 0 || position_.batches == total_batches_);
-    if (probed) probe();
+    const bool probed = options_.probe_every > 0 && (epoch % options_.probe_every == 0 ||
+                                                     position_.batches == total_batches_);
+    try {
+      if (probed) probe();
+    } catch (const Error& e) {
+      if (e.code() == ErrorCode::interrupted) save(false);
+      throw;
+    }
     best = position_.best_probe > before;
     log::info(fmt::format("epoch {}/{}: loss {:.4f}{}", epoch, config_.epochs, loss,
                           probed && probe_ && probe_->possible()
@@ -559,8 +562,8 @@ TrainSummary train(TrainConfig config, const RunOptions& options) {
     return trainer.run();
   } catch (const Error&) {
     throw;
-  } catch (const c10::Error& e) {
-    throw Error(ErrorCode::failure, "LibTorch: " + first_line(e));
+  } catch (const std::exception& e) {
+    throw readable_error(e);
   }
 }
 

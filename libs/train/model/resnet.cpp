@@ -9,6 +9,18 @@ namespace nn = torch::nn;
 
 constexpr std::int64_t kGroups = 32;
 
+/// Group normalisation in the type of its weights: autocast does so itself on CUDA, but hands it
+/// bfloat16 on the CPU, which refuses to mix the two.
+class FloatGroupNormImpl : public nn::GroupNormImpl {
+ public:
+  explicit FloatGroupNormImpl(std::int64_t channels)
+      : nn::GroupNormImpl(nn::GroupNormOptions(kGroups, channels)) {}
+  torch::Tensor forward(const torch::Tensor& x) {
+    return nn::GroupNormImpl::forward(x.to(weight.scalar_type()));
+  }
+};
+TORCH_MODULE(FloatGroupNorm);
+
 /// Batch or group normalisation under one name, without a module level of its own.
 class NormLayer {
  public:
@@ -17,7 +29,7 @@ class NormLayer {
     if (norm == Norm::batch)
       batch_ = owner.register_module(name, nn::BatchNorm2d(channels));
     else
-      group_ = owner.register_module(name, nn::GroupNorm(kGroups, channels));
+      group_ = owner.register_module(name, FloatGroupNorm(channels));
   }
   torch::Tensor operator()(const torch::Tensor& x) {
     return batch_.is_empty() ? group_(x) : batch_(x);
@@ -25,7 +37,7 @@ class NormLayer {
 
  private:
   nn::BatchNorm2d batch_{nullptr};
-  nn::GroupNorm group_{nullptr};
+  FloatGroupNorm group_{nullptr};
 };
 
 nn::Conv2d convolution(std::int64_t in, std::int64_t out, std::int64_t kernel,
@@ -43,7 +55,7 @@ nn::Sequential make_downsample(std::int64_t in, std::int64_t out, std::int64_t s
   if (norm == Norm::batch)
     layers->push_back(nn::BatchNorm2d(out));
   else
-    layers->push_back(nn::GroupNorm(kGroups, out));
+    layers->push_back(FloatGroupNorm(out));
   return layers;
 }
 

@@ -1,0 +1,466 @@
+// What the options of a training run do, each on a run of a few steps.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <fstream>
+#include <limits>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "io/core/atomic_file.hpp"
+#include "io/core/error.hpp"
+#include "io/core/log.hpp"
+#include "support/test_data.hpp"
+#include "train/engine/batches.hpp"
+#include "train/engine/device.hpp"
+#include "train/engine/probe_pass.hpp"
+#include "train/engine/setup.hpp"
+#include "train/engine/telemetry.hpp"
+#include "train/engine/train.hpp"
+#include "train/model/safetensors.hpp"
+#include "train/support/train_dataset.hpp"
+
+namespace wsp::train {
+namespace {
+
+namespace fs = std::filesystem;
+
+class TrainOptions : public testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    log::configure("error");
+    scratch_ = std::make_unique<test::TemporaryDirectory>();
+    test::write_train_dataset(scratch_->path() / "data", {});
+    make_damaged();
+  }
+  static void TearDownTestSuite() { scratch_.reset(); }
+
+  static TrainConfig small(const std::string& method = "wsp") {
+    TrainConfig c;
+    c.method = method;
+    c.encoder = "resnet18";
+    c.norm = "group";
+    c.image_size = 48;
+    c.batch = 8;
+    c.samples_per_epoch = 32;
+    c.epochs = 1;
+    c.hold_back = 0.25;
+    c.seed = 11;
+    return c;
+  }
+  static RunOptions into(const std::string& name, const std::string& data = "data") {
+    RunOptions o;
+    o.dataset = scratch_->path() / data;
+    o.out = scratch_->path() / name;
+    o.device = "cpu";
+    o.verify = false;
+    o.threads = 1;  // threads that wait for each other crawl on a busy machine
+    o.workers = 1;
+    o.probe_every = 0;
+    o.log_every = 1;
+    o.tensorboard = false;
+    return o;
+  }
+  static std::string weights(const std::string& name) {
+    return read_file(scratch_->path() / name / "encoder.safetensors");
+  }
+  static std::vector<nlohmann::json> train_lines(const std::string& name) {
+    std::vector<nlohmann::json> all;
+    std::ifstream file(scratch_->path() / name / "metrics.jsonl");
+    for (std::string line; std::getline(file, line);) {
+      auto value = nlohmann::json::parse(line);
+      if (value.at("kind") == "train") all.push_back(std::move(value));
+    }
+    return all;
+  }
+  static std::string error_of(const TrainConfig& c, const RunOptions& o, ErrorCode expected) {
+    try {
+      (void)train(c, o);
+    } catch (const Error& e) {
+      EXPECT_EQ(e.code(), expected) << e.what();
+      return e.what();
+    }
+    ADD_FAILURE() << "no error";
+    return {};
+  }
+  static void expect_in(const std::string& text, std::initializer_list<const char*> parts) {
+    for (const char* part : parts) EXPECT_NE(text.find(part), std::string::npos) << text;
+  }
+
+  // A copy in which every third slice that is drawn is damaged, and all of one held-back case.
+  static void make_damaged() {
+    const fs::path copy = scratch_->path() / "damaged";
+    fs::copy(scratch_->path() / "data", copy, fs::copy_options::recursive);
+    const DatasetReader reader(scratch_->path() / "data");
+    const TrainingSet set = select_slices(reader, select_options(small()));
+    const auto damage = [&](std::uint32_t row) {
+      const IndexRow& slice = reader.slices()[row];
+      const fs::path shard = copy / "shards" / shard_file_name(static_cast<int>(slice.shard));
+      std::fstream file(shard, std::ios::in | std::ios::out | std::ios::binary);
+      const auto at =
+          static_cast<std::streamoff>(slice.place.image_offset + slice.place.image_length / 2);
+      file.seekg(at);
+      const char flipped = static_cast<char>(file.get() ^ 0x5a);
+      file.seekp(at);
+      file.put(flipped);
+    };
+    for (std::size_t i = 0; i < set.slices.size(); i += 3) damage(set.slices[i].row);
+    for (const TrainSlice& slice : set.held_back)
+      if (slice.case_id == set.held_back.front().case_id) damage(slice.row);
+  }
+
+  static std::unique_ptr<test::TemporaryDirectory> scratch_;
+};
+std::unique_ptr<test::TemporaryDirectory> TrainOptions::scratch_;
+
+TEST_F(TrainOptions, CachesAndWorkersGiveTheSameBits) {
+  TrainConfig c = small();
+  c.epochs = 2;  // the second epoch reads what the first one left
+  for (const char* cache : {"none", "ram", "device"}) {
+    RunOptions o = into(std::string("cache-") + cache);
+    o.cache = cache;
+    o.workers = o.cache == "none" ? 0 : 2;
+    (void)train(c, o);
+  }
+  EXPECT_EQ(weights("cache-none"), weights("cache-ram"));
+  EXPECT_EQ(weights("cache-none"), weights("cache-device"));
+}
+
+TEST_F(TrainOptions, TheCacheHoldsWhatIsDrawnAndNoMore) {
+  RunOptions o = into("cache-fits");
+  o.cache = "ram";
+  const TrainSetup setup(small(), o, 1, torch::kCPU);
+  ASSERT_LT(setup.set.slices.size(), setup.reader.slices().size());
+  o.cache_limit_bytes = setup.set.slices.size() * 48 * 48 * 2;
+  (void)train(small(), o);
+  o = into("cache-does-not-fit");
+  o.cache = "ram";
+  o.cache_limit_bytes = setup.set.slices.size() * 48 * 48 * 2 - 1;
+  expect_in(error_of(small(), o, ErrorCode::failure),
+            {std::to_string(o.cache_limit_bytes).c_str(),
+             std::to_string(o.cache_limit_bytes + 1).c_str()});
+}
+
+TEST_F(TrainOptions, TheDeviceCacheGivesTheLoadersBatches) {
+  for (const char* data : {"data", "damaged"}) {
+    SCOPED_TRACE(data);
+    TrainConfig c = small();
+    c.skip_corrupt = true;
+    const TrainSetup setup(c, into("x", data), 1, torch::kCPU);
+    const auto source = [&](std::int64_t i) {
+      std::vector<std::uint32_t> rows;
+      if (i < 6)
+        for (const std::uint32_t p : setup.sampler.batch(0, i % setup.sampler.steps_per_epoch()))
+          rows.push_back(setup.set.slices[p].row);
+      return rows;
+    };
+    LoaderOptions options = setup.loader_options();
+    DeviceBatches streamed(setup.reader, source, 2, options, torch::kCPU);
+    options.cache = CacheMode::device;
+    DeviceBatches cached(setup.reader, source, 2, options, torch::kCPU);
+    std::int64_t number = 2;
+    while (const auto expected = streamed.next()) {
+      const auto found = cached.next();
+      ASSERT_TRUE(found);
+      EXPECT_EQ(found->number, number++);
+      EXPECT_EQ(found->rows, expected->rows);
+      EXPECT_TRUE(torch::equal(found->hu, expected->hu));
+    }
+    EXPECT_FALSE(cached.next());
+    EXPECT_EQ(number, 6);
+    EXPECT_EQ(cached.statistics().corrupt_slices, streamed.statistics().corrupt_slices);
+    EXPECT_EQ(cached.statistics().corrupt_slices > 0, std::string(data) == "damaged");
+    options.cache_limit_bytes = 1000;
+    try {
+      const DeviceCache cache(setup.reader, options, torch::kCPU);
+      ADD_FAILURE() << "no error";
+    } catch (const Error& e) {
+      expect_in(e.what(), {"1000 bytes", "--cache ram"});
+    }
+    options.cache_limit_bytes = 0;
+    options.skip_corrupt = false;
+    if (std::string(data) == "damaged") {
+      EXPECT_THROW(DeviceCache(setup.reader, options, torch::kCPU), Error);
+    }
+  }
+}
+
+TEST_F(TrainOptions, SkipsDamagedSlicesInTrainingAndProbe) {
+  TrainConfig c = small();
+  RunOptions o = into("not-skipped", "damaged");
+  o.probe_every = 1;
+  (void)error_of(c, o, ErrorCode::corrupt);
+  c.skip_corrupt = true;
+  o = into("skipped", "damaged");
+  o.probe_every = 1;
+  const TrainSummary s = train(c, o);
+  EXPECT_GT(s.corrupt_slices, 0);
+  EXPECT_GE(s.best_probe, 0);
+  redraw_views(o.out, o.dataset, 0, 1, scratch_->path() / "sheet");
+  EXPECT_TRUE(fs::exists(scratch_->path() / "sheet/views.png"));
+}
+
+TEST_F(TrainOptions, TheProbeLeavesDamagedSlicesOut) {
+  TrainConfig c = small();
+  c.skip_corrupt = true;
+  const TrainSetup sound(c, into("x"), 1, torch::kCPU);
+  const TrainSetup hurt(c, into("x", "damaged"), 1, torch::kCPU);
+  ProbePass whole(sound.reader, sound.set, "label", sound.loader_options());
+  ProbePass part(hurt.reader, hurt.set, "label", hurt.loader_options());
+  (void)whole.run(sound.method->encoder(), torch::kCPU);
+  const ProbeResult result = part.run(sound.method->encoder(), torch::kCPU);
+  EXPECT_TRUE(sound.method->encoder().is_training());
+  EXPECT_EQ(part.held_back_slices().size() + 4, whole.held_back_slices().size());
+  EXPECT_EQ(part.held_back().features.size(0),
+            static_cast<std::int64_t>(part.held_back_slices().size()));
+  EXPECT_EQ(result.held_back_slices, std::ssize(part.held_back_slices()));
+  // What is left is embedded as before.
+  std::size_t at = 0;
+  for (std::size_t i = 0; i < part.held_back_slices().size(); ++i, ++at) {
+    while (whole.held_back_slices().at(at).row != part.held_back_slices()[i].row) ++at;
+    EXPECT_EQ(part.held_back().label[i], whole.held_back().label[at]);
+    EXPECT_TRUE(torch::allclose(part.held_back().features[static_cast<std::int64_t>(i)],
+                                whole.held_back().features[static_cast<std::int64_t>(at)], 1e-4,
+                                1e-5));
+  }
+}
+
+TEST_F(TrainOptions, StartsFromGivenWeights) {
+  (void)train(small(), into("first"));
+  RunOptions o = into("second");
+  o.init = scratch_->path() / "first/encoder.safetensors";
+  TrainConfig c = small("random");
+  c.seed = 12;
+  (void)train(c, o);
+  const auto first = read_tensor_file(o.init).tensors;
+  const auto second = read_tensor_file(o.out / "encoder.safetensors").tensors;
+  ASSERT_EQ(first.size(), second.size());
+  for (const auto& [name, tensor] : first) EXPECT_TRUE(torch::equal(tensor, second.at(name)));
+
+  o = into("third");
+  o.init = scratch_->path() / "absent.safetensors";
+  expect_in(error_of(c, o, ErrorCode::usage), {"--init", "absent", "encoder.safetensors"});
+  o.init = scratch_->path() / "first/checkpoints/step-000000004.safetensors";
+  ASSERT_TRUE(fs::exists(o.init));
+  expect_in(error_of(c, o, ErrorCode::usage), {"checkpoint", "encoder.safetensors"});
+  o.init = scratch_->path() / "first/metrics.jsonl";
+  expect_in(error_of(c, o, ErrorCode::corrupt), {"safetensors file", "save_file"});
+  EXPECT_FALSE(fs::exists(o.out));
+}
+
+TEST_F(TrainOptions, Bfloat16IsCloseToFloat32) {
+  const std::pair<const char*, const char*> cases[] = {
+      {"wsp", "group"}, {"barlow-twins", "group"}, {"wsp", "batch"}};
+  for (const auto& [method, norm] : cases) {
+    SCOPED_TRACE(std::string(method) + " " + norm);
+    TrainConfig c = small(method);
+    c.norm = norm;
+    c.image_size = 32;  // slow on processors without the type
+    c.batch = 4;
+    c.max_steps = 1;
+    const std::string name = std::string(method) + norm;
+    (void)train(c, into(name + "32"));
+    c.precision = "bf16";
+    (void)train(c, into(name + "16"));
+    const double exact = train_lines(name + "32").front().at("loss");
+    const double found = train_lines(name + "16").front().at("loss");
+    EXPECT_NEAR(found, exact, 0.1 * std::abs(exact));
+    EXPECT_NE(found, exact);
+  }
+}
+
+TEST_F(TrainOptions, ClippingShortensTheStep) {
+  TrainConfig c = small("random");
+  (void)train(c, into("start"));
+  const auto start = read_tensor_file(scratch_->path() / "start/encoder.safetensors").tensors;
+  c.method = "wsp";
+  c.optimizer = "sgd";
+  c.weight_decay = 0;
+  c.learning_rate = 1;
+  c.max_steps = 1;
+  const auto way = [&](double clip) {
+    c.clip_norm = clip;
+    const std::string name = "clip-" + std::to_string(clip);
+    (void)train(c, into(name));
+    EXPECT_GT(train_lines(name).front().at("gradient_norm").get<double>(), clip);
+    double squares = 0;
+    for (const auto& [key, tensor] :
+         read_tensor_file(scratch_->path() / name / "encoder.safetensors").tensors)
+      squares += (tensor - start.at(key)).to(torch::kDouble).square().sum().item<double>();
+    return std::sqrt(squares);
+  };
+  const double once = way(1e-2), twice = way(2e-2);
+  EXPECT_GT(once, 1e-3);
+  EXPECT_LE(once, 1.001e-2) << "the head has its share of the norm";
+  EXPECT_NEAR(twice / once, 2, 0.01);
+}
+
+TEST_F(TrainOptions, WarmsUp) {
+  TrainConfig c = small();
+  c.epochs = 2;  // 4 steps each
+  c.warmup_epochs = 1;
+  (void)train(c, into("warm"));
+  const auto lines = train_lines("warm");
+  ASSERT_EQ(lines.size(), 8U);
+  for (std::size_t i = 0; i < 4; ++i)
+    EXPECT_NEAR(lines[i].at("lr").get<double>(), c.learning_rate * (static_cast<double>(i) + 1) / 4,
+                1e-9);
+  EXPECT_LT(lines[7].at("lr").get<double>(), lines[4].at("lr").get<double>());
+}
+
+TEST_F(TrainOptions, TilesAndMicroBatchesComputeTheSame) {
+  TrainConfig c = small();
+  c.optimizer = "sgd";
+  c.learning_rate = 1e-3;
+  (void)train(c, into("dense"));
+  const auto dense = train_lines("dense");
+  c.loss_tile = 3;
+  (void)train(c, into("tiled"));
+  c.loss_tile = 0;
+  c.micro_batch = 3;
+  (void)train(c, into("micro"));
+  for (const char* name : {"tiled", "micro"}) {
+    const auto lines = train_lines(name);
+    ASSERT_EQ(lines.size(), dense.size());
+    for (std::size_t i = 0; i < lines.size(); ++i)
+      for (const char* field : {"loss", "gradient_norm"}) {
+        const double expected = dense[i].at(field);
+        EXPECT_NEAR(lines[i].at(field).get<double>(), expected, 1e-3 * expected) << name << field;
+      }
+  }
+}
+
+TEST_F(TrainOptions, NothingHeldBackMeansNoProbe) {
+  TrainConfig c = small();
+  c.hold_back = 0;
+  RunOptions o = into("no-probe");
+  o.probe_every = 1;
+  EXPECT_EQ(train(c, o).best_probe, -1);
+  expect_in(TrainSetup(c, o, 1, torch::kCPU).notes()[1], {"192 slices of 24 subjects", "0 slices"});
+  c.hold_back = 0.25;
+  const TrainSetup setup(c, o, 1, torch::kCPU);
+  std::set<std::int32_t> drawn;
+  for (const TrainSlice& slice : setup.set.slices) drawn.insert(slice.subject);
+  EXPECT_LT(drawn.size(), 24U);
+  expect_in(setup.notes()[1], {("of " + std::to_string(drawn.size()) + " subjects").c_str()});
+}
+
+TEST_F(TrainOptions, KernelColumnsWeighOrAreRefused) {
+  TrainConfig c = small();
+  c.max_steps = 1;
+  (void)train(c, into("no-column"));
+  c.kernel_columns = {"z_mm:5"};
+  (void)train(c, into("column"));
+  EXPECT_LT(train_lines("column")[0].at("effective_positives").get<double>(),
+            train_lines("no-column")[0].at("effective_positives").get<double>());
+  c.kernel_columns = {"stage"};
+  for (const char* method : {"simclr", "byol", "simsiam", "barlow-twins", "supervised", "random"}) {
+    c.method = method;
+    expect_in(error_of(c, into("refused"), ErrorCode::usage), {"--kernel-column stage", method});
+  }
+  EXPECT_FALSE(fs::exists(scratch_->path() / "refused"));
+}
+
+TEST_F(TrainOptions, UnlabelledSlicesAreDrawnWhenAskedFor) {
+  TrainConfig c = small();
+  c.label = "stage";  // a third of the subjects has none
+  c.hold_back = 0;
+  EXPECT_EQ(TrainSetup(c, into("x"), 1, torch::kCPU).set.slices.size(), 128U);
+  c.include_unlabelled = true;
+  EXPECT_EQ(TrainSetup(c, into("x"), 1, torch::kCPU).set.slices.size(), 192U);
+  EXPECT_EQ(train(c, into("unlabelled")).steps, 4);
+}
+
+TEST_F(TrainOptions, WorkersFollowTheDevice) {
+  RunOptions o = into("x");
+  o.workers = 0;
+  o.cache = "device";
+  TrainSetup setup(small(), o, 1, torch::kCPU);
+  EXPECT_EQ(setup.loader_options().workers, 1);
+  EXPECT_EQ(setup.loader_options().cache, CacheMode::ram);
+  setup.device = torch::kCUDA;
+  EXPECT_EQ(setup.loader_options().workers, 0) << "all that oneTBB has";
+  EXPECT_EQ(setup.loader_options().cache, CacheMode::device);
+  setup.options.workers = 3;
+  EXPECT_EQ(setup.loader_options().workers, 3);
+}
+
+TEST_F(TrainOptions, SaysWhatIsMeant) {
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  TrainConfig c = small();
+  c.sigma = nan;
+  expect_in(error_of(c, into("x"), ErrorCode::usage), {"--sigma is nan"});
+  c.sigma = std::numeric_limits<double>::infinity();
+  expect_in(error_of(c, into("x"), ErrorCode::usage), {"--sigma is inf"});
+  c = small();
+  c.splits = {"nope"};
+  const std::string text = error_of(c, into("x"), ErrorCode::usage);
+  expect_in(text, {"'nope'", "--split"});
+  EXPECT_EQ(text.find("''"), std::string::npos) << text;
+
+  const TrainConfig was = small();
+  TrainConfig is = was;
+  is.learning_rate = 2;
+  is.init_sha256 = "ed6a";
+  is.flip_x = is.flip_y = false;
+  is.max_angle_deg = 5;
+  is.depth_scale = "liver";
+  is.splits = {"train"};
+  EXPECT_EQ(differences(was, was), std::vector<std::string>());
+  EXPECT_EQ(differences(was, is),
+            (std::vector<std::string>{
+                "--depth: was \"kept\", is \"liver\"", "--no-flips: was off, is on",
+                "--init FILE: was none, is SHA-256 ed6a", "--lr: was 0.0001, is 2.0",
+                "--max-angle: was 30.0, is 5.0", "--split: was none, is [\"train\"]"}));
+  EXPECT_EQ(preset("published").sigma, 0.85);
+  EXPECT_EQ(preset("paper").sigma, TrainConfig().sigma);
+  EXPECT_THROW((void)preset("other"), Error);
+}
+
+TEST_F(TrainOptions, TheRunSaysWhereItRan) {
+  TrainConfig c = small();
+  c.max_steps = 1;
+  (void)train(c, into("facts"));
+  const auto facts = nlohmann::json::parse(read_file(scratch_->path() / "facts/run.json"));
+  EXPECT_TRUE(facts.at("tool_version").is_string());
+  EXPECT_GE(facts.at("host_cores").get<int>(), 1);
+}
+
+TEST(Telemetry, OfALargeBatchIsThatOfAPartOfIt) {
+  torch::manual_seed(3);
+  const std::int64_t n = 1300;
+  const torch::Tensor z = torch::randn({2 * n, 8});
+  Targets targets;
+  targets.label = torch::randint(3, {n}, torch::kLong);
+  targets.depth = torch::rand({n}, torch::kDouble);
+  targets.continuous = torch::rand({1, n}, torch::kDouble);
+  targets.continuous_sigma = {0.3};
+  std::vector<std::int64_t> rows;
+  for (std::int64_t i = 0; i < kMostMeasured; ++i) rows.push_back(i * n / kMostMeasured);
+  const torch::Tensor chosen = torch::tensor(rows, torch::kLong);
+  const torch::Tensor part =
+      torch::cat({z.slice(0, 0, n).index_select(0, chosen), z.slice(0, n).index_select(0, chosen)});
+  const torch::Tensor kernel =
+      composite_kernel(targets, {}).index_select(0, chosen).index_select(1, chosen);
+  const Telemetry expected = measure_telemetry(part, kernel, {});
+  const Telemetry found = measure_telemetry(z, targets, {});
+  EXPECT_DOUBLE_EQ(found.kernel.effective_positives, expected.kernel.effective_positives);
+  EXPECT_DOUBLE_EQ(found.alignment, expected.alignment);
+  EXPECT_DOUBLE_EQ(found.uniformity, expected.uniformity);
+  EXPECT_DOUBLE_EQ(found.rank_me, expected.rank_me);
+}
+
+TEST(OutOfMemory, IsReadableWhereverItComesFrom) {
+  try {
+    (void)torch::empty({std::int64_t{1} << 50}, torch::kByte);
+    GTEST_SKIP() << "this machine gives a petabyte";
+  } catch (const std::exception& e) {
+    const Error error = readable_error(e);
+    EXPECT_NE(std::string(error.what()).find("--micro-batch"), std::string::npos) << error.what();
+  }
+  EXPECT_NE(std::string(readable_error(std::bad_alloc()).what()).find("out of memory"),
+            std::string::npos);
+}
+
+}  // namespace
+}  // namespace wsp::train
