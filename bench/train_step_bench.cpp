@@ -73,8 +73,8 @@ int run(const Options& o) {
     std::vector<ViewParameters> drawn;
     for (int view = 0; view < 2; ++view)
       for (std::int64_t i = 0; i < o.batch; ++i)
-        drawn.push_back(
-            draw_view({}, 1, 0, static_cast<std::uint64_t>((step + o.warm_up) * o.batch + i), view));
+        drawn.push_back(draw_view(
+            {}, 1, 0, static_cast<std::uint64_t>((step + o.warm_up) * o.batch + i), view));
     const torch::Tensor views = draw_views(hu, drawn);
     const double drawn_at = seconds();
     const StepResult result = backward_batch(*method, views, targets, {}, scaler, ranks);
