@@ -114,13 +114,16 @@ WSP_FMA void first_row(const PooledConv& s, std::int64_t channel, const float* x
 /// sum[0..80) += gradient * x[offset..offset + 80) over the hits.
 WSP_FMA void gather_block(const Hit* hit, const Hit* end, const float* x, float* sum) {
   __m256 s[kVectors];
+#pragma GCC unroll 10
   for (std::int64_t v = 0; v < kVectors; ++v) s[v] = _mm256_loadu_ps(sum + v * kLanes);
   for (; hit != end; ++hit) {
     const __m256 g = _mm256_broadcast_ss(&hit->gradient);
     const float* from = x + hit->offset;
+#pragma GCC unroll 10
     for (std::int64_t v = 0; v < kVectors; ++v)
       s[v] = _mm256_fmadd_ps(g, _mm256_loadu_ps(from + v * kLanes), s[v]);
   }
+#pragma GCC unroll 10
   for (std::int64_t v = 0; v < kVectors; ++v) _mm256_storeu_ps(sum + v * kLanes, s[v]);
 }
 
@@ -130,13 +133,16 @@ WSP_FMA void gather_window(const Hit* hit, const Hit* end, const float* x, std::
                            float* sum) {
   const __m256i five = _mm256_setr_epi32(-1, -1, -1, -1, -1, 0, 0, 0);
   __m256 s[kKernel];
+#pragma GCC unroll 5
   for (std::int64_t i = 0; i < kKernel; ++i) s[i] = _mm256_loadu_ps(sum + i * kLanes);
   for (; hit != end; ++hit) {
     const __m256 g = _mm256_broadcast_ss(&hit->gradient);
     const float* from = x + hit->offset;
+#pragma GCC unroll 5
     for (std::int64_t i = 0; i < kKernel; ++i)
       s[i] = _mm256_fmadd_ps(g, _mm256_maskload_ps(from + i * row, five), s[i]);
   }
+#pragma GCC unroll 5
   for (std::int64_t i = 0; i < kKernel; ++i) _mm256_storeu_ps(sum + i * kLanes, s[i]);
 }
 
@@ -144,13 +150,16 @@ WSP_FMA void gather_window(const Hit* hit, const Hit* end, const float* x, std::
 WSP_FMA_INLINE void scatter_block(const Hit* hit, const Hit* end, const float* weight,
                                   float* x_gradient) {
   __m256 s[kVectors];
+#pragma GCC unroll 10
   for (std::int64_t v = 0; v < kVectors; ++v) s[v] = _mm256_loadu_ps(x_gradient + v * kLanes);
   for (; hit != end; ++hit) {
     const __m256 g = _mm256_broadcast_ss(&hit->gradient);
     const float* from = weight + hit->offset;
+#pragma GCC unroll 10
     for (std::int64_t v = 0; v < kVectors; ++v)
       s[v] = _mm256_fmadd_ps(g, _mm256_loadu_ps(from + v * kLanes), s[v]);
   }
+#pragma GCC unroll 10
   for (std::int64_t v = 0; v < kVectors; ++v) _mm256_storeu_ps(x_gradient + v * kLanes, s[v]);
 }
 
