@@ -1,6 +1,7 @@
 #include <array>
 
 #include "train/model/encoder_parts.hpp"
+#include "train/model/fast_convolution.hpp"
 
 namespace wsp::train {
 namespace {
@@ -48,6 +49,12 @@ nn::Conv2d convolution(std::int64_t in, std::int64_t out, std::int64_t kernel,
   return layer;
 }
 
+torch::Tensor convolve(nn::Conv2d& layer, const torch::Tensor& x) {
+  const auto& options = layer->options;
+  const bool fast = (*options.kernel_size())[0] == 3 && (*options.stride())[0] == 1;
+  return fast ? fast_convolution(x, layer->weight) : layer(x);
+}
+
 /// Match the identity path to a block that changes stride or width.
 nn::Sequential make_downsample(std::int64_t in, std::int64_t out, std::int64_t stride, Norm norm) {
   nn::Sequential layers;
@@ -81,7 +88,7 @@ class Block final : public nn::Module {
   torch::Tensor forward(const torch::Tensor& x) {
     torch::Tensor y = x;
     for (std::size_t i = 0; i < convolutions_.size(); ++i) {
-      y = norms_[i](convolutions_[i](y));
+      y = norms_[i](convolve(convolutions_[i], y));
       if (i + 1 < convolutions_.size()) y.relu_();
     }
     return y.add_(downsample_.is_empty() ? x : downsample_->forward(x)).relu_();
@@ -137,7 +144,11 @@ class ResNet final : public Encoder {
     require_image(*this, x);
     // As in TinyNet, ReLU after the pooling; the padding of the pooling is minus infinity, and no
     // window holds nothing else.
-    torch::Tensor y = torch::max_pool2d(bn1_(conv1_(x)), 3, 2, 1).relu_();
+    // On the CPU channels-last throughout: what fast_convolution() works on, and four times faster
+    // to pool.
+    const torch::Tensor image =
+        x.is_cpu() ? conv1_(x).contiguous(torch::MemoryFormat::ChannelsLast) : conv1_(x);
+    torch::Tensor y = torch::max_pool2d(bn1_(image), 3, 2, 1).relu_();
     for (auto& layer : layers_) y = layer->forward(y);
     return y.mean({2, 3});
   }
