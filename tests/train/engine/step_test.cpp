@@ -276,6 +276,8 @@ TEST(Checkpoints, NewestWholeOneWins) {
   EXPECT_EQ(found->corrupt.size(), 1U);
   for (const char* name : {"step-000000010.safetensors", "step-000000015.safetensors"})
     std::filesystem::resize_file(directory / name, 100);
+  EXPECT_EQ(store.newest()->state.tensors["x"][0].item<float>(), 10);  // the best one
+  std::filesystem::resize_file(directory / "best.safetensors", 100);
   try {
     (void)store.newest();
     FAIL();
