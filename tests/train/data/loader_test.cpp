@@ -184,7 +184,7 @@ TEST_F(Loader, RefusesACacheThatDoesNotFit) {
     }
     return std::string();
   };
-  EXPECT_THAT(message(), testing::HasSubstr("may use 1 MiB"));
+  EXPECT_THAT(message(), testing::HasSubstr("may use 1048576 bytes"));
   options.cache_rows = {2, 3};
   EXPECT_EQ(message(), "");
   EXPECT_GT(free_memory_bytes(), std::uint64_t{1} << 20);
