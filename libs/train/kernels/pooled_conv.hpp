@@ -7,7 +7,7 @@ namespace wsp::train {
 /// A 5x5 convolution without padding, 2x2 max pooling and ReLU as one layer on the CPU. Images are
 /// channels-last, [n][h][w][channels]. The pooling lets the gradient of at most one of four
 /// convolved pixels through, and ReLU less: the backward kernels touch only those, so that they do
-/// about a fifth of a dense convolution's work.
+/// at most a quarter of a dense convolution's work.
 ///
 /// Every function works on a range, so that the caller chooses the threads; what is computed does
 /// not depend on how the ranges are cut (of groups, for the input's gradient).
