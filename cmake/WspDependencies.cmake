@@ -34,6 +34,8 @@ endif()
 
 if(WSP_BUILD_TRAIN)
   find_package(Protobuf REQUIRED)
+endif()
+if(WSP_BUILD_TRAIN OR (WSP_BUILD_INGEST AND WSP_WITH_SEGMENTER))
   find_package(Torch REQUIRED)
   # Torch's own target asks for C++14 or 17 flags and passes its headers as ours: take what we need of it.
   add_library(wsp_torch INTERFACE)

@@ -1,22 +1,35 @@
 #pragma once
+#include <cstdint>
 #include <string>
+#include <vector>
 
 #include "io/core/outcome.hpp"
 #include "io/core/volume.hpp"
 
 namespace wsp {
 
-/// Makes a liver mask for a volume that came without one. segment() is called from one thread at a
-/// time unless concurrent() says otherwise.
+/// What a segmenter made of one volume.
+struct Segmentation {
+  LiverMask mask;  ///< on the volume's own grid, before clean-up
+  /// [z][y][x] like the mask: probability of liver in 1/255; empty where the segmenter gives none.
+  std::vector<std::uint8_t> probability;
+};
+
+/// Makes a liver mask for a volume that came without one.
 class Segmenter {
  public:
   virtual ~Segmenter() = default;
   /// Hash of the model's bytes and descriptor: part of a case's key.
   [[nodiscard]] virtual std::string identity() const = 0;
+  /// "name version", for the case's JSON.
+  [[nodiscard]] virtual std::string name() const { return "segmenter"; }
+  /// True: segment() works on oneTBB's threads, for several volumes at once. False: it waits for a
+  /// device, and gets a thread of its own, one volume at a time, while oneTBB's threads read and
+  /// compress other cases.
   [[nodiscard]] virtual bool concurrent() const { return false; }
-  /// A mask on the volume's own grid (before clean-up), or SEGMENTER_FAILED; what it throws counts
-  /// as that too, except an Error, which stops the job.
-  virtual Outcome<LiverMask> segment(const Volume& volume) = 0;
+  /// The liver of a volume, or SEGMENTER_FAILED or SEGMENTER_BAD_OUTPUT; what it throws counts as
+  /// the first, except an Error, which stops the job.
+  virtual Outcome<Segmentation> segment(const Volume& volume) = 0;
 };
 
 }  // namespace wsp

@@ -1,0 +1,110 @@
+#include "preprocess/segment/batch_runner.hpp"
+
+#include <tbb/concurrent_queue.h>
+#include <tbb/parallel_for.h>
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+namespace wsp {
+namespace {
+
+constexpr std::size_t kInFlight = 3;  // filled, on the device, read back
+
+struct Range {
+  std::int64_t first = 0, count = 0;
+};
+
+Range batch_range(const BatchJob& job, std::int64_t batch) {
+  const std::int64_t first = batch * job.batch;
+  return {first, std::min(job.batch, job.count - first)};
+}
+
+BatchShape shape_of(const BatchJob& job, std::int64_t samples) {
+  BatchShape shape = job.sample;
+  shape.samples = samples;
+  return shape;
+}
+
+void fill_sample(const BatchJob& job, Range range, std::int64_t i, NetworkSlot& slot) {
+  const auto values = static_cast<std::size_t>(job.sample.channels * job.sample.voxels());
+  job.fill(range.first + i, slot.input().subspan(static_cast<std::size_t>(i) * values, values));
+}
+
+void check_probabilities(std::span<const float> values) {
+  constexpr float kTolerance = 1e-3F;  // sums of rounded softmax channels
+  bool valid = true;
+  for (const float p : values) valid &= p >= -kTolerance && p <= 1 + kTolerance;
+  if (valid) return;
+  for (const float p : values)
+    if (!std::isfinite(p)) throw BadOutput("the model's output holds values that are not finite");
+  throw BadOutput(
+      "the model's output lies outside [0, 1]: its descriptor may name the wrong activation");
+}
+
+void take_sample(const BatchJob& job, Range range, std::int64_t i, const NetworkSlot& slot) {
+  const auto voxels = static_cast<std::size_t>(job.sample.voxels());
+  const auto values = slot.output().subspan(static_cast<std::size_t>(i) * voxels, voxels);
+  check_probabilities(values);
+  job.take(range.first + i, values);
+}
+
+}  // namespace
+
+void BatchRunner::run(const BatchJob& job) {
+  if (network_.concurrent())
+    run_concurrently(job);
+  else
+    run_in_flight(job);
+}
+
+void BatchRunner::run_concurrently(const BatchJob& job) {
+  tbb::concurrent_queue<std::unique_ptr<NetworkSlot>> idle;
+  const std::int64_t batches = (job.count + job.batch - 1) / job.batch;
+  tbb::parallel_for(
+      tbb::blocked_range<std::int64_t>(0, batches, 1),
+      [&](const tbb::blocked_range<std::int64_t>& part) {
+        std::unique_ptr<NetworkSlot> slot;
+        if (!idle.try_pop(slot)) slot = network_.make_slot(shape_of(job, job.batch));
+        for (std::int64_t b = part.begin(); b < part.end(); ++b) {
+          const Range range = batch_range(job, b);
+          for (std::int64_t i = 0; i < range.count; ++i) fill_sample(job, range, i, *slot);
+          slot->start(shape_of(job, range.count));
+          slot->wait();
+          for (std::int64_t i = 0; i < range.count; ++i) take_sample(job, range, i, *slot);
+        }
+        idle.push(std::move(slot));
+      },
+      tbb::simple_partitioner());
+}
+
+void BatchRunner::run_in_flight(const BatchJob& job) {
+  struct Flight {
+    std::unique_ptr<NetworkSlot> slot;
+    Range range;
+  };
+  std::vector<Flight> ring(kInFlight);
+  const auto land = [&](Flight& flight) {
+    if (flight.range.count == 0) return;
+    flight.slot->wait();
+    const Range range = std::exchange(flight.range, {});
+    tbb::parallel_for(std::int64_t{0}, range.count,
+                      [&](std::int64_t i) { take_sample(job, range, i, *flight.slot); });
+  };
+  const std::int64_t batches = (job.count + job.batch - 1) / job.batch;
+  for (std::int64_t b = 0; b < batches; ++b) {
+    Flight& flight = ring[static_cast<std::size_t>(b) % kInFlight];
+    land(flight);
+    if (!flight.slot) flight.slot = network_.make_slot(shape_of(job, job.batch));
+    const Range range = batch_range(job, b);
+    tbb::parallel_for(std::int64_t{0}, range.count,
+                      [&](std::int64_t i) { fill_sample(job, range, i, *flight.slot); });
+    flight.slot->start(shape_of(job, range.count));
+    flight.range = range;
+  }
+  for (std::int64_t b = batches; b < batches + static_cast<std::int64_t>(kInFlight); ++b)
+    land(ring[static_cast<std::size_t>(b) % kInFlight]);
+}
+
+}  // namespace wsp

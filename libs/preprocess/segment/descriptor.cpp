@@ -1,0 +1,165 @@
+#include "preprocess/segment/descriptor.hpp"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "io/core/error.hpp"
+#include "io/core/hash.hpp"
+#include "io/manifest/manifest.hpp"
+
+namespace wsp {
+namespace {
+
+using nlohmann::json;
+
+class Parser {
+ public:
+  Parser(const json& json, const std::filesystem::path& path)
+      : json_(json), input_(json.at("input")), output_(json.at("output")), path_(path) {}
+
+  ModelDescriptor parse() {
+    ModelDescriptor d;
+    d.name = json_.at("name");
+    d.version = json_.at("model_version");
+    d.sha256 = json_.at("sha256");
+    d.file = path_.parent_path() / json_.at("file").get<std::string>();
+    dimensions(d);
+    orientation(d);
+    spacing(d);
+    if (d.dimensions == 2)
+      plane(d);
+    else
+      patch(d);
+    intensity(d);
+    output(d);
+    json meaning = json_;
+    for (const char* remark : {"comment", "file"}) meaning.erase(remark);
+    d.identity = hex(sha256(meaning.dump()));
+    return d;
+  }
+
+ private:
+  [[noreturn]] void fail(const std::string& what) const {
+    throw Error(ErrorCode::usage, path_.string() + ": " + what + " (see docs/MODELS.md)");
+  }
+  void refuse(const json& part, const char* key, const char* why) const {
+    if (part.contains(key)) fail(std::string(key) + " " + why);
+  }
+
+  void dimensions(ModelDescriptor& d) const {
+    const std::string words = input_.at("dimensions");
+    d.dimensions = words == "3d" ? 3 : 2;
+    if (words == "2.5d") {
+      if (!input_.contains("neighbours")) fail("dimensions 2.5d needs neighbours");
+      d.neighbours = input_.at("neighbours");
+    } else {
+      refuse(input_, "neighbours", "is for dimensions 2.5d only");
+    }
+  }
+
+  void orientation(ModelDescriptor& d) const {
+    const std::string letters = input_.at("orientation");
+    std::array<bool, 3> seen{};
+    for (std::size_t i = 0; i < 3; ++i) {
+      constexpr std::string_view kForward = "LPS", kBackward = "RAI";
+      const auto forward = kForward.find(letters[i]);
+      const auto at = forward != std::string_view::npos ? forward : kBackward.find(letters[i]);
+      d.axes[i] = {static_cast<int>(at), forward == std::string_view::npos};
+      if (std::exchange(seen[at], true))
+        fail("orientation is '" + letters +
+             "': expected one letter each of L or R, A or P, S or I, in the tensor's order");
+    }
+    if (d.dimensions == 2 && d.axes[0].volume_axis != 2)
+      fail("orientation is '" + letters +
+           "': a 2d or 2.5d model takes axial slices, so the first letter is S or I");
+  }
+
+  void spacing(ModelDescriptor& d) const {
+    if (!input_.contains("spacing_mm")) return;
+    const json& values = input_.at("spacing_mm");
+    for (std::size_t i = 0; i < 3; ++i)
+      if (!values.at(i).is_null()) d.spacing_mm[i] = values.at(i).get<double>();
+    if (d.dimensions == 2 && d.spacing_mm[1].has_value() != d.spacing_mm[2].has_value())
+      fail("spacing_mm names one in-plane direction only; expected both or null for both");
+  }
+
+  void plane(ModelDescriptor& d) const {
+    refuse(input_, "patch", "is for dimensions 3d only");
+    refuse(input_, "overlap", "is for dimensions 3d only");
+    if (input_.contains("size")) {
+      refuse(input_, "multiple", "and size exclude each other");
+      d.size = input_.at("size").get<std::array<std::int64_t, 2>>();
+    }
+    d.multiple = input_.value("multiple", std::int64_t{1});
+  }
+
+  void patch(ModelDescriptor& d) const {
+    refuse(input_, "size", "is for dimensions 2d and 2.5d only; give patch");
+    refuse(input_, "multiple", "is for dimensions 2d and 2.5d only; give patch");
+    if (!input_.contains("patch")) fail("dimensions 3d needs patch");
+    d.patch = input_.at("patch").get<std::array<std::int64_t, 3>>();
+    d.overlap = input_.value("overlap", 0.5);
+  }
+
+  void intensity(ModelDescriptor& d) const {
+    d.low_hu = input_.at("window_hu").at(0);
+    d.high_hu = input_.at("window_hu").at(1);
+    if (!(d.low_hu < d.high_hu)) fail("window_hu expects its lower value first");
+    if (input_.contains("mean") != input_.contains("std")) fail("mean and std go together");
+    if (input_.contains("mean")) {
+      refuse(input_, "scale", "and mean with std exclude each other");
+      d.factor = 1 / input_.at("std").get<double>();
+      d.offset = -input_.at("mean").get<double>() * d.factor;
+      return;
+    }
+    const auto scale = input_.value("scale", std::array<double, 2>{0, 1});
+    if (scale[0] == scale[1]) fail("scale gives both ends of window_hu one value");
+    d.factor = (scale[1] - scale[0]) / (d.high_hu - d.low_hu);
+    d.offset = scale[0] - d.low_hu * d.factor;
+  }
+
+  void output(ModelDescriptor& d) const {
+    d.threshold = output_.value("threshold", 0.5);
+    if (output_.contains("liver_labels")) {
+      for (const char* key : {"liver_channels", "activation", "threshold"})
+        refuse(output_, key, "and liver_labels exclude each other");
+      d.liver_labels = output_.at("liver_labels").get<std::vector<std::int64_t>>();
+      return;
+    }
+    if (!output_.contains("liver_channels") || !output_.contains("activation"))
+      fail("output needs activation and liver_channels, or liver_labels");
+    d.liver_channels = output_.at("liver_channels").get<std::vector<std::int64_t>>();
+    auto sorted = d.liver_channels;
+    std::sort(sorted.begin(), sorted.end());
+    if (std::adjacent_find(sorted.begin(), sorted.end()) != sorted.end())
+      fail("liver_channels names a channel twice");
+    const std::string activation = output_.at("activation");
+    d.activation = activation == "sigmoid"   ? Activation::sigmoid
+                   : activation == "softmax" ? Activation::softmax
+                                             : Activation::none;
+  }
+
+  const json& json_;
+  const json& input_;
+  const json& output_;
+  const std::filesystem::path& path_;
+};
+
+}  // namespace
+
+ModelDescriptor parse_descriptor(const json& value, const std::filesystem::path& path) {
+  const auto violations = schema_violations("segmentation_model.schema.json", value);
+  if (!violations.empty()) {
+    std::string text = path.string() + " is no description of a segmentation model:";
+    for (const std::string& line : violations) text += "\n  " + line;
+    throw Error(ErrorCode::usage, text + "\n(see docs/MODELS.md)");
+  }
+  return Parser(value, path).parse();
+}
+
+ModelDescriptor load_descriptor(const std::filesystem::path& path) {
+  return parse_descriptor(load_json(path), path);
+}
+
+}  // namespace wsp

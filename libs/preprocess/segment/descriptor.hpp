@@ -1,0 +1,54 @@
+#pragma once
+#include <array>
+#include <cstdint>
+#include <filesystem>
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace wsp {
+
+/// What makes a network's output probabilities.
+enum class Activation { none, sigmoid, softmax };
+
+/// One spatial axis of the network's tensor in terms of the canonical volume's.
+struct ModelAxis {
+  int volume_axis = 0;    ///< 0 x (to the left), 1 y (to posterior), 2 z (to the head)
+  bool reversed = false;  ///< the tensor's index grows against the volume's
+};
+
+/// The JSON beside a TorchScript file (schemas/segmentation_model.schema.json): what the network
+/// takes and gives. Triples named "tensor order" follow its spatial axes; for 2d and 2.5d networks
+/// these are slices, rows, columns.
+struct ModelDescriptor {
+  std::string name, version, sha256;
+  std::filesystem::path file;  ///< the TorchScript file
+  int dimensions = 2;          ///< 2 (also 2.5d) or 3
+  int neighbours = 0;          ///< slices on either side that are channels too
+  std::array<ModelAxis, 3> axes;                                ///< tensor order
+  std::array<std::optional<double>, 3> spacing_mm;              ///< tensor order
+  std::optional<std::array<std::int64_t, 2>> size;              ///< rows, columns; 2d only
+  std::int64_t multiple = 1;                                    ///< of rows and columns; 2d only
+  std::array<std::int64_t, 3> patch{0, 0, 0};                   ///< tensor order; 3d only
+  double overlap = 0.5;
+  double low_hu = -100, high_hu = 400;
+  double factor = 1, offset = 0;  ///< value = factor * clipped HU + offset
+  Activation activation = Activation::none;
+  std::vector<std::int64_t> liver_channels;  ///< empty: the output is a label map
+  std::vector<std::int64_t> liver_labels;
+  double threshold = 0.5;
+
+  [[nodiscard]] std::int64_t channels() const { return 2 * neighbours + 1; }
+  /// SHA-256 over the descriptor's meaning and the file's hash.
+  std::string identity;
+};
+
+/// Read, validate and resolve a descriptor; throws Error(usage) that lists what is wrong. The
+/// TorchScript file itself is not touched.
+ModelDescriptor load_descriptor(const std::filesystem::path& path);
+
+/// The same from JSON; `path` is for messages and places the TorchScript file beside it.
+ModelDescriptor parse_descriptor(const nlohmann::json& json, const std::filesystem::path& path);
+
+}  // namespace wsp

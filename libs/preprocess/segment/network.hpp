@@ -1,0 +1,52 @@
+#pragma once
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <stdexcept>
+
+namespace wsp {
+
+/// A network answered with another shape than it was asked for, or with values that are no
+/// probabilities.
+class BadOutput : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+/// Samples of one forward pass: [samples][channels][spatial...], the last axis fastest.
+struct BatchShape {
+  std::int64_t samples = 1, channels = 1;
+  std::array<std::int64_t, 3> spatial{1, 1, 1};  ///< tensor order; {1, rows, columns} for 2d
+  [[nodiscard]] std::int64_t voxels() const { return spatial[0] * spatial[1] * spatial[2]; }
+};
+
+/// One batch on its way: fill input(), start(), wait(), read output(). For one thread at a time.
+class NetworkSlot {
+ public:
+  virtual ~NetworkSlot() = default;
+  /// At least samples * channels * voxels values.
+  [[nodiscard]] virtual std::span<float> input() = 0;
+  /// Begin the forward pass; on the CPU it is done when this returns. Throws BadOutput, and
+  /// std::exception where the network gives up.
+  virtual void start(const BatchShape& shape) = 0;
+  /// Until the pass that start() began is done.
+  virtual void wait() = 0;
+  /// Probability of liver, [samples][spatial...], as the network gave it: not finite where its
+  /// output was not.
+  [[nodiscard]] virtual std::span<const float> output() const = 0;
+};
+
+/// A network that gives the probability of liver. Thread-safe; slots are not.
+class Network {
+ public:
+  virtual ~Network() = default;
+  /// True: slots are used by many threads at once (CPU). False: one thread keeps several under way.
+  [[nodiscard]] virtual bool concurrent() const = 0;
+  /// Samples of one forward pass: of 2-D slices, of 3-D windows.
+  [[nodiscard]] virtual std::int64_t batch(int dimensions) const = 0;
+  /// A slot with room for batches up to this shape.
+  virtual std::unique_ptr<NetworkSlot> make_slot(const BatchShape& largest) = 0;
+};
+
+}  // namespace wsp

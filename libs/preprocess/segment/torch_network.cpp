@@ -1,0 +1,213 @@
+#include "preprocess/segment/torch_network.hpp"
+
+#include <c10/core/StreamGuard.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
+#include <torch/csrc/jit/runtime/graph_executor.h>
+#include <torch/script.h>
+#include <torch/version.h>
+
+#include <algorithm>
+#include <cstring>
+#include <optional>
+#include <sstream>
+
+#include "io/core/error.hpp"
+
+namespace wsp {
+namespace {
+
+std::string first_line(const std::exception& error) {
+  const std::string text = error.what();
+  return text.substr(0, text.find('\n'));
+}
+
+torch::Device choose_device(const std::string& text) {
+  const auto cards = static_cast<int>(torch::cuda::device_count());
+  if (text == "cpu" || (text == "auto" && cards == 0)) return torch::kCPU;
+  int index = 0;
+  if (text.starts_with("cuda:")) {
+    const std::string digits = text.substr(5);
+    if (digits.empty() || digits.size() > 3 ||
+        digits.find_first_not_of("0123456789") != std::string::npos)
+      throw Error(ErrorCode::usage, "--device is '" + text + "': expected cuda:N");
+    index = std::stoi(digits);
+  } else if (text != "auto" && text != "cuda") {
+    throw Error(ErrorCode::usage,
+                "--device is '" + text + "': expected auto, cpu, cuda or cuda:N");
+  }
+  if (index >= cards)
+    throw Error(ErrorCode::usage, "--device is '" + text + "', but LibTorch sees " +
+                                      std::to_string(cards) +
+                                      " CUDA cards; use --device cpu, or a build against a LibTorch "
+                                      "with CUDA");
+  return {torch::kCUDA, static_cast<c10::DeviceIndex>(index)};
+}
+
+// Several heads (deep supervision): the first is the prediction.
+torch::Tensor first_tensor(const torch::jit::IValue& value) {
+  if (value.isTensor()) return value.toTensor();
+  if (value.isTuple() && !value.toTupleRef().elements().empty())
+    return first_tensor(value.toTupleRef().elements()[0]);
+  if (value.isList() && !value.toListRef().empty()) return first_tensor(value.toListRef()[0]);
+  throw BadOutput("the model returns no tensor");
+}
+
+std::vector<std::int64_t> sizes_of(const BatchShape& shape, std::int64_t channels, bool plane) {
+  std::vector<std::int64_t> sizes{shape.samples, channels};
+  sizes.insert(sizes.end(), shape.spatial.begin() + (plane ? 1 : 0), shape.spatial.end());
+  return sizes;
+}
+
+std::string words_of(c10::IntArrayRef sizes) {
+  std::ostringstream text;
+  text << sizes;
+  return text.str();
+}
+
+class TorchNetwork;
+
+// Buffers of one batch, pinned where the device is a card, and a stream of its own there.
+class TorchSlot : public NetworkSlot {
+ public:
+  TorchSlot(TorchNetwork& network, const BatchShape& largest);
+  std::span<float> input() override {
+    return {input_.data_ptr<float>(), static_cast<std::size_t>(input_.numel())};
+  }
+  [[nodiscard]] std::span<const float> output() const override {
+    return {output_.data_ptr<float>(), static_cast<std::size_t>(output_.numel())};
+  }
+  void start(const BatchShape& shape) override;
+  void wait() override {
+    if (stream_) stream_->synchronize();
+  }
+
+ private:
+  TorchNetwork& network_;
+  torch::Tensor input_, output_;
+  torch::Tensor on_device_;  // kept until the next batch: the copy back reads it
+  std::optional<c10::Stream> stream_;
+};
+
+class TorchNetwork : public Network {
+ public:
+  TorchNetwork(const ModelDescriptor& model, torch::jit::Module module, torch::Device device)
+      : model_(model), module_(std::move(module)), device_(device) {}
+
+  [[nodiscard]] bool concurrent() const override { return device_.is_cpu(); }
+  [[nodiscard]] std::int64_t batch(int dimensions) const override {
+    if (device_.is_cpu()) return dimensions == 3 ? 1 : 2;
+    return dimensions == 3 ? 2 : 16;
+  }
+  std::unique_ptr<NetworkSlot> make_slot(const BatchShape& largest) override {
+    return std::make_unique<TorchSlot>(*this, largest);
+  }
+  [[nodiscard]] torch::Device device() const { return device_; }
+  [[nodiscard]] bool plane() const { return model_.dimensions == 2; }
+
+  /// [samples, channels, spatial...] -> probability of liver [samples, spatial...], float32.
+  torch::Tensor forward(const torch::Tensor& input, const BatchShape& shape) {
+    const torch::NoGradGuard no_gradient;
+    // Without the profiling executor: it would run the first batches by other code than the rest.
+    const torch::jit::GraphOptimizerEnabledGuard as_written(false);
+    // oneTBB's threads run one batch each: Torch's own would stand in their way. The number is kept
+    // by thread.
+    if (device_.is_cpu()) at::set_num_threads(1);
+    return liver(first_tensor(module_.forward({input})), shape);
+  }
+
+ private:
+  torch::Tensor liver(torch::Tensor output, const BatchShape& shape) const {
+    if (!model_.liver_labels.empty()) return liver_of_labels(std::move(output), shape);
+    const bool spatial = output.dim() == (plane() ? 4 : 5);
+    const auto expected = sizes_of(shape, spatial ? output.size(1) : -1, plane());
+    if (!spatial || output.sizes() != c10::IntArrayRef(expected))
+      throw BadOutput("the model's output has the shape " + words_of(output.sizes()) +
+                      "; expected " + words_of(expected) + " with any number of channels");
+    const auto last = *std::max_element(model_.liver_channels.begin(), model_.liver_channels.end());
+    if (last >= output.size(1))
+      throw BadOutput("the model's output has " + std::to_string(output.size(1)) +
+                      " channels, and liver_channels names channel " + std::to_string(last));
+    output = output.to(torch::kFloat32);
+    const torch::Tensor raw = select(output);
+    torch::Tensor p = model_.activation == Activation::softmax ? select(torch::softmax(output, 1))
+                      : model_.activation == Activation::sigmoid ? torch::sigmoid(raw)
+                                                                 : raw;
+    // A sigmoid would hide an infinite output: 0 * inf is NaN.
+    if (model_.activation == Activation::sigmoid) p = p + raw * 0;
+    if (p.size(1) == 1) return p.squeeze(1);
+    return model_.activation == Activation::sigmoid ? p.amax(1) : p.sum(1);
+  }
+
+  torch::Tensor select(const torch::Tensor& output) const {
+    if (model_.liver_channels.size() == 1) return output.narrow(1, model_.liver_channels[0], 1);
+    std::vector<torch::Tensor> parts;
+    for (const std::int64_t c : model_.liver_channels) parts.push_back(output.narrow(1, c, 1));
+    return torch::cat(parts, 1);
+  }
+
+  torch::Tensor liver_of_labels(torch::Tensor output, const BatchShape& shape) const {
+    const auto expected = sizes_of(shape, 1, plane());
+    auto without = expected;
+    without.erase(without.begin() + 1);
+    if (output.sizes() != c10::IntArrayRef(expected) && output.sizes() != c10::IntArrayRef(without))
+      throw BadOutput("the model's label map has the shape " + words_of(output.sizes()) +
+                      "; expected " + words_of(expected));
+    torch::Tensor p = torch::zeros(output.sizes(), output.options().dtype(torch::kFloat32));
+    for (const std::int64_t label : model_.liver_labels)
+      p = p + (output == label).to(torch::kFloat32);
+    if (output.is_floating_point()) p = p + (output * 0).to(torch::kFloat32);
+    return p.reshape(without);
+  }
+
+  const ModelDescriptor model_;
+  torch::jit::Module module_;
+  torch::Device device_;
+};
+
+TorchSlot::TorchSlot(TorchNetwork& network, const BatchShape& largest) : network_(network) {
+  const bool card = !network.device().is_cpu();
+  const auto options = torch::dtype(torch::kFloat32).pinned_memory(card);
+  input_ = torch::empty({largest.samples * largest.channels * largest.voxels()}, options);
+  output_ = torch::empty({largest.samples * largest.voxels()}, options);
+  if (card)
+    stream_ = c10::impl::VirtualGuardImpl(network.device().type())
+                  .getStreamFromGlobalPool(network.device());
+}
+
+void TorchSlot::start(const BatchShape& shape) {
+  const auto sizes = sizes_of(shape, shape.channels, network_.plane());
+  const torch::Tensor host =
+      input_.narrow(0, 0, shape.samples * shape.channels * shape.voxels()).view(sizes);
+  const std::int64_t values = shape.samples * shape.voxels();
+  if (!stream_) {
+    const torch::Tensor p = network_.forward(host, shape).contiguous();
+    std::memcpy(output_.data_ptr<float>(), p.data_ptr<float>(),
+                static_cast<std::size_t>(values) * sizeof(float));
+    return;
+  }
+  const c10::StreamGuard on(*stream_);
+  const torch::Tensor p =
+      network_.forward(host.to(network_.device(), /*non_blocking=*/true), shape);
+  on_device_ = p.contiguous().view({values});
+  output_.narrow(0, 0, values).copy_(on_device_, /*non_blocking=*/true);
+}
+
+}  // namespace
+
+std::unique_ptr<Network> load_torchscript(const ModelDescriptor& model, const std::string& bytes,
+                                          const std::string& device_name) {
+  const torch::Device device = choose_device(device_name);
+  try {
+    std::istringstream stream(bytes);
+    torch::jit::Module module = torch::jit::load(stream, device);
+    module.eval();
+    return std::make_unique<TorchNetwork>(model, std::move(module), device);
+  } catch (const std::exception& e) {
+    throw Error(ErrorCode::usage, model.file.string() +
+                                      " cannot be loaded: expected TorchScript that LibTorch " +
+                                      TORCH_VERSION + " knows (torch.jit.save), found: " +
+                                      first_line(e));
+  }
+}
+
+}  // namespace wsp

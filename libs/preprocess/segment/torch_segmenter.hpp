@@ -1,0 +1,22 @@
+#pragma once
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "preprocess/segment/model_segmenter.hpp"
+
+/// TorchScript behind Segmenter. No Torch stands in this header.
+namespace wsp {
+
+/// Load a model by its descriptor and see that it runs: the file's hash is compared, and a process
+/// of its own loads it and runs a small input, so that a model that crashes ends no job. `device`:
+/// auto (a CUDA card where there is one), cpu, cuda or cuda:N. Call before threads work with Torch.
+/// Throws Error(usage) that says what is wrong with descriptor, file, device or model.
+std::unique_ptr<Segmenter> make_torch_segmenter(const std::filesystem::path& descriptor,
+                                                const std::string& device, SegmentationPlan plan);
+
+/// The network alone, as make_torch_segmenter() checks and loads it.
+std::unique_ptr<Network> load_torch_network(const ModelDescriptor& model,
+                                            const std::string& device);
+
+}  // namespace wsp
