@@ -1,6 +1,7 @@
 #include "preprocess/ops/liver.hpp"
 
 #include <algorithm>
+#include <array>
 #include <numeric>
 
 namespace wsp {
@@ -135,6 +136,49 @@ void clean_mask(LiverMask& mask) {
   if (changed) mask.flags.push_back(Code::MASK_CLEANED);
 }
 
+void remove_specks(LiverMask& mask) {
+  constexpr double kSpeckMm2 = 100;
+  const double pixel = mask.geometry.spacing_mm[0] * mask.geometry.spacing_mm[1];
+  LiverMask slice;
+  slice.geometry = mask.geometry;
+  slice.geometry.size[2] = 1;
+  bool changed = false;
+  for (std::int64_t z = 0; z < mask.geometry.size[2]; ++z) {
+    const auto voxels = mask.slice(z);
+    slice.voxels.assign(voxels.begin(), voxels.end());
+    const Components parts = connected_components(slice);
+    if (parts.size.size() < 2) continue;
+    const std::int64_t largest = *std::max_element(parts.size.begin(), parts.size.end());
+    std::uint8_t* out = mask.voxels.data() + z * mask.geometry.slice_voxels();
+    for (std::size_t i = 0; i < slice.voxels.size(); ++i) {
+      if (parts.label[i] == 0) continue;
+      const std::int64_t size = parts.size[static_cast<std::size_t>(parts.label[i] - 1)];
+      if (size * 10 >= largest || static_cast<double>(size) * pixel >= kSpeckMm2) continue;
+      out[i] = 0;
+      changed = true;
+    }
+  }
+  if (changed) mask.flags.push_back(Code::MASK_CLEANED);
+}
+
+std::vector<std::string> border_contact(const LiverMask& mask) {
+  const auto [nx, ny, nz] = mask.geometry.size;
+  std::array<bool, 6> reached{};
+  std::size_t at = 0;
+  for (std::int64_t z = 0; z < nz; ++z)
+    for (std::int64_t y = 0; y < ny; ++y)
+      for (std::int64_t x = 0; x < nx; ++x) {
+        if (mask.voxels[at++] == 0) continue;
+        const std::array<bool, 6> here{x == 0, x == nx - 1, y == 0, y == ny - 1, z == 0, z == nz - 1};
+        for (std::size_t side = 0; side < here.size(); ++side) reached[side] |= here[side];
+      }
+  constexpr std::array<const char*, 6> kSides{"right", "left", "anterior", "posterior", "foot", "head"};
+  std::vector<std::string> sides;
+  for (std::size_t side = 0; side < reached.size(); ++side)
+    if (reached[side]) sides.emplace_back(kSides[side]);
+  return sides;
+}
+
 std::vector<std::int64_t> component_sizes(const LiverMask& mask) {
   auto sizes = connected_components(mask).size;
   std::sort(sizes.rbegin(), sizes.rend());
@@ -142,6 +186,11 @@ std::vector<std::int64_t> component_sizes(const LiverMask& mask) {
 }
 
 std::vector<Code> mask_flags(const LiverMask& mask, double liver_ml) {
+  return mask_flags(mask, liver_ml, component_sizes(mask));
+}
+
+std::vector<Code> mask_flags(const LiverMask& mask, double liver_ml,
+                             const std::vector<std::int64_t>& sizes) {
   std::vector<Code> flags;
   const auto holds = [&](std::int64_t z) {
     const auto slice = mask.slice(z);
@@ -151,7 +200,6 @@ std::vector<Code> mask_flags(const LiverMask& mask, double liver_ml) {
   if (nz > 0 && (holds(0) || holds(nz - 1))) flags.push_back(Code::LIVER_TRUNCATED);
   constexpr double kSmallMl = 500;
   if (liver_ml < kSmallMl) flags.push_back(Code::LIVER_SMALL);
-  const auto sizes = component_sizes(mask);
   const auto total = std::accumulate(sizes.begin(), sizes.end(), std::int64_t{0});
   if (sizes.size() > 1 && sizes[1] * 10 > total) flags.push_back(Code::LIVER_FRAGMENTED);
   return flags;

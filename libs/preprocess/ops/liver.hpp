@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "io/core/volume.hpp"
@@ -33,7 +34,19 @@ void clean_mask(LiverMask& mask);
 
 /// Remarks on a mask: LIVER_TRUNCATED (touches the first or last slice), LIVER_SMALL (< 500 ml),
 /// LIVER_FRAGMENTED (the second largest component holds over a tenth of the mask).
+/// `sizes` are its component_sizes().
+std::vector<Code> mask_flags(const LiverMask& mask, double liver_ml,
+                             const std::vector<std::int64_t>& sizes);
 std::vector<Code> mask_flags(const LiverMask& mask, double liver_ml);
+
+/// Remove from each axial slice the 8-connected parts under 1 cm² and a tenth of the slice's largest
+/// part: what hangs on a predicted liver by a neighbouring slice only. Adds MASK_CLEANED where a
+/// voxel changed.
+void remove_specks(LiverMask& mask);
+
+/// The sides of the volume that a mask reaches: "right", "left", "anterior", "posterior", "foot",
+/// "head".
+std::vector<std::string> border_contact(const LiverMask& mask);
 
 /// Volume of a mask in ml, each slice weighted by half the distance to its neighbours (uneven
 /// spacing). One slice alone counts with the grid's spacing.

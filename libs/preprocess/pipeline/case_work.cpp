@@ -1,7 +1,6 @@
 #include "preprocess/pipeline/case_work.hpp"
 
 #include <tbb/parallel_for.h>
-#include <tbb/task_arena.h>
 
 #include <algorithm>
 #include <cmath>
@@ -24,89 +23,21 @@ struct FoundMask {
   std::vector<std::pair<std::size_t, Code>> files;
 };
 
-Outcome<FoundMask> mask_from_files(const CasePlan& plan, const LoadedVolume& volume,
-                                   const MaskOptions& options) {
-  if (plan.mask_files.size() > 1)
-    return Rejection{plan.name, "mask", Code::MASK_AMBIGUOUS,
-                     std::to_string(plan.mask_files.size()) + " mask files match this case"};
-  auto mask = read_mask_file(plan.mask_files.front(), volume, options);
-  if (!mask) return mask.rejection();
-  return FoundMask{std::move(mask).value(), "file", {}};
-}
-
-// A SEG or RTSTRUCT without a liver is no fault of the case; one that is broken is.
-Outcome<FoundMask> mask_from_objects(const CaseInputs& in, const CasePlan& plan,
-                                     const LoadedVolume& volume, const MaskOptions& options) {
-  std::vector<FoundMask> found;
-  std::vector<std::pair<std::size_t, Code>> files;
-  std::optional<Rejection> first;
-  for (const std::size_t index : plan.mask_objects) {
-    const MaskObject& object = in.scan.masks[index];
-    const auto path = in.scan.root / in.scan.files[object.file].relative_path;
-    auto mask = object.is_rtstruct ? read_rtstruct_mask(path, volume, options)
-                                   : read_seg_mask(path, volume, options);
-    if (!mask) {
-      files.emplace_back(object.file, mask.rejection().code);
-      if (!first || first->code == Code::NO_LIVER_SEGMENT) first = mask.rejection();
-      continue;
-    }
-    files.emplace_back(object.file, Code::USED_AS_MASK);
-    found.push_back({std::move(mask).value(), object.is_rtstruct ? "rtstruct" : "seg", {}});
-  }
-  // A voxel mask says more than contours of the same liver.
-  if (found.size() > 1 && std::count_if(found.begin(), found.end(),
-                                        [](const auto& f) { return f.source == "seg"; }) == 1)
-    std::erase_if(found, [](const auto& f) { return f.source != "seg"; });
-  if (found.size() > 1) {
-    for (std::size_t i = 1; i < found.size(); ++i)
-      if (found[i].mask.voxels != found.front().mask.voxels)
-        return Rejection{plan.name, "mask", Code::MASK_AMBIGUOUS,
-                         std::to_string(found.size()) + " objects hold different livers"};
-  }
-  if (found.empty()) return first ? *first : Rejection{plan.name, "mask", Code::NO_LIVER_MASK, ""};
-  found.front().files = std::move(files);
-  return std::move(found.front());
-}
-
-// A model is a guest: what it throws, or a mask of another grid, costs this case its mask only.
-Outcome<FoundMask> mask_from_segmenter(Segmenter& segmenter, const Volume& volume) {
-  static std::mutex one_at_a_time;
-  std::unique_lock lock(one_at_a_time, std::defer_lock);
-  if (!segmenter.concurrent()) lock.lock();
-  try {
-    // Isolated: a thread that waits inside must not take up another case and this lock again.
-    auto mask = tbb::this_task_arena::isolate([&] { return segmenter.segment(volume); });
-    if (!mask) return mask.rejection();
-    FoundMask found{std::move(mask).value(), "segmenter", {}};
-    if (found.mask.geometry.size != volume.geometry.size ||
-        found.mask.voxels.size() != volume.hu.size())
-      return Rejection{"", "mask", Code::SEGMENTER_FAILED, "its mask is not on the volume's grid"};
-    clean_mask(found.mask);
-    return found;
-  } catch (const Error&) {
-    throw;
-  } catch (const std::exception&) {
-    return Rejection{"", "mask", Code::SEGMENTER_FAILED, "the model gave up on this volume"};
-  }
-}
-
-Outcome<FoundMask> find_mask(const CaseInputs& in, const CasePlan& plan,
-                             const LoadedVolume& volume) {
+MaskOptions mask_options(const CaseInputs& in) {
   MaskOptions options;
   options.liver_roi = in.config.liver_roi;
   options.liver_labels =
       in.config.liver_labels.empty() ? in.manifest.liver_labels : in.config.liver_labels;
-  if (!plan.mask_files.empty()) return mask_from_files(plan, volume, options);
-  std::optional<Rejection> refused;
-  if (!plan.mask_objects.empty()) {
-    auto mask = mask_from_objects(in, plan, volume, options);
-    if (mask || mask.rejection().code != Code::NO_LIVER_SEGMENT) return mask;
-    refused = mask.rejection();
-  }
-  if (in.segmenter != nullptr) return mask_from_segmenter(*in.segmenter, volume.volume);
-  if (refused) return *refused;
-  return Rejection{plan.name, "mask", Code::NO_LIVER_MASK,
-                   "no mask file matches, and no SEG or RTSTRUCT refers to this series"};
+  return options;
+}
+
+// The prediction of this run, cleaned and kept for the next, or of an earlier one.
+Outcome<PredictedMask> take_prediction(const CaseInputs& in, CaseInHand& hand) {
+  if (hand.cached) return std::move(*hand.cached);
+  if (!hand.prediction->ok()) return hand.prediction->rejection();
+  PredictedMask predicted = clean_prediction(std::move(*hand.prediction).value());
+  if (in.cache != nullptr) in.cache->store(hand.cache_key, predicted);
+  return predicted;
 }
 
 void add_flags(std::vector<Code>& flags, const std::vector<Code>& more) {
@@ -153,23 +84,72 @@ std::string case_key(const CaseInputs& in, const CasePlan& plan, const std::stri
 
 namespace {
 
-Outcome<CaseProduct> process_case(const CaseInputs& in, const CasePlan& plan) {
-  const Series& series = in.scan.series[plan.series];
-  const auto refuse = [&](Rejection r) {
-    r.case_name = plan.name;
-    return r;
-  };
-  // 1. Pixels as HU on the canonical grid.
-  auto read = read_series(in.scan, series, {in.config.reject_tilt, in.config.reject_gaps});
-  if (!read) return refuse(read.rejection());
-  LoadedVolume loaded = std::move(read).value();
-  const Volume& volume = loaded.volume;
+// One bad patient must not stop the others, whatever a library throws on its files.
+template <class T, class Work>
+Outcome<T> guarded(const CasePlan& plan, Work work) {
+  try {
+    Outcome<T> result = work();
+    if (result) return result;
+    Rejection rejection = result.rejection();
+    rejection.case_name = plan.name;
+    return rejection;
+  } catch (const Error&) {
+    throw;  // the job's own trouble: a full disk, a broken caller
+  } catch (const std::bad_alloc&) {
+    return Rejection{plan.name, "read", Code::TOO_LARGE, "no memory for this case"};
+  } catch (const std::exception&) {
+    return Rejection{plan.name, "read", Code::UNREADABLE, "a library gave up on this case"};
+  }
+}
 
-  // 2. The liver.
-  auto found = find_mask(in, plan, loaded);
-  if (!found) return refuse(found.rejection());
-  FoundMask liver = std::move(found).value();
-  if (in.config.clean_masks && liver.source != "segmenter") clean_mask(liver.mask);
+Outcome<CaseInHand> read(const CaseInputs& in, const CasePlan& plan) {
+  // 1. Pixels as HU on the canonical grid.
+  auto volume = read_series(in.scan, in.scan.series[plan.series],
+                            {in.config.reject_tilt, in.config.reject_gaps});
+  if (!volume) return volume.rejection();
+  CaseInHand hand;
+  hand.loaded = std::move(volume).value();
+  // 2. The liver that the case came with, else the model's.
+  auto given = find_given_mask(in.scan, plan, hand.loaded, mask_options(in));
+  if (given)
+    hand.given = std::move(given).value();
+  else if (in.segmenter == nullptr || !leaves_to_segmenter(given.rejection()))
+    return given.rejection();
+  hand.wants_model = in.segmenter != nullptr && (!hand.given || in.config.compare_masks);
+  if (hand.wants_model && in.cache != nullptr) {
+    hand.cache_key = MaskCache::key(hand.loaded.volume, in.segmenter->identity());
+    hand.cached = in.cache->find(hand.cache_key, hand.loaded.volume.geometry);
+    if (hand.cached) hand.wants_model = false;
+  }
+  return hand;
+}
+
+Outcome<CaseProduct> finish(const CaseInputs& in, const CasePlan& plan, CaseInHand hand) {
+  const Series& series = in.scan.series[plan.series];
+  const auto refuse = [](Rejection r) { return r; };
+  LoadedVolume& loaded = hand.loaded;
+  const Volume& volume = loaded.volume;
+  CaseMeasurements measured;
+  FoundMask liver;
+  std::optional<Outcome<PredictedMask>> predicted;
+  if (hand.cached || hand.prediction) predicted.emplace(take_prediction(in, hand));
+  if (hand.given) {
+    liver = {std::move(hand.given->mask), hand.given->source, std::move(hand.given->files)};
+    if (in.config.clean_masks) clean_mask(liver.mask);
+    if (predicted) {
+      measured.comparison_code = predicted->ok() ? "" : to_string(predicted->rejection().code);
+      if (predicted->ok())
+        measured.comparison = compare_masks(volume, liver.mask, predicted->value().mask);
+    }
+  } else {
+    if (!predicted->ok()) return predicted->rejection();
+    PredictedMask& mask = predicted->value();
+    measured.predicted_components = mask.components;
+    measured.mean_probability = mask.mean_probability;
+    measured.confidence = mask.confidence;
+    measured.model = in.segmenter->name();
+    liver = {std::move(mask.mask), "segmenter", {}};
+  }
   if (std::find(liver.mask.voxels.begin(), liver.mask.voxels.end(), 1) == liver.mask.voxels.end())
     return refuse({"", "mask", Code::NO_LIVER, "the mask holds no voxel"});
   const double tissue = share_in_tissue(volume, liver.mask);
@@ -179,7 +159,6 @@ Outcome<CaseProduct> process_case(const CaseInputs& in, const CasePlan& plan) {
                        " % of the mask lies in tissue; expected at least 50 %"});
 
   // 3. The phase: HU speak where the header is silent, and against it where nothing is enhanced.
-  CaseMeasurements measured;
   measured.phase = phase_by_hu(volume, liver.mask);
   if (in.config.require_portal && !plan.pinned) {
     const HuPhase seen = measured.phase.phase;
@@ -253,7 +232,9 @@ Outcome<CaseProduct> process_case(const CaseInputs& in, const CasePlan& plan) {
   std::vector<Code> flags = plan.flags;
   add_flags(flags, volume.flags);
   add_flags(flags, liver.mask.flags);
-  add_flags(flags, mask_flags(liver.mask, record.liver_ml));
+  const auto components = component_sizes(liver.mask);
+  add_flags(flags, mask_flags(liver.mask, record.liver_ml, components));
+  if (measured.confidence && *measured.confidence < kUnsure) flags.push_back(Code::MASK_UNSURE);
   if (!fit.identity) flags.push_back(Code::RESAMPLED);
   if (measured.phase.phase == HuPhase::portal && series.phase == Phase::unknown)
     std::erase(flags, Code::PHASE_UNSURE);
@@ -268,6 +249,8 @@ Outcome<CaseProduct> process_case(const CaseInputs& in, const CasePlan& plan) {
   measured.kept = kept;
   measured.mask_source = liver.source;
   measured.tissue_share = tissue;
+  measured.components = static_cast<std::int64_t>(components.size());
+  measured.border_contact = border_contact(liver.mask);
   product.files = std::move(liver.files);
   for (const std::size_t f : loaded.duplicate_files)
     product.files.emplace_back(f, Code::DUPLICATE_FILE);
@@ -278,17 +261,16 @@ Outcome<CaseProduct> process_case(const CaseInputs& in, const CasePlan& plan) {
 
 }  // namespace
 
-// One bad patient must not stop the others, whatever a library throws on its files.
-Outcome<CaseProduct> make_case(const CaseInputs& in, const CasePlan& plan) {
-  try {
-    return process_case(in, plan);
-  } catch (const Error&) {
-    throw;  // the job's own trouble: a full disk, a broken caller
-  } catch (const std::bad_alloc&) {
-    return Rejection{plan.name, "read", Code::TOO_LARGE, "no memory for this case"};
-  } catch (const std::exception&) {
-    return Rejection{plan.name, "read", Code::UNREADABLE, "a library gave up on this case"};
-  }
+Outcome<CaseInHand> read_case(const CaseInputs& in, const CasePlan& plan) {
+  return guarded<CaseInHand>(plan, [&] { return read(in, plan); });
+}
+
+void predict_case(const CaseInputs& in, CaseInHand& hand) {
+  hand.prediction.emplace(ask_segmenter(*in.segmenter, hand.loaded.volume));
+}
+
+Outcome<CaseProduct> finish_case(const CaseInputs& in, const CasePlan& plan, CaseInHand hand) {
+  return guarded<CaseProduct>(plan, [&] { return finish(in, plan, std::move(hand)); });
 }
 
 }  // namespace wsp

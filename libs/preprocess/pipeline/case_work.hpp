@@ -1,9 +1,12 @@
 #pragma once
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "preprocess/pipeline/liver_source.hpp"
+#include "preprocess/pipeline/mask_cache.hpp"
 #include "preprocess/pipeline/plan.hpp"
 
 namespace wsp {
@@ -20,7 +23,18 @@ struct CaseInputs {
   const Scan& scan;
   const IngestConfig& config;
   const DataManifest& manifest;
-  Segmenter* segmenter;
+  Segmenter* segmenter;    ///< or null
+  const MaskCache* cache;  ///< of the segmenter's masks, or null
+};
+
+/// A case that was read and waits for its liver, or has it.
+struct CaseInHand {
+  LoadedVolume loaded;
+  std::optional<GivenMask> given;
+  bool wants_model = false;                         ///< predict_case() is to be called
+  std::optional<PredictedMask> cached;              ///< what an earlier run predicted
+  std::optional<Outcome<Segmentation>> prediction;  ///< what predict_case() got
+  std::string cache_key;
 };
 
 /// The key of a case: SHA-256 over the contents of its files and masks, its plan and the
@@ -28,7 +42,11 @@ struct CaseInputs {
 std::string case_key(const CaseInputs& inputs, const CasePlan& plan,
                      const std::string& config_hash);
 
-/// Read, mask, measure, cut, resample and compress one case. Thread-safe; deterministic.
-Outcome<CaseProduct> make_case(const CaseInputs& inputs, const CasePlan& plan);
+/// Stage 1: pixels as HU, the given mask, or the cached one. Thread-safe; deterministic, like all.
+Outcome<CaseInHand> read_case(const CaseInputs& inputs, const CasePlan& plan);
+/// Stage 2, where hand.wants_model: ask the segmenter.
+void predict_case(const CaseInputs& inputs, CaseInHand& hand);
+/// Stage 3: clean a prediction, measure, cut, resample and compress.
+Outcome<CaseProduct> finish_case(const CaseInputs& inputs, const CasePlan& plan, CaseInHand hand);
 
 }  // namespace wsp

@@ -1,13 +1,15 @@
 #include "preprocess/pipeline/ingest.hpp"
 
+#include <fmt/format.h>
 #include <tbb/global_control.h>
-#include <tbb/parallel_pipeline.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
+#include <utility>
 
 #include "io/core/atomic_file.hpp"
 #include "io/core/error.hpp"
@@ -15,6 +17,7 @@
 #include "io/core/interrupt.hpp"
 #include "io/core/log.hpp"
 #include "io/core/progress.hpp"
+#include "preprocess/pipeline/case_flow.hpp"
 #include "preprocess/pipeline/case_work.hpp"
 #include "preprocess/pipeline/crosswalk.hpp"
 #include "preprocess/pipeline/ledger.hpp"
@@ -28,6 +31,8 @@ namespace fs = std::filesystem;
 
 // A volume in flight: int16 HU, uint8 mask, int32 components, working copies.
 constexpr std::uint64_t kBytesPerVoxel = 12;
+// A prediction beside it: probabilities on the model's grid (16 bit) and on the volume's, its mask.
+constexpr std::uint64_t kBytesPerPredictedVoxel = 4;
 
 constexpr std::uint64_t kUsualCompression = 3;  // of windowed abdominal slices, at least
 
@@ -36,17 +41,13 @@ std::uint64_t default_memory() {
          static_cast<std::uint64_t>(::sysconf(_SC_PAGE_SIZE)) / 2;
 }
 
-std::uint64_t cost_of(const Series& series) {
+std::uint64_t cost_of(const Series& series, bool predicted) {
   return static_cast<std::uint64_t>(series.rows * series.columns) *
-         std::max<std::uint64_t>(1, series.planes.size()) * kBytesPerVoxel;
+         std::max<std::uint64_t>(1, series.planes.size()) *
+         (kBytesPerVoxel + (predicted ? kBytesPerPredictedVoxel : 0));
 }
 
-// One case on its way through the pipeline.
-struct Item {
-  const CasePlan* plan = nullptr;
-  std::optional<Outcome<CaseProduct>> result;
-  bool reused = false;
-};
+using Previous = std::map<std::string, CaseRecord>;  // cases of an earlier run by name
 
 class Job {
  public:
@@ -59,6 +60,10 @@ class Job {
     if (options_.labels) labels_.emplace(LabelTable::load(*options_.labels, manifest_));
     config_ = resolved_config();
     config_hash_ = hex(sha256(config_.dump()));
+    if (options_.compare_masks && options_.segmenter == nullptr)
+      throw Error(ErrorCode::usage,
+                  "--compare-masks needs a model to compare: give --liver-model MODEL.json");
+    if (options_.mask_cache && options_.segmenter != nullptr) cache_.emplace(*options_.mask_cache);
     output_.emplace(options_.output, config_hash_, options_.tool_version, options_.force);
   }
 
@@ -149,12 +154,15 @@ class Job {
                     "another --out");
   }
 
+  [[nodiscard]] std::uint64_t cost(const CasePlan& plan) const {
+    return cost_of(scan_.series[plan.series], options_.segmenter != nullptr);
+  }
+
   void drop_too_large() {
     std::erase_if(plan_.cases, [&](const CasePlan& plan) {
-      const Series& series = scan_.series[plan.series];
-      if (cost_of(series) <= memory_) return false;
+      if (cost(plan) <= memory_) return false;
       reject(plan, {plan.name, "select", Code::TOO_LARGE,
-                    "needs about " + std::to_string(cost_of(series) >> 20) + " MiB, --memory is " +
+                    "needs about " + std::to_string(cost(plan) >> 20) + " MiB, --memory is " +
                         std::to_string(memory_ >> 20) + " MiB"});
       return true;
     });
@@ -185,9 +193,9 @@ class Job {
   }
 
   // A case of an earlier run is taken over when its key, provenance and preview still stand.
-  std::optional<CaseProduct> take_over(const CasePlan& plan) {
-    const auto old = previous_.find(plan.name);
-    if (old == previous_.end() || old->second.source_hash != plan.key) return std::nullopt;
+  std::optional<CaseProduct> take_over(Previous& previous, const CasePlan& plan) const {
+    const auto old = previous.find(plan.name);
+    if (old == previous.end() || old->second.source_hash != plan.key) return std::nullopt;
     const fs::path json = options_.output / "cases" / (plan.name + ".json");
     const fs::path png = options_.output / "previews" / (plan.name + ".png");
     if (!fs::exists(json) || !fs::exists(png)) return std::nullopt;
@@ -206,11 +214,12 @@ class Job {
     return product;
   }
 
-  void load_previous(int shard) {
-    previous_.clear();
+  std::shared_ptr<Previous> load_previous(int shard) const {
+    auto previous = std::make_shared<Previous>();
+    if (!fs::exists(options_.output / "shards" / shard_file_name(shard))) return previous;
     try {
       for (CaseRecord& record : read_shard_cases(options_.output, shard))
-        previous_.emplace(record.name, std::move(record));
+        previous->emplace(record.name, std::move(record));
     } catch (const Error& e) {
       log::warn(std::string("shard of an earlier run is unusable and is made again: ") + e.what());
     }
@@ -235,80 +244,77 @@ class Job {
   }
 
   void process() {
-    const CaseInputs inputs{scan_, options_.config, manifest_, options_.segmenter};
+    const CaseInputs inputs{scan_, options_.config, manifest_, options_.segmenter,
+                            cache_ ? &*cache_ : nullptr};
     for (std::size_t i = 0; i < scan_.files.size(); ++i)
       file_by_hash_[naming_.path(scan_.files[i].relative_path)] = i;
-    std::uint64_t largest = 1;
-    for (const CasePlan& plan : plan_.cases)
-      largest = std::max(largest, cost_of(scan_.series[plan.series]));
     warn_of_large_shards();
-    const auto threads =
-        tbb::global_control::active_value(tbb::global_control::max_allowed_parallelism);
-    const std::size_t tokens =
-        std::clamp<std::size_t>(static_cast<std::size_t>(memory_ / largest), 1, threads + 1);
     Progress progress("ingest", plan_.cases.size(), "cases");
-
-    auto next = plan_.cases.begin();
-    for (int shard = 0; shard < options_.config.shards; ++shard) {
-      const auto end = std::find_if(next, plan_.cases.end(), [&](const CasePlan& plan) {
-        return shard_of(plan.name, options_.config.shards) != shard;
-      });
-      if (fs::exists(options_.output / "shards" / shard_file_name(shard))) load_previous(shard);
-      std::vector<CaseProduct> products;
-      auto at = next;
-      tbb::parallel_pipeline(
-          tokens, tbb::make_filter<void, std::shared_ptr<Item>>(
-                      tbb::filter_mode::serial_in_order,
-                      [&](tbb::flow_control& control) {
-                        if (at == end || interrupt_signal() != 0) {
-                          control.stop();
-                          return std::shared_ptr<Item>();
-                        }
-                        auto item = std::make_shared<Item>();
-                        item->plan = &*at++;
-                        return item;
-                      }) &
-                      tbb::make_filter<std::shared_ptr<Item>, std::shared_ptr<Item>>(
-                          tbb::filter_mode::parallel,
-                          [&](std::shared_ptr<Item> item) {
-                            CasePlan plan = *item->plan;
-                            plan.key = case_key(inputs, plan, config_hash_);
-                            if (const auto old = previous_.find(plan.name);
-                                old != previous_.end() && old->second.source_hash == plan.key) {
-                              item->reused = true;
-                              return item;
-                            }
-                            item->result.emplace(make_case(inputs, plan));
-                            return item;
-                          }) &
-                      tbb::make_filter<std::shared_ptr<Item>, void>(
-                          tbb::filter_mode::serial_in_order, [&](std::shared_ptr<Item> item) {
-                            collect(inputs, std::move(*item), products);
-                            progress.advance();
-                          }));
-      stop_if_interrupted("run the same command again to go on");
-      write_products(shard, std::move(products));
-      next = end;
-    }
+    std::size_t number = 0;
+    int shard = -1;  // of the case that was begun last
+    std::shared_ptr<Previous> previous;
+    FlowStages stages;
+    stages.next = [&]() -> std::shared_ptr<FlowItem> {
+      if (number == plan_.cases.size() || interrupt_signal() != 0) return nullptr;
+      auto item = std::make_shared<FlowItem>();
+      item->plan = plan_.cases[number];
+      item->number = number++;
+      const int its = shard_of(item->plan.name, options_.config.shards);
+      if (std::exchange(shard, its) != its) previous = load_previous(its);
+      item->context = previous;
+      return item;
+    };
+    stages.read = [&](FlowItem& item) {
+      item.plan.key = case_key(inputs, item.plan, config_hash_);
+      if (auto taken = take_over(*std::static_pointer_cast<Previous>(item.context), item.plan)) {
+        ++reused_;
+        item.result.emplace(std::move(*taken));
+        return;
+      }
+      auto hand = read_case(inputs, item.plan);
+      if (hand)
+        item.hand.emplace(std::move(hand).value());
+      else
+        item.result.emplace(hand.rejection());
+    };
+    stages.predict = [&](FlowItem& item) { predict_case(inputs, *item.hand); };
+    stages.finish = [&](FlowItem& item) {
+      if (!item.result)
+        item.result.emplace(finish_case(inputs, item.plan, std::move(*item.hand)));
+    };
+    stages.collect = [&](FlowItem& item) {
+      write_shards_before(shard_of(item.plan.name, options_.config.shards));
+      collect(item);
+      progress.advance();
+    };
+    run_flow(stages, cases_at_once(), waits_for_device());
+    stop_if_interrupted("run the same command again to go on");
+    write_shards_before(options_.config.shards);
+    summary_.reused_cases = reused_;
   }
 
-  void collect(const CaseInputs& inputs, Item item, std::vector<CaseProduct>& products) {
-    std::optional<Outcome<CaseProduct>> result = std::move(item.result);
-    if (item.reused) {
-      CasePlan plan = *item.plan;
-      plan.key = previous_.at(plan.name).source_hash;
-      if (auto taken = take_over(plan)) {
-        ++summary_.reused_cases;
-        result.emplace(std::move(*taken));
-      } else {
-        result.emplace(make_case(inputs, plan));
-      }
-    }
-    if (!result->ok()) {
-      reject(*item.plan, result->rejection());
+  [[nodiscard]] bool waits_for_device() const {
+    return options_.segmenter != nullptr && !options_.segmenter->concurrent();
+  }
+
+  // As many as there are threads, one being written, and some to keep a device busy.
+  [[nodiscard]] std::size_t cases_at_once() const {
+    std::uint64_t largest = 1;
+    for (const CasePlan& plan : plan_.cases)
+      largest = std::max(largest, cost(plan));
+    const std::size_t threads =
+        tbb::global_control::active_value(tbb::global_control::max_allowed_parallelism);
+    constexpr std::size_t kForDevice = 3;  // waiting for it, in it, coming from it
+    return std::clamp<std::size_t>(static_cast<std::size_t>(memory_ / largest), 1,
+                                   threads + 1 + (waits_for_device() ? kForDevice : 0));
+  }
+
+  void collect(FlowItem& item) {
+    if (!item.result->ok()) {
+      reject(item.plan, item.result->rejection());
       return;
     }
-    CaseProduct product = std::move(*result).value();
+    CaseProduct product = std::move(*item.result).value();
     nlohmann::json files = nlohmann::json::array();
     for (const auto& [file, code] : product.files) {
       plan_.files[file] = {code,
@@ -319,7 +325,15 @@ class Job {
       files.push_back({naming_.path(scan_.files[file].relative_path), to_string(code)});
     }
     product.provenance["ledger"] = std::move(files);
-    products.push_back(std::move(product));
+    if (const auto& mask = product.provenance["mask"]; mask.contains("comparison"))
+      comparisons_[product.record.name] = mask;
+    products_.push_back(std::move(product));
+  }
+
+  // Cases come by shard: once one of a later shard is there, the earlier ones are complete.
+  void write_shards_before(int shard) {
+    for (; next_shard_ < shard; ++next_shard_)
+      write_products(next_shard_, std::exchange(products_, {}));
   }
 
   void write_products(int shard, std::vector<CaseProduct> products) {
@@ -381,6 +395,7 @@ class Job {
     write_file_atomic(options_.output / "ledger.tsv", ledger_text(rows));
     write_file_atomic(options_.output / "quarantine.tsv", quarantine_text(plan_.rejections, rows));
     if (options_.crosswalk) write_crosswalk();
+    if (options_.compare_masks) write_comparisons();
     output_->finish();
     const nlohmann::json fields{{"config", config_},
                                 {"counts",
@@ -424,6 +439,26 @@ class Job {
     }
   }
 
+  void write_comparisons() {
+    std::string text = "case\tgiven\tdice\tgiven_ml\tmodel_ml\tvolume_error_percent\tcode\n";
+    for (const auto& [name, mask] : comparisons_) {
+      const auto& c = mask.at("comparison");
+      text += name + '\t' + mask.at("source").get<std::string>();
+      if (c.contains("code")) {
+        text += "\t\t\t\t\t" + c.at("code").get<std::string>() + '\n';
+        continue;
+      }
+      const double dice = c.at("dice"), given = c.at("given_ml"), model = c.at("model_ml");
+      text += fmt::format("\t{:.4f}\t{:.1f}\t{:.1f}\t{:+.1f}\t\n", dice, given, model,
+                          given > 0 ? 100 * (model - given) / given : 0);
+      ++summary_.compared_cases;
+      summary_.mean_dice += dice;
+    }
+    if (summary_.compared_cases > 0)
+      summary_.mean_dice /= static_cast<double>(summary_.compared_cases);
+    write_file_atomic(*options_.compare_masks, std::string_view(text));
+  }
+
   void write_crosswalk() const {
     std::vector<std::pair<std::string, std::string>> rows(plan_.names.begin(), plan_.names.end());
     for (const FileEntry& file : scan_.files)
@@ -446,7 +481,11 @@ class Job {
   std::optional<OutputDirectory> output_;
   std::vector<std::pair<std::string, std::string>> mask_names_;  // path hash -> path
   std::map<std::string, std::size_t> file_by_hash_;
-  std::map<std::string, CaseRecord> previous_;
+  std::optional<MaskCache> cache_;
+  std::atomic<std::size_t> reused_{0};
+  int next_shard_ = 0;                   // the first that is not written
+  std::vector<CaseProduct> products_;    // of that shard
+  std::map<std::string, nlohmann::json> comparisons_;  // case -> mask of its JSON
   std::vector<CasePlaces> places_;
   std::set<std::string> subjects_, names_;
   nlohmann::json classes_ = nlohmann::json::object();
@@ -478,6 +517,7 @@ nlohmann::json to_json(const IngestConfig& c) {
           {"all_series", c.all_series},
           {"clean_masks", c.clean_masks},
           {"strict_subjects", c.strict_subjects},
+          {"compare_masks", c.compare_masks},
           {"ids", c.ids == IdMode::keep ? "keep" : "pseudonym"},
           {"liver_roi", c.liver_roi},
           {"liver_labels", c.liver_labels}};
@@ -498,6 +538,8 @@ nlohmann::json to_json(const IngestSummary& s) {
           {"unmatched_label_row_numbers", s.unmatched_label_row_numbers},
           {"unlabelled_cases", s.unlabelled_cases},
           {"unused_masks", s.unused_masks},
+          {"compared_cases", s.compared_cases},
+          {"mean_dice", s.mean_dice},
           {"unmatched_pins", s.unmatched_pins},
           {"unusable_pins", s.unusable_pins}};
 }

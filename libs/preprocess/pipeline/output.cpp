@@ -45,6 +45,8 @@ void check_places(const IngestOptions& o) {
   outside("--site-key", o.site_key);
   outside("--new-site-key", o.new_site_key);
   outside("--crosswalk", o.crosswalk);
+  outside("--mask-cache", o.mask_cache);
+  outside("--compare-masks", o.compare_masks);
   const auto apart = [&](const char* option, const std::optional<fs::path>& path) {
     if (path && lies_in(*path, o.input))
       throw Error(ErrorCode::usage,
@@ -55,6 +57,8 @@ void check_places(const IngestOptions& o) {
   apart("--site-key", o.site_key);
   apart("--new-site-key", o.new_site_key);
   apart("--crosswalk", o.crosswalk);
+  apart("--mask-cache", o.mask_cache);
+  apart("--compare-masks", o.compare_masks);
   if (o.crosswalk) check_crosswalk(*o.crosswalk);
 }
 

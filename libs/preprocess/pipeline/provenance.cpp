@@ -16,6 +16,32 @@ nlohmann::json column(const std::vector<SliceProfile>& profiles, Get get) {
   return values;
 }
 
+nlohmann::json mask_json(const CaseRecord& record, const Volume& volume, const CaseMeasurements& m) {
+  const auto z = [&](std::int64_t k) { return volume.z_mm[static_cast<std::size_t>(k)]; };
+  nlohmann::json mask{{"source", m.mask_source},
+                      {"liver_ml", rounded(record.liver_ml, 1.0 / 1024)},
+                      {"share_in_tissue", rounded(m.tissue_share, 1.0 / 1024)},
+                      {"extent_mm", rounded(z(m.extent.last) - z(m.extent.first) +
+                                                volume.geometry.spacing_mm[2],
+                                            1.0 / 1024)},
+                      {"components", m.components},
+                      {"border_contact", m.border_contact},
+                      {"mean_hu", rounded(m.phase.liver_mean_hu, 1.0 / 128)}};
+  if (!m.model.empty()) {
+    mask["model"] = m.model;
+    mask["predicted_components"] = m.predicted_components;
+    if (m.mean_probability) mask["mean_probability"] = rounded(*m.mean_probability, 1.0 / 4096);
+    if (m.confidence) mask["confidence"] = rounded(*m.confidence, 1.0 / 4096);
+  }
+  if (m.comparison)
+    mask["comparison"] = {{"dice", rounded(m.comparison->dice, 1.0 / 65536)},
+                          {"given_ml", rounded(m.comparison->given_ml, 1.0 / 1024)},
+                          {"model_ml", rounded(m.comparison->model_ml, 1.0 / 1024)}};
+  else if (!m.comparison_code.empty())
+    mask["comparison"] = {{"code", m.comparison_code}};
+  return mask;
+}
+
 }  // namespace
 
 nlohmann::json make_provenance(const Series& series, const CasePlan& plan,
@@ -70,10 +96,7 @@ nlohmann::json make_provenance(const Series& series, const CasePlan& plan,
         {"vessel_hu", m.phase.vessel_hu},
         {"noise_hu", m.phase.noise_hu},
         {"verdict", to_string(m.phase.phase)}}},
-      {"mask",
-       {{"source", m.mask_source},
-        {"liver_ml", rounded(record.liver_ml, 1.0 / 1024)},
-        {"share_in_tissue", rounded(m.tissue_share, 1.0 / 1024)}}},
+      {"mask", mask_json(record, volume, m)},
       {"slices",
        {{"acquired", g.size[2]},
         {"liver_first", m.extent.first},

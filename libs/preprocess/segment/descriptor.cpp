@@ -15,8 +15,8 @@ using nlohmann::json;
 
 class Parser {
  public:
-  Parser(const json& json, const std::filesystem::path& path)
-      : json_(json), input_(json.at("input")), output_(json.at("output")), path_(path) {}
+  Parser(const json& value, const std::filesystem::path& path)
+      : json_(value), input_(value.at("input")), output_(value.at("output")), path_(path) {}
 
   ModelDescriptor parse() {
     ModelDescriptor d;
