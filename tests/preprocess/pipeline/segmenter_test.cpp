@@ -25,7 +25,7 @@ class FakeSegmenter : public Segmenter {
   std::atomic<int> calls{0}, inside{0}, most_inside{0};
 
   [[nodiscard]] std::string identity() const override { return name; }
-  Outcome<LiverMask> segment(const Volume& volume) override {
+  Outcome<Segmentation> segment(const Volume& volume) override {
     ++calls;
     most_inside = std::max(most_inside.load(), ++inside);
     struct Leave {
@@ -35,10 +35,10 @@ class FakeSegmenter : public Segmenter {
     if (volume.hu[0] == kFails)
       return Rejection{"", "mask", Code::SEGMENTER_FAILED, "the volume is shorter than the model"};
     if (volume.hu[0] == kThrows) throw std::runtime_error("a library gave up");
-    LiverMask mask;
-    mask.geometry = volume.geometry;
-    for (const std::int16_t hu : volume.hu) mask.voxels.push_back(hu > 80 ? 1 : 0);
-    return mask;
+    Segmentation made;
+    made.mask.geometry = volume.geometry;
+    for (const std::int16_t hu : volume.hu) made.mask.voxels.push_back(hu > 80 ? 1 : 0);
+    return made;
   }
 };
 
