@@ -1,9 +1,8 @@
 #include "train/model/fast_convolution.hpp"
 
-#include <ATen/Parallel.h>
-
 #include "train/kernels/winograd.hpp"
 #include "train/model/cpu_path.hpp"
+#include "train/model/parallel.hpp"
 
 namespace wsp::train {
 namespace {

@@ -1,9 +1,8 @@
 #include "train/model/pooled_convolution.hpp"
 
-#include <ATen/Parallel.h>
-
 #include "train/kernels/pooled_conv.hpp"
 #include "train/model/cpu_path.hpp"
+#include "train/model/parallel.hpp"
 
 namespace wsp::train {
 namespace {
