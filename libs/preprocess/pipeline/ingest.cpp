@@ -222,7 +222,9 @@ class Job {
         previous->emplace(record.name, std::move(record));
     } catch (const Error& e) {
       log::warn(std::string("shard of an earlier run is unusable and is made again: ") + e.what());
+      previous->clear();
     }
+    return previous;
   }
 
   // A shard's compressed slices are held until it is written.

@@ -23,7 +23,7 @@ void put(std::string& out, T value) {
 }
 
 void put_run(std::string& out, std::uint64_t length) {
-  for (; length >= 128; length >>= 7) out.push_back(static_cast<char>(length & 127 | 128));
+  for (; length >= 128; length >>= 7) out.push_back(static_cast<char>((length & 127) | 128));
   out.push_back(static_cast<char>(length));
 }
 
