@@ -2,7 +2,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <iostream>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -17,6 +19,7 @@
 #include "preprocess/pipeline/ingest.hpp"
 #include "preprocess/pipeline/plan.hpp"
 #include "preprocess/pipeline/scan_report.hpp"
+#include "preprocess/segment/torch_segmenter.hpp"
 #include "tool_main.hpp"
 
 namespace {
@@ -28,6 +31,8 @@ struct Options {
   std::string input, output, manifest, labels, masks, site_key, new_site_key, crosswalk;
   std::string slices = "central", codec = "lz4", tilt = "resample", gaps = "accept", phase = "any";
   std::string ids = "pseudonym", memory;
+  std::string liver_model, device = "auto", mask_cache;
+  double coarse_mm = wsp::SegmentationPlan{}.coarse_mm;
   std::vector<int> window{-100, 400};
   double fraction = 0.7;
   bool force = false, pixels = false;
@@ -62,6 +67,26 @@ void declare_series(CLI::App& app, Options& o) {
                "Keep every usable series of a study, not only the best");
 }
 
+void declare_model(CLI::App& app, Options& o) {
+  app.add_option("--liver-model", o.liver_model,
+                 "Descriptor (JSON) of a TorchScript network that makes the mask of every case "
+                 "without a given one (docs/MODELS.md)");
+  app.add_option("--device", o.device, "Where the model runs: auto, cpu, cuda or cuda:N")
+      ->capture_default_str();
+  app.add_option("--coarse-mm", o.coarse_mm,
+                 "Look for the liver first: 2-D models in slices this far apart, 3-D models (any "
+                 "value but 0) in windows that do not overlap; only what lies about a find runs in "
+                 "full. 0 runs everything")
+      ->check(CLI::Range(0.0, 100.0))
+      ->capture_default_str();
+  app.add_option("--mask-cache", o.mask_cache,
+                 "Folder of the model's masks, by hash of volume and model, or none (default: "
+                 "wsp/masks below XDG_CACHE_HOME or ~/.cache)");
+  app.add_flag("--compare-masks", o.config.compare_masks,
+               "Run the model on cases with a given mask too, which is kept, and write the Dice of "
+               "the two to mask_comparison.tsv");
+}
+
 void declare(CLI::App& app, Options& o) {
   app.add_option("EXPORT", o.input, "Folder of DICOM, NIfTI or NRRD files, searched recursively");
   const auto group = [&](const char* title) {
@@ -90,6 +115,7 @@ void declare(CLI::App& app, Options& o) {
   identity->add_flag("--strict-subjects", o.config.strict_subjects,
                      "Refuse cases without a usable patient ID");
   declare_series(*group("Series"), o);
+  declare_model(*group("Liver model"), o);
   auto* liver = group("Liver and slices");
   // One value per use, so that the export's path after it is not taken for another.
   liver
@@ -206,6 +232,21 @@ std::optional<std::filesystem::path> path_or_none(const std::string& text) {
   return std::filesystem::path(text);
 }
 
+// Masks outlive an interrupted run and serve other datasets of the same volumes.
+std::optional<std::filesystem::path> mask_cache_of(const Options& o) {
+  if (o.liver_model.empty() || o.mask_cache == "none") return std::nullopt;
+  if (!o.mask_cache.empty()) return std::filesystem::path(o.mask_cache);
+  const auto variable = [](const char* name) {
+    const char* value = std::getenv(name);
+    return std::filesystem::path(value != nullptr ? value : "");
+  };
+  if (const auto cache = variable("XDG_CACHE_HOME"); cache.is_absolute())
+    return cache / "wsp" / "masks";
+  if (const auto home = variable("HOME"); home.is_absolute())
+    return home / ".cache" / "wsp" / "masks";
+  return std::nullopt;
+}
+
 int run_scan(const Options& o, bool json) {
   const wsp::DataManifest manifest =
       o.manifest.empty() ? wsp::default_manifest() : wsp::load_manifest(o.manifest);
@@ -277,6 +318,10 @@ void print_summary(const Options& o, const wsp::IngestSummary& s) {
   if (s.unmatched_pins + s.unusable_pins > 0)
     std::cout << fmt::format("  pinned series: {} not in the export, {} unusable\n",
                              s.unmatched_pins, s.unusable_pins);
+  if (const auto mean = wsp::mean_dice(s.comparisons))
+    std::cout << fmt::format(
+        "  model against given masks: {} cases, mean Dice {:.4f} (see mask_comparison.tsv)\n",
+        s.comparisons.size(), *mean);
   if (s.unused_masks > 0)
     std::cout << fmt::format("  {} mask files matched no case\n", s.unused_masks);
 }
@@ -299,6 +344,12 @@ int run_ingest(const Options& o, bool json) {
   options.memory_bytes = parse_bytes(o.memory);
   options.force = o.force;
   options.tool_version = WSP_VERSION;
+  // A model that cannot run is found before anything is read.
+  std::unique_ptr<wsp::Segmenter> segmenter;
+  if (!o.liver_model.empty())
+    segmenter = wsp::make_torch_segmenter(o.liver_model, o.device, {o.coarse_mm});
+  options.segmenter = segmenter.get();
+  options.mask_cache = mask_cache_of(o);
   const wsp::IngestSummary summary = wsp::ingest(options);
   if (json)
     std::cout << wsp::to_json(summary).dump(1) << "\n";
@@ -327,6 +378,7 @@ int main(int argc, char** argv) {
       "  wsp-ingest scan EXPORT --pixels                       what is there? (writes nothing)\n"
       "  wsp-ingest EXPORT --out DATASET --new-site-key KEY --masks MASKS --labels labels.csv\n"
       "             --manifest data-manifests/hospital-template.json\n"
+      "  wsp-ingest EXPORT --out DATASET --new-site-key KEY --liver-model liver-unet.json\n"
       "  wsp-ingest verify DATASET                             every hash, every count\n\n"
       "Exit codes: 0 done, 1 failure, 2 usage, 3 more quarantined cases than --max-quarantined, 4 "
       "no usable\n"

@@ -1,6 +1,5 @@
 #include "preprocess/pipeline/ingest.hpp"
 
-#include <fmt/format.h>
 #include <tbb/global_control.h>
 #include <unistd.h>
 
@@ -60,7 +59,7 @@ class Job {
     if (options_.labels) labels_.emplace(LabelTable::load(*options_.labels, manifest_));
     config_ = resolved_config();
     config_hash_ = hex(sha256(config_.dump()));
-    if (options_.compare_masks && options_.segmenter == nullptr)
+    if (options_.config.compare_masks && options_.segmenter == nullptr)
       throw Error(ErrorCode::usage,
                   "--compare-masks needs a model to compare: give --liver-model MODEL.json");
     if (options_.mask_cache && options_.segmenter != nullptr) cache_.emplace(*options_.mask_cache);
@@ -327,8 +326,8 @@ class Job {
       files.push_back({naming_.path(scan_.files[file].relative_path), to_string(code)});
     }
     product.provenance["ledger"] = std::move(files);
-    if (const auto& mask = product.provenance["mask"]; mask.contains("comparison"))
-      comparisons_[product.record.name] = mask;
+    if (auto row = comparison_of(product.provenance))
+      comparisons_.emplace(product.record.name, std::move(*row));
     products_.push_back(std::move(product));
   }
 
@@ -397,7 +396,7 @@ class Job {
     write_file_atomic(options_.output / "ledger.tsv", ledger_text(rows));
     write_file_atomic(options_.output / "quarantine.tsv", quarantine_text(plan_.rejections, rows));
     if (options_.crosswalk) write_crosswalk();
-    if (options_.compare_masks) write_comparisons();
+    if (options_.config.compare_masks) write_comparisons();
     output_->finish();
     const nlohmann::json fields{{"config", config_},
                                 {"counts",
@@ -441,24 +440,10 @@ class Job {
     }
   }
 
+  // In the dataset, since the cases' JSON holds the same numbers.
   void write_comparisons() {
-    std::string text = "case\tgiven\tdice\tgiven_ml\tmodel_ml\tvolume_error_percent\tcode\n";
-    for (const auto& [name, mask] : comparisons_) {
-      const auto& c = mask.at("comparison");
-      text += name + '\t' + mask.at("source").get<std::string>();
-      if (c.contains("code")) {
-        text += "\t\t\t\t\t" + c.at("code").get<std::string>() + '\n';
-        continue;
-      }
-      const double dice = c.at("dice"), given = c.at("given_ml"), model = c.at("model_ml");
-      text += fmt::format("\t{:.4f}\t{:.1f}\t{:.1f}\t{:+.1f}\t\n", dice, given, model,
-                          given > 0 ? 100 * (model - given) / given : 0);
-      ++summary_.compared_cases;
-      summary_.mean_dice += dice;
-    }
-    if (summary_.compared_cases > 0)
-      summary_.mean_dice /= static_cast<double>(summary_.compared_cases);
-    write_file_atomic(*options_.compare_masks, std::string_view(text));
+    for (auto& [name, row] : comparisons_) summary_.comparisons.push_back(std::move(row));
+    write_file_atomic(options_.output / kComparisonFile, comparison_text(summary_.comparisons));
   }
 
   void write_crosswalk() const {
@@ -487,7 +472,7 @@ class Job {
   std::atomic<std::size_t> reused_{0};
   int next_shard_ = 0;                   // the first that is not written
   std::vector<CaseProduct> products_;    // of that shard
-  std::map<std::string, nlohmann::json> comparisons_;  // case -> mask of its JSON
+  std::map<std::string, MaskComparisonRow> comparisons_;  // by case
   std::vector<CasePlaces> places_;
   std::set<std::string> subjects_, names_;
   nlohmann::json classes_ = nlohmann::json::object();
@@ -526,6 +511,7 @@ nlohmann::json to_json(const IngestConfig& c) {
 }
 
 nlohmann::json to_json(const IngestSummary& s) {
+  const auto mean = mean_dice(s.comparisons);
   return {{"files", s.files},
           {"cases", s.cases},
           {"subjects", s.subjects},
@@ -540,8 +526,8 @@ nlohmann::json to_json(const IngestSummary& s) {
           {"unmatched_label_row_numbers", s.unmatched_label_row_numbers},
           {"unlabelled_cases", s.unlabelled_cases},
           {"unused_masks", s.unused_masks},
-          {"compared_cases", s.compared_cases},
-          {"mean_dice", s.mean_dice},
+          {"comparisons", to_json(s.comparisons)},
+          {"mean_dice", mean ? nlohmann::json(*mean) : nlohmann::json()},
           {"unmatched_pins", s.unmatched_pins},
           {"unusable_pins", s.unusable_pins}};
 }

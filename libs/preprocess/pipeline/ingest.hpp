@@ -12,6 +12,7 @@
 #include "io/medical/scan.hpp"
 #include "io/shard/dataset.hpp"
 #include "preprocess/ops/slices.hpp"
+#include "preprocess/pipeline/comparison.hpp"
 #include "preprocess/segment/segmenter.hpp"
 
 namespace wsp {
@@ -29,7 +30,7 @@ struct IngestConfig {
   bool reject_tilt = false, reject_gaps = false;
   bool require_portal = false, all_series = false;
   bool clean_masks = false, strict_subjects = false;
-  bool compare_masks = false;  ///< run the model on cases with a given mask too
+  bool compare_masks = false;  ///< run the model on cases with a given mask too, and compare
   IdMode ids = IdMode::pseudonym;
   std::vector<std::string> liver_roi{"liver"};
   std::vector<std::int64_t> liver_labels;  ///< empty: the manifest's
@@ -48,8 +49,6 @@ struct IngestOptions {
   bool force = false;
   Segmenter* segmenter = nullptr;  ///< asked for a mask where no other source has one
   std::optional<std::filesystem::path> mask_cache;  ///< directory of the segmenter's masks
-  /// TSV of the segmenter's masks against given ones; needs a segmenter.
-  std::optional<std::filesystem::path> compare_masks;
   std::string tool_version;
 };
 
@@ -63,8 +62,7 @@ struct IngestSummary {
   /// 1-based data rows of the label table (header excluded) that matched no case.
   std::vector<std::size_t> unmatched_label_row_numbers;
   std::size_t label_rows = 0, unmatched_label_rows = 0, unlabelled_cases = 0, unused_masks = 0;
-  std::size_t compared_cases = 0;
-  double mean_dice = 0;  ///< over the compared cases
+  std::vector<MaskComparisonRow> comparisons;  ///< with compare_masks, by case
   std::size_t unmatched_pins = 0, unusable_pins = 0;  ///< of the manifest's pin_series
 };
 nlohmann::json to_json(const IngestSummary& summary);

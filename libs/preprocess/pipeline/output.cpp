@@ -46,7 +46,6 @@ void check_places(const IngestOptions& o) {
   outside("--new-site-key", o.new_site_key);
   outside("--crosswalk", o.crosswalk);
   outside("--mask-cache", o.mask_cache);
-  outside("--compare-masks", o.compare_masks);
   const auto apart = [&](const char* option, const std::optional<fs::path>& path) {
     if (path && lies_in(*path, o.input))
       throw Error(ErrorCode::usage,
@@ -58,7 +57,6 @@ void check_places(const IngestOptions& o) {
   apart("--new-site-key", o.new_site_key);
   apart("--crosswalk", o.crosswalk);
   apart("--mask-cache", o.mask_cache);
-  apart("--compare-masks", o.compare_masks);
   if (o.crosswalk) check_crosswalk(*o.crosswalk);
 }
 
@@ -123,7 +121,8 @@ void OutputDirectory::claim() {
   // 2. What another configuration made.
   if (replace_)
     for (const char* part :
-         {"index.h5", "shards", "cases", "previews", "ledger.tsv", "quarantine.tsv", "run.json"})
+         {"index.h5", "shards", "cases", "previews", "ledger.tsv", "quarantine.tsv", kComparisonFile,
+          "run.json"})
       fs::remove_all(root_ / part, ec);
   // 3. The place of this run.
   for (const char* part : {"shards", "cases", "previews"}) {

@@ -1,5 +1,7 @@
 #include "preprocess/segment/torch_network.hpp"
 
+#include <dlfcn.h>
+
 #include <ATen/Parallel.h>
 #include <c10/core/StreamGuard.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
@@ -14,6 +16,7 @@
 #include <sstream>
 
 #include "io/core/error.hpp"
+#include "io/core/log.hpp"
 
 namespace wsp {
 namespace {
@@ -64,6 +67,14 @@ std::string words_of(c10::IntArrayRef sizes) {
   std::ostringstream text;
   text << sizes;
   return text.str();
+}
+
+// OpenBLAS's own threads would stand in the way of oneTBB's, which run one batch each, and part sums
+// by their number. Absent with another BLAS.
+void keep_blas_to_one_thread() {
+  using Set = void (*)(int);
+  if (const auto set = reinterpret_cast<Set>(::dlsym(RTLD_DEFAULT, "openblas_set_num_threads")))
+    set(1);
 }
 
 class TorchNetwork;
@@ -203,6 +214,8 @@ std::unique_ptr<Network> load_torchscript(const ModelDescriptor& model, const st
     std::istringstream stream(bytes);
     torch::jit::Module module = torch::jit::load(stream, device);
     module.eval();
+    if (device.is_cpu()) keep_blas_to_one_thread();
+    log::debug("liver model " + model.name + " " + model.version + " on " + device.str());
     return std::make_unique<TorchNetwork>(model, std::move(module), device);
   } catch (const std::exception& e) {
     throw Error(ErrorCode::usage, model.file.string() +
