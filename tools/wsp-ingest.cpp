@@ -391,6 +391,7 @@ int main(int argc, char** argv) {
       if (command->parsed()) refuse_foreign_options(options, *command, arguments);
     if (options.scan->parsed()) return run_scan(options, common.json);
     if (options.verify->parsed()) return run_verify(options, common.json);
+    if (!options.liver_model.empty()) wsp::switch_to_torch_build(argv);
     return run_ingest(options, common.json);
   };
   return wsp::tool_main(argc, argv, tool);

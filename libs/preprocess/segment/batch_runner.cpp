@@ -32,6 +32,15 @@ void fill_sample(const BatchJob& job, Range range, std::int64_t i, NetworkSlot& 
   job.fill(range.first + i, slot.input().subspan(static_cast<std::size_t>(i) * values, values));
 }
 
+void take_sample(const BatchJob& job, Range range, std::int64_t i, const NetworkSlot& slot) {
+  const auto voxels = static_cast<std::size_t>(job.sample.voxels());
+  const auto values = slot.output().subspan(static_cast<std::size_t>(i) * voxels, voxels);
+  check_probabilities(values);
+  job.take(range.first + i, values);
+}
+
+}  // namespace
+
 void check_probabilities(std::span<const float> values) {
   constexpr float kTolerance = 1e-3F;  // sums of rounded softmax channels
   bool valid = true;
@@ -42,15 +51,6 @@ void check_probabilities(std::span<const float> values) {
   throw BadOutput(
       "the model's output lies outside [0, 1]: its descriptor may name the wrong activation");
 }
-
-void take_sample(const BatchJob& job, Range range, std::int64_t i, const NetworkSlot& slot) {
-  const auto voxels = static_cast<std::size_t>(job.sample.voxels());
-  const auto values = slot.output().subspan(static_cast<std::size_t>(i) * voxels, voxels);
-  check_probabilities(values);
-  job.take(range.first + i, values);
-}
-
-}  // namespace
 
 void BatchRunner::run(const BatchJob& job) {
   if (network_.concurrent())

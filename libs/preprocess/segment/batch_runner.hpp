@@ -20,6 +20,9 @@ struct BatchJob {
   std::function<void(std::int64_t i, std::span<const float> output)> take;
 };
 
+/// Throws BadOutput where a value is not finite or lies outside [0, 1].
+void check_probabilities(std::span<const float> values);
+
 /// Run every sample in batches of fixed membership, so that results do not depend on the number of
 /// threads. A concurrent network gets one batch per oneTBB thread; another one has several batches
 /// under way while oneTBB's threads fill the next. Throws BadOutput and what the network throws.

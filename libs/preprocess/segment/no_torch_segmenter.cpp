@@ -1,7 +1,19 @@
+#include <unistd.h>
+
 #include "io/core/error.hpp"
 #include "preprocess/segment/torch_segmenter.hpp"
 
 namespace wsp {
+
+void switch_to_torch_build(char** arguments) {
+  std::error_code ec;
+  const auto self = std::filesystem::read_symlink("/proc/self/exe", ec);
+  if (ec) return;
+  const std::string name = self.filename().string() + "-torch";
+  for (const auto& path : {self.parent_path() / name,
+                           self.parent_path().parent_path() / "libexec" / "wsp" / name})
+    if (::access(path.c_str(), X_OK) == 0) ::execv(path.c_str(), arguments);
+}
 
 std::unique_ptr<Segmenter> make_torch_segmenter(const std::filesystem::path& descriptor,
                                                 const std::string& /*device*/,

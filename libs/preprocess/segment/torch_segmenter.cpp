@@ -4,13 +4,13 @@
 #include <unistd.h>
 
 #include <array>
-#include <cmath>
 #include <cstring>
 #include <vector>
 
 #include "io/core/atomic_file.hpp"
 #include "io/core/error.hpp"
 #include "io/core/hash.hpp"
+#include "preprocess/segment/batch_runner.hpp"
 #include "preprocess/segment/torch_network.hpp"
 
 #if defined(__SANITIZE_THREAD__)
@@ -57,8 +57,7 @@ void probe(const ModelDescriptor& model, Network& network) {
   }
   slot->start(shape);
   slot->wait();
-  for (const float p : slot->output())
-    if (!std::isfinite(p)) throw BadOutput("the model's output holds values that are not finite");
+  check_probabilities(slot->output());
 }
 
 // Loads and probes; returns what is wrong, or nothing.
@@ -130,6 +129,8 @@ std::unique_ptr<Network> load_torch_network(const ModelDescriptor& model,
   }
   return load_torchscript(model, bytes, device);
 }
+
+void switch_to_torch_build(char** /*arguments*/) {}
 
 std::unique_ptr<Segmenter> make_torch_segmenter(const std::filesystem::path& descriptor,
                                                 const std::string& device, SegmentationPlan plan) {

@@ -15,6 +15,12 @@ namespace wsp {
 std::unique_ptr<Segmenter> make_torch_segmenter(const std::filesystem::path& descriptor,
                                                 const std::string& device, SegmentationPlan plan);
 
+/// LibTorch takes half a second to load, which most runs of wsp-ingest need not pay: it is linked
+/// without it, and for a model becomes the same program linked with it (wsp-ingest-torch, beside it
+/// in a build, in libexec/wsp where installed). Returns where this program has Torch, or none is
+/// there.
+void switch_to_torch_build(char** arguments);
+
 /// The network alone, as make_torch_segmenter() checks and loads it.
 std::unique_ptr<Network> load_torch_network(const ModelDescriptor& model,
                                             const std::string& device);

@@ -1,0 +1,222 @@
+#include "preprocess/segment/torch_segmenter.hpp"
+
+#include <gtest/gtest.h>
+#include <tbb/global_control.h>
+
+#include <cmath>
+#include <cstring>
+#include <nlohmann/json.hpp>
+
+#include "io/core/atomic_file.hpp"
+#include "io/core/error.hpp"
+#include "io/core/hash.hpp"
+#include "support/python.hpp"
+#include "support/test_data.hpp"
+
+namespace wsp {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Smooth, and different in every direction: a flip or a transposition of it is another volume.
+Volume make_volume(std::array<std::int64_t, 3> size) {
+  Volume v;
+  v.geometry.size = size;
+  v.geometry.spacing_mm = {1.5, 1.25, 2};
+  for (std::int64_t z = 0; z < size[2]; ++z) {
+    v.z_mm.push_back(static_cast<double>(z) * 2);
+    v.source_index.push_back(static_cast<std::int32_t>(z));
+    for (std::int64_t y = 0; y < size[1]; ++y)
+      for (std::int64_t x = 0; x < size[0]; ++x) {
+        const double a = static_cast<double>(x), b = static_cast<double>(y),
+                     c = static_cast<double>(z);
+        v.hu.push_back(static_cast<std::int16_t>(
+            std::lround(150 + 170 * std::sin(a / 7 + c / 11) * std::cos(b / 9 - a / 40) +
+                        60 * std::sin(c / 5 + 1) - 2 * b)));
+      }
+  }
+  return v;
+}
+
+class TorchSegmenterTest : public testing::Test {
+ protected:
+  static bool python(const std::string& arguments) {
+    int status = 0;
+    const std::string said = test::run_command(
+        test::python() + " " + WSP_SOURCE_DIR + "/tests/preprocess/segment/models.py " + arguments +
+            " 2>&1",
+        status);
+    if (status != 0) std::fprintf(stderr, "*** %s ***\n", said.c_str());
+    return status == 0;
+  }
+  static void SetUpTestSuite() {
+    work_ = std::make_unique<test::TemporaryDirectory>();
+    made_ = python("make " + models().string());
+  }
+  static void TearDownTestSuite() { work_.reset(); }
+  static fs::path models() { return work_->path() / "m"; }
+  void SetUp() override {
+    WSP_REQUIRE_PYTHON("numpy, torch");
+    ASSERT_TRUE(made_);
+  }
+
+  static fs::path descriptor(const std::string& name) { return models() / (name + ".json"); }
+
+  // Have models.py work out the probabilities of these models.
+  static void expect(const std::string& names, const Volume& volume) {
+    const fs::path hu = work_->path() / "hu.raw", json = work_->path() / "volume.json";
+    write_file_atomic(hu, bytes_of(std::span<const std::int16_t>(volume.hu)));
+    write_file_atomic(json, nlohmann::json{{"size", volume.geometry.size}, {"hu", hu}}.dump());
+    ASSERT_TRUE(python("expect " + models().string() + " " + json.string() + " " + names));
+  }
+  // [z][y][x]
+  static std::vector<float> expected(const std::string& name) {
+    const std::string bytes = read_file(models() / (name + ".raw"));
+    std::vector<float> p(bytes.size() / sizeof(float));
+    std::memcpy(p.data(), bytes.data(), bytes.size());
+    return p;
+  }
+
+  static Segmentation segment(const std::string& name, const Volume& volume,
+                              SegmentationPlan plan = {0}) {
+    auto answer = make_torch_segmenter(descriptor(name), "cpu", plan)->segment(volume);
+    EXPECT_TRUE(answer.ok()) << answer.rejection().detail;
+    return std::move(answer).value();
+  }
+
+  static void expect_usage(const fs::path& path, const std::string& words,
+                           const std::string& device = "cpu") {
+    try {
+      (void)make_torch_segmenter(path, device, {});
+      FAIL() << "expected an error with '" << words << "'";
+    } catch (const Error& e) {
+      EXPECT_EQ(e.code(), ErrorCode::usage);
+      EXPECT_NE(std::string(e.what()).find(words), std::string::npos) << e.what();
+    }
+  }
+
+  static inline std::unique_ptr<test::TemporaryDirectory> work_;
+  static inline bool made_ = false;
+};
+
+// Every kind of model, on a grid whose sizes fit neither patches nor multiples.
+TEST_F(TorchSegmenterTest, EqualsAnExplicitReferenceToTheVoxel) {
+  const Volume volume = make_volume({37, 45, 29});
+  expect("band turned padded below above labels ramp rolled", volume);
+  for (const auto& [name, threshold] : std::map<std::string, float>{{"band", 0.5F},
+                                                                    {"turned", 0.5F},
+                                                                    {"padded", 0.5F},
+                                                                    {"below", 0.5F},
+                                                                    {"above", 0.5F},
+                                                                    {"labels", 0.5F},
+                                                                    {"ramp", 0.5F},
+                                                                    {"rolled", 0.6F}}) {
+    SCOPED_TRACE(name);
+    const auto p = expected(name);
+    const Segmentation made = segment(name, volume);
+    ASSERT_EQ(p.size(), volume.hu.size());
+    ASSERT_EQ(made.mask.voxels.size(), p.size());
+    ASSERT_EQ(made.probability.size(), p.size());
+    std::size_t liver = 0, unclear = 0;
+    for (std::size_t i = 0; i < p.size(); ++i) {
+      ASSERT_NEAR(made.probability[i] / 255.0, p[i], 0.5 / 255 + 1e-4) << i;
+      if (std::abs(p[i] - threshold) < 1e-4F) {
+        ++unclear;
+        continue;
+      }
+      ASSERT_EQ(made.mask.voxels[i], p[i] >= threshold ? 1 : 0) << i;
+      liver += made.mask.voxels[i];
+    }
+    EXPECT_LT(unclear, p.size() / 1000);
+    // A mask that a flip or a transposition would change.
+    EXPECT_GT(liver, p.size() / 50);
+    EXPECT_LT(liver, p.size() * 49 / 50);
+  }
+}
+
+TEST_F(TorchSegmenterTest, GivesTheSameBytesAtAnyNumberOfThreads) {
+  const Volume volume = make_volume({64, 50, 40});
+  for (const char* name : {"band", "below", "ramp"}) {
+    std::vector<Segmentation> made;
+    for (const std::size_t threads : {1U, 4U}) {
+      const tbb::global_control limit(tbb::global_control::max_allowed_parallelism, threads);
+      made.push_back(segment(name, volume));
+    }
+    EXPECT_EQ(made[0].mask.voxels, made[1].mask.voxels) << name;
+    EXPECT_EQ(made[0].probability, made[1].probability) << name;
+  }
+}
+
+// What the coarse pass skips holds no liver, so that the mask is the one of a full pass.
+TEST_F(TorchSegmenterTest, CoarsePassGivesTheFullPassesMask) {
+  Volume volume = make_volume({64, 50, 90});
+  // Liver in the slices 40 to 59 alone, in a corner: above it and below it, fat.
+  for (std::int64_t z = 0; z < 90; ++z)
+    for (std::int64_t y = 0; y < 50; ++y)
+      for (std::int64_t x = 0; x < 64; ++x) {
+        auto& hu = volume.hu[static_cast<std::size_t>((z * 50 + y) * 64 + x)];
+        hu = z >= 40 && z < 60 && y < 30 && x > 20 && x < 50 ? hu : std::int16_t{-100};
+      }
+  for (const char* name : {"band", "below"}) {
+    const Segmentation full = segment(name, volume, {0}), coarse = segment(name, volume, {12});
+    EXPECT_EQ(full.mask.voxels, coarse.mask.voxels) << name;
+    EXPECT_GT(std::count(full.mask.voxels.begin(), full.mask.voxels.end(), 1), 5000) << name;
+  }
+}
+
+TEST_F(TorchSegmenterTest, SaysWhatIsWrongBeforeTheFirstCase) {
+  expect_usage(descriptor("absent"), "absent.json");
+  expect_usage(descriptor("wrong_shape"), "the model's output has the shape");
+  expect_usage(descriptor("always_not_finite"), "not finite");
+  expect_usage(descriptor("raises"), "this model never runs");
+  expect_usage(descriptor("crashes"), "crashes on a small input");
+  expect_usage(descriptor("band"), "--device is 'gpu': expected auto, cpu", "gpu");
+  expect_usage(descriptor("band"), "--device is 'cuda:", "cuda:999");
+
+  const fs::path other = work_->path() / "other";
+  fs::create_directories(other);
+  auto json = nlohmann::json::parse(read_file(descriptor("band")));
+  const auto write = [&] { write_file_atomic(other / "m.json", json.dump()); };
+  write();
+  expect_usage(other / "m.json", "does not exist");
+  write_file_atomic(other / "band.ts", std::string_view("no model"));
+  expect_usage(other / "m.json", "expected SHA-256 " + json["sha256"].get<std::string>());
+  json["sha256"] = hex(sha256("no model"));
+  write();
+  expect_usage(other / "m.json", "cannot be loaded: expected TorchScript");
+  json["output"]["liver_channels"] = {3};
+  fs::copy_file(models() / "band.ts", other / "band.ts",
+                fs::copy_options::overwrite_existing);
+  json["sha256"] = nlohmann::json::parse(read_file(descriptor("band")))["sha256"];
+  write();
+  expect_usage(other / "m.json", "liver_channels names channel 3");
+}
+
+// The probe is small: what only a real slice shows is the case's trouble, and has a code.
+TEST_F(TorchSegmenterTest, RejectsTheCaseWhoseOutputIsNoProbability) {
+  Volume volume = make_volume({80, 80, 3});
+  for (const char* name : {"shape_by_content", "not_finite"}) {
+    auto& air = volume.hu;
+    if (std::string(name) == "not_finite") std::fill(air.begin(), air.end(), std::int16_t{-1000});
+    const auto answer = make_torch_segmenter(descriptor(name), "cpu", {})->segment(volume);
+    ASSERT_FALSE(answer.ok()) << name;
+    EXPECT_EQ(answer.rejection().code, Code::SEGMENTER_BAD_OUTPUT) << name;
+    EXPECT_FALSE(answer.rejection().detail.empty());
+  }
+  expect_usage(descriptor("out_of_range"), "[0, 1]");
+}
+
+// Another model file, another descriptor, another way of running it: another identity.
+TEST_F(TorchSegmenterTest, IdentityFollowsWhatShapesTheMask) {
+  const auto identity = [&](const std::string& name, double coarse) {
+    return make_torch_segmenter(descriptor(name), "cpu", {coarse})->identity();
+  };
+  const std::string band = identity("band", 10);
+  EXPECT_EQ(band.size(), 64U);
+  EXPECT_EQ(band, identity("band", 10));
+  EXPECT_NE(band, identity("band", 0));
+  EXPECT_NE(band, identity("turned", 10));
+}
+
+}  // namespace
+}  // namespace wsp
