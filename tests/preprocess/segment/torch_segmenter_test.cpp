@@ -51,12 +51,16 @@ class TorchSegmenterTest : public testing::Test {
   }
   static void SetUpTestSuite() {
     work_ = std::make_unique<test::TemporaryDirectory>();
-    made_ = python("make " + models().string());
+    has_torch_ = test::python_has("numpy, torch");
+    made_ = has_torch_ && python("make " + models().string());
   }
   static void TearDownTestSuite() { work_.reset(); }
   static fs::path models() { return work_->path() / "m"; }
   void SetUp() override {
-    WSP_REQUIRE_PYTHON("numpy, torch");
+    if (!has_torch_) {
+      std::fprintf(stderr, "*** PYTHON LACKS numpy, torch: this test did not run ***\n");
+      GTEST_SKIP() << "Python lacks numpy, torch";
+    }
     ASSERT_TRUE(made_);
   }
 
@@ -96,7 +100,7 @@ class TorchSegmenterTest : public testing::Test {
   }
 
   static inline std::unique_ptr<test::TemporaryDirectory> work_;
-  static inline bool made_ = false;
+  static inline bool has_torch_ = false, made_ = false;
 };
 
 // Every kind of model, on a grid whose sizes fit neither patches nor multiples.

@@ -1,0 +1,42 @@
+"""What a build is made of: objects by CMake preset, and the files that the compiler opened for each."""
+import os
+import pathlib
+import re
+import subprocess
+import tempfile
+
+import support
+
+SOURCE = pathlib.Path(os.environ["WSP_SOURCE_DIR"])
+BUILD = pathlib.Path(os.environ["WSP_BINARY_DIR"])
+
+
+def shell(*command):
+    done = subprocess.run([str(c) for c in command], capture_output=True, text=True, timeout=600)
+    support.check(done.returncode == 0, f"{command}: exit {done.returncode}\n{done.stdout}\n{done.stderr}")
+    return done.stdout
+
+
+def objects_of_preset(preset, *hidden_packages):
+    """Objects of a preset's libraries and tools, configured where CMake finds none of the packages."""
+    with tempfile.TemporaryDirectory() as scratch:
+        hidden = [f"-DCMAKE_DISABLE_FIND_PACKAGE_{name}=ON" for name in hidden_packages]
+        shell("cmake", "-S", SOURCE, "--preset", preset, "-B", scratch, "-DWSP_BUILD_TESTS=OFF", "-Wno-dev", *hidden)
+        lines = shell("ninja", "-C", scratch, "-t", "targets", "all").splitlines()
+    return {line.split(": ")[0] for line in lines if re.match(r"(libs|tools)/.*\.(cpp|cu)\.o: ", line)}
+
+
+def files_opened():
+    """Object of this build -> files that the compiler opened for it."""
+    found, name = {}, None
+    for line in shell("ninja", "-C", BUILD, "-t", "deps").splitlines():
+        if line.startswith("    "):
+            found[name].append(line.strip())
+        elif ": #deps" in line:
+            name = line.split(":")[0]
+            found[name] = []
+    return found
+
+
+def libraries_of(program):
+    return re.findall(r"NEEDED.*\[(.*)\]", shell("readelf", "-d", program))
