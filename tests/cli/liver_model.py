@@ -58,40 +58,65 @@ def cleaned(mask, pixel_mm2):
 
 
 def real_ct(data, work, descriptor, model):
-    """Every CT of the data that can be used. At 512 x 512 the dataset holds the HU that the model saw, on the native grid."""
-    ingest(data, work / "all", descriptor, "--all-series", "--min-slices", 3, "--slices", "all", "--coarse-mm", 0, "--mask-cache", "none")
-    facts, compared, mirrored = cases_json(work / "all"), 0, 0
-    for name, case in support.read_cases(work / "all").items():
-        mask = facts[name]["mask"]
-        if facts[name]["geometry"]["size"][:2] != [512, 512] or mask["source"] != "segmenter":
-            continue
-        pixel = facts[name]["geometry"]["spacing_mm"]
-        raw = band(model, case["image"])
-        expected = cleaned(raw, pixel[0] * pixel[1])
-        support.check(np.array_equal(case["mask"], expected), f"mask of {name}: {np.count_nonzero(case['mask'] != expected)} voxels differ")
-        # The comparison can fail: a flip or a transposition of the mask is another.
-        for other in (expected[:, ::-1], expected[:, :, ::-1], expected[::-1], expected.transpose(0, 2, 1)):
-            mirrored += not np.array_equal(case["mask"], other)
-        compared += 1
-        # What the case says of its mask.
-        areas = expected.sum((1, 2)) * pixel[0] * pixel[1]
-        rows = np.flatnonzero(areas >= 100)
-        support.check([facts[name]["slices"]["liver_first"], facts[name]["slices"]["liver_last"]] == [rows[0], rows[-1]], f"extent of {name}")
-        parts = ndimage.label(expected, np.ones((3, 3, 3)))[1]
-        support.check(mask["components"] == parts, f"components of {name}: {mask['components']}, expected {parts}")
-        support.check(mask["predicted_components"] == ndimage.label(raw, np.ones((3, 3, 3)))[1], f"predicted components of {name}")
-        z, y, x = (np.flatnonzero(expected.any(a)) for a in ((1, 2), (0, 2), (0, 1)))
-        ends = {"right": x[0] == 0, "left": x[-1] == 511, "anterior": y[0] == 0, "posterior": y[-1] == 511, "foot": z[0] == 0,
-                "head": z[-1] == len(expected) - 1}
-        support.check(set(mask["border_contact"]) == {k for k, v in ends.items() if v}, f"border contact of {name}: {mask['border_contact']}")
-        support.check(0.5 <= mask["mean_probability"] <= 1 and 0 < mask["confidence"] <= 1, f"confidence of {name}: {mask}")
-        support.check(mask["model"] == "band 1" and (mask["confidence"] < 0.7) == ("MASK_UNSURE" in facts[name]["flags"]), f"{name}: {mask}")
-        inside = case["image"][expected]
-        if inside.min() > -100 and inside.max() < 400:  # else the window has cut the HU
-            support.check(abs(mask["mean_hu"] - inside.mean()) < 0.01, f"mean HU of {name}: {mask['mean_hu']}, expected {inside.mean()}")
-    support.check(compared >= 5 and mirrored == 4 * compared, f"{compared} cases of 512 x 512 were compared, {mirrored} turned masks differ")
+    """Every CT of the data from end to end; then those that have slices of liver's HU, each stored in a matrix as large as its own, where
+    the dataset holds the HU that the model saw on the native grid."""
+    ingest(data, work / "all", descriptor, "--all-series", "--min-slices", 3, "--size", 64, "--mask-cache", "none")
     support.run("wsp-ingest", "verify", work / "all")
-    print(f"real CT: {len(facts)} cases, {compared} of them equal to the model's own masks to the voxel")
+    ran = cases_json(work / "all")
+    support.check(len(ran) >= 12, f"only {len(ran)} cases of the test data")
+    alone = work / "dcmqi"  # without its DICOM SEG
+    alone.mkdir()
+    for name in ("01.dcm", "02.dcm", "03.dcm"):
+        shutil.copy(data / "liver" / "dcmqi_ct3slice_with_dicomseg" / name, alone)
+    compared = sum(on_the_grid(export, size, work / f"grid{i}", descriptor, model) for i, (export, size) in enumerate((
+        (data / "liver" / "cptac_pda_C3L-00189_ge_5mm_portal_dicom", 512), (data / "liver" / "lidc_0314_philips_1mm_FFS_dicom_lower60", 512),
+        (alone, 512), (data / "liver" / "ts_abdopelvis_3mm_nifti" / "upper_crop_30", 122),
+        (data / "geometry" / "ge_hispeed_tilt+18.5_variable_spacing", 611), (data / "geometry" / "philips_ingenuity_tilt-18.5_phantom_16of54", 537))))
+    support.check(compared >= 6, f"only {compared} cases were compared")
+    print(f"real CT: {len(ran)} cases from end to end, {compared} of them equal to the model's own masks to the voxel")
+
+
+def on_the_grid(export, size, out, descriptor, model):
+    """Compares the cases whose matrix fills the size; returns how many."""
+    ingest(export, out, descriptor, "--all-series", "--min-slices", 3, "--slices", "all", "--size", size, "--coarse-mm", 0, "--mask-cache", "none")
+    facts, compared = cases_json(out), 0
+    for name, case in support.read_cases(out).items():
+        width, height, _ = facts[name]["geometry"]["size"]
+        if max(width, height) != size or facts[name]["mask"]["source"] != "segmenter":
+            continue
+        top, left = (size - height) // 2, (size - width) // 2
+        inside = (slice(None), slice(top, top + height), slice(left, left + width))
+        check_case(name, facts[name], case["image"][inside], case["mask"][inside], model)
+        support.check(case["mask"].sum() == case["mask"][inside].sum(), f"{name} has liver beside its volume")
+        compared += 1
+    return compared
+
+
+def check_case(name, facts, image, stored, model):
+    pixel, mask = facts["geometry"]["spacing_mm"], facts["mask"]
+    raw = band(model, image)
+    expected = cleaned(raw, pixel[0] * pixel[1])
+    support.check(np.array_equal(stored, expected), f"mask of {name}: {np.count_nonzero(stored != expected)} voxels differ")
+    # The comparison can fail: a flip or a transposition of the mask is another.
+    for other in (expected[:, ::-1], expected[:, :, ::-1], expected[::-1], expected.transpose(0, 2, 1)):
+        support.check(not np.array_equal(stored, other), f"{name} looks alike when turned")
+    # What the case says of its mask.
+    areas = expected.sum((1, 2)) * pixel[0] * pixel[1]
+    rows = np.flatnonzero(areas >= 100)
+    support.check([facts["slices"]["liver_first"], facts["slices"]["liver_last"]] == [rows[0], rows[-1]], f"extent of {name}")
+    whole = np.ones((3, 3, 3))
+    support.check(mask["components"] == ndimage.label(expected, whole)[1], f"components of {name}: {mask['components']}")
+    support.check(mask["predicted_components"] == ndimage.label(raw, whole)[1], f"predicted components of {name}")
+    z, y, x = (np.flatnonzero(expected.any(a)) for a in ((1, 2), (0, 2), (0, 1)))
+    last = np.array(expected.shape) - 1
+    ends = {"right": x[0] == 0, "left": x[-1] == last[2], "anterior": y[0] == 0, "posterior": y[-1] == last[1], "foot": z[0] == 0,
+            "head": z[-1] == last[0]}
+    support.check(set(mask["border_contact"]) == {k for k, v in ends.items() if v}, f"border contact of {name}: {mask['border_contact']}")
+    support.check(0.5 <= mask["mean_probability"] <= 1 and 0 < mask["confidence"] <= 1, f"confidence of {name}: {mask}")
+    support.check(mask["model"] == "band 1" and (mask["confidence"] < 0.7) == ("MASK_UNSURE" in facts["flags"]), f"{name}: {mask}")
+    hu = image[expected]
+    if hu.min() > -100 and hu.max() < 400:  # else the window has cut the HU
+        support.check(abs(mask["mean_hu"] - hu.mean()) < 0.01, f"mean HU of {name}: {mask['mean_hu']}, expected {hu.mean()}")
 
 
 def native_grid(data, work, descriptor, model):
