@@ -20,11 +20,13 @@ namespace fs = std::filesystem;
 // Calls everything above 80 HU liver, and fails where a volume begins with the marks below.
 class FakeSegmenter : public Segmenter {
  public:
-  static constexpr std::int16_t kFails = -1001, kThrows = -1002;
+  static constexpr std::int16_t kFails = -1001, kThrows = -1002, kStopsTheJob = -1003;
+  bool at_once = false, says_probability = false;
   std::string name = "fake-1";
   std::atomic<int> calls{0}, inside{0}, most_inside{0};
 
   [[nodiscard]] std::string identity() const override { return name; }
+  [[nodiscard]] bool concurrent() const override { return at_once; }
   Outcome<Segmentation> segment(const Volume& volume) override {
     ++calls;
     most_inside = std::max(most_inside.load(), ++inside);
@@ -35,9 +37,13 @@ class FakeSegmenter : public Segmenter {
     if (volume.hu[0] == kFails)
       return Rejection{"", "mask", Code::SEGMENTER_FAILED, "the volume is shorter than the model"};
     if (volume.hu[0] == kThrows) throw std::runtime_error("a library gave up");
+    if (volume.hu[0] == kStopsTheJob) throw Error(ErrorCode::failure, "the device is gone");
     Segmentation made;
     made.mask.geometry = volume.geometry;
     for (const std::int16_t hu : volume.hu) made.mask.voxels.push_back(hu > 80 ? 1 : 0);
+    // Certain of the liver, and half of a twentieth of everything else.
+    for (std::size_t i = 0; says_probability && i < volume.hu.size(); ++i)
+      made.probability.push_back(made.mask.voxels[i] != 0 ? 255 : i % 20 == 0 ? 127 : 0);
     return made;
   }
 };
@@ -124,6 +130,112 @@ TEST_F(SegmenterTest, GivenMasksComeFirst) {
   EXPECT_EQ(ingest(options_).cases, 1U);
   EXPECT_EQ(segmenter_.calls, 0);
   EXPECT_EQ(provenance("a")["mask"]["source"], "file");
+}
+
+// Side by side on oneTBB's threads or one by one on a thread of its own: the same dataset.
+TEST_F(SegmenterTest, WhereItWorksDoesNotShow) {
+  for (const char* name : {"a", "b", "c", "d", "e"}) add(name);
+  add("failed", FakeSegmenter::kFails);
+  std::vector<std::string> indices;
+  for (const bool at_once : {false, true}) {
+    segmenter_.at_once = at_once;
+    options_.output = work_.path() / (at_once ? "threads" : "device");
+    EXPECT_EQ(ingest(options_).cases, 5U);
+    indices.push_back(read_file(options_.output / "dataset.json"));
+  }
+  EXPECT_EQ(indices[0], indices[1]);
+}
+
+TEST_F(SegmenterTest, ItsErrorStopsTheJobAndNothingHangs) {
+  for (const char* name : {"a", "b", "c", "e", "f", "g"}) add(name);
+  add("d", FakeSegmenter::kStopsTheJob);
+  for (const bool at_once : {false, true}) {
+    segmenter_.at_once = at_once;
+    options_.output = work_.path() / (at_once ? "threads" : "device");
+    try {
+      (void)ingest(options_);
+      FAIL() << "expected the job to stop";
+    } catch (const Error& e) {
+      EXPECT_EQ(std::string(e.what()), "the device is gone");
+    }
+    EXPECT_FALSE(fs::exists(options_.output / "dataset.json"));
+  }
+}
+
+TEST_F(SegmenterTest, SaysHowSureItIs) {
+  segmenter_.says_probability = true;
+  add("a");
+  (void)ingest(options_);
+  const auto mask = provenance("a")["mask"];
+  // The block with its hole filled: 12 slices of 256, of which one voxel each is at most half sure.
+  const double voxels = 12 * 256, total = 32 * 32 * 20;
+  EXPECT_NEAR(mask["mean_probability"].get<double>(), 1 - 12.0 / voxels, 12 / voxels);
+  const double elsewhere = (total - voxels) / 20 * 127 / 255;
+  EXPECT_NEAR(mask["confidence"].get<double>(), 2 * voxels / (2 * voxels + elsewhere), 0.01);
+  EXPECT_EQ(mask["components"], 1);
+  EXPECT_EQ(mask["predicted_components"], 2);
+  EXPECT_EQ(mask["border_contact"], nlohmann::json::array());
+  EXPECT_EQ(mask["extent_mm"], 60);
+  EXPECT_NEAR(mask["mean_hu"].get<double>(), 110 - 12 * 90.0 / voxels, 0.01);
+}
+
+TEST_F(SegmenterTest, CachedMasksAskNobody) {
+  for (const char* name : {"a", "b"}) add(name, name[0] == 'a' ? -1000 : -999);
+  options_.mask_cache = work_.path() / "cache";
+  segmenter_.says_probability = true;
+  (void)ingest(options_);
+  const std::string first = read_file(options_.output / "dataset.json");
+  options_.output = work_.path() / "again";
+  (void)ingest(options_);
+  EXPECT_EQ(segmenter_.calls, 2);
+  EXPECT_EQ(read_file(options_.output / "dataset.json"), first);
+  // The same volume under another name is the same volume; another model is not.
+  add("c");
+  options_.output = work_.path() / "more";
+  (void)ingest(options_);
+  EXPECT_EQ(segmenter_.calls, 2);
+  segmenter_.name = "fake-2";
+  options_.output = work_.path() / "other";
+  (void)ingest(options_);
+  EXPECT_GT(segmenter_.calls, 2);
+}
+
+TEST_F(SegmenterTest, ComparesItsMasksWithGivenOnes) {
+  add("a");
+  add("b", FakeSegmenter::kFails);
+  add("c");
+  fs::create_directories(work_.path() / "masks");
+  Geometry g;
+  g.size = {32, 32, 20};
+  g.spacing_mm = {5, 5, 5};
+  std::vector<std::uint8_t> mask(static_cast<std::size_t>(g.voxels()), 0);
+  for (std::int64_t z = 4; z < 16; ++z)
+    for (std::int64_t y = 8; y < 24; ++y)
+      for (std::int64_t x = 8; x < 16; ++x)  // half of the block
+        mask[static_cast<std::size_t>((z * 32 + y) * 32 + x)] = 1;
+  for (const char* name : {"a.nii.gz", "b.nii.gz"})
+    write_nifti(work_.path() / "masks" / name, g, mask);
+  options_.masks = work_.path() / "masks";
+  options_.config.compare_masks = true;
+  const IngestSummary summary = ingest(options_);
+  EXPECT_EQ(summary.cases, 3U) << "a model that fails costs no case its given mask";
+  ASSERT_EQ(summary.comparisons.size(), 2U);
+  EXPECT_NEAR(summary.comparisons[0].dice, 2.0 * 0.5 / 1.5, 1e-4);
+  EXPECT_EQ(summary.comparisons[1].code, "SEGMENTER_FAILED");
+  EXPECT_NEAR(*mean_dice(summary.comparisons), 2.0 / 3, 1e-4);
+  EXPECT_EQ(read_file(options_.output / "mask_comparison.tsv"),
+            "case\tgiven\tdice\tgiven_ml\tmodel_ml\tvolume_error_percent\tcode\n"
+            "a\tfile\t0.6667\t192.0\t384.0\t+100.0\t\n"
+            "b\tfile\t\t\t\t\tSEGMENTER_FAILED\n");
+  EXPECT_EQ(provenance("c")["mask"]["source"], "segmenter");
+  // A run that takes the cases over reports the same.
+  const IngestSummary again = ingest(options_);
+  EXPECT_EQ(again.reused_cases, 3U);
+  EXPECT_EQ(comparison_text(again.comparisons), comparison_text(summary.comparisons));
+  EXPECT_TRUE(verify_dataset(options_.output).empty());
+  options_.segmenter = nullptr;
+  options_.output = work_.path() / "alone";
+  EXPECT_THROW((void)ingest(options_), Error);
 }
 
 TEST_F(SegmenterTest, AnotherModelIsAnotherDataset) {
