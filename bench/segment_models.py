@@ -41,7 +41,7 @@ directory.mkdir(parents=True, exist_ok=True)
 SCALE = {"window_hu": [-100, 400], "scale": [0, 1]}
 for name, network, example, given in (
     ("2.5d-256", UNet(2, 3, 16, 4), (2, 3, 256, 256), {"dimensions": "2.5d", "neighbours": 1, "orientation": "SPL", "size": [256, 256], **SCALE}),
-    ("2d-512", UNet(2, 1, 16, 4), (2, 1, 512, 512), {"dimensions": "2d", "orientation": "SPL", "multiple": 16, **SCALE}),
+    ("2d-512", UNet(2, 1, 8, 4), (2, 1, 512, 512), {"dimensions": "2d", "orientation": "SPL", "multiple": 16, **SCALE}),
     ("3d-96", UNet(3, 1, 8, 3), (1, 1, 64, 96, 96), {"dimensions": "3d", "orientation": "SPL", "patch": [64, 96, 96], **SCALE}),
 ):
     with torch.no_grad():
