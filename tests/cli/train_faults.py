@@ -15,11 +15,11 @@ root = pathlib.Path(scratch.name)
 data = root / "data"
 subprocess.run([make, data, "24", "8", "64"], check=True)
 base = [str(data), "--encoder", "resnet18", "--norm", "group", "--samples-per-epoch", "36",
-        "--device", "cpu", "--workers", "1", "--hold-back", "0.2", "--no-tensorboard", "--log-every", "1"]
+        "--device", "cpu", "--workers", "1", "--no-tensorboard", "--log-every", "1"]
 
 
 def command(*extra):
-    given = {"--epochs": 3, "--batch": 12, "--image-size": 48}
+    given = {"--epochs": 3, "--batch": 12, "--image-size": 48, "--hold-back": 0.2}
     return [str(tools / "wsp-train"), *base, *(str(v) for kv in given.items() if kv[0] not in extra for v in kv), *map(str, extra)]
 
 
@@ -49,18 +49,38 @@ assert "stopped early: no better probe for 2 epochs" in done.stderr, done.stderr
 assert len(lines("patient", "probe")) == 4, lines("patient", "probe")
 assert (root / "patient/encoder.safetensors").exists()
 
-# Ctrl-C is SIGTERM with another code, and is resumed likewise.
-process = subprocess.Popen(command("--out", root / "interrupted"), stderr=subprocess.PIPE, text=True)
-deadline = time.time() + 120
-while not (root / "interrupted/metrics.jsonl").exists() or not lines("interrupted", "train"):
-    assert time.time() < deadline and process.poll() is None, process.communicate()
-    time.sleep(0.02)
-process.send_signal(signal.SIGINT)
-_, errors = process.communicate(timeout=120)
-assert process.returncode == 130 and "--resume" in errors, (process.returncode, errors)
-run("--out", root / "interrupted", "--resume")
+# Ctrl-C is SIGTERM with another code, and is resumed likewise: also out of the probe that ends an epoch. (Where the signal comes
+# later than the probe the run goes on to the next step: the result is the same.)
+def interrupted(name, kind, number, *extra):
+    process = subprocess.Popen(command("--out", root / name, *extra), stderr=subprocess.PIPE, text=True)
+    deadline = time.time() + 120
+    while not (root / name / "metrics.jsonl").exists() or len(lines(name, kind)) < number:
+        assert time.time() < deadline and process.poll() is None, process.communicate()
+        time.sleep(0.005)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 130 and "--resume" in errors, (process.returncode, errors)
+    state = max((root / name / "checkpoints").glob("step-*.safetensors")).read_bytes()
+    run("--out", root / name, "--resume", *extra)
+    return b'probe_due\\":true' in state
+
+
+def told(name):
+    times = ("slices_per_s", "wait_share")
+    return [{k: v for k, v in json.loads(line).items() if k not in times} for line in (root / name / "metrics.jsonl").read_text().splitlines()]
+
+
 run("--out", root / "whole")
+interrupted("interrupted", "train", 1)
 assert (root / "interrupted/encoder.safetensors").read_bytes() == (root / "whole/encoder.safetensors").read_bytes()
+assert told("interrupted") == told("whole")
+large = ("--image-size", 160, "--hold-back", 0.4)
+run("--out", root / "large", *large)
+in_probe = interrupted("probing", "epoch", 2, *large)
+for name in ("encoder.safetensors", "checkpoints/step-000000009.safetensors"):
+    assert (root / "probing" / name).read_bytes() == (root / "large" / name).read_bytes(), name
+assert told("probing") == told("large"), (told("probing"), told("large"))
+print("stopped within the probe" if in_probe else "the probe was over before the signal came")
 
 # A disk that is full at the checkpoint (here: no file may grow beyond 1 MiB): no half file, and the run can be made again.
 done = run("--out", root / "full", "--checkpoint-every", "1", code=5, limit=(resource.RLIMIT_FSIZE, 1 << 20))

@@ -80,7 +80,12 @@ class Trainer {
   void apply_gradients();
   [[noreturn]] void refuse_not_finite(const char* what) const;
   void log_line(const Targets& targets, const StepResult& result);
+  /// The epoch, from 1, of the last batch done.
+  std::int64_t epoch() const {
+    return (position_.batches + steps_per_epoch_ - 1) / steps_per_epoch_;
+  }
   void end_of_epoch();
+  void judge_epoch();
   void count_corrupt();
   void probe();
   void save(bool best);
@@ -253,7 +258,8 @@ void Trainer::load_checkpoint() {
 TrainSummary Trainer::run() {
   start();
   TrainSummary summary;
-  if (setup_.method->trains() && position_.batches < total_batches_ && !stop_early_) {
+  if (setup_.method->trains() && !stop_early_ &&
+      (position_.batches < total_batches_ || position_.probe_due)) {
     train_loop();
     const double seconds = seconds_since(started_);
     const LoaderStatistics loaded = batches_->statistics();
@@ -291,6 +297,7 @@ void Trainer::train_loop() {
   };
   setup_.method->train();
   if (position_.batches == 0) probe();  // what an untrained encoder can tell
+  if (position_.probe_due) judge_epoch();
   batches_ = std::make_unique<DeviceBatches>(setup_.reader, source, position_.batches,
                                              setup_.loader_options(), device_);
   if (ranks_.first())
@@ -299,7 +306,7 @@ void Trainer::train_loop() {
         static_cast<std::uint64_t>(position_.batches * config_.batch));
   started_ = line_started_ = Clock::now();
   line_steps_ = 0;
-  while (auto batch = batches_->next()) {
+  while (auto batch = stop_early_ ? std::nullopt : batches_->next()) {
     bool epoch_complete = false;
     try {
       epoch_complete = one_batch(*batch);
@@ -319,7 +326,6 @@ void Trainer::train_loop() {
                   fmt::format("stopped by a signal after {} of {} steps; go on with --resume",
                               position_.batches, total_batches_));
     }
-    if (stop_early_) break;
   }
   if (progress_) progress_->finish();
 }
@@ -435,27 +441,34 @@ void Trainer::log_line(const Targets& targets, const StepResult& result) {
 }
 
 void Trainer::end_of_epoch() {
-  const double loss = position_.epoch.mean_loss();
-  const std::int64_t epoch = (position_.batches + steps_per_epoch_ - 1) / steps_per_epoch_;
-  if (epoch == 1) position_.first_loss = loss;
-  position_.last_loss = loss;
+  position_.last_loss = position_.epoch.mean_loss();
+  if (epoch() == 1) position_.first_loss = position_.last_loss;
   position_.epoch = {};
   count_corrupt();
-  bool best = false;
-  if (ranks_.first()) {
+  if (ranks_.first())
     log_->add("epoch", position_.batches,
-              {{"epoch", epoch}, {"loss", loss}, {"corrupt_slices", position_.corrupt_slices}});
+              {{"epoch", epoch()},
+               {"loss", position_.last_loss},
+               {"corrupt_slices", position_.corrupt_slices}});
+  judge_epoch();
+}
+
+// The probe and what follows from it. A signal during the probe leaves a checkpoint that begins here.
+void Trainer::judge_epoch() {
+  position_.probe_due = false;
+  if (ranks_.first()) {
     const double before = position_.best_probe;
-    const bool probed = options_.probe_every > 0 && (epoch % options_.probe_every == 0 ||
+    const bool probed = options_.probe_every > 0 && (epoch() % options_.probe_every == 0 ||
                                                      position_.batches == total_batches_);
     try {
       if (probed) probe();
     } catch (const Error& e) {
+      position_.probe_due = true;
       if (e.code() == ErrorCode::interrupted) save(false);
       throw;
     }
-    best = position_.best_probe > before;
-    log::info(fmt::format("epoch {}/{}: loss {:.4f}{}", epoch, config_.epochs, loss,
+    const bool best = position_.best_probe > before;
+    log::info(fmt::format("epoch {}/{}: loss {:.4f}{}", epoch(), config_.epochs, position_.last_loss,
                           probed && probe_ && probe_->possible()
                               ? fmt::format(", probe {:.3f} (best {:.3f})", position_.last_probe,
                                             position_.best_probe)
