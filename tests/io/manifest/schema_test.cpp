@@ -12,8 +12,8 @@ namespace wsp {
 namespace {
 
 const std::filesystem::path kSource = WSP_SOURCE_DIR;
-const std::vector<std::string> kSchemas = {"manifest", "ledger", "config",
-                                           "dataset",  "case",   "codes"};
+const std::vector<std::string> kSchemas = {"manifest", "ledger", "config",            "dataset",
+                                           "case",     "codes",  "segmentation_model"};
 
 TEST(Schemas, AcceptTheirExamples) {
   for (const std::string& name : kSchemas) {
@@ -78,6 +78,35 @@ TEST(Schemas, SayWhereWhatWasExpectedAndWhatWasFound) {
   EXPECT_THAT(lines({{"labels", {{{"name", "label"}, {"values", {{"a", 1e300}}}}}}}),
               HasSubstr("/labels/0/values/a: "));
   EXPECT_THAT(lines({{"comment", std::string(1 << 20, 'x')}}), HasSubstr("longer than"));
+}
+
+TEST(Schemas, OfAModelRefuseUnknownKeysAndValues) {
+  const auto example = load_json(kSource / "schemas/examples/segmentation_model.json");
+  const auto lines = [](const nlohmann::json& value) {
+    std::string all;
+    for (const std::string& v : schema_violations("segmentation_model.schema.json", value))
+      all += v + "\n";
+    return all;
+  };
+  const auto with = [&](const char* pointer, const nlohmann::json& value) {
+    auto changed = example;
+    changed[nlohmann::json::json_pointer(pointer)] = value;
+    return lines(changed);
+  };
+  using testing::HasSubstr;
+  EXPECT_THAT(with("/treshold", 0.5), HasSubstr("'treshold'"));
+  EXPECT_THAT(with("/input/orientaton", "SPL"), HasSubstr("'orientaton'"));
+  EXPECT_THAT(with("/output/treshold", 0.5), HasSubstr("'treshold'"));
+  EXPECT_THAT(with("/sha256", "ABC"), HasSubstr("/sha256: "));
+  EXPECT_THAT(with("/file", "../other/model.ts"), HasSubstr("/file: "));
+  EXPECT_THAT(with("/input/orientation", "SPX"), HasSubstr("/input/orientation: "));
+  EXPECT_THAT(with("/input/dimensions", "4d"), HasSubstr("/input/dimensions: "));
+  EXPECT_THAT(with("/output/activation", "relu"), HasSubstr("/output/activation: "));
+  EXPECT_THAT(with("/output/threshold", 1), HasSubstr("/output/threshold: "));
+  EXPECT_THAT(with("/output/liver_channels", nlohmann::json::array()),
+              HasSubstr("/output/liver_channels: "));
+  EXPECT_EQ(with("/input/spacing_mm", {nullptr, 1.5, 1.5}), "");
+  EXPECT_THAT(with("/input/spacing_mm", {1.5, 1.5}), HasSubstr("/input/spacing_mm: "));
 }
 
 TEST(Json, NamesLineColumnRepeatedKeysAndDepth) {
