@@ -42,7 +42,7 @@ say "packages: installing what is missing"
 bash tools/setup.sh build
 
 say "building ${tools[*]} in $build"
-run cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DWSP_BUILD_TESTS=OFF -DWSP_BUILD_TRAIN=$train_option -Wno-dev --log-level=WARNING
+run cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DWSP_BUILD_TESTS=OFF -DWSP_BUILD_TRAIN=$train_option -Wno-dev --log-level=NOTICE
 run ninja -C "$build" -j "$jobs" "${tools[@]}"
 PATH="$build/tools:$PATH"
 
