@@ -6,24 +6,19 @@
 #include <thread>
 
 #include "io/core/error.hpp"
-#include "io/core/hash.hpp"
 #include "io/core/interrupt.hpp"
 #include "io/core/log.hpp"
 #include "io/core/progress.hpp"
 #include "io/manifest/manifest.hpp"
-#include "train/data/slice_sampler.hpp"
 #include "train/engine/batches.hpp"
 #include "train/engine/checkpoint.hpp"
 #include "train/engine/device.hpp"
-#include "train/engine/distributed.hpp"
 #include "train/engine/run_directory.hpp"
 #include "train/engine/run_log.hpp"
 #include "train/engine/run_state.hpp"
 #include "train/engine/setup.hpp"
-#include "train/unet/augment.hpp"
-#include "train/unet/loss.hpp"
-#include "train/unet/network.hpp"
 #include "train/unet/schedule.hpp"
+#include "train/unet/setup.hpp"
 #include "train/unet/unet.hpp"
 
 namespace wsp::train {
@@ -40,21 +35,6 @@ constexpr const char* kRunFiles[] = {
     "config.resolved.json", "run.json",    "metrics.jsonl", "unet.safetensors",
     "unet-best.safetensors", "checkpoints", "tensorboard"};
 
-UNetConfig resolve(UNetConfig config, const RunOptions& options, const DatasetReader& reader) {
-  if (reader.layout().width != reader.layout().height)
-    throw Error(ErrorCode::usage, fmt::format("the dataset's slices are {}x{}: expected squares",
-                                              reader.layout().width, reader.layout().height));
-  config.stored_size = reader.layout().width;
-  config.dataset_sha256 = hex(sha256_file(options.dataset / "dataset.json"));
-  check_config(config);
-  if (rank_environment().ranks > 1)
-    throw Error(ErrorCode::usage,
-                fmt::format("wsp-unet trains in one process, found {} ranks: start it without a "
-                            "launcher",
-                            rank_environment().ranks));
-  return config;
-}
-
 OptimizerOptions adamw(const UNetConfig& config) {
   OptimizerOptions o;
   o.name = "adamw";
@@ -62,50 +42,25 @@ OptimizerOptions adamw(const UNetConfig& config) {
   return o;
 }
 
-std::shared_ptr<UNet> make_network(const UNetConfig& config, const torch::Device& device) {
-  torch::manual_seed(config.seed);
-  auto net = std::make_shared<UNet>(network_options(config));
-  net->to(device);
-  return net;
-}
-
 class UNetTrainer {
  public:
   UNetTrainer(UNetConfig wanted, const RunOptions& options)
       : options_(options),
-        device_(choose_device(options.device, 0)),
-        reader_(options.dataset),
-        config_(resolve(std::move(wanted), options, reader_)),
-        set_(select_volumes(reader_, {config_.splits, config_.hold_back})),
-        sampler_(set_.training,
-                 {config_.batch, config_.samples_per_epoch, config_.liver_share, config_.seed}),
-        net_(make_network(config_, device_)),
-        parameters_(*net_),
+        setup_(std::move(wanted), options),
+        config_(setup_.config),
+        parameters_(*setup_.net),
         optimizer_(parameters_, adamw(config_)),
-        store_(options.out, options.keep) {
-    check_dataset(reader_, options.dataset, options.verify);
-    prepare_precision(device_, config_.precision);
-    steps_per_epoch_ = sampler_.steps_per_epoch();
-    total_batches_ = config_.epochs * steps_per_epoch_;
-    if (config_.max_steps > 0) total_batches_ = std::min(total_batches_, config_.max_steps);
-  }
+        store_(options.out, options.keep),
+        steps_per_epoch_(setup_.steps_per_epoch),
+        total_batches_(setup_.total_batches) {}
 
   UNetSummary run();
 
  private:
-  struct Batch {
-    AugmentedPair pair;
-    torch::Tensor logits;
-    double loss = 0;
-  };
   void start();
   void load_checkpoint();
-  void say_what_is_trained() const;
   void train_loop();
-  [[nodiscard]] LoaderOptions loader_options() const;
-  [[nodiscard]] std::vector<std::uint32_t> rows_of(std::int64_t batch) const;
   bool one_batch(DeviceBatch& batch);
-  Batch forward_backward(DeviceBatch& batch);
   void apply_gradients();
   void log_line();
   void end_of_epoch();
@@ -113,28 +68,25 @@ class UNetTrainer {
   void save(bool best);
   void write_weights(const char* name);
   [[nodiscard]] bool can_validate() const {
-    return options_.probe_every > 0 && !set_.validation.empty();
+    return options_.probe_every > 0 && !setup_.set.validation.empty();
   }
   [[noreturn]] void refuse_not_finite(const char* what) const;
   [[nodiscard]] UNetSummary summary() const;
 
   RunOptions options_;
-  torch::Device device_;
-  DatasetReader reader_;
-  UNetConfig config_;
-  VolumeSet set_;
-  SliceSampler sampler_;
-  std::shared_ptr<UNet> net_;
+  UNetSetup setup_;
+  const UNetConfig& config_;
   FlatParameters parameters_;
   Optimizer optimizer_;
   GradScaler scaler_{false};
   CheckpointStore store_;
+  std::int64_t steps_per_epoch_, total_batches_;
   std::unique_ptr<RunDirectory> directory_;
   std::unique_ptr<RunLog> log_;
   std::unique_ptr<DeviceBatches> batches_;
   std::unique_ptr<Progress> progress_;
   Position position_;
-  std::int64_t steps_per_epoch_ = 0, total_batches_ = 0, resumed_at_ = 0;
+  std::int64_t resumed_at_ = 0;
   std::int64_t line_steps_ = 0;  ///< of this process since the last line
   nlohmann::json run_facts_;
   bool stop_early_ = false;
@@ -151,7 +103,7 @@ void UNetTrainer::start() {
   if (options_.patience > 0 && !can_validate())
     throw Error(ErrorCode::usage, "--patience waits for a better validation, but there is none: "
                                   "give --hold-back and --validate-every");
-  (void)loader_options();
+  (void)setup_.loader_options();
   directory_ = std::make_unique<RunDirectory>(options_.out);
   judge_run_directory(options_.out, kRunFiles, may_exist);
   if (options_.resume) load_checkpoint();
@@ -165,34 +117,18 @@ void UNetTrainer::start() {
                 {"tool_version", WSP_VERSION},
                 {"host_cores", std::thread::hardware_concurrency()},
                 {"command", options_.command},
-                {"device", device_.str()},
+                {"device", setup_.device.str()},
                 {"threads", options_.threads},
                 {"torch", TORCH_VERSION},
                 {"first_batch", position_.batches}};
   directory_->write_json("run.json", run_facts_);
   log_ = std::make_unique<RunLog>(options_.out, options_.tensorboard, position_.batches > 0,
                                   position_.batches);
-  say_what_is_trained();
+  for (const std::string& line : setup_.notes()) log::info(line);
+  if (setup_.set.validation.empty())
+    log::warn("no volume is held back: the last weights are kept, not the best");
   resumed_at_ = position_.batches;
   stop_early_ = options_.patience > 0 && position_.epochs_since_best >= options_.patience;
-}
-
-void UNetTrainer::say_what_is_trained() const {
-  std::int64_t weights = 0;
-  for (const torch::Tensor& p : net_->parameters()) weights += p.numel();
-  std::size_t liver = 0, background = 0;
-  for (const MaskedVolume& volume : set_.training) {
-    liver += volume.liver.size();
-    background += volume.background.size();
-  }
-  log::info(fmt::format("U-Net of {:.2f} million parameters on {} slices of {}x{}",
-                        static_cast<double>(weights) / 1e6, 2 * config_.neighbours + 1,
-                        config_.image_size, config_.image_size));
-  log::info(fmt::format("{} volumes to train on ({} slices with liver, {} without), {} held back",
-                        set_.training.size(), liver, background, set_.validation.size()));
-  for (const std::string& line : set_.left_out) log::info("left out: " + line);
-  if (set_.validation.empty())
-    log::warn("no volume is held back: the last weights are kept, not the best");
 }
 
 void UNetTrainer::load_checkpoint() {
@@ -214,42 +150,12 @@ void UNetTrainer::load_checkpoint() {
   for (const auto& path : found->corrupt)
     log::warn("passed over a damaged checkpoint: " + path.filename().string());
   try {
-    position_ = unpack_state(found->state, *net_, parameters_, optimizer_, scaler_, 1, refuse_other);
+    position_ = unpack_state(found->state, *setup_.net, parameters_, optimizer_, scaler_, 1, refuse_other);
   } catch (Error& e) {
     throw e.within("while resuming from " + found->path.filename().string());
   }
   store_.set_aside(found->corrupt);
   log::info(fmt::format("going on after {} of {} steps", position_.batches, total_batches_));
-}
-
-LoaderOptions UNetTrainer::loader_options() const {
-  LoaderOptions o;
-  o.image_size = config_.image_size;
-  o.workers = options_.workers == 0 && device_.is_cpu() ? 1 : options_.workers;
-  o.ring = options_.ring;
-  if (options_.cache != "none" && options_.cache != "ram")
-    throw Error(ErrorCode::usage, "--cache is '" + options_.cache + "': expected none or ram");
-  o.cache = options_.cache == "ram" ? CacheMode::ram : CacheMode::none;
-  for (const MaskedVolume& volume : set_.training)
-    for (std::int64_t i = 0; i < volume.count; ++i)
-      o.cache_rows.push_back(volume.first_row + static_cast<std::uint32_t>(i));
-  o.cache_limit_bytes = options_.cache_limit_bytes;
-  o.masks = true;
-  o.deadline_s = options_.timeout_s;
-  return o;
-}
-
-// Every drawn slice with its neighbours: batch * (2k+1) rows.
-std::vector<std::uint32_t> UNetTrainer::rows_of(std::int64_t batch) const {
-  if (batch >= total_batches_) return {};
-  std::vector<std::uint32_t> rows;
-  for (const DrawnSlice& drawn : sampler_.batch(batch / steps_per_epoch_, batch % steps_per_epoch_)) {
-    const MaskedVolume& volume = set_.training[drawn.volume];
-    const std::int64_t z = drawn.row - volume.first_row;
-    for (const std::uint32_t row : rows_with_neighbours(volume, z, z + 1, config_.neighbours))
-      rows.push_back(row);
-  }
-  return rows;
 }
 
 UNetSummary UNetTrainer::run() {
@@ -285,10 +191,10 @@ UNetSummary UNetTrainer::summary() const {
 }
 
 void UNetTrainer::train_loop() {
-  net_->train();
+  setup_.net->train();
   batches_ = std::make_unique<DeviceBatches>(
-      reader_, [this](std::int64_t i) { return rows_of(i); }, position_.batches, loader_options(),
-      device_);
+      setup_.reader, [this](std::int64_t i) { return setup_.rows_of(i); }, position_.batches,
+      setup_.loader_options(), setup_.device);
   progress_ = std::make_unique<Progress>(
       "training", static_cast<std::uint64_t>(total_batches_ * config_.batch), "slices",
       static_cast<std::uint64_t>(position_.batches * config_.batch));
@@ -304,7 +210,7 @@ void UNetTrainer::train_loop() {
       throw Error(ErrorCode::failure,
                   fmt::format("out of memory on {}: {} slices of {}x{} at once do not fit; use a "
                               "smaller --batch, --width or --image-size",
-                              device_.str(), config_.batch, config_.image_size, config_.image_size));
+                              setup_.device.str(), config_.batch, config_.image_size, config_.image_size));
     }
     const bool stop = interrupt_signal() != 0;
     if (epoch_complete) end_of_epoch();
@@ -319,34 +225,10 @@ void UNetTrainer::train_loop() {
   progress_->finish();
 }
 
-UNetTrainer::Batch UNetTrainer::forward_backward(DeviceBatch& batch) {
-  const std::int64_t channels = 2 * config_.neighbours + 1, side = config_.image_size;
-  const auto epoch = static_cast<std::uint64_t>(batch.number / steps_per_epoch_);
-  const std::int64_t first = batch.number % steps_per_epoch_ * config_.batch;
-  std::vector<PairParameters> parameters;
-  for (std::int64_t i = 0; i < config_.batch; ++i)
-    parameters.push_back(draw_pair(config_, epoch, static_cast<std::uint64_t>(first + i)));
-  const torch::Tensor images = network_intensity(batch.hu).view({-1, channels, side, side});
-  const torch::Tensor masks = batch.masks.view({-1, channels, side, side})
-                                  .narrow(1, config_.neighbours, 1)
-                                  .to(torch::kFloat);
-  Batch result;
-  result.pair = augment_pairs(images, masks, parameters, config_.elastic_grid);
-  {
-    const Autocast autocast(device_, config_.precision);
-    result.logits = net_->forward(result.pair.images);
-  }
-  const torch::Tensor loss =
-      segmentation_loss(result.logits, result.pair.masks, config_.dice_weight);
-  loss.backward();
-  result.loss = loss.item<double>();
-  return result;
-}
-
 // One batch, as numbered prose; true when an epoch is complete with it.
 bool UNetTrainer::one_batch(DeviceBatch& batch) {
   // 1. The gradient of a batch of augmented slices: a function of (seed, epoch, place in the epoch).
-  const Batch result = forward_backward(batch);
+  const TrainedBatch result = backward_pairs(setup_, batch);
   ++position_.batches;
   if (!std::isfinite(result.loss)) refuse_not_finite("the loss");
 
@@ -449,38 +331,23 @@ void UNetTrainer::end_of_epoch() {
     log::info(fmt::format("stopped early: no better validation for {} epochs", options_.patience));
 }
 
-// Dice of whole volumes at the network's own size, the mean over volumes.
 void UNetTrainer::validate() {
-  LoaderOptions options = loader_options();
-  options.cache = CacheMode::none;
-  options.cache_rows.clear();
-  std::vector<double> both(set_.validation.size()), sum(set_.validation.size());
-  net_->eval();
-  predict_volumes(reader_, set_.validation, std::move(options), *net_, 1, config_.batch, device_,
-                  [&](const PredictedSlices& s) {
-                    const torch::Tensor liver = s.probability > 0.5, truth = s.masks != 0;
-                    both[s.volume] += (liver & truth).sum().item<double>();
-                    sum[s.volume] += liver.sum().item<double>() + truth.sum().item<double>();
-                  });
-  net_->train();
-  double dice = 0;
-  for (std::size_t v = 0; v < both.size(); ++v) dice += sum[v] > 0 ? 2 * both[v] / sum[v] : 1;
-  position_.last_probe = dice / static_cast<double>(both.size());
+  position_.last_probe = validation_dice(setup_);
   position_.best_probe = std::max(position_.best_probe, position_.last_probe);
   log_->add("validation", position_.batches,
-            {{"dice", position_.last_probe}, {"volumes", std::ssize(set_.validation)}});
+            {{"dice", position_.last_probe}, {"volumes", std::ssize(setup_.set.validation)}});
 }
 
 void UNetTrainer::save(bool best) {
   if (!torch::isfinite(parameters_.values()).all().item<bool>()) refuse_not_finite("a weight");
   log_->flush();
   store_.save(position_.batches,
-              pack_state(*net_, parameters_, optimizer_, scaler_, position_, 1, to_json(config_)),
+              pack_state(*setup_.net, parameters_, optimizer_, scaler_, position_, 1, to_json(config_)),
               best);
 }
 
 void UNetTrainer::write_weights(const char* name) {
-  save_unet_weights(*net_, options_.out / name,
+  save_unet_weights(*setup_.net, options_.out / name,
                     {{"wsp.config", to_json(config_).dump()},
                      {"wsp.steps", std::to_string(position_.batches)}});
 }
