@@ -14,7 +14,7 @@ build=${WSP_BUILD_DIR:-$here/build/quickstart}
 jobs=${WSP_JOBS:-$(nproc)}
 subjects=${WSP_SUBJECTS:-8}
 summary=()
-unet_options=(--image-size 128 --width 16 --depth 4 --batch 8 --samples-per-epoch 400 --epochs 5 --lr 2e-3 --cache ram --seed 1)
+unet_options=(--image-size 128 --width 8 --depth 4 --batch 8 --samples-per-epoch 800 --epochs 5 --lr 3e-3 --augment-probability 0.3 --cache ram --seed 1)
 
 say() { printf '\n== %s\n' "$*"; }
 run() { printf '   $ %s\n' "$*"; "$@"; }

@@ -1,7 +1,9 @@
 // wsp-unet: train a liver U-Net on a dataset with masks; export, judge and run it.
 #include <fmt/format.h>
+#include <malloc.h>
 
 #include <iostream>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "io/core/atomic_file.hpp"
@@ -120,6 +122,14 @@ void declare_evaluate(CLI::App& app, Options& o) {
   app.add_option("--device", e.device, "auto, cpu, cuda or cuda:N")->capture_default_str();
 }
 
+// Activations of many megabytes come and go at each step: given back to the system every time, they cost more in page
+// faults than the small network computes.
+void keep_freed_memory() {
+  constexpr int kLargestKept = 32 << 20;  // the most that glibc takes
+  ::mallopt(M_MMAP_THRESHOLD, kLargestKept);
+  ::mallopt(M_TRIM_THRESHOLD, std::numeric_limits<int>::max());
+}
+
 int train(Options& o, const wsp::CommonOptions& common) {
   o.config.seed = common.seed;
   o.run.threads = common.threads;
@@ -235,6 +245,7 @@ int main(int argc, char** argv) {
     app.require_subcommand(1);
   };
   tool.run = [&](const wsp::CommonOptions& common) {
+    keep_freed_memory();
     if (o.train->parsed()) return train(o, common);
     if (o.exporting->parsed()) return export_model(o, common);
     if (o.evaluate->parsed()) return evaluate(o, common);
