@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # From a fresh Debian 12 or 13 machine to a verified dataset, in one command:
 #   bash tools/quickstart.sh [all|ingest|train|report|eval]
-#   ingest   a hospital-like synthetic export -> dataset
+#   ingest   a liver U-Net trained on a synthetic cohort; a hospital-like synthetic export -> dataset
 #   train    a larger synthetic cohort -> dataset -> a pretrained encoder
 # Environment: WSP_QUICKSTART_DIR (default out/quickstart), WSP_JOBS (default: all cores), WSP_SUBJECTS (default 8).
 set -euo pipefail
@@ -15,6 +15,7 @@ jobs=${WSP_JOBS:-$(nproc)}
 subjects=${WSP_SUBJECTS:-8}
 summary=()
 export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}  # threads that wait sleep, and leave the cores to what else runs here
+unet_options=(--image-size 128 --width 8 --depth 4 --batch 8 --samples-per-epoch 800 --epochs 5 --lr 3e-3 --augment-probability 0.3 --cache ram --seed 1)
 
 say() { printf '\n== %s\n' "$*"; }
 run() { printf '   $ %s\n' "$*"; "$@"; }
@@ -32,32 +33,67 @@ case $stage in
     exit 2 ;;
 esac
 
-tools=(wsp-ingest wsp-phantom)
-train_option=OFF
-if [ "$stage" != ingest ]; then
-  tools+=(wsp-train)
-  train_option=ON
-fi
+tools=(wsp-phantom)
+case $stage in
+  all) tools+=(wsp-ingest wsp-unet wsp-train) ;;
+  ingest) tools+=(wsp-ingest wsp-unet) ;;
+  train) tools+=(wsp-ingest wsp-train) ;;
+esac
 
 say "packages: installing what is missing"
 bash tools/setup.sh build
 
 say "building ${tools[*]} in $build"
-run cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DWSP_BUILD_TESTS=OFF -DWSP_BUILD_TRAIN=$train_option -Wno-dev --log-level=NOTICE
+run cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DWSP_BUILD_TESTS=OFF -Wno-dev --log-level=NOTICE
 run ninja -C "$build" -j "$jobs" "${tools[@]}"
 PATH="$build/tools:$PATH"
 
+# Trained on synthetic livers, of use for synthetic livers alone: README says how to get a clinical network.
+unet_stage() {
+  say "U-Net 1/4  a cohort of 24 synthetic patients with liver masks in $out/liver-cohort"
+  mkdir -p "$out"
+  rm -rf "$out/liver-cohort" "$out/liver-data" "$out/unet" "$out/unet-scores" "$out/liver-model"  # of an earlier quickstart
+  run wsp-phantom --out "$out/liver-cohort" --subjects 24 --seed 3 --slices 40-60 --balance --format nifti
+  say "U-Net 2/4  ingest every slice, not only the central 70 %"
+  run wsp-ingest "$out/liver-cohort/export" --out "$out/liver-data" --masks "$out/liver-cohort/truth" --ids keep --slices all
+  say "U-Net 3/4  train"
+  run wsp-unet train "$out/liver-data" --out "$out/unet" "${unet_options[@]}"
+  say "U-Net 4/4  judge it on the patients held back, export it"
+  run wsp-unet evaluate "$out/unet" "$out/liver-data" --out "$out/unet-scores"
+  run wsp-unet export "$out/unet" --model "$out/liver-model/phantom-liver.json" --name phantom-liver \
+    --comment "for synthetic phantoms only"
+  summary+=(
+    "U-Net        $out/unet                   weights, checkpoints, curves; scores in $out/unet-scores"
+    "liver model  $out/liver-model            TorchScript and descriptor, for phantoms only"
+  )
+}
+
+# Other patients than the network was trained on, without a mask.
+liver_model_stage() {
+  if ! wsp-ingest --help | grep -q -- --liver-model; then
+    printf '   skipped: this wsp-ingest was built without the segmenter (WSP_WITH_SEGMENTER)\n'
+    return
+  fi
+  rm -rf "$out/unet-dataset"
+  run wsp-ingest "$out/hospital/export" --out "$out/unet-dataset" --liver-model "$out/liver-model/phantom-liver.json" \
+    --labels "$out/hospital/labels.csv" --manifest data-manifests/phantom.json --site-key "$out/site.key"
+  run wsp-ingest verify "$out/unet-dataset"
+  summary+=("by U-Net     $out/unet-dataset           the same patients, their livers found by the network")
+}
+
 ingest_stage() {
-  say "ingest 1/3  a hospital-like export of $subjects synthetic patients in $out/hospital"
+  say "ingest 1/4  a hospital-like export of $subjects synthetic patients in $out/hospital"
   mkdir -p "$out"
   rm -rf "$out/hospital" "$out/dataset" "$out/site.key" "$out/crosswalk.tsv"  # of an earlier quickstart
   run wsp-phantom --out "$out/hospital" --subjects "$subjects" --seed 1 --slices 40-60 --balance --hospital
-  say "ingest 2/3  read, choose series, mask, keep the central 70 %, pseudonymise, shard"
+  say "ingest 2/4  read, choose series, mask, keep the central 70 %, pseudonymise, shard"
   run wsp-ingest "$out/hospital/export" --out "$out/dataset" \
     --masks "$out/hospital/truth" --labels "$out/hospital/labels.csv" \
     --manifest data-manifests/phantom.json --new-site-key "$out/site.key" --crosswalk "$out/crosswalk.tsv"
-  say "ingest 3/3  verify: every hash, every count"
+  say "ingest 3/4  verify: every hash, every count"
   run wsp-ingest verify "$out/dataset"
+  say "ingest 4/4  the same export without masks: the U-Net finds the livers"
+  liver_model_stage
   summary+=(
     "export       $out/hospital/export        looks like a PACS dump; truth beside it"
     "dataset      $out/dataset                shards, index.h5, cases/, dataset.json"
@@ -86,8 +122,8 @@ train_stage() {
 }
 
 case $stage in
-  all) ingest_stage; train_stage ;;
-  ingest) ingest_stage ;;
+  all) unet_stage; ingest_stage; train_stage ;;
+  ingest) unet_stage; ingest_stage ;;
   train) train_stage ;;
 esac
 summary+=("tools        $build/tools                ${tools[*]}: each has --help")

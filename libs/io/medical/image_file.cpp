@@ -10,6 +10,7 @@
 #include <map>
 #include <new>
 
+#include "io/core/error.hpp"
 #include "io/medical/image_header.hpp"
 
 namespace wsp {
@@ -285,6 +286,18 @@ Outcome<ImageVolume> read_image_volume(const fs::path& path) {
       break;
     }
   return image;
+}
+
+std::vector<std::uint8_t> in_file_order(const LiverMask& mask, const Geometry& file) {
+  const CanonicalOrder order(file);
+  if (order.geometry.size != mask.geometry.size ||
+      mask.voxels.size() != static_cast<std::size_t>(file.voxels()))
+    throw Error(ErrorCode::failure, "a mask and the file that it is for differ in size");
+  std::vector<std::uint8_t> voxels(mask.voxels.size());
+  order.for_each([&](std::size_t i, std::int64_t j) {
+    voxels[static_cast<std::size_t>(j)] = mask.voxels[i];
+  });
+  return voxels;
 }
 
 Outcome<LabelImage> read_label_image(const fs::path& path) {

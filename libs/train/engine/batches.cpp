@@ -148,6 +148,8 @@ DeviceBatches::DeviceBatches(const DatasetReader& reader, BatchLoader::Source so
                              std::int64_t first, LoaderOptions options, const torch::Device& device)
     : device_(device), image_size_(options.image_size) {
   if (options.cache == CacheMode::device) {
+    if (options.masks)
+      throw Error(ErrorCode::usage, "--cache device keeps no masks: use --cache ram");
     source_ = std::move(source);
     next_number_ = first;
     cache_ = std::make_unique<DeviceCache>(reader, std::move(options), device);
@@ -171,13 +173,20 @@ std::optional<DeviceBatches::Flight> DeviceBatches::fetch() {
   // The tensor only reads: the loader's slot stays ours while the lease lives.
   auto* pixels = const_cast<std::int16_t*>(lease->images().data());
   const auto host = torch::from_blob(pixels, {m, image_size_, image_size_}, torch::kShort);
+  torch::Tensor host_masks;
+  if (!lease->masks().empty()) {
+    auto* labels = const_cast<std::uint8_t*>(lease->masks().data());
+    host_masks = torch::from_blob(labels, {m, image_size_, image_size_}, torch::kByte);
+  }
   if (side_) {
     const c10::StreamGuard guard(*side_);
     batch.hu = host.to(device_, /*non_blocking=*/true);
+    if (host_masks.defined()) batch.masks = host_masks.to(device_, /*non_blocking=*/true);
     flight.ready.emplace(device_.type());
     flight.ready->record(*side_);
   } else {
     batch.hu = host;
+    batch.masks = host_masks;
   }
   batch.lease = std::move(*lease);
   return flight;
@@ -217,6 +226,7 @@ std::optional<DeviceBatch> DeviceBatches::next() {
   const auto stream = c10::impl::VirtualGuardImpl(device_.type()).getStream(device_);
   now.ready->block(stream);
   now.batch.hu.record_stream(stream);
+  if (now.batch.masks.defined()) now.batch.masks.record_stream(stream);
   // Started a batch ago, the copy is done by now as a rule; then the loader may fill the slot again.
   while (!now.ready->query()) std::this_thread::yield();
   now.batch.lease = BatchLease();

@@ -17,8 +17,9 @@ namespace wsp::train {
 struct DeviceBatch {
   std::int64_t number = 0;
   torch::Tensor hu;                 ///< [m, s, s] int16
+  torch::Tensor masks;              ///< [m, s, s] uint8, where the loader reads them; else undefined
   std::vector<std::uint32_t> rows;  ///< [m] rows of the index
-  BatchLease lease;                 ///< what `hu` may look into on the CPU
+  BatchLease lease;                 ///< what `hu` and `masks` may look into on the CPU
 };
 
 /// Slices on the device, decoded and resized once.
@@ -40,7 +41,7 @@ class DeviceCache {
 };
 
 /// Hands the loader's batches to a device: on the CPU without a copy, on CUDA from pinned memory on a side
-/// stream, one batch ahead. With CacheMode::device, out of a DeviceCache.
+/// stream, one batch ahead. With CacheMode::device, out of a DeviceCache, which holds no masks.
 class DeviceBatches {
  public:
   DeviceBatches(const DatasetReader& reader, BatchLoader::Source source, std::int64_t first,

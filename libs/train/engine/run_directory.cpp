@@ -18,4 +18,27 @@ void RunDirectory::write_json(const char* name, const nlohmann::json& value) con
   write_file_atomic(path_ / name, value.dump(2) + "\n");
 }
 
+void judge_run_directory(const std::filesystem::path& run, std::span<const char* const> files,
+                         bool may_exist) {
+  if (std::filesystem::exists(run / "dataset.json"))
+    throw Error(ErrorCode::output,
+                run.string() + " is a dataset: give the run an --out of its own");
+  if (may_exist) return;
+  for (const char* name : files)
+    if (std::filesystem::exists(run / name))
+      throw Error(ErrorCode::output, run.string() + " holds a run already (" + name +
+                                         "): go on with --resume, start it again with --force, or "
+                                         "give another --out");
+}
+
+void clear_run_directory(const std::filesystem::path& run, std::span<const char* const> files) {
+  for (const char* name : files)
+    if (std::filesystem::is_regular_file(run / name)) std::filesystem::remove(run / name);
+  std::error_code absent;
+  for (const auto& entry : std::filesystem::directory_iterator(run / "tensorboard", absent))
+    if (entry.path().filename().string().starts_with("events.out.tfevents"))
+      std::filesystem::remove(entry);
+  std::filesystem::remove_all(run / "tensorboard" / "plugins", absent);
+}
+
 }  // namespace wsp::train

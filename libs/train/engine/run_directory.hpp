@@ -2,6 +2,7 @@
 #include <filesystem>
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
+#include <span>
 
 #include "io/core/directory_lock.hpp"
 
@@ -21,5 +22,12 @@ class RunDirectory {
   std::filesystem::path path_;
   std::unique_ptr<DirectoryLock> lock_;
 };
+
+/// Whether a run may be written to `run`, of which `files` are what a run of this kind writes. Throws Error(output) for a
+/// dataset, and for a run that is there already unless `may_exist` (--resume, --force).
+void judge_run_directory(const std::filesystem::path& run, std::span<const char* const> files,
+                         bool may_exist);
+/// Remove an earlier run's files, and what TensorBoard reads; nothing else is touched.
+void clear_run_directory(const std::filesystem::path& run, std::span<const char* const> files);
 
 }  // namespace wsp::train

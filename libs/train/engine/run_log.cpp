@@ -55,10 +55,11 @@ void RunLog::add(const std::string& kind, std::int64_t step, const Fields& field
   }
 }
 
-void RunLog::add_views(std::int64_t step, const torch::Tensor& hu, const torch::Tensor& views) {
+void RunLog::add_views(std::int64_t step, const torch::Tensor& hu, const torch::Tensor& views,
+                       const std::string& tag) {
   if (!state_->events) return;
   const torch::Tensor sheet = view_sheet(hu, views, 4);
-  state_->events->add_image("slice, view 1, view 2", step, sheet.size(1), sheet.size(0),
+  state_->events->add_image(tag, step, sheet.size(1), sheet.size(0),
                             pixels_of(sheet));
 }
 

@@ -21,8 +21,9 @@ class RunLog {
   ~RunLog();
   /// One line of metrics.jsonl with "step" and "kind" added; its numbers are TensorBoard scalars "kind/name".
   void add(const std::string& kind, std::int64_t step, const Fields& fields);
-  /// The first slices of a batch, each with its two views side by side. hu: [n, s, s]; views: [2n, 1, s, s].
-  void add_views(std::int64_t step, const torch::Tensor& hu, const torch::Tensor& views);
+  /// The first slices of a batch, each with two pictures of it side by side. hu: [n, s, s]; views: [2n, 1, s, s].
+  void add_views(std::int64_t step, const torch::Tensor& hu, const torch::Tensor& views,
+                 const std::string& tag = "slice, view 1, view 2");
   /// Embeddings for the projector, [n, dim], with one line of labels each.
   void set_projection(const torch::Tensor& points, const std::vector<std::string>& columns,
                       const std::vector<std::vector<std::string>>& rows);

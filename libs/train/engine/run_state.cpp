@@ -34,6 +34,10 @@ const torch::Tensor& find(const TensorFile& state, const std::string& name,
 void refuse_other_config(const TrainConfig& was, const TrainConfig& is) {
   const auto lines = differences(was, is);
   if (lines.empty()) return;
+  refuse_differences(lines);
+}
+
+void refuse_differences(const std::vector<std::string>& lines) {
   std::string text =
       "the run was made with another configuration; resume with the same options, or "
       "start again with --force or another --out:";
@@ -88,16 +92,16 @@ Position read_position(const std::string& text, Optimizer& optimizer, GradScaler
   return position;
 }
 
-TensorFile pack_state(Method& method, FlatParameters& parameters, const Optimizer& optimizer,
-                      const GradScaler& scaler, const Position& position,
-                      const TrainConfig& config) {
+TensorFile pack_state(const torch::nn::Module& module, FlatParameters& parameters,
+                      const Optimizer& optimizer, const GradScaler& scaler, const Position& position,
+                      std::int64_t accumulate, const json& config) {
   TensorFile file;
-  for (const auto& entry : method.named_parameters())
+  for (const auto& entry : module.named_parameters())
     file.tensors["model." + entry.key()] = on_cpu(entry.value());
-  for (const auto& entry : method.named_buffers())
+  for (const auto& entry : module.named_buffers())
     file.tensors["model." + entry.key()] = on_cpu(entry.value());
   for (auto& [name, tensor] : optimizer.state()) file.tensors["optimizer." + name] = tensor;
-  if (position.batches % config.accumulate != 0)
+  if (position.batches % accumulate != 0)
     for (const auto& segment : parameters.segments())
       file.tensors["gradient." + segment.name] =
           on_cpu(FlatParameters::view(parameters.gradients(), segment));
@@ -107,19 +111,20 @@ TensorFile pack_state(Method& method, FlatParameters& parameters, const Optimize
     file.tensors["generator.cpu"] = generator.get_state();
   }
   file.metadata = {{"wsp.format", kFormat},
-                   {"wsp.config", to_json(config).dump()},
+                   {"wsp.config", config.dump()},
                    {"wsp.state", position_text(position, optimizer, scaler)}};
   return file;
 }
 
-Position unpack_state(const TensorFile& file, Method& method, FlatParameters& parameters,
-                      Optimizer& optimizer, GradScaler& scaler, const TrainConfig& config) {
+Position unpack_state(const TensorFile& file, torch::nn::Module& module, FlatParameters& parameters,
+                      Optimizer& optimizer, GradScaler& scaler, std::int64_t accumulate,
+                      const std::function<void(const json&)>& refuse_other) {
   torch::NoGradGuard no_grad;
   Position position;
   try {
     if (file.metadata.at("wsp.format") != kFormat)
       throw Error(ErrorCode::corrupt, "the checkpoint is of another format");
-    refuse_other_config(config_from_json(json::parse(file.metadata.at("wsp.config"))), config);
+    refuse_other(json::parse(file.metadata.at("wsp.config")));
     position = read_position(file.metadata.at("wsp.state"), optimizer, scaler);
   } catch (const Error&) {
     throw;
@@ -127,15 +132,15 @@ Position unpack_state(const TensorFile& file, Method& method, FlatParameters& pa
     throw Error(ErrorCode::corrupt,
                 std::string("the checkpoint's metadata cannot be read: ") + e.what());
   }
-  for (auto& entry : method.named_parameters())
+  for (auto& entry : module.named_parameters())
     entry.value().copy_(find(file, "model." + entry.key(), entry.value().sizes()));
-  for (auto& entry : method.named_buffers())
+  for (auto& entry : module.named_buffers())
     entry.value().copy_(find(file, "model." + entry.key(), entry.value().sizes()));
   std::map<std::string, torch::Tensor> moments;
   for (const auto& [name, tensor] : file.tensors)
     if (name.starts_with("optimizer.")) moments[name.substr(10)] = tensor;
   optimizer.load_state(moments, optimizer.steps());
-  if (position.batches % config.accumulate != 0)
+  if (position.batches % accumulate != 0)
     for (const auto& segment : parameters.segments())
       FlatParameters::view(parameters.gradients(), segment)
           .copy_(find(file, "gradient." + segment.name, segment.sizes));

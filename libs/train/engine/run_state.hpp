@@ -1,10 +1,12 @@
 #pragma once
 #include <cstdint>
+#include <functional>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
 
 #include "train/engine/config.hpp"
 #include "train/engine/optimizer.hpp"
 #include "train/engine/step.hpp"
-#include "train/model/method.hpp"
 #include "train/model/safetensors.hpp"
 
 namespace wsp::train {
@@ -12,7 +14,7 @@ namespace wsp::train {
 /// Where a run stands. Nothing here is derivable from the configuration.
 struct Position {
   std::int64_t batches = 0;  ///< batches done since the start; epoch and step follow from it
-  double best_probe = -1;
+  double best_probe = -1;  ///< probes, here and below: what an epoch is judged by
   std::int64_t epochs_since_best = 0;
   double first_loss = 0, last_loss = 0;  ///< mean over an epoch
   double first_probe = -1, last_probe = -1;
@@ -37,6 +39,8 @@ struct Position {
 
 /// Throws Error(usage) when two configurations compute different things, naming each difference.
 void refuse_other_config(const TrainConfig& was, const TrainConfig& is);
+/// The same from lines that name the differences.
+[[noreturn]] void refuse_differences(const std::vector<std::string>& lines);
 
 /// The numbers of a run as text: position, optimizer steps, scaler.
 std::string position_text(const Position& position, const Optimizer& optimizer,
@@ -47,12 +51,14 @@ Position read_position(const std::string& text, Optimizer& optimizer, GradScaler
 /// Everything that a resumed run needs to go on as if it had never stopped: parameters and buffers ("model.NAME"),
 /// optimizer ("optimizer.KIND.NAME"), gradients not yet applied ("gradient.NAME"), Torch's generator, scaler and
 /// position (metadata).
-TensorFile pack_state(Method& method, FlatParameters& parameters, const Optimizer& optimizer,
-                      const GradScaler& scaler, const Position& position,
-                      const TrainConfig& config);
-/// Inverse of pack_state(). Throws Error(usage) when the checkpoint is of another configuration, naming each
-/// difference, and Error(corrupt) when a tensor is missing.
-Position unpack_state(const TensorFile& state, Method& method, FlatParameters& parameters,
-                      Optimizer& optimizer, GradScaler& scaler, const TrainConfig& config);
+/// `accumulate`: batches per optimizer step; `config`: the run's configuration, as JSON.
+TensorFile pack_state(const torch::nn::Module& module, FlatParameters& parameters,
+                      const Optimizer& optimizer, const GradScaler& scaler, const Position& position,
+                      std::int64_t accumulate, const nlohmann::json& config);
+/// Inverse of pack_state(). `refuse_other` gets the configuration in the checkpoint before anything is changed and
+/// throws where it is another. Throws Error(corrupt) when a tensor is missing.
+Position unpack_state(const TensorFile& state, torch::nn::Module& module, FlatParameters& parameters,
+                      Optimizer& optimizer, GradScaler& scaler, std::int64_t accumulate,
+                      const std::function<void(const nlohmann::json&)>& refuse_other);
 
 }  // namespace wsp::train

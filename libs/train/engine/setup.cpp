@@ -38,9 +38,11 @@ TrainConfig resolve(TrainConfig config, const RunOptions& options, int ranks) {
   return config;
 }
 
-void check_dataset(const DatasetReader& reader, const RunOptions& options) {
-  if (options.verify) {
-    const auto findings = verify_dataset(options.dataset);
+}  // namespace
+
+void check_dataset(const DatasetReader& reader, const fs::path& dataset, bool verify) {
+  if (verify) {
+    const auto findings = verify_dataset(dataset);
     if (findings.empty()) return;
     std::string text = fmt::format("the dataset fails its verification, {} findings:", findings.size());
     for (std::size_t i = 0; i < std::min<std::size_t>(findings.size(), 5); ++i)
@@ -58,12 +60,14 @@ void check_dataset(const DatasetReader& reader, const RunOptions& options) {
     if (needed[shard] == 0) continue;
     const std::string name = shard_file_name(static_cast<int>(shard));
     std::error_code absent;
-    const auto size = fs::file_size(options.dataset / "shards" / name, absent);
+    const auto size = fs::file_size(dataset / "shards" / name, absent);
     if (absent || size < needed[shard])
       throw Error(ErrorCode::corrupt, name + (absent ? " is missing" : " is cut short") +
                                           "; run wsp-ingest verify, then the ingest again");
   }
 }
+
+namespace {
 
 void load_initial_weights(Encoder& encoder, const fs::path& init) {
   TensorFile file;
@@ -151,7 +155,7 @@ TrainSetup::TrainSetup(TrainConfig wanted, const RunOptions& run_options, int ra
       reader(options.dataset),
       set(select_slices(reader, select_options(config))),
       sampler(set, sampler_options(config)) {
-  check_dataset(reader, options);
+  check_dataset(reader, options.dataset, options.verify);
   prepare_precision(device, config.precision);
   method = build(config, options, set, device);
 }

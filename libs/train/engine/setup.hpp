@@ -35,6 +35,9 @@ struct TrainSetup {
   std::unique_ptr<Method> method;
 };
 
+/// Throws Error(corrupt) for a dataset that fails its checks: every hash with `verify`, else that the files are there and
+/// long enough.
+void check_dataset(const DatasetReader& reader, const std::filesystem::path& dataset, bool verify);
 SelectOptions select_options(const TrainConfig& config);
 SamplerOptions sampler_options(const TrainConfig& config);
 /// Parameters of both views of m slices, [2m]: view 1 of all, then view 2. `sample`: place of the first slice in

@@ -129,28 +129,12 @@ constexpr const char* kRunFiles[] = {
     "encoder-best.safetensors", "checkpoints", "tensorboard"};
 
 void Trainer::judge_directory() const {
-  if (std::filesystem::exists(options_.out / "dataset.json"))
-    throw Error(ErrorCode::output,
-                options_.out.string() + " is a dataset: give the run an --out of its own");
-  if (options_.force || options_.resume) return;
-  for (const char* name : kRunFiles)
-    if (std::filesystem::exists(options_.out / name))
-      throw Error(ErrorCode::output, options_.out.string() + " holds a run already (" + name +
-                                         "): go on with --resume, start it again with --force, or "
-                                         "give another --out");
+  judge_run_directory(options_.out, kRunFiles, options_.force || options_.resume);
 }
 
 void Trainer::clear_earlier_run() {
   store_.remove_all();
-  for (const char* name : kRunFiles)
-    if (std::filesystem::is_regular_file(options_.out / name))
-      std::filesystem::remove(options_.out / name);
-  std::error_code absent;
-  for (const auto& entry :
-       std::filesystem::directory_iterator(options_.out / "tensorboard", absent))
-    if (entry.path().filename().string().starts_with("events.out.tfevents"))
-      std::filesystem::remove(entry);
-  std::filesystem::remove_all(options_.out / "tensorboard" / "plugins", absent);
+  clear_run_directory(options_.out, kRunFiles);
 }
 
 // Every rank must compute the same thing, or the sum of their gradients means nothing.
@@ -249,8 +233,9 @@ void Trainer::load_checkpoint() {
   for (const auto& path : found->corrupt)
     log::warn("passed over a damaged checkpoint: " + path.filename().string());
   try {
-    position_ =
-        unpack_state(found->state, *setup_.method, parameters_, optimizer_, scaler_, config_);
+    position_ = unpack_state(
+        found->state, *setup_.method, parameters_, optimizer_, scaler_, config_.accumulate,
+        [&](const nlohmann::json& was) { refuse_other_config(config_from_json(was), config_); });
   } catch (Error& e) {
     throw e.within("while resuming from " + found->path.filename().string());
   }
@@ -538,7 +523,8 @@ void Trainer::save(bool best) {
   if (!torch::isfinite(parameters_.values()).all().item<bool>()) refuse_not_finite("a weight");
   log_->flush();
   store_.save(position_.batches,
-              pack_state(*setup_.method, parameters_, optimizer_, scaler_, position_, config_),
+              pack_state(*setup_.method, parameters_, optimizer_, scaler_, position_,
+                         config_.accumulate, to_json(config_)),
               best);
 }
 

@@ -2,6 +2,7 @@
 
 #include "train/model/encoder_parts.hpp"
 #include "train/model/fast_convolution.hpp"
+#include "train/model/norm_layer.hpp"
 
 namespace wsp::train {
 namespace {
@@ -9,37 +10,6 @@ namespace {
 namespace nn = torch::nn;
 
 constexpr std::int64_t kGroups = 32;
-
-/// Group normalisation in the type of its weights: autocast does so itself on CUDA, but hands it
-/// bfloat16 on the CPU, which refuses to mix the two.
-class FloatGroupNormImpl : public nn::GroupNormImpl {
- public:
-  explicit FloatGroupNormImpl(std::int64_t channels)
-      : nn::GroupNormImpl(nn::GroupNormOptions(kGroups, channels)) {}
-  torch::Tensor forward(const torch::Tensor& x) {
-    return nn::GroupNormImpl::forward(x.to(weight.scalar_type()));
-  }
-};
-TORCH_MODULE(FloatGroupNorm);
-
-/// Batch or group normalisation under one name, without a module level of its own.
-class NormLayer {
- public:
-  NormLayer() = default;
-  NormLayer(nn::Module& owner, const std::string& name, Norm norm, std::int64_t channels) {
-    if (norm == Norm::batch)
-      batch_ = owner.register_module(name, nn::BatchNorm2d(channels));
-    else
-      group_ = owner.register_module(name, FloatGroupNorm(channels));
-  }
-  torch::Tensor operator()(const torch::Tensor& x) {
-    return batch_.is_empty() ? group_(x) : batch_(x);
-  }
-
- private:
-  nn::BatchNorm2d batch_{nullptr};
-  FloatGroupNorm group_{nullptr};
-};
 
 nn::Conv2d convolution(std::int64_t in, std::int64_t out, std::int64_t kernel,
                        std::int64_t stride) {
@@ -62,7 +32,7 @@ nn::Sequential make_downsample(std::int64_t in, std::int64_t out, std::int64_t s
   if (norm == Norm::batch)
     layers->push_back(nn::BatchNorm2d(out));
   else
-    layers->push_back(FloatGroupNorm(out));
+    layers->push_back(FloatGroupNorm(kGroups, out));
   return layers;
 }
 
@@ -98,7 +68,7 @@ class Block final : public nn::Module {
   void add(std::int64_t in, std::int64_t out, std::int64_t kernel, std::int64_t stride, Norm norm) {
     const auto number = std::to_string(convolutions_.size() + 1);
     convolutions_.push_back(register_module("conv" + number, convolution(in, out, kernel, stride)));
-    norms_.emplace_back(*this, "bn" + number, norm, out);
+    norms_.emplace_back(*this, "bn" + number, norm, kGroups, out);
   }
 
   std::vector<nn::Conv2d> convolutions_;
@@ -124,7 +94,7 @@ class ResNet final : public Encoder {
     const Plan plan = plan_of(options.name);
     nn::Conv2d first = convolution(1, 64, 7, 2);
     conv1_ = register_module("conv1", first);
-    bn1_ = NormLayer(*this, "bn1", options.norm, 64);
+    bn1_ = NormLayer(*this, "bn1", options.norm, kGroups, 64);
     std::int64_t channels = 64;
     for (std::size_t stage = 0; stage < layers_.size(); ++stage) {
       const std::int64_t width = std::int64_t{64} << stage;

@@ -1,8 +1,8 @@
-#include <algorithm>
 #include <map>
 
 #include "io/core/error.hpp"
 #include "train/model/encoder.hpp"
+#include "train/model/module_state.hpp"
 #include "train/model/safetensors.hpp"
 
 namespace wsp::train {
@@ -12,36 +12,6 @@ namespace fs = std::filesystem;
 
 constexpr const char* kEncoderKey = "wsp.encoder";
 constexpr const char* kNormKey = "wsp.norm";
-constexpr std::size_t kMostNames = 5;
-
-using Names = std::vector<std::string>;
-
-std::map<std::string, torch::Tensor> state_of(const Encoder& encoder) {
-  std::map<std::string, torch::Tensor> state;
-  for (const auto& item : encoder.named_parameters()) state[item.key()] = item.value();
-  for (const auto& item : encoder.named_buffers()) state[item.key()] = item.value();
-  return state;
-}
-
-std::string shape_text(const torch::Tensor& tensor) {
-  std::string text;
-  for (const std::int64_t size : tensor.sizes())
-    text += (text.empty() ? "" : ", ") + std::to_string(size);
-  return "[" + text + "]";
-}
-
-/// "; missing: a, b and 3 more" or nothing.
-std::string listed(const char* what, const Names& names) {
-  if (names.empty()) return {};
-  std::string text = std::string("; ") + what + ": ";
-  for (std::size_t i = 0; i < std::min(names.size(), kMostNames); ++i)
-    text += (i == 0 ? "" : ", ") + names[i];
-  if (names.size() > kMostNames)
-    text += " and " + std::to_string(names.size() - kMostNames) + " more";
-  return text;
-}
-
-bool ends_with_counter(const std::string& name) { return name.ends_with("num_batches_tracked"); }
 
 /// Bring a tensor of torchvision's three-channel network to ours: for a grey image in all three
 /// channels, the sum over RGB computes the same.
@@ -52,33 +22,16 @@ torch::Tensor adapted(const std::string& name, const torch::Tensor& from, const 
 }
 
 void copy_weights(Encoder& encoder, const TensorFile& file) {
-  const torch::NoGradGuard no_grad;
   const auto state = state_of(encoder);
-  std::vector<std::pair<torch::Tensor, torch::Tensor>> copies;
-  Names missing, unexpected, misfits;
-  for (const auto& [name, tensor] : file.tensors)
-    if (!state.contains(name) && name != "fc.weight" && name != "fc.bias" &&
-        !ends_with_counter(name))
-      unexpected.push_back(name);
-  for (const auto& [name, to] : state) {
-    const auto found = file.tensors.find(name);
-    if (found == file.tensors.end()) {
-      if (!ends_with_counter(name)) missing.push_back(name);
-      continue;
-    }
-    const torch::Tensor from = adapted(name, found->second, to);
-    if (from.sizes() != to.sizes() || from.is_floating_point() != to.is_floating_point())
-      misfits.push_back(name + " is " + shape_text(from) + ", expected " + shape_text(to));
-    copies.emplace_back(to, from);
+  std::map<std::string, torch::Tensor> from;
+  for (const auto& [name, tensor] : file.tensors) {
+    if (name == "fc.weight" || name == "fc.bias") continue;
+    const auto to = state.find(name);
+    from[name] = to == state.end() ? tensor : adapted(name, tensor, to->second);
   }
-  // Nothing is copied before everything is known to fit.
-  if (!missing.empty() || !unexpected.empty() || !misfits.empty())
-    throw Error(ErrorCode::usage,
-                "the weights are not those of " + encoder.options().name +
-                    (encoder.options().norm == Norm::group ? " with group normalisation" : "") +
-                    listed("missing", missing) + listed("unexpected", unexpected) +
-                    listed("of another shape or type", misfits));
-  for (auto& [to, from] : copies) to.copy_(from);
+  copy_state(encoder, from,
+             encoder.options().name +
+                 (encoder.options().norm == Norm::group ? " with group normalisation" : ""));
 }
 
 [[noreturn]] void rethrow(Error& error, const fs::path& path) {

@@ -1,0 +1,81 @@
+#include <torch/script.h>
+
+#include <sstream>
+
+#include "train/model/module_state.hpp"
+#include "train/model/unet.hpp"
+
+namespace wsp::train {
+namespace {
+
+/// Writes forward() as TorchScript source; tensors are attributes, their dots underscores.
+class Script {
+ public:
+  explicit Script(const UNetOptions& options) : options_(options) {}
+
+  std::string source(std::int64_t ratio) {
+    text_ = "def forward(self, x):\n";
+    const std::string r = std::to_string(ratio);
+    if (ratio > 1) line("x = torch.avg_pool2d(x, [" + r + ", " + r + "])");
+    for (std::int64_t level = 0; level <= options_.depth; ++level) {
+      if (level > 0) line("x = torch.max_pool2d(x, [2, 2])");
+      const std::string l = std::to_string(level);
+      double_convolution("down" + l);
+      if (level < options_.depth) line("skip" + l + " = x");
+    }
+    for (std::int64_t level = options_.depth; level-- > 0;) {
+      const std::string l = std::to_string(level);
+      line("x = torch.conv_transpose2d(x, self.up" + l + "_weight, self.up" + l + "_bias, [2, 2])");
+      line("x = torch.cat([skip" + l + ", x], 1)");
+      double_convolution("join" + l);
+    }
+    line("x = torch.conv2d(x, self.head_weight, self.head_bias)");
+    if (ratio > 1)
+      line("x = torch.upsample_bilinear2d(x, [x.size(2) * " + r + ", x.size(3) * " + r +
+           "], False)");
+    line("return x");
+    return text_;
+  }
+
+ private:
+  void line(const std::string& code) { text_ += "    " + code + "\n"; }
+
+  void double_convolution(const std::string& block) {
+    for (const char* number : {"1", "2"}) {
+      line("x = torch.conv2d(x, self." + block + "_conv" + number + "_weight, None, [1, 1], [1, 1])");
+      const std::string norm = "self." + block + "_norm" + number;
+      if (options_.norm == Norm::batch)
+        line("x = torch.batch_norm(x, " + norm + "_weight, " + norm + "_bias, " + norm +
+             "_running_mean, " + norm + "_running_var, False, 0.1, 1e-05, False)");
+      else
+        line("x = torch.group_norm(x, " + norm + "_weight.size(0) // 8, " + norm + "_weight, " +
+             norm + "_bias)");
+      line("x = torch.relu(x)");
+    }
+  }
+
+  UNetOptions options_;
+  std::string text_;
+};
+
+}  // namespace
+
+std::string unet_torchscript(UNet& net, std::int64_t ratio) {
+  torch::jit::Module module("LiverUNet");
+  for (const auto& [name, tensor] : state_of(net)) {
+    if (name.ends_with("num_batches_tracked")) continue;
+    std::string attribute = name;
+    std::replace(attribute.begin(), attribute.end(), '.', '_');
+    const torch::Tensor value =
+        tensor.detach().to(torch::kCPU, /*non_blocking=*/false, /*copy=*/true).contiguous();
+    // Buffers: weights that nobody will train need no gradient.
+    module.register_buffer(attribute, value);
+  }
+  module.define(Script(net.options()).source(ratio));
+  module.eval();
+  std::ostringstream bytes;
+  module.save(bytes);
+  return bytes.str();
+}
+
+}  // namespace wsp::train

@@ -1,0 +1,36 @@
+#include "train/unet/case_grid.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include "io/core/error.hpp"
+#include "io/manifest/manifest.hpp"
+#include "preprocess/ops/slices.hpp"
+
+namespace wsp::train {
+
+VoxelGrid stored_grid(const std::filesystem::path& dataset, const DatasetReader& reader,
+                      const MaskedVolume& volume) {
+  const IndexCase& entry = reader.cases()[static_cast<std::size_t>(volume.case_id)];
+  Geometry acquired;
+  try {
+    const nlohmann::json value = load_json(dataset / "cases" / (entry.name + ".json"));
+    const nlohmann::json& geometry = value.at("geometry");
+    for (std::size_t k = 0; k < 3; ++k) {
+      acquired.size[k] = geometry.at("size").at(k).get<std::int64_t>();
+      acquired.spacing_mm[k] = geometry.at("spacing_mm").at(k).get<double>();
+    }
+  } catch (const std::exception& e) {
+    throw Error(ErrorCode::corrupt, "the geometry of case " + entry.name + " cannot be read (" +
+                                        e.what() + "); run wsp-ingest verify");
+  }
+  const InPlaneFit fit = fit_in_plane(acquired, reader.layout().width);
+  VoxelGrid grid;
+  grid.size = {reader.layout().width, reader.layout().height, volume.count};
+  grid.spacing_mm[0] = fit.pixel_mm[0];
+  grid.spacing_mm[1] = fit.pixel_mm[1];
+  for (std::int64_t i = 0; i < volume.count; ++i)
+    grid.z_mm.push_back(reader.slices()[volume.first_row + static_cast<std::size_t>(i)].z_mm);
+  return grid;
+}
+
+}  // namespace wsp::train

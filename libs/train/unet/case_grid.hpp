@@ -1,0 +1,15 @@
+#pragma once
+#include <filesystem>
+
+#include "io/shard/dataset.hpp"
+#include "train/data/volume_set.hpp"
+#include "train/eval/mask_scores.hpp"
+
+namespace wsp::train {
+
+/// Where the pixels of a case's stored slices lie: cases/CASE.json has the acquired geometry, the
+/// index the slices' positions. Throws Error(corrupt) where the JSON cannot be read.
+VoxelGrid stored_grid(const std::filesystem::path& dataset, const DatasetReader& reader,
+                      const MaskedVolume& volume);
+
+}  // namespace wsp::train

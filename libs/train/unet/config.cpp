@@ -1,0 +1,162 @@
+#include "train/unet/config.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "io/core/error.hpp"
+#include "io/manifest/manifest.hpp"
+
+namespace wsp::train {
+namespace {
+
+using nlohmann::json;
+
+// One list of the fields: writing, reading and comparing cannot drift apart.
+template <class Config, class Visit>
+void each_field(Config& c, Visit&& visit) {
+  visit("neighbours", c.neighbours);
+  visit("width", c.width);
+  visit("depth", c.depth);
+  visit("norm", c.norm);
+  visit("image_size", c.image_size);
+  visit("stored_size", c.stored_size);
+  visit("splits", c.splits);
+  visit("hold_back", c.hold_back);
+  visit("batch", c.batch);
+  visit("samples_per_epoch", c.samples_per_epoch);
+  visit("epochs", c.epochs);
+  visit("max_steps", c.max_steps);
+  visit("liver_share", c.liver_share);
+  visit("seed", c.seed);
+  visit("augment_probability", c.augment_probability);
+  visit("max_angle_deg", c.max_angle_deg);
+  visit("max_shift", c.max_shift);
+  visit("min_crop_area", c.min_crop_area);
+  visit("flip_x", c.flip_x);
+  visit("flip_y", c.flip_y);
+  visit("elastic", c.elastic);
+  visit("elastic_grid", c.elastic_grid);
+  visit("gain", c.gain);
+  visit("offset", c.offset);
+  visit("gamma", c.gamma);
+  visit("noise", c.noise);
+  visit("learning_rate", c.learning_rate);
+  visit("weight_decay", c.weight_decay);
+  visit("schedule", c.schedule);
+  visit("warmup_epochs", c.warmup_epochs);
+  visit("clip_norm", c.clip_norm);
+  visit("dice_weight", c.dice_weight);
+  visit("precision", c.precision);
+  visit("dataset_sha256", c.dataset_sha256);
+}
+
+// A field as it is asked for on the command line.
+std::string asked_as(const std::string& field) {
+  if (field == "learning_rate") return "--lr";
+  if (field == "max_angle_deg") return "--max-angle";
+  if (field == "splits") return "--split";
+  if (field == "dataset_sha256" || field == "stored_size") return "the dataset";
+  std::string name = "--" + field;
+  std::replace(name.begin(), name.end(), '_', '-');
+  return name;
+}
+
+template <class Number>
+void need(bool good, const char* option, Number found, const char* expected) {
+  if (good && std::isfinite(static_cast<double>(found))) return;
+  throw Error(ErrorCode::usage, std::string("--") + option + " is " + json(found).dump() +
+                                    ": expected " + expected);
+}
+
+void one_of(const char* option, const std::string& found,
+            std::initializer_list<const char*> known) {
+  std::string list;
+  for (const char* name : known) {
+    if (found == name) return;
+    list += (list.empty() ? "" : ", ") + std::string(name);
+  }
+  throw Error(ErrorCode::usage,
+              std::string("--") + option + " is '" + found + "': expected one of " + list);
+}
+
+void check_network(const UNetConfig& c) {
+  one_of("norm", c.norm, {"batch", "group"});
+  need(c.neighbours >= 0 && c.neighbours <= 16, "neighbours", c.neighbours, "0 to 16");
+  need(c.width >= 8 && c.width <= 512 && c.width % 8 == 0, "width", c.width,
+       "a multiple of 8, up to 512");
+  need(c.depth >= 1 && c.depth <= 7, "depth", c.depth, "1 to 7");
+  need(c.image_size >= 16 && c.image_size % (std::int64_t{1} << c.depth) == 0, "image-size",
+       c.image_size, "16 or more, a multiple of 2^depth");
+  if (c.stored_size % c.image_size != 0)
+    throw Error(ErrorCode::usage,
+                "--image-size is " + std::to_string(c.image_size) + ": expected a divisor of " +
+                    std::to_string(c.stored_size) +
+                    ", the size of the dataset's slices, such as its half: the exported model "
+                    "averages whole pixels");
+}
+
+void check_augmentation(const UNetConfig& c) {
+  need(c.augment_probability >= 0 && c.augment_probability <= 1, "augment-probability",
+       c.augment_probability, "0 to 1");
+  need(c.max_angle_deg >= 0 && c.max_angle_deg <= 180, "max-angle", c.max_angle_deg, "0 to 180");
+  need(c.max_shift >= 0 && c.max_shift < 1, "max-shift", c.max_shift, "0 to below 1");
+  need(c.min_crop_area > 0 && c.min_crop_area <= 1, "min-crop-area", c.min_crop_area,
+       "above 0, up to 1");
+  need(c.elastic >= 0 && c.elastic <= 0.2, "elastic", c.elastic, "0 to 0.2");
+  need(c.elastic_grid >= 2 && c.elastic_grid <= 64, "elastic-grid", c.elastic_grid, "2 to 64");
+  need(c.gain >= 0 && c.gain < 1, "gain", c.gain, "0 to below 1");
+  need(c.offset >= 0 && c.offset < 1, "offset", c.offset, "0 to below 1");
+  need(c.gamma >= 0 && c.gamma <= 2, "gamma", c.gamma, "0 to 2");
+  need(c.noise >= 0 && c.noise < 1, "noise", c.noise, "0 to below 1");
+}
+
+}  // namespace
+
+void check_config(const UNetConfig& c) {
+  check_network(c);
+  need(c.hold_back >= 0 && c.hold_back < 1, "hold-back", c.hold_back, "a part from 0 to below 1");
+  need(c.batch >= 1, "batch", c.batch, "1 or more");
+  need(c.samples_per_epoch >= c.batch, "samples-per-epoch", c.samples_per_epoch,
+       "at least one --batch");
+  need(c.epochs >= 1, "epochs", c.epochs, "1 or more");
+  need(c.max_steps >= 0, "max-steps", c.max_steps, "0 (no limit) or more");
+  need(c.liver_share >= 0 && c.liver_share <= 1, "liver-share", c.liver_share, "0 to 1");
+  check_augmentation(c);
+  one_of("schedule", c.schedule, {"poly", "cosine"});
+  one_of("precision", c.precision, {"fp32", "tf32", "bf16"});
+  need(c.learning_rate > 0, "lr", c.learning_rate, "above 0");
+  need(c.weight_decay >= 0, "weight-decay", c.weight_decay, "0 or more");
+  need(c.warmup_epochs >= 0, "warmup-epochs", c.warmup_epochs, "0 or more");
+  need(c.clip_norm >= 0, "clip-norm", c.clip_norm, "0 (off) or more");
+  need(c.dice_weight >= 0, "dice-weight", c.dice_weight, "0 or more");
+}
+
+json to_json(const UNetConfig& config) {
+  json value = {{"format", "wsp-unet-config"}, {"version", 1}};
+  each_field(config, [&](const char* name, const auto& field) { value[name] = field; });
+  return value;
+}
+
+UNetConfig unet_config_from_json(const json& value) {
+  std::string text;
+  for (const std::string& line : schema_violations("unet_config.schema.json", value))
+    text += "\n  " + line;
+  if (!text.empty())
+    throw Error(ErrorCode::corrupt, "the U-Net's configuration does not follow its schema "
+                                    "(schemas/unet_config.schema.json):" + text);
+  UNetConfig config;
+  each_field(config, [&](const char* name, auto& field) { value.at(name).get_to(field); });
+  return config;
+}
+
+std::vector<std::string> differences(const UNetConfig& was, const UNetConfig& is) {
+  const json a = to_json(was), b = to_json(is);
+  std::vector<std::string> lines;
+  for (const auto& [name, value] : a.items())
+    if (value != b.at(name))
+      lines.push_back(asked_as(name) + ": was " + value.dump() + ", is " + b.at(name).dump());
+  return lines;
+}
+
+}  // namespace wsp::train

@@ -1,0 +1,105 @@
+#include "train/unet/network.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include "io/core/error.hpp"
+#include "io/core/interrupt.hpp"
+#include "train/engine/batches.hpp"
+#include "train/model/safetensors.hpp"
+
+namespace wsp::train {
+namespace {
+
+namespace fs = std::filesystem;
+
+fs::path weights_of(const fs::path& source) {
+  if (!fs::is_directory(source)) return source;
+  for (const char* name : {"unet-best.safetensors", "unet.safetensors"})
+    if (fs::is_regular_file(source / name)) return source / name;
+  throw Error(ErrorCode::no_input, source.string() +
+                                       " holds no trained network: expected the --out of wsp-unet "
+                                       "train, with unet.safetensors in it, or a weights file");
+}
+
+/// Slices [first, last) of a volume, run at once.
+struct Piece {
+  std::size_t volume;
+  std::int64_t first, last;
+};
+
+std::vector<Piece> pieces_of(const std::vector<MaskedVolume>& volumes, std::int64_t at_once) {
+  std::vector<Piece> pieces;
+  for (std::size_t v = 0; v < volumes.size(); ++v)
+    for (std::int64_t z = 0; z < volumes[v].count; z += at_once)
+      pieces.push_back({v, z, std::min(z + at_once, volumes[v].count)});
+  return pieces;
+}
+
+}  // namespace
+
+UNetOptions network_options(const UNetConfig& config) {
+  return {config.neighbours, config.width, config.depth,
+          config.norm == "group" ? Norm::group : Norm::batch};
+}
+
+TrainedUNet load_trained_unet(const fs::path& source) {
+  TrainedUNet trained;
+  trained.file = weights_of(source);
+  if (!fs::is_regular_file(trained.file))
+    throw Error(ErrorCode::no_input, "no trained network at " + source.string() +
+                                         ": expected a run directory or a weights file of wsp-unet "
+                                         "train");
+  const TensorFile file = read_tensor_file(trained.file);
+  const auto config = file.metadata.find("wsp.config");
+  const auto model = file.metadata.find("wsp.model");
+  if (config == file.metadata.end() || model == file.metadata.end() || model->second != "unet")
+    throw Error(ErrorCode::usage, trained.file.string() +
+                                      " holds no U-Net of ours: expected unet.safetensors or "
+                                      "unet-best.safetensors of wsp-unet train");
+  try {
+    const auto value = nlohmann::json::parse(config->second, nullptr, /*exceptions=*/false);
+    trained.config = unet_config_from_json(value);
+    check_config(trained.config);
+    trained.net = std::make_shared<UNet>(network_options(trained.config));
+    load_unet_weights(*trained.net, file.tensors);
+  } catch (Error& e) {
+    throw e.within("while loading the weights " + trained.file.string());
+  }
+  trained.net->eval();
+  return trained;
+}
+
+torch::Tensor network_intensity(const torch::Tensor& hu) {
+  return hu.to(torch::kFloat).add_(100).div_(500);
+}
+
+torch::Tensor with_neighbours(const torch::Tensor& slices, std::int64_t k) {
+  return slices.unfold(0, 2 * k + 1, 1).permute({0, 3, 1, 2}).contiguous();
+}
+
+void predict_volumes(const DatasetReader& reader, const std::vector<MaskedVolume>& volumes,
+                     LoaderOptions options, UNet& net, std::int64_t ratio,
+                     std::int64_t slices_at_once, const torch::Device& device,
+                     const std::function<void(const PredictedSlices&)>& take) {
+  const torch::NoGradGuard no_grad;
+  const std::int64_t k = net.options().neighbours;
+  const auto pieces = pieces_of(volumes, slices_at_once);
+  const auto source = [&](std::int64_t i) -> std::vector<std::uint32_t> {
+    if (i >= std::ssize(pieces)) return {};
+    const Piece& piece = pieces[static_cast<std::size_t>(i)];
+    return rows_with_neighbours(volumes[piece.volume], piece.first, piece.last, k);
+  };
+  options.masks = true;
+  DeviceBatches batches(reader, source, 0, std::move(options), device);
+  while (auto batch = batches.next()) {
+    stop_if_interrupted("run the same command again");
+    const Piece& piece = pieces[static_cast<std::size_t>(batch->number)];
+    const std::int64_t n = piece.last - piece.first;
+    const torch::Tensor input = with_neighbours(network_intensity(batch->hu), k);
+    const torch::Tensor probability = torch::sigmoid(stored_logits(net, input, ratio)).squeeze(1);
+    take({piece.volume, piece.first, batch->hu.narrow(0, k, n).to(torch::kCPU),
+          batch->masks.narrow(0, k, n).to(torch::kCPU), probability.to(torch::kCPU).contiguous()});
+  }
+}
+
+}  // namespace wsp::train

@@ -1,0 +1,51 @@
+#pragma once
+#include <torch/torch.h>
+
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "train/data/loader.hpp"
+#include "train/data/volume_set.hpp"
+#include "train/model/unet.hpp"
+#include "train/unet/config.hpp"
+
+namespace wsp::train {
+
+/// A trained network and the configuration that it was trained with.
+struct TrainedUNet {
+  UNetConfig config;
+  std::shared_ptr<UNet> net;  ///< in evaluation mode, on the CPU
+  std::filesystem::path file;
+};
+
+UNetOptions network_options(const UNetConfig& config);
+/// From a weights file that a run wrote, or from a run's directory: its best weights, else its last.
+/// Throws Error(no_input) where there are none, Error(usage) for weights of something else.
+TrainedUNet load_trained_unet(const std::filesystem::path& source);
+
+/// int16 HU -> [0, 1].
+torch::Tensor network_intensity(const torch::Tensor& hu);
+/// Slices in order with k neighbours beyond both ends, [n + 2k, s, s], as inputs [n, 2k+1, s, s].
+torch::Tensor with_neighbours(const torch::Tensor& slices, std::int64_t k);
+
+/// Slices [first, first + n) of a volume.
+struct PredictedSlices {
+  std::size_t volume = 0;
+  std::int64_t first = 0;
+  torch::Tensor hu;           ///< [n, s, s] int16
+  torch::Tensor masks;        ///< [n, s, s] uint8
+  torch::Tensor probability;  ///< [n, s, s] float32, on the CPU
+};
+
+/// Run the network over every slice of `volumes`, each read once or, at the joints of batches, twice.
+/// `options.image_size` is the side s of what is read and predicted; where it is `ratio` times the
+/// network's, the network averages and enlarges itself. Volumes and slices come in order. Memory: the
+/// loader's ring. Throws what the loader throws, and Error(interrupted).
+void predict_volumes(const DatasetReader& reader, const std::vector<MaskedVolume>& volumes,
+                     LoaderOptions options, UNet& net, std::int64_t ratio,
+                     std::int64_t slices_at_once, const torch::Device& device,
+                     const std::function<void(const PredictedSlices&)>& take);
+
+}  // namespace wsp::train

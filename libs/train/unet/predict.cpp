@@ -1,0 +1,121 @@
+#include <tbb/parallel_for.h>
+
+#include <algorithm>
+
+#include "io/core/error.hpp"
+#include "io/core/interrupt.hpp"
+#include "preprocess/ops/slices.hpp"
+#include "train/engine/device.hpp"
+#include "train/unet/network.hpp"
+#include "train/unet/unet.hpp"
+
+namespace wsp::train {
+namespace {
+
+constexpr std::int64_t kSlicesAtOnce = 8;
+constexpr float kThreshold = 0.5F;
+
+/// Where a pixel of the acquired slice lies between two of the stored one.
+struct Between {
+  std::int64_t low, high;
+  float part;  ///< of `high`
+};
+
+std::vector<Between> stored_places(std::int64_t source, std::int64_t width, std::int64_t left) {
+  std::vector<Between> places;
+  const double scale = static_cast<double>(width) / static_cast<double>(source);
+  for (std::int64_t i = 0; i < source; ++i) {
+    const double at = std::clamp((static_cast<double>(i) + 0.5) * scale - 0.5, 0.0,
+                                 static_cast<double>(width - 1));
+    const auto low = static_cast<std::int64_t>(at);
+    places.push_back({left + low, left + std::min(low + 1, width - 1),
+                      static_cast<float>(at - static_cast<double>(low))});
+  }
+  return places;
+}
+
+/// Stored slices [first - k, last + k) of a volume, [n + 2k, size, size] int16; at the ends repeated.
+torch::Tensor stored_slices(const Volume& volume, const InPlaneFit& fit, std::int64_t first,
+                            std::int64_t last, std::int64_t k) {
+  const std::int64_t n = last - first + 2 * k, depth = volume.geometry.size[2];
+  torch::Tensor slices = torch::empty({n, fit.size, fit.size}, torch::kShort);
+  auto* out = slices.data_ptr<std::int16_t>();
+  tbb::parallel_for(std::int64_t{0}, n, [&](std::int64_t i) {
+    const std::int64_t z = std::clamp<std::int64_t>(first - k + i, 0, depth - 1);
+    const auto pixels = resample_slice(volume.slice(z), fit, WindowHu{});
+    std::copy(pixels.begin(), pixels.end(), out + i * fit.size * fit.size);
+  });
+  return slices;
+}
+
+/// Bring one slice's probabilities back to the acquired grid and cut them.
+void cut(const float* probability, const InPlaneFit& fit, const std::vector<Between>& xs,
+         const std::vector<Between>& ys, std::uint8_t* mask) {
+  for (const Between& y : ys)
+    for (const Between& x : xs) {
+      const auto at = [&](std::int64_t row, std::int64_t column) {
+        return probability[row * fit.size + column];
+      };
+      const float above = at(y.low, x.low) * (1 - x.part) + at(y.low, x.high) * x.part;
+      const float below = at(y.high, x.low) * (1 - x.part) + at(y.high, x.high) * x.part;
+      *mask++ = above * (1 - y.part) + below * y.part >= kThreshold;
+    }
+}
+
+}  // namespace
+
+struct LiverPredictor::State {
+  TrainedUNet trained;
+  torch::Device device;
+};
+
+LiverPredictor::LiverPredictor(const std::filesystem::path& source, const std::string& device,
+                               int threads) {
+  try {
+    at::set_num_threads(std::max(1, threads));
+    state_.reset(new State{load_trained_unet(source), choose_device(device, 0)});
+    state_->trained.net->to(state_->device);
+  } catch (const Error&) {
+    throw;
+  } catch (const std::exception& e) {
+    throw readable_error(e);
+  }
+}
+
+LiverPredictor::~LiverPredictor() = default;
+
+LiverMask LiverPredictor::predict(const Volume& volume) try {
+  const torch::NoGradGuard no_grad;
+  const UNetConfig& config = state_->trained.config;
+  const InPlaneFit fit = fit_in_plane(volume.geometry, config.stored_size);
+  const auto xs = stored_places(fit.source_x, fit.width, fit.left);
+  const auto ys = stored_places(fit.source_y, fit.height, fit.top);
+  LiverMask mask;
+  mask.geometry = volume.geometry;
+  mask.voxels.resize(volume.hu.size());
+  const std::int64_t depth = volume.geometry.size[2];
+  for (std::int64_t first = 0; first < depth; first += kSlicesAtOnce) {
+    stop_if_interrupted("run the same command again");
+    const std::int64_t last = std::min(first + kSlicesAtOnce, depth);
+    const torch::Tensor hu =
+        stored_slices(volume, fit, first, last, config.neighbours).to(state_->device);
+    const torch::Tensor input = with_neighbours(network_intensity(hu), config.neighbours);
+    const torch::Tensor probability =
+        torch::sigmoid(stored_logits(*state_->trained.net, input,
+                                     config.stored_size / config.image_size))
+            .to(torch::kCPU)
+            .contiguous();
+    const auto* p = probability.data_ptr<float>();
+    tbb::parallel_for(first, last, [&](std::int64_t z) {
+      cut(p + (z - first) * fit.size * fit.size, fit, xs, ys,
+          mask.voxels.data() + z * volume.geometry.slice_voxels());
+    });
+  }
+  return mask;
+} catch (const Error&) {
+  throw;
+} catch (const std::exception& e) {
+  throw readable_error(e);
+}
+
+}  // namespace wsp::train

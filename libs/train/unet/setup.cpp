@@ -1,0 +1,147 @@
+#include "train/unet/setup.hpp"
+
+#include <fmt/format.h>
+
+#include "io/core/error.hpp"
+#include "io/core/hash.hpp"
+#include "train/engine/device.hpp"
+#include "train/engine/distributed.hpp"
+#include "train/engine/setup.hpp"
+#include "train/unet/loss.hpp"
+
+namespace wsp::train {
+namespace {
+
+UNetConfig resolve(UNetConfig config, const RunOptions& options, const DatasetReader& reader) {
+  const DatasetLayout& layout = reader.layout();
+  if (layout.width != layout.height)
+    throw Error(ErrorCode::usage, fmt::format("the dataset's slices are {}x{}: expected squares",
+                                              layout.width, layout.height));
+  config.stored_size = layout.width;
+  config.dataset_sha256 = hex(sha256_file(options.dataset / "dataset.json"));
+  check_config(config);
+  if (const int ranks = rank_environment().ranks; ranks > 1)
+    throw Error(ErrorCode::usage, fmt::format("wsp-unet trains in one process, found {} ranks: start "
+                                              "it without a launcher",
+                                              ranks));
+  return config;
+}
+
+std::shared_ptr<UNet> make_network(const UNetConfig& config, const torch::Device& device) {
+  torch::manual_seed(config.seed);
+  auto net = std::make_shared<UNet>(network_options(config));
+  net->to(device);
+  return net;
+}
+
+}  // namespace
+
+UNetSetup::UNetSetup(UNetConfig wanted, const RunOptions& run_options)
+    : options(run_options),
+      device(choose_device(options.device, 0)),
+      reader(options.dataset),
+      config(resolve(std::move(wanted), options, reader)),
+      set(select_volumes(reader, {config.splits, config.hold_back})),
+      sampler(set.training,
+              {config.batch, config.samples_per_epoch, config.liver_share, config.seed}) {
+  check_dataset(reader, options.dataset, options.verify);
+  prepare_precision(device, config.precision);
+  net = make_network(config, device);
+  steps_per_epoch = sampler.steps_per_epoch();
+  total_batches = config.epochs * steps_per_epoch;
+  if (config.max_steps > 0) total_batches = std::min(total_batches, config.max_steps);
+}
+
+LoaderOptions UNetSetup::loader_options() const {
+  LoaderOptions o;
+  o.image_size = config.image_size;
+  // On the CPU the network wants the cores, on CUDA nothing else does.
+  o.workers = options.workers == 0 && device.is_cpu() ? 1 : options.workers;
+  o.ring = options.ring;
+  if (options.cache != "none" && options.cache != "ram")
+    throw Error(ErrorCode::usage, "--cache is '" + options.cache + "': expected none or ram");
+  o.cache = options.cache == "ram" ? CacheMode::ram : CacheMode::none;
+  for (const MaskedVolume& volume : set.training)
+    for (std::int64_t i = 0; i < volume.count; ++i)
+      o.cache_rows.push_back(volume.first_row + static_cast<std::uint32_t>(i));
+  o.cache_limit_bytes = options.cache_limit_bytes;
+  o.masks = true;
+  o.deadline_s = options.timeout_s;
+  return o;
+}
+
+std::vector<std::uint32_t> UNetSetup::rows_of(std::int64_t batch) const {
+  if (batch >= total_batches) return {};
+  std::vector<std::uint32_t> rows;
+  for (const DrawnSlice& drawn : sampler.batch(batch / steps_per_epoch, batch % steps_per_epoch)) {
+    const MaskedVolume& volume = set.training[drawn.volume];
+    const std::int64_t z = drawn.row - volume.first_row;
+    for (const std::uint32_t row : rows_with_neighbours(volume, z, z + 1, config.neighbours))
+      rows.push_back(row);
+  }
+  return rows;
+}
+
+std::vector<std::string> UNetSetup::notes() const {
+  std::int64_t weights = 0;
+  for (const torch::Tensor& p : net->parameters()) weights += p.numel();
+  std::size_t liver = 0, background = 0;
+  for (const MaskedVolume& volume : set.training) {
+    liver += volume.liver.size();
+    background += volume.background.size();
+  }
+  std::vector<std::string> lines{
+      fmt::format("U-Net of {:.2f} million parameters on {} slices of {}x{}",
+                  static_cast<double>(weights) / 1e6, 2 * config.neighbours + 1, config.image_size,
+                  config.image_size),
+      fmt::format("{} volumes to train on ({} slices with liver, {} without), {} held back",
+                  set.training.size(), liver, background, set.validation.size())};
+  for (const std::string& line : set.left_out) lines.push_back("left out: " + line);
+  return lines;
+}
+
+TrainedBatch backward_pairs(const UNetSetup& setup, const DeviceBatch& batch) {
+  const UNetConfig& config = setup.config;
+  const std::int64_t channels = 2 * config.neighbours + 1, side = config.image_size;
+  const auto epoch = static_cast<std::uint64_t>(batch.number / setup.steps_per_epoch);
+  const std::int64_t first = batch.number % setup.steps_per_epoch * config.batch;
+  std::vector<PairParameters> parameters;
+  for (std::int64_t i = 0; i < config.batch; ++i)
+    parameters.push_back(draw_pair(config, epoch, static_cast<std::uint64_t>(first + i)));
+  const torch::Tensor images = network_intensity(batch.hu).view({-1, channels, side, side});
+  const torch::Tensor masks = batch.masks.view({-1, channels, side, side})
+                                  .narrow(1, config.neighbours, 1)
+                                  .to(torch::kFloat);
+  TrainedBatch result;
+  result.pair = augment_pairs(images, masks, parameters, config.elastic_grid);
+  {
+    const Autocast autocast(setup.device, config.precision);
+    result.logits = setup.net->forward(result.pair.images);
+  }
+  const torch::Tensor loss =
+      segmentation_loss(result.logits, result.pair.masks, config.dice_weight);
+  loss.backward();
+  result.loss = loss.item<double>();
+  return result;
+}
+
+double validation_dice(const UNetSetup& setup) {
+  const std::vector<MaskedVolume>& volumes = setup.set.validation;
+  LoaderOptions options = setup.loader_options();
+  options.cache = CacheMode::none;
+  options.cache_rows.clear();
+  std::vector<double> both(volumes.size()), sum(volumes.size());
+  setup.net->eval();
+  predict_volumes(setup.reader, volumes, std::move(options), *setup.net, 1, setup.config.batch,
+                  setup.device, [&](const PredictedSlices& s) {
+                    const torch::Tensor liver = s.probability > 0.5, truth = s.masks != 0;
+                    both[s.volume] += (liver & truth).sum().item<double>();
+                    sum[s.volume] += liver.sum().item<double>() + truth.sum().item<double>();
+                  });
+  setup.net->train();
+  double dice = 0;
+  for (std::size_t v = 0; v < both.size(); ++v) dice += sum[v] > 0 ? 2 * both[v] / sum[v] : 1;
+  return dice / static_cast<double>(both.size());
+}
+
+}  // namespace wsp::train

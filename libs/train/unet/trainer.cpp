@@ -1,0 +1,369 @@
+#include <fmt/format.h>
+
+#include <chrono>
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "io/core/error.hpp"
+#include "io/core/interrupt.hpp"
+#include "io/core/log.hpp"
+#include "io/core/progress.hpp"
+#include "io/manifest/manifest.hpp"
+#include "train/engine/batches.hpp"
+#include "train/engine/checkpoint.hpp"
+#include "train/engine/device.hpp"
+#include "train/engine/run_directory.hpp"
+#include "train/engine/run_log.hpp"
+#include "train/engine/run_state.hpp"
+#include "train/engine/setup.hpp"
+#include "train/unet/schedule.hpp"
+#include "train/unet/setup.hpp"
+#include "train/unet/unet.hpp"
+
+namespace wsp::train {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+// What a run writes; nothing else in RUN is ever touched.
+constexpr const char* kRunFiles[] = {
+    "config.resolved.json", "run.json",    "metrics.jsonl", "unet.safetensors",
+    "unet-best.safetensors", "checkpoints", "tensorboard"};
+
+OptimizerOptions adamw(const UNetConfig& config) {
+  OptimizerOptions o;
+  o.name = "adamw";
+  o.weight_decay = config.weight_decay;
+  return o;
+}
+
+class UNetTrainer {
+ public:
+  UNetTrainer(UNetConfig wanted, const RunOptions& options)
+      : options_(options),
+        setup_(std::move(wanted), options),
+        config_(setup_.config),
+        parameters_(*setup_.net),
+        optimizer_(parameters_, adamw(config_)),
+        store_(options.out, options.keep),
+        steps_per_epoch_(setup_.steps_per_epoch),
+        total_batches_(setup_.total_batches) {}
+
+  UNetSummary run();
+
+ private:
+  void start();
+  void load_checkpoint();
+  void train_loop();
+  bool one_batch(DeviceBatch& batch);
+  void apply_gradients();
+  void log_line();
+  void end_of_epoch();
+  void validate();
+  void save(bool best);
+  void write_weights(const char* name);
+  [[nodiscard]] bool can_validate() const {
+    return options_.probe_every > 0 && !setup_.set.validation.empty();
+  }
+  [[noreturn]] void refuse_not_finite(const char* what) const;
+  [[nodiscard]] UNetSummary summary() const;
+
+  RunOptions options_;
+  UNetSetup setup_;
+  const UNetConfig& config_;
+  FlatParameters parameters_;
+  Optimizer optimizer_;
+  GradScaler scaler_{false};
+  CheckpointStore store_;
+  std::int64_t steps_per_epoch_, total_batches_;
+  std::unique_ptr<RunDirectory> directory_;
+  std::unique_ptr<RunLog> log_;
+  std::unique_ptr<DeviceBatches> batches_;
+  std::unique_ptr<Progress> progress_;
+  Position position_;
+  std::int64_t resumed_at_ = 0;
+  std::int64_t line_steps_ = 0;  ///< of this process since the last line
+  nlohmann::json run_facts_;
+  bool stop_early_ = false;
+  double slices_per_s_ = 0, wait_share_ = 0;
+  Clock::time_point started_, line_started_;
+  double line_waited_ = 0;
+};
+
+void UNetTrainer::start() {
+  // 1. Everything that can be refused is refused before anything is written.
+  const bool may_exist = options_.force || options_.resume;
+  if (std::filesystem::exists(options_.out))
+    judge_run_directory(options_.out, kRunFiles, may_exist);
+  if (options_.patience > 0 && !can_validate())
+    throw Error(ErrorCode::usage, "--patience waits for a better validation, but there is none: "
+                                  "give --hold-back and --validate-every");
+  (void)setup_.loader_options();
+  directory_ = std::make_unique<RunDirectory>(options_.out);
+  judge_run_directory(options_.out, kRunFiles, may_exist);
+  if (options_.resume) load_checkpoint();
+  // 2. From here on the run's own files may change.
+  if (options_.force || (options_.resume && position_.batches == 0)) {
+    store_.remove_all();
+    clear_run_directory(options_.out, kRunFiles);
+  }
+  directory_->write_json("config.resolved.json", to_json(config_));
+  run_facts_ = {{"started", utc_now()},
+                {"tool_version", WSP_VERSION},
+                {"host_cores", std::thread::hardware_concurrency()},
+                {"command", options_.command},
+                {"device", setup_.device.str()},
+                {"threads", options_.threads},
+                {"torch", TORCH_VERSION},
+                {"first_batch", position_.batches}};
+  directory_->write_json("run.json", run_facts_);
+  log_ = std::make_unique<RunLog>(options_.out, options_.tensorboard, position_.batches > 0,
+                                  position_.batches);
+  for (const std::string& line : setup_.notes()) log::info(line);
+  if (setup_.set.validation.empty())
+    log::warn("no volume is held back: the last weights are kept, not the best");
+  resumed_at_ = position_.batches;
+  stop_early_ = options_.patience > 0 && position_.epochs_since_best >= options_.patience;
+}
+
+void UNetTrainer::load_checkpoint() {
+  const auto found = store_.newest();
+  const auto refuse_other = [&](const nlohmann::json& was) {
+    const auto lines = differences(unet_config_from_json(was), config_);
+    if (!lines.empty()) refuse_differences(lines);
+  };
+  if (!found) {
+    if (std::filesystem::exists(options_.out / "unet.safetensors"))
+      throw Error(ErrorCode::corrupt, options_.out.string() +
+                                          " has weights but no checkpoint to resume from: start it "
+                                          "again with --force, or give another --out");
+    if (std::filesystem::exists(options_.out / "config.resolved.json"))
+      refuse_other(load_json(options_.out / "config.resolved.json"));
+    log::warn("--resume: there is no checkpoint yet; starting from the beginning");
+    return;
+  }
+  for (const auto& path : found->corrupt)
+    log::warn("passed over a damaged checkpoint: " + path.filename().string());
+  try {
+    position_ = unpack_state(found->state, *setup_.net, parameters_, optimizer_, scaler_, 1, refuse_other);
+  } catch (Error& e) {
+    throw e.within("while resuming from " + found->path.filename().string());
+  }
+  store_.set_aside(found->corrupt);
+  log::info(fmt::format("going on after {} of {} steps", position_.batches, total_batches_));
+}
+
+UNetSummary UNetTrainer::run() {
+  start();
+  if (position_.batches < total_batches_ && !stop_early_) {
+    train_loop();
+    const double seconds = seconds_since(started_);
+    slices_per_s_ = static_cast<double>((position_.batches - resumed_at_) * config_.batch) / seconds;
+    wait_share_ = batches_->statistics().waited_s / seconds;
+  }
+  write_weights("unet.safetensors");
+  run_facts_["batches"] = position_.batches;
+  run_facts_["ended"] = utc_now();
+  run_facts_["exit"] = stop_early_ ? "stopped early" : "done";
+  directory_->write_json("run.json", run_facts_);
+  return summary();
+}
+
+UNetSummary UNetTrainer::summary() const {
+  UNetSummary s;
+  s.steps = position_.batches;
+  s.epochs = position_.batches / steps_per_epoch_;
+  s.first_loss = position_.first_loss;
+  s.last_loss = position_.last_loss;
+  s.best_dice = position_.best_probe;
+  s.last_dice = position_.last_probe;
+  s.slices_per_s = slices_per_s_;
+  s.wait_share = wait_share_;
+  s.stopped_early = stop_early_;
+  const auto best = options_.out / "unet-best.safetensors";
+  s.weights = std::filesystem::exists(best) ? best : options_.out / "unet.safetensors";
+  return s;
+}
+
+void UNetTrainer::train_loop() {
+  setup_.net->train();
+  batches_ = std::make_unique<DeviceBatches>(
+      setup_.reader, [this](std::int64_t i) { return setup_.rows_of(i); }, position_.batches,
+      setup_.loader_options(), setup_.device);
+  progress_ = std::make_unique<Progress>(
+      "training", static_cast<std::uint64_t>(total_batches_ * config_.batch), "slices",
+      static_cast<std::uint64_t>(position_.batches * config_.batch));
+  started_ = line_started_ = Clock::now();
+  while (auto batch = batches_->next()) {
+    bool epoch_complete = false;
+    try {
+      epoch_complete = one_batch(*batch);
+    } catch (const Error&) {
+      throw;
+    } catch (const std::exception& e) {
+      if (!is_out_of_memory(e)) throw Error(ErrorCode::failure, "LibTorch: " + first_line(e));
+      throw Error(ErrorCode::failure,
+                  fmt::format("out of memory on {}: {} slices of {}x{} at once do not fit; use a "
+                              "smaller --batch, --width or --image-size",
+                              setup_.device.str(), config_.batch, config_.image_size, config_.image_size));
+    }
+    const bool stop = interrupt_signal() != 0;
+    if (epoch_complete) end_of_epoch();
+    if (stop) {
+      if (!epoch_complete) save(false);
+      throw Error(ErrorCode::interrupted,
+                  fmt::format("stopped by a signal after {} of {} steps; go on with --resume",
+                              position_.batches, total_batches_));
+    }
+    if (stop_early_) break;
+  }
+  progress_->finish();
+}
+
+// One batch, as numbered prose; true when an epoch is complete with it.
+bool UNetTrainer::one_batch(DeviceBatch& batch) {
+  // 1. The gradient of a batch of augmented slices: a function of (seed, epoch, place in the epoch).
+  const TrainedBatch result = backward_pairs(setup_, batch);
+  ++position_.batches;
+  if (!std::isfinite(result.loss)) refuse_not_finite("the loss");
+
+  // 2. A step of the optimizer.
+  apply_gradients();
+
+  // 3. What the run says of itself.
+  ++line_steps_;
+  position_.line.add(result.loss, position_.gradient_norm);
+  position_.epoch.add(result.loss, position_.gradient_norm);
+  progress_->advance(static_cast<std::uint64_t>(config_.batch));
+  const bool epoch_complete =
+      position_.batches % steps_per_epoch_ == 0 || position_.batches == total_batches_;
+  if (batch.number % steps_per_epoch_ == 0) {
+    const torch::Tensor hu =
+        result.pair.images.select(1, config_.neighbours).mul(500).sub(100);
+    log_->add_views(position_.batches, hu,
+                    torch::cat({result.pair.masks, torch::sigmoid(result.logits.detach().to(
+                                                       torch::kFloat))}),
+                    "slice, mask, predicted");
+  }
+  if (position_.batches == 1 || position_.batches % options_.log_every == 0) log_line();
+  if (!epoch_complete && options_.checkpoint_every > 0 &&
+      position_.batches % options_.checkpoint_every == 0)
+    save(false);
+  return epoch_complete;
+}
+
+void UNetTrainer::refuse_not_finite(const char* what) const {
+  throw Error(ErrorCode::failure,
+              fmt::format("{} is not finite at step {}: stopped before it could be kept. {}Try a "
+                          "smaller --lr, --clip-norm 1 or --precision fp32",
+                          what, position_.batches,
+                          store_.any() ? "The last checkpoint is sound. " : ""));
+}
+
+// Nothing that is not finite reaches the optimizer.
+void UNetTrainer::apply_gradients() {
+  const torch::NoGradGuard no_grad;
+  torch::Tensor& gradients = parameters_.gradients();
+  const double norm = parameters_.gradient_norm().item<double>();
+  if (!std::isfinite(norm)) refuse_not_finite("a gradient");
+  if (config_.clip_norm > 0 && norm > config_.clip_norm) gradients.mul_(config_.clip_norm / norm);
+  const auto warmup = static_cast<std::int64_t>(
+      std::lround(config_.warmup_epochs * static_cast<double>(steps_per_epoch_)));
+  position_.learning_rate = decayed_rate(config_.schedule, config_.learning_rate,
+                                         position_.batches - 1, total_batches_, warmup);
+  optimizer_.step(position_.learning_rate);
+  position_.gradient_norm = norm;
+  parameters_.zero_gradients();
+}
+
+void UNetTrainer::log_line() {
+  const double seconds = seconds_since(line_started_);
+  const double waited = batches_->statistics().waited_s;
+  const double share = (waited - line_waited_) / std::max(seconds, 1e-9);
+  const double loss = position_.line.mean_loss();
+  log_->add("train", position_.batches,
+            {{"loss", loss},
+             {"lr", position_.learning_rate},
+             {"gradient_norm", position_.gradient_norm},
+             {"slices_per_s", static_cast<double>(line_steps_ * config_.batch) / seconds},
+             {"wait_share", share}});
+  progress_->note(position_.last_probe >= 0
+                      ? fmt::format("loss {:.4f}  Dice {:.4f}", loss, position_.last_probe)
+                      : fmt::format("loss {:.4f}", loss));
+  position_.line = {};
+  line_steps_ = 0;
+  line_started_ = Clock::now();
+  line_waited_ = waited;
+}
+
+void UNetTrainer::end_of_epoch() {
+  const double loss = position_.epoch.mean_loss();
+  const std::int64_t epoch = (position_.batches + steps_per_epoch_ - 1) / steps_per_epoch_;
+  if (epoch == 1) position_.first_loss = loss;
+  position_.last_loss = loss;
+  position_.epoch = {};
+  log_->add("epoch", position_.batches, {{"epoch", epoch}, {"loss", loss}});
+  const double before = position_.best_probe;
+  const bool validated = can_validate() && (epoch % options_.probe_every == 0 ||
+                                            position_.batches == total_batches_);
+  try {
+    if (validated) validate();
+  } catch (const Error& e) {
+    if (e.code() == ErrorCode::interrupted) save(false);
+    throw;
+  }
+  const bool best = position_.best_probe > before;
+  if (validated) position_.epochs_since_best = best ? 0 : position_.epochs_since_best + 1;
+  log::info(fmt::format("epoch {}/{}: loss {:.4f}{}", epoch, config_.epochs, loss,
+                        validated ? fmt::format(", validation Dice {:.4f} (best {:.4f})",
+                                                position_.last_probe, position_.best_probe)
+                                  : ""));
+  save(best);
+  write_weights("unet.safetensors");
+  if (best) write_weights("unet-best.safetensors");
+  stop_early_ = options_.patience > 0 && position_.epochs_since_best >= options_.patience;
+  if (stop_early_)
+    log::info(fmt::format("stopped early: no better validation for {} epochs", options_.patience));
+}
+
+void UNetTrainer::validate() {
+  position_.last_probe = validation_dice(setup_);
+  position_.best_probe = std::max(position_.best_probe, position_.last_probe);
+  log_->add("validation", position_.batches,
+            {{"dice", position_.last_probe}, {"volumes", std::ssize(setup_.set.validation)}});
+}
+
+void UNetTrainer::save(bool best) {
+  if (!torch::isfinite(parameters_.values()).all().item<bool>()) refuse_not_finite("a weight");
+  log_->flush();
+  store_.save(position_.batches,
+              pack_state(*setup_.net, parameters_, optimizer_, scaler_, position_, 1, to_json(config_)),
+              best);
+}
+
+void UNetTrainer::write_weights(const char* name) {
+  save_unet_weights(*setup_.net, options_.out / name,
+                    {{"wsp.config", to_json(config_).dump()},
+                     {"wsp.steps", std::to_string(position_.batches)}});
+}
+
+}  // namespace
+
+UNetSummary train_unet(UNetConfig config, const RunOptions& options) {
+  try {
+    at::set_num_threads(std::max(1, options.threads));
+    UNetTrainer trainer(std::move(config), options);
+    return trainer.run();
+  } catch (const Error&) {
+    throw;
+  } catch (const std::exception& e) {
+    throw readable_error(e);
+  }
+}
+
+}  // namespace wsp::train

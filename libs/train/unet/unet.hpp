@@ -1,0 +1,100 @@
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <vector>
+
+#include "io/core/volume.hpp"
+#include "train/engine/config.hpp"
+#include "train/eval/mask_scores.hpp"
+#include "train/unet/config.hpp"
+
+/// The liver U-Net: training, export, evaluation, prediction, each as one call. No Torch stands here.
+namespace wsp::train {
+
+struct UNetSummary {
+  std::int64_t steps = 0, epochs = 0;    ///< of the whole run, resumed parts included
+  double first_loss = 0, last_loss = 0;  ///< means over the first and last epoch
+  double best_dice = -1, last_dice = -1; ///< mean over validation volumes, -1 where there is none
+  double slices_per_s = 0;
+  double wait_share = 0;                 ///< part of the time spent waiting for data
+  bool stopped_early = false;
+  std::filesystem::path weights;         ///< unet-best.safetensors, or unet.safetensors
+};
+
+/// Train (or resume) as configured, in one process. Writes RUN/: config.resolved.json, run.json,
+/// metrics.jsonl, checkpoints/, tensorboard/, unet.safetensors, unet-best.safetensors. Of RunOptions,
+/// probe_every counts epochs between validations and patience those without a better one; init and
+/// probe_label are not used. Throws Error as train() does.
+UNetSummary train_unet(UNetConfig config, const RunOptions& options);
+
+struct UNetExport {
+  std::filesystem::path source;      ///< run directory or weights
+  std::filesystem::path descriptor;  ///< DIR/NAME.json; the TorchScript file is DIR/NAME.ts
+  std::string name = "liver-unet", model_version = "1.0.0", comment;
+  bool force = false;
+};
+/// Write a TorchScript file and its descriptor (schemas/segmentation_model.schema.json), which goes
+/// last. The same weights give the same bytes. Returns the descriptor. Throws Error(output) where
+/// one of the two exists, unless forced.
+nlohmann::json export_unet(const UNetExport& what);
+
+struct UNetEvaluate {
+  std::filesystem::path source, dataset;
+  /// False: where the dataset is the one trained on, only the subjects held back from training.
+  bool all = false;
+  bool clean = true;  ///< largest component, holes filled, as the ingest does
+  double min_area_mm2 = 100;
+  std::int64_t central_permille = 700;
+  std::int64_t resamples = 2000;
+  std::uint64_t seed = 0;
+  int threads = 1, workers = 0;
+  std::string device = "auto";
+};
+
+/// One volume, on the grid of the stored slices.
+struct CaseScores {
+  std::string name, subject;
+  std::int64_t slices = 0;
+  OverlapScores overlap;
+  SurfaceDistances surface;
+  /// Predicted minus true first and last slice of the liver; both unset where one mask has none.
+  bool has_extent = false;
+  std::int64_t first_off = 0, last_off = 0;
+  double kept_iou = 0;  ///< of the sets of central slices that the ingest would keep
+};
+
+struct UNetEvaluation {
+  std::vector<CaseScores> cases;
+  std::string part;  ///< "held back" or "all"
+};
+
+/// Predict every volume of a dataset made with `wsp-ingest --slices all --masks` and compare with its
+/// masks. Throws Error(usage) for a dataset whose slices have another size than those trained on.
+UNetEvaluation evaluate_unet(const UNetEvaluate& what);
+
+/// Means with bootstrap intervals over subjects, and the cases (schemas/unet_evaluation.schema.json).
+nlohmann::json evaluation_json(const UNetEvaluation& evaluation, const UNetEvaluate& what);
+/// One line a case, tab separated, with a header; what is not defined is empty.
+std::string evaluation_tsv(const UNetEvaluation& evaluation);
+
+/// Predicts livers of volumes outside a dataset.
+class LiverPredictor {
+ public:
+  /// Throws what load_trained_unet() throws.
+  LiverPredictor(const std::filesystem::path& source, const std::string& device, int threads);
+  ~LiverPredictor();
+  LiverPredictor(const LiverPredictor&) = delete;
+  LiverPredictor& operator=(const LiverPredictor&) = delete;
+  /// A mask on the volume's own grid, not cleaned. Slices are brought to the stored form as the
+  /// ingest does it, probabilities back linearly, and cut at one half.
+  [[nodiscard]] LiverMask predict(const Volume& volume);
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace wsp::train

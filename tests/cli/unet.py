@@ -1,0 +1,173 @@
+"""wsp-unet as a whole command: trains on a phantom cohort, stops and resumes, exports what python3-torch loads, evaluates as
+numpy does, and predicts masks on the grid of the file, whichever way its axes run."""
+import hashlib
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import tempfile
+import time
+
+import support
+
+support.require("nibabel", "numpy", "torch")
+import nibabel
+import numpy as np
+import torch
+
+scratch = tempfile.TemporaryDirectory(prefix="wsp-unet-")
+root = pathlib.Path(scratch.name)
+check, run = support.check, support.run
+
+
+def cohort(name, subjects, seed):
+    run("wsp-phantom", "--out", root / name, "--subjects", subjects, "--seed", seed, "--slices", "14-18", "--size", "64",
+        "--format", "nifti", "--balance")
+    run("wsp-ingest", root / name / "export", "--out", root / f"{name}-data", "--masks", root / name / "truth", "--ids", "keep",
+        "--slices", "all", "--size", "64", "--min-slices", "3")
+    return root / f"{name}-data"
+
+
+data = cohort("cohort", 8, 3)
+base = [str(data), "--image-size", "32", "--width", "8", "--depth", "2", "--batch", "8", "--samples-per-epoch", "80",
+        "--epochs", "6", "--lr", "5e-3", "--hold-back", "0.25", "--seed", "5", "--device", "cpu", "--threads", "1",
+        "--log-every", "5"]
+
+
+def train(*extra, expect=None):
+    return run("wsp-unet", "train", *base, *extra, expect=expect)
+
+
+def lines(path):
+    return [json.loads(line) for line in pathlib.Path(path).read_text().splitlines()]
+
+
+# A whole run: it learns, and leaves what wsp-train leaves.
+result = json.loads(train("--out", root / "run", "--json").stdout)
+check(result["steps"] == 60 and result["last_loss"] < 0.6 * result["first_loss"], f"no learning: {result}")
+check(result["best_dice"] > 0.6, f"validation Dice {result['best_dice']}")
+for name in ("config.resolved.json", "run.json", "metrics.jsonl", "unet.safetensors", "unet-best.safetensors", "tensorboard"):
+    check((root / "run" / name).exists(), f"{name} is missing")
+metrics = lines(root / "run/metrics.jsonl")
+check({line["kind"] for line in metrics} == {"train", "epoch", "validation"}, "kinds of metrics.jsonl")
+rates = [line["lr"] for line in metrics if line["kind"] == "train"]
+check(rates == sorted(rates, reverse=True) and rates[-1] < 0.1 * rates[0], f"learning rates {rates}")
+config = json.loads((root / "run/config.resolved.json").read_text())
+check(config["stored_size"] == 64 and config["image_size"] == 32, config)
+
+# SIGTERM leaves a checkpoint and 143; another process is kept out; --resume ends with the same bits.
+last = "checkpoints/step-000000060.safetensors"
+command = [str(support.BINARIES / "wsp-unet"), "train", *base, "--out", str(root / "stopped")]
+process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+deadline = time.time() + 120
+while not (root / "stopped/metrics.jsonl").exists() or not lines(root / "stopped/metrics.jsonl"):
+    check(time.time() < deadline and process.poll() is None, "the run did not start")
+    time.sleep(0.02)
+check("another run" in train("--out", root / "stopped", "--resume", expect=5).stderr, "the lock")
+process.send_signal(signal.SIGTERM)
+_, errors = process.communicate(timeout=120)
+check(process.returncode == 143 and "--resume" in errors, f"{process.returncode} {errors}")
+done = len(list((root / "stopped/checkpoints").glob("step-*.safetensors")))
+check(done > 0 and not (root / "stopped" / last).exists(), "stopped with a checkpoint, before the end")
+train("--out", root / "stopped", "--resume")
+check((root / "stopped" / last).read_bytes() == (root / "run" / last).read_bytes(), "resumed differs")
+timeless = [[{k: v for k, v in line.items() if k not in ("slices_per_s", "wait_share")} for line in lines(root / d / "metrics.jsonl")]
+            for d in ("run", "stopped")]
+check(timeless[0] == timeless[1], "metrics.jsonl of a resumed run differs")
+
+# Messages and exit codes.
+check("--resume" in train("--out", root / "run", expect=5).stderr, "an earlier run is protected")
+check("--width: was 8, is 16" in train("--out", root / "run", "--resume", "--width", "16", expect=2).stderr, "differences")
+check("--image-size" in train("--out", root / "x", "--image-size", "48", expect=2).stderr, "image size")
+check("a dataset" in train("--out", data, expect=5).stderr, "a dataset is no run")
+central = root / "central"
+run("wsp-ingest", root / "cohort/export", "--out", central, "--masks", root / "cohort/truth", "--ids", "keep", "--size", "64",
+    "--min-slices", "3")
+refused = run("wsp-unet", "train", central, "--out", root / "x", "--image-size", "32", "--depth", "2", expect=4).stderr
+check("--slices all" in refused, refused)
+check(not (root / "x").exists(), "a refused run leaves nothing")
+
+# Export: a descriptor that names its file by hash, and TorchScript that Python's Torch runs.
+descriptor = json.loads(run("wsp-unet", "export", root / "run", "--model", root / "model/liver.json", "--json").stdout)
+script = root / "model" / descriptor["file"]
+check(hashlib.sha256(script.read_bytes()).hexdigest() == descriptor["sha256"], "SHA-256 of the TorchScript file")
+check(json.loads((root / "model/liver.json").read_text()) == descriptor, "the descriptor in the file")
+check(descriptor["input"]["dimensions"] == "2.5d" and descriptor["input"]["size"] == [64, 64], descriptor)
+run("wsp-unet", "export", root / "run", "--model", root / "model/liver.json", expect=5)
+first = script.read_bytes()
+run("wsp-unet", "export", root / "run", "--model", root / "model/liver.json", "--force")
+check(script.read_bytes() == first, "the same weights give the same bytes")
+run("wsp-unet", "export", root / "cohort", "--model", root / "model/other.json", expect=4)
+
+# Predict: the exported network on slices made here, by hand, gives the same mask as the tool.
+volumes = sorted((root / "cohort/export").rglob("*.nii.gz"))
+source = volumes[0]
+run("wsp-unet", "predict", root / "run", source, "--out", root / "masks", "--no-clean", "--device", "cpu")
+written = nibabel.load(root / "masks" / source.name)
+image = nibabel.load(source)
+check(np.allclose(written.affine, image.affine, atol=1e-4) and written.shape == image.shape, "the file's own grid")
+canonical = nibabel.as_closest_canonical(image)  # x to the right, y to anterior, z to the head
+hu = np.asanyarray(canonical.dataobj)[::-1, ::-1].astype(np.float32)  # x to the left, y to posterior
+x = torch.from_numpy((np.clip(np.rint(hu), -100, 400) + 100) / 500).permute(2, 1, 0)  # [z, rows, columns]
+padded = torch.cat([x[:1], x, x[-1:]])
+stack = torch.stack([padded[i:i + len(x)] for i in range(3)], 1)
+with torch.no_grad():
+    probability = torch.jit.load(str(script))(stack).sigmoid()[:, 0].numpy()
+mask = np.asanyarray(nibabel.as_closest_canonical(written).dataobj)[::-1, ::-1].transpose(2, 1, 0)
+unsure = np.abs(probability - 0.5) < 1e-5
+check(mask.sum() > 500, f"{mask.sum()} voxels of liver: too few to prove anything")
+check(np.array_equal(mask[~unsure] != 0, probability[~unsure] >= 0.5), "predict is the exported network, voxel by voxel")
+
+# Turned files give the same mask on their own grid; a grid that must be resampled too.
+turned = root / "turned"
+turned.mkdir()
+for name, codes in (("pir", "PIR"), ("las", "LAS")):
+    wanted = nibabel.orientations.axcodes2ornt(codes)
+    now = nibabel.io_orientation(image.affine)
+    nibabel.save(image.as_reoriented(nibabel.orientations.ornt_transform(now, wanted)), turned / f"{name}.nii.gz")
+run("wsp-unet", "predict", root / "run", *sorted(turned.glob("*")), "--out", root / "masks", "--no-clean", "--device", "cpu")
+straight = np.asanyarray(nibabel.as_closest_canonical(written).dataobj)
+for name in ("pir", "las"):
+    other = nibabel.load(root / "masks" / f"{name}.nii.gz")
+    check(np.allclose(other.affine, nibabel.load(turned / f"{name}.nii.gz").affine, atol=1e-4), f"grid of {name}")
+    check(np.array_equal(np.asanyarray(nibabel.as_closest_canonical(other).dataobj), straight), f"mask of {name}")
+wide = np.repeat(np.repeat(np.asanyarray(image.dataobj), 2, 0), 2, 1)
+affine = image.affine @ np.diag([0.5, 0.5, 1, 1])
+affine[:3, 3] += image.affine[:3, :3] @ [-0.25, -0.25, 0]
+nibabel.save(nibabel.Nifti1Image(wide, affine), root / "wide.nii.gz")
+run("wsp-unet", "predict", root / "run", root / "wide.nii.gz", "--out", root / "masks", "--no-clean", "--device", "cpu")
+fine = np.asanyarray(nibabel.load(root / "masks/wide.nii.gz").dataobj)
+coarse = np.asanyarray(written.dataobj)
+dice = 2 * (fine & np.repeat(np.repeat(coarse, 2, 0), 2, 1)).sum() / (fine.sum() + 4 * coarse.sum())
+check(fine.shape == wide.shape and dice > 0.95, f"on twice the matrix the same liver: Dice {dice}")
+run("wsp-unet", "predict", root / "run", root / "wide.nii.gz", "--out", root / "masks", expect=5)
+run("wsp-unet", "predict", root / "run", root / "cohort/labels.csv", "--out", root / "masks", expect=2)
+
+# Evaluate: by default the subjects held back; the Dice of a case is that of the masks predicted above.
+report = json.loads(run("wsp-unet", "evaluate", root / "run", data, "--out", root / "scores", "--no-clean", "--all",
+                        "--device", "cpu", "--json").stdout)
+check(report["volumes"] == 8 and report["part"] == "all", report)
+check(json.loads((root / "scores/evaluation.json").read_text()) == report, "evaluation.json")
+table = [line.split("\t") for line in (root / "scores/evaluation.tsv").read_text().splitlines()]
+check(len(table) == 9 and {len(row) for row in table} == {14}, table[0])
+run("wsp-unet", "predict", root / "run", *volumes, "--out", root / "all", "--no-clean", "--device", "cpu")
+truths = {path.name: path for path in (root / "cohort/truth").rglob("*.nii.gz")}
+expected = []
+for path in volumes:
+    truth = np.asanyarray(nibabel.load(truths[path.name]).dataobj) != 0
+    found = np.asanyarray(nibabel.load(root / "all" / path.name).dataobj) != 0
+    expected.append(2 * (truth & found).sum() / (truth.sum() + found.sum()))
+found = sorted(case["dice"] for case in report["cases"])
+check(np.allclose(found, sorted(expected), atol=2e-3), f"{found} {sorted(expected)}")
+mean = report["mean"]["dice"]
+check(abs(mean["mean"] - np.mean(found)) < 1e-9 and mean["low"] <= mean["mean"] <= mean["high"], mean)
+held = json.loads(run("wsp-unet", "evaluate", root / "run", data, "--device", "cpu", "--json").stdout)
+check(held["volumes"] == 2 and held["part"] == "held back", held)
+again = json.loads(run("wsp-unet", "evaluate", root / "run", data, "--device", "cpu", "--json", "--threads", "1").stdout)
+check(again == held, "evaluation at another number of threads")
+run("wsp-unet", "evaluate", root / "run", data, "--out", root / "scores", "--device", "cpu", expect=5)
+other = cohort("strangers", 3, 99)
+strangers = json.loads(run("wsp-unet", "evaluate", root / "run", other, "--device", "cpu", "--json").stdout)
+check(strangers["volumes"] == 3 and strangers["mean"]["dice"]["mean"] > 0.5, strangers["mean"])
+print(f"validation Dice {result['best_dice']:.3f}; strangers {strangers['mean']['dice']['mean']:.3f}")

@@ -1,0 +1,53 @@
+"""The U-Net written out in Python's Torch, as an independent reader of weights and TorchScript.
+
+unet_reference.py DIR DEPTH RATIO   unet.safetensors and unet.ts must give the logits of case.safetensors
+"""
+import pathlib
+import sys
+
+from weights_reference import F, read, torch
+
+work, depth, ratio = pathlib.Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+weights, metadata = read(work / "unet.safetensors")
+case, _ = read(work / "case.safetensors")
+assert metadata["wsp.model"] == "unet", metadata
+
+
+def double_convolution(name, x):
+    for i in "12":
+        x = F.conv2d(x, weights[f"{name}.conv{i}.weight"], padding=1)
+        norm = f"{name}.norm{i}"
+        scale, shift = weights[f"{norm}.weight"], weights[f"{norm}.bias"]
+        if f"{norm}.running_mean" in weights:
+            x = F.batch_norm(x, weights[f"{norm}.running_mean"], weights[f"{norm}.running_var"], scale, shift)
+        else:
+            x = F.group_norm(x, len(scale) // 8, scale, shift)
+        x = F.relu(x)
+    return x
+
+
+def unet(x):
+    skips = []
+    for level in range(depth + 1):
+        x = double_convolution(f"down{level}", F.max_pool2d(x, 2) if level else x)
+        skips.append(x)
+    for level in reversed(range(depth)):
+        x = F.conv_transpose2d(x, weights[f"up{level}.weight"], weights[f"up{level}.bias"], stride=2)
+        x = double_convolution(f"join{level}", torch.cat([skips[level], x], 1))
+    return F.conv2d(x, weights["head.weight"], weights["head.bias"])
+
+
+with torch.no_grad():
+    # The mean of whole blocks of pixels, written without a pooling layer.
+    n, c, h, w = case["x"].shape
+    small = case["x"].view(n, c, h // ratio, ratio, w // ratio, ratio).mean((3, 5))
+    expected = unet(small)
+    if ratio > 1:
+        expected = F.interpolate(expected, scale_factor=ratio, mode="bilinear", align_corners=False)
+    error = (case["logits"] - expected).abs().max().item()
+    assert error < 1e-5 * max(1, expected.abs().max().item()), f"network: {error}"
+    script = torch.jit.load(str(work / "unet.ts"))
+    assert not script.training
+    error = (script(case["x"]) - case["logits"]).abs().max().item()
+    assert error < 1e-6 * max(1, expected.abs().max().item()), f"TorchScript: {error}"
+    assert torch.equal(script(case["x"]), script(case["x"]))

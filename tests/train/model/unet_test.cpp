@@ -1,0 +1,133 @@
+#include "train/model/unet.hpp"
+
+#include <gtest/gtest.h>
+#include <torch/script.h>
+
+#include <cstdlib>
+#include <sstream>
+
+#include "io/core/atomic_file.hpp"
+#include "io/core/error.hpp"
+#include "support/test_data.hpp"
+#include "train/model/safetensors.hpp"
+
+namespace wsp::train {
+namespace {
+
+/// A network with running statistics that are not the initial ones, in evaluation mode.
+std::shared_ptr<UNet> lived_network(const UNetOptions& options) {
+  torch::manual_seed(3);
+  auto net = std::make_shared<UNet>(options);
+  const torch::NoGradGuard no_grad;
+  for (int i = 0; i < 3; ++i) net->forward(torch::rand({4, options.channels(), 32, 32}));
+  for (const auto& item : net->named_parameters())
+    if (item.value().dim() == 1) item.value().add_(0.1 * torch::randn_like(item.value()));
+  net->eval();
+  return net;
+}
+
+/// Run unet_reference.py on DIR; false where Python's Torch is absent.
+bool reference(const std::string& arguments) {
+  const char* python = std::getenv("WSP_PYTHON");
+  const std::string command = std::string(python != nullptr ? python : "python3") + " " +
+                              WSP_SOURCE_DIR "/tests/train/model/unet_reference.py " + arguments;
+  const int status = std::system(command.c_str());
+  if (WIFEXITED(status) && WEXITSTATUS(status) == 77) return false;
+  EXPECT_EQ(status, 0) << command;
+  return true;
+}
+
+const UNetOptions kKinds[] = {
+    {1, 16, 2, Norm::batch}, {0, 8, 3, Norm::batch}, {2, 16, 1, Norm::group}};
+
+TEST(UNet, EqualsPythonsTorchAndItsTorchScriptDoesToo) {
+  const torch::NoGradGuard no_grad;
+  for (const UNetOptions& options : kKinds)
+    for (const std::int64_t ratio : {1, 2}) {
+      const wsp::test::TemporaryDirectory work;
+      auto net = lived_network(options);
+      const torch::Tensor x = torch::rand({3, options.channels(), 32 * ratio, 48 * ratio});
+      const torch::Tensor logits = stored_logits(*net, x, ratio);
+      ASSERT_EQ(logits.sizes(), (std::vector<std::int64_t>{3, 1, 32 * ratio, 48 * ratio}));
+      EXPECT_GT(logits.std().item<double>(), 0.1) << "a flat picture proves nothing";
+      save_unet_weights(*net, work.path() / "unet.safetensors",
+                        {{"width", std::to_string(options.width)}});
+      write_tensor_file(work.path() / "case.safetensors",
+                        {{{"x", x}, {"logits", logits.contiguous()}}, {}});
+      write_file_atomic(work.path() / "unet.ts", unet_torchscript(*net, ratio));
+      if (!reference(work.path().string() + " " + std::to_string(options.depth) + " " +
+                     std::to_string(ratio)))
+        GTEST_SKIP() << "python3-torch is absent";
+    }
+}
+
+TEST(UNet, TorchScriptEqualsTheNetworkAndHasTheSameBytes) {
+  const torch::NoGradGuard no_grad;
+  for (const UNetOptions& options : kKinds) {
+    auto net = lived_network(options);
+    const std::string bytes = unet_torchscript(*net, 2);
+    EXPECT_EQ(bytes, unet_torchscript(*net, 2));
+    std::istringstream stream(bytes);
+    torch::jit::Module script = torch::jit::load(stream);
+    for (const std::int64_t n : {1, 3}) {
+      const torch::Tensor x = torch::rand({n, options.channels(), 64, 32});
+      const torch::Tensor difference =
+          script.forward({x}).toTensor() - stored_logits(*net, x, 2);
+      EXPECT_LT(difference.abs().max().item<double>(), 1e-6 * 10);
+    }
+  }
+}
+
+TEST(UNet, WeightsComeBackAndOthersAreRefused) {
+  const torch::NoGradGuard no_grad;
+  const wsp::test::TemporaryDirectory work;
+  const auto path = work.path() / "unet.safetensors";
+  auto net = lived_network(kKinds[0]);
+  save_unet_weights(*net, path, {{"wsp.steps", "3"}});
+  UNet back(kKinds[0]);
+  const TensorFile file = read_tensor_file(path);
+  load_unet_weights(back, file.tensors);
+  back.eval();
+  const torch::Tensor x = torch::rand({1, 3, 32, 32});
+  EXPECT_TRUE(torch::equal(back.forward(x), net->forward(x)));
+  EXPECT_EQ(file.metadata.at("wsp.model"), "unet");
+  UNet other(kKinds[2]);
+  EXPECT_THROW(load_unet_weights(other, file.tensors), Error);
+}
+
+TEST(UNet, RefusesOptionsAndImagesThatDoNotFit) {
+  EXPECT_THROW(UNet({1, 12, 2, Norm::batch}), Error);
+  EXPECT_THROW(UNet({17, 16, 2, Norm::batch}), Error);
+  EXPECT_THROW(UNet({1, 16, 0, Norm::batch}), Error);
+  UNet net({1, 8, 2, Norm::batch});
+  EXPECT_THROW((void)net.forward(torch::rand({1, 3, 30, 32})), Error);
+  EXPECT_THROW((void)net.forward(torch::rand({1, 1, 32, 32})), Error);
+}
+
+// The gradient of the whole network, against central differences in float64.
+TEST(UNet, GradientEqualsFiniteDifferences) {
+  torch::manual_seed(5);
+  UNet net({0, 8, 1, Norm::group});
+  net.to(torch::kDouble);
+  const torch::Tensor x = torch::rand({2, 1, 8, 8}, torch::kDouble);
+  const torch::Tensor weight = torch::rand({2, 1, 8, 8}, torch::kDouble);
+  const auto value = [&] { return (net.forward(x) * weight).sum(); };
+  value().backward();
+  for (auto& item : net.named_parameters()) {
+    const torch::NoGradGuard no_grad;
+    torch::Tensor flat = item.value().detach().view(-1);
+    const std::int64_t i = flat.numel() / 2;
+    const double here = flat[i].item<double>(), step = 1e-6;
+    flat[i] = here + step;
+    const double above = value().item<double>();
+    flat[i] = here - step;
+    const double below = value().item<double>();
+    flat[i] = here;
+    const double gradient = item.value().grad().view(-1)[i].item<double>();
+    EXPECT_NEAR(gradient, (above - below) / (2 * step), 1e-5 * (1 + std::abs(gradient)))
+        << item.key();
+  }
+}
+
+}  // namespace
+}  // namespace wsp::train
