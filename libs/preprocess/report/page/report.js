@@ -18,9 +18,10 @@ function el(tag, props = {}, ...children) {
     else if (k.startsWith('on')) node.addEventListener(k.slice(2), v);
     else if (v !== undefined && v !== null && v !== false) node.setAttribute(k, v === true ? '' : v);
   }
-  node.append(...children.filter(c => c !== null && c !== undefined));
+  add(node, ...children);
   return node;
 }
+const add = (parent, ...children) => parent.append(...children.filter(c => c !== null && c !== undefined));
 function table(node, head, rows, numeric = []) {
   const cls = i => numeric.includes(i) ? {class: 'n'} : {};
   node.replaceChildren(
@@ -107,7 +108,7 @@ function summary() {
     [...e.cases].some(n => byName.has(n)) ? el('button', {type: 'button', class: 'link', onclick: () => { $('finding').value = code; refresh(); $('cases').scrollIntoView(); $('search').focus({preventScroll: true}); }}, code) : code,
     badge(e.severity), e.cases.size || '—', D.meanings[code] || '', e.remedy]), [2]);
   const general = D.findings.filter(f => !byName.has(f.case));
-  if (general.length) $('dataset-findings').append(el('h3', {}, 'On the dataset as a whole, and on refused cases'),
+  if (general.length) add($('dataset-findings'), el('h3', {}, 'On the dataset as a whole, and on refused cases'),
     ...general.slice(0, 50).map(f => el('div', {class: `finding ${f.severity}`}, el('p', {}, badge(f.severity), ' ', el('b', {}, f.code), f.case ? ` ${f.case}` : '', ' — ', f.detail))),
     general.length > 50 ? el('p', {class: 'muted'}, `and ${general.length - 50} more in findings.jsonl`) : null);
 }
@@ -146,7 +147,7 @@ function files() {
     ySource += h; yKind += h + gap;
   });
   $('flow').append(svg);
-  if (D.quarantine.length) $('quarantine').append(el('h3', {}, 'Quarantine'), el('div', {class: 'scroll', tabindex: 0, role: 'region', 'aria-label': 'Quarantine'},
+  if (D.quarantine.length) add($('quarantine'), el('h3', {}, 'Quarantine'), el('div', {class: 'scroll', tabindex: 0, role: 'region', 'aria-label': 'Quarantine'},
     table(el('table'), ['What', 'Name', 'Code', 'Detail', 'What to do'], D.quarantine.map(q => [q.what, q.name, q.code, q.detail, q.remedy]))),
     D.quarantine_total > D.quarantine.length ? el('p', {class: 'muted'}, `and ${D.quarantine_total - D.quarantine.length} more in quarantine.tsv`) : null);
 }
@@ -301,7 +302,8 @@ function openCase(index) {
   $('case-title').textContent = name;
   const strip = image('strip', c, 'strip', `Six kept slices of ${name} from feet to head, liver outlined in orange, first and last framed in yellow`);
   const preview = D.pictures.has_previews ? image('preview', c, 'preview', `Coronal and sagittal projection of ${name}: liver outlined in red, first and last kept slice in yellow`) : null;
-  $('case-body').replaceChildren(
+  $('case-body').replaceChildren();
+  add($('case-body'),
     strip ? el('div', {class: 'strip-scroll'}, strip) : el('p', {class: 'muted'}, 'No kept slice could be read.'),
     el('p', {class: 'muted'}, 'Kept slices from the first (feet) to the last (head); window −60 to 220 HU.'),
     el('div', {class: 'two'},
