@@ -45,7 +45,12 @@ else()
     set(decision "off, no nvcc found")
   endif()
 endif()
-message(STATUS "CUDA kernels: ${decision}")
+if(WSP_CUDA)
+  message(STATUS "CUDA kernels: ${decision}")
+else()
+  # Seen in the log of quickstart and of the tests too: what is not compiled is not tested.
+  message(NOTICE "-- CUDA kernels: NOT COMPILED, ${decision}")
+endif()
 
 # wsp_cuda_target(TARGET): C++17 device code for the chosen architectures, our warnings for the host pass. -Wconversion is
 # not among them: it is the stubs that nvcc writes which would fail it.

@@ -39,4 +39,7 @@ if(WSP_BUILD_TRAIN)
   add_library(wsp_torch INTERFACE)
   target_include_directories(wsp_torch SYSTEM INTERFACE ${TORCH_INCLUDE_DIRS})
   target_link_libraries(wsp_torch INTERFACE ${TORCH_LIBRARIES})
+  # at::parallel_for is a template: compiled without OpenMP it runs everything in the calling thread.
+  find_package(OpenMP REQUIRED COMPONENTS CXX)
+  target_link_libraries(wsp_torch INTERFACE OpenMP::OpenMP_CXX)
 endif()

@@ -13,7 +13,7 @@ say "1/3  packages: installing what is missing (also what the tests compare with
 bash tools/setup.sh test
 
 say "2/3  configure and build in $build"
-cmake --preset "$preset" -B "$build" -Wno-dev --log-level=WARNING
+cmake --preset "$preset" -B "$build" -Wno-dev --log-level=NOTICE
 ninja -C "$build" -j "$jobs"
 
 data=${WSP_TEST_DATA:-$PWD/../shared/data}

@@ -43,7 +43,7 @@ say "packages: installing what is missing"
 bash tools/setup.sh build
 
 say "building ${tools[*]} in $build"
-run cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DWSP_BUILD_TESTS=OFF -DWSP_BUILD_TRAIN=$train_option -Wno-dev --log-level=WARNING
+run cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DWSP_BUILD_TESTS=OFF -DWSP_BUILD_TRAIN=$train_option -Wno-dev --log-level=NOTICE
 run ninja -C "$build" -j "$jobs" "${tools[@]}"
 PATH="$build/tools:$PATH"
 
@@ -75,18 +75,18 @@ report_stage() {
 }
 
 train_stage() {
-  say "train 1/3  a cohort of 48 synthetic patients in $out/cohort"
+  say "train 1/3  a cohort of 120 synthetic patients in $out/cohort"
   mkdir -p "$out"
   rm -rf "$out/cohort" "$out/cohort-dataset" "$out/pretrained"  # of an earlier quickstart
-  run wsp-phantom --out "$out/cohort" --subjects 48 --seed 2 --slices 20-30 --size 256 --balance --format nifti
+  run wsp-phantom --out "$out/cohort" --subjects 120 --seed 2 --slices 20-30 --size 256 --balance --format nifti
   say "train 2/3  ingest"
   run wsp-ingest "$out/cohort/export" --out "$out/cohort-dataset" --masks "$out/cohort/truth" --ids keep \
     --labels "$out/cohort/labels.csv" --manifest data-manifests/phantom.json --size 256
   say "train 3/3  pretrain TinyNet with WSP"
   run wsp-train "$out/cohort-dataset" --out "$out/pretrained" --encoder tinynet --image-size 160 --batch 16 \
-    --samples-per-epoch 400 --epochs 6 --lr 1e-3 --hold-back 0.25 --log-every 5 --seed 1
+    --samples-per-epoch 800 --epochs 10 --lr 3e-4 --hold-back 0.33 --log-every 5 --seed 1
   summary+=(
-    "cohort       $out/cohort-dataset         48 patients to train on"
+    "cohort       $out/cohort-dataset         120 patients to train on"
     "encoder      $out/pretrained/encoder.safetensors   weights; README shows how Python loads them"
     "curves       tensorboard --logdir $out/pretrained/tensorboard, or $out/pretrained/metrics.jsonl")
 }

@@ -8,6 +8,7 @@
 #if defined(USE_C10D_GLOO) || defined(USE_C10D_NCCL)
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
+#include <torch/version.h>
 #endif
 #ifdef USE_C10D_GLOO
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
@@ -127,6 +128,9 @@ Ranks::Ranks(const RankEnvironment& environment, const torch::Device& device, do
     options.isServer = environment_.rank == 0;
     options.numWorkers = static_cast<std::size_t>(environment_.ranks);
     options.timeout = timeout;
+#if TORCH_VERSION_MAJOR > 2 || (TORCH_VERSION_MAJOR == 2 && TORCH_VERSION_MINOR >= 3)
+    options.useLibUV = false;  // the default since 2.4, and an error in a LibTorch built without it
+#endif
     auto store = c10::make_intrusive<c10d::PrefixStore>(
         "wsp", c10::make_intrusive<c10d::TCPStore>(environment_.master, options));
     if (device.is_cuda()) {

@@ -155,8 +155,7 @@ WSP_FMA void multiply_transposed(std::int64_t count, std::int64_t out_c, const f
   __m256 a[kColumns], b[kColumns];
 #pragma GCC unroll 4
   for (std::int64_t r = 0; r < kColumns; ++r) {
-    a[r] = _mm256_loadu_ps(sums + r * out_c);
-    b[r] = _mm256_loadu_ps(sums + r * out_c + kLanes);
+    a[r] = b[r] = _mm256_setzero_ps();
   }
   for (std::int64_t t = 0; t < count; ++t) {
     const __m256 g0 = _mm256_loadu_ps(d + t * kChannels);
@@ -170,8 +169,9 @@ WSP_FMA void multiply_transposed(std::int64_t count, std::int64_t out_c, const f
   }
 #pragma GCC unroll 4
   for (std::int64_t r = 0; r < kColumns; ++r) {
-    _mm256_storeu_ps(sums + r * out_c, a[r]);
-    _mm256_storeu_ps(sums + r * out_c + kLanes, b[r]);
+    float* to = sums + r * out_c;
+    _mm256_storeu_ps(to, _mm256_add_ps(_mm256_loadu_ps(to), a[r]));
+    _mm256_storeu_ps(to + kLanes, _mm256_add_ps(_mm256_loadu_ps(to + kLanes), b[r]));
   }
 }
 

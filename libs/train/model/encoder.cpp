@@ -15,6 +15,14 @@ namespace nn = torch::nn;
 constexpr std::int64_t kKernel = 5;
 constexpr std::array<std::int64_t, 6> kChannels = {1, 16, 32, 64, 128, 256};
 
+/// He et al. 2015: without batch normalisation, PyTorch's own initialisation shrinks the signal
+/// threefold per layer, until five layers' biases outweigh it and all images look alike.
+template <typename Layer>
+void initialise_for_relu(Layer& layer) {
+  nn::init::kaiming_normal_(layer.weight, 0.0, torch::kFanIn, torch::kReLU);
+  if (layer.bias.defined()) nn::init::zeros_(layer.bias);
+}
+
 /// TinyNet: five unpadded 5x5 convolutions, each with ReLU and 2x2 max pooling, then the mean over
 /// the image. In Python: nn.Sequential(Conv2d, MaxPool2d, ReLU, Conv2d, ...) named "features".
 class TinyNet final : public Encoder {
@@ -22,6 +30,7 @@ class TinyNet final : public Encoder {
   explicit TinyNet(const EncoderOptions& options) : Encoder(options) {
     for (std::size_t i = 0; i + 1 < kChannels.size(); ++i) {
       convolutions_.emplace_back(nn::Conv2dOptions(kChannels[i], kChannels[i + 1], kKernel));
+      initialise_for_relu(*convolutions_.back());
       // forward() takes the three as one layer; the places of the other two are in the names.
       features_->push_back(convolutions_.back());
       features_->push_back(nn::MaxPool2d(nn::MaxPool2dOptions(2)));
@@ -82,7 +91,9 @@ nn::Sequential make_mlp(const std::vector<std::int64_t>& sizes, bool batch_norm)
   for (std::size_t i = 0; i + 1 < sizes.size(); ++i) {
     const bool last = i + 2 == sizes.size();
     // Batch normalisation subtracts any bias before it.
-    mlp->push_back(nn::Linear(nn::LinearOptions(sizes[i], sizes[i + 1]).bias(last || !batch_norm)));
+    nn::Linear linear(nn::LinearOptions(sizes[i], sizes[i + 1]).bias(last || !batch_norm));
+    initialise_for_relu(*linear);
+    mlp->push_back(linear);
     if (last) break;
     if (batch_norm) mlp->push_back(nn::BatchNorm1d(sizes[i + 1]));
     mlp->push_back(nn::ReLU(nn::ReLUOptions(true)));

@@ -1,9 +1,8 @@
 #include "train/model/fast_convolution.hpp"
 
-#include <ATen/Parallel.h>
-#include <ATen/autocast_mode.h>
-
 #include "train/kernels/winograd.hpp"
+#include "train/model/cpu_path.hpp"
+#include "train/model/parallel.hpp"
 
 namespace wsp::train {
 namespace {
@@ -17,12 +16,9 @@ Winograd shape_of(const Tensor& x, const Tensor& weight) {
 }
 
 bool served(const Tensor& x, const Tensor& weight) {
-  const auto plain_float = [](const Tensor& t) {
-    return t.is_cpu() && t.scalar_type() == torch::kFloat && t.layout() == torch::kStrided;
-  };
-  return plain_float(x) && plain_float(weight) && x.dim() == 4 && weight.dim() == 4 &&
+  return is_plain_float(x) && is_plain_float(weight) && x.dim() == 4 && weight.dim() == 4 &&
          weight.size(1) == x.size(1) && weight.size(2) == 3 && weight.size(3) == 3 &&
-         !at::autocast::is_cpu_enabled() && winograd_served(shape_of(x, weight));
+         !cpu_autocast() && winograd_served(shape_of(x, weight));
 }
 
 Tensor channels_last(const Tensor& t) { return t.contiguous(torch::MemoryFormat::ChannelsLast); }

@@ -1,9 +1,8 @@
 #include "train/model/pooled_convolution.hpp"
 
-#include <ATen/Parallel.h>
-#include <ATen/autocast_mode.h>
-
 #include "train/kernels/pooled_conv.hpp"
+#include "train/model/cpu_path.hpp"
+#include "train/model/parallel.hpp"
 
 namespace wsp::train {
 namespace {
@@ -21,13 +20,10 @@ PooledConv shape_of(const Tensor& x, const Tensor& weight) {
 }
 
 bool served(const Tensor& x, const Tensor& weight, const Tensor& bias) {
-  const auto plain_float = [](const Tensor& t) {
-    return t.is_cpu() && t.scalar_type() == torch::kFloat && t.layout() == torch::kStrided;
-  };
-  return plain_float(x) && plain_float(weight) && bias.defined() && plain_float(bias) &&
+  return is_plain_float(x) && is_plain_float(weight) && is_plain_float(bias) &&
          x.dim() == 4 && weight.dim() == 4 && weight.size(1) == x.size(1) &&
          weight.size(2) == PooledConv::kKernel && weight.size(3) == PooledConv::kKernel &&
-         !at::autocast::is_cpu_enabled() && pooled_conv_served(shape_of(x, weight));
+         !cpu_autocast() && pooled_conv_served(shape_of(x, weight));
 }
 
 Tensor channels_last(const Tensor& t) { return t.contiguous(torch::MemoryFormat::ChannelsLast); }

@@ -311,7 +311,9 @@ TEST_F(TrainOptions, WarmsUp) {
 TEST_F(TrainOptions, TilesAndMicroBatchesComputeTheSame) {
   TrainConfig c = small();
   c.optimizer = "sgd";
-  c.learning_rate = 1e-3;
+  // The weights stand still: a rounding that moved them over a kink of ReLU or max-pooling would
+  // change the gradient of the steps that follow, and four batches would become one.
+  c.learning_rate = 1e-9;
   (void)train(c, into("dense"));
   const auto dense = train_lines("dense");
   c.loss_tile = 3;
@@ -325,7 +327,7 @@ TEST_F(TrainOptions, TilesAndMicroBatchesComputeTheSame) {
     for (std::size_t i = 0; i < lines.size(); ++i)
       for (const char* field : {"loss", "gradient_norm"}) {
         const double expected = dense[i].at(field);
-        EXPECT_NEAR(lines[i].at(field).get<double>(), expected, 1e-3 * expected) << name << field;
+        EXPECT_NEAR(lines[i].at(field).get<double>(), expected, 1e-5 * expected) << name << field;
       }
   }
 }
