@@ -7,11 +7,13 @@ import shutil
 
 import support
 
-support.require("numpy", "nibabel", "pydicom")
+support.require("numpy", "nibabel", "pydicom", "scipy", "h5py")
+import h5py
 import nibabel
 import numpy as np
 import pydicom
 import pydicom.uid
+import scipy.ndimage
 
 SEEDS = [int(s) for s in os.environ.get("WSP_QA_SEEDS", "1,2,3").split(",")]
 RULES = pathlib.Path(__file__).with_name("qa_rules.json")
@@ -164,11 +166,33 @@ def interpolate(p):
     p.slices(lambda d, hu, k: (pixels[k - 1] + pixels[k + 1]) / 2 if k % 2 and k + 1 in pixels else None)
 
 
+def tilt(p):
+    """The same patient scanned with the gantry tilted by 5 degrees: planes that lean, positions along the table."""
+    slices = [pydicom.dcmread(path) for path in p.paths]
+    volume = np.stack([d.pixel_array.astype(np.int32) * int(d.RescaleSlope) + int(d.RescaleIntercept) for d in slices])
+    rows, dy = slices[0].Rows, float(slices[0].PixelSpacing[0])
+    step = float(slices[1].ImagePositionPatient[2]) - float(slices[0].ImagePositionPatient[2])
+    cos, sin = np.cos(np.radians(5)), np.sin(np.radians(5))
+    middle = (rows - 1) / 2
+    away = np.arange(rows) - middle
+    source_row = np.broadcast_to((middle + away * cos)[:, None], (rows, slices[0].Columns))
+    columns = np.broadcast_to(np.arange(slices[0].Columns), source_row.shape)
+
+    def change(d, hu, k):
+        x, y, z = map(float, d.ImagePositionPatient)
+        d.ImageOrientationPatient = [1, 0, 0, 0, float(cos), float(sin)]
+        d.ImagePositionPatient = [x, round(y + middle * dy * (1 - cos), 4), round(z - middle * dy * sin, 4)]
+        source_slice = np.broadcast_to((k + away * dy * sin / step)[:, None], source_row.shape)
+        return scipy.ndimage.map_coordinates(volume, [source_slice, source_row, columns], np.float32, order=1, mode="nearest")
+    p.slices(change)
+
+
 FAULTS = [
     ("HU_OFFSET", offset(60)), ("HU_OFFSET", offset(-80)), ("HU_OFFSET", offset(1024)), ("HU_CLIPPED", clip), ("NOT_PORTAL", arterial),
     ("DEPTH_FLIPPED", flip), ("ORIENTATION_FLIPPED", mirror), ("MASK_MISALIGNED", misalign), ("MASK_MISALIGNED", misalign_along_z),
     ("DEPTH_SPACING", stretch), ("LIVER_TRUNCATED", truncate), ("GAP", gap), ("SPACING_IRREGULAR", uneven), ("LIVER_SMALL", small),
     ("LOSSY_SOURCE", lossy), ("KERNEL_SHARP", sharp), ("SPACING_OUTLIER", coarse), ("SLICE_INTERPOLATED", interpolate),
+    ("TILT", tilt),
 ]
 PATIENTS = len(FAULTS) + 10
 
@@ -220,7 +244,6 @@ def manifest(work, cohort, patients):
 
 def corrupt(dataset, avoid):
     """Flip bytes of one chunk; the case that it belongs to."""
-    import h5py
     with h5py.File(dataset / "index.h5") as f:
         s = {k: f["slices"][k][:] for k in ("case", "shard", "image_offset", "image_length")}
         names = [support.text(n) for n in f["cases/name"][:]]

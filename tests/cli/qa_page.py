@@ -135,6 +135,8 @@ def main():
                 support.check(not problems, f"accessibility at {name} width: {problems}")
                 wide = page.evaluate("document.documentElement.scrollWidth")
                 support.check(wide <= width, f"{name}: the page is {wide} pixels wide on a screen of {width}")
+                # Pictures below the fold are decoded when they come into view: for the screenshot, now.
+                page.evaluate("""Promise.all([...document.querySelectorAll('#sheet img')].map(i => { i.loading = 'eager'; return i.decode(); })).then(() => true)""")
                 page.screenshot(shots / f"{name}.png", full=True)
                 ratings = use(page, dataset, cases)
                 page.evaluate("document.querySelector('.thumb').click()")

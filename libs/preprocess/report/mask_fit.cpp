@@ -154,11 +154,12 @@ std::int64_t count_interpolated(const ReducedCase& reduced) {
     curve[k] = bend / count;
     step[k] = jump / count;
   }
+  // The upper quartile: where every second slice is interpolated, the median is one of them.
   const auto typical = [](std::vector<double> values) {
     std::erase_if(values, [](double v) { return v < 0; });
     if (values.empty()) return 0.0;
     std::sort(values.begin(), values.end());
-    return values[values.size() / 2];
+    return values[values.size() * 3 / 4];
   };
   const double bend = typical(curve), jump = typical(step);
   std::int64_t found = 0;

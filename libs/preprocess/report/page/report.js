@@ -77,7 +77,7 @@ function histogram(parent, title, name, unit, band) {
   const data = counts.map((n, i) => ({x: (first + i + .5) * step, y: n}));
   chart(parent, title, () => ({type: 'bar', data: {datasets: [{label: 'cases', data, backgroundColor: css('--blue'), barPercentage: 1, categoryPercentage: .92}]},
     options: {plugins: {legend: {display: false}, band: band ? {low: band[0], high: band[1]} : {}, tooltip: {callbacks: {title: t => `${number.format(t[0].parsed.x - step / 2)} to ${number.format(t[0].parsed.x + step / 2)} ${unit}`}}},
-      scales: {x: axis(unit, {type: 'linear', min: first * step, max: (first + bins) * step, grid: {display: false}}), y: axis('cases', {beginAtZero: true, ticks: {precision: 0}})}}}),
+      scales: {x: axis(unit, {type: 'linear', min: first * step, max: (first + bins) * step, grid: {display: false}, ticks: {includeBounds: false}}), y: axis('cases', {beginAtZero: true, ticks: {precision: 0}})}}}),
     [`from (${unit || 'value'})`, 'cases'], data.filter(p => p.y).map(p => [p.x - step / 2, p.y]));
 }
 function scatter(parent, title, xName, yName, xText, yText) {
@@ -118,7 +118,11 @@ function files() {
   const told = kinds.reduce((a, k) => a + k.n, 0);
   $('account').textContent = `${fmt(total)} files came in: ${kinds.map(k => `${fmt(k.n)} ${k.kind}`).join(' + ')} = ${fmt(told)}. ` + (D.account.problems.length ? `It does not reconcile: ${D.account.problems.join('; ')}.` : 'Every file is accounted for, and dataset.json agrees.');
   table($('ledger'), ['Kind', 'Code', 'Files', 'What it means'], kinds.flatMap(k => k.codes.map(([code, n]) => [k.kind, code, n, D.meanings[code] || ''])), [2]);
-  const W = 760, gap = 8, line = 19, rows = kinds.reduce((a, k) => a + k.codes.length, 0);
+  const gap = 8, line = 19, rows = kinds.reduce((a, k) => a + k.codes.length, 0);
+  // On a narrow screen the columns move together; the last one is as wide as its longest label.
+  const narrow = innerWidth < 700, xKind = narrow ? 128 : 300, xLeaf = narrow ? 176 : 500;
+  const label = Math.max(...kinds.flatMap(k => k.codes.map(([code, n]) => `${code} ${fmt(n)}`.length)), 0);
+  const W = Math.max(narrow ? 320 : 760, xLeaf + 20 + Math.ceil(8.6 * label));
   const H = Math.max(160, rows * (line + gap) + 20), scale = (H - gap * (rows + 1)) / Math.max(1, total);
   const NS = 'http://www.w3.org/2000/svg';
   const s = (tag, at, text) => { const n = document.createElementNS(NS, tag); for (const [k, v] of Object.entries(at)) n.setAttribute(k, v); if (text) n.textContent = text; return n; };
@@ -132,16 +136,17 @@ function files() {
   yKind = Math.max(gap, (H - kindTotal) / 2);
   ySource = yKind;
   const sourceHeight = kindHeight.reduce((a, b) => a + b, 0);
-  svg.append(s('rect', {x: 4, y: ySource, width: 14, height: sourceHeight, rx: 3, fill: 'var(--blue)'}), s('text', {x: 24, y: ySource + 15}, `${fmt(total)} files`));
+  svg.append(s('rect', {x: 4, y: ySource, width: 14, height: sourceHeight, rx: 3, fill: 'var(--blue)'}));
+  if (!narrow) svg.append(s('text', {x: 24, y: ySource + 15}, `${fmt(total)} files`));
   kinds.forEach((k, i) => {
     const h = kindHeight[i], fill = colour[k.kind] || 'var(--purple)';
-    ribbon(18, ySource, 300, yKind, h, h, fill);
-    svg.append(s('rect', {x: 300, y: yKind, width: 14, height: h, rx: 3, fill}), s('text', {x: 292, y: yKind + h / 2 + 5, 'text-anchor': 'end'}, `${k.kind} ${fmt(k.n)}`));
+    ribbon(18, ySource, xKind, yKind, h, h, fill);
+    svg.append(s('rect', {x: xKind, y: yKind, width: 14, height: h, rx: 3, fill}), s('text', {x: xKind - 8, y: yKind + h / 2 + 5, 'text-anchor': 'end'}, `${k.kind} ${fmt(k.n)}`));
     let inside = yKind;
     k.codes.forEach(([code, n]) => {
       const part = h * n / k.n, leaf = line + n * leafScale;
-      ribbon(314, inside, 500, yLeaf, part, leaf, fill);
-      svg.append(s('rect', {x: 500, y: yLeaf, width: 10, height: leaf, rx: 2, fill}), s('text', {x: 516, y: yLeaf + leaf / 2 + 5}, `${code} ${fmt(n)}`));
+      ribbon(xKind + 14, inside, xLeaf, yLeaf, part, leaf, fill);
+      svg.append(s('rect', {x: xLeaf, y: yLeaf, width: 10, height: leaf, rx: 2, fill}), s('text', {x: xLeaf + 16, y: yLeaf + leaf / 2 + 5}, `${code} ${fmt(n)}`));
       inside += part; yLeaf += leaf + gap;
     });
     ySource += h; yKind += h + gap;
@@ -153,7 +158,7 @@ function files() {
 }
 function cohort() {
   const missing = cases.filter(c => c.get(`label:${D.labels[0]}`) < 0).length;
-  $('cohort-words').textContent = `${fmt(D.fingerprint.subjects)} subjects, ${fmt(cases.length)} cases; the weak label is “${D.labels[0]}”, unknown for ${fmt(missing)} cases.`;
+  $('cohort-words').textContent = `${fmt(D.fingerprint.subjects)} subjects, ${fmt(cases.length)} cases; the weak label is “${D.labels[0]}”, unknown for ${fmt(missing)} ${missing === 1 ? 'case' : 'cases'}.`;
   D.labels.forEach((name, i) => {
     const entries = Object.entries(D.fingerprint.labels[name]).sort((a, b) => a[0] - b[0]);
     chart('cohort-charts', `${name}${i ? '' : ' (weak label)'}`, () => ({type: 'bar', data: {labels: entries.map(([v]) => v < 0 ? 'unknown' : v), datasets: [
@@ -184,7 +189,7 @@ function intensity() {
         {label: 'median', data: pick(H[part].p50), borderColor: css('--blue'), borderWidth: 2, pointRadius: 0},
         ...curves.map((c, i) => ({label: c.name, data: pick(c[part]), borderColor: css(['--orange', '--purple', '--error', '--teal'][i % 4]), borderWidth: 1.2, pointRadius: 0}))]},
       options: {parsing: false, plugins: {legend: {labels: {filter: l => l.text !== 'low', boxWidth: 14}, display: curves.length <= 6}}, interaction: {mode: 'nearest'},
-        scales: {x: axis('HU', {type: 'linear', min: low, max: high}), y: axis('% of voxels', {beginAtZero: true})}}}),
+        scales: {x: axis('HU', {type: 'linear', min: low, max: high, ticks: {includeBounds: false}}), y: axis('% of voxels', {beginAtZero: true})}}}),
       ['HU', '5 %', 'median', '95 %'], H[part].p50.map((m, i) => [x(i), 100 * H[part].p05[i], 100 * m, 100 * H[part].p95[i]]).filter(r => r[0] >= low && r[0] <= high && r[3] > .005));
   }
   scatter('intensity-charts', 'Is this portal venous? Vessels against parenchyma', 'liver_median_hu', 'vessel_hu', 'liver, HU', 'vessels, HU');
@@ -194,11 +199,11 @@ function liver() {
   histogram('liver-charts', 'Liver volume', 'liver_ml', 'ml');
   histogram('liver-charts', 'Liver height', 'liver_height_mm', 'mm');
   histogram('liver-charts', 'Liver HU (median)', 'liver_median_hu', 'HU');
-  scatter('liver-charts', 'Mask: share of odd blocks against volume', 'liver_ml', 'odd_share', 'liver, ml', 'share that looks like fat, air or bone');
+  scatter('liver-charts', 'Mask: share that holds fat, air or bone, against volume', 'liver_ml', 'odd_share', 'liver, ml', 'odd share');
 }
 function depth() {
   const A = D.fingerprint.depth;
-  $('depth-words').replaceChildren('This dataset suits ', el('b', {}, A.recommended), `: ${A.reason}. Train with --depth ${A.recommended.replace('depth_', '')}.`);
+  $('depth-words').replaceChildren('This dataset suits ', el('b', {}, A.recommended), `: ${A.reason}. Train with `, el('code', {}, `--depth ${A.recommended.replace('depth_', '')}`), '.');
   const names = ['depth_kept', 'depth_liver', 'depth_volume'];
   histogram('depth-charts', 'Scan range of the cases', 'scan_range_mm', 'mm');
   if (!A.regression) return;
