@@ -23,7 +23,7 @@ class Browser:
     """One page. errors collects uncaught exceptions and console errors, requests every URL that was asked for."""
 
     def __init__(self, width=1280, height=900, dark=False):
-        self.profile = tempfile.TemporaryDirectory(prefix="wsp-chromium-")
+        self.profile = tempfile.TemporaryDirectory(prefix="wsp-chromium-", ignore_cleanup_errors=True)  # its helpers end a moment later
         to_read, self.out = os.pipe()
         self.inp, to_write = os.pipe()
 
