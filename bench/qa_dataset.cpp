@@ -1,4 +1,4 @@
-// A dataset of 1,000 cases x 40 slices at 512^2 for timing wsp-qa: qa_dataset OUT [CASES SLICES].
+// A dataset of 1,000 cases x 40 slices at 512^2 for timing wsp-qa: qa_dataset OUT [CASES SLICES], two slices or more.
 #include <tbb/parallel_for.h>
 
 #include <algorithm>
@@ -22,6 +22,9 @@ constexpr std::int64_t kSide = 512;
 constexpr int kNoises = 16;
 
 using Image = std::vector<std::int16_t>;
+
+// A liver is some 120 mm high, however many slices it has.
+double step_mm(int slices) { return 120.0 / slices; }
 
 // Noise of 12 HU, made once and shifted from slice to slice: drawing it anew would take minutes.
 std::vector<Image> noises() {
@@ -58,11 +61,27 @@ void draw(int c, int s, int slices, const std::vector<Image>& noise, Image& imag
     }
 }
 
+// Ten organs of its own, so that no two cases look alike: cases that do are findings.
+void add_organs(int c, int s, const std::vector<std::uint8_t>& mask, Image& image) {
+  wsp::CounterRng rng(7, {static_cast<std::uint64_t>(c)});
+  for (int organ = 0; organ < 10; ++organ) {
+    const auto cx = std::lrint(rng.uniform(256 - 150, 256 + 150) + s / 4), cy = std::lrint(rng.uniform(256 - 90, 256 + 90));
+    const auto radius = std::lrint(rng.uniform(18, 40));
+    const double hu = rng.uniform(-140, 120);
+    for (std::int64_t y = cy - radius; y <= cy + radius; ++y)
+      for (std::int64_t x = cx - radius; x <= cx + radius; ++x) {
+        const auto at = static_cast<std::size_t>(y * kSide + x);
+        if ((x - cx) * (x - cx) + (y - cy) * (y - cy) > radius * radius || mask[at] != 0 || image[at] < -50 || image[at] > 150) continue;
+        image[at] = static_cast<std::int16_t>(std::clamp(image[at] + hu, -100.0, 400.0));
+      }
+  }
+}
+
 nlohmann::json provenance(const wsp::CaseRecord& record, int slices) {
   std::vector<double> z, body, lung, bone, liver, hu;
   for (int k = 0; k < slices * 2; ++k) {
     const double up = k / (2.0 * slices - 1);
-    z.push_back(3.0 * k);
+    z.push_back(step_mm(slices) * k);
     body.push_back(60000);
     lung.push_back(std::max(0.0, 40000 * (up - 0.6)));
     bone.push_back(3000 + 1500 * up);
@@ -74,10 +93,10 @@ nlohmann::json provenance(const wsp::CaseRecord& record, int slices) {
   air_bins[9] = 4000000, air_bins[10] = 5000000, body_bins[120] = 2000000;
   return {{"format", "wsp-case"}, {"version", 1}, {"name", record.name}, {"subject", record.subject}, {"split", ""},
           {"labels", {{"label", record.labels[0]}}}, {"flags", nlohmann::json::array()}, {"source_hash", record.source_hash},
-          {"geometry", {{"size", {kSide, kSide, slices * 2}}, {"spacing_mm", {0.8, 0.8, 3}}, {"origin_mm", {0, 0, 0}},
+          {"geometry", {{"size", {kSide, kSide, slices * 2}}, {"spacing_mm", {0.8, 0.8, step_mm(slices)}}, {"origin_mm", {0, 0, 0}},
                         {"direction", {{1, 0, 0}, {0, 1, 0}, {0, 0, 1}}}, {"z_mm", z}}},
           {"series", {{"kind", "dicom"}, {"phase", "portal"}, {"kernel", "soft"}, {"candidates", nlohmann::json::array()}}},
-          {"stored", {{"minimum_hu", -1024}, {"maximum_hu", 1400}, {"sum_hu", 0}, {"padding_voxels", 0}}},
+          {"stored", {{"minimum_hu", -1024}, {"maximum_hu", 1600}, {"sum_hu", 0}, {"padding_voxels", 0}}},
           {"phase_by_hu", {{"liver_mean_hu", 108}, {"liver_median_hu", 108}, {"vessel_hu", 160}, {"noise_hu", 8}, {"verdict", "portal"}}},
           {"mask", {{"source", "file"}, {"liver_ml", 1500}}},
           {"slices", {{"acquired", slices * 2}, {"liver_first", slices / 2}, {"liver_last", slices * 3 / 2 - 1},
@@ -118,13 +137,14 @@ int main(int argc, char** argv) {
       r.subject = "sub-" + std::to_string(c);
       r.labels = {c % 4};
       r.source_hash = wsp::hex(wsp::sha256("source" + std::to_string(c)));
-      r.spacing_mm = 3;
+      r.spacing_mm = step_mm(slices);
       r.liver_ml = 1500;
       for (int s = 0; s < slices; ++s) {
         draw(c, s, slices, noise, image, mask);
+        add_organs(c, s, mask, image);
         wsp::SliceRecord slice;
         slice.source_index = slices / 2 + s;
-        slice.z_mm = 3.0 * slice.source_index;
+        slice.z_mm = step_mm(slices) * slice.source_index;
         slice.depth_kept = slice.depth_liver = static_cast<double>(s) / (slices - 1);
         slice.depth_volume = static_cast<double>(slice.source_index) / (2 * slices - 1);
         slice.liver_area_mm2 = 15000;

@@ -92,7 +92,13 @@ def main():
             liver / "ts_abdopelvis_3mm_nifti" / "example_seg_fast_force_split.nii.gz", m / "case.nii.gz"), "--liver-label", 5),
             ["LIVER_TRUNCATED", "NOT_PORTAL", "SPACING_OUTLIER"], (*scale, "MASK_MISALIGNED", "ORIENTATION_FLIPPED"))
         tilt = geometry / "ge_hispeed_tilt+18.5_variable_spacing"
-        expect("tilt", report(work, "tilt", tilt, lambda m: upright_mask(tilt, m)), ["TILT"])
+        expect("tilt", report(work, "tilt", tilt, lambda m: upright_mask(tilt, m)), ["TILT", "SPACING_IRREGULAR"], scale)
+        # The shared series with a gap holds noise instead of a patient: the scan sees its gap; the portal series shows one in the report.
+        holed = work / "holed"
+        shutil.copytree(portal, holed)
+        by_z = sorted((float(pydicom.dcmread(p, stop_before_pixels=True).ImagePositionPatient[2]), p) for p in holed.iterdir())
+        by_z[len(by_z) // 2][1].unlink()
+        expect("gap", report(work, "gap", holed, lambda m: soft_tissue_mask(portal, m, False)), ["GAP"], scale)
         gap = geometry / "ge_missing_slice_gap_5-10-5"
         done = support.run("wsp-ingest", "scan", gap, "--min-slices", 3)
         support.check("GAP" in done.stdout, f"the scan does not see the gap: {done.stdout}")

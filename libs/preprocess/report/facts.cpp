@@ -62,19 +62,22 @@ void measure_air(const Histogram& air, const Histogram& body, CaseFacts& facts) 
   }
 }
 
-// The highest peak between -250 and 0 HU, bins averaged over three.
+// The highest peak between -250 and 0 HU, bins averaged over three. The shoulder of soft tissue is
+// none: what has no fat to speak of (a head) is not judged by it.
 void measure_fat(const Histogram& body, CaseFacts& facts) {
-  double highest = -1;
+  const auto three = [&](std::size_t i) {
+    return static_cast<double>(body.counts[i - 1] + body.counts[i] + body.counts[i + 1]);
+  };
+  double highest = 0;
   for (std::size_t i = body.bin(-250); i <= body.bin(-1); ++i) {
-    if (i == 0 || i + 1 >= body.counts.size()) continue;
-    const double value =
-        static_cast<double>(body.counts[i - 1] + body.counts[i] + body.counts[i + 1]);
-    if (value > highest) {
-      highest = value;
-      const double tilt = static_cast<double>(body.counts[i + 1] - body.counts[i - 1]);
-      facts.fat_hu = body.centre(i) + (value > 0 ? tilt / value * body.width : 0);
-    }
+    if (i < 2 || i + 2 >= body.counts.size()) continue;
+    const double value = three(i);
+    if (value <= highest || value < three(i - 1) || value < three(i + 1)) continue;
+    highest = value;
+    const double tilt = static_cast<double>(body.counts[i + 1] - body.counts[i - 1]);
+    facts.fat_hu = body.centre(i) + tilt / value * body.width;
   }
+  if (highest == 0) return;
   std::int64_t near = 0;
   for (std::size_t i = body.bin(facts.fat_hu - 40); i <= body.bin(facts.fat_hu + 40); ++i)
     near += body.counts[i];

@@ -47,7 +47,7 @@ struct CaseFacts {
   double liver_median_hu = 0, vessel_hu = 0, noise_hu = 0;
   double air_hu = 0;     ///< median of what lies outside the body, padding aside
   double air_share = 0;  ///< its share of all voxels
-  double fat_hu = 0;     ///< the fat peak of the body's histogram
+  double fat_hu = 0;     ///< the fat peak of the body's histogram; 0 where there is none
   double fat_share = 0;  ///< share of the body within 40 HU of it
   double top_pile = 0;   ///< voxels of the last filled bin over the mean of the five before it
   double low_pile = 0;   ///< the same at the lower end
