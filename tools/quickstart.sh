@@ -2,6 +2,7 @@
 # From a fresh Debian 12 or 13 machine to a verified dataset, in one command:
 #   bash tools/quickstart.sh [all|ingest|train|report|eval]
 #   ingest   a liver U-Net trained on a synthetic cohort; a hospital-like synthetic export -> dataset
+#   report   ingest, and then a QA report to open in a browser
 #   train    a larger synthetic cohort -> dataset -> a pretrained encoder
 # Environment: WSP_QUICKSTART_DIR (default out/quickstart), WSP_JOBS (default: all cores), WSP_SUBJECTS (default 8).
 set -euo pipefail
@@ -21,23 +22,24 @@ say() { printf '\n== %s\n' "$*"; }
 run() { printf '   $ %s\n' "$*"; "$@"; }
 
 case $stage in
-  all | ingest | train) ;;
-  report | eval)
-    printf 'quickstart: the stage "%s" is not part of this version yet; available: all, ingest, train\n' "$stage" >&2
+  all | ingest | report | train) ;;
+  eval)
+    printf 'quickstart: the stage "%s" is not part of this version yet; available: all, ingest, report, train\n' "$stage" >&2
     exit 2 ;;
   -h | --help)
-    sed -n '2,6p' "$0" | sed 's/^# \{0,1\}//'
+    sed -n '2,7p' "$0" | sed 's/^# \{0,1\}//'
     exit 0 ;;
   *)
     printf 'quickstart: unknown stage "%s"; expected all, ingest, train, report or eval\n' "$stage" >&2
     exit 2 ;;
 esac
 
-tools=(wsp-phantom)
+tools=(wsp-phantom wsp-ingest)
 case $stage in
-  all) tools+=(wsp-ingest wsp-unet wsp-train) ;;
-  ingest) tools+=(wsp-ingest wsp-unet) ;;
-  train) tools+=(wsp-ingest wsp-train) ;;
+  all) tools+=(wsp-unet wsp-qa wsp-train) ;;
+  ingest) tools+=(wsp-unet) ;;
+  report) tools+=(wsp-unet wsp-qa) ;;
+  train) tools+=(wsp-train) ;;
 esac
 
 say "packages: installing what is missing"
@@ -104,6 +106,12 @@ ingest_stage() {
   )
 }
 
+report_stage() {
+  say "report 1/1  judge the dataset: findings, tables, pictures, one page"
+  run wsp-qa "$out/dataset" --fail-on never --title "Quickstart phantoms"
+  summary=("REPORT       $out/dataset/qa/report.html   open it in a browser; findings.jsonl and group.tsv stand beside it" "${summary[@]}")
+}
+
 train_stage() {
   say "train 1/3  a cohort of 120 synthetic patients in $out/cohort"
   mkdir -p "$out"
@@ -122,8 +130,9 @@ train_stage() {
 }
 
 case $stage in
-  all) unet_stage; ingest_stage; train_stage ;;
+  all) unet_stage; ingest_stage; report_stage; train_stage ;;
   ingest) unet_stage; ingest_stage ;;
+  report) unet_stage; ingest_stage; report_stage ;;
   train) train_stage ;;
 esac
 summary+=("tools        $build/tools                ${tools[*]}: each has --help")

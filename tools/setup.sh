@@ -8,7 +8,7 @@ build_packages=(
   g++ cmake ninja-build ccache git pkg-config python3
   file  # cpack asks it which files a Debian package has to depend on libraries for
   libinsighttoolkit5-dev libgdcm-dev libgdcm-tools libdcmtk-dev libopenjp2-7-dev
-  libhdf5-dev libblosc-dev libxxhash-dev libssl-dev libtbb-dev libpng-dev zlib1g-dev
+  libhdf5-dev libblosc-dev libxxhash-dev libssl-dev libtbb-dev libpng-dev zlib1g-dev libjs-chart.js
   nlohmann-json3-dev libvalijson-dev libcli11-dev libspdlog-dev libfmt-dev
   libtorch-dev libopenblas0-pthread libgloo-dev libprotobuf-dev protobuf-compiler
 )
@@ -16,7 +16,7 @@ gtest_packages=(libgtest-dev libgmock-dev librapidcheck-dev)
 reference_packages=(
   python3-numpy python3-torch python3-sklearn python3-protobuf python3-pydicom python3-nibabel python3-h5py python3-scipy python3-pil
   dcm2niix dcmtk hdf5-tools hdf5-filter-plugin-blosc-serial
-  python3-hdf5plugin
+  python3-hdf5plugin chromium
 )
 
 say() { printf '\n== %s\n' "$*" >&2; }

@@ -27,6 +27,8 @@ std::string_view to_string(CodeKind kind) {
       return "flag";
     case CodeKind::verify:
       return "verify";
+    case CodeKind::qa:
+      return "qa";
   }
   return "";
 }

@@ -6,7 +6,7 @@
 namespace wsp {
 
 /// What a code says of its file or case (schemas/codes.json is the one list).
-enum class CodeKind { used, ignored, rejected, flag, verify };
+enum class CodeKind { used, ignored, rejected, flag, verify, qa };
 
 /// A stable UPPER_SNAKE word for what became of a file or case; generated from schemas/codes.json.
 enum class Code {

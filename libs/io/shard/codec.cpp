@@ -78,6 +78,7 @@ Chunk compress_slice(std::span<const std::uint8_t> raw, int type_size, Codec cod
     if (length <= 0) throw Error(ErrorCode::failure, "Blosc cannot compress a slice");
     chunk.bytes.resize(static_cast<std::size_t>(length));
   }
+  chunk.bytes.shrink_to_fit();  // a whole shard of them waits to be written
   chunk.xxh3 = xxh3_64(chunk.bytes, seed);
   return chunk;
 }

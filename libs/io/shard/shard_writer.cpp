@@ -160,7 +160,9 @@ std::vector<CasePlaces> write_shard(const fs::path& dataset, int shard,
       place.shard = shard;
       place.first_row = static_cast<std::int64_t>(row);
       place.slices = write_chunks(image.get(), mask.get(), row, record);
-      for (SliceRecord& slice : record.slices) slice.image.bytes = slice.mask.bytes = {};
+      // `bytes = {}` would keep the memory: the whole dataset's, in the end.
+      for (SliceRecord& slice : record.slices)
+        for (Chunk* chunk : {&slice.image, &slice.mask}) std::vector<std::uint8_t>().swap(chunk->bytes);
       row += record.slices.size();
       place.record = std::move(record);
       places.push_back(std::move(place));

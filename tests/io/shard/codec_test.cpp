@@ -38,6 +38,7 @@ TEST_P(CodecTest, RoundTripsSmoothAndIncompressibleSlices) {
     const std::uint64_t seed = chunk_seed("case-a", 12, false);
     const Chunk chunk = compress_slice(raw, 2, GetParam(), seed);
     EXPECT_EQ(chunk.raw_length, raw.size());
+    EXPECT_LE(chunk.bytes.capacity(), chunk.bytes.size());  // no memory beyond what it holds
     EXPECT_EQ(chunk.xxh3, xxh3_64(chunk.bytes, seed));
     EXPECT_EQ(decompress_chunk(chunk.bytes, chunk.raw_length, chunk.xxh3, GetParam(), "case-a", 12,
                                false),

@@ -87,6 +87,18 @@ TEST(Dataset, IsTheSameBytesForAnyOrderOfArrivalAndTime) {
     EXPECT_EQ(hex(sha256_file(a.path() / name)), hex(sha256_file(b.path() / name))) << name;
 }
 
+// The places of every shard live until the index is written; a dataset's pixels must not.
+TEST(Dataset, KeepsNoMemoryOfChunksThatWereWritten) {
+  const TemporaryDirectory root;
+  const DatasetLayout layout = test::small_layout(Codec::lz4, 1);
+  fs::create_directories(root.path() / "shards");
+  std::vector<CaseRecord> records;
+  for (int c = 0; c < kCases; ++c) records.push_back(test::made_case(c, layout));
+  for (const CasePlaces& place : write_shard(root.path(), 0, std::move(records), layout))
+    for (const SliceRecord& slice : place.record.slices)
+      EXPECT_EQ(slice.image.bytes.capacity() + slice.mask.bytes.capacity(), 0U);
+}
+
 TEST(Dataset, RewritesAShardFromItselfToTheSameBytes) {
   const TemporaryDirectory root;
   const DatasetLayout layout = test::small_layout(Codec::lz4);

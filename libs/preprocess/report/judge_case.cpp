@@ -1,0 +1,266 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "preprocess/report/judge.hpp"
+
+namespace wsp::qa {
+namespace {
+
+// Findings on one case, each in the words of what was found and what was expected.
+class CaseJudge {
+ public:
+  CaseJudge(const CaseFacts& f, const CaseDepth& depth, const DepthAudit& audit, Judge& judge)
+      : f_(f), depth_(depth), audit_(audit), judge_(judge), limits_(judge.limits()) {}
+
+  void all() {
+    damage();
+    hu_scale();
+    clipping();
+    phase();
+    reconstruction();
+    spacing();
+    liver();
+    mask();
+    orientation();
+    depth();
+    flags();
+  }
+
+ private:
+  void add(Code code, std::string detail, double value = std::numeric_limits<double>::quiet_NaN(),
+           double limit = std::numeric_limits<double>::quiet_NaN()) {
+    judge_.add(code, f_.name, f_.subject, std::move(detail),
+               std::isnan(value) ? std::nullopt : std::optional(value),
+               std::isnan(limit) ? std::nullopt : std::optional(limit));
+  }
+
+  [[nodiscard]] bool flagged(Code code) const {
+    return std::find(f_.flags.begin(), f_.flags.end(), to_string(code)) != f_.flags.end();
+  }
+
+  void damage() {
+    if (!f_.pixels.damage.empty())
+      add(Code::SHARD_CORRUPT,
+          fmt::format("{} of {} kept slices could be read: {}", f_.pixels.slices, f_.kept,
+                      first_line(f_.pixels.damage)));
+  }
+
+  static std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
+
+  // Air is -1000 HU by definition and surrounds every patient; fat stands near -100 in everybody.
+  // Air of a shifted scale can fall out of what counts as outside the body: fat tells then.
+  void hu_scale() {
+    constexpr double kAir = -1000, kFat = -102, kSeen = 0.02, kPeak = 0.06;
+    const bool air = f_.air_share > kSeen, fat = f_.fat_share > kPeak;
+    if (air && std::abs(f_.air_hu - kAir) > limits_.hu_offset)
+      add(Code::HU_OFFSET,
+          fmt::format("air around the body is at {:.0f} HU, expected -1000 within {:.0f}; fat "
+                      "peaks at {:.0f}",
+                      f_.air_hu, limits_.hu_offset, f_.fat_hu),
+          f_.air_hu - kAir, limits_.hu_offset);
+    else if (!air)
+      add(Code::HU_OFFSET, fmt::format("no air around the body below -300 HU ({:.1f} % of the "
+                                       "voxels): the scale is shifted or cut off",
+                                       100 * f_.air_share));
+    else if (fat && std::abs(f_.fat_hu - kFat) > 1.5 * limits_.hu_offset)
+      add(Code::HU_OFFSET,
+          fmt::format("fat peaks at {:.0f} HU, expected about -100 within {:.0f}", f_.fat_hu,
+                      1.5 * limits_.hu_offset),
+          f_.fat_hu - kFat, 1.5 * limits_.hu_offset);
+  }
+
+  void clipping() {
+    constexpr double kLowest = -850, kBone = 1500;
+    if (f_.stored_min_hu > kLowest)
+      add(Code::HU_CLIPPED,
+          fmt::format("nothing lies below {:.0f} HU, expected air near -1000", f_.stored_min_hu),
+          f_.stored_min_hu, kLowest);
+    else if (f_.stored_max_hu < kBone && f_.top_pile > limits_.top_pile)
+      add(Code::HU_CLIPPED,
+          fmt::format(
+              "{:.0f} times as many voxels stand at the maximum of {:.0f} HU as just below it",
+              f_.top_pile, f_.stored_max_hu),
+          f_.top_pile, limits_.top_pile);
+  }
+
+  void phase() {
+    if (f_.hu_phase.empty()) return;
+    const bool header_other =
+        f_.phase == "arterial" || f_.phase == "unenhanced" || f_.phase == "delayed";
+    constexpr double kEnhanced = 80;
+    if (f_.hu_phase == "unenhanced" || (f_.hu_phase != "portal" && header_other) ||
+        (f_.hu_phase != "portal" && f_.liver_median_hu < kEnhanced))
+      add(Code::NOT_PORTAL,
+          fmt::format(
+              "liver {:.0f} HU, its vessels {:.0f} HU ({}), header says {}; expected a liver of "
+              "80 HU or more and vessels at least 35 HU above it",
+              f_.liver_median_hu, f_.vessel_hu, f_.hu_phase,
+              f_.phase.empty() ? "nothing" : f_.phase),
+          f_.liver_median_hu, kEnhanced);
+  }
+
+  void reconstruction() {
+    if (f_.kernel == "sharp") add(Code::KERNEL_SHARP, "a sharp (lung or bone) kernel");
+    if (f_.pixels.liver_sd_hu > 0 && f_.noise_hu > limits_.noise_hu)
+      add(Code::NOISE_HIGH, fmt::format("noise of {:.0f} HU over 5 mm in the liver", f_.noise_hu),
+          f_.noise_hu, limits_.noise_hu);
+    if (flagged(Code::LOSSY_SOURCE)) add(Code::LOSSY_SOURCE, "the source was compressed with loss");
+    if (f_.pixels.interpolated > 0)
+      add(Code::SLICE_INTERPOLATED,
+          fmt::format("{} of {} kept slices are the mean or a copy of their neighbours",
+                      f_.pixels.interpolated, f_.kept),
+          static_cast<double>(f_.pixels.interpolated));
+  }
+
+  static bool outside(double value, const Range& range) {
+    return value < range.first || value > range.second;
+  }
+
+  void spacing() {
+    if (outside(f_.spacing_mm, limits_.spacing_mm))
+      add(Code::SPACING_OUTLIER,
+          fmt::format("slices are {:.2f} mm apart, expected {} to {}", f_.spacing_mm,
+                      limits_.spacing_mm.first, limits_.spacing_mm.second),
+          f_.spacing_mm);
+    for (const double pixel : {f_.pixel_mm[0], f_.pixel_mm[1]})
+      if (outside(pixel, limits_.pixel_mm)) {
+        add(Code::SPACING_OUTLIER,
+            fmt::format("pixels of {:.3f} mm, expected {} to {}", pixel, limits_.pixel_mm.first,
+                        limits_.pixel_mm.second),
+            pixel);
+        break;
+      }
+    // A hole is said once, as a gap.
+    const bool gap = f_.gap_mm > 0 || flagged(Code::GAP);
+    if (gap)
+      add(Code::GAP,
+          fmt::format(
+              "slices are missing: the largest hole is {:.2f} mm at a distance of {:.2f} mm",
+              std::max(f_.gap_mm, f_.spacing_max_mm), f_.spacing_mm),
+          std::max(f_.gap_mm, f_.spacing_max_mm), f_.spacing_mm);
+    const double jitter = f_.spacing_mm > 0 ? std::max(gap ? 0 : f_.spacing_max_mm - f_.spacing_mm,
+                                                       f_.spacing_mm - f_.spacing_min_mm) /
+                                                  f_.spacing_mm
+                                            : 0;
+    if (flagged(Code::SPACING_IRREGULAR) || jitter > limits_.spacing_jitter)
+      add(Code::SPACING_IRREGULAR,
+          fmt::format("slices are {:.2f} to {:.2f} mm apart, median {:.2f}", f_.spacing_min_mm,
+                      f_.spacing_max_mm, f_.spacing_mm),
+          jitter, limits_.spacing_jitter);
+    if (std::abs(f_.tilt_deg) > limits_.tilt_deg || flagged(Code::TILT_RESAMPLED))
+      add(Code::TILT, fmt::format("a gantry tilt of {:.1f} degrees was resampled", f_.tilt_deg),
+          f_.tilt_deg, limits_.tilt_deg);
+  }
+
+  void liver() {
+    if (flagged(Code::LIVER_TRUNCATED) || f_.end_area_share > limits_.end_area_share)
+      add(Code::LIVER_TRUNCATED,
+          fmt::format("the liver reaches the end of the volume with {:.0f} % of its largest area",
+                      100 * f_.end_area_share),
+          f_.end_area_share, limits_.end_area_share);
+    if (f_.liver_ml < limits_.liver_ml.first)
+      add(Code::LIVER_SMALL,
+          fmt::format("the mask holds {:.0f} ml, expected {:.0f} or more", f_.liver_ml,
+                      limits_.liver_ml.first),
+          f_.liver_ml, limits_.liver_ml.first);
+    else if (f_.liver_ml > limits_.liver_ml.second)
+      add(Code::MASK_MISALIGNED,
+          fmt::format("the mask holds {:.0f} ml, more than any liver ({:.0f})", f_.liver_ml,
+                      limits_.liver_ml.second),
+          f_.liver_ml, limits_.liver_ml.second);
+    if (flagged(Code::LIVER_FRAGMENTED))
+      add(Code::LIVER_FRAGMENTED, "a second piece holds over a tenth of the mask");
+  }
+
+  // Odd blocks alone can be a fatty tumour or a cyst; that they vanish elsewhere cannot.
+  void mask() {
+    const PixelFacts& p = f_.pixels;
+    const bool vanish =
+        p.odd_share > limits_.odd_share_moved && p.odd_share_shifted < 0.4 * p.odd_share;
+    if (p.odd_share > limits_.odd_share || vanish)
+      add(Code::MASK_MISALIGNED,
+          fmt::format("{:.1f} % of the mask holds fat, air or bone; moved by ({:.0f}, {:.0f}, "
+                      "{:.0f}) mm it "
+                      "would be {:.1f} %",
+                      100 * p.odd_share, p.shift_mm[0], p.shift_mm[1], p.shift_mm[2],
+                      100 * p.odd_share_shifted),
+          p.odd_share, limits_.odd_share_moved);
+  }
+
+  // x runs to the patient's left: the liver stands at smaller x than the body's middle.
+  void orientation() {
+    constexpr double kLeft = 0.15, kFront = -0.3;
+    if (f_.pixels.liver_left > kLeft)
+      add(Code::ORIENTATION_FLIPPED,
+          fmt::format("the liver lies {:.1f} body SDs to the patient's left", f_.pixels.liver_left),
+          f_.pixels.liver_left, kLeft);
+    else if (f_.pixels.spine_back < kFront)
+      add(Code::ORIENTATION_FLIPPED,
+          fmt::format("the bone lies {:.1f} body SDs in front of the body's middle",
+                      -f_.pixels.spine_back),
+          f_.pixels.spine_back, kFront);
+  }
+
+  void depth() {
+    const bool lung = f_.lung_low > limits_.flip_lung && f_.lung_high < 0.4 * f_.lung_low;
+    const bool anatomy = depth_.judged && depth_.correlation < limits_.flip_correlation &&
+                         f_.lung_low >= f_.lung_high;
+    if (lung || anatomy) {
+      add(Code::DEPTH_FLIPPED,
+          fmt::format(
+              "lung fills {:.0f} % of the body's lowest third and {:.0f} % of its highest{}",
+              100 * f_.lung_low, 100 * f_.lung_high,
+              depth_.judged
+                  ? fmt::format("; anatomy and depth correlate by {:.2f}", depth_.correlation)
+                  : std::string()),
+          depth_.judged ? depth_.correlation : f_.lung_high - f_.lung_low);
+    } else if (depth_.judged && depth_.rmse > limits_.depth_rmse) {
+      add(Code::DEPTH_UNEXPLAINED,
+          fmt::format("depth predicted from the anatomy is off by {:.2f}", depth_.rmse),
+          depth_.rmse, limits_.depth_rmse);
+    }
+    const bool cut = flagged(Code::LIVER_TRUNCATED) || f_.end_area_share > limits_.end_area_share;
+    constexpr double kFewer = 0.6, kMore = 1.6;
+    const double ratio =
+        audit_.judged && audit_.shape_median > 0 ? depth_.shape / audit_.shape_median : 1;
+    if (!cut && depth_.shape > 0 &&
+        (outside(depth_.shape, limits_.liver_shape) || ratio < kFewer || ratio > kMore))
+      add(Code::DEPTH_SPACING,
+          fmt::format("the liver is {:.0f} mm high, {:.2f} times the square root of its largest "
+                      "area; expected "
+                      "{} to {}{}",
+                      f_.liver_height_mm, depth_.shape, limits_.liver_shape.first,
+                      limits_.liver_shape.second,
+                      audit_.judged ? fmt::format(", in this dataset {:.2f}", audit_.shape_median)
+                                    : std::string()),
+          depth_.shape);
+  }
+
+  void flags() {
+    if (flagged(Code::LABEL_MISSING) || (!f_.labels.empty() && f_.labels[0] < 0))
+      add(Code::LABEL_MISSING, "the weak label is unknown");
+    for (const Code code :
+         {Code::SUBJECT_UNVERIFIED, Code::SIGN_REPAIRED, Code::PHASE_UNSURE, Code::PIN_UNUSABLE,
+          Code::OVERLAPPING_SLICES, Code::OBLIQUE, Code::FEET_FIRST, Code::RESAMPLED,
+          Code::MASK_RESAMPLED, Code::MASK_CLEANED, Code::PADDING})
+      if (flagged(code)) add(code, std::string(info(code).meaning));
+  }
+
+  const CaseFacts& f_;
+  const CaseDepth& depth_;
+  const DepthAudit& audit_;
+  Judge& judge_;
+  const Limits& limits_;
+};
+
+}  // namespace
+
+void judge_case(const CaseFacts& facts, const CaseDepth& depth, const DepthAudit& audit,
+                Judge& judge) {
+  CaseJudge(facts, depth, audit, judge).all();
+}
+
+}  // namespace wsp::qa

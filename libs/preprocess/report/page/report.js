@@ -1,0 +1,360 @@
+'use strict';
+(() => {
+const D = JSON.parse(document.getElementById('data').textContent);
+const $ = id => document.getElementById(id);
+const SHEET = 60, ROWS = 50;
+const col = Object.fromEntries(D.columns.map((name, i) => [name, i]));
+const cases = D.rows.map((row, index) => ({row, index, get: name => row[col[name]], findings: []}));
+const byName = new Map(cases.map(c => [c.get('name'), c]));
+D.findings.forEach(f => { const c = byName.get(f.case); if (c) c.findings.push(f); });
+const ratings = new Map(Object.entries(D.ratings));
+const number = new Intl.NumberFormat('en-GB', {maximumFractionDigits: 2});
+const fmt = v => typeof v === 'number' ? number.format(v) : v;
+
+function el(tag, props = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [k, v] of Object.entries(props)) {
+    if (k === 'class') node.className = v;
+    else if (k.startsWith('on')) node.addEventListener(k.slice(2), v);
+    else if (v !== undefined && v !== null && v !== false) node.setAttribute(k, v === true ? '' : v);
+  }
+  add(node, ...children);
+  return node;
+}
+const add = (parent, ...children) => parent.append(...children.filter(c => c !== null && c !== undefined));
+function table(node, head, rows, numeric = []) {
+  const cls = i => numeric.includes(i) ? {class: 'n'} : {};
+  node.replaceChildren(
+    el('thead', {}, el('tr', {}, ...head.map((h, i) => el('th', {scope: 'col', ...cls(i)}, h)))),
+    el('tbody', {}, ...rows.map(r => el('tr', {}, ...r.map((c, i) => el('td', cls(i), c instanceof Node ? c : fmt(c)))))));
+  return node;
+}
+const badge = severity => el('span', {class: `badge ${severity}`}, severity);
+const caseLink = name => byName.has(name) ? el('button', {type: 'button', class: 'link', onclick: () => openCase(byName.get(name).index)}, name) : name;
+
+// ---- charts: rebuilt when the theme changes -------------------------------------------------
+const makers = [];
+let built = [];
+const css = name => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+function chart(parent, title, make, head, rows, wide = false) {
+  const canvas = el('canvas', {role: 'img', 'aria-label': title});
+  $(parent).append(el('figure', {class: wide ? 'wide' : ''}, el('figcaption', {}, title), el('div', {class: 'canvas'}, canvas),
+    el('details', {}, el('summary', {}, 'Numbers'), el('div', {class: 'scroll', tabindex: 0, role: 'region', 'aria-label': `Numbers of: ${title}`},
+      table(el('table'), head, rows, head.map((_, i) => i).slice(1))))));
+  makers.push([canvas, make]);
+}
+function drawCharts() {
+  built.forEach(c => c.destroy());
+  Chart.defaults.color = css('--muted');
+  Chart.defaults.borderColor = css('--line');
+  Chart.defaults.animation = false;
+  Chart.defaults.maintainAspectRatio = false;
+  Chart.defaults.font.family = 'system-ui, "DejaVu Sans", sans-serif';
+  built = makers.map(([canvas, make]) => new Chart(canvas, make()));
+}
+const axis = (text, extra = {}) => ({title: {display: true, text}, ...extra});
+
+// Draws a vertical band behind the bars: mean less one to mean plus one standard deviation.
+const bandPlugin = {id: 'band', beforeDatasetsDraw(c) {
+  const b = c.options.plugins.band;
+  if (!b || b.low === undefined) return;
+  const {ctx, chartArea: a, scales: {x}} = c;
+  const at = v => Math.min(a.right, Math.max(a.left, x.getPixelForValue(v)));
+  ctx.fillStyle = css('--band');
+  ctx.fillRect(at(b.low), a.top, at(b.high) - at(b.low), a.bottom - a.top);
+}};
+Chart.register(bandPlugin);
+
+function histogram(parent, title, name, unit, band) {
+  const values = cases.map(c => c.get(name)).filter(v => typeof v === 'number');
+  if (!values.length) return;
+  const lowest = Math.min(...values, ...(band ? [band[0]] : [])), highest = Math.max(...values, ...(band ? [band[1]] : []));
+  const raw = (highest - lowest) / 24 || 1, power = 10 ** Math.floor(Math.log10(raw));
+  const step = [1, 2, 5, 10].map(m => m * power).find(s => s >= raw);
+  const first = Math.floor(lowest / step), bins = Math.floor(highest / step) - first + 1;
+  const counts = new Array(bins).fill(0);
+  values.forEach(v => counts[Math.min(bins - 1, Math.floor(v / step + 1e-9) - first)]++);
+  const data = counts.map((n, i) => ({x: (first + i + .5) * step, y: n}));
+  chart(parent, title, () => ({type: 'bar', data: {datasets: [{label: 'cases', data, backgroundColor: css('--blue'), barPercentage: 1, categoryPercentage: .92}]},
+    options: {plugins: {legend: {display: false}, band: band ? {low: band[0], high: band[1]} : {}, tooltip: {callbacks: {title: t => `${number.format(t[0].parsed.x - step / 2)} to ${number.format(t[0].parsed.x + step / 2)} ${unit}`}}},
+      scales: {x: axis(unit, {type: 'linear', min: first * step, max: (first + bins) * step, grid: {display: false}, ticks: {includeBounds: false}}), y: axis('cases', {beginAtZero: true, ticks: {precision: 0}})}}}),
+    [`from (${unit || 'value'})`, 'cases'], data.filter(p => p.y).map(p => [p.x - step / 2, p.y]));
+}
+function scatter(parent, title, xName, yName, xText, yText) {
+  const groups = [['no finding', '--blue', c => !c.findings.length], ['warning', '--orange', c => c.findings.length && !c.findings.some(f => f.severity === 'error')],
+    ['error', '--error', c => c.findings.some(f => f.severity === 'error')]];
+  const sets = groups.map(([label, colour, pick]) => [label, colour, cases.filter(pick)]).filter(g => g[2].length);
+  chart(parent, title, () => ({type: 'scatter', data: {datasets: sets.map(([label, colour, of]) => ({label, backgroundColor: css(colour), pointRadius: cases.length > 400 ? 2 : 4,
+      data: of.map(c => ({x: c.get(xName), y: c.get(yName), index: c.index}))}))},
+    options: {onClick: (_, hit, ch) => { if (hit.length) openCase(ch.data.datasets[hit[0].datasetIndex].data[hit[0].index].index); },
+      plugins: {tooltip: {callbacks: {label: t => `${cases[t.raw.index].get('name')}: ${fmt(t.raw.x)}, ${fmt(t.raw.y)}`}}},
+      scales: {x: axis(xText), y: axis(yText)}}}),
+    ['case', xText, yText], cases.slice(0, 200).map(c => [c.get('name'), c.get(xName), c.get(yName)]));
+}
+
+// ---- sections ------------------------------------------------------------------------------
+function summary() {
+  const count = s => D.findings.filter(f => f.severity === s).length;
+  const errors = count('error'), warnings = count('warning');
+  const clean = cases.filter(c => !c.findings.length).length;
+  $('subtitle').textContent = `${fmt(cases.length)} cases of ${fmt(D.fingerprint.subjects)} subjects, ${fmt(D.fingerprint.slices)} slices · wsp-qa ${D.version}`;
+  const tile = (value, text, cls = '') => el('div', {class: `tile ${cls}`}, el('b', {}, fmt(value)), text);
+  $('tiles').append(tile(errors, errors === 1 ? 'error' : 'errors', errors ? 'error' : 'ok'), tile(warnings, warnings === 1 ? 'warning' : 'warnings', warnings ? 'warning' : 'ok'),
+    tile(clean, 'cases without a finding'), tile(D.account.quarantined_cases, 'cases refused by the ingest'), tile(D.account.files, 'input files'));
+  const codes = new Map();
+  D.findings.forEach(f => { const e = codes.get(f.code) || {severity: f.severity, n: 0, cases: new Set(), remedy: f.remedy}; e.n++; if (f.case) e.cases.add(f.case); codes.set(f.code, e); });
+  if (!codes.size) { $('codes').replaceWith(el('p', {}, 'Nothing was found.')); return; }
+  table($('codes'), ['Code', 'Severity', 'Cases', 'What it means', 'What to do'], [...codes].map(([code, e]) => [
+    [...e.cases].some(n => byName.has(n)) ? el('button', {type: 'button', class: 'link', onclick: () => { $('finding').value = code; refresh(); $('cases').scrollIntoView(); $('search').focus({preventScroll: true}); }}, code) : code,
+    badge(e.severity), e.cases.size || '—', D.meanings[code] || '', e.remedy]), [2]);
+  const general = D.findings.filter(f => !byName.has(f.case));
+  if (general.length) add($('dataset-findings'), el('h3', {}, 'On the dataset as a whole, and on refused cases'),
+    ...general.slice(0, 50).map(f => el('div', {class: `finding ${f.severity}`}, el('p', {}, badge(f.severity), ' ', el('b', {}, f.code), f.case ? ` ${f.case}` : '', ' — ', f.detail))),
+    general.length > 50 ? el('p', {class: 'muted'}, `and ${general.length - 50} more in findings.jsonl`) : null);
+}
+function files() {
+  const kinds = Object.entries(D.account.kinds).map(([kind, codes]) => ({kind, codes: Object.entries(codes).sort((a, b) => b[1] - a[1]), n: Object.values(codes).reduce((a, b) => a + b, 0)})).sort((a, b) => b.n - a.n);
+  const total = D.account.files;
+  const told = kinds.reduce((a, k) => a + k.n, 0);
+  $('account').textContent = `${fmt(total)} files came in: ${kinds.map(k => `${fmt(k.n)} ${k.kind}`).join(' + ')} = ${fmt(told)}. ` + (D.account.problems.length ? `It does not reconcile: ${D.account.problems.join('; ')}.` : 'Every file is accounted for, and dataset.json agrees.');
+  table($('ledger'), ['Kind', 'Code', 'Files', 'What it means'], kinds.flatMap(k => k.codes.map(([code, n]) => [k.kind, code, n, D.meanings[code] || ''])), [2]);
+  const gap = 8, line = 19, rows = kinds.reduce((a, k) => a + k.codes.length, 0);
+  // On a narrow screen the columns move together; the last one is as wide as its longest label.
+  const narrow = innerWidth < 700, xKind = narrow ? 128 : 300, xLeaf = narrow ? 176 : 500;
+  const label = Math.max(...kinds.flatMap(k => k.codes.map(([code, n]) => `${code} ${fmt(n)}`.length)), 0);
+  const W = Math.max(narrow ? 320 : 760, xLeaf + 20 + Math.ceil(8.6 * label));
+  const H = Math.max(160, rows * (line + gap) + 20), scale = (H - gap * (rows + 1)) / Math.max(1, total);
+  const NS = 'http://www.w3.org/2000/svg';
+  const s = (tag, at, text) => { const n = document.createElementNS(NS, tag); for (const [k, v] of Object.entries(at)) n.setAttribute(k, v); if (text) n.textContent = text; return n; };
+  const svg = s('svg', {viewBox: `0 0 ${W} ${H}`, width: W, height: H, class: 'flow', role: 'img', 'aria-label': $('account').textContent});
+  const colour = {used: 'var(--teal)', ignored: 'var(--grey)', rejected: 'var(--error)'};
+  const ribbon = (x0, y0, x1, y1, h0, h1, fill) => { const m = (x0 + x1) / 2; svg.append(s('path', {d: `M${x0},${y0} C${m},${y0} ${m},${y1} ${x1},${y1} L${x1},${y1 + h1} C${m},${y1 + h1} ${m},${y0 + h0} ${x0},${y0 + h0} Z`, fill, opacity: .35})); };
+  // Leaves have room for a line of text; nodes in proportion.
+  const used = rows * line, leafScale = Math.max(0, H - gap * (rows + 1) - used) / Math.max(1, total);
+  let yLeaf = gap, yKind = gap, ySource = gap;
+  const kindHeight = kinds.map(k => Math.max(14, k.n * scale)), kindTotal = kindHeight.reduce((a, b) => a + b, 0) + gap * (kinds.length + 1);
+  yKind = Math.max(gap, (H - kindTotal) / 2);
+  ySource = yKind;
+  const sourceHeight = kindHeight.reduce((a, b) => a + b, 0);
+  svg.append(s('rect', {x: 4, y: ySource, width: 14, height: sourceHeight, rx: 3, fill: 'var(--blue)'}));
+  if (!narrow) svg.append(s('text', {x: 24, y: ySource + 15}, `${fmt(total)} files`));
+  kinds.forEach((k, i) => {
+    const h = kindHeight[i], fill = colour[k.kind] || 'var(--purple)';
+    ribbon(18, ySource, xKind, yKind, h, h, fill);
+    svg.append(s('rect', {x: xKind, y: yKind, width: 14, height: h, rx: 3, fill}), s('text', {x: xKind - 8, y: yKind + h / 2 + 5, 'text-anchor': 'end'}, `${k.kind} ${fmt(k.n)}`));
+    let inside = yKind;
+    k.codes.forEach(([code, n]) => {
+      const part = h * n / k.n, leaf = line + n * leafScale;
+      ribbon(xKind + 14, inside, xLeaf, yLeaf, part, leaf, fill);
+      svg.append(s('rect', {x: xLeaf, y: yLeaf, width: 10, height: leaf, rx: 2, fill}), s('text', {x: xLeaf + 16, y: yLeaf + leaf / 2 + 5}, `${code} ${fmt(n)}`));
+      inside += part; yLeaf += leaf + gap;
+    });
+    ySource += h; yKind += h + gap;
+  });
+  $('flow').append(svg);
+  if (D.quarantine.length) add($('quarantine'), el('h3', {}, 'Quarantine'), el('div', {class: 'scroll', tabindex: 0, role: 'region', 'aria-label': 'Quarantine'},
+    table(el('table'), ['What', 'Name', 'Code', 'Detail', 'What to do'], D.quarantine.map(q => [q.what, q.name, q.code, q.detail, q.remedy]))),
+    D.quarantine_total > D.quarantine.length ? el('p', {class: 'muted'}, `and ${D.quarantine_total - D.quarantine.length} more in quarantine.tsv`) : null);
+}
+function cohort() {
+  const missing = cases.filter(c => c.get(`label:${D.labels[0]}`) < 0).length;
+  $('cohort-words').textContent = `${fmt(D.fingerprint.subjects)} subjects, ${fmt(cases.length)} cases; the weak label is “${D.labels[0]}”, unknown for ${fmt(missing)} ${missing === 1 ? 'case' : 'cases'}.`;
+  D.labels.forEach((name, i) => {
+    const entries = Object.entries(D.fingerprint.labels[name]).sort((a, b) => a[0] - b[0]);
+    chart('cohort-charts', `${name}${i ? '' : ' (weak label)'}`, () => ({type: 'bar', data: {labels: entries.map(([v]) => v < 0 ? 'unknown' : v), datasets: [
+        {label: 'subjects', data: entries.map(([, e]) => e.subjects), backgroundColor: css('--teal')}, {label: 'cases', data: entries.map(([, e]) => e.cases), backgroundColor: css('--blue')}]},
+      options: {scales: {x: axis('class', {grid: {display: false}}), y: axis('', {beginAtZero: true, ticks: {precision: 0}})}}}),
+      ['class', 'subjects', 'cases', 'slices'], entries.map(([v, e]) => [v < 0 ? 'unknown' : v, e.subjects, e.cases, e.slices]));
+  });
+}
+function geometry() {
+  histogram('geometry-charts', 'Slice distance', 'spacing_mm', 'mm', [3.23 - 1.29, 3.23 + 1.29]);
+  histogram('geometry-charts', 'Pixel size', 'pixel_mm', 'mm', [.69, .89]);
+  histogram('geometry-charts', 'Scan range', 'scan_range_mm', 'mm');
+  histogram('geometry-charts', 'Kept slices per case', 'kept', 'slices');
+  const m = Object.entries(D.fingerprint.matrix);
+  chart('geometry-charts', 'Acquired matrix', () => ({type: 'bar', data: {labels: m.map(e => e[0]), datasets: [{label: 'cases', data: m.map(e => e[1]), backgroundColor: css('--blue')}]},
+    options: {indexAxis: 'y', plugins: {legend: {display: false}}, scales: {x: axis('cases', {beginAtZero: true, ticks: {precision: 0}}), y: {grid: {display: false}}}}}), ['matrix', 'cases'], m);
+}
+function intensity() {
+  const H = D.histograms, x = i => H.low + (i + .5) * H.bin;
+  const range = {body: [-400, 700], liver: [-150, 350], air: [-1100, -300]};
+  for (const part of ['body', 'liver', 'air']) {
+    const [low, high] = range[part];
+    const curves = H.curves;
+    const pick = values => values.map((y, i) => ({x: x(i), y: 100 * y})).filter(p => p.x >= low && p.x <= high);
+    chart('intensity-charts', `HU of ${part === 'air' ? 'what lies outside the body' : part}`, () => ({type: 'line', data: {datasets: [
+        {label: '5 to 95 % of cases', data: pick(H[part].p95), borderWidth: 0, backgroundColor: css('--band'), pointRadius: 0, fill: '+1'},
+        {label: 'low', data: pick(H[part].p05), borderWidth: 0, pointRadius: 0},
+        {label: 'median', data: pick(H[part].p50), borderColor: css('--blue'), borderWidth: 2, pointRadius: 0},
+        ...curves.map((c, i) => ({label: c.name, data: pick(c[part]), borderColor: css(['--orange', '--purple', '--error', '--teal'][i % 4]), borderWidth: 1.2, pointRadius: 0}))]},
+      options: {parsing: false, plugins: {legend: {labels: {filter: l => l.text !== 'low', boxWidth: 14}, display: curves.length <= 6}}, interaction: {mode: 'nearest'},
+        scales: {x: axis('HU', {type: 'linear', min: low, max: high, ticks: {includeBounds: false}}), y: axis('% of voxels', {beginAtZero: true})}}}),
+      ['HU', '5 %', 'median', '95 %'], H[part].p50.map((m, i) => [x(i), 100 * H[part].p05[i], 100 * m, 100 * H[part].p95[i]]).filter(r => r[0] >= low && r[0] <= high && r[3] > .005));
+  }
+  scatter('intensity-charts', 'Is this portal venous? Vessels against parenchyma', 'liver_median_hu', 'vessel_hu', 'liver, HU', 'vessels, HU');
+  scatter('intensity-charts', 'HU scale: fat against air', 'air_hu', 'fat_hu', 'air, HU', 'fat, HU');
+}
+function liver() {
+  histogram('liver-charts', 'Liver volume', 'liver_ml', 'ml');
+  histogram('liver-charts', 'Liver height', 'liver_height_mm', 'mm');
+  histogram('liver-charts', 'Liver HU (median)', 'liver_median_hu', 'HU');
+  scatter('liver-charts', 'Mask: share that holds fat, air or bone, against volume', 'liver_ml', 'odd_share', 'liver, ml', 'odd share');
+}
+function depth() {
+  const A = D.fingerprint.depth;
+  $('depth-words').replaceChildren('This dataset suits ', el('b', {}, A.recommended), `: ${A.reason}. Train with `, el('code', {}, `--depth ${A.recommended.replace('depth_', '')}`), '.');
+  const names = ['depth_kept', 'depth_liver', 'depth_volume'];
+  histogram('depth-charts', 'Scan range of the cases', 'scan_range_mm', 'mm');
+  if (!A.regression) return;
+  chart('depth-charts', 'Variance of depth that the anatomy explains', () => ({type: 'bar', data: {labels: names, datasets: [{label: 'R², cross-validated', data: names.map(n => A.conventions[n].r2), backgroundColor: names.map(n => css(n === A.recommended ? '--teal' : '--grey'))}]},
+    options: {plugins: {legend: {display: false}}, scales: {x: {grid: {display: false}}, y: axis('R²', {beginAtZero: true, max: 1})}}}), ['convention', 'R²', 'RMSE'], names.map(n => [n, A.conventions[n].r2, A.conventions[n].rmse]));
+  names.forEach((name, i) => {
+    const flipped = p => cases[p[0]].findings.some(f => f.code === 'DEPTH_FLIPPED');
+    const of = pick => D.depth_points.filter(pick).map(p => ({x: p[1 + i], y: p[4 + i], index: p[0]}));
+    const sets = [['slices', '--blue', of(p => !flipped(p))], ['of flipped cases', '--error', of(flipped)]].filter(g => g[2].length);
+    chart('depth-charts', `${name}: stated, and predicted from the anatomy`, () => ({type: 'scatter', data: {datasets: [
+        ...sets.map(([label, colour, data]) => ({label, data, backgroundColor: css(colour), pointRadius: 2})),
+        {label: 'equal', type: 'line', data: [{x: 0, y: 0}, {x: 1, y: 1}], borderColor: css('--grey'), borderDash: [5, 4], pointRadius: 0, borderWidth: 1}]},
+      options: {onClick: (_, hit, ch) => { const p = hit.length && ch.data.datasets[hit[0].datasetIndex].data[hit[0].index]; if (p && p.index !== undefined) openCase(p.index); },
+        scales: {x: axis('stated', {min: 0, max: 1}), y: axis('predicted', {suggestedMin: 0, suggestedMax: 1})}}}),
+      ['case', 'stated', 'predicted'], D.depth_points.slice(0, 100).map(p => [cases[p[0]].get('name'), p[1 + i], p[4 + i]]));
+  });
+}
+function outliers() {
+  const measures = [['spacing_mm', 'slice distance, mm'], ['pixel_mm', 'pixel size, mm'], ['scan_range_mm', 'scan range, mm'], ['liver_ml', 'liver volume, ml'], ['liver_height_mm', 'liver height, mm'],
+    ['liver_median_hu', 'liver HU'], ['vessel_hu', 'vessel HU'], ['noise_hu', 'noise, HU'], ['air_hu', 'air HU'], ['fat_hu', 'fat HU'], ['odd_share', 'odd share of the mask'], ['liver_shape', 'liver height / width'], ['depth_rmse', 'depth error']];
+  const median = v => { const s = [...v].sort((a, b) => a - b); return s.length ? (s[(s.length - 1) >> 1] + s[s.length >> 1]) / 2 : 0; };
+  const found = [];
+  measures.forEach(([name, words]) => {
+    const values = cases.map(c => c.get(name)).filter(v => typeof v === 'number');
+    if (values.length < 8) return;
+    const m = median(values), sd = Math.max(1.4826 * median(values.map(v => Math.abs(v - m))), .02 * Math.abs(m), 1e-3);
+    cases.forEach(c => { const v = c.get(name); if (typeof v === 'number' && Math.abs(v - m) > 4 * sd) found.push({c, words, v, m, z: (v - m) / sd}); });
+  });
+  found.sort((a, b) => Math.abs(b.z) - Math.abs(a.z));
+  if (!found.length) { $('outlier-table').replaceWith(el('p', {}, 'No case lies more than 4 robust standard deviations from the median of any measure.')); return; }
+  table($('outlier-table'), ['Case', 'Measure', 'Value', 'Median', 'Robust SDs'], found.slice(0, 30).map(o => [caseLink(o.c.get('name')), o.words, o.v, o.m, Math.round(o.z * 10) / 10]), [2, 3, 4]);
+}
+function drift() {
+  if (!D.baseline.length) return;
+  $('drift').hidden = false; $('nav-drift').hidden = false;
+  table($('drift-table'), ['What', 'Here', 'Baseline', 'Test', 'Statistic', 'p', ''], D.baseline.map(r => [r.what, r.here, r.baseline, r.test, r.statistic, r.p < 1e-6 ? '< 1e-6' : r.p.toPrecision(2), r.drift ? badge('warning') : '']), [4, 5]);
+}
+
+// ---- cases ---------------------------------------------------------------------------------
+const rank = c => c.findings.reduce((a, f) => a + (f.severity === 'error' ? 1000 : 1), 0);
+let shown = [], page = 0;
+function picture(kind, c) {
+  const script = document.getElementById(`${kind}-${c.index}`);
+  if (script) return 'data:image/png;base64,' + script.textContent;
+  const place = D.pictures[kind];
+  return place ? place.replace('*', encodeURIComponent(c.get('name'))) : null;
+}
+function image(kind, c, cls, alt) {
+  const src = c.get('slices_read') || kind === 'preview' ? picture(kind, c) : null;
+  if (!src) return kind === 'thumb' ? el('span', {class: 'noimage'}, 'no picture') : null;
+  const img = el('img', {src, alt, class: cls, loading: 'lazy', decoding: 'async'});
+  img.addEventListener('error', () => img.replaceWith(el('span', {class: kind === 'thumb' ? 'noimage' : 'muted'}, 'no picture')));
+  return img;
+}
+const codesOf = c => [...new Map(c.findings.map(f => [f.code, f.severity]))];
+function filterChoices() {
+  const codes = [...new Set(D.findings.filter(f => byName.has(f.case)).map(f => f.code))].sort();
+  $('finding').append(el('option', {value: ''}, 'all'), el('option', {value: '*error'}, 'any error'), el('option', {value: '*any'}, 'any finding'), el('option', {value: '*none'}, 'none'), ...codes.map(c => el('option', {value: c}, c)));
+  $('label-name').append(...D.labels.map(n => el('option', {value: n}, n)));
+  classChoices();
+}
+function classChoices() {
+  const values = [...new Set(cases.map(c => c.get(`label:${$('label-name').value}`)))].sort((a, b) => a - b);
+  $('class').replaceChildren(el('option', {value: ''}, 'all'), ...values.map(v => el('option', {value: v}, v < 0 ? 'unknown' : v)));
+}
+function refresh() {
+  const words = $('search').value.trim().toLowerCase(), finding = $('finding').value, cls = $('class').value, label = `label:${$('label-name').value}`;
+  const matches = {'': () => true, '*error': c => c.findings.some(f => f.severity === 'error'), '*any': c => c.findings.length, '*none': c => !c.findings.length}[finding] || (c => c.findings.some(f => f.code === finding));
+  shown = cases.filter(c => (!words || c.get('name').toLowerCase().includes(words) || c.get('subject').toLowerCase().includes(words)) && matches(c) && (cls === '' || String(c.get(label)) === cls));
+  const order = {findings: (a, b) => rank(b) - rank(a) || a.index - b.index, name: (a, b) => a.get('name') < b.get('name') ? -1 : 1, liver: (a, b) => a.get('liver_ml') - b.get('liver_ml')}[$('order').value];
+  shown.sort(order);
+  page = 0;
+  render();
+}
+function render() {
+  const asTable = $('view').value === 'table', size = asTable ? ROWS : SHEET, pages = Math.max(1, Math.ceil(shown.length / size));
+  page = Math.min(page, pages - 1);
+  const part = shown.slice(page * size, (page + 1) * size);
+  $('shown').textContent = `${fmt(shown.length)} of ${fmt(cases.length)} cases`;
+  $('page').textContent = `page ${page + 1} of ${pages}`;
+  $('previous').disabled = page === 0;
+  $('next').disabled = page + 1 >= pages;
+  $('sheet').className = asTable ? 'sheet table' : 'sheet';
+  if (asTable) {
+    $('sheet').replaceChildren(table(el('table'), ['Case', 'Subject', 'Class', 'Slices', 'Spacing, mm', 'Pixel, mm', 'Liver, ml', 'Liver, HU', 'Findings'],
+      part.map(c => [caseLink(c.get('name')), c.get('subject'), c.get(`label:${D.labels[0]}`), c.get('kept'), c.get('spacing_mm'), c.get('pixel_mm'), c.get('liver_ml'), c.get('liver_median_hu'), codesOf(c).map(([k]) => k).join(', ')]), [2, 3, 4, 5, 6, 7]));
+    return;
+  }
+  $('sheet').replaceChildren(...part.map(c => el('button', {type: 'button', class: 'thumb', onclick: () => openCase(c.index)},
+    image('thumb', c, '', `Middle kept slice of ${c.get('name')}, liver outlined`), el('span', {class: 'name'}, c.get('name')),
+    el('span', {class: 'muted'}, `class ${c.get(`label:${D.labels[0]}`) < 0 ? 'unknown' : c.get(`label:${D.labels[0]}`)} · ${fmt(Math.round(c.get('liver_ml')))} ml`),
+    el('span', {class: 'codes'}, ...codesOf(c).map(([code, severity]) => el('span', {class: `badge ${severity}`}, code))))));
+}
+let current = -1;
+const facts = [['subject', 'Subject'], ['split', 'Split'], ['matrix', 'Matrix'], ['pixel_mm', 'Pixel, mm'], ['spacing_mm', 'Slice distance, mm'], ['acquired', 'Acquired slices'], ['kept', 'Kept slices'], ['scan_range_mm', 'Scan range, mm'],
+  ['liver_height_mm', 'Liver height, mm'], ['liver_ml', 'Liver, ml'], ['liver_median_hu', 'Liver, HU'], ['vessel_hu', 'Vessels, HU'], ['noise_hu', 'Noise, HU'], ['air_hu', 'Air, HU'], ['fat_hu', 'Fat, HU'], ['phase', 'Phase by header'],
+  ['hu_phase', 'Phase by HU'], ['kernel', 'Kernel'], ['mask_source', 'Mask from'], ['odd_share', 'Odd share of the mask'], ['liver_shape', 'Liver height / width'], ['depth_correlation', 'Depth and anatomy, r'], ['flags', 'Flags of the ingest']];
+function openCase(index) {
+  const c = cases[index], name = c.get('name');
+  current = index;
+  $('case-title').textContent = name;
+  const strip = image('strip', c, 'strip', `Six kept slices of ${name} from feet to head, liver outlined in orange, first and last framed in yellow`);
+  const preview = D.pictures.has_previews ? image('preview', c, 'preview', `Coronal and sagittal projection of ${name}: liver outlined in red, first and last kept slice in yellow`) : null;
+  $('case-body').replaceChildren();
+  add($('case-body'),
+    strip ? el('div', {class: 'strip-scroll'}, strip) : el('p', {class: 'muted'}, 'No kept slice could be read.'),
+    el('p', {class: 'muted'}, 'Kept slices from the first (feet) to the last (head); window −60 to 220 HU.'),
+    el('div', {class: 'two'},
+      el('div', {}, ...(c.findings.length ? c.findings.map(f => el('div', {class: `finding ${f.severity}`}, el('p', {}, badge(f.severity), ' ', el('b', {}, f.code)), el('p', {}, f.detail), el('p', {class: 'muted'}, f.remedy))) : [el('p', {}, 'No finding.')]),
+        preview, preview ? el('p', {class: 'muted'}, 'Coronal and sagittal; yellow lines are the first and last kept slice.') : null),
+      el('dl', {}, ...facts.filter(([k]) => c.get(k) !== '' && c.get(k) !== null).flatMap(([k, words]) => [el('dt', {}, words), el('dd', {}, String(fmt(c.get(k))))]),
+        ...D.labels.flatMap(n => [el('dt', {}, `Label ${n}`), el('dd', {}, c.get(`label:${n}`) < 0 ? 'unknown' : String(c.get(`label:${n}`)))]))),
+    el('fieldset', {}, el('legend', {}, 'Rating'), ...['good', 'usable', 'exclude', 'none'].map(r => el('label', {}, el('input', {type: 'radio', name: 'rating', value: r, checked: (ratings.get(name) || 'none') === r,
+      onchange: () => { if (r === 'none') ratings.delete(name); else ratings.set(name, r); }}), ` ${r}`))));
+  if (!$('case').open) $('case').showModal();
+}
+function step(by) {
+  const at = shown.findIndex(c => c.index === current), next = shown[at + by];
+  if (next) openCase(next.index);
+}
+function saveRatings() {
+  const text = 'case\trating\n' + [...ratings].sort((a, b) => a[0] < b[0] ? -1 : 1).map(([n, r]) => `${n}\t${r}\n`).join('');
+  const link = el('a', {href: URL.createObjectURL(new Blob([text], {type: 'text/tab-separated-values'})), download: 'ratings.tsv'});
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+}
+function theme(dark) {
+  document.documentElement.dataset.theme = dark ? 'dark' : 'light';
+  $('theme').textContent = dark ? 'Light' : 'Dark';
+  $('theme').setAttribute('aria-pressed', String(dark));
+}
+
+theme(matchMedia('(prefers-color-scheme: dark)').matches);
+summary(); files(); cohort(); geometry(); intensity(); liver(); depth(); outliers(); drift();
+filterChoices(); refresh(); drawCharts();
+$('limits').textContent = D.note;
+$('theme').addEventListener('click', () => { theme(document.documentElement.dataset.theme !== 'dark'); drawCharts(); });
+['search', 'finding', 'class', 'order'].forEach(id => $(id).addEventListener('input', refresh));
+$('label-name').addEventListener('input', () => { classChoices(); refresh(); });
+$('view').addEventListener('input', () => { page = 0; render(); });
+$('clear').addEventListener('click', () => { $('search').value = ''; $('finding').value = ''; $('class').value = ''; refresh(); });
+$('previous').addEventListener('click', () => { page--; render(); });
+$('next').addEventListener('click', () => { page++; render(); });
+$('save').addEventListener('click', saveRatings);
+$('case-close').addEventListener('click', () => $('case').close());
+$('case-previous').addEventListener('click', () => step(-1));
+$('case-next').addEventListener('click', () => step(1));
+$('case').addEventListener('keydown', e => { if (e.target.type === 'radio') return; if (e.key === 'ArrowLeft') step(-1); if (e.key === 'ArrowRight') step(1); });
+document.addEventListener('keydown', e => { if (e.key === '/' && !/^(INPUT|SELECT)$/.test(document.activeElement.tagName)) { e.preventDefault(); $('search').focus(); } });
+let before = null;
+addEventListener('beforeprint', () => { before = document.documentElement.dataset.theme; theme(false); drawCharts(); document.querySelectorAll('img[loading]').forEach(i => { i.loading = 'eager'; }); });
+addEventListener('afterprint', () => { theme(before === 'dark'); drawCharts(); });
+document.body.dataset.ready = 'yes';
+})();

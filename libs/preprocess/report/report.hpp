@@ -1,0 +1,43 @@
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "preprocess/report/croissant.hpp"
+#include "preprocess/report/findings.hpp"
+
+namespace wsp::qa {
+
+struct QaOptions {
+  std::filesystem::path dataset;
+  std::optional<std::filesystem::path> out;  ///< default DATASET/qa
+  std::optional<std::filesystem::path> rules, baseline, ratings;
+  bool fresh = false;  ///< read all pixels again
+  std::uint64_t embed_bytes = 24ULL << 20;
+  Publication publication;
+  std::string tool_version;
+};
+
+/// What a run found and did.
+struct QaSummary {
+  std::size_t cases = 0, subjects = 0, read = 0, taken = 0, errors = 0, warnings = 0;
+  std::map<std::string, std::size_t> codes;
+  std::string depth, depth_reason;
+  std::filesystem::path report;
+};
+
+/// Judge a dataset and write its report: qa/report.html, group.tsv, cases/CASE.json,
+/// dataset_fingerprint.json, findings.jsonl, croissant.json, dataset_card.md, pictures/. Damage to
+/// pixels is a finding; throws Error(no_input) where no complete dataset stands, Error(corrupt)
+/// where index, JSON or ledger cannot be read, Error(usage) for rules, baseline or ratings that
+/// cannot be, Error(output), Error(interrupted).
+QaSummary run_qa(const QaOptions& options);
+
+/// Ratings as the page saves them: a table of case and rating (good, usable, exclude). Throws
+/// Error(usage).
+std::map<std::string, std::string> load_ratings(const std::filesystem::path& tsv);
+
+}  // namespace wsp::qa

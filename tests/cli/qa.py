@@ -1,0 +1,130 @@
+"""wsp-qa on a small dataset: its files and their schemas, rules and exit codes, judging again without reading pixels, baseline,
+numbers against scipy, the same bytes at any number of threads."""
+import hashlib
+import json
+import pathlib
+import shutil
+
+import support
+
+support.require("numpy", "h5py", "scipy")
+import numpy as np
+import scipy.stats
+
+
+def table(path):
+    lines = [line.split("\t") for line in path.read_text().splitlines()]
+    support.check(len({len(line) for line in lines}) == 1, "rows of group.tsv differ in length")
+    return [dict(zip(lines[0], line)) for line in lines[1:]]
+
+
+def qa(dataset, *options, expect=0):
+    return json.loads(support.run("wsp-qa", dataset, "--json", *options, expect=expect).stdout)
+
+
+def make(work, name, subjects, seed, *options):
+    cohort = work / f"{name}-cohort"
+    support.run("wsp-phantom", "--out", cohort, "--subjects", subjects, "--seed", seed, "--slices", "24-30", "--size", 128, "--balance",
+                "--format", "nifti", *options)
+    support.run("wsp-ingest", cohort / "export", "--out", work / name, "--masks", cohort / "truth", "--labels", cohort / "labels.csv",
+                "--manifest", support.SOURCE / "data-manifests" / "phantom.json", "--ids", "keep", "--size", 128, "--shards", 4)
+    return work / name
+
+
+def check_files(dataset):
+    """The table against h5py's reading of the same pixels; croissant against the shards' bytes."""
+    rows = {r["case"]: r for r in table(dataset / "qa" / "group.tsv")}
+    read = support.read_cases(dataset)
+    support.check(rows.keys() == read.keys(), "group.tsv has other cases than the index")
+    for name, case in read.items():
+        liver = case["image"][case["mask"] > 0]
+        support.check(abs(float(rows[name]["liver_mean_hu"]) - liver.mean()) < 0.06, f"{name}: mean liver HU {rows[name]['liver_mean_hu']}, h5py says {liver.mean():.2f}")
+        support.check(int(rows[name]["kept"]) == len(case["image"]), f"{name}: kept slices")
+        step = np.median(np.diff(case["z_mm"]))
+        support.check(abs(float(rows[name]["spacing_mm"]) - step) < 2e-3, f"{name}: slice distance")
+    croissant = json.loads((dataset / "qa" / "croissant.json").read_text())
+    support.check(croissant["conformsTo"] == "http://mlcommons.org/croissant/1.0", "croissant version")
+    for f in croissant["distribution"]:
+        data = (dataset / "qa" / f["contentUrl"]).read_bytes()
+        support.check(hashlib.sha256(data).hexdigest() == f["sha256"], f"croissant: SHA-256 of {f['name']}")
+    support.check({f["name"] for f in croissant["distribution"]} >= {p.relative_to(dataset).as_posix() for p in (dataset / "shards").glob("*.h5")}, "croissant lacks a shard")
+    columns = set(next(iter(rows.values())))
+    for field in croissant["recordSet"][0]["field"]:
+        support.check(field["source"]["extract"]["column"] in columns, f"croissant: no column {field['name']}")
+    schema = json.loads((support.SOURCE / "schemas" / "finding.schema.json").read_text())
+    for line in (dataset / "qa" / "findings.jsonl").read_text().splitlines():
+        finding = json.loads(line)
+        support.check(set(schema["required"]) <= set(finding) <= set(schema["properties"]), f"a finding of another form: {line}")
+    support.run("wsp-ingest", "verify", dataset)
+
+
+def check_rules(work, dataset):
+    support.check(qa(dataset)["errors"] == 0, "a clean dataset has errors")
+    warnings = qa(dataset, "--fail-on", "warning", expect=3)["codes"]
+    rules = work / "rules.json"
+
+    def write(**fields):
+        rules.write_text(json.dumps({"format": "wsp-qa-rules", "version": 1, **fields}))
+        return "--rules", rules
+    all_ignored = write(severity={code: "ignore" for code in warnings})
+    support.check(qa(dataset, *all_ignored, "--fail-on", "warning")["codes"] == {}, "ignored codes are reported")
+    strict = qa(dataset, *write(limits={"liver_ml": [5000, 9000]}, severity={"LIVER_SMALL": "error"}), expect=3)
+    support.check(strict["codes"]["LIVER_SMALL"] == strict["cases"] and strict["pixels_read"] == 0, f"other rules read pixels again, or do not hold: {strict}")
+    for bad in ({"severity": {"NO_SUCH_CODE": "error"}}, {"severity": {"GAP": "fatal"}}, {"limits": {"liver_ml": [2, 1]}}, {"limits": {"unknown": 1}}, {"more": 1}):
+        support.run("wsp-qa", dataset, *write(**bad), expect=2)
+    support.run("wsp-qa", work / "nothing", expect=4)
+    support.run("wsp-qa", dataset, "--baseline", work / "nothing", expect=2)
+
+
+def check_baseline(work, dataset, other):
+    """Drift with tests that scipy computes too; a volume that stands in both."""
+    qa(other, "--fail-on", "never")
+    result = qa(dataset, "--baseline", other, "--fail-on", "never")
+    support.check(result["codes"].get("DUPLICATE_VOLUME", 0) == 2, f"two volumes stand in both datasets: {result['codes']}")
+    page = (dataset / "qa" / "report.html").read_text()
+    data = json.loads(page.split('id="data">', 1)[1].split("</script>", 1)[0])
+    rows = {r["what"]: r for r in data["baseline"]}
+    mine, theirs = table(dataset / "qa" / "group.tsv"), table(other / "qa" / "group.tsv")
+    for what, column in (("liver volume", "liver_ml"), ("scan range", "scan_range_mm"), ("noise", "noise_hu")):
+        a, b = ([float(r[column]) for r in t] for t in (mine, theirs))
+        expected = scipy.stats.ks_2samp(a, b, method="asymp")
+        support.check(abs(rows[what]["statistic"] - expected.statistic) < 2e-3, f"{what}: D {rows[what]['statistic']}, scipy {expected.statistic}")
+        support.check(abs(rows[what]["p"] - expected.pvalue) < 0.12, f"{what}: p {rows[what]['p']}, scipy {expected.pvalue}")
+    values = sorted({int(r["label"]) for r in mine + theirs})
+    counts = [[sum(int(r["label"]) == v for r in t) for v in values] for t in (mine, theirs)]
+    expected = scipy.stats.chi2_contingency(counts, correction=False)
+    support.check(abs(rows["classes of label"]["p"] - expected[1]) < 1e-5, f"chi-squared p {rows['classes of label']['p']}, scipy {expected[1]}")
+
+
+def check_threads(work, dataset):
+    """Every file but state.json (it knows the shards' times) is the same bytes with one thread and with four."""
+    trees = []
+    for threads in (1, 4):
+        out = work / f"threads-{threads}" / "qa"
+        out.parent.mkdir()
+        qa(dataset, "--out", out, "--threads", threads, "--fail-on", "never")
+        trees.append({k: v for k, v in support.tree(out).items() if k != "state.json"})
+    support.check(trees[0] == trees[1], f"files differ with the threads: {[k for k in trees[0] if trees[0][k] != trees[1].get(k)]}")
+
+
+def main():
+    with support.temporary() as place:
+        work = pathlib.Path(place)
+        dataset = make(work, "one", 12, 1)
+        cohort = work / "two-cohort"
+        first = qa(dataset)
+        support.check(first["pixels_read"] == 12, "not all pixels were read")
+        check_files(dataset)
+        check_rules(work, dataset)
+        # The other dataset holds two volumes of the first.
+        support.run("wsp-phantom", "--out", cohort, "--subjects", 10, "--seed", 2, "--slices", "30-40", "--size", 128, "--format", "nifti")
+        for n, name in enumerate(sorted(p.name for p in (work / "one-cohort" / "export").iterdir())[:2]):
+            shutil.copy(work / "one-cohort" / "export" / name, cohort / "export" / f"other-{n}.nii.gz")
+            shutil.copy(work / "one-cohort" / "truth" / name, cohort / "truth" / f"other-{n}.nii.gz")
+        support.run("wsp-ingest", cohort / "export", "--out", work / "two", "--masks", cohort / "truth", "--labels", cohort / "labels.csv",
+                    "--manifest", support.SOURCE / "data-manifests" / "phantom.json", "--ids", "keep", "--size", 128)
+        check_baseline(work, dataset, work / "two")
+        check_threads(work, dataset)
+
+
+main()

@@ -1,0 +1,107 @@
+// wsp-qa: what is in a dataset, and what is wrong with it.
+#include <fmt/format.h>
+
+#include <iostream>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+
+#include "io/core/error.hpp"
+#include "preprocess/report/report.hpp"
+#include "tool_main.hpp"
+
+namespace {
+
+struct Options {
+  std::string dataset, out, rules, baseline, ratings, fail_on = "error";
+  double embed_mib = 24;
+  wsp::qa::QaOptions qa;
+};
+
+void declare(CLI::App& app, Options& o) {
+  app.add_option("DATASET", o.dataset, "Dataset directory that wsp-ingest made")->required();
+  app.add_option("--out", o.out, "Where the report goes (default: DATASET/qa)");
+  app.add_option("--rules", o.rules,
+                 "Severities and limits (JSON, schemas/rules.schema.json); what it does not name keeps its default");
+  app.add_option("--fail-on", o.fail_on, "Exit with 3 when a finding of this severity or above exists: error, warning or never")
+      ->check(CLI::IsMember({"error", "warning", "never"}))
+      ->capture_default_str();
+  app.add_option("--baseline", o.baseline,
+                 "Another dataset whose QA has run: compare distributions, look for the same volumes");
+  app.add_option("--ratings", o.ratings, "Ratings saved from an earlier report's page (TSV)");
+  app.add_flag("--fresh", o.qa.fresh, "Read all pixels again, also those of unchanged shards");
+  app.add_option("--embed-mib", o.embed_mib, "MiB of pictures inside report.html; the others stay beside it")
+      ->check(CLI::Range(0.0, 1024.0))
+      ->capture_default_str();
+  auto* card = app.add_option_group("For croissant.json and the dataset card");
+  card->add_option("--title", o.qa.publication.title, "Name of the dataset");
+  card->add_option("--description", o.qa.publication.description, "What it is (default: its counts)");
+  card->add_option("--license", o.qa.publication.license, "Licence, as a URL");
+  card->add_option("--url", o.qa.publication.url, "Where it is published");
+  card->add_option("--creator", o.qa.publication.creator, "Who publishes it");
+  card->add_option("--date", o.qa.publication.date, "Date of publication, YYYY-MM-DD");
+  card->add_option("--croissant", o.qa.publication.croissant, "Version of the Croissant format: 1.0 or 1.1")
+      ->check(CLI::IsMember({"1.0", "1.1"}))
+      ->capture_default_str();
+}
+
+std::optional<std::filesystem::path> path_or_none(const std::string& text) {
+  if (text.empty()) return std::nullopt;
+  return std::filesystem::path(text);
+}
+
+void print(const wsp::qa::QaSummary& s) {
+  std::cout << fmt::format("{} cases of {} subjects: {} errors, {} warnings -> {}\n", s.cases, s.subjects, s.errors,
+                           s.warnings, s.report.string());
+  for (const auto& [code, n] : s.codes) std::cout << fmt::format("  {} {}\n", code, n);
+  if (s.taken > 0)
+    std::cout << fmt::format("  pixels of {} cases were taken over from the last run, of {} read\n", s.taken, s.read);
+  std::cout << fmt::format("  depth: {} suits this dataset; {}\n", s.depth, s.depth_reason);
+}
+
+int run(const Options& o, bool json) {
+  wsp::qa::QaOptions qa = o.qa;
+  qa.dataset = o.dataset;
+  qa.out = path_or_none(o.out);
+  qa.rules = path_or_none(o.rules);
+  qa.baseline = path_or_none(o.baseline);
+  qa.ratings = path_or_none(o.ratings);
+  qa.embed_bytes = static_cast<std::uint64_t>(o.embed_mib * 1048576);
+  qa.tool_version = WSP_VERSION;
+  const wsp::qa::QaSummary s = wsp::qa::run_qa(qa);
+  if (json)
+    std::cout << nlohmann::json{{"cases", s.cases},
+                                {"subjects", s.subjects},
+                                {"errors", s.errors},
+                                {"warnings", s.warnings},
+                                {"codes", s.codes},
+                                {"pixels_read", s.read},
+                                {"pixels_taken_over", s.taken},
+                                {"depth", s.depth},
+                                {"report", s.report.string()}}
+                     .dump(1)
+              << "\n";
+  else
+    print(s);
+  const bool fails = o.fail_on != "never" && (s.errors > 0 || (o.fail_on == "warning" && s.warnings > 0));
+  return fails ? 3 : 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Options options;
+  wsp::Tool tool;
+  tool.name = "wsp-qa";
+  tool.description = "Judge a dataset before a model is trained on it: findings, tables, and a report to open in a browser";
+  tool.footer =
+      "Examples:\n"
+      "  wsp-qa DATASET                                   then open DATASET/qa/report.html\n"
+      "  wsp-qa DATASET --rules ours.json --fail-on warning   again with other rules: no pixel is read twice\n"
+      "  wsp-qa DATASET --baseline OTHER --ratings ratings.tsv\n\n"
+      "Exit codes: 0 no finding at or above --fail-on, 3 findings, 1 failure, 2 usage, 4 no complete dataset,\n"
+      "5 output not writable, 6 dataset corrupt, 130/143 interrupted (run again). Codes: docs/QA.md.";
+  tool.declare = [&](CLI::App& app) { declare(app, options); };
+  tool.run = [&](const wsp::CommonOptions& common) { return run(options, common.json); };
+  return wsp::tool_main(argc, argv, tool);
+}
