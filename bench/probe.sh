@@ -9,7 +9,7 @@ python=${WSP_PYTHON:-/usr/bin/python3}
 data=$(mktemp)
 trap 'rm -f "$data"' EXIT
 "$python" bench/probe.py make "$data"
-for turn in 1 2 3; do
+for turn in 1 2; do
   printf 'turn %s\n  scikit-learn lbfgs (its default tolerance)\n' "$turn"
   "$python" bench/probe.py "$data" 2 lbfgs 1e-4 | sed 's/^/    /'
   printf '  scikit-learn newton-cholesky, tol 1e-8\n'

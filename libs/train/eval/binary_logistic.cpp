@@ -7,6 +7,7 @@
 #include <cmath>
 #include <deque>
 #include <limits>
+#include <optional>
 
 #include "io/core/error.hpp"
 #include "train/kernels/vector_clones.hpp"
@@ -16,35 +17,55 @@ namespace {
 
 constexpr std::size_t kMemory = 30;  // pairs that L-BFGS keeps
 constexpr int kMostEvaluations = 3000;
+constexpr int kRefresh = 15, kMostRefreshes = 3;  // passes before the Hessian is looked at again
 constexpr std::int64_t kGroup = 4;  // rows that one pass over the coefficients serves
 
 std::size_t at(std::int64_t i) { return static_cast<std::size_t>(i); }
 
+// Features of a network are float32; where all of a set are, they are kept so, which halves the memory
+// that a pass reads. Sums are float64 either way. (target_clones knows no templates: hence overloads.)
 // z[r] += x[r] . v for up to 4 rows of d features.
-WSP_VECTOR_CLONES("arch=haswell", "default")
-void products(const double* x, std::int64_t rows, std::int64_t d, const double* v, double* z) {
+template <class T>
+__attribute__((always_inline)) inline void products_of(const T* x, std::int64_t rows, std::int64_t d, const double* v, double* z) {
   for (std::int64_t r = 0; r < rows; ++r) {
-    const double* row = x + r * d;
+    const T* row = x + r * d;
     double lanes[16] = {};
     std::int64_t j = 0;
     for (; j + 16 <= d; j += 16)
 #pragma GCC unroll 16
-      for (std::int64_t l = 0; l < 16; ++l) lanes[l] += row[j + l] * v[j + l];
-    for (; j < d; ++j) lanes[j % 16] += row[j] * v[j];
+      for (std::int64_t l = 0; l < 16; ++l) lanes[l] += static_cast<double>(row[j + l]) * v[j + l];
+    for (; j < d; ++j) lanes[j % 16] += static_cast<double>(row[j]) * v[j];
     for (const double lane : lanes) z[r] += lane;
   }
 }
 
-// g += sum over 4 rows of r[k] * x[k].
-WSP_VECTOR_CLONES("arch=haswell", "default")
-void add_rows(const double* x, std::int64_t d, const double* r, double* g) {
-  const double *x0 = x, *x1 = x + d, *x2 = x + 2 * d, *x3 = x + 3 * d;
-  const double r0 = r[0], r1 = r[1], r2 = r[2], r3 = r[3];
-  for (std::int64_t j = 0; j < d; ++j)
-    g[j] += r0 * x0[j] + r1 * x1[j] + (r2 * x2[j] + r3 * x3[j]);
+WSP_VECTOR_CLONES("avx2", "default")
+void products(const float* x, std::int64_t rows, std::int64_t d, const double* v, double* z) {
+  products_of(x, rows, d, v, z);
+}
+WSP_VECTOR_CLONES("avx2", "default")
+void products(const double* x, std::int64_t rows, std::int64_t d, const double* v, double* z) {
+  products_of(x, rows, d, v, z);
 }
 
-WSP_VECTOR_CLONES("arch=haswell", "default")
+// g += sum over 4 rows of r[k] * x[k].
+template <class T>
+__attribute__((always_inline)) inline void add_rows_of(const T* x, std::int64_t d, const double* r,
+                                                       double* g) {
+  const T *x0 = x, *x1 = x + d, *x2 = x + 2 * d, *x3 = x + 3 * d;
+  const double r0 = r[0], r1 = r[1], r2 = r[2], r3 = r[3];
+  for (std::int64_t j = 0; j < d; ++j)
+    g[j] += r0 * static_cast<double>(x0[j]) + r1 * static_cast<double>(x1[j]) +
+            (r2 * static_cast<double>(x2[j]) + r3 * static_cast<double>(x3[j]));
+}
+WSP_VECTOR_CLONES("avx2", "default")
+void add_rows(const float* x, std::int64_t d, const double* r, double* g) { add_rows_of(x, d, r, g); }
+WSP_VECTOR_CLONES("avx2", "default")
+void add_rows(const double* x, std::int64_t d, const double* r, double* g) {
+  add_rows_of(x, d, r, g);
+}
+
+WSP_VECTOR_CLONES("avx2", "default")
 void add_scaled(const double* x, double r, std::int64_t d, double* g) {
   for (std::int64_t j = 0; j < d; ++j) g[j] += r * x[j];
 }
@@ -87,12 +108,13 @@ double sigmoid(double z) {
 }
 
 // Value and gradient at parameters w [d + 1], the last the intercept. The features are standardised
-// on the way: x stays as it is in memory.
+// on the way: x [n][d] stays as it is in memory.
+template <class T>
 class Objective {
  public:
-  Objective(const ProbeSet& set, std::span<const double> weight,
+  Objective(const ProbeSet& set, const T* features, std::span<const double> weight,
             std::span<const std::uint8_t> positive, double c, const BinaryModel& model)
-      : set_(set), weight_(weight), positive_(positive), c_(c), model_(model) {}
+      : set_(set), x_(features), weight_(weight), positive_(positive), c_(c), model_(model) {}
 
   double operator()(const std::vector<double>& w, std::vector<double>& gradient) {
     const std::int64_t d = set_.dimensions;
@@ -109,7 +131,7 @@ class Objective {
       const double y = positive_[at(s)] != 0 ? 1 : 0;
       for (std::int64_t r = set_.first[at(s)]; r < set_.first[at(s) + 1]; r += kGroup) {
         const std::int64_t rows = std::min(kGroup, set_.first[at(s) + 1] - r);
-        const double* x = set_.x.data() + r * d;
+        const T* x = x_ + r * d;
         double z[kGroup] = {offset, offset, offset, offset}, residual[kGroup];
         products(x, rows, d, direction_.data(), z);
         for (std::int64_t k = 0; k < rows; ++k) {
@@ -120,7 +142,9 @@ class Objective {
         if (rows == kGroup)
           add_rows(x, d, residual, raw_.data());
         else
-          for (std::int64_t k = 0; k < rows; ++k) add_scaled(x + k * d, residual[k], d, raw_.data());
+          for (std::int64_t k = 0; k < rows; ++k)
+            for (std::int64_t j = 0; j < d; ++j)
+              raw_[at(j)] += residual[k] * static_cast<double>(x[k * d + j]);
       }
     }
     double penalty = 0;
@@ -136,6 +160,7 @@ class Objective {
 
  private:
   const ProbeSet& set_;
+  const T* x_;
   std::span<const double> weight_;
   std::span<const std::uint8_t> positive_;
   double c_;
@@ -154,12 +179,49 @@ struct Pair {
   double inverse_curvature;
 };
 
+// A Hessian without the terms between coefficients and intercept.
+struct Preconditioner {
+  dense::Cholesky coefficients;
+  double intercept;
+  void apply(std::vector<double>& v) const {
+    coefficients.solve(std::span(v).first(v.size() - 1));
+    v.back() /= intercept;
+  }
+};
+
+// At a model under fit.
+Preconditioner hessian_at(const ProbeSet& set, std::span<const double> weight, double c,
+                          const BinaryModel& model) {
+  const std::int64_t d = set.dimensions;
+  std::vector<double> rows, z(at(d));
+  double intercept = 0;
+  std::int64_t used = 0;
+  for (std::int64_t s = 0; s < set.subjects(); ++s) {
+    if (!(weight[at(s)] > 0)) continue;
+    for (std::int64_t r = set.first[at(s)]; r < set.first[at(s) + 1]; ++r) {
+      double logit = model.intercept;
+      for (std::int64_t j = 0; j < d; ++j) {
+        z[at(j)] = (set.x[at(r * d + j)] - model.mean[at(j)]) / model.scale[at(j)];
+        logit += model.coefficients[at(j)] * z[at(j)];
+      }
+      const double p = sigmoid(logit);
+      const double curvature = c * weight[at(s)] * p * (1 - p);
+      intercept += curvature;
+      const double root = std::sqrt(curvature);
+      for (const double v : z) rows.push_back(root * v);
+      ++used;
+    }
+  }
+  std::vector<double> hessian = dense::gram(rows, used, d);
+  for (std::int64_t j = 0; j < d; ++j) hessian[at(j * d + j)] += 1;
+  return {dense::Cholesky(std::move(hessian), d), std::max(intercept, 1e-12)};
+}
+
 }  // namespace
 
 struct LogisticFits::Prepared {
   double c;
-  dense::Cholesky hessian;  ///< at 0, of the coefficients
-  double intercept;         ///< and of the intercept
+  Preconditioner at_zero;
 };
 
 double BinaryModel::probability(std::span<const double> x) const {
@@ -175,9 +237,12 @@ LogisticFits::LogisticFits(const ProbeSet& set) : set_(set) {
     if (!std::isfinite(v))
       throw Error(ErrorCode::failure, "features hold values that are not finite: embed again, and "
                                       "look at the encoder's training loss");
+  if (std::all_of(set.x.begin(), set.x.end(),
+                  [](double v) { return static_cast<double>(static_cast<float>(v)) == v; }))
+    narrow_.assign(set.x.begin(), set.x.end());
   const std::vector<double> all(at(set.subjects()), 1.0);
   standardiser(set, all, mean_, scale_);
-  // Slices of a subject are alike: every few of them tell the Hessian's shape as well as all.
+  // Slices of a subject are alike: every few of them show the Hessian's shape at 0 well enough.
   const std::int64_t d = set.dimensions, n = set.rows();
   const std::int64_t stride = std::max<std::int64_t>(1, n / std::max<std::int64_t>(2048, 3 * d));
   std::vector<double> z;
@@ -201,7 +266,7 @@ void LogisticFits::prepare(double c) {
   for (std::size_t i = 0; i < gram_.size(); ++i) hessian[i] = gram_[i] * c / 4;
   for (std::int64_t j = 0; j < d; ++j) hessian[at(j * d + j)] += 1;
   prepared_.push_back(std::make_unique<Prepared>(
-      Prepared{c, dense::Cholesky(std::move(hessian), d), c * static_cast<double>(set_.rows()) / 4}));
+      Prepared{c, {dense::Cholesky(std::move(hessian), d), c * static_cast<double>(set_.rows()) / 4}}));
 }
 
 BinaryModel LogisticFits::fit(double c, std::span<const double> weight,
@@ -221,7 +286,11 @@ BinaryModel LogisticFits::fit(double c, std::span<const double> weight,
                             count[0], count[1]));
   BinaryModel model;
   standardiser(set_, weight, model.mean, model.scale);
-  Objective objective(set_, weight, positive, c, model);
+  Objective<float> narrow(set_, narrow_.data(), weight, positive, c, model);
+  Objective<double> wide(set_, set_.x.data(), weight, positive, c, model);
+  const auto objective = [&](const std::vector<double>& point, std::vector<double>& gradient) {
+    return narrow_.empty() ? wide(point, gradient) : narrow(point, gradient);
+  };
 
   std::vector<double> w(at(d) + 1), g, trial(w.size()), trial_g, s(w.size());
   if (start != nullptr) {
@@ -234,8 +303,24 @@ BinaryModel LogisticFits::fit(double c, std::span<const double> weight,
   double value = objective(w, g);
   int evaluations = 1;
   std::deque<Pair> memory;
+  double gamma = 1;
+  std::optional<Preconditioner> nearer;
+  const auto precondition = [&](std::vector<double>& v) {
+    (nearer ? *nearer : (*prepared)->at_zero).apply(v);
+  };
+  int refresh_at = kRefresh, refreshes = 0;
   double largest = largest_of(g);
   while (largest > tolerance && evaluations < kMostEvaluations) {
+    // 0. Where it takes long, the Hessian at 0 says too little of the one here.
+    if (evaluations >= refresh_at && refreshes < kMostRefreshes && largest > 1e2 * tolerance) {
+      model.coefficients.assign(w.begin(), w.end() - 1);
+      model.intercept = w.back();
+      nearer.emplace(hessian_at(set_, weight, c, model));
+      memory.clear();
+      gamma = 1;
+      ++refreshes;
+      refresh_at = evaluations + 2 * kRefresh;
+    }
     // 1. Direction: the two loops of L-BFGS around the Hessian at 0.
     for (std::size_t j = 0; j < s.size(); ++j) s[j] = -g[j];
     std::vector<double> alpha(memory.size());
@@ -243,8 +328,8 @@ BinaryModel LogisticFits::fit(double c, std::span<const double> weight,
       alpha[k] = memory[k].inverse_curvature * dense::dot(memory[k].step, s);
       add_scaled(memory[k].change.data(), -alpha[k], d + 1, s.data());
     }
-    (*prepared)->hessian.solve(std::span(s).first(at(d)));
-    s.back() /= (*prepared)->intercept;
+    precondition(s);
+    for (double& v : s) v *= gamma;
     for (std::size_t k = 0; k < memory.size(); ++k) {
       const double beta = memory[k].inverse_curvature * dense::dot(memory[k].change, s);
       add_scaled(memory[k].step.data(), alpha[k] - beta, d + 1, s.data());
@@ -293,6 +378,10 @@ BinaryModel LogisticFits::fit(double c, std::span<const double> weight,
     largest = largest_of(g);
     if (!(curvature > 0)) continue;
     pair.inverse_curvature = 1 / curvature;
+    // How much flatter it is here than at 0, along the last step.
+    std::vector<double> image = pair.change;
+    precondition(image);
+    gamma = curvature / dense::dot(pair.change, image);
     memory.push_back(std::move(pair));
     if (memory.size() > kMemory) memory.pop_front();
   }

@@ -56,6 +56,7 @@ class LogisticFits {
  private:
   struct Prepared;
   const ProbeSet& set_;
+  std::vector<float> narrow_;         ///< the features, where float32 holds them exactly
   std::vector<double> mean_, scale_;  ///< of all slices
   std::vector<double> gram_;          ///< of all standardised slices, [d][d]
   std::vector<std::unique_ptr<Prepared>> prepared_;

@@ -1,6 +1,9 @@
 #include "train/eval/dense.hpp"
 
 #include <fmt/format.h>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
 #include <tbb/parallel_for.h>
 
 #include <algorithm>
@@ -19,23 +22,49 @@ constexpr std::int64_t kColumns = 8;  // its columns
 
 std::size_t at(std::int64_t i) { return static_cast<std::size_t>(i); }
 
-// out[4][8] += x[:, i..i+4]^T x[:, j..j+8] over the rows; x has d columns.
-WSP_VECTOR_CLONES("arch=haswell", "default")
-void gram_tile(const double* x, std::int64_t n, std::int64_t d, std::int64_t i, std::int64_t j,
-               double* out) {
-  double sum[kTile][kColumns] = {};
-  for (std::int64_t r = 0; r < n; ++r) {
-    const double* row = x + r * d;
-#pragma GCC unroll 4
+// out[4][8] += left^T right over n rows of packed columns, left [n][8] (4 of them used), right [n][8].
+void gram_tile_plain(const double* left, const double* right, std::int64_t n, double* out) {
+  for (std::int64_t r = 0; r < n; ++r)
     for (std::int64_t a = 0; a < kTile; ++a)
-#pragma GCC unroll 8
-      for (std::int64_t b = 0; b < kColumns; ++b) sum[a][b] += row[i + a] * row[j + b];
-  }
-  for (std::int64_t a = 0; a < kTile; ++a)
-    for (std::int64_t b = 0; b < kColumns; ++b) out[a * kColumns + b] += sum[a][b];
+      for (std::int64_t b = 0; b < kColumns; ++b)
+        out[a * kColumns + b] += left[r * kColumns + a] * right[r * kColumns + b];
 }
 
-WSP_VECTOR_CLONES("arch=haswell", "default")
+#if defined(__x86_64__)
+// The same in registers; sums in another order.
+__attribute__((target("avx2,fma"))) void gram_tile_avx2(const double* left, const double* right,
+                                                        std::int64_t n, double* out) {
+  __m256d low[kTile], high[kTile];
+#pragma GCC unroll 4
+  for (std::int64_t a = 0; a < kTile; ++a) low[a] = high[a] = _mm256_setzero_pd();
+  for (std::int64_t r = 0; r < n; ++r) {
+    const __m256d x = _mm256_loadu_pd(right + r * kColumns);
+    const __m256d y = _mm256_loadu_pd(right + r * kColumns + 4);
+#pragma GCC unroll 4
+    for (std::int64_t a = 0; a < kTile; ++a) {
+      const __m256d value = _mm256_broadcast_sd(left + r * kColumns + a);
+      low[a] = _mm256_fmadd_pd(value, x, low[a]);
+      high[a] = _mm256_fmadd_pd(value, y, high[a]);
+    }
+  }
+#pragma GCC unroll 4
+  for (std::int64_t a = 0; a < kTile; ++a) {
+    double* to = out + a * kColumns;
+    _mm256_storeu_pd(to, _mm256_add_pd(_mm256_loadu_pd(to), low[a]));
+    _mm256_storeu_pd(to + 4, _mm256_add_pd(_mm256_loadu_pd(to + 4), high[a]));
+  }
+}
+#endif
+
+using GramTile = void (*)(const double*, const double*, std::int64_t, double*);
+GramTile gram_tile() {
+#if defined(__x86_64__)
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return gram_tile_avx2;
+#endif
+  return gram_tile_plain;
+}
+
+WSP_VECTOR_CLONES("avx2", "default")
 double dot_of(const double* a, const double* b, std::int64_t n) {
   double lanes[16] = {};
   std::int64_t i = 0;
@@ -126,32 +155,31 @@ double dot(std::span<const double> a, std::span<const double> b) {
 }
 
 std::vector<double> gram(std::span<const double> x, std::int64_t n, std::int64_t d) {
-  // Padded to whole tiles, so that one kernel does.
-  const std::int64_t wide = (d + kColumns - 1) / kColumns * kColumns;
-  std::vector<double> padded;
-  const double* values = x.data();
-  if (wide != d) {
-    padded.assign(at(n * wide), 0);
-    for (std::int64_t r = 0; r < n; ++r)
-      std::copy_n(x.data() + r * d, d, padded.data() + r * wide);
-    values = padded.data();
-  }
-  constexpr std::int64_t kRows = 64;  // of x that stay in the cache while a strip of tiles is done
+  // Packed into panels [panel][n][8], so that tiles read memory in order; the last is padded.
+  const std::int64_t panels = (d + kColumns - 1) / kColumns;
+  std::vector<double> packed(at(panels * n * kColumns));
+  for (std::int64_t r = 0; r < n; ++r)
+    for (std::int64_t j = 0; j < d; ++j)
+      packed[at((j / kColumns * n + r) * kColumns + j % kColumns)] = x[at(r * d + j)];
+  constexpr std::int64_t kRows = 256;  // that stay in the cache while a strip of tiles is done
+  const GramTile tile = gram_tile();
   std::vector<double> result(at(d * d));
-  tbb::parallel_for(std::int64_t{0}, wide / kTile, [&](std::int64_t strip) {
-    const std::int64_t i = strip * kTile, first = i / kColumns * kColumns;
-    std::vector<double> sums(at((wide - first) * kTile));
+  tbb::parallel_for(std::int64_t{0}, panels * kColumns / kTile, [&](std::int64_t strip) {
+    const std::int64_t i = strip * kTile, first = i / kColumns;
+    std::vector<double> sums(at((panels - first) * kTile * kColumns));
     for (std::int64_t r = 0; r < n; r += kRows)
-      for (std::int64_t j = first; j < wide; j += kColumns)
-        gram_tile(values + r * wide, std::min(kRows, n - r), wide, i, j,
-                  sums.data() + (j - first) * kTile);
-    for (std::int64_t j = first; j < wide; ++j)
-      for (std::int64_t a = 0; a < kTile; ++a) {
-        if (i + a >= d || j >= d || j < i + a) continue;
-        const double v = sums[at((j - first) / kColumns * kColumns * kTile + a * kColumns +
-                                 (j - first) % kColumns)];
-        result[at((i + a) * d + j)] = result[at(j * d + i + a)] = v;
-      }
+      for (std::int64_t p = first; p < panels; ++p)
+        tile(packed.data() + (first * n + r) * kColumns + i % kColumns,
+                  packed.data() + (p * n + r) * kColumns, std::min(kRows, n - r),
+                  sums.data() + (p - first) * kTile * kColumns);
+    for (std::int64_t p = first; p < panels; ++p)
+      for (std::int64_t a = 0; a < kTile; ++a)
+        for (std::int64_t b = 0; b < kColumns; ++b) {
+          const std::int64_t row = i + a, column = p * kColumns + b;
+          if (row >= d || column >= d || column < row) continue;
+          result[at(row * d + column)] = result[at(column * d + row)] =
+              sums[at((p - first) * kTile * kColumns + a * kColumns + b)];
+        }
   });
   return result;
 }
