@@ -13,7 +13,8 @@ namespace {
 
 const std::filesystem::path kSource = WSP_SOURCE_DIR;
 const std::vector<std::string> kSchemas = {"manifest", "ledger", "config",
-                                           "dataset",  "case",   "codes"};
+                                           "dataset",  "case",   "codes",
+                                           "probe",    "plan"};
 
 TEST(Schemas, AcceptTheirExamples) {
   for (const std::string& name : kSchemas) {
