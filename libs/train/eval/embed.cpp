@@ -83,6 +83,9 @@ FeatureTable embed_dataset(const EmbedOptions& o) {
     loaded.encoder->eval();
 
     FeatureTable table;
+    table.label_names = reader.layout().label_names;
+    table.labels.resize(table.label_names.size());
+    const std::size_t known = o.labelled.empty() ? table.labels.size() : label_index(table, o.labelled);
     std::vector<std::uint32_t> rows;
     std::int64_t flagged = 0;
     for (const IndexCase& entry : reader.cases()) {
@@ -90,6 +93,8 @@ FeatureTable embed_dataset(const EmbedOptions& o) {
         ++flagged;
         continue;
       }
+      if (known < table.labels.size() && entry.labels[known] < 0) continue;
+      for (std::size_t l = 0; l < table.labels.size(); ++l) table.labels[l].push_back(entry.labels[l]);
       const auto id = static_cast<std::int32_t>(table.cases.size());
       table.cases.push_back(describe(o.dataset, entry));
       for (std::int64_t i = 0; i < entry.slice_count; ++i) {
@@ -103,11 +108,6 @@ FeatureTable embed_dataset(const EmbedOptions& o) {
                             "--include-flagged takes them", flagged));
     if (rows.empty())
       throw Error(ErrorCode::no_input, "no slice is left to embed in " + o.dataset.string());
-    table.label_names = reader.layout().label_names;
-    table.labels.resize(table.label_names.size());
-    for (const IndexCase& entry : reader.cases())
-      if (o.include_flagged || depth_is_trusted(entry))
-        for (std::size_t l = 0; l < table.labels.size(); ++l) table.labels[l].push_back(entry.labels[l]);
 
     LoaderOptions loading;
     loading.image_size = o.image_size > 0              ? o.image_size

@@ -15,6 +15,7 @@ struct EmbedOptions {
   int threads = 1, workers = 0;
   std::int64_t batch = 64;
   bool include_flagged = false;
+  std::string labelled;  ///< only cases whose value in this label column is known; empty: all
 };
 
 /// Every slice of every case (but those flagged as untrustworthy) through the encoder as it is, without

@@ -152,6 +152,7 @@ class CellRun {
     EmbedOptions o;
     o.dataset = place(e.dataset);
     o.encoder = weights;
+    o.labelled = e.diagnosis.label;
     if (cell_.method == "imagenet") {
       o.encoder_name = cell_.backbone;
       o.image_size = config_of(cell_.train).image_size;

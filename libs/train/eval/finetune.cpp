@@ -75,6 +75,7 @@ ProtocolResult finetune(const FinetuneOptions& o) {
     EmbedOptions embed;
     embed.dataset = o.dataset;
     embed.encoder = summary.weights;
+    embed.labelled = o.diagnosis.label;
     embed.device = o.device;
     embed.threads = o.threads;
     embed.include_flagged = o.config.include_flagged;
