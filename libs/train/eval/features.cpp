@@ -60,7 +60,7 @@ void write_matrix(hid_t group, const FeatureTable& table) {
 }
 
 void read_matrix(hid_t file, FeatureTable& table, std::size_t rows) {
-  const h5::Handle set = h5::open_dataset(file, "/slices/features");
+  const h5::Handle set = h5::open_dataset(file, "slices/features");
   const h5::Handle space(H5Dget_space(set.get()), H5Sclose, "a dataspace");
   hsize_t dims[2] = {0, 0};
   if (H5Sget_simple_extent_ndims(space.get()) != 2 ||
@@ -140,22 +140,22 @@ FeatureTable read_features(const fs::path& path) {
     FeatureTable t;
     for (const char* fact : kFacts) t.facts[fact] = h5::read_string_attribute(file.get(), fact);
     t.label_names = split(h5::read_string_attribute(file.get(), "label_names"));
-    for (const std::int64_t id : h5::read_integers(file.get(), "/slices/case"))
+    for (const std::int64_t id : h5::read_integers(file.get(), "slices/case"))
       t.case_id.push_back(static_cast<std::int32_t>(id));
-    t.depth = h5::read_doubles(file.get(), "/slices/depth");
-    t.content = h5::read_unsigned(file.get(), "/slices/content");
-    const auto names = h5::read_strings(file.get(), "/cases/name");
-    const auto subjects = h5::read_strings(file.get(), "/cases/subject");
-    const auto kernels = h5::read_strings(file.get(), "/cases/kernel");
-    const auto spacing = h5::read_doubles(file.get(), "/cases/spacing_mm");
-    const auto pixel = h5::read_doubles(file.get(), "/cases/pixel_mm");
+    t.depth = h5::read_doubles(file.get(), "slices/depth");
+    t.content = h5::read_unsigned(file.get(), "slices/content");
+    const auto names = h5::read_strings(file.get(), "cases/name");
+    const auto subjects = h5::read_strings(file.get(), "cases/subject");
+    const auto kernels = h5::read_strings(file.get(), "cases/kernel");
+    const auto spacing = h5::read_doubles(file.get(), "cases/spacing_mm");
+    const auto pixel = h5::read_doubles(file.get(), "cases/pixel_mm");
     if (subjects.size() != names.size() || kernels.size() != names.size() ||
         spacing.size() != names.size() || pixel.size() != names.size())
       throw Error(ErrorCode::corrupt, "its columns of cases differ in length");
     for (std::size_t i = 0; i < names.size(); ++i)
       t.cases.push_back({names[i], subjects[i], spacing[i], pixel[i], kernels[i]});
     for (const std::string& label : t.label_names)
-      t.labels.push_back(h5::read_integers(file.get(), "/cases/label_" + label));
+      t.labels.push_back(h5::read_integers(file.get(), "cases/label_" + label));
     read_matrix(file.get(), t, t.case_id.size());
     check(t);
     return t;
