@@ -1,11 +1,11 @@
 # cmake --install and cpack -G DEB
-install(DIRECTORY ${PROJECT_SOURCE_DIR}/schemas ${PROJECT_SOURCE_DIR}/data-manifests
-        DESTINATION share/wsp)
+install(DIRECTORY ${PROJECT_SOURCE_DIR}/schemas ${PROJECT_SOURCE_DIR}/data-manifests ${PROJECT_SOURCE_DIR}/plans
+        DESTINATION share/wsp USE_SOURCE_PERMISSIONS)
 install(FILES README.md LICENSE CHANGELOG.md CONTRIBUTING.md DESTINATION share/doc/wsp)
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/docs DESTINATION share/doc/wsp FILES_MATCHING PATTERN "*.md")
 # The documents name these beside them, as in the source tree.
 install(CODE [[
-  foreach(name schemas data-manifests)
+  foreach(name schemas data-manifests plans)
     file(CREATE_LINK ../../wsp/${name} "$ENV{DESTDIR}${CMAKE_INSTALL_PREFIX}/share/doc/wsp/${name}" SYMBOLIC)
   endforeach()
 ]])

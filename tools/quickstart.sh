@@ -4,6 +4,7 @@
 #   ingest   a liver U-Net trained on a synthetic cohort; a hospital-like synthetic export -> dataset
 #   report   ingest, and then a QA report to open in a browser
 #   train    a larger synthetic cohort -> dataset -> a pretrained encoder
+#   eval     a second cohort with biopsies -> features, probes, a table and a figure of three methods
 # Environment: WSP_QUICKSTART_DIR (default out/quickstart), WSP_JOBS (default: all cores), WSP_SUBJECTS (default 8).
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -22,12 +23,11 @@ say() { printf '\n== %s\n' "$*"; }
 run() { printf '   $ %s\n' "$*"; "$@"; }
 
 case $stage in
-  all | ingest | report | train) ;;
-  eval)
-    printf 'quickstart: the stage "%s" is not part of this version yet; available: all, ingest, report, train\n' "$stage" >&2
+  all | ingest | report | train | eval) ;;
+  @@@
     exit 2 ;;
   -h | --help)
-    sed -n '2,7p' "$0" | sed 's/^# \{0,1\}//'
+    sed -n '2,8p' "$0" | sed 's/^# \{0,1\}//'
     exit 0 ;;
   *)
     printf 'quickstart: unknown stage "%s"; expected all, ingest, train, report or eval\n' "$stage" >&2
@@ -36,10 +36,11 @@ esac
 
 tools=(wsp-phantom wsp-ingest)
 case $stage in
-  all) tools+=(wsp-unet wsp-qa wsp-train) ;;
+  all) tools+=(wsp-unet wsp-qa wsp-train wsp-eval) ;;
   ingest) tools+=(wsp-unet) ;;
   report) tools+=(wsp-unet wsp-qa) ;;
   train) tools+=(wsp-train) ;;
+  eval) tools+=(wsp-train wsp-eval) ;;
 esac
 
 say "packages: installing what is missing"
@@ -112,7 +113,7 @@ report_stage() {
   summary=("REPORT       $out/dataset/qa/report.html   open it in a browser; findings.jsonl and group.tsv stand beside it" "${summary[@]}")
 }
 
-train_stage() {
+training_cohort() {
   say "train 1/3  a cohort of 120 synthetic patients in $out/cohort"
   mkdir -p "$out"
   rm -rf "$out/cohort" "$out/cohort-dataset" "$out/pretrained"  # of an earlier quickstart
@@ -120,6 +121,10 @@ train_stage() {
   say "train 2/3  ingest"
   run wsp-ingest "$out/cohort/export" --out "$out/cohort-dataset" --masks "$out/cohort/truth" --ids keep \
     --labels "$out/cohort/labels.csv" --manifest data-manifests/phantom.json --size 256
+}
+
+train_stage() {
+  training_cohort
   say "train 3/3  pretrain TinyNet with WSP"
   run wsp-train "$out/cohort-dataset" --out "$out/pretrained" --encoder tinynet --image-size 160 --batch 16 \
     --samples-per-epoch 800 --epochs 10 --lr 3e-4 --hold-back 0.33 --log-every 5 --seed 1
@@ -129,11 +134,26 @@ train_stage() {
     "curves       tensorboard --logdir $out/pretrained/tensorboard, or $out/pretrained/metrics.jsonl")
 }
 
+eval_stage() {
+  [ -f "$out/cohort-dataset/dataset.json" ] || training_cohort
+  say "eval 1/2  other patients, half of them with a biopsy, in $out/evaluation"
+  rm -rf "$out/evaluation" "$out/evaluation-dataset" "$out/evaluation.key" "$out/results"  # of an earlier quickstart
+  run wsp-phantom --out "$out/evaluation" --subjects 80 --seed 3 --slices 20-30 --size 256 --balance --format nifti
+  run wsp-ingest "$out/evaluation/export" --out "$out/evaluation-dataset" --masks "$out/evaluation/truth" \
+    --new-site-key "$out/evaluation.key" --labels "$out/evaluation/labels.csv" --manifest data-manifests/phantom.json --size 256
+  say "eval 2/2  pretrain three ways, embed, probe, table and figure"
+  run wsp-eval table plans/quickstart.json --root "$out" --out "$out/results"
+  summary+=(
+    "table        $out/results/results.html   also results.md, results.json, *.tsv"
+    "figure       $out/results/cells/wsp-tinynet-s1/pca-D1.png   slices on two axes, coloured by diagnosis; .svg beside it")
+}
+
 case $stage in
-  all) unet_stage; ingest_stage; report_stage; train_stage ;;
+  all) unet_stage; ingest_stage; report_stage; train_stage; eval_stage ;;
   ingest) unet_stage; ingest_stage ;;
   report) unet_stage; ingest_stage; report_stage ;;
   train) train_stage ;;
+  eval) eval_stage ;;
 esac
 summary+=("tools        $build/tools                ${tools[*]}: each has --help")
 

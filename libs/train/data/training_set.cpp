@@ -91,6 +91,7 @@ class Selection {
       set_.column_values.push_back(values_of(reader_, column));
     }
     choose_splits();
+    choose_subjects();
     leave_out_flagged();
     leave_out_unlabelled();
     hold_back();
@@ -101,7 +102,12 @@ class Selection {
 
  private:
   [[nodiscard]] const IndexCase& entry(std::size_t c) const { return reader_.cases()[c]; }
-  [[nodiscard]] std::int64_t label(std::size_t c) const { return entry(c).labels.at(label_); }
+  [[nodiscard]] std::int64_t label(std::size_t c) const {
+    const std::int64_t y = entry(c).labels.at(label_);
+    const auto& positive = options_.positive;
+    if (positive.empty() || y < 0) return y;
+    return std::find(positive.begin(), positive.end(), y) != positive.end() ? 1 : 0;
+  }
 
   void say(std::size_t count, const std::string& why) {
     if (count > 0) set_.left_out.push_back(count_of(count, "case") + " " + why);
@@ -136,6 +142,18 @@ class Selection {
       }
     }
     for (const auto& [split, count] : out) say(count, fmt::format("of split '{}'", split));
+  }
+
+  void choose_subjects() {
+    if (options_.subjects.empty()) return;
+    const std::set<std::string> wanted(options_.subjects.begin(), options_.subjects.end());
+    std::size_t count = 0;
+    for (std::size_t c = 0; c < parts_.size(); ++c) {
+      if (parts_[c] == Part::none || wanted.contains(entry(c).subject)) continue;
+      parts_[c] = Part::none;
+      ++count;
+    }
+    say(count, "of subjects that were not asked for");
   }
 
   void leave_out_flagged() {

@@ -32,6 +32,10 @@ struct SelectOptions {
   bool include_unlabelled = false;  ///< keep slices with y = -1
   /// Splits to take; empty takes every case whose split is not "val" or "test".
   std::vector<std::string> splits;
+  /// Names of subjects to take, e.g. those of the training part of a fold; empty takes all.
+  std::vector<std::string> subjects;
+  /// Classes of the label that become 1, all others 0: a binary diagnosis; empty leaves them.
+  std::vector<std::int64_t> positive;
   /// Part of the labelled subjects kept back for the online probe where the dataset has no split
   /// "val" (or `splits` trains on it): of each class those whose names hash lowest. In [0, 1); 0
   /// keeps none back.

@@ -24,6 +24,8 @@ void each_field(Config& c, Visit&& visit) {
   visit("include_flagged", c.include_flagged);
   visit("include_unlabelled", c.include_unlabelled);
   visit("splits", c.splits);
+  visit("subjects", c.subjects);
+  visit("positive", c.positive);
   visit("hold_back", c.hold_back);
   visit("image_size", c.image_size);
   visit("skip_corrupt", c.skip_corrupt);
@@ -65,6 +67,7 @@ std::string asked_as(const std::string& field) {
       {"learning_rate", "--lr"},         {"depth_scale", "--depth"},
       {"max_angle_deg", "--max-angle"},  {"kernel_columns", "--kernel-column"},
       {"splits", "--split"},             {"flip_x", "--no-flips"},
+      {"subjects", "the subjects taken"}, {"positive", "the positive classes"},
       {"flip_y", "--no-flips"},          {"init_sha256", "--init FILE"},
       {"dataset_sha256", "the dataset"}, {"ranks", "the number of ranks"}};
   if (const auto found = others.find(field); found != others.end()) return found->second;

@@ -20,6 +20,8 @@ struct TrainConfig {
   std::string depth_scale = "kept";
   bool include_flagged = false, include_unlabelled = false;
   std::vector<std::string> splits;
+  std::vector<std::string> subjects;    ///< take only these; empty: all
+  std::vector<std::int64_t> positive;   ///< label classes that become 1, the others 0; empty: as they are
   double hold_back = 0.1;       ///< part of the subjects kept for the online probe
   std::int64_t image_size = 512;
   bool skip_corrupt = false;

@@ -135,6 +135,8 @@ SelectOptions select_options(const TrainConfig& config) {
   o.include_flagged = config.include_flagged;
   o.include_unlabelled = config.include_unlabelled;
   o.splits = config.splits;
+  o.subjects = config.subjects;
+  o.positive = config.positive;
   o.hold_back = config.hold_back;
   return o;
 }

@@ -1,0 +1,200 @@
+#include "train/eval/cohort.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <set>
+
+#include "io/core/error.hpp"
+#include "train/eval/cross_validation.hpp"
+#include "train/eval/metrics.hpp"
+
+namespace wsp::train {
+namespace {
+
+[[noreturn]] void refuse(const std::string& text) { throw Error(ErrorCode::usage, text); }
+
+std::string fact(const FeatureTable& t, const char* name) {
+  const auto found = t.facts.find(name);
+  return found == t.facts.end() ? "unknown" : found->second;
+}
+
+void check_together(const FeatureTable& a, const FeatureTable& b) {
+  if (fact(a, "encoder_sha256") != fact(b, "encoder_sha256"))
+    refuse("the features of " + fact(a, "dataset") + " and of " + fact(b, "dataset") +
+           " come from different encoders (SHA-256 " + fact(a, "encoder_sha256").substr(0, 12) +
+           " and " + fact(b, "encoder_sha256").substr(0, 12) +
+           "): embed all datasets with one; compare encoders with --against");
+  for (const char* what : {"image_size", "precision"})
+    if (fact(a, what) != fact(b, what))
+      refuse(fmt::format("the features of {} and of {} have {} {} and {}: embed them alike",
+                         fact(a, "dataset"), fact(b, "dataset"), what, fact(a, what), fact(b, what)));
+  if (const auto copies = near_duplicates(a, b); !copies.empty())
+    refuse(fmt::format("{} volumes stand in {} and in {}, e.g. {}: an aggregated probe would see them "
+                       "in both parts of a fold; leave them out of one dataset",
+                       copies.size(), fact(a, "dataset"), fact(b, "dataset"), copies.front()));
+}
+
+}  // namespace
+
+std::vector<std::int64_t> parse_positive(const std::string& text) {
+  std::vector<std::int64_t> classes;
+  std::size_t begin = 0;
+  while (begin <= text.size() && !text.empty()) {
+    const std::size_t end = std::min(text.find(',', begin), text.size());
+    const std::string word = text.substr(begin, end - begin);
+    const std::size_t digits = word.find_first_of("0123456789");
+    if (digits == std::string::npos || word.size() - digits > 6 ||
+        word.find_first_not_of("0123456789", digits) != std::string::npos)
+      refuse("--positive is '" + text + "': expected classes such as 3,4 or F3,F4");
+    classes.push_back(std::stoll(word.substr(digits)));
+    begin = end + 1;
+  }
+  if (classes.empty()) refuse("--positive is empty: expected classes such as 3,4 or F3,F4");
+  return classes;
+}
+
+Cohort make_cohort(const std::vector<const FeatureTable*>& tables,
+                   const std::vector<Diagnosis>& diagnoses) {
+  Cohort cohort;
+  cohort.encoder_sha256 = fact(*tables.at(0), "encoder_sha256");
+  cohort.set.dimensions = tables[0]->dimensions;
+  cohort.set.first = {0};
+  std::set<std::string> seen;
+  for (std::size_t k = 0; k < tables.size(); ++k) {
+    const FeatureTable& t = *tables[k];
+    const Diagnosis& diagnosis = diagnoses.size() == 1 ? diagnoses[0] : diagnoses.at(k);
+    for (std::size_t other = 0; other < k; ++other) check_together(*tables[other], t);
+    const auto& label = t.labels[label_index(t, diagnosis.label)];
+    const auto* reader =
+        diagnosis.reader.empty() ? nullptr : &t.labels[label_index(t, diagnosis.reader)];
+    std::map<std::string, std::vector<std::size_t>> cases;
+    for (std::size_t c = 0; c < t.cases.size(); ++c) cases[t.cases[c].subject].push_back(c);
+    std::vector<std::vector<std::size_t>> rows(t.cases.size());
+    for (std::size_t i = 0; i < t.case_id.size(); ++i)
+      rows[static_cast<std::size_t>(t.case_id[i])].push_back(i);
+    for (const auto& [subject, of_subject] : cases) {
+      std::int64_t known = -1, call = -1;
+      std::size_t slices = 0;
+      for (const std::size_t c : of_subject) {
+        known = std::max(known, label[c]);
+        if (reader != nullptr) call = std::max(call, (*reader)[c]);
+        slices += rows[c].size();
+      }
+      if (known < 0 || slices == 0) continue;
+      if (!seen.insert(subject).second)
+        refuse("the subject " + subject + " stands in two of the datasets: an aggregated probe would "
+               "see it in both parts of a fold; leave it out of one");
+      double spacing = 0, pixel = 0;
+      for (const std::size_t c : of_subject) {
+        for (const std::size_t row : rows[c]) {
+          const auto* x = t.values.data() + static_cast<std::int64_t>(row) * t.dimensions;
+          cohort.set.x.insert(cohort.set.x.end(), x, x + t.dimensions);
+          cohort.depth.push_back(t.depth[row]);
+        }
+        spacing += t.cases[c].spacing_mm / static_cast<double>(of_subject.size());
+        pixel += t.cases[c].pixel_mm / static_cast<double>(of_subject.size());
+      }
+      cohort.set.first.push_back(cohort.set.first.back() + static_cast<std::int64_t>(slices));
+      cohort.set.names.push_back(subject);
+      cohort.set.positive.push_back(std::count(diagnosis.positive.begin(), diagnosis.positive.end(), known) > 0 ? 1 : 0);
+      cohort.dataset.push_back(fact(t, "dataset"));
+      cohort.case_facts.push_back({spacing, pixel});
+      cohort.kernel.push_back(t.cases[of_subject.front()].kernel);
+      cohort.reader.push_back(reader == nullptr ? -1 : static_cast<int>(std::min<std::int64_t>(call, 1)));
+    }
+  }
+  if (cohort.set.subjects() < 2)
+    refuse(fmt::format("{} subjects have a known '{}': a probe needs subjects of both classes",
+                       cohort.set.subjects(), diagnoses[0].label));
+  const auto positives = std::count(cohort.set.positive.begin(), cohort.set.positive.end(), 1);
+  if (positives == 0 || positives == cohort.set.subjects())
+    refuse(fmt::format("all {} subjects with a known '{}' are {}: choose other --positive classes",
+                       cohort.set.subjects(), diagnoses[0].label, positives == 0 ? "negative" : "positive"));
+  return cohort;
+}
+
+std::vector<std::string> shared_subjects(const FeatureTable& table,
+                                         const std::vector<std::string>& others) {
+  const std::set<std::string> known(others.begin(), others.end());
+  std::set<std::string> shared;
+  for (const FeatureCase& c : table.cases)
+    if (known.contains(c.subject)) shared.insert(c.subject);
+  return {shared.begin(), shared.end()};
+}
+
+std::vector<std::string> near_duplicates(const FeatureTable& a, const FeatureTable& b) {
+  std::map<std::uint64_t, std::set<std::int32_t>> cases_with;
+  std::vector<std::int64_t> size_a(a.cases.size()), size_b(b.cases.size());
+  for (std::size_t i = 0; i < a.content.size(); ++i) {
+    cases_with[a.content[i]].insert(a.case_id[i]);
+    ++size_a[static_cast<std::size_t>(a.case_id[i])];
+  }
+  std::map<std::pair<std::int32_t, std::int32_t>, std::int64_t> common;
+  for (std::size_t i = 0; i < b.content.size(); ++i) {
+    ++size_b[static_cast<std::size_t>(b.case_id[i])];
+    if (const auto found = cases_with.find(b.content[i]); found != cases_with.end())
+      for (const std::int32_t c : found->second)
+        if (&a != &b || c < b.case_id[i]) ++common[{c, b.case_id[i]}];
+  }
+  std::vector<std::string> pairs;
+  for (const auto& [pair, count] : common) {
+    const auto ca = static_cast<std::size_t>(pair.first), cb = static_cast<std::size_t>(pair.second);
+    if (2 * count < std::min(size_a[ca], size_b[cb])) continue;
+    pairs.push_back(a.cases[ca].name + " of " + fact(a, "dataset") + " and " + b.cases[cb].name +
+                    " of " + fact(b, "dataset"));
+  }
+  return pairs;
+}
+
+std::vector<Shortcut> shortcut_probes(const Cohort& cohort, LogisticFits& fits, int folds,
+                                      std::uint64_t seed, double c) {
+  std::vector<Shortcut> found;
+  const auto n = static_cast<std::size_t>(cohort.set.subjects());
+  const auto probe = [&](const std::string& what, const std::vector<std::uint8_t>& truth) {
+    const auto ones = std::count(truth.begin(), truth.end(), 1);
+    const auto zeros = static_cast<std::ptrdiff_t>(n) - ones;
+    if (std::min(ones, zeros) < folds) return;
+    const CrossValidation cv = cross_validate(cohort.set, fits, truth, {.folds = folds, .seed = seed, .c = c});
+    found.push_back({what, cv.mean_auc(), cohort.set.subjects()});
+  };
+  const char* facts[] = {"slice spacing above its median", "pixel size above its median"};
+  for (std::size_t k = 0; k < 2; ++k) {
+    std::vector<double> values;
+    for (const auto& f : cohort.case_facts) values.push_back(f[k]);
+    const double median = quantile(values, 0.5);
+    std::vector<std::uint8_t> above;
+    for (const double v : values) above.push_back(v > median ? 1 : 0);
+    probe(facts[k], above);
+  }
+  const auto most_frequent = [&](const std::string& what, const std::vector<std::string>& words) {
+    std::map<std::string, int> count;
+    for (const std::string& w : words) ++count[w];
+    if (count.size() < 2) return;
+    const auto top = std::max_element(count.begin(), count.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
+    std::vector<std::uint8_t> is;
+    for (const std::string& w : words) is.push_back(w == top->first ? 1 : 0);
+    probe(what + " " + top->first, is);
+  };
+  most_frequent("kernel", cohort.kernel);
+  most_frequent("dataset", cohort.dataset);
+  return found;
+}
+
+ReaderScores reader_scores(const Cohort& cohort) {
+  double right[2] = {0, 0}, all[2] = {0, 0};
+  for (std::size_t s = 0; s < cohort.reader.size(); ++s) {
+    if (cohort.reader[s] < 0) continue;
+    const int truth = cohort.set.positive[s] != 0 ? 1 : 0;
+    right[truth] += cohort.reader[s] == truth ? 1 : 0;
+    all[truth] += 1;
+  }
+  if (!(all[0] > 0 && all[1] > 0))
+    refuse("--reader: its calls are not known for subjects of both classes");
+  const double specificity = right[0] / all[0], sensitivity = right[1] / all[1];
+  return {sensitivity, specificity, (sensitivity + specificity) / 2, static_cast<std::int64_t>(all[0] + all[1])};
+}
+
+}  // namespace wsp::train

@@ -1,0 +1,62 @@
+#pragma once
+#include <string>
+#include <vector>
+
+#include "train/eval/binary_logistic.hpp"
+#include "train/eval/features.hpp"
+
+/// From features to the problem that a probe solves, and what forbids to trust it.
+namespace wsp::train {
+
+/// Which label, and which of its classes are positive.
+struct Diagnosis {
+  std::string label;
+  std::vector<std::int64_t> positive;
+  std::string reader;  ///< column of a reader's binary call, or empty
+};
+/// "3,4" or "F3,F4": what the classes' words are is the manifest's business, so that of a word only
+/// its number counts. Throws Error(usage).
+std::vector<std::int64_t> parse_positive(const std::string& text);
+
+/// Subjects with a known diagnosis.
+struct Cohort {
+  ProbeSet set;
+  std::vector<double> depth;               ///< [row of the set]
+  std::vector<std::string> dataset;        ///< [subject]: where it comes from
+  std::vector<int> reader;                 ///< [subject]: 0, 1, -1 unknown; empty without a column
+  std::vector<std::vector<double>> case_facts;  ///< [subject]: spacing, pixel (means over cases)
+  std::vector<std::string> kernel;         ///< [subject]: of its first case
+  std::string encoder_sha256;
+};
+/// Put together the tables (one or several datasets of one encoder), each with its diagnosis. A
+/// subject's diagnosis is its cases' largest known class. Throws Error(usage) where the tables are
+/// of different encoders, sizes or precisions, a subject stands in two datasets, fewer than two
+/// subjects have a diagnosis, or the datasets share volumes.
+Cohort make_cohort(const std::vector<const FeatureTable*>& tables,
+                   const std::vector<Diagnosis>& diagnoses);
+
+/// Subjects that stand in both, sorted.
+std::vector<std::string> shared_subjects(const FeatureTable& table,
+                                         const std::vector<std::string>& others);
+/// Pairs of cases ("CASE of A and CASE of B") of which at least half of the smaller one's slices have
+/// the same pixels in both. One table with itself tells copies within a dataset.
+std::vector<std::string> near_duplicates(const FeatureTable& a, const FeatureTable& b);
+
+/// How well the features tell what they should not: cross-validated AUC by subject of spacing and
+/// pixel size (above the median), kernel (the most frequent class) and dataset; only what varies.
+struct Shortcut {
+  std::string what;
+  double auc = 0;
+  std::int64_t subjects = 0;
+};
+std::vector<Shortcut> shortcut_probes(const Cohort& cohort, LogisticFits& fits, int folds,
+                                      std::uint64_t seed, double c);
+
+/// Sensitivity, specificity and balanced accuracy of the readers' calls; throws Error(usage) without.
+struct ReaderScores {
+  double sensitivity = 0, specificity = 0, balanced_accuracy = 0;
+  std::int64_t subjects = 0;
+};
+ReaderScores reader_scores(const Cohort& cohort);
+
+}  // namespace wsp::train

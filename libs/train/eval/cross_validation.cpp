@@ -1,0 +1,227 @@
+#include "train/eval/cross_validation.hpp"
+
+#include <fmt/format.h>
+#include <tbb/parallel_for.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "io/core/counter_rng.hpp"
+#include "io/core/error.hpp"
+#include "io/core/interrupt.hpp"
+#include "train/eval/folds.hpp"
+#include "train/eval/neighbours.hpp"
+#include "train/eval/subject_scores.hpp"
+
+namespace wsp::train {
+namespace {
+
+std::size_t at(std::int64_t i) { return static_cast<std::size_t>(i); }
+
+double log_loss(double p, bool positive) {
+  const double kept = std::clamp(p, 1e-15, 1 - 1e-15);
+  return -std::log(positive ? kept : 1 - kept);
+}
+
+// The C whose inner folds give subjects the smallest log-loss.
+double choose_c(const ProbeSet& set, const LogisticFits& fits, std::span<const std::uint8_t> positive,
+                const std::vector<double>& outside, const CrossValidationOptions& o,
+                std::uint64_t stream) {
+  std::vector<std::size_t> inside;
+  std::vector<std::uint8_t> truth;
+  for (std::size_t s = 0; s < outside.size(); ++s)
+    if (outside[s] > 0) {
+      inside.push_back(s);
+      truth.push_back(positive[s]);
+    }
+  const std::vector<int> inner = stratified_folds(truth, o.folds, o.seed, stream);
+  std::vector<double> loss(o.c_grid.size());
+  for (int f = 0; f < o.folds; ++f) {
+    std::vector<double> weight(outside.size());
+    for (std::size_t i = 0; i < inside.size(); ++i) weight[inside[i]] = inner[i] == f ? 0 : 1;
+    std::optional<BinaryModel> last;
+    for (std::size_t k = 0; k < o.c_grid.size(); ++k) {
+      last = fits.fit(o.c_grid[k], weight, positive, last ? &*last : nullptr);
+      const std::vector<double> p = subject_probabilities(set, *last);
+      for (std::size_t i = 0; i < inside.size(); ++i)
+        if (inner[i] == f) loss[k] += log_loss(p[inside[i]], truth[i] != 0);
+    }
+  }
+  return o.c_grid[at(std::min_element(loss.begin(), loss.end()) - loss.begin())];
+}
+
+// Mean over folds (of all repeats) of `of(fold's subjects)`, each subject as often as it weighs.
+template <class Of>
+double mean_over_folds(const CrossValidation& cv, Of of) {
+  std::vector<double> values;
+  for (std::size_t r = 0; r < cv.fold.size(); ++r) {
+    const int folds = *std::max_element(cv.fold[r].begin(), cv.fold[r].end()) + 1;
+    for (int f = 0; f < folds; ++f) values.push_back(of(r, f));
+  }
+  return mean(values);
+}
+
+}  // namespace
+
+std::vector<double> default_c_grid() { return {1e-4, 1e-3, 1e-2, 1e-1, 1, 1e1, 1e2}; }
+
+double CrossValidation::mean_auc() const {
+  std::vector<double> values;
+  for (const BinaryScores& s : scores) values.push_back(s.auc);
+  return mean(values);
+}
+
+CrossValidation cross_validate(const ProbeSet& set, LogisticFits& fits,
+                               std::span<const std::uint8_t> positive,
+                               const CrossValidationOptions& options) {
+  std::vector<std::vector<int>> fold;
+  for (int r = 0; r < options.repeats; ++r)
+    fold.push_back(
+        stratified_folds(positive, options.folds, options.seed, static_cast<std::uint64_t>(r)));
+  return cross_validate_in(set, fits, positive, fold, options);
+}
+
+CrossValidation cross_validate_in(const ProbeSet& set, LogisticFits& fits,
+                                  std::span<const std::uint8_t> positive,
+                                  const std::vector<std::vector<int>>& fold,
+                                  CrossValidationOptions o) {
+  o.repeats = static_cast<int>(fold.size());
+  o.folds = *std::max_element(fold.at(0).begin(), fold.at(0).end()) + 1;
+  if (o.neighbours == 0) {
+    if (o.c_grid.empty()) fits.prepare(o.c);
+    for (const double c : o.c_grid) fits.prepare(c);
+  }
+  const std::int64_t n = set.subjects();
+  CrossValidation cv;
+  cv.fold = fold;
+  cv.probability.assign(at(o.repeats), std::vector<double>(at(n)));
+  cv.chosen_c.assign(at(o.repeats), std::vector<double>(at(o.folds), o.c));
+  cv.scores.resize(at(o.repeats) * at(o.folds));
+  tbb::parallel_for(0, o.repeats * o.folds, [&](int job) {
+    const std::size_t r = at(job / o.folds);
+    const int f = job % o.folds;
+    std::vector<double> weight(at(n));
+    for (std::size_t s = 0; s < at(n); ++s) weight[s] = cv.fold[r][s] == f ? 0 : 1;
+    std::vector<double> p;
+    if (o.neighbours > 0) {
+      p = neighbour_probabilities(set, positive, weight, o.neighbours);
+    } else {
+      double& c = cv.chosen_c[r][at(f)];
+      // Streams of inner folds lie apart from those of the outer ones.
+      if (!o.c_grid.empty())
+        c = choose_c(set, fits, positive, weight, o, (std::uint64_t{1} << 32) + static_cast<std::uint64_t>(job));
+      p = subject_probabilities(set, fits.fit(c, weight, positive));
+    }
+    std::vector<double> tested;
+    std::vector<std::uint8_t> truth;
+    for (std::size_t s = 0; s < at(n); ++s) {
+      if (weight[s] > 0) continue;
+      cv.probability[r][s] = p[s];
+      tested.push_back(p[s]);
+      truth.push_back(positive[s]);
+    }
+    cv.scores[at(job)] = binary_scores(tested, truth);
+  });
+  return cv;
+}
+
+Bootstrap bootstrap_subjects(const CrossValidation& cv, std::span<const std::uint8_t> positive,
+                             int samples, std::uint64_t seed) {
+  const std::size_t n = positive.size();
+  std::vector<std::vector<std::size_t>> classes(2);
+  for (std::size_t s = 0; s < n; ++s) classes[positive[s] != 0 ? 1 : 0].push_back(s);
+  std::vector<std::vector<std::size_t>> order;
+  for (const auto& p : cv.probability) order.push_back(ascending(p));
+  Bootstrap result;
+  std::vector<double> accuracy(at(samples)), brier(at(samples));
+  result.auc_samples.resize(at(samples));
+  tbb::parallel_for(0, samples, [&](int i) {
+    CounterRng rng(seed, {0x626f6f74, static_cast<std::uint64_t>(i)});
+    std::vector<double> count(n), weight(n);
+    for (const auto& members : classes)
+      for (std::size_t k = 0; k < members.size(); ++k) count[members[rng.below(members.size())]] += 1;
+    result.auc_samples[at(i)] = mean_over_folds(cv, [&](std::size_t r, int f) {
+      for (std::size_t s = 0; s < n; ++s) weight[s] = cv.fold[r][s] == f ? count[s] : 0;
+      return weighted_auc(cv.probability[r], positive, weight, order[r]);
+    });
+    accuracy[at(i)] = mean_over_folds(cv, [&](std::size_t r, int f) {
+      double right[2] = {0, 0}, all[2] = {0, 0};
+      for (std::size_t s = 0; s < n; ++s) {
+        if (cv.fold[r][s] != f) continue;
+        const int truth = positive[s] != 0 ? 1 : 0;
+        all[truth] += count[s];
+        if ((cv.probability[r][s] > 0.5 ? 1 : 0) == truth) right[truth] += count[s];
+      }
+      return all[0] > 0 && all[1] > 0 ? (right[0] / all[0] + right[1] / all[1]) / 2 : std::nan("");
+    });
+    brier[at(i)] = mean_over_folds(cv, [&](std::size_t r, int f) {
+      double sum = 0, all = 0;
+      for (std::size_t s = 0; s < n; ++s) {
+        if (cv.fold[r][s] != f) continue;
+        const double e = cv.probability[r][s] - (positive[s] != 0 ? 1 : 0);
+        sum += count[s] * e * e;
+        all += count[s];
+      }
+      return all > 0 ? sum / all : std::nan("");
+    });
+  });
+  const auto interval = [](const std::vector<double>& v) {
+    return Interval{quantile(v, 0.025), quantile(v, 0.975)};
+  };
+  result.auc = interval(result.auc_samples);
+  result.balanced_accuracy = interval(accuracy);
+  result.brier = interval(brier);
+  return result;
+}
+
+PairedDifference paired_difference(const CrossValidation& a, const Bootstrap& of_a,
+                                   const CrossValidation& b, const Bootstrap& of_b) {
+  if (of_a.auc_samples.size() != of_b.auc_samples.size() ||
+      a.probability.front().size() != b.probability.front().size())
+    throw Error(ErrorCode::failure, "a paired comparison needs the same subjects and as many bootstrap "
+                                    "samples on both sides");
+  std::vector<double> differences;
+  double above = 0, below = 0, all = 0;
+  for (std::size_t i = 0; i < of_a.auc_samples.size(); ++i) {
+    const double d = of_a.auc_samples[i] - of_b.auc_samples[i];
+    if (std::isnan(d)) continue;
+    differences.push_back(d);
+    above += d > 0 ? 1 : d == 0 ? 0.5 : 0;
+    below += d < 0 ? 1 : d == 0 ? 0.5 : 0;
+    all += 1;
+  }
+  PairedDifference result;
+  result.difference = a.mean_auc() - b.mean_auc();
+  result.interval = {quantile(differences, 0.025), quantile(differences, 0.975)};
+  result.p = std::min(1.0, 2 * (std::min(above, below) + 1) / (all + 1));
+  return result;
+}
+
+Permutation permute_labels(const ProbeSet& set, LogisticFits& fits, const CrossValidation& observed,
+                           CrossValidationOptions o, int samples) {
+  o.repeats = 1;
+  o.c_grid.clear();
+  const std::vector<double>& c = observed.chosen_c.front();
+  o.c = quantile(c, 0.5);
+  if (o.neighbours == 0) fits.prepare(o.c);
+  std::vector<double> first;
+  for (int f = 0; f < o.folds; ++f) first.push_back(observed.scores[at(f)].auc);
+  const double reached = mean(first);
+  std::vector<double> null(at(samples));
+  tbb::parallel_for(0, samples, [&](int i) {
+    stop_if_interrupted("run again; nothing was written");
+    std::vector<std::uint8_t> shuffled(set.positive);
+    CounterRng rng(o.seed, {0x7065726d, static_cast<std::uint64_t>(i)});
+    for (std::size_t k = shuffled.size(); k > 1; --k) std::swap(shuffled[k - 1], shuffled[rng.below(k)]);
+    null[at(i)] = cross_validate(set, fits, shuffled, o).mean_auc();
+  });
+  Permutation result;
+  result.samples = samples;
+  result.null = {quantile(null, 0.025), quantile(null, 0.975)};
+  result.null_mean = mean(null);
+  const auto as_good = std::count_if(null.begin(), null.end(), [&](double a) { return a >= reached - 1e-12; });
+  result.p = (1 + static_cast<double>(as_good)) / (1 + static_cast<double>(samples));
+  return result;
+}
+
+}  // namespace wsp::train

@@ -1,0 +1,279 @@
+#include "train/eval/dense.hpp"
+
+#include <fmt/format.h>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+#include <tbb/parallel_for.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "io/core/counter_rng.hpp"
+#include "io/core/error.hpp"
+#include "train/kernels/vector_clones.hpp"
+
+namespace wsp::train::dense {
+namespace {
+
+constexpr std::int64_t kTile = 4;     // rows of a tile of the Gram matrix
+constexpr std::int64_t kColumns = 8;  // its columns
+
+std::size_t at(std::int64_t i) { return static_cast<std::size_t>(i); }
+
+// out[4][8] += left^T right over n rows of packed columns, left [n][8] (4 of them used), right [n][8].
+void gram_tile_plain(const double* left, const double* right, std::int64_t n, double* out) {
+  for (std::int64_t r = 0; r < n; ++r)
+    for (std::int64_t a = 0; a < kTile; ++a)
+      for (std::int64_t b = 0; b < kColumns; ++b)
+        out[a * kColumns + b] += left[r * kColumns + a] * right[r * kColumns + b];
+}
+
+#if defined(__x86_64__)
+// The same in registers; sums in another order.
+__attribute__((target("avx2,fma"))) void gram_tile_avx2(const double* left, const double* right,
+                                                        std::int64_t n, double* out) {
+  __m256d low[kTile], high[kTile];
+#pragma GCC unroll 4
+  for (std::int64_t a = 0; a < kTile; ++a) low[a] = high[a] = _mm256_setzero_pd();
+  for (std::int64_t r = 0; r < n; ++r) {
+    const __m256d x = _mm256_loadu_pd(right + r * kColumns);
+    const __m256d y = _mm256_loadu_pd(right + r * kColumns + 4);
+#pragma GCC unroll 4
+    for (std::int64_t a = 0; a < kTile; ++a) {
+      const __m256d value = _mm256_broadcast_sd(left + r * kColumns + a);
+      low[a] = _mm256_fmadd_pd(value, x, low[a]);
+      high[a] = _mm256_fmadd_pd(value, y, high[a]);
+    }
+  }
+#pragma GCC unroll 4
+  for (std::int64_t a = 0; a < kTile; ++a) {
+    double* to = out + a * kColumns;
+    _mm256_storeu_pd(to, _mm256_add_pd(_mm256_loadu_pd(to), low[a]));
+    _mm256_storeu_pd(to + 4, _mm256_add_pd(_mm256_loadu_pd(to + 4), high[a]));
+  }
+}
+#endif
+
+using GramTile = void (*)(const double*, const double*, std::int64_t, double*);
+GramTile gram_tile() {
+#if defined(__x86_64__)
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return gram_tile_avx2;
+#endif
+  return gram_tile_plain;
+}
+
+WSP_VECTOR_CLONES("avx2", "default")
+double dot_of(const double* a, const double* b, std::int64_t n) {
+  double lanes[16] = {};
+  std::int64_t i = 0;
+  for (; i + 16 <= n; i += 16)
+#pragma GCC unroll 16
+    for (std::int64_t l = 0; l < 16; ++l) lanes[l] += a[i + l] * b[i + l];
+  for (; i < n; ++i) lanes[i % 16] += a[i] * b[i];
+  double sum = 0;
+  for (const double lane : lanes) sum += lane;
+  return sum;
+}
+
+// All eigenvalues and eigenvectors of a small symmetric matrix by cyclic Jacobi rotations;
+// eigenvectors in the rows of the result, unsorted.
+void jacobi(std::vector<double>& a, std::vector<double>& vectors, std::int64_t d) {
+  vectors.assign(at(d * d), 0);
+  for (std::int64_t i = 0; i < d; ++i) vectors[at(i * d + i)] = 1;
+  const double scale = std::accumulate(a.begin(), a.end(), 0.0,
+                                       [](double s, double v) { return s + v * v; });
+  for (int sweep = 0; sweep < 60; ++sweep) {
+    double off = 0;
+    for (std::int64_t p = 0; p < d; ++p)
+      for (std::int64_t q = p + 1; q < d; ++q) off += a[at(p * d + q)] * a[at(p * d + q)];
+    if (off <= 1e-32 * scale) return;
+    for (std::int64_t p = 0; p < d; ++p)
+      for (std::int64_t q = p + 1; q < d; ++q) {
+        const double apq = a[at(p * d + q)];
+        if (apq == 0) continue;
+        const double theta = (a[at(q * d + q)] - a[at(p * d + p)]) / (2 * apq);
+        const double t = (theta >= 0 ? 1 : -1) / (std::abs(theta) + std::hypot(theta, 1.0));
+        const double c = 1 / std::hypot(t, 1.0), s = t * c;
+        for (std::int64_t k = 0; k < d; ++k) {
+          const double akp = a[at(k * d + p)], akq = a[at(k * d + q)];
+          a[at(k * d + p)] = c * akp - s * akq;
+          a[at(k * d + q)] = s * akp + c * akq;
+        }
+        for (std::int64_t k = 0; k < d; ++k) {
+          const double apk = a[at(p * d + k)], aqk = a[at(q * d + k)];
+          a[at(p * d + k)] = c * apk - s * aqk;
+          a[at(q * d + k)] = s * apk + c * aqk;
+          const double vp = vectors[at(p * d + k)], vq = vectors[at(q * d + k)];
+          vectors[at(p * d + k)] = c * vp - s * vq;
+          vectors[at(q * d + k)] = s * vp + c * vq;
+        }
+      }
+  }
+  throw Error(ErrorCode::failure, "the eigenvalues of a symmetric matrix did not settle");
+}
+
+// Modified Gram-Schmidt on the rows of q [b][d], twice for accuracy.
+void orthonormalise(std::vector<double>& q, std::int64_t b, std::int64_t d) {
+  const auto row = [&](std::int64_t i) { return std::span(q).subspan(at(i * d), at(d)); };
+  for (int pass = 0; pass < 2; ++pass)
+    for (std::int64_t i = 0; i < b; ++i) {
+      for (std::int64_t j = 0; j < i; ++j) {
+        const double overlap = dot(row(i), row(j));
+        for (std::int64_t k = 0; k < d; ++k) row(i)[at(k)] -= overlap * row(j)[at(k)];
+      }
+      const double norm = std::sqrt(dot(row(i), row(i)));
+      for (double& v : row(i)) v = norm > 1e-300 ? v / norm : 0;
+    }
+}
+
+Eigen sorted(const std::vector<double>& values, const std::vector<double>& vectors, std::int64_t d,
+             std::int64_t k) {
+  std::vector<std::int64_t> order(values.size());
+  std::iota(order.begin(), order.end(), std::int64_t{0});
+  std::stable_sort(order.begin(), order.end(), [&](std::int64_t a, std::int64_t b) {
+    return values[at(a)] > values[at(b)];
+  });
+  Eigen result;
+  for (std::int64_t i = 0; i < k; ++i) {
+    const std::int64_t from = order[at(i)];
+    result.values.push_back(values[at(from)]);
+    const auto* v = vectors.data() + from * d;
+    const auto largest = std::max_element(
+        v, v + d, [](double a, double b) { return std::abs(a) < std::abs(b); });
+    const double sign = *largest < 0 ? -1 : 1;
+    for (std::int64_t j = 0; j < d; ++j) result.vectors.push_back(sign * v[j]);
+  }
+  return result;
+}
+
+}  // namespace
+
+double dot(std::span<const double> a, std::span<const double> b) {
+  return dot_of(a.data(), b.data(), static_cast<std::int64_t>(a.size()));
+}
+
+std::vector<double> gram(std::span<const double> x, std::int64_t n, std::int64_t d) {
+  // Packed into panels [panel][n][8], so that tiles read memory in order; the last is padded.
+  const std::int64_t panels = (d + kColumns - 1) / kColumns;
+  std::vector<double> packed(at(panels * n * kColumns));
+  for (std::int64_t r = 0; r < n; ++r)
+    for (std::int64_t j = 0; j < d; ++j)
+      packed[at((j / kColumns * n + r) * kColumns + j % kColumns)] = x[at(r * d + j)];
+  constexpr std::int64_t kRows = 256;  // that stay in the cache while a strip of tiles is done
+  const GramTile tile = gram_tile();
+  std::vector<double> result(at(d * d));
+  tbb::parallel_for(std::int64_t{0}, panels * kColumns / kTile, [&](std::int64_t strip) {
+    const std::int64_t i = strip * kTile, first = i / kColumns;
+    std::vector<double> sums(at((panels - first) * kTile * kColumns));
+    for (std::int64_t r = 0; r < n; r += kRows)
+      for (std::int64_t p = first; p < panels; ++p)
+        tile(packed.data() + (first * n + r) * kColumns + i % kColumns,
+                  packed.data() + (p * n + r) * kColumns, std::min(kRows, n - r),
+                  sums.data() + (p - first) * kTile * kColumns);
+    for (std::int64_t p = first; p < panels; ++p)
+      for (std::int64_t a = 0; a < kTile; ++a)
+        for (std::int64_t b = 0; b < kColumns; ++b) {
+          const std::int64_t row = i + a, column = p * kColumns + b;
+          if (row >= d || column >= d || column < row) continue;
+          result[at(row * d + column)] = result[at(column * d + row)] =
+              sums[at((p - first) * kTile * kColumns + a * kColumns + b)];
+        }
+  });
+  return result;
+}
+
+Cholesky::Cholesky(std::vector<double> a, std::int64_t d) : d_(d), lower_(std::move(a)) {
+  for (std::int64_t i = 0; i < d; ++i) {
+    double* row = lower_.data() + i * d;
+    for (std::int64_t j = 0; j < i; ++j) {
+      const double* other = lower_.data() + j * d;
+      row[j] = (row[j] - dot_of(row, other, j)) / other[j];
+    }
+    const double pivot = row[i] - dot_of(row, row, i);
+    if (!(pivot > 0))
+      throw Error(ErrorCode::failure,
+                  fmt::format("a matrix is not positive definite at row {}", i));
+    row[i] = std::sqrt(pivot);
+    std::fill(row + i + 1, row + d, 0.0);
+  }
+  upper_.resize(lower_.size());
+  for (std::int64_t i = 0; i < d; ++i)
+    for (std::int64_t j = 0; j <= i; ++j) upper_[at(j * d + i)] = lower_[at(i * d + j)];
+}
+
+void Cholesky::solve(std::span<double> b) const {
+  for (std::int64_t i = 0; i < d_; ++i)
+    b[at(i)] = (b[at(i)] - dot_of(lower_.data() + i * d_, b.data(), i)) / lower_[at(i * d_ + i)];
+  for (std::int64_t i = d_ - 1; i >= 0; --i)
+    b[at(i)] = (b[at(i)] -
+                dot_of(upper_.data() + i * d_ + i + 1, b.data() + i + 1, d_ - i - 1)) /
+               upper_[at(i * d_ + i)];
+}
+
+Eigen largest_eigenvectors(std::span<const double> a, std::int64_t d, std::int64_t k) {
+  constexpr std::int64_t kSmall = 64, kExtra = 14;
+  constexpr int kMost = 1000;
+  std::vector<double> small, rotation;
+  if (d <= kSmall) {
+    small.assign(a.begin(), a.end());
+    jacobi(small, rotation, d);
+    std::vector<double> values;
+    for (std::int64_t i = 0; i < d; ++i) values.push_back(small[at(i * d + i)]);
+    return sorted(values, rotation, d, k);
+  }
+  // Subspace iteration with Rayleigh-Ritz: q [b][d] spans the leading eigenvectors ever better.
+  const std::int64_t b = std::min(d, k + kExtra);
+  std::vector<double> q(at(b * d)), product(at(b * d)), turned(at(b * d)), values(at(b));
+  CounterRng rng(0, {1});
+  for (double& v : q) v = rng.normal();
+  const auto row = [&](const std::vector<double>& m, std::int64_t i) {
+    return std::span(m).subspan(at(i * d), at(d));
+  };
+  for (int iteration = 0; iteration < kMost; ++iteration) {
+    orthonormalise(q, b, d);
+    tbb::parallel_for(std::int64_t{0}, d, [&](std::int64_t i) {
+      for (std::int64_t j = 0; j < b; ++j)
+        product[at(j * d + i)] = dot(a.subspan(at(i * d), at(d)), row(q, j));
+    });
+    small.assign(at(b * b), 0);
+    for (std::int64_t i = 0; i < b; ++i)
+      for (std::int64_t j = 0; j <= i; ++j)
+        small[at(i * b + j)] = small[at(j * b + i)] =
+            (dot(row(q, i), row(product, j)) + dot(row(q, j), row(product, i))) / 2;
+    jacobi(small, rotation, b);
+    for (std::int64_t i = 0; i < b; ++i) values[at(i)] = small[at(i * b + i)];
+    // Ritz vectors and the products that go with them.
+    const auto turn = [&](const std::vector<double>& from, std::vector<double>& to) {
+      std::fill(to.begin(), to.end(), 0.0);
+      for (std::int64_t i = 0; i < b; ++i)
+        for (std::int64_t j = 0; j < b; ++j)
+          for (std::int64_t c = 0; c < d; ++c)
+            to[at(i * d + c)] += rotation[at(i * b + j)] * from[at(j * d + c)];
+    };
+    turn(q, turned);
+    q = turned;
+    turn(product, turned);
+    product = turned;
+    const Eigen ritz = sorted(values, q, d, k);
+    const double largest = std::max(ritz.values.front(), 1e-300);
+    double residual = 0;
+    for (std::int64_t i = 0; i < b; ++i) {
+      if (values[at(i)] < ritz.values.back()) continue;
+      double sum = 0;
+      for (std::int64_t c = 0; c < d; ++c) {
+        const double r = product[at(i * d + c)] - values[at(i)] * q[at(i * d + c)];
+        sum += r * r;
+      }
+      residual = std::max(residual, std::sqrt(sum));
+    }
+    if (residual <= 1e-11 * largest) return ritz;
+    if (iteration + 1 == kMost && residual <= 1e-6 * largest) return ritz;
+    q = product;
+  }
+  throw Error(ErrorCode::failure, "the principal components did not settle: are there features "
+                                  "that are not finite?");
+}
+
+}  // namespace wsp::train::dense

@@ -1,0 +1,163 @@
+#include "train/eval/embed.hpp"
+
+#include <fmt/format.h>
+#include <torch/torch.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "io/core/atomic_file.hpp"
+#include "io/core/error.hpp"
+#include "io/core/hash.hpp"
+#include "io/core/interrupt.hpp"
+#include "io/core/log.hpp"
+#include "io/core/progress.hpp"
+#include "train/data/loader.hpp"
+#include "train/data/training_set.hpp"
+#include "train/engine/device.hpp"
+#include "train/engine/views.hpp"
+#include "train/model/encoder.hpp"
+#include "train/model/safetensors.hpp"
+
+namespace wsp::train {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string metadata_of(const TensorFile& file, const char* key) {
+  const auto found = file.metadata.find(key);
+  return found == file.metadata.end() ? std::string() : found->second;
+}
+
+struct Loaded {
+  std::shared_ptr<Encoder> encoder;
+  std::string method, pretraining, image_size;
+};
+
+Loaded load(const EmbedOptions& o) {
+  if (!fs::is_regular_file(o.encoder))
+    throw Error(ErrorCode::usage, "--encoder is '" + o.encoder.string() + "', which is no file: expected "
+                                  "weights such as encoder.safetensors of a run");
+  const TensorFile file = read_tensor_file(o.encoder);
+  Loaded loaded;
+  loaded.method = metadata_of(file, "wsp.method");
+  loaded.pretraining = metadata_of(file, "wsp.dataset_sha256");
+  loaded.image_size = metadata_of(file, "wsp.image_size");
+  if (o.encoder_name.empty()) {
+    loaded.encoder = load_encoder(o.encoder);
+  } else {
+    loaded.encoder = make_encoder({o.encoder_name, Norm::batch});
+    load_encoder_weights(*loaded.encoder, o.encoder);
+  }
+  return loaded;
+}
+
+// What a case's own file says that the index does not.
+FeatureCase describe(const fs::path& dataset, const IndexCase& entry) {
+  FeatureCase c{entry.name, entry.subject, 0, 0, ""};
+  const fs::path path = dataset / "cases" / (entry.name + ".json");
+  if (!fs::is_regular_file(path)) return c;
+  const auto json = nlohmann::json::parse(read_file(path), nullptr, false);
+  if (json.is_discarded()) return c;
+  if (json.contains("/geometry/spacing_mm/2"_json_pointer)) {
+    c.spacing_mm = json.at("/geometry/spacing_mm/2"_json_pointer).get<double>();
+    c.pixel_mm = json.at("/geometry/spacing_mm/0"_json_pointer).get<double>();
+  }
+  if (json.contains("/series/candidates"_json_pointer))
+    for (const auto& candidate : json.at("/series/candidates"_json_pointer))
+      if (candidate.value("chosen", false)) c.kernel = candidate.value("kernel", "");
+  return c;
+}
+
+}  // namespace
+
+FeatureTable embed_dataset(const EmbedOptions& o) {
+  try {
+    torch::NoGradGuard no_grad;
+    at::set_num_threads(std::max(1, o.threads));
+    const torch::Device device = choose_device(o.device, 0);
+    prepare_precision(device, o.precision);
+    const DatasetReader reader(o.dataset);
+    const Loaded loaded = load(o);
+    loaded.encoder->to(device);
+    loaded.encoder->eval();
+
+    FeatureTable table;
+    table.label_names = reader.layout().label_names;
+    table.labels.resize(table.label_names.size());
+    const std::size_t known = o.labelled.empty() ? table.labels.size() : label_index(table, o.labelled);
+    std::vector<std::uint32_t> rows;
+    std::int64_t flagged = 0;
+    for (const IndexCase& entry : reader.cases()) {
+      if (!o.include_flagged && !depth_is_trusted(entry)) {
+        ++flagged;
+        continue;
+      }
+      if (known < table.labels.size() && entry.labels[known] < 0) continue;
+      for (std::size_t l = 0; l < table.labels.size(); ++l) table.labels[l].push_back(entry.labels[l]);
+      const auto id = static_cast<std::int32_t>(table.cases.size());
+      table.cases.push_back(describe(o.dataset, entry));
+      for (std::int64_t i = 0; i < entry.slice_count; ++i) {
+        rows.push_back(static_cast<std::uint32_t>(entry.first_slice + i));
+        table.case_id.push_back(id);
+        table.depth.push_back(reader.slices()[rows.back()].depth_kept);
+      }
+    }
+    if (flagged > 0)
+      log::info(fmt::format("{} cases with a truncated liver or doubtful depth are left out; "
+                            "--include-flagged takes them", flagged));
+    if (rows.empty())
+      throw Error(ErrorCode::no_input, "no slice is left to embed in " + o.dataset.string());
+
+    LoaderOptions loading;
+    loading.image_size = o.image_size > 0              ? o.image_size
+                         : !loaded.image_size.empty() ? std::stoll(loaded.image_size)
+                                                      : reader.layout().height;
+    loading.workers = o.workers == 0 && device.is_cpu() ? 1 : o.workers;
+    const std::int64_t side = loading.image_size;
+    const auto source = [&](std::int64_t i) {
+      const std::size_t first = std::min(rows.size(), static_cast<std::size_t>(i * o.batch));
+      const std::size_t last = std::min(rows.size(), first + static_cast<std::size_t>(o.batch));
+      return std::vector<std::uint32_t>(rows.begin() + static_cast<std::ptrdiff_t>(first),
+                                        rows.begin() + static_cast<std::ptrdiff_t>(last));
+    };
+    table.dimensions = loaded.encoder->representation();
+    Progress progress("embedding", rows.size(), "slices");
+    BatchLoader loader(reader, source, 0, loading);
+    while (const auto lease = loader.next()) {
+      stop_if_interrupted("run the same command again; nothing was written");
+      const auto n = static_cast<std::int64_t>(lease->rows().size());
+      auto* pixels = const_cast<std::int16_t*>(lease->images().data());
+      for (std::int64_t i = 0; i < n; ++i)
+        table.content.push_back(xxh3_64(bytes_of(lease->images().subspan(
+            static_cast<std::size_t>(i * side * side), static_cast<std::size_t>(side * side)))));
+      const torch::Tensor hu = torch::from_blob(pixels, {n, side, side}, torch::kShort).to(device);
+      torch::Tensor features;
+      {
+        const Autocast autocast(device, o.precision);
+        features = loaded.encoder->forward(plain_views(hu));
+      }
+      features = features.to(torch::kCPU, torch::kFloat).contiguous();
+      table.values.insert(table.values.end(), features.data_ptr<float>(),
+                          features.data_ptr<float>() + features.numel());
+      progress.advance(static_cast<std::uint64_t>(n));
+    }
+    fs::path named = fs::absolute(o.dataset).lexically_normal();
+    if (named.filename().empty()) named = named.parent_path();
+    table.facts = {{"encoder", loaded.encoder->options().name},
+                   {"method", loaded.method.empty() ? "unknown" : loaded.method},
+                   {"encoder_sha256", hex(sha256_file(o.encoder))},
+                   {"pretraining_sha256", loaded.pretraining.empty() ? "unknown" : loaded.pretraining},
+                   {"dataset", named.filename().string()},
+                   {"dataset_sha256", hex(sha256_file(o.dataset / "dataset.json"))},
+                   {"image_size", std::to_string(side)},
+                   {"precision", o.precision}};
+    return table;
+  } catch (const Error&) {
+    throw;
+  } catch (const std::exception& e) {
+    throw readable_error(e);
+  }
+}
+
+}  // namespace wsp::train

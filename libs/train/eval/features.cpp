@@ -1,0 +1,205 @@
+#include "train/eval/features.hpp"
+
+#include <fmt/format.h>
+#include <hdf5.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+
+#include "io/core/atomic_file.hpp"
+#include "io/core/error.hpp"
+#include "io/core/hash.hpp"
+#include "io/shard/hdf5_file.hpp"
+
+namespace wsp::train {
+namespace {
+
+namespace fs = std::filesystem;
+static_assert(std::endian::native == std::endian::little, "columns are little-endian");
+
+constexpr const char* kFormat = "wsp-features";
+constexpr const char* kFacts[] = {"encoder",        "method",  "encoder_sha256", "pretraining_sha256",
+                                  "dataset",        "dataset_sha256", "image_size", "precision"};
+
+template <class T, class Get>
+std::vector<T> column(const std::vector<FeatureCase>& cases, Get get) {
+  std::vector<T> values;
+  for (const FeatureCase& c : cases) values.push_back(get(c));
+  return values;
+}
+
+std::string joined(const std::vector<std::string>& words) {
+  std::string text;
+  for (const std::string& word : words) text += (text.empty() ? "" : ",") + word;
+  return text;
+}
+
+std::vector<std::string> split(const std::string& text) {
+  std::vector<std::string> words;
+  for (std::size_t begin = 0; begin < text.size();) {
+    const std::size_t end = std::min(text.find(',', begin), text.size());
+    words.push_back(text.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  return words;
+}
+
+void write_matrix(hid_t group, const FeatureTable& table) {
+  const hsize_t dims[2] = {static_cast<hsize_t>(table.rows()), static_cast<hsize_t>(table.dimensions)};
+  h5::Handle space(H5Screate_simple(2, dims, nullptr), H5Sclose, "a dataspace", ErrorCode::output);
+  h5::Handle properties = h5::dataset_properties();
+  h5::Handle set(H5Dcreate2(group, "features", H5T_IEEE_F32LE, space.get(), H5P_DEFAULT,
+                            properties.get(), H5P_DEFAULT),
+                 H5Dclose, "the features", ErrorCode::output);
+  if (H5Dwrite(set.get(), H5T_IEEE_F32LE, H5S_ALL, H5S_ALL, H5P_DEFAULT, table.values.data()) < 0)
+    throw Error(ErrorCode::output, "cannot write the features: is the disk full?");
+  h5::write_attribute(set.get(), "xxh3", xxh3_64(bytes_of(std::span<const float>(table.values))));
+  set.close();
+}
+
+void read_matrix(hid_t file, FeatureTable& table, std::size_t rows) {
+  const h5::Handle set = h5::open_dataset(file, "slices/features");
+  const h5::Handle space(H5Dget_space(set.get()), H5Sclose, "a dataspace");
+  hsize_t dims[2] = {0, 0};
+  if (H5Sget_simple_extent_ndims(space.get()) != 2 ||
+      H5Sget_simple_extent_dims(space.get(), dims, nullptr) != 2 || dims[0] != rows || dims[1] < 1 ||
+      dims[1] > 1'000'000)
+    throw Error(ErrorCode::corrupt, "its features are no matrix with a row per slice");
+  table.dimensions = static_cast<std::int64_t>(dims[1]);
+  table.values.resize(rows * static_cast<std::size_t>(dims[1]));
+  if (H5Dread(set.get(), H5T_IEEE_F32LE, H5S_ALL, H5S_ALL, H5P_DEFAULT, table.values.data()) < 0 ||
+      h5::read_hash_attribute(set.get(), "xxh3") != xxh3_64(bytes_of(std::span<const float>(table.values))))
+    throw Error(ErrorCode::corrupt, "its features do not have the hash that was stored with them");
+}
+
+void check(const FeatureTable& t) {
+  const std::size_t n = t.case_id.size();
+  const auto bad = [](const std::string& what) { throw Error(ErrorCode::corrupt, what); };
+  if (t.depth.size() != n || t.content.size() != n || t.labels.size() != t.label_names.size())
+    bad("its columns differ in length");
+  for (const auto& of_label : t.labels)
+    if (of_label.size() != t.cases.size()) bad("a label column does not fit the cases");
+  for (std::size_t i = 0; i < n; ++i)
+    if (t.case_id[i] < 0 || static_cast<std::size_t>(t.case_id[i]) >= t.cases.size() ||
+        (i > 0 && t.case_id[i] < t.case_id[i - 1]))
+      bad("slice " + std::to_string(i) + " belongs to no case in order");
+}
+
+}  // namespace
+
+void write_features(const fs::path& path, const FeatureTable& t) {
+  const fs::path temporary = path.string() + ".tmp";
+  try {
+    const auto lock = h5::exclusive();
+    h5::Handle file = h5::create_file(temporary);
+    h5::write_attribute(file.get(), "format", std::string(kFormat));
+    h5::write_attribute(file.get(), "version", std::int64_t{1});
+    for (const char* fact : kFacts) {
+      const auto found = t.facts.find(fact);
+      h5::write_attribute(file.get(), fact, found == t.facts.end() ? std::string("unknown") : found->second);
+    }
+    h5::write_attribute(file.get(), "label_names", joined(t.label_names));
+    {
+      const h5::Handle slices = h5::create_group(file.get(), "slices");
+      write_matrix(slices.get(), t);
+      h5::write_column(slices.get(), "case", t.case_id);
+      h5::write_column(slices.get(), "depth", t.depth);
+      h5::write_column(slices.get(), "content", t.content);
+      const h5::Handle cases = h5::create_group(file.get(), "cases");
+      h5::write_column(cases.get(), "name", column<std::string>(t.cases, [](auto& c) { return c.name; }));
+      h5::write_column(cases.get(), "subject", column<std::string>(t.cases, [](auto& c) { return c.subject; }));
+      h5::write_column(cases.get(), "kernel",
+                       column<std::string>(t.cases, [](auto& c) { return c.kernel.empty() ? "unknown" : c.kernel; }));
+      h5::write_column(cases.get(), "spacing_mm", column<double>(t.cases, [](auto& c) { return c.spacing_mm; }));
+      h5::write_column(cases.get(), "pixel_mm", column<double>(t.cases, [](auto& c) { return c.pixel_mm; }));
+      for (std::size_t l = 0; l < t.labels.size(); ++l)
+        h5::write_column(cases.get(), ("label_" + t.label_names[l]).c_str(), t.labels[l]);
+    }
+    h5::finish_file(file);
+  } catch (Error& e) {
+    ::unlink(temporary.c_str());
+    throw e.within("while writing " + path.string());
+  }
+  publish_file(temporary, path);
+}
+
+FeatureTable read_features(const fs::path& path) {
+  std::error_code ec;
+  if (!fs::is_regular_file(path, ec))
+    throw Error(ErrorCode::no_input, "no features at " + path.string() +
+                                         ": expected a file that wsp-eval embed wrote");
+  try {
+    const auto lock = h5::exclusive();
+    const h5::Handle file = h5::open_file(path);
+    if (h5::read_string_attribute(file.get(), "format") != kFormat)
+      throw Error(ErrorCode::corrupt, "its format is not wsp-features; wsp-eval embed writes such files");
+    if (h5::read_integer_attribute(file.get(), "version") != 1)
+      throw Error(ErrorCode::corrupt, "its format version is not 1: use a newer toolkit");
+    FeatureTable t;
+    for (const char* fact : kFacts) t.facts[fact] = h5::read_string_attribute(file.get(), fact);
+    t.label_names = split(h5::read_string_attribute(file.get(), "label_names"));
+    for (const std::int64_t id : h5::read_integers(file.get(), "slices/case"))
+      t.case_id.push_back(static_cast<std::int32_t>(id));
+    t.depth = h5::read_doubles(file.get(), "slices/depth");
+    t.content = h5::read_unsigned(file.get(), "slices/content");
+    const auto names = h5::read_strings(file.get(), "cases/name");
+    const auto subjects = h5::read_strings(file.get(), "cases/subject");
+    const auto kernels = h5::read_strings(file.get(), "cases/kernel");
+    const auto spacing = h5::read_doubles(file.get(), "cases/spacing_mm");
+    const auto pixel = h5::read_doubles(file.get(), "cases/pixel_mm");
+    if (subjects.size() != names.size() || kernels.size() != names.size() ||
+        spacing.size() != names.size() || pixel.size() != names.size())
+      throw Error(ErrorCode::corrupt, "its columns of cases differ in length");
+    for (std::size_t i = 0; i < names.size(); ++i)
+      t.cases.push_back({names[i], subjects[i], spacing[i], pixel[i], kernels[i]});
+    for (const std::string& label : t.label_names)
+      t.labels.push_back(h5::read_integers(file.get(), "cases/label_" + label));
+    read_matrix(file.get(), t, t.case_id.size());
+    check(t);
+    return t;
+  } catch (Error& e) {
+    throw e.within("while reading " + path.string());
+  }
+}
+
+void export_features(const FeatureTable& t, const fs::path& directory) {
+  std::error_code ec;
+  fs::create_directories(directory, ec);
+  if (ec) throw Error(ErrorCode::output, "cannot make " + directory.string() + ": " + ec.message());
+  // NumPy's format 1.0: magic, length of the header, header padded so that the data is aligned to 64.
+  std::string header = fmt::format("{{'descr': '<f4', 'fortran_order': False, 'shape': ({}, {}), }}",
+                                   t.rows(), t.dimensions);
+  header.append(63 - (10 + header.size()) % 64, ' ');
+  header += '\n';
+  std::string npy("\x93NUMPY\x01\x00", 8);
+  npy += static_cast<char>(header.size() & 0xff);
+  npy += static_cast<char>(header.size() >> 8);
+  npy += header;
+  npy.append(reinterpret_cast<const char*>(t.values.data()), t.values.size() * sizeof(float));
+  write_file_atomic(directory / "features.npy", npy);
+  std::string tsv = "case\tsubject\tdepth";
+  for (const std::string& label : t.label_names) tsv += "\t" + label;
+  tsv += '\n';
+  for (std::size_t i = 0; i < t.case_id.size(); ++i) {
+    const auto c = static_cast<std::size_t>(t.case_id[i]);
+    tsv += fmt::format("{}\t{}\t{:.6f}", t.cases[c].name, t.cases[c].subject, t.depth[i]);
+    for (const auto& of_label : t.labels) tsv += fmt::format("\t{}", of_label[c]);
+    tsv += '\n';
+  }
+  write_file_atomic(directory / "slices.tsv", tsv);
+}
+
+std::size_t label_index(const FeatureTable& t, const std::string& label) {
+  const auto lower = [](std::string s) {
+    std::transform(s.begin(), s.end(), s.begin(), [](unsigned char c) { return std::tolower(c); });
+    return s;
+  };
+  for (std::size_t i = 0; i < t.label_names.size(); ++i)
+    if (lower(t.label_names[i]) == lower(label)) return i;
+  throw Error(ErrorCode::usage, "--label is '" + label + "': the features have the label columns " +
+                                    joined(t.label_names));
+}
+
+}  // namespace wsp::train

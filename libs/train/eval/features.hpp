@@ -1,0 +1,48 @@
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+/// Representations of slices in a file: what `wsp-eval embed` writes and everything else reads.
+namespace wsp::train {
+
+/// One volume of a table.
+struct FeatureCase {
+  std::string name, subject;
+  double spacing_mm = 0, pixel_mm = 0;  ///< 0 where the dataset does not say
+  std::string kernel;                   ///< class of the reconstruction kernel, or empty
+};
+
+/// Features of slices, cases together, slices of a case from feet to head.
+struct FeatureTable {
+  std::int64_t dimensions = 0;
+  std::vector<float> values;            ///< [n][dimensions]
+  std::vector<std::int32_t> case_id;    ///< [n], into cases
+  std::vector<double> depth;            ///< [n], over the kept slices
+  std::vector<std::uint64_t> content;   ///< [n], XXH3 of the pixels that were embedded
+  std::vector<FeatureCase> cases;
+  std::vector<std::string> label_names;
+  std::vector<std::vector<std::int64_t>> labels;  ///< [label][case]; -1 is unknown
+  /// Where they come from: encoder (tinynet, ...), method, encoder_sha256, pretraining_sha256 (of its
+  /// dataset.json), dataset (its directory's name), dataset_sha256, image_size, precision.
+  std::map<std::string, std::string> facts;
+  [[nodiscard]] std::int64_t rows() const { return static_cast<std::int64_t>(case_id.size()); }
+};
+
+/// Write F.h5 atomically: /slices/{features [n][d] float32, case, depth, content}, /cases/{name,
+/// subject, spacing_mm, pixel_mm, kernel, LABEL...}, facts as attributes. The same table gives the
+/// same bytes. Throws Error(output).
+void write_features(const std::filesystem::path& path, const FeatureTable& table);
+/// Read and check it. Throws Error(no_input) where there is no such file, Error(corrupt).
+FeatureTable read_features(const std::filesystem::path& path);
+
+/// features.npy [n][d] float32 and slices.tsv (case, subject, depth, labels) beside it, for Python.
+void export_features(const FeatureTable& table, const std::filesystem::path& directory);
+
+/// Index of a label column, matched without regard to case. Throws Error(usage) naming those that
+/// there are.
+std::size_t label_index(const FeatureTable& table, const std::string& label);
+
+}  // namespace wsp::train

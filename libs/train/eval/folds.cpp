@@ -1,0 +1,42 @@
+#include "train/eval/folds.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "io/core/counter_rng.hpp"
+#include "io/core/error.hpp"
+
+namespace wsp::train {
+
+std::vector<int> stratified_folds(std::span<const std::uint8_t> positive, int folds,
+                                  std::uint64_t seed, std::uint64_t repeat) {
+  const auto n = static_cast<int>(positive.size());
+  const auto positives = static_cast<int>(
+      std::count_if(positive.begin(), positive.end(), [](std::uint8_t p) { return p != 0; }));
+  if (folds < 2) throw Error(ErrorCode::usage, fmt::format("--folds is {}: expected 2 or more", folds));
+  if (n < folds)
+    throw Error(ErrorCode::usage, fmt::format("{} labelled subjects are fewer than {} folds: use fewer "
+                                              "--folds or more subjects",
+                                              n, folds));
+  if (std::min(positives, n - positives) < folds)
+    throw Error(ErrorCode::usage,
+                fmt::format("{} negative and {} positive subjects do not fill {} folds with both "
+                            "classes: use at most {} --folds, or other --positive values",
+                            n - positives, positives, folds, std::min(positives, n - positives)));
+  CounterRng rng(seed, {0x666f6c64, repeat});
+  std::vector<int> fold(positive.size());
+  // One after the other class by class; the second class starts where the first ended, so that the
+  // sizes stay even.
+  int next = 0;
+  for (const bool wanted : {false, true}) {
+    std::vector<std::size_t> members;
+    for (std::size_t i = 0; i < positive.size(); ++i)
+      if ((positive[i] != 0) == wanted) members.push_back(i);
+    for (std::size_t i = members.size(); i > 1; --i) std::swap(members[i - 1], members[rng.below(i)]);
+    for (const std::size_t member : members) fold[member] = next++ % folds;
+  }
+  return fold;
+}
+
+}  // namespace wsp::train

@@ -1,0 +1,143 @@
+#include "train/eval/protocol.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+namespace wsp::train {
+namespace {
+
+using nlohmann::json;
+
+json number(double v) { return std::isfinite(v) ? json(v) : json(nullptr); }
+json interval(const Interval& i) { return json::array({number(i.low), number(i.high)}); }
+
+json summary(const std::vector<double>& values) {
+  json folds = json::array();
+  for (const double v : values) folds.push_back(number(v));
+  return {{"mean", number(mean(values))}, {"sd", number(sample_sd(values))}, {"folds", folds}};
+}
+
+}  // namespace
+
+std::vector<double> over_folds(const CrossValidation& cv, double BinaryScores::* measure) {
+  std::vector<double> values;
+  for (const BinaryScores& s : cv.scores) values.push_back(s.*measure);
+  return values;
+}
+
+std::string mean_sd(const std::vector<double>& values) {
+  return fmt::format("{:.2f} ({:.2f})", mean(values), sample_sd(values));
+}
+
+ProtocolResult summarise(const Cohort& cohort, const std::string& name, CrossValidation cv,
+                         const ProtocolOptions& o) {
+  ProtocolResult r;
+  r.name = name;
+  r.subjects = cohort.set.subjects();
+  r.positives = std::count(cohort.set.positive.begin(), cohort.set.positive.end(), 1);
+  r.slices = cohort.set.rows();
+  r.subject_names = cohort.set.names;
+  r.positive = cohort.set.positive;
+  r.cv = std::move(cv);
+  if (o.bootstrap > 0) r.bootstrap = bootstrap_subjects(r.cv, cohort.set.positive, o.bootstrap, o.cv.seed);
+  r.delong = delong(r.cv.probability.front(), cohort.set.positive);
+  r.calibration = calibration(r.cv.probability.front(), cohort.set.positive);
+  if (std::any_of(cohort.reader.begin(), cohort.reader.end(), [](int c) { return c >= 0; }))
+    r.reader = reader_scores(cohort);
+  return r;
+}
+
+ProtocolResult run_protocol(const Cohort& cohort, const std::string& name, const ProtocolOptions& o) {
+  LogisticFits fits(cohort.set);
+  ProtocolResult r = summarise(cohort, name, cross_validate(cohort.set, fits, cohort.set.positive, o.cv), o);
+  if (o.permutations > 0) r.permutation = permute_labels(cohort.set, fits, r.cv, o.cv, o.permutations);
+  if (o.shortcuts) {
+    const double c = quantile(r.cv.chosen_c.front(), 0.5);
+    r.shortcuts = shortcut_probes(cohort, fits, o.cv.folds, o.cv.seed, c);
+  }
+  return r;
+}
+
+json to_json(const ProtocolResult& r) {
+  json j{{"name", r.name},
+         {"subjects", r.subjects},
+         {"positive", r.positives},
+         {"slices", r.slices},
+         {"folds", r.cv.chosen_c.front().size()},
+         {"repeats", r.cv.fold.size()},
+         {"auc", summary(over_folds(r.cv, &BinaryScores::auc))},
+         {"balanced_accuracy", summary(over_folds(r.cv, &BinaryScores::balanced_accuracy))},
+         {"sensitivity", summary(over_folds(r.cv, &BinaryScores::sensitivity))},
+         {"specificity", summary(over_folds(r.cv, &BinaryScores::specificity))},
+         {"brier", summary(over_folds(r.cv, &BinaryScores::brier))},
+         {"chosen_c", r.cv.chosen_c},
+         {"delong_conditional_on_folds",
+          {{"pooled_auc", number(r.delong.auc)}, {"interval", {number(r.delong.low), number(r.delong.high)}}}},
+         {"calibration",
+          {{"in_the_large", number(r.calibration.in_the_large)},
+           {"slope", number(r.calibration.slope)},
+           {"intercept", number(r.calibration.intercept)},
+           {"expected_error", number(r.calibration.expected_error)}}}};
+  if (!r.bootstrap.auc_samples.empty())
+    j["subject_bootstrap"] = {{"samples", r.bootstrap.auc_samples.size()},
+                              {"auc", interval(r.bootstrap.auc)},
+                              {"balanced_accuracy", interval(r.bootstrap.balanced_accuracy)},
+                              {"brier", interval(r.bootstrap.brier)}};
+  if (r.permutation)
+    j["permutation"] = {{"p", r.permutation->p},
+                        {"samples", r.permutation->samples},
+                        {"null_auc", interval(r.permutation->null)},
+                        {"null_mean", number(r.permutation->null_mean)}};
+  if (r.reader)
+    j["reader"] = {{"balanced_accuracy", r.reader->balanced_accuracy},
+                   {"sensitivity", r.reader->sensitivity},
+                   {"specificity", r.reader->specificity},
+                   {"subjects", r.reader->subjects}};
+  for (const Shortcut& s : r.shortcuts)
+    j["shortcuts"].push_back({{"what", s.what}, {"auc", number(s.auc)}, {"subjects", s.subjects}});
+  for (std::size_t s = 0; s < r.subject_names.size(); ++s) {
+    json p = json::array();
+    for (const auto& repeat : r.cv.probability) p.push_back(number(repeat[s]));
+    j["predictions"].push_back({{"subject", r.subject_names[s]},
+                                {"truth", r.positive[s]},
+                                {"fold", r.cv.fold.front()[s]},
+                                {"probability", p}});
+  }
+  return j;
+}
+
+std::string to_text(const ProtocolResult& r) {
+  std::string text = fmt::format("{}: {} subjects ({} positive), {} slices, {} folds{}\n", r.name, r.subjects, r.positives,
+                                 r.slices, r.cv.chosen_c.front().size(),
+                                 r.cv.fold.size() > 1 ? fmt::format(" x {}", r.cv.fold.size()) : "");
+  const auto row = [&](const char* what, double BinaryScores::* measure, const Interval* interval) {
+    text += fmt::format("  {:<18} {}{}\n", what, mean_sd(over_folds(r.cv, measure)),
+                        interval != nullptr && !r.bootstrap.auc_samples.empty()
+                            ? fmt::format("  95 % of subjects {:.2f} to {:.2f}", interval->low, interval->high)
+                            : "");
+  };
+  row("AUC", &BinaryScores::auc, &r.bootstrap.auc);
+  row("balanced accuracy", &BinaryScores::balanced_accuracy, &r.bootstrap.balanced_accuracy);
+  row("sensitivity", &BinaryScores::sensitivity, nullptr);
+  row("specificity", &BinaryScores::specificity, nullptr);
+  row("Brier", &BinaryScores::brier, &r.bootstrap.brier);
+  text += fmt::format("  {:<18} slope {:.2f}, in the large {:+.3f}, expected error {:.3f}\n", "calibration",
+                      r.calibration.slope, r.calibration.in_the_large, r.calibration.expected_error);
+  text += fmt::format("  {:<18} pooled AUC {:.2f}, {:.2f} to {:.2f}, conditional on the folds\n", "DeLong", r.delong.auc,
+                      r.delong.low, r.delong.high);
+  if (r.permutation)
+    text += fmt::format("  {:<18} p = {:.3g}; shuffled diagnoses {:.2f} to {:.2f} ({} samples)\n", "permutation",
+                        r.permutation->p, r.permutation->null.low, r.permutation->null.high, r.permutation->samples);
+  if (r.reader)
+    text += fmt::format("  {:<18} balanced accuracy {:.2f} (sensitivity {:.2f}, specificity {:.2f}, {} subjects)\n", "readers",
+                        r.reader->balanced_accuracy, r.reader->sensitivity, r.reader->specificity, r.reader->subjects);
+  for (const Shortcut& s : r.shortcuts)
+    text += fmt::format("  {:<18} AUC {:.2f} for {}{}\n", "shortcut", s.auc, s.what,
+                        s.auc > 0.7 ? "  <- the features tell it" : "");
+  return text;
+}
+
+}  // namespace wsp::train

@@ -1,0 +1,51 @@
+#pragma once
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "train/eval/cohort.hpp"
+#include "train/eval/cross_validation.hpp"
+
+/// Everything that is said of one encoder on one cohort.
+namespace wsp::train {
+
+struct ProtocolOptions {
+  CrossValidationOptions cv;
+  int bootstrap = 2000;    ///< samples; 0: no interval
+  int permutations = 200;  ///< 0: no p-value
+  bool shortcuts = true;
+};
+
+struct ProtocolResult {
+  std::string name;
+  std::int64_t subjects = 0, positives = 0, slices = 0;
+  CrossValidation cv;
+  Bootstrap bootstrap;
+  std::optional<Permutation> permutation;
+  DeLong delong;            ///< of the first repeat's pooled scores
+  Calibration calibration;  ///< of the same
+  std::optional<ReaderScores> reader;
+  std::vector<Shortcut> shortcuts;
+  std::vector<std::string> subject_names;
+  std::vector<std::uint8_t> positive;
+};
+
+/// Cross-validated probe with everything around it. Throws Error(usage) where folds cannot be had.
+ProtocolResult run_protocol(const Cohort& cohort, const std::string& name, const ProtocolOptions& options);
+
+/// The same of folds that were scored elsewhere (fine-tuned networks): all but permutation and
+/// shortcuts.
+ProtocolResult summarise(const Cohort& cohort, const std::string& name, CrossValidation cv,
+                         const ProtocolOptions& options);
+
+/// Mean (sd) over the folds, intervals, subjects' probabilities; null where a value is no number.
+nlohmann::json to_json(const ProtocolResult& result);
+/// The same for people.
+std::string to_text(const ProtocolResult& result);
+/// "0.84 (0.12)".
+std::string mean_sd(const std::vector<double>& values);
+/// One measure of every fold, e.g. &BinaryScores::auc.
+std::vector<double> over_folds(const CrossValidation& cv, double BinaryScores::* measure);
+
+}  // namespace wsp::train

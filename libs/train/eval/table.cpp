@@ -1,0 +1,323 @@
+#include "train/eval/table.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <optional>
+
+#include "io/core/atomic_file.hpp"
+#include "train/eval/published.hpp"
+
+namespace wsp::train {
+namespace {
+
+using nlohmann::json;
+constexpr const char* kAbsent = "-";
+
+std::vector<double> numbers(const json& list) {
+  std::vector<double> values;
+  for (const json& v : list) values.push_back(v.is_number() ? v.get<double>() : std::nan(""));
+  return values;
+}
+
+// All seeds of one method (or variant) on one evaluation.
+struct Group {
+  std::vector<double> auc, accuracy;      // [seed * fold]
+  std::vector<double> seed_auc;           // [seed]
+  std::vector<double> p;                  // permutation
+  std::vector<double> samples;            // bootstrap, mean over seeds
+  std::vector<double> null_low, null_high;
+  [[nodiscard]] bool empty() const { return seed_auc.empty(); }
+};
+
+std::vector<double> bootstrap_of(const json& result, const Plan& plan) {
+  CrossValidation cv;
+  cv.fold.resize(1);
+  cv.probability.resize(1);
+  std::vector<std::uint8_t> positive;
+  for (const json& s : result.at("predictions")) {
+    cv.fold[0].push_back(s.at("fold"));
+    cv.probability[0].push_back(s.at("probability").at(0));
+    positive.push_back(s.at("truth"));
+  }
+  return bootstrap_subjects(cv, positive, plan.protocol.bootstrap, plan.protocol.cv.seed).auc_samples;
+}
+
+class Results {
+ public:
+  Results(const Plan& plan, const std::vector<json>& cells) : plan_(plan), cells_(cells) {}
+
+  [[nodiscard]] Group group(const std::string& method, const std::string& backbone, const std::string& variant,
+                            const std::string& evaluation) const {
+    Group g;
+    for (const json& cell : cells_) {
+      if (cell.at("method") != method || cell.at("backbone") != backbone || cell.at("variant") != variant ||
+          !cell.at("results").contains(evaluation))
+        continue;
+      const json& r = cell["results"][evaluation];
+      const auto add = [](std::vector<double>& to, const std::vector<double>& v) { to.insert(to.end(), v.begin(), v.end()); };
+      add(g.auc, numbers(r.at("auc").at("folds")));
+      add(g.accuracy, numbers(r.at("balanced_accuracy").at("folds")));
+      g.seed_auc.push_back(mean(numbers(r.at("auc").at("folds"))));
+      if (r.contains("permutation")) {
+        g.p.push_back(r["permutation"].at("p"));
+        g.null_low.push_back(r["permutation"].at("null_auc").at(0));
+        g.null_high.push_back(r["permutation"].at("null_auc").at(1));
+      }
+      const std::vector<double> samples = bootstrap_of(r, plan_);
+      if (g.samples.empty()) g.samples.assign(samples.size(), 0);
+      for (std::size_t i = 0; i < samples.size(); ++i) g.samples[i] += samples[i];
+    }
+    for (double& s : g.samples) s /= static_cast<double>(g.seed_auc.size());
+    return g;
+  }
+
+  // One number of the figure-2 summaries, over seeds.
+  [[nodiscard]] std::vector<double> of_pca(const std::string& method, const std::string& backbone,
+                                           const std::string& evaluation, const char* what, int axis) const {
+    std::vector<double> values;
+    for (const json& cell : cells_) {
+      if (cell.at("method") != method || cell.at("backbone") != backbone || cell.at("variant") != "" ||
+          !cell.contains("pca") || !cell["pca"].contains(evaluation))
+        continue;
+      const json& v = cell["pca"][evaluation].at(what);
+      const json& one = axis < 0 ? v : v.at(static_cast<std::size_t>(axis));
+      if (one.is_number()) values.push_back(one.get<double>());
+    }
+    return values;
+  }
+
+  [[nodiscard]] std::optional<double> reader(const std::string& evaluation) const {
+    for (const json& cell : cells_)
+      if (cell.at("results").contains(evaluation) && cell["results"][evaluation].contains("reader"))
+        return cell["results"][evaluation]["reader"].at("balanced_accuracy").get<double>();
+    return std::nullopt;
+  }
+
+ private:
+  const Plan& plan_;
+  const std::vector<json>& cells_;
+};
+
+std::vector<std::string> evaluations_of(const Plan& plan) {
+  std::vector<std::string> names;
+  for (const Evaluation& e : plan.evaluations) names.push_back(e.name);
+  if (!plan.aggregate.empty()) names.push_back(plan.aggregate);
+  return names;
+}
+
+std::string value_text(const Group& g) {
+  return g.empty() ? kAbsent : fmt::format("{} [{:.2f}, {:.2f}]", mean_sd(g.auc), quantile(g.samples, 0.025), quantile(g.samples, 0.975));
+}
+
+// Difference to a reference, over the same subjects.
+std::string difference_text(const Group& g, const Group& reference) {
+  if (g.empty() || reference.empty()) return kAbsent;
+  std::vector<double> d;
+  for (std::size_t i = 0; i < g.samples.size(); ++i) d.push_back(g.samples[i] - reference.samples[i]);
+  return fmt::format("{:+.2f} [{:+.2f}, {:+.2f}]", mean(g.seed_auc) - mean(reference.seed_auc), quantile(d, 0.025), quantile(d, 0.975));
+}
+
+std::string or_absent(const std::optional<PublishedValue>& v) { return v ? v->text() : kAbsent; }
+
+ResultTable auc_table(const Plan& plan, const Results& results) {
+  ResultTable t{"auc", "Table 1: AUC by subject, mean (sd) over the folds of all seeds [95 % interval over subjects]",
+                {"method", "backbone"}, {}, {}};
+  for (const std::string& e : evaluations_of(plan)) {
+    t.header.push_back(e);
+    if (plan.published) t.header.push_back(e + " in the paper");
+    t.header.push_back(e + " minus WSP");
+  }
+  t.header.insert(t.header.end(), {"seeds", "permutation p (median)"});
+  for (const std::string& backbone : plan.backbones)
+    for (const std::string& method : plan.methods) {
+      if (method == "imagenet" && !plan.weights.contains(backbone)) continue;
+      std::vector<std::string> row{method, backbone};
+      std::size_t seeds = 0;
+      double p = std::nan("");
+      for (const std::string& e : evaluations_of(plan)) {
+        const Group g = results.group(method, backbone, "", e);
+        row.push_back(value_text(g));
+        if (plan.published) row.push_back(or_absent(published_auc(backbone, method, e)));
+        row.push_back(method == "wsp" ? "" : difference_text(g, results.group("wsp", backbone, "", e)));
+        seeds = std::max(seeds, g.seed_auc.size());
+        if (e == plan.evaluations.front().name && !g.p.empty()) p = quantile(g.p, 0.5);
+      }
+      row.push_back(std::to_string(seeds));
+      row.push_back(std::isnan(p) ? kAbsent : fmt::format("{:.3f}", p));
+      t.rows.push_back(row);
+    }
+  t.notes.push_back("Intervals and differences are paired: every method saw the same subjects in the same folds; samples are drawn "
+                    "within each class, and averaged over seeds. They say what other subjects would change, given the fitted networks and probes.");
+  if (!plan.aggregate.empty())
+    t.notes.push_back("A network trained by the supervised method is trained on one dataset, so " + plan.aggregate + " has none.");
+  return t;
+}
+
+ResultTable accuracy_table(const Plan& plan, const Results& results) {
+  const std::string& e = plan.evaluations.front().name;
+  ResultTable t{"balanced-accuracy", "Table 2: balanced accuracy on " + e + ", mean (sd) over folds", {"method"}, {}, {}};
+  for (const std::string& backbone : plan.backbones) t.header.push_back(backbone);
+  if (plan.backbones.size() > 1) t.header.push_back("better backbone");
+  if (plan.published) t.header.push_back("in the paper");
+  for (const std::string& method : plan.methods) {
+    std::vector<std::string> row{method};
+    std::vector<double> best;
+    for (const std::string& backbone : plan.backbones) {
+      const Group g = results.group(method, backbone, "", e);
+      row.push_back(g.empty() ? kAbsent : mean_sd(g.accuracy));
+      if (!g.empty() && (best.empty() || mean(g.accuracy) > mean(best))) best = g.accuracy;
+    }
+    if (plan.backbones.size() > 1) row.push_back(best.empty() ? kAbsent : mean_sd(best));
+    if (plan.published) row.push_back(or_absent(published_balanced_accuracy(method)));
+    t.rows.push_back(row);
+  }
+  if (const auto reader = results.reader(e)) {
+    std::vector<std::string> row(t.header.size(), "");
+    row[0] = "readers";
+    row[1] = fmt::format("{:.2f}", *reader);
+    if (plan.published) row.back() = or_absent(published_balanced_accuracy("readers"));
+    t.rows.push_back(row);
+  }
+  if (plan.backbones.size() > 1)
+    t.notes.emplace_back("The better backbone is chosen on the very folds it is shown on, as in the paper: read it as an upper end.");
+  return t;
+}
+
+ResultTable variants_table(const Plan& plan, const Results& results, bool sigma) {
+  const std::string& backbone = plan.backbones.front();
+  ResultTable t = sigma ? ResultTable{"sigma", "AUC of WSP by the width of the depth kernel, " + backbone, {"sigma"}, {}, {}}
+                        : ResultTable{"ablation", "AUC of WSP by kernel, depth convention and normalisation, " + backbone,
+                                      {"kernel", "depth over", "normalisation"}, {}, {}};
+  for (const std::string& e : evaluations_of(plan)) {
+    t.header.push_back(e);
+    if (sigma && plan.published) t.header.push_back(e + " in the paper");
+  }
+  std::vector<std::string> seen;
+  for (const Cell& cell : plan.cells()) {
+    if (cell.variant.empty() || cell.variant.starts_with("sigma=") != sigma ||
+        std::find(seen.begin(), seen.end(), cell.variant) != seen.end())
+      continue;
+    seen.push_back(cell.variant);
+    std::vector<std::string> row;
+    if (sigma)
+      row = {cell.variant.substr(6)};
+    else
+      row = {cell.train.at("kernel"), cell.train.at("depth_scale"), cell.train.at("normalisation")};
+    for (const std::string& e : evaluations_of(plan)) {
+      row.push_back(value_text(results.group("wsp", backbone, cell.variant, e)));
+      if (sigma && plan.published) row.push_back(or_absent(published_sigma(cell.train.at("sigma"), e)));
+    }
+    t.rows.push_back(row);
+  }
+  return t;
+}
+
+ResultTable axes_table(const Plan& plan, const Results& results) {
+  const std::string& e = plan.evaluations.front().name;
+  ResultTable t{"axes", "Figure 2 in numbers on " + e + ": means over seeds",
+                {"method", "backbone", "|r| of depth, PC1", "|r| of depth, PC2", "class AUC, PC1", "class AUC, PC2", "class silhouette"}, {}, {}};
+  for (const std::string& backbone : plan.backbones)
+    for (const std::string& method : plan.methods) {
+      if (method == "supervised") continue;
+      std::vector<std::string> row{method, backbone};
+      for (const auto& [what, axis] : std::vector<std::pair<const char*, int>>{
+               {"depth_correlation", 0}, {"depth_correlation", 1}, {"class_auc", 0}, {"class_auc", 1}, {"class_silhouette", -1}}) {
+        std::vector<double> values = results.of_pca(method, backbone, e, what, axis);
+        if (std::string(what) == "depth_correlation")
+          for (double& v : values) v = std::abs(v);
+        row.push_back(values.empty() ? kAbsent : fmt::format("{:.2f}", mean(values)));
+      }
+      t.rows.push_back(row);
+    }
+  return t;
+}
+
+std::string escaped(const std::string& text) {
+  std::string safe;
+  for (const char c : text) safe += c == '<' ? "&lt;" : c == '>' ? "&gt;" : c == '&' ? "&amp;" : std::string(1, c);
+  return safe;
+}
+
+}  // namespace
+
+std::vector<ResultTable> make_tables(const Plan& plan, const std::vector<json>& cells) {
+  const Results results(plan, cells);
+  std::vector<ResultTable> tables{auc_table(plan, results), accuracy_table(plan, results)};
+  if (!plan.sigmas.empty() && !plan.pretraining.empty()) tables.push_back(variants_table(plan, results, true));
+  if (plan.text.contains("ablation") && !plan.pretraining.empty()) tables.push_back(variants_table(plan, results, false));
+  tables.push_back(axes_table(plan, results));
+  if (const std::size_t wanted = plan.cells().size(); cells.size() < wanted)
+    tables.front().notes.push_back(fmt::format("{} of {} cells are missing: run the rest (wsp-eval table PLAN.json, or --job K).",
+                                               wanted - cells.size(), wanted));
+  return tables;
+}
+
+std::string to_tsv(const ResultTable& t) {
+  std::string text;
+  const auto line = [&](const std::vector<std::string>& cells) {
+    for (std::size_t i = 0; i < cells.size(); ++i) text += (i > 0 ? "\t" : "") + cells[i];
+    text += '\n';
+  };
+  line(t.header);
+  for (const auto& row : t.rows) line(row);
+  return text;
+}
+
+std::string to_markdown(const std::vector<ResultTable>& tables, const std::string& title) {
+  std::string text = "# " + title + "\n";
+  for (const ResultTable& t : tables) {
+    text += "\n## " + t.title + "\n\n|";
+    for (const std::string& cell : t.header) text += " " + cell + " |";
+    text += "\n|";
+    for (std::size_t i = 0; i < t.header.size(); ++i) text += "---|";
+    text += "\n";
+    for (const auto& row : t.rows) {
+      text += "|";
+      for (const std::string& cell : row) text += " " + cell + " |";
+      text += "\n";
+    }
+    for (const std::string& note : t.notes) text += "\n" + note + "\n";
+  }
+  return text;
+}
+
+std::string to_html(const std::vector<ResultTable>& tables, const std::string& title) {
+  std::string text = "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" "
+                     "content=\"width=device-width\"><title>" + escaped(title) +
+                     "</title><style>body{font:15px/1.45 sans-serif;margin:2rem auto;max-width:75rem;padding:0 1rem;color:#222}"
+                     "div{overflow-x:auto}table{border-collapse:collapse;font-variant-numeric:tabular-nums}th,td{padding:.3rem "
+                     ".7rem;border-bottom:1px solid #ddd;text-align:left;white-space:nowrap}th{background:#f4f4f6}p{color:#555}"
+                     "</style></head><body><h1>" + escaped(title) + "</h1>";
+  for (const ResultTable& t : tables) {
+    text += "<h2>" + escaped(t.title) + "</h2><div><table><thead><tr>";
+    for (const std::string& cell : t.header) text += "<th>" + escaped(cell) + "</th>";
+    text += "</tr></thead><tbody>";
+    for (const auto& row : t.rows) {
+      text += "<tr>";
+      for (const std::string& cell : row) text += "<td>" + escaped(cell) + "</td>";
+      text += "</tr>";
+    }
+    text += "</tbody></table></div>";
+    for (const std::string& note : t.notes) text += "<p>" + escaped(note) + "</p>";
+  }
+  return text + "</body></html>\n";
+}
+
+json to_json(const std::vector<ResultTable>& tables) {
+  json all = json::array();
+  for (const ResultTable& t : tables)
+    all.push_back({{"name", t.name}, {"title", t.title}, {"header", t.header}, {"rows", t.rows}, {"notes", t.notes}});
+  return all;
+}
+
+void write_tables(const std::filesystem::path& out, const Plan& plan, const std::vector<ResultTable>& tables) {
+  for (const ResultTable& t : tables) write_file_atomic(out / (t.name + ".tsv"), to_tsv(t));
+  write_file_atomic(out / "results.md", to_markdown(tables, plan.name));
+  write_file_atomic(out / "results.html", to_html(tables, plan.name));
+  write_file_atomic(out / "results.json", json{{"plan", plan.text}, {"tables", to_json(tables)}}.dump(1) + "\n");
+}
+
+}  // namespace wsp::train

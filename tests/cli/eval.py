@@ -1,0 +1,136 @@
+"""wsp-eval as a whole command: embed, probe, pca, save and predict, a plan; guards and exit codes."""
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import tempfile
+
+import numpy as np
+
+tools = pathlib.Path(os.environ["WSP_TOOLS_DIR"])
+make = pathlib.Path(os.environ["WSP_BINARY_DIR"]) / "tests/train/support/make_train_dataset"
+scratch = tempfile.TemporaryDirectory(prefix="wsp-eval-")
+root = pathlib.Path(scratch.name)
+subprocess.run([make, root / "data", "24", "5", "64"], check=True)
+
+
+def run(*arguments, code=0, tool="wsp-eval"):
+    done = subprocess.run([tools / tool, *map(str, arguments)], capture_output=True, text=True, timeout=600)
+    assert done.returncode == code, (arguments, done.returncode, done.stdout, done.stderr)
+    return done
+
+
+for seed in (1, 2):
+    run(root / "data", "--out", root / f"run{seed}", "--method", "random", "--image-size", "64", "--seed", seed, tool="wsp-train")
+weights = root / "run1/encoder.safetensors"
+features = root / "f.h5"
+
+# embed: shapes, order, hash; the file that Python reads says the same; nothing is overwritten.
+made = json.loads(run("embed", root / "data", "--encoder", weights, "--out", features, "--npy", "--projector", "--json").stdout)
+assert made["slices"] == 120 and made["cases"] == 24, made
+x = np.load(root / "f.h5.npy/features.npy")
+rows = [line.split("\t") for line in (root / "f.h5.npy/slices.tsv").read_text().splitlines()]
+assert x.shape == (120, made["dimensions"]) and x.dtype == np.float32 and len(rows) == 121
+assert rows[0] == ["case", "subject", "depth", "label", "stage"], rows[0]
+assert (root / "f.h5.tensorboard").exists()
+assert run("embed", root / "data", "--encoder", weights, "--out", features, code=5)
+run("embed", root / "data", "--encoder", weights, "--out", root / "again.h5", "--batch", "7", "--threads", "1")
+try:
+    import h5py
+    with h5py.File(features) as f, h5py.File(root / "again.h5") as g:
+        assert np.array_equal(f["slices/features"][:], x)
+        assert np.allclose(g["slices/features"][:], x, rtol=1e-4, atol=1e-5), "the batch shows in the features"
+        assert len(f["slices/case"]) == 120 and len(f["cases/name"]) == 24
+except ImportError:
+    print("*** python3-h5py is absent: the feature file was not read by it ***")
+
+# probe: the folds' AUC by scikit-learn's own fits where there is one.
+common = ["--label", "LABEL", "--positive", "2,3", "--folds", "4", "--seed", "5", "--bootstrap", "200"]
+found = json.loads(run("probe", features, *common, "--permutations", "19", "--json").stdout)["alone"][0]
+assert found["subjects"] == 24 and found["positive"] == 12, found
+predictions = found["predictions"]
+try:
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import StandardScaler
+    subject = np.array([r[1] for r in rows[1:]])
+    truth = {p["subject"]: p["truth"] for p in predictions}
+    fold = {p["subject"]: p["fold"] for p in predictions}
+    y, k = np.array([truth[s] for s in subject]), np.array([fold[s] for s in subject])
+    for f in range(4):
+        scaler = StandardScaler().fit(x[k != f].astype(float))
+        model = LogisticRegression(solver="newton-cholesky", tol=1e-10, max_iter=1000).fit(scaler.transform(x[k != f]), y[k != f])
+        p = model.predict_proba(scaler.transform(x[k == f]))[:, 1]
+        for s in set(subject[k == f]):
+            ours = next(q["probability"][0] for q in predictions if q["subject"] == s)
+            assert abs(ours - p[subject[k == f] == s].mean()) < 1e-5, (f, s, ours)
+except (ImportError, ValueError) as error:
+    print(f"*** scikit-learn cannot check the probe: {error} ***")
+run("probe", features, *common, "--C", "cv", "--permutations", "0", "--repeats", "2", "--no-shortcuts")
+run("probe", features, *common, "--knn", "5", "--permutations", "0", "--no-shortcuts")
+
+# Guards.
+assert "at most" in run("probe", features, *common[:4], "--folds", "13", code=2).stderr
+assert "label, stage" in run("probe", features, "--label", "grade", "--positive", "1", code=2).stderr.replace(",", ", ")
+assert "all 24 subjects" in run("probe", features, "--label", "label", "--positive", "9", code=2).stderr
+assert "pretrained on" in run("probe", features, *common, "--pretraining", root / "data", code=2).stderr
+run("probe", root / "absent.h5", *common, code=4)
+damaged = bytearray(features.read_bytes())
+damaged[len(damaged) // 2] ^= 1
+(root / "damaged.h5").write_bytes(damaged)
+run("probe", root / "damaged.h5", *common, code=6)
+shutil.copytree(root / "data", root / "copy")
+run("embed", root / "copy", "--encoder", weights, "--out", root / "copy.h5")
+assert "volumes stand in" in run("probe", features, root / "copy.h5", *common, code=2).stderr
+run("embed", root / "data", "--encoder", root / "run2/encoder.safetensors", "--out", root / "other.h5")
+assert "different encoders" in run("probe", features, root / "other.h5", *common, code=2).stderr
+paired = json.loads(run("probe", features, *common, "--permutations", "0", "--against", root / "other.h5", "--json").stdout)
+assert paired["against"]["interval"][0] <= paired["against"]["auc_difference"] <= paired["against"]["interval"][1], paired["against"]
+
+# A saved probe predicts: on its own cohort the probability stands in its interval; another encoder is refused.
+run("probe", features, *common, "--permutations", "0", "--no-shortcuts", "--save", root / "P.json", "--refits", "50")
+run("predict", root / "data", "--encoder", weights, "--probe", root / "P.json", "--out", root / "predicted")
+subjects = json.loads((root / "predicted/predictions.json").read_text())["subjects"]
+assert len(subjects) == 24 and all(0 <= s["interval"][0] <= s["interval"][1] <= 1 for s in subjects)
+saved = json.loads((root / "P.json").read_text())
+z = (x.astype(float) - saved["model"]["mean"]) / saved["model"]["scale"]
+p = 1 / (1 + np.exp(-(z @ saved["model"]["coefficients"] + saved["model"]["intercept"])))
+for s in subjects:
+    assert abs(p[[r[1] == s["subject"] for r in rows[1:]]].mean() - s["probability"]) < 1e-6, s
+assert "encoder_sha256" in run("predict", root / "data", "--encoder", root / "run2/encoder.safetensors", "--probe",
+                               root / "P.json", "--out", root / "x", code=2).stderr
+
+# The figure.
+run("pca", features, "--label", "label", "--positive", "2,3", "--out", root / "figure")
+assert (root / "figure/pca.png").read_bytes().startswith(b"\x89PNG") and "<circle" in (root / "figure/pca.svg").read_text()
+
+# A plan: every cell once, the second run takes all over, another plan is refused, shared subjects too.
+plan = {"name": "test", "version": 1, "evaluations": [{"name": "D1", "dataset": "data", "label": "label", "positive": "2,3"}],
+        "methods": ["supervised", "random", "wsp"], "backbones": ["tinynet"], "seeds": [1, 2],
+        "train": {"image_size": 64, "batch": 8, "samples_per_epoch": 16, "epochs": 1}, "probe": {"folds": 2, "permutations": 0, "bootstrap": 100}}
+(root / "plan.json").write_text(json.dumps(plan))
+listed = run("table", root / "plan.json", "--root", root, "--out", root / "results", "--list").stdout
+assert listed.count("\n") == 4 and "wsp" not in listed, listed  # there is no dataset to pretrain on
+run("table", root / "plan.json", "--root", root, "--out", root / "results", "--job", "2")
+table = json.loads(run("table", root / "plan.json", "--root", root, "--out", root / "results", "--json").stdout)
+assert [row[0] for row in table[0]["rows"]] == ["supervised", "random", "wsp"] and table[0]["rows"][2][2] == "-", table[0]
+stamp = (root / "results/cells/random-tinynet-s1/cell.json").stat().st_mtime_ns
+before = (root / "results/results.md").read_bytes()
+run("table", root / "plan.json", "--root", root, "--out", root / "results")
+assert (root / "results/cells/random-tinynet-s1/cell.json").stat().st_mtime_ns == stamp
+assert (root / "results/results.md").read_bytes() == before
+for name in ("auc.tsv", "results.html", "results.json"):
+    assert (root / "results" / name).exists(), name
+plan["probe"]["folds"] = 3
+(root / "plan.json").write_text(json.dumps(plan))
+assert "another plan" in run("table", root / "plan.json", "--root", root, "--out", root / "results", code=2).stderr
+plan["pretraining"] = {"dataset": "data"}
+(root / "plan.json").write_text(json.dumps(plan))
+assert "stand in the pretraining" in run("table", root / "plan.json", "--root", root, "--out", root / "y", code=2).stderr
+plan["train"]["magic"] = 1
+(root / "plan.json").write_text(json.dumps(plan))
+assert "magic" in run("table", root / "plan.json", "--root", root, "--out", root / "y", code=2).stderr
+plan["methods"] = ["magic"]
+(root / "plan.json").write_text(json.dumps(plan))
+assert "unknown" in run("table", root / "plan.json", "--root", root, "--out", root / "y", code=2).stderr
+print("eval: embed, probe, guards, predict, figure, plan: ok")

@@ -1,0 +1,232 @@
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <functional>
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "io/core/atomic_file.hpp"
+#include "io/core/counter_rng.hpp"
+#include "io/core/error.hpp"
+#include "support/test_data.hpp"
+#include "train/eval/cohort.hpp"
+#include "train/eval/features.hpp"
+#include "train/eval/pca_figure.hpp"
+#include "train/eval/plan.hpp"
+#include "train/eval/published.hpp"
+#include "train/eval/saved_probe.hpp"
+#include "train/eval/table.hpp"
+
+namespace wsp::train {
+namespace {
+
+using nlohmann::json;
+
+// Depth runs along feature 0, the diagnosis along feature 1; the rest is noise.
+FeatureTable make_features(int cases, std::uint64_t seed, const std::string& dataset) {
+  FeatureTable t;
+  t.dimensions = 12;
+  t.label_names = {"label", "stage"};
+  t.labels.resize(2);
+  for (int c = 0; c < cases; ++c) {
+    CounterRng rng(seed, {static_cast<std::uint64_t>(c)});
+    const std::string number = std::to_string(100 + c);
+    t.cases.push_back({"case-" + dataset + number, "sub-" + dataset + number, c % 2 == 0 ? 2.0 : 5.0, 0.8, c % 3 == 0 ? "sharp" : "soft"});
+    t.labels[0].push_back(c % 2);
+    t.labels[1].push_back(c % 5 == 4 ? -1 : c % 5);
+    const double centre = 2.0 * (c % 2) + rng.normal();
+    for (int s = 0; s < 8; ++s) {
+      t.case_id.push_back(c);
+      t.depth.push_back(s / 7.0);
+      t.content.push_back(rng.bits());
+      for (int j = 0; j < 12; ++j)
+        t.values.push_back(static_cast<float>(j == 0 ? 8 * s / 7.0 : j == 1 ? centre : 0.3 * rng.normal()));
+    }
+  }
+  t.facts = {{"encoder", "tinynet"}, {"method", "wsp"}, {"encoder_sha256", "aa"}, {"pretraining_sha256", "bb"},
+             {"dataset", dataset}, {"dataset_sha256", "cc"}, {"image_size", "64"}, {"precision", "fp32"}};
+  return t;
+}
+
+std::string message_of(const std::function<void()>& f) {
+  try {
+    f();
+  } catch (const Error& e) {
+    EXPECT_EQ(e.code(), ErrorCode::usage) << e.what();
+    return e.what();
+  }
+  return "";
+}
+
+TEST(Features, ComeBackAsTheyWereAndDamageIsSeen) {
+  const test::TemporaryDirectory scratch;
+  const FeatureTable t = make_features(10, 1, "a");
+  const auto path = scratch.path() / "f.h5";
+  write_features(path, t);
+  const std::string bytes = read_file(path);
+  const FeatureTable back = read_features(path);
+  EXPECT_EQ(back.values, t.values);
+  EXPECT_EQ(back.content, t.content);
+  EXPECT_EQ(back.depth, t.depth);
+  EXPECT_EQ(back.labels, t.labels);
+  EXPECT_EQ(back.facts, t.facts);
+  EXPECT_EQ(back.cases[3].kernel, "sharp");
+  write_features(path, t);
+  EXPECT_EQ(read_file(path), bytes) << "the same table gives other bytes";
+  int seen = 0;
+  CounterRng rng(5, {5});
+  for (int round = 0; round < 40; ++round) {
+    std::string damaged = bytes;
+    damaged[rng.below(damaged.size())] ^= 1;
+    write_file_atomic(scratch.path() / "d.h5", damaged);
+    try {
+      const FeatureTable other = read_features(scratch.path() / "d.h5");
+      EXPECT_EQ(other.values, t.values);
+      EXPECT_EQ(other.labels, t.labels);
+    } catch (const Error& e) {
+      EXPECT_EQ(e.code(), ErrorCode::corrupt);
+      ++seen;
+    }
+  }
+  EXPECT_GT(seen, 10);
+  EXPECT_THROW((void)read_features(scratch.path() / "absent.h5"), Error);
+}
+
+TEST(Cohort, RefusesWhatWouldFlatter) {
+  const FeatureTable a = make_features(12, 1, "a");
+  const Diagnosis d{"LABEL", {1}, ""};
+  EXPECT_NE(message_of([&] { (void)make_cohort({&a}, {{"grade", {1}, ""}}); }).find("label,stage"), std::string::npos);
+  EXPECT_NE(message_of([&] { (void)make_cohort({&a}, {{"label", {7}, ""}}); }).find("all 12 subjects"), std::string::npos);
+  FeatureTable other = make_features(12, 2, "b");
+  EXPECT_EQ(make_cohort({&a, &other}, {d}).set.subjects(), 24);
+  FeatureTable foreign = other;
+  foreign.facts["encoder_sha256"] = "zz";
+  EXPECT_NE(message_of([&] { (void)make_cohort({&a, &foreign}, {d}); }).find("different encoders"), std::string::npos);
+  FeatureTable copies = other;
+  for (std::size_t i = 0; i < 5; ++i) copies.content[8 + i] = a.content[16 + i];  // 5 of 8 slices
+  EXPECT_NE(message_of([&] { (void)make_cohort({&a, &copies}, {d}); }).find("1 volumes stand in a and in b"), std::string::npos);
+  for (std::size_t i = 0; i < 2; ++i) copies.content[8 + i] = i;  // 3 of 8 are no copy
+  EXPECT_NO_THROW((void)make_cohort({&a, &copies}, {d}));
+  FeatureTable same_person = other;
+  same_person.cases[4].subject = a.cases[2].subject;
+  EXPECT_NE(message_of([&] { (void)make_cohort({&a, &same_person}, {d}); }).find("two of the datasets"), std::string::npos);
+  EXPECT_EQ(shared_subjects(a, {a.cases[2].subject, "nobody"}), std::vector<std::string>{a.cases[2].subject});
+  // Unknown diagnoses are left out, and a reader's call stands beside.
+  EXPECT_EQ(make_cohort({&a}, {{"stage", {2, 3}, ""}}).set.subjects(), 10);
+  const ReaderScores reader = reader_scores(make_cohort({&a}, {{"label", {1}, "label"}}));
+  EXPECT_EQ(reader.balanced_accuracy, 1);
+  EXPECT_EQ(parse_positive("F3,F4"), (std::vector<std::int64_t>{3, 4}));
+  for (const char* bad : {"", "F", "3,", "3;4", "F3x"}) EXPECT_THROW((void)parse_positive(bad), Error) << bad;
+}
+
+TEST(ShortcutProbes, FindWhatTheFeaturesTell) {
+  const FeatureTable t = make_features(40, 3, "a");  // spacing follows the diagnosis, the kernel nothing
+  const Cohort cohort = make_cohort({&t}, {{"label", {1}, ""}});
+  LogisticFits fits(cohort.set);
+  double spacing = 0, kernel = 1;
+  for (const Shortcut& s : shortcut_probes(cohort, fits, 5, 1, 1)) {
+    if (s.what.starts_with("slice spacing")) spacing = s.auc;
+    if (s.what.starts_with("kernel")) kernel = s.auc;
+  }
+  EXPECT_GT(spacing, 0.8);
+  EXPECT_LT(kernel, 0.8);
+}
+
+TEST(PcaFigure, MeasuresWhatTheEyeSees) {
+  const FeatureTable t = make_features(30, 4, "a");
+  const PcaSummary s = summarise_pca(make_cohort({&t}, {{"label", {1}, ""}}), 10, 1, "title <&>");
+  EXPECT_GT(std::abs(s.depth_correlation[0]), 0.95);  // the widest axis is depth
+  EXPECT_LT(std::abs(s.depth_correlation[1]), 0.2);
+  EXPECT_GT(s.class_auc[1], 0.8);
+  EXPECT_GT(s.class_silhouette, 0.2);
+  EXPECT_EQ(s.figure.lines.size(), 10U);
+  EXPECT_EQ(std::count_if(s.figure.lines.begin(), s.figure.lines.end(), [](const auto& l) { return l.series == 1; }), 5);
+  const std::string svg = scatter_svg(s.figure), png = scatter_png(s.figure);
+  EXPECT_NE(svg.find("title &lt;&amp;&gt;"), std::string::npos);
+  std::size_t circles = 0;
+  for (std::size_t at = 0; (at = svg.find("<circle", at)) != std::string::npos; ++at) ++circles;
+  EXPECT_EQ(circles, 10U * 8 + 2);  // and the legend's
+  EXPECT_TRUE(png.starts_with("\x89PNG"));
+  EXPECT_EQ(png, scatter_png(s.figure));
+  if (const char* keep = std::getenv("WSP_KEEP_FIGURE")) write_file_atomic(keep, png);
+  EXPECT_THROW((void)scatter_svg({}), Error);
+}
+
+TEST(SavedProbe, PredictsAfterAWriteAndARead) {
+  const test::TemporaryDirectory scratch;
+  const FeatureTable t = make_features(40, 5, "a");
+  const Diagnosis d{"label", {1}, ""};
+  const Cohort cohort = make_cohort({&t}, {d});
+  const SavedProbe probe = fit_saved_probe(cohort, t, d, 0.1, 30, 3);
+  write_probe(scratch.path() / "P.json", probe);
+  const SavedProbe back = read_probe(scratch.path() / "P.json");
+  const FeatureTable fresh = make_features(20, 6, "fresh");
+  const auto predictions = predict(back, fresh);
+  ASSERT_EQ(predictions.size(), 20U);
+  int right = 0;
+  for (std::size_t i = 0; i < 20; ++i) {
+    EXPECT_LE(predictions[i].low, predictions[i].high);
+    EXPECT_EQ(predictions[i].probability, predict(probe, fresh)[i].probability);
+    EXPECT_EQ(predictions[i].driving.size(), 5U);
+    right += (predictions[i].probability > 0.5) == (fresh.labels[0][i] == 1) ? 1 : 0;
+  }
+  EXPECT_GE(right, 14);
+  FeatureTable foreign = fresh;
+  foreign.facts["encoder_sha256"] = "zz";
+  EXPECT_NE(message_of([&] { (void)predict(back, foreign); }).find("encoder_sha256"), std::string::npos);
+  write_file_atomic(scratch.path() / "Q.json", std::string_view("{\"format\": \"wsp-probe\"}"));
+  EXPECT_NE(message_of([&] { (void)read_probe(scratch.path() / "Q.json"); }).find("no saved probe"), std::string::npos);
+}
+
+TEST(Plan, ThoseShippedAreSound) {
+  int plans = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(WSP_SOURCE_DIR "/plans")) {
+    if (entry.path().extension() != ".json") continue;
+    ++plans;
+    const Plan plan = load_plan(entry.path());
+    EXPECT_EQ(plan.name, entry.path().stem().string());
+    std::vector<std::string> names;
+    for (const Cell& cell : plan.cells()) names.push_back(cell.name());
+    EXPECT_FALSE(names.empty());
+    std::sort(names.begin(), names.end());
+    EXPECT_EQ(std::adjacent_find(names.begin(), names.end()), names.end()) << "two cells share a directory";
+  }
+  EXPECT_EQ(plans, 4);
+  // Without a pretraining dataset only what needs none is run.
+  for (const Cell& cell : load_plan(WSP_SOURCE_DIR "/plans/tcga-lihc.json").cells())
+    EXPECT_TRUE(cell.method == "random" || cell.method == "imagenet" || cell.method == "supervised") << cell.name();
+}
+
+TEST(Table, ShowsMeansOverSeedsAndFoldsBesideThePaper) {
+  Plan plan = load_plan(WSP_SOURCE_DIR "/schemas/examples/plan.json");
+  plan.published = true;
+  plan.aggregate.clear();
+  plan.evaluations.resize(1);
+  const auto cell = [](const std::string& method, std::uint64_t seed, double auc) {
+    json r{{"auc", {{"folds", {auc, auc + 0.1}}}}, {"balanced_accuracy", {{"folds", {0.5, 0.7}}}}, {"predictions", json::array()}};
+    for (int s = 0; s < 20; ++s)
+      r["predictions"].push_back({{"subject", std::to_string(s)}, {"truth", s % 2}, {"fold", s / 10}, {"probability", {method == "wsp" ? s % 2 : 0.5}}});
+    return json{{"cell", method + std::to_string(seed)}, {"method", method}, {"backbone", "tinynet"}, {"seed", seed}, {"variant", ""}, {"results", {{"D1", r}}}};
+  };
+  const auto tables = make_tables(plan, {cell("random", 1, 0.4), cell("random", 2, 0.6), cell("wsp", 1, 0.8), cell("wsp", 2, 0.8)});
+  const auto& auc = tables.front();
+  ASSERT_EQ(auc.rows.size(), 3U);
+  EXPECT_EQ(auc.rows[0][2].substr(0, 11), "0.55 (0.13)");
+  EXPECT_EQ(auc.rows[0][3], "0.64 (0.10)");
+  EXPECT_EQ(auc.rows[0][4], "-0.30 [-0.50, -0.50]");  // of scores 0.5 for all against perfect ones
+  EXPECT_EQ(auc.rows[1][2], "-") << "simclr has no cell";
+  EXPECT_EQ(auc.rows[2][2], "0.85 (0.06) [1.00, 1.00]");
+  EXPECT_NE(auc.notes.back().find("5 of 9 cells are missing"), std::string::npos) << auc.notes.back();
+  EXPECT_EQ(tables[1].rows[2][1], "0.60 (0.12)");
+  const std::string tsv = to_tsv(auc);
+  EXPECT_EQ(std::count(tsv.begin(), tsv.end(), '\n'), 4);
+  EXPECT_NE(to_html(tables, "a<b").find("<title>a&lt;b</title>"), std::string::npos);
+  EXPECT_NE(to_markdown(tables, "t").find("| random | tinynet | 0.55 (0.13)"), std::string::npos);
+  EXPECT_EQ(published_auc("resnet18", "wsp", "D1+2")->text(), "0.84 (0.07)");
+  EXPECT_EQ(published_balanced_accuracy("readers")->text(), "0.82");
+  EXPECT_EQ(published_sigma(0.3, "D2")->text(), "0.82 (0.31)");
+  EXPECT_FALSE(published_auc("tinynet", "imagenet", "D1"));
+}
+
+}  // namespace
+}  // namespace wsp::train

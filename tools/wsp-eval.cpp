@@ -1,0 +1,344 @@
+// wsp-eval: does this pretraining help to diagnose? From weights to features, probes, figures and tables.
+#include <fmt/format.h>
+
+#include <iostream>
+#include <nlohmann/json.hpp>
+
+#include "io/core/atomic_file.hpp"
+#include "io/core/error.hpp"
+#include "io/core/log.hpp"
+#include "io/shard/dataset.hpp"
+#include "tool_main.hpp"
+#include "train/engine/tensorboard.hpp"
+#include "train/eval/embed.hpp"
+#include "train/eval/experiment.hpp"
+#include "train/eval/finetune.hpp"
+#include "train/eval/pca_figure.hpp"
+#include "train/eval/saved_probe.hpp"
+#include "train/eval/table.hpp"
+
+namespace {
+
+namespace fs = std::filesystem;
+namespace wt = wsp::train;
+using nlohmann::json;
+
+struct Options {
+  wt::EmbedOptions embed;
+  wt::FinetuneOptions finetune;
+  wt::ProtocolOptions protocol;
+  wt::ExperimentOptions experiment;
+  fs::path out, plan, against, save, probe, pretraining;
+  std::vector<std::string> features, labels, positives;
+  std::string c = "1", reader;
+  bool npy = false, projector = false, force = false, no_shortcuts = false, list = false;
+  int shown = 10, refits = 200;
+  CLI::App *embed_command = nullptr, *probe_command = nullptr, *pca_command = nullptr, *finetune_command = nullptr,
+           *table_command = nullptr, *predict_command = nullptr;
+};
+
+void declare_diagnosis(CLI::App& app, Options& o) {
+  app.add_option("--label", o.labels, "Label column; one for all datasets, or one each, repeated")->required()
+      ->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  app.add_option("--positive", o.positives, "Its positive classes, e.g. F3,F4 or 3,4; as often as --label")->required()
+      ->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+}
+
+void declare_folds(CLI::App& app, Options& o) {
+  app.add_option("--folds", o.protocol.cv.folds, "Folds, stratified by class, by subject")->capture_default_str();
+  app.add_option("--C", o.c, "Inverse penalty, or cv: chosen in inner folds")->capture_default_str();
+  app.add_option("--bootstrap", o.protocol.bootstrap, "Subject-bootstrap samples")->check(CLI::Range(100, 1000000))->capture_default_str();
+  app.add_option("--reader", o.reader, "Label column of a reader's binary call, shown beside");
+}
+
+void declare_network(CLI::App& app, wt::EmbedOptions& e) {
+  app.add_option("--encoder", e.encoder, "Weights (safetensors)")->required();
+  app.add_option("--backbone", e.encoder_name, "tinynet, resnet18, ...; for weights that do not say (torchvision's)");
+  app.add_option("--image-size", e.image_size, "Side of the images; 0: as the encoder was trained")->capture_default_str();
+  app.add_option("--device", e.device, "auto, cpu, cuda or cuda:N")->capture_default_str();
+  app.add_option("--precision", e.precision, "fp32, tf32, bf16 or fp16")->capture_default_str();
+  app.add_option("--batch", e.batch, "Slices at once")->check(CLI::Range(1, 100000))->capture_default_str();
+  app.add_option("--workers", e.workers, "Decoding threads; 0: chosen")->check(CLI::Range(0, 1024))->capture_default_str();
+  app.add_flag("--include-flagged", e.include_flagged, "Also cases with a truncated liver or doubtful depth");
+}
+
+void declare(CLI::App& app, Options& o) {
+  app.require_subcommand(1);
+  CLI::App* embed = o.embed_command = app.add_subcommand("embed", "Features of every slice of a dataset, without augmentation");
+  embed->add_option("DATASET", o.embed.dataset, "Dataset directory")->required();
+  declare_network(*embed, o.embed);
+  embed->add_option("--out", o.out, "Feature file")->required();
+  embed->add_flag("--npy", o.npy, "Also OUT.npy/: features.npy and slices.tsv");
+  embed->add_flag("--projector", o.projector, "Also OUT.tensorboard/: TensorBoard's embedding projector");
+  embed->add_flag("--force", o.force, "Replace an earlier file");
+
+  CLI::App* probe = o.probe_command = app.add_subcommand("probe", "Cross-validated logistic regression on frozen features");
+  probe->add_option("FEATURES", o.features, "Feature files, one per dataset of one encoder")->required();
+  declare_diagnosis(*probe, o);
+  declare_folds(*probe, o);
+  probe->add_option("--repeats", o.protocol.cv.repeats, "Times the folds are drawn anew")->check(CLI::Range(1, 1000))->capture_default_str();
+  probe->add_option("--permutations", o.protocol.permutations, "Shuffles of the diagnoses; 0: none")->check(CLI::Range(0, 1000000))->capture_default_str();
+  probe->add_option("--knn", o.protocol.cv.neighbours, "Nearest neighbours instead of a regression: how many")->check(CLI::Range(0, 100000));
+  probe->add_option("--against", o.against, "Feature file of another encoder on the same single dataset: paired difference");
+  probe->add_option("--pretraining", o.pretraining, "Dataset that the encoder was trained on: shared subjects are refused");
+  probe->add_flag("--no-shortcuts", o.no_shortcuts, "Do not probe for spacing, pixel size, kernel, dataset");
+  probe->add_option("--save", o.save, "Also fit on all subjects and keep the probe for predict (P.json)");
+  probe->add_option("--refits", o.refits, "Subject-bootstrap refits kept in P.json")->check(CLI::Range(0, 100000))->capture_default_str();
+
+  CLI::App* pca = o.pca_command = app.add_subcommand("pca", "The paper's figure 2, as SVG and PNG, with numbers");
+  pca->add_option("FEATURES", o.features, "Feature file")->required()->expected(1);
+  declare_diagnosis(*pca, o);
+  pca->add_option("--out", o.out, "Directory for pca.svg, pca.png, pca.json")->required();
+  pca->add_option("--subjects", o.shown, "Subjects shown")->check(CLI::Range(1, 1000))->capture_default_str();
+
+  CLI::App* finetune = o.finetune_command = app.add_subcommand("finetune", "Train a network to tell the diagnosis, fold by fold");
+  finetune->add_option("DATASET", o.finetune.dataset, "Dataset directory")->required();
+  declare_diagnosis(*finetune, o);
+  declare_folds(*finetune, o);
+  wt::TrainConfig& t = o.finetune.config;
+  finetune->add_option("--out", o.finetune.out, "Directory of the folds' runs; folds that are complete are taken over")->required();
+  finetune->add_option("--init", o.finetune.init, "Encoder to start from (default: from scratch)");
+  finetune->add_option("--encoder", t.encoder, "tinynet, resnet18, resnet34 or resnet50")->capture_default_str();
+  finetune->add_option("--image-size", t.image_size, "Side of the images")->capture_default_str();
+  finetune->add_option("--batch", t.batch, "Slices per batch")->capture_default_str();
+  finetune->add_option("--samples-per-epoch", t.samples_per_epoch, "Draws that make an epoch")->capture_default_str();
+  finetune->add_option("--epochs", t.epochs, "Epochs")->capture_default_str();
+  finetune->add_option("--lr", t.learning_rate, "Learning rate")->capture_default_str();
+  finetune->add_option("--device", o.finetune.device, "auto, cpu, cuda or cuda:N")->capture_default_str();
+
+  CLI::App* table = o.table_command = app.add_subcommand("table", "Run a plan: pretrain, embed, probe, and write the paper's tables");
+  table->add_option("PLAN", o.plan, "PLAN.json")->required();
+  table->add_option("--out", o.experiment.out, "Directory of cells and tables; what is complete there is taken over")->required();
+  table->add_option("--root", o.experiment.root, "Where the plan's relative paths begin")->capture_default_str();
+  table->add_option("--device", o.experiment.device, "auto, cpu, cuda or cuda:N")->capture_default_str();
+  table->add_option("--job", o.experiment.job, "Compute this cell only, from 0")->check(CLI::NonNegativeNumber);
+  table->add_flag("--list", o.list, "Say which cells there are, and run nothing");
+
+  CLI::App* predict = o.predict_command = app.add_subcommand("predict", "A saved probe on new patients; research only");
+  predict->add_option("DATASET", o.embed.dataset, "Dataset directory")->required();
+  declare_network(*predict, o.embed);
+  predict->add_option("--probe", o.probe, "P.json of wsp-eval probe --save")->required();
+  predict->add_option("--out", o.out, "Directory for predictions.tsv and predictions.json")->required();
+}
+
+std::vector<wt::Diagnosis> diagnoses(const Options& o) {
+  if (o.labels.size() != o.positives.size())
+    throw wsp::Error(wsp::ErrorCode::usage, fmt::format("{} --label and {} --positive: give as many of each", o.labels.size(), o.positives.size()));
+  std::vector<wt::Diagnosis> all;
+  for (std::size_t i = 0; i < o.labels.size(); ++i)
+    all.push_back({o.labels[i], wt::parse_positive(o.positives[i]), o.reader});
+  return all;
+}
+
+void set_c(Options& o) {
+  if (o.c == "cv") {
+    o.protocol.cv.c_grid = wt::default_c_grid();
+    return;
+  }
+  std::size_t used = 0;
+  try {
+    o.protocol.cv.c = std::stod(o.c, &used);
+  } catch (const std::exception&) {
+    used = 0;
+  }
+  if (used == 0 || used != o.c.size() || !(o.protocol.cv.c > 0))
+    throw wsp::Error(wsp::ErrorCode::usage, "--C is '" + o.c + "': expected a number above 0, or cv");
+}
+
+void refuse_existing(const fs::path& path, bool force) {
+  if (fs::exists(path) && !force)
+    throw wsp::Error(wsp::ErrorCode::output, path.string() + " exists: choose another --out, or add --force");
+}
+
+int run_embed(Options& o, bool as_json) {
+  refuse_existing(o.out, o.force);
+  const wt::FeatureTable table = wt::embed_dataset(o.embed);
+  wt::write_features(o.out, table);
+  if (const auto copies = wt::near_duplicates(table, table); !copies.empty())
+    wsp::log::warn(fmt::format("{} pairs of volumes have the same slices, e.g. {}", copies.size(), copies.front()));
+  if (o.npy) wt::export_features(table, o.out.string() + ".npy");
+  if (o.projector) {
+    wt::Projection p;
+    p.name = "slices";
+    p.dim = table.dimensions;
+    p.points = table.values;
+    p.columns = {"subject", "case", "depth"};
+    p.columns.insert(p.columns.end(), table.label_names.begin(), table.label_names.end());
+    for (std::size_t i = 0; i < table.case_id.size(); ++i) {
+      const auto c = static_cast<std::size_t>(table.case_id[i]);
+      p.rows.push_back({table.cases[c].subject, table.cases[c].name, fmt::format("{:.3f}", table.depth[i])});
+      for (const auto& of_label : table.labels) p.rows.back().push_back(std::to_string(of_label[c]));
+    }
+    wt::EventWriter writer(o.out.string() + ".tensorboard");
+    writer.set_projection(p);
+    writer.close();
+  }
+  if (as_json)
+    std::cout << json{{"features", o.out.string()}, {"slices", table.rows()}, {"cases", table.cases.size()}, {"dimensions", table.dimensions}, {"facts", table.facts}}.dump() << "\n";
+  else
+    fmt::print("{} slices of {} cases, {} features each -> {}\n", table.rows(), table.cases.size(), table.dimensions, o.out.string());
+  return 0;
+}
+
+void check_pretraining(const Options& o, const std::vector<wt::FeatureTable>& tables) {
+  if (o.pretraining.empty()) return;
+  std::vector<std::string> seen;
+  const wsp::DatasetReader reader(o.pretraining);
+  for (const wsp::IndexCase& c : reader.cases()) seen.push_back(c.subject);
+  for (const wt::FeatureTable& t : tables)
+    if (const auto shared = wt::shared_subjects(t, seen); !shared.empty())
+      throw wsp::Error(wsp::ErrorCode::usage, fmt::format("{} subjects of {} were pretrained on, e.g. {}: a probe on them flatters the encoder; leave them out",
+                                                          shared.size(), t.facts.at("dataset"), shared.front()));
+}
+
+int run_probe(Options& o, bool as_json) {
+  set_c(o);
+  o.protocol.shortcuts = !o.no_shortcuts;
+  const auto all = diagnoses(o);
+  std::vector<wt::FeatureTable> tables;
+  for (const std::string& file : o.features) tables.push_back(wt::read_features(file));
+  if (all.size() != 1 && all.size() != tables.size())
+    throw wsp::Error(wsp::ErrorCode::usage, fmt::format("{} --label for {} feature files: give one for all, or one each", all.size(), tables.size()));
+  check_pretraining(o, tables);
+  json result{{"alone", json::array()}};
+  std::string text;
+  const auto one = [&](const wt::Cohort& cohort, const std::string& name) {
+    const wt::ProtocolResult r = wt::run_protocol(cohort, name, o.protocol);
+    text += wt::to_text(r);
+    return r;
+  };
+  std::vector<const wt::FeatureTable*> pointers;
+  wt::ProtocolResult first;
+  for (std::size_t i = 0; i < tables.size(); ++i) {
+    const wt::Diagnosis& d = all.size() == 1 ? all[0] : all[i];
+    const wt::ProtocolResult r = one(wt::make_cohort({&tables[i]}, {d}), tables[i].facts.at("dataset"));
+    result["alone"].push_back(wt::to_json(r));
+    if (i == 0) first = r;
+    pointers.push_back(&tables[i]);
+  }
+  const wt::Cohort cohort = wt::make_cohort(pointers, all);
+  if (tables.size() > 1) result["aggregated"] = wt::to_json(one(cohort, "aggregated"));
+  if (!o.against.empty()) {
+    const wt::FeatureTable other = wt::read_features(o.against);
+    const wt::ProtocolResult r = one(wt::make_cohort({&other}, {all[0]}), "against " + o.against.filename().string());
+    if (r.subject_names != first.subject_names)
+      throw wsp::Error(wsp::ErrorCode::usage, "--against holds other subjects: a paired comparison needs the same dataset");
+    const wt::PairedDifference d = wt::paired_difference(first.cv, first.bootstrap, r.cv, r.bootstrap);
+    const wt::DeLongComparison fixed = wt::delong_compare(first.cv.probability[0], r.cv.probability[0], first.positive);
+    result["against"] = {{"result", wt::to_json(r)},
+                         {"auc_difference", d.difference},
+                         {"interval", {d.interval.low, d.interval.high}},
+                         {"p", d.p},
+                         {"delong_conditional_on_folds", {{"difference", fixed.difference}, {"p", fixed.p}}}};
+    text += fmt::format("difference of AUC {:+.3f}, 95 % of subjects {:+.3f} to {:+.3f}, p = {:.3g}; DeLong, conditional on the folds, p = {:.3g}\n",
+                        d.difference, d.interval.low, d.interval.high, d.p, fixed.p);
+  }
+  if (!o.save.empty()) {
+    const double c = wt::quantile(first.cv.chosen_c.front(), 0.5);
+    wt::write_probe(o.save, wt::fit_saved_probe(cohort, tables[0], all[0], c, o.refits, o.protocol.cv.seed));
+    text += "probe -> " + o.save.string() + "\n";
+  }
+  std::cout << (as_json ? result.dump() + "\n" : text);
+  return 0;
+}
+
+int run_pca(const Options& o, bool as_json, std::uint64_t seed) {
+  const wt::FeatureTable table = wt::read_features(o.features.at(0));
+  const wt::PcaSummary s = wt::summarise_pca(wt::make_cohort({&table}, diagnoses(o)), o.shown, seed,
+                                             table.facts.at("method") + ", " + table.facts.at("encoder") + ", on " + table.facts.at("dataset"));
+  fs::create_directories(o.out);
+  wsp::write_file_atomic(o.out / "pca.svg", wt::scatter_svg(s.figure));
+  wsp::write_file_atomic(o.out / "pca.png", wt::scatter_png(s.figure));
+  wsp::write_file_atomic(o.out / "pca.json", wt::to_json(s).dump(1) + "\n");
+  if (as_json)
+    std::cout << wt::to_json(s).dump() << "\n";
+  else
+    fmt::print("{}\nsilhouette of the diagnoses {:.2f}\n{}\n{}\n", s.figure.subtitle, s.class_silhouette, (o.out / "pca.svg").string(), (o.out / "pca.png").string());
+  return 0;
+}
+
+int run_finetune(Options& o, const wsp::CommonOptions& common) {
+  set_c(o);
+  o.finetune.diagnosis = diagnoses(o).at(0);
+  o.finetune.protocol = o.protocol;
+  o.finetune.threads = common.threads;
+  o.finetune.config.seed = common.seed;
+  o.finetune.name = o.finetune.init.empty() ? "from scratch" : "fine-tuned";
+  wt::check_config(o.finetune.config);
+  const wt::ProtocolResult r = wt::finetune(o.finetune);
+  wsp::write_file_atomic(o.finetune.out / "finetune.json", wt::to_json(r).dump(1) + "\n");
+  std::cout << (common.json ? wt::to_json(r).dump() + "\n" : wt::to_text(r));
+  return 0;
+}
+
+int run_table(Options& o, const wsp::CommonOptions& common) {
+  const wt::Plan plan = wt::load_plan(o.plan);
+  const auto cells = plan.cells();
+  if (o.list) {
+    for (std::size_t k = 0; k < cells.size(); ++k) fmt::print("{}\t{}\n", k, cells[k].name());
+    return 0;
+  }
+  o.experiment.threads = common.threads;
+  const auto results = wt::run_experiment(plan, o.experiment);
+  if (o.experiment.job >= 0) {
+    fmt::print("cell {} is done; {} of {} are\n", o.experiment.job, results.size(), cells.size());
+    return 0;
+  }
+  const auto tables = wt::make_tables(plan, results);
+  wt::write_tables(o.experiment.out, plan, tables);
+  if (common.json)
+    std::cout << wt::to_json(tables).dump() << "\n";
+  else
+    std::cout << wt::to_markdown(tables, plan.name) << "\n" << (o.experiment.out / "results.html").string() << "\n";
+  return 0;
+}
+
+int run_predict(Options& o, bool as_json) {
+  const wt::SavedProbe probe = wt::read_probe(o.probe);
+  const auto predictions = wt::predict(probe, wt::embed_dataset(o.embed));
+  fs::create_directories(o.out);
+  json all{{"label", probe.label}, {"positive", probe.positive}, {"intended_use", "research only; not a medical device"},
+           {"trained_on_subjects", probe.subjects}, {"subjects", json::array()}};
+  std::string tsv = "subject\tprobability\tlow\thigh\tslices\tdriving_slices\n";
+  for (const wt::SubjectPrediction& s : predictions) {
+    json driving = json::array();
+    std::string words;
+    for (const auto& slice : s.driving) {
+      driving.push_back({{"case", slice.case_name}, {"depth", slice.depth}, {"probability", slice.probability}});
+      words += (words.empty() ? "" : " ") + fmt::format("{}@{:.2f}", slice.case_name, slice.depth);
+    }
+    all["subjects"].push_back({{"subject", s.subject}, {"probability", s.probability}, {"interval", {s.low, s.high}}, {"slices", s.slices}, {"driving", driving}});
+    tsv += fmt::format("{}\t{:.4f}\t{:.4f}\t{:.4f}\t{}\t{}\n", s.subject, s.probability, s.low, s.high, s.slices, words);
+  }
+  wsp::write_file_atomic(o.out / "predictions.tsv", tsv);
+  wsp::write_file_atomic(o.out / "predictions.json", all.dump(1) + "\n");
+  std::cout << (as_json ? all.dump() + "\n" : tsv);
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Options o;
+  wsp::Tool tool;
+  tool.name = "wsp-eval";
+  tool.description = "Evaluate encoders by the paper's protocol: frozen features, logistic regression, folds by subject";
+  tool.footer =
+      "Examples:\n"
+      "  wsp-eval embed dataset --encoder run/encoder.safetensors --out features.h5\n"
+      "  wsp-eval probe features.h5 --label metavir --positive F3,F4 --reader reader\n"
+      "  wsp-eval pca features.h5 --label metavir --positive F3,F4 --out figure\n"
+      "  wsp-eval table plans/phantom-small.json --root data --out results";
+  tool.declare = [&](CLI::App& app) { declare(app, o); };
+  tool.run = [&](const wsp::CommonOptions& common) {
+    o.embed.threads = common.threads;
+    o.protocol.cv.seed = common.seed;
+    if (o.embed_command->parsed()) return run_embed(o, common.json);
+    if (o.probe_command->parsed()) return run_probe(o, common.json);
+    if (o.pca_command->parsed()) return run_pca(o, common.json, common.seed);
+    if (o.finetune_command->parsed()) return run_finetune(o, common);
+    if (o.table_command->parsed()) return run_table(o, common);
+    return run_predict(o, common.json);
+  };
+  return wsp::tool_main(argc, argv, tool);
+}
