@@ -24,8 +24,6 @@ run() { printf '   $ %s\n' "$*"; "$@"; }
 
 case $stage in
   all | ingest | report | train | eval) ;;
-  @@@
-    exit 2 ;;
   -h | --help)
     sed -n '2,8p' "$0" | sed 's/^# \{0,1\}//'
     exit 0 ;;
