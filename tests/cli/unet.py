@@ -45,8 +45,8 @@ def lines(path):
 
 # A whole run: it learns, and leaves what wsp-train leaves.
 result = json.loads(train("--out", root / "run", "--json").stdout)
-check(result["steps"] == 60 and result["last_loss"] < 0.6 * result["first_loss"], f"no learning: {result}")
-check(result["best_dice"] > 0.6, f"validation Dice {result['best_dice']}")
+check(result["steps"] == 60 and result["last_loss"] < result["first_loss"] - 0.1, f"no learning: {result}")
+check(result["best_dice"] > 0.7, f"validation Dice {result['best_dice']}")
 for name in ("config.resolved.json", "run.json", "metrics.jsonl", "unet.safetensors", "unet-best.safetensors", "tensorboard"):
     check((root / "run" / name).exists(), f"{name} is missing")
 metrics = lines(root / "run/metrics.jsonl")
@@ -64,8 +64,10 @@ deadline = time.time() + 120
 while not (root / "stopped/metrics.jsonl").exists() or not lines(root / "stopped/metrics.jsonl"):
     check(time.time() < deadline and process.poll() is None, "the run did not start")
     time.sleep(0.02)
+process.send_signal(signal.SIGSTOP)  # it must not end while the other one starts
 check("another run" in train("--out", root / "stopped", "--resume", expect=5).stderr, "the lock")
 process.send_signal(signal.SIGTERM)
+process.send_signal(signal.SIGCONT)
 _, errors = process.communicate(timeout=120)
 check(process.returncode == 143 and "--resume" in errors, f"{process.returncode} {errors}")
 done = len(list((root / "stopped/checkpoints").glob("step-*.safetensors")))
