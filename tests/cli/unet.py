@@ -36,7 +36,11 @@ base = [str(data), "--image-size", "32", "--width", "8", "--depth", "2", "--batc
 
 
 def train(*extra, expect=None):
-    return run("wsp-unet", "train", *base, *extra, expect=expect)
+    """The base options, but for those that are given anew."""
+    kept = base[:1]
+    for name, value in zip(base[1::2], base[2::2]):
+        kept += [] if name in extra else [name, value]
+    return run("wsp-unet", "train", *kept, *extra, expect=expect)
 
 
 def lines(path):
@@ -81,8 +85,8 @@ check(timeless[0] == timeless[1], "metrics.jsonl of a resumed run differs")
 # Messages and exit codes.
 check("--resume" in train("--out", root / "run", expect=5).stderr, "an earlier run is protected")
 check("--width: was 8, is 16" in train("--out", root / "run", "--resume", "--width", "16", expect=2).stderr, "differences")
-check("--image-size" in train("--out", root / "x", "--image-size", "48", expect=2).stderr, "image size")
-check("a dataset" in train("--out", data, expect=5).stderr, "a dataset is no run")
+check("--image-size is 48" in train("--out", root / "x", "--image-size", "48", expect=2).stderr, "image size")
+check("is a dataset" in train("--out", data, expect=5).stderr, "a dataset is no run")
 central = root / "central"
 run("wsp-ingest", root / "cohort/export", "--out", central, "--masks", root / "cohort/truth", "--ids", "keep", "--size", "64",
     "--min-slices", "3")
