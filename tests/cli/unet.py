@@ -36,7 +36,11 @@ base = [str(data), "--image-size", "32", "--width", "8", "--depth", "2", "--batc
 
 
 def train(*extra, expect=None):
-    return run("wsp-unet", "train", *base, *extra, expect=expect)
+    """The base options, but for those that are given anew."""
+    kept = base[:1]
+    for name, value in zip(base[1::2], base[2::2]):
+        kept += [] if name in extra else [name, value]
+    return run("wsp-unet", "train", *kept, *extra, expect=expect)
 
 
 def lines(path):
@@ -45,8 +49,8 @@ def lines(path):
 
 # A whole run: it learns, and leaves what wsp-train leaves.
 result = json.loads(train("--out", root / "run", "--json").stdout)
-check(result["steps"] == 60 and result["last_loss"] < 0.6 * result["first_loss"], f"no learning: {result}")
-check(result["best_dice"] > 0.6, f"validation Dice {result['best_dice']}")
+check(result["steps"] == 60 and result["last_loss"] < result["first_loss"] - 0.1, f"no learning: {result}")
+check(result["best_dice"] > 0.7, f"validation Dice {result['best_dice']}")
 for name in ("config.resolved.json", "run.json", "metrics.jsonl", "unet.safetensors", "unet-best.safetensors", "tensorboard"):
     check((root / "run" / name).exists(), f"{name} is missing")
 metrics = lines(root / "run/metrics.jsonl")
@@ -64,8 +68,10 @@ deadline = time.time() + 120
 while not (root / "stopped/metrics.jsonl").exists() or not lines(root / "stopped/metrics.jsonl"):
     check(time.time() < deadline and process.poll() is None, "the run did not start")
     time.sleep(0.02)
+process.send_signal(signal.SIGSTOP)  # it must not end while the other one starts
 check("another run" in train("--out", root / "stopped", "--resume", expect=5).stderr, "the lock")
 process.send_signal(signal.SIGTERM)
+process.send_signal(signal.SIGCONT)
 _, errors = process.communicate(timeout=120)
 check(process.returncode == 143 and "--resume" in errors, f"{process.returncode} {errors}")
 done = len(list((root / "stopped/checkpoints").glob("step-*.safetensors")))
@@ -79,8 +85,8 @@ check(timeless[0] == timeless[1], "metrics.jsonl of a resumed run differs")
 # Messages and exit codes.
 check("--resume" in train("--out", root / "run", expect=5).stderr, "an earlier run is protected")
 check("--width: was 8, is 16" in train("--out", root / "run", "--resume", "--width", "16", expect=2).stderr, "differences")
-check("--image-size" in train("--out", root / "x", "--image-size", "48", expect=2).stderr, "image size")
-check("a dataset" in train("--out", data, expect=5).stderr, "a dataset is no run")
+check("--image-size is 48" in train("--out", root / "x", "--image-size", "48", expect=2).stderr, "image size")
+check("is a dataset" in train("--out", data, expect=5).stderr, "a dataset is no run")
 central = root / "central"
 run("wsp-ingest", root / "cohort/export", "--out", central, "--masks", root / "cohort/truth", "--ids", "keep", "--size", "64",
     "--min-slices", "3")

@@ -1,5 +1,6 @@
 #include <torch/script.h>
 
+#include <algorithm>
 #include <sstream>
 
 #include "train/model/module_state.hpp"
@@ -71,6 +72,8 @@ std::string unet_torchscript(UNet& net, std::int64_t ratio) {
     // Buffers: weights that nobody will train need no gradient.
     module.register_buffer(attribute, value);
   }
+  // What eval() and train() of a reader set; nothing here asks for it.
+  module.register_attribute("training", c10::BoolType::get(), false);
   module.define(Script(net.options()).source(ratio));
   module.eval();
   std::ostringstream bytes;

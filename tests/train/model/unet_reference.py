@@ -1,19 +1,14 @@
 """The U-Net written out in Python's Torch, as an independent reader of weights and TorchScript.
 
-unet_reference.py DIR DEPTH RATIO   unet.safetensors and unet.ts must give the logits of case.safetensors
+unet_reference.py DIR DEPTH RATIO ...   unet.safetensors and unet.ts must give the logits of case.safetensors
 """
 import pathlib
 import sys
 
 from weights_reference import F, read, torch
 
-work, depth, ratio = pathlib.Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
-weights, metadata = read(work / "unet.safetensors")
-case, _ = read(work / "case.safetensors")
-assert metadata["wsp.model"] == "unet", metadata
 
-
-def double_convolution(name, x):
+def double_convolution(weights, name, x):
     for i in "12":
         x = F.conv2d(x, weights[f"{name}.conv{i}.weight"], padding=1)
         norm = f"{name}.norm{i}"
@@ -26,28 +21,39 @@ def double_convolution(name, x):
     return x
 
 
-def unet(x):
+def unet(weights, depth, x):
     skips = []
     for level in range(depth + 1):
-        x = double_convolution(f"down{level}", F.max_pool2d(x, 2) if level else x)
+        x = double_convolution(weights, f"down{level}", F.max_pool2d(x, 2) if level else x)
         skips.append(x)
     for level in reversed(range(depth)):
         x = F.conv_transpose2d(x, weights[f"up{level}.weight"], weights[f"up{level}.bias"], stride=2)
-        x = double_convolution(f"join{level}", torch.cat([skips[level], x], 1))
+        x = double_convolution(weights, f"join{level}", torch.cat([skips[level], x], 1))
     return F.conv2d(x, weights["head.weight"], weights["head.bias"])
 
 
-with torch.no_grad():
+def compare(work, depth, ratio):
+    weights, metadata = read(work / "unet.safetensors")
+    case, _ = read(work / "case.safetensors")
+    assert metadata["wsp.model"] == "unet", metadata
     # The mean of whole blocks of pixels, written without a pooling layer.
     n, c, h, w = case["x"].shape
     small = case["x"].view(n, c, h // ratio, ratio, w // ratio, ratio).mean((3, 5))
-    expected = unet(small)
+    expected = unet(weights, depth, small)
     if ratio > 1:
         expected = F.interpolate(expected, scale_factor=ratio, mode="bilinear", align_corners=False)
-    error = (case["logits"] - expected).abs().max().item()
-    assert error < 1e-5 * max(1, expected.abs().max().item()), f"network: {error}"
     script = torch.jit.load(str(work / "unet.ts"))
-    assert not script.training
-    error = (script(case["x"]) - case["logits"]).abs().max().item()
-    assert error < 1e-6 * max(1, expected.abs().max().item()), f"TorchScript: {error}"
-    assert torch.equal(script(case["x"]), script(case["x"]))
+    assert not script.eval().training
+    largest = max(1, expected.abs().max().item())
+    for name, found, reference, limit in (
+            ("network and Python's", case["logits"], expected, 1e-5),
+            ("TorchScript and Python's", script(case["x"]), expected, 1e-6),
+            ("TorchScript and network", script(case["x"]), case["logits"], 1e-5)):
+        error = (found - reference).abs().max().item() / largest
+        print(f"{name}: {error:.2e} of the largest logit", file=sys.stderr)
+        assert error < limit, name
+
+
+with torch.no_grad():
+    for i in range(1, len(sys.argv), 3):
+        compare(pathlib.Path(sys.argv[i]), int(sys.argv[i + 1]), int(sys.argv[i + 2]))

@@ -26,7 +26,7 @@ std::shared_ptr<UNet> lived_network(const UNetOptions& options) {
   return net;
 }
 
-/// Run unet_reference.py on DIR; false where Python's Torch is absent.
+/// Run unet_reference.py; false where Python's Torch is absent.
 bool reference(const std::string& arguments) {
   const char* python = std::getenv("WSP_PYTHON");
   const std::string command = std::string(python != nullptr ? python : "python3") + " " +
@@ -42,23 +42,25 @@ const UNetOptions kKinds[] = {
 
 TEST(UNet, EqualsPythonsTorchAndItsTorchScriptDoesToo) {
   const torch::NoGradGuard no_grad;
+  const wsp::test::TemporaryDirectory work;
+  std::string cases;
   for (const UNetOptions& options : kKinds)
     for (const std::int64_t ratio : {1, 2}) {
-      const wsp::test::TemporaryDirectory work;
+      const auto place = work.path() / (std::to_string(options.depth) + std::to_string(ratio));
+      std::filesystem::create_directory(place);
       auto net = lived_network(options);
       const torch::Tensor x = torch::rand({3, options.channels(), 32 * ratio, 48 * ratio});
       const torch::Tensor logits = stored_logits(*net, x, ratio);
       ASSERT_EQ(logits.sizes(), (std::vector<std::int64_t>{3, 1, 32 * ratio, 48 * ratio}));
       EXPECT_GT(logits.std().item<double>(), 0.1) << "a flat picture proves nothing";
-      save_unet_weights(*net, work.path() / "unet.safetensors",
-                        {{"width", std::to_string(options.width)}});
-      write_tensor_file(work.path() / "case.safetensors",
+      save_unet_weights(*net, place / "unet.safetensors", {});
+      write_tensor_file(place / "case.safetensors",
                         {{{"x", x}, {"logits", logits.contiguous()}}, {}});
-      write_file_atomic(work.path() / "unet.ts", unet_torchscript(*net, ratio));
-      if (!reference(work.path().string() + " " + std::to_string(options.depth) + " " +
-                     std::to_string(ratio)))
-        GTEST_SKIP() << "python3-torch is absent";
+      write_file_atomic(place / "unet.ts", unet_torchscript(*net, ratio));
+      cases += " " + place.string() + " " + std::to_string(options.depth) + " " +
+               std::to_string(ratio);
     }
+  if (!reference(cases)) GTEST_SKIP() << "python3-torch is absent";
 }
 
 TEST(UNet, TorchScriptEqualsTheNetworkAndHasTheSameBytes) {
