@@ -15,6 +15,7 @@ build=${WSP_BUILD_DIR:-$here/build/quickstart}
 jobs=${WSP_JOBS:-$(nproc)}
 subjects=${WSP_SUBJECTS:-8}
 summary=()
+export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}  # threads that wait sleep, and leave the cores to what else runs here
 
 say() { printf '\n== %s\n' "$*"; }
 run() { printf '   $ %s\n' "$*"; "$@"; }
