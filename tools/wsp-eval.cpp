@@ -31,7 +31,7 @@ struct Options {
   fs::path out, plan, against, save, probe, pretraining;
   std::vector<std::string> features, labels, positives;
   std::string c = "1", reader;
-  bool npy = false, projector = false, force = false, no_shortcuts = false, list = false;
+  bool npy = false, projector = false, force = false, no_shortcuts = false, list = false, tables_only = false;
   int shown = 10, refits = 200;
   CLI::App *embed_command = nullptr, *probe_command = nullptr, *pca_command = nullptr, *finetune_command = nullptr,
            *table_command = nullptr, *predict_command = nullptr;
@@ -112,6 +112,7 @@ void declare(CLI::App& app, Options& o) {
   table->add_option("--root", o.experiment.root, "Where the plan's relative paths begin")->capture_default_str();
   table->add_option("--device", o.experiment.device, "auto, cpu, cuda or cuda:N")->capture_default_str();
   table->add_option("--job", o.experiment.job, "Compute this cell only, from 0")->check(CLI::NonNegativeNumber);
+  table->add_flag("--tables-only", o.tables_only, "Compute nothing: write the tables of the cells that are complete");
   table->add_flag("--list", o.list, "Say which cells there are, and run nothing");
 
   CLI::App* predict = o.predict_command = app.add_subcommand("predict", "A saved probe on new patients; research only");
@@ -279,7 +280,7 @@ int run_table(Options& o, const wsp::CommonOptions& common) {
     return 0;
   }
   o.experiment.threads = common.threads;
-  const auto results = wt::run_experiment(plan, o.experiment);
+  const auto results = o.tables_only ? wt::complete_cells(plan, o.experiment.out) : wt::run_experiment(plan, o.experiment);
   if (o.experiment.job >= 0) {
     fmt::print("cell {} is done; {} of {} are\n", o.experiment.job, results.size(), cells.size());
     return 0;

@@ -22,7 +22,7 @@ def run(*arguments, code=0, tool="wsp-eval"):
 
 
 for seed in (1, 2):
-    run(root / "data", "--out", root / f"run{seed}", "--method", "random", "--image-size", "64", "--seed", seed, tool="wsp-train")
+    run(root / "data", "--out", root / f"run{seed}", "--method", "random", "--encoder", "resnet18", "--image-size", "48", "--seed", seed, tool="wsp-train")
 weights = root / "run1/encoder.safetensors"
 features = root / "f.h5"
 
@@ -57,15 +57,17 @@ try:
     truth = {p["subject"]: p["truth"] for p in predictions}
     fold = {p["subject"]: p["fold"] for p in predictions}
     y, k = np.array([truth[s] for s in subject]), np.array([fold[s] for s in subject])
+    wide = x.astype(float)
     for f in range(4):
-        scaler = StandardScaler().fit(x[k != f].astype(float))
-        model = LogisticRegression(solver="newton-cholesky", tol=1e-10, max_iter=1000).fit(scaler.transform(x[k != f]), y[k != f])
-        p = model.predict_proba(scaler.transform(x[k == f]))[:, 1]
+        scaler = StandardScaler().fit(wide[k != f])
+        model = LogisticRegression(tol=1e-8, max_iter=100000).fit(scaler.transform(wide[k != f]), y[k != f])
+        p = model.predict_proba(scaler.transform(wide[k == f]))[:, 1]
         for s in set(subject[k == f]):
             ours = next(q["probability"][0] for q in predictions if q["subject"] == s)
-            assert abs(ours - p[subject[k == f] == s].mean()) < 1e-5, (f, s, ours)
-except (ImportError, ValueError) as error:
-    print(f"*** scikit-learn cannot check the probe: {error} ***")
+            # scikit-learn's L-BFGS stops some 1e-5 before the optimum.
+            assert abs(ours - p[subject[k == f] == s].mean()) < 1e-3, (f, s, ours)
+except ImportError:
+    print("*** python3-sklearn is absent: the probe was not compared with it ***")
 run("probe", features, *common, "--C", "cv", "--permutations", "0", "--repeats", "2", "--no-shortcuts")
 run("probe", features, *common, "--knn", "5", "--permutations", "0", "--no-shortcuts")
 
@@ -106,18 +108,20 @@ assert (root / "figure/pca.png").read_bytes().startswith(b"\x89PNG") and "<circl
 
 # A plan: every cell once, the second run takes all over, another plan is refused, shared subjects too.
 plan = {"name": "test", "version": 1, "evaluations": [{"name": "D1", "dataset": "data", "label": "label", "positive": "2,3"}],
-        "methods": ["supervised", "random", "wsp"], "backbones": ["tinynet"], "seeds": [1, 2],
-        "train": {"image_size": 64, "batch": 8, "samples_per_epoch": 16, "epochs": 1}, "probe": {"folds": 2, "permutations": 0, "bootstrap": 100}}
+        "methods": ["supervised", "random", "wsp"], "backbones": ["resnet18"], "seeds": [1, 2],
+        "train": {"image_size": 48, "batch": 8, "samples_per_epoch": 16, "epochs": 1}, "probe": {"folds": 2, "permutations": 0, "bootstrap": 100}}
 (root / "plan.json").write_text(json.dumps(plan))
 listed = run("table", root / "plan.json", "--root", root, "--out", root / "results", "--list").stdout
 assert listed.count("\n") == 4 and "wsp" not in listed, listed  # there is no dataset to pretrain on
 run("table", root / "plan.json", "--root", root, "--out", root / "results", "--job", "2")
 table = json.loads(run("table", root / "plan.json", "--root", root, "--out", root / "results", "--json").stdout)
 assert [row[0] for row in table[0]["rows"]] == ["supervised", "random", "wsp"] and table[0]["rows"][2][2] == "-", table[0]
-stamp = (root / "results/cells/random-tinynet-s1/cell.json").stat().st_mtime_ns
+stamp = (root / "results/cells/random-resnet18-s1/cell.json").stat().st_mtime_ns
 before = (root / "results/results.md").read_bytes()
 run("table", root / "plan.json", "--root", root, "--out", root / "results")
-assert (root / "results/cells/random-tinynet-s1/cell.json").stat().st_mtime_ns == stamp
+assert (root / "results/cells/random-resnet18-s1/cell.json").stat().st_mtime_ns == stamp
+assert (root / "results/results.md").read_bytes() == before
+run("table", root / "plan.json", "--root", root / "absent", "--out", root / "results", "--tables-only")
 assert (root / "results/results.md").read_bytes() == before
 for name in ("auc.tsv", "results.html", "results.json"):
     assert (root / "results" / name).exists(), name

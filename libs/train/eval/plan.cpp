@@ -76,15 +76,15 @@ std::vector<Cell> Plan::cells() const {
     train["seed"] = seed;
     return train;
   };
-  for (const std::string& method : methods)
-    for (const std::string& backbone : backbones) {
-      if (pretraining.empty() && !needs_no_pretraining(method)) continue;
-      if (method == "imagenet" && !weights.contains(backbone)) continue;
-      for (const std::uint64_t seed : seeds) {
+  // Seed by seed, so that a table that is stopped early has every method.
+  for (const std::uint64_t seed : seeds)
+    for (const std::string& method : methods)
+      for (const std::string& backbone : backbones) {
+        if (pretraining.empty() && !needs_no_pretraining(method)) continue;
+        // Nothing of given weights is drawn: one seed does.
+        if (method == "imagenet" && (!weights.contains(backbone) || seed != seeds.front())) continue;
         cells.push_back({method, backbone, seed, "", base(method, backbone, seed)});
-        if (method == "imagenet") break;  // nothing of it is drawn
       }
-    }
   if (pretraining.empty()) return cells;
   const auto vary = [&](const std::string& variant, const json& overrides) {
     for (const std::uint64_t seed : seeds) {

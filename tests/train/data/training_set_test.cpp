@@ -36,6 +36,30 @@ std::set<std::string> subjects_of(const TrainingSet& set, const std::vector<Trai
   return names;
 }
 
+TEST(SelectSlices, TakesTheSubjectsAskedForAndMakesTheLabelBinary) {
+  const TemporaryDirectory root;
+  test::write_changed_dataset(root.path(), 12, [](CaseRecord&, int) {});
+  const DatasetReader reader(root.path());
+  const TrainingSet all = select_slices(reader, {});
+  std::set<std::int64_t> classes;
+  for (const TrainSlice& slice : all.slices) classes.insert(slice.label);
+  ASSERT_GT(classes.size(), 2U);
+  SelectOptions options;
+  options.positive = {*classes.rbegin()};
+  const TrainingSet binary = select_slices(reader, options);
+  ASSERT_EQ(binary.slices.size(), all.slices.size());
+  EXPECT_EQ(binary.classes, 2);
+  for (std::size_t i = 0; i < all.slices.size(); ++i)
+    EXPECT_EQ(binary.slices[i].label, all.slices[i].label == *classes.rbegin() ? 1 : 0);
+  const std::set<std::string> known = subjects_of(all, all.slices);
+  options.subjects = {*known.begin(), *known.rbegin(), "nobody"};
+  const TrainingSet some = select_slices(reader, options);
+  EXPECT_EQ(subjects_of(some, some.slices), (std::set<std::string>{*known.begin(), *known.rbegin()}));
+  EXPECT_THAT(some.left_out, testing::Contains(HasSubstr("not asked for")));
+  options.subjects = {"nobody"};
+  EXPECT_THAT(refusal(reader, options, ErrorCode::no_input), HasSubstr("not asked for"));
+}
+
 TEST(SelectSlices, TakesEveryColumnFromTheIndex) {
   const TemporaryDirectory root;
   test::write_changed_dataset(root.path(), 12, [](CaseRecord&, int) {});
