@@ -12,8 +12,8 @@ namespace wsp {
 namespace {
 
 const std::filesystem::path kSource = WSP_SOURCE_DIR;
-const std::vector<std::string> kSchemas = {"manifest", "ledger", "config",            "dataset",
-                                           "case",     "codes",  "segmentation_model"};
+const std::vector<std::string> kSchemas = {
+    "manifest", "ledger", "config", "dataset", "case", "codes", "segmentation_model"};
 
 TEST(Schemas, AcceptTheirExamples) {
   for (const std::string& name : kSchemas) {
