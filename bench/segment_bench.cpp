@@ -67,7 +67,8 @@ Volume make_volume(std::array<std::int64_t, 3> size, Vec3 spacing) {
   return v;
 }
 
-// Forward passes alone: as many samples in batches as large, each oneTBB thread one batch at a time.
+// Forward passes alone: as many samples in batches as large, each oneTBB thread one batch at a
+// time.
 void run_bare(torch::jit::Module& module, const torch::Tensor& input, std::int64_t batches) {
   tbb::parallel_for(std::int64_t{0}, batches, [&](std::int64_t) {
     const torch::NoGradGuard no_gradient;
@@ -117,10 +118,11 @@ int run_plumbing(const Plumbing& o) {
     wall.push_back(s.wall / b.wall);
     cpu.push_back(s.cpu / b.cpu);
   }
-  fmt::print("{}: {} samples; bare network {:.0f} ms (CPU {:.0f} ms); segmenter / bare: {:.3f} by "
-             "time, {:.3f} by CPU time (target 1.10)\n",
-             model.name, samples, 1e3 * median(bare_wall), 1e3 * median(bare_cpu), median(wall),
-             median(cpu));
+  fmt::print(
+      "{}: {} samples; bare network {:.0f} ms (CPU {:.0f} ms); segmenter / bare: {:.3f} by "
+      "time, {:.3f} by CPU time (target 1.10)\n",
+      model.name, samples, 1e3 * median(bare_wall), 1e3 * median(bare_cpu), median(wall),
+      median(cpu));
   return 0;
 }
 
@@ -173,10 +175,11 @@ int run_overlap(const Overlap& o) {
   for (const double factor : {0.5, 1.0, 2.0}) {
     const Cost cost = ingest_with(share * factor);
     const double device = share * factor * o.cases, work_s = cost.cpu / o.threads;
-    fmt::print("device {:.2f} s, CPU work / {} cores {:.2f} s: wall {:.2f} s = {:.3f} x the larger "
-               "(target 1.15; one after the other {:.2f} s)\n",
-               device, o.threads, work_s, cost.wall, cost.wall / std::max(device, work_s),
-               device + work_s);
+    fmt::print(
+        "device {:.2f} s, CPU work / {} cores {:.2f} s: wall {:.2f} s = {:.3f} x the larger "
+        "(target 1.15; one after the other {:.2f} s)\n",
+        device, o.threads, work_s, cost.wall, cost.wall / std::max(device, work_s),
+        device + work_s);
   }
   fs::remove_all(work);
   return 0;

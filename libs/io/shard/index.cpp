@@ -72,8 +72,8 @@ bool is_part(const std::string& name) {
            name.find('/', folder.size()) == std::string::npos;
   };
   return name == "index.h5" || name == "ledger.tsv" || name == "quarantine.tsv" ||
-         name == "mask_comparison.tsv" ||
-         in("shards/shard-", ".h5") || in("cases/", ".json") || in("previews/", ".png");
+         name == "mask_comparison.tsv" || in("shards/shard-", ".h5") || in("cases/", ".json") ||
+         in("previews/", ".png");
 }
 
 }  // namespace

@@ -169,10 +169,12 @@ std::vector<std::string> border_contact(const LiverMask& mask) {
     for (std::int64_t y = 0; y < ny; ++y)
       for (std::int64_t x = 0; x < nx; ++x) {
         if (mask.voxels[at++] == 0) continue;
-        const std::array<bool, 6> here{x == 0, x == nx - 1, y == 0, y == ny - 1, z == 0, z == nz - 1};
+        const std::array<bool, 6> here{x == 0,      x == nx - 1, y == 0,
+                                       y == ny - 1, z == 0,      z == nz - 1};
         for (std::size_t side = 0; side < here.size(); ++side) reached[side] |= here[side];
       }
-  constexpr std::array<const char*, 6> kSides{"right", "left", "anterior", "posterior", "foot", "head"};
+  constexpr std::array<const char*, 6> kSides{"right",     "left", "anterior",
+                                              "posterior", "foot", "head"};
   std::vector<std::string> sides;
   for (std::size_t side = 0; side < reached.size(); ++side)
     if (reached[side]) sides.emplace_back(kSides[side]);

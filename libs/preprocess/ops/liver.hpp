@@ -39,9 +39,9 @@ std::vector<Code> mask_flags(const LiverMask& mask, double liver_ml,
                              const std::vector<std::int64_t>& sizes);
 std::vector<Code> mask_flags(const LiverMask& mask, double liver_ml);
 
-/// Remove from each axial slice the 8-connected parts under 1 cm² and a tenth of the slice's largest
-/// part: what hangs on a predicted liver by a neighbouring slice only. Adds MASK_CLEANED where a
-/// voxel changed.
+/// Remove from each axial slice the 8-connected parts under 1 cm² and a tenth of the slice's
+/// largest part: what hangs on a predicted liver by a neighbouring slice only. Adds MASK_CLEANED
+/// where a voxel changed.
 void remove_specks(LiverMask& mask);
 
 /// The sides of the volume that a mask reaches: "right", "left", "anterior", "posterior", "foot",

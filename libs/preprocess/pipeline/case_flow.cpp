@@ -114,10 +114,11 @@ void run_flow(const FlowStages& stages, std::size_t tokens, bool own_thread) {
     return item;
   });
   flow::sequencer_node<ItemPtr> sequencer(graph, [](const ItemPtr& item) { return item->number; });
-  flow::function_node<ItemPtr, flow::continue_msg> collector(graph, flow::serial, [&](ItemPtr item) {
-    stages.collect(*item);
-    return flow::continue_msg();
-  });
+  flow::function_node<ItemPtr, flow::continue_msg> collector(graph, flow::serial,
+                                                             [&](ItemPtr item) {
+                                                               stages.collect(*item);
+                                                               return flow::continue_msg();
+                                                             });
   flow::make_edge(source, limiter);
   flow::make_edge(limiter, reader);
   flow::make_edge(flow::output_port<0>(reader), waiter);

@@ -20,9 +20,9 @@ struct FlowItem {
 struct FlowStages {
   std::function<std::shared_ptr<FlowItem>()> next;  ///< one at a time; null: no more
   std::function<void(FlowItem&)> read;              ///< in parallel
-  std::function<void(FlowItem&)> predict;  ///< only for items whose hand wants a model
-  std::function<void(FlowItem&)> finish;   ///< in parallel
-  std::function<void(FlowItem&)> collect;  ///< one at a time, in the order of next()
+  std::function<void(FlowItem&)> predict;           ///< only for items whose hand wants a model
+  std::function<void(FlowItem&)> finish;            ///< in parallel
+  std::function<void(FlowItem&)> collect;           ///< one at a time, in the order of next()
 };
 
 /// Run cases through read -> predict -> finish -> collect on oneTBB's threads, at most `tokens` of

@@ -37,10 +37,9 @@ std::string comparison_text(const std::vector<MaskComparisonRow>& rows) {
   for (const MaskComparisonRow& row : rows) {
     text += row.case_name + '\t' + row.source;
     if (row.code.empty())
-      text += fmt::format("\t{:.4f}\t{:.1f}\t{:.1f}\t{:+.1f}\t\n", row.dice, row.given_ml,
-                          row.model_ml,
-                          row.given_ml > 0 ? 100 * (row.model_ml - row.given_ml) / row.given_ml
-                                           : 0.0);
+      text +=
+          fmt::format("\t{:.4f}\t{:.1f}\t{:.1f}\t{:+.1f}\t\n", row.dice, row.given_ml, row.model_ml,
+                      row.given_ml > 0 ? 100 * (row.model_ml - row.given_ml) / row.given_ml : 0.0);
     else
       text += "\t\t\t\t\t" + row.code + '\n';
   }

@@ -11,8 +11,8 @@ inline constexpr const char* kComparisonFile = "mask_comparison.tsv";
 
 /// The model's mask beside the one that a case came with.
 struct MaskComparisonRow {
-  std::string case_name, source;        ///< source of the given mask: file | seg | rtstruct
-  double dice = 0;                      ///< in the volume's voxels; 1 where both are empty
+  std::string case_name, source;  ///< source of the given mask: file | seg | rtstruct
+  double dice = 0;                ///< in the volume's voxels; 1 where both are empty
   double given_ml = 0, model_ml = 0;
   std::string code;  ///< set, and no numbers, where the model gave no mask
 };

@@ -280,8 +280,7 @@ class Job {
     };
     stages.predict = [&](FlowItem& item) { predict_case(inputs, *item.hand); };
     stages.finish = [&](FlowItem& item) {
-      if (!item.result)
-        item.result.emplace(finish_case(inputs, item.plan, std::move(*item.hand)));
+      if (!item.result) item.result.emplace(finish_case(inputs, item.plan, std::move(*item.hand)));
     };
     stages.collect = [&](FlowItem& item) {
       write_shards_before(shard_of(item.plan.name, options_.config.shards));
@@ -301,8 +300,7 @@ class Job {
   // As many as there are threads, one being written, and some to keep a device busy.
   [[nodiscard]] std::size_t cases_at_once() const {
     std::uint64_t largest = 1;
-    for (const CasePlan& plan : plan_.cases)
-      largest = std::max(largest, cost(plan));
+    for (const CasePlan& plan : plan_.cases) largest = std::max(largest, cost(plan));
     const std::size_t threads =
         tbb::global_control::active_value(tbb::global_control::max_allowed_parallelism);
     constexpr std::size_t kForDevice = 3;  // waiting for it, in it, coming from it
@@ -470,8 +468,8 @@ class Job {
   std::map<std::string, std::size_t> file_by_hash_;
   std::optional<MaskCache> cache_;
   std::atomic<std::size_t> reused_{0};
-  int next_shard_ = 0;                   // the first that is not written
-  std::vector<CaseProduct> products_;    // of that shard
+  int next_shard_ = 0;                                    // the first that is not written
+  std::vector<CaseProduct> products_;                     // of that shard
   std::map<std::string, MaskComparisonRow> comparisons_;  // by case
   std::vector<CasePlaces> places_;
   std::set<std::string> subjects_, names_;

@@ -62,7 +62,7 @@ struct IngestSummary {
   /// 1-based data rows of the label table (header excluded) that matched no case.
   std::vector<std::size_t> unmatched_label_row_numbers;
   std::size_t label_rows = 0, unmatched_label_rows = 0, unlabelled_cases = 0, unused_masks = 0;
-  std::vector<MaskComparisonRow> comparisons;  ///< with compare_masks, by case
+  std::vector<MaskComparisonRow> comparisons;         ///< with compare_masks, by case
   std::size_t unmatched_pins = 0, unusable_pins = 0;  ///< of the manifest's pin_series
 };
 nlohmann::json to_json(const IngestSummary& summary);

@@ -101,13 +101,11 @@ PredictedMask clean_prediction(Segmentation prediction) {
   }
   if (voxels == 0) return result;
   result.mean_probability = static_cast<double>(inside) / 255 / static_cast<double>(voxels);
-  result.confidence =
-      2 * static_cast<double>(inside) / static_cast<double>(all + 255 * voxels);
+  result.confidence = 2 * static_cast<double>(inside) / static_cast<double>(all + 255 * voxels);
   return result;
 }
 
-MaskComparison compare_masks(const Volume& volume, const LiverMask& given,
-                             const LiverMask& model) {
+MaskComparison compare_masks(const Volume& volume, const LiverMask& given, const LiverMask& model) {
   std::int64_t both = 0, sum = 0;
   for (std::size_t i = 0; i < given.voxels.size(); ++i) {
     both += given.voxels[i] & model.voxels[i];

@@ -27,7 +27,7 @@ bool leaves_to_segmenter(const Rejection& rejection);
 /// A cleaned mask of a segmenter and what it says of itself.
 struct PredictedMask {
   LiverMask mask;
-  std::int64_t components = 0;              ///< before clean-up, 26-connected
+  std::int64_t components = 0;             ///< before clean-up, 26-connected
   std::optional<double> mean_probability;  ///< over the cleaned mask
   /// Soft Dice of the cleaned mask with the probabilities, 2 sum(pm) / (sum p + sum m): 1 where the
   /// model is certain everywhere, less where it hesitates, or where clean-up took much away.

@@ -7,9 +7,9 @@
 
 namespace wsp {
 
-/// Predicted masks by (volume, model), so that another ingest of the same volumes asks no model. One
-/// file each, published atomically, with a SHA-256 over its bytes; names are hashes, and nothing but
-/// the mask is in them. Thread-safe; several processes may share a directory.
+/// Predicted masks by (volume, model), so that another ingest of the same volumes asks no model.
+/// One file each, published atomically, with a SHA-256 over its bytes; names are hashes, and
+/// nothing but the mask is in them. Thread-safe; several processes may share a directory.
 class MaskCache {
  public:
   /// Makes the directory; throws Error(output) where that fails.

@@ -120,9 +120,8 @@ void OutputDirectory::claim() {
                                        ". Choose an --out that you may write to");
   // 2. What another configuration made.
   if (replace_)
-    for (const char* part :
-         {"index.h5", "shards", "cases", "previews", "ledger.tsv", "quarantine.tsv", kComparisonFile,
-          "run.json"})
+    for (const char* part : {"index.h5", "shards", "cases", "previews", "ledger.tsv",
+                             "quarantine.tsv", kComparisonFile, "run.json"})
       fs::remove_all(root_ / part, ec);
   // 3. The place of this run.
   for (const char* part : {"shards", "cases", "previews"}) {

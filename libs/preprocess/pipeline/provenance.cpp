@@ -16,17 +16,18 @@ nlohmann::json column(const std::vector<SliceProfile>& profiles, Get get) {
   return values;
 }
 
-nlohmann::json mask_json(const CaseRecord& record, const Volume& volume, const CaseMeasurements& m) {
+nlohmann::json mask_json(const CaseRecord& record, const Volume& volume,
+                         const CaseMeasurements& m) {
   const auto z = [&](std::int64_t k) { return volume.z_mm[static_cast<std::size_t>(k)]; };
-  nlohmann::json mask{{"source", m.mask_source},
-                      {"liver_ml", rounded(record.liver_ml, 1.0 / 1024)},
-                      {"share_in_tissue", rounded(m.tissue_share, 1.0 / 1024)},
-                      {"extent_mm", rounded(z(m.extent.last) - z(m.extent.first) +
-                                                volume.geometry.spacing_mm[2],
-                                            1.0 / 1024)},
-                      {"components", m.components},
-                      {"border_contact", m.border_contact},
-                      {"mean_hu", rounded(m.phase.liver_mean_hu, 1.0 / 128)}};
+  nlohmann::json mask{
+      {"source", m.mask_source},
+      {"liver_ml", rounded(record.liver_ml, 1.0 / 1024)},
+      {"share_in_tissue", rounded(m.tissue_share, 1.0 / 1024)},
+      {"extent_mm",
+       rounded(z(m.extent.last) - z(m.extent.first) + volume.geometry.spacing_mm[2], 1.0 / 1024)},
+      {"components", m.components},
+      {"border_contact", m.border_contact},
+      {"mean_hu", rounded(m.phase.liver_mean_hu, 1.0 / 128)}};
   if (!m.model.empty()) {
     mask["model"] = m.model;
     mask["predicted_components"] = m.predicted_components;

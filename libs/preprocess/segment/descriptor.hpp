@@ -23,14 +23,14 @@ struct ModelAxis {
 /// these are slices, rows, columns.
 struct ModelDescriptor {
   std::string name, version, sha256;
-  std::filesystem::path file;  ///< the TorchScript file
-  int dimensions = 2;          ///< 2 (also 2.5d) or 3
-  int neighbours = 0;          ///< slices on either side that are channels too
-  std::array<ModelAxis, 3> axes;                                ///< tensor order
-  std::array<std::optional<double>, 3> spacing_mm;              ///< tensor order
-  std::optional<std::array<std::int64_t, 2>> size;              ///< rows, columns; 2d only
-  std::int64_t multiple = 1;                                    ///< of rows and columns; 2d only
-  std::array<std::int64_t, 3> patch{0, 0, 0};                   ///< tensor order; 3d only
+  std::filesystem::path file;                       ///< the TorchScript file
+  int dimensions = 2;                               ///< 2 (also 2.5d) or 3
+  int neighbours = 0;                               ///< slices on either side that are channels too
+  std::array<ModelAxis, 3> axes;                    ///< tensor order
+  std::array<std::optional<double>, 3> spacing_mm;  ///< tensor order
+  std::optional<std::array<std::int64_t, 2>> size;  ///< rows, columns; 2d only
+  std::int64_t multiple = 1;                        ///< of rows and columns; 2d only
+  std::array<std::int64_t, 3> patch{0, 0, 0};       ///< tensor order; 3d only
   double overlap = 0.5;
   double low_hu = -100, high_hu = 400;
   double factor = 1, offset = 0;  ///< value = factor * clipped HU + offset

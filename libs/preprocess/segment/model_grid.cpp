@@ -12,8 +12,7 @@ double index_of(std::span<const double> positions, double mm) {
   if (positions.size() == 1) return mm - positions[0];
   const auto above = std::upper_bound(positions.begin() + 1, positions.end() - 1, mm);
   const auto i = static_cast<std::size_t>(above - positions.begin());
-  return static_cast<double>(i) - 1 +
-         (mm - positions[i - 1]) / (positions[i] - positions[i - 1]);
+  return static_cast<double>(i) - 1 + (mm - positions[i - 1]) / (positions[i] - positions[i - 1]);
 }
 
 AxisTaps linear_taps(double at, std::int64_t count) {
@@ -58,7 +57,8 @@ std::vector<double> even_positions(std::int64_t count, double spacing) {
   return positions;
 }
 
-// out[y][x] = sum of weights * in[source y][source x], rows first; what no tap reaches is `outside`.
+// out[y][x] = sum of weights * in[source y][source x], rows first; what no tap reaches is
+// `outside`.
 template <class Source>
 std::vector<float> resample_plane(const Source* source, std::int64_t source_width,
                                   const std::vector<AxisTaps>& x_taps,
@@ -98,7 +98,8 @@ AxisMap map_axis(std::span<const double> positions, double spacing, std::int64_t
   const double middle = (positions.front() + positions.back()) / 2;
   // Position of sample j of the network's grid.
   const auto mm = [&](double j) {
-    return middle + (j - static_cast<double>(left) - static_cast<double>(content - 1) / 2) * spacing;
+    return middle +
+           (j - static_cast<double>(left) - static_cast<double>(content - 1) / 2) * spacing;
   };
   for (std::int64_t j = 0; j < size; ++j) {
     AxisTaps taps;
@@ -150,15 +151,13 @@ ModelGrid::ModelGrid(const Volume& volume, const ModelDescriptor& model)
                               static_cast<double>(fixed[axis]));
   for (std::size_t axis = 0; axis < 3; ++axis) {
     const std::int64_t count = g.size[axis];
-    const auto positions =
-        axis == 2 ? volume.z_mm : even_positions(count, g.spacing_mm[axis]);
+    const auto positions = axis == 2 ? volume.z_mm : even_positions(count, g.spacing_mm[axis]);
     std::int64_t content = count;
     if (fit && axis < 2) {
       content = std::clamp<std::int64_t>(
           std::llround(static_cast<double>(count) * g.spacing_mm[axis] / fill), 1, fixed[axis]);
       resampled[axis] = content != count;
-      target[axis] =
-          g.spacing_mm[axis] * static_cast<double>(count) / static_cast<double>(content);
+      target[axis] = g.spacing_mm[axis] * static_cast<double>(count) / static_cast<double>(content);
     } else if (resampled[axis]) {
       const double length = positions.back() - positions.front() + g.spacing_mm[axis];
       content = std::max<std::int64_t>(1, std::llround(length / target[axis]));

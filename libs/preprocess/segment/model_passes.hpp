@@ -21,8 +21,8 @@ inline double coarse_threshold(const ModelDescriptor& model) { return model.thre
 Probabilities run_slices(const ModelGrid& grid, const ModelDescriptor& model, Network& network,
                          const SegmentationPlan& plan);
 
-/// 3d: Gaussian-weighted sliding window. Beside the result it holds the planes and sums of one layer
-/// of windows, whatever the volume's length.
+/// 3d: Gaussian-weighted sliding window. Beside the result it holds the planes and sums of one
+/// layer of windows, whatever the volume's length.
 Probabilities run_windows(const ModelGrid& grid, const ModelDescriptor& model, Network& network,
                           const SegmentationPlan& plan);
 

@@ -14,8 +14,8 @@ struct SegmentationPlan {
   double coarse_mm = 10;
 };
 
-/// Segments with any network that a descriptor describes: volume -> its grid -> batches of slices or
-/// sliding windows -> probabilities -> the volume's own grid -> threshold. Deterministic at any
+/// Segments with any network that a descriptor describes: volume -> its grid -> batches of slices
+/// or sliding windows -> probabilities -> the volume's own grid -> threshold. Deterministic at any
 /// number of threads as long as the network is. Thread-safe where the network is concurrent().
 class ModelSegmenter : public Segmenter {
  public:

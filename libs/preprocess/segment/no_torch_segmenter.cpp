@@ -10,8 +10,8 @@ void switch_to_torch_build(char** arguments) {
   const auto self = std::filesystem::read_symlink("/proc/self/exe", ec);
   if (ec) return;
   const std::string name = self.filename().string() + "-torch";
-  for (const auto& path : {self.parent_path() / name,
-                           self.parent_path().parent_path() / "libexec" / "wsp" / name})
+  for (const auto& path :
+       {self.parent_path() / name, self.parent_path().parent_path() / "libexec" / "wsp" / name})
     if (::access(path.c_str(), X_OK) == 0) ::execv(path.c_str(), arguments);
 }
 

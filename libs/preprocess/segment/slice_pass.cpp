@@ -75,7 +75,8 @@ class SlicePass {
     std::vector<std::int64_t> needed;
     const std::int64_t k = model_.neighbours;
     for (const std::int64_t z : slices)
-      for (std::int64_t n = z - k; n <= z + k; ++n) needed.push_back(std::clamp<std::int64_t>(n, 0, depth_ - 1));
+      for (std::int64_t n = z - k; n <= z + k; ++n)
+        needed.push_back(std::clamp<std::int64_t>(n, 0, depth_ - 1));
     std::sort(needed.begin(), needed.end());
     needed.erase(std::unique(needed.begin(), needed.end()), needed.end());
     tbb::parallel_for(std::size_t{0}, needed.size(), [&](std::size_t i) {
@@ -124,15 +125,16 @@ Probabilities run_slices(const ModelGrid& grid, const ModelDescriptor& model, Ne
                          const SegmentationPlan& plan) {
   SlicePass pass(grid, model, network);
   const std::int64_t depth = grid.size()[0];
-  const auto stride = std::max<std::int64_t>(
-      1, static_cast<std::int64_t>(plan.coarse_mm / grid.spacing_mm()[0]));
+  const auto stride =
+      std::max<std::int64_t>(1, static_cast<std::int64_t>(plan.coarse_mm / grid.spacing_mm()[0]));
   std::vector<std::int64_t> coarse;
   for (std::int64_t z = std::min(stride / 2, depth - 1); z < depth; z += stride)
     coarse.push_back(z);
   if (stride > 1 && coarse.back() != depth - 1) coarse.push_back(depth - 1);
   pass.run(coarse);
   if (stride == 1) return pass.take_result();
-  // Between a slice with liver and the next without it the liver ends; one slice more is for safety.
+  // Between a slice with liver and the next without it the liver ends; one slice more is for
+  // safety.
   std::vector<bool> wanted(static_cast<std::size_t>(depth), false);
   for (const std::int64_t z : coarse)
     if (pass.may_hold_liver(z))

@@ -1,10 +1,9 @@
 #include "preprocess/segment/torch_network.hpp"
 
-#include <dlfcn.h>
-
 #include <ATen/Parallel.h>
 #include <c10/core/StreamGuard.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
+#include <dlfcn.h>
 #include <torch/csrc/jit/runtime/graph_executor.h>
 #include <torch/cuda.h>
 #include <torch/script.h>
@@ -37,14 +36,13 @@ torch::Device choose_device(const std::string& text) {
       throw Error(ErrorCode::usage, "--device is '" + text + "': expected cuda:N");
     index = std::stoi(digits);
   } else if (text != "auto" && text != "cuda") {
-    throw Error(ErrorCode::usage,
-                "--device is '" + text + "': expected auto, cpu, cuda or cuda:N");
+    throw Error(ErrorCode::usage, "--device is '" + text + "': expected auto, cpu, cuda or cuda:N");
   }
   if (index >= cards)
-    throw Error(ErrorCode::usage, "--device is '" + text + "', but LibTorch sees " +
-                                      std::to_string(cards) +
-                                      " CUDA cards; use --device cpu, or a build against a LibTorch "
-                                      "with CUDA");
+    throw Error(ErrorCode::usage,
+                "--device is '" + text + "', but LibTorch sees " + std::to_string(cards) +
+                    " CUDA cards; use --device cpu, or a build against a LibTorch "
+                    "with CUDA");
   return {torch::kCUDA, static_cast<c10::DeviceIndex>(index)};
 }
 
@@ -69,8 +67,8 @@ std::string words_of(c10::IntArrayRef sizes) {
   return text.str();
 }
 
-// OpenBLAS's own threads would stand in the way of oneTBB's, which run one batch each, and part sums
-// by their number. Absent with another BLAS.
+// OpenBLAS's own threads would stand in the way of oneTBB's, which run one batch each, and part
+// sums by their number. Absent with another BLAS.
 void keep_blas_to_one_thread() {
   using Set = void (*)(int);
   if (const auto set = reinterpret_cast<Set>(::dlsym(RTLD_DEFAULT, "openblas_set_num_threads")))
@@ -142,7 +140,7 @@ class TorchNetwork : public Network {
                       " channels, and liver_channels names channel " + std::to_string(last));
     output = output.to(torch::kFloat32);
     const torch::Tensor raw = select(output);
-    torch::Tensor p = model_.activation == Activation::softmax ? select(torch::softmax(output, 1))
+    torch::Tensor p = model_.activation == Activation::softmax   ? select(torch::softmax(output, 1))
                       : model_.activation == Activation::sigmoid ? torch::sigmoid(raw)
                                                                  : raw;
     // A sigmoid would hide an infinite output: 0 * inf is NaN.
@@ -218,10 +216,9 @@ std::unique_ptr<Network> load_torchscript(const ModelDescriptor& model, const st
     log::debug("liver model " + model.name + " " + model.version + " on " + device.str());
     return std::make_unique<TorchNetwork>(model, std::move(module), device);
   } catch (const std::exception& e) {
-    throw Error(ErrorCode::usage, model.file.string() +
-                                      " cannot be loaded: expected TorchScript that LibTorch " +
-                                      TORCH_VERSION + " knows (torch.jit.save), found: " +
-                                      first_line(e));
+    throw Error(ErrorCode::usage,
+                model.file.string() + " cannot be loaded: expected TorchScript that LibTorch " +
+                    TORCH_VERSION + " knows (torch.jit.save), found: " + first_line(e));
   }
 }
 

@@ -30,7 +30,8 @@ std::string read_checked(const ModelDescriptor& model) {
   std::string bytes = read_file(model.file);
   const std::string found = hex(sha256(bytes));
   if (found != model.sha256)
-    throw Error(ErrorCode::usage, model.file.string() + " is not the file that its descriptor "
+    throw Error(ErrorCode::usage, model.file.string() +
+                                      " is not the file that its descriptor "
                                       "describes: expected SHA-256 " +
                                       model.sha256 + ", found " + found +
                                       "; copy the model again, or correct the descriptor");
@@ -86,8 +87,8 @@ void probe_in_child(const ModelDescriptor& model, const std::string& bytes,
     throw Error(ErrorCode::failure, std::string("no pipe: ") + std::strerror(errno));
   const pid_t child = ::fork();
   if (child < 0)
-    throw Error(ErrorCode::failure, std::string("no process to probe the model in: ") +
-                                        std::strerror(errno));
+    throw Error(ErrorCode::failure,
+                std::string("no process to probe the model in: ") + std::strerror(errno));
   if (child == 0) {
     ::close(pipe_ends[0]);
     const std::string trouble = trouble_with(model, bytes, device);

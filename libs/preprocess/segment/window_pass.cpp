@@ -102,9 +102,8 @@ class WindowPass {
     std::vector<std::int64_t> missing;
     for (std::int64_t k = z; k < z + patch_[0]; ++k)
       if (planes_.try_emplace(k).second) missing.push_back(k);
-    tbb::parallel_for(std::size_t{0}, missing.size(), [&](std::size_t i) {
-      planes_.at(missing[i]) = grid_.plane(missing[i]);
-    });
+    tbb::parallel_for(std::size_t{0}, missing.size(),
+                      [&](std::size_t i) { planes_.at(missing[i]) = grid_.plane(missing[i]); });
   }
 
   // Visits a window's voxels: (index in the network's tensor, y * width + x in the grid, z).
@@ -126,12 +125,12 @@ class WindowPass {
     job.batch = network_.batch(3);
     job.fill = [&](std::int64_t i, std::span<float> input) {
       const Index& start = windows[static_cast<std::size_t>(i)];
-      for_each_row(start, [&](std::int64_t z, std::int64_t tensor, std::int64_t in_plane,
-                              std::int64_t) {
-        const float* row = planes_.at(start[0] + z).data() + in_plane;
-        for (std::int64_t x = 0; x < patch_[2]; ++x)
-          input[static_cast<std::size_t>(tensor + x * tensor_step_[2])] = row[x];
-      });
+      for_each_row(start,
+                   [&](std::int64_t z, std::int64_t tensor, std::int64_t in_plane, std::int64_t) {
+                     const float* row = planes_.at(start[0] + z).data() + in_plane;
+                     for (std::int64_t x = 0; x < patch_[2]; ++x)
+                       input[static_cast<std::size_t>(tensor + x * tensor_step_[2])] = row[x];
+                   });
     };
     job.take = [&](std::int64_t i, std::span<const float> output) {
       take(static_cast<std::size_t>(i), output);
@@ -172,7 +171,8 @@ class WindowPass {
       const float* w = weights_.data() + (z * patch_[1] + y) * patch_[2];
       for (std::int64_t x = 0; x < patch_[2]; ++x) {
         const auto i = static_cast<std::size_t>(x);
-        sums.weighted[at + i] += w[x] * output[static_cast<std::size_t>(tensor + x * tensor_step_[2])];
+        sums.weighted[at + i] +=
+            w[x] * output[static_cast<std::size_t>(tensor + x * tensor_step_[2])];
         sums.weight[at + i] += w[x];
       }
     }
@@ -191,18 +191,19 @@ class WindowPass {
 
   void widen(std::optional<Box>& box, const Index& start, const std::vector<float>& p) const {
     const auto least = static_cast<float>(coarse_threshold(model_));
-    for_each_row(start, [&](std::int64_t z, std::int64_t tensor, std::int64_t in_plane,
-                            std::int64_t) {
-      for (std::int64_t x = 0; x < patch_[2]; ++x) {
-        if (!(p[static_cast<std::size_t>(tensor + x * tensor_step_[2])] >= least)) continue;
-        const Index at{start[0] + z, in_plane / size_[2], start[2] + x};
-        if (!box) box = Box{at, at};
-        for (std::size_t a = 0; a < 3; ++a) {
-          box->first[a] = std::min(box->first[a], at[a]);
-          box->end[a] = std::max(box->end[a], at[a] + 1);
-        }
-      }
-    });
+    for_each_row(start,
+                 [&](std::int64_t z, std::int64_t tensor, std::int64_t in_plane, std::int64_t) {
+                   for (std::int64_t x = 0; x < patch_[2]; ++x) {
+                     if (!(p[static_cast<std::size_t>(tensor + x * tensor_step_[2])] >= least))
+                       continue;
+                     const Index at{start[0] + z, in_plane / size_[2], start[2] + x};
+                     if (!box) box = Box{at, at};
+                     for (std::size_t a = 0; a < 3; ++a) {
+                       box->first[a] = std::min(box->first[a], at[a]);
+                       box->end[a] = std::max(box->end[a], at[a] + 1);
+                     }
+                   }
+                 });
   }
 
   const ModelGrid& grid_;

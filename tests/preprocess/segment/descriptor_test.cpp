@@ -72,10 +72,12 @@ TEST(Descriptor, IdentityIsItsMeaning) {
   json["comment"] = "another remark";
   json["file"] = "renamed.ts";
   EXPECT_EQ(parse_descriptor(json, "elsewhere/m.json").identity, identity);
-  for (const auto& [pointer, value] : std::map<std::string, nlohmann::json>{
-           {"/sha256", std::string(64, 'a')}, {"/output/threshold", 0.4},
-           {"/input/window_hu", {-150, 400}}, {"/input/orientation", "SAL"},
-           {"/model_version", "2"}}) {
+  for (const auto& [pointer, value] :
+       std::map<std::string, nlohmann::json>{{"/sha256", std::string(64, 'a')},
+                                             {"/output/threshold", 0.4},
+                                             {"/input/window_hu", {-150, 400}},
+                                             {"/input/orientation", "SAL"},
+                                             {"/model_version", "2"}}) {
     auto other = example();
     other[nlohmann::json::json_pointer(pointer)] = value;
     EXPECT_NE(parse_descriptor(other, "m.json").identity, identity) << pointer;

@@ -115,7 +115,7 @@ struct Made {
 };
 
 Made run(const ModelDescriptor& d, const Volume& v, double coarse_mm, bool at_once,
-        const Forward& forward = bright) {
+         const Forward& forward = bright) {
   auto network = std::make_unique<FakeNetwork>(forward, at_once);
   FakeNetwork& seen = *network;
   ModelSegmenter segmenter(d, std::move(network), {coarse_mm});
@@ -217,8 +217,7 @@ TEST(Passes, WhatIsNoProbabilityRejectsTheCase) {
   EXPECT_EQ(code(fills(-0.5F)), Code::SEGMENTER_BAD_OUTPUT);
   EXPECT_EQ(code([](auto, const auto&, auto) { throw std::runtime_error("gave up"); }),
             Code::SEGMENTER_FAILED);
-  EXPECT_EQ(code([](auto, const auto&, auto) { throw std::bad_alloc(); }),
-            Code::SEGMENTER_FAILED);
+  EXPECT_EQ(code([](auto, const auto&, auto) { throw std::bad_alloc(); }), Code::SEGMENTER_FAILED);
 }
 
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)

@@ -42,10 +42,10 @@ class TorchSegmenterTest : public testing::Test {
  protected:
   static bool python(const std::string& arguments) {
     int status = 0;
-    const std::string said = test::run_command(
-        test::python() + " " + WSP_SOURCE_DIR + "/tests/preprocess/segment/models.py " + arguments +
-            " 2>&1",
-        status);
+    const std::string said =
+        test::run_command(test::python() + " " + WSP_SOURCE_DIR +
+                              "/tests/preprocess/segment/models.py " + arguments + " 2>&1",
+                          status);
     if (status != 0) std::fprintf(stderr, "*** %s ***\n", said.c_str());
     return status == 0;
   }
@@ -189,8 +189,7 @@ TEST_F(TorchSegmenterTest, SaysWhatIsWrongBeforeTheFirstCase) {
   write();
   expect_usage(other / "m.json", "cannot be loaded: expected TorchScript");
   json["output"]["liver_channels"] = {3};
-  fs::copy_file(models() / "band.ts", other / "band.ts",
-                fs::copy_options::overwrite_existing);
+  fs::copy_file(models() / "band.ts", other / "band.ts", fs::copy_options::overwrite_existing);
   json["sha256"] = nlohmann::json::parse(read_file(descriptor("band")))["sha256"];
   write();
   expect_usage(other / "m.json", "liver_channels names channel 3");
