@@ -14,6 +14,7 @@ build=${WSP_BUILD_DIR:-$here/build/quickstart}
 jobs=${WSP_JOBS:-$(nproc)}
 subjects=${WSP_SUBJECTS:-8}
 summary=()
+export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}  # threads that wait sleep, and leave the cores to what else runs here
 unet_options=(--image-size 128 --width 8 --depth 4 --batch 8 --samples-per-epoch 800 --epochs 5 --lr 3e-3 --augment-probability 0.3 --cache ram --seed 1)
 
 say() { printf '\n== %s\n' "$*"; }

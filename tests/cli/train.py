@@ -2,6 +2,7 @@
 import json
 import os
 import pathlib
+import shutil
 import signal
 import socket
 import subprocess
@@ -115,21 +116,21 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def ranks(count, out, steps=6, victim=None):
+def ranks(count, out, *more, steps=6, victim=None, how=signal.SIGKILL):
     port = free_port()
     started = []
     for rank in range(count):
         env = {**os.environ, "RANK": str(rank), "WORLD_SIZE": str(count), "LOCAL_RANK": str(rank),
                "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
         started.append(subprocess.Popen(command("--out", out, "--max-steps", steps, "--threads", "1", "--timeout", "60",
-                                                "--log-every", "1", "--probe-every", "0", "--optimizer", "sgd"),
+                                                "--log-every", "1", "--probe-every", "0", "--optimizer", "sgd", *more),
                                         env=env, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
     if victim is not None:
         limit = time.time() + 120
         while not (out / "metrics.jsonl").exists() or not lines(out / "metrics.jsonl"):
             assert time.time() < limit, [p.poll() for p in started]
             time.sleep(0.02)
-        started[victim].kill()
+        started[victim].send_signal(how)
     outputs = [process.communicate(timeout=240) for process in started]
     return [process.returncode for process in started], outputs
 
@@ -158,5 +159,30 @@ if gloo:
     codes, outputs = ranks(2, root / "victim", steps=20, victim=1)
     assert codes[0] == 1 and codes[1] == -signal.SIGKILL, (codes, outputs)
     assert "another rank" in outputs[0][1], outputs[0]
+    # A signal to one rank stops all of them behind a checkpoint; together they go on as if nothing had been.
+    codes, outputs = ranks(2, root / "whole-2", steps=20)
+    assert codes == [0, 0], (codes, outputs)
+    codes, outputs = ranks(2, root / "stopped-2", steps=20, victim=1, how=signal.SIGTERM)
+    assert codes == [143, 143], (codes, outputs)
+    codes, outputs = ranks(2, root / "stopped-2", "--resume", steps=20)
+    assert codes == [0, 0], (codes, outputs)
+    assert (root / "stopped-2" / last).read_bytes() == (root / "whole-2" / last).read_bytes(), "ranks: resumed differs"
+    # Damaged slices are counted over all ranks; without --skip-corrupt all of them stop with the code of damage.
+    damaged = root / "damaged"
+    shutil.copytree(data, damaged)
+    for shard in (damaged / "shards").glob("*.h5"):
+        raw = bytearray(shard.read_bytes())
+        for at in range(len(raw) // 4, len(raw) // 2, 4096):
+            raw[at] ^= 1
+        shard.write_bytes(raw)
+    base[0] = str(damaged)
+    run("--out", root / "skips", "--skip-corrupt", "--max-steps", "20", "--probe-every", "0", "--optimizer", "sgd")
+    codes, outputs = ranks(2, root / "skips-2", "--skip-corrupt", steps=20)
+    assert codes == [0, 0], (codes, outputs)
+    counts = [[line["corrupt_slices"] for line in lines(root / name / "metrics.jsonl") if line["kind"] == "epoch"]
+              for name in ("skips", "skips-2")]
+    assert counts[0] == counts[1] and counts[0][0] > 0, counts
+    codes, outputs = ranks(2, root / "strict-2", steps=20)
+    assert 6 in codes and 0 not in codes, (codes, outputs)
 
 print("train: whole, stopped, killed, damaged, refused, ranks: ok")

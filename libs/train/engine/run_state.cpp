@@ -52,6 +52,7 @@ std::string position_text(const Position& position, const Optimizer& optimizer,
               {"best_probe", position.best_probe},
               {"first_probe", position.first_probe},
               {"last_probe", position.last_probe},
+              {"probe_due", position.probe_due},
               {"first_loss", position.first_loss},
               {"last_loss", position.last_loss},
               {"epochs_since_best", position.epochs_since_best},
@@ -73,6 +74,7 @@ Position read_position(const std::string& text, Optimizer& optimizer, GradScaler
     position.best_probe = state.at("best_probe");
     position.first_probe = state.at("first_probe");
     position.last_probe = state.at("last_probe");
+    position.probe_due = state.at("probe_due");
     position.first_loss = state.at("first_loss");
     position.last_loss = state.at("last_loss");
     position.epochs_since_best = state.at("epochs_since_best");

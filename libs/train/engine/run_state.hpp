@@ -18,6 +18,7 @@ struct Position {
   std::int64_t epochs_since_best = 0;
   double first_loss = 0, last_loss = 0;  ///< mean over an epoch
   double first_probe = -1, last_probe = -1;
+  bool probe_due = false;  ///< stopped within the probe at the end of an epoch: it comes first on resuming
   /// Sums since the last line of metrics.jsonl and since the start of the epoch, so that a resumed run writes the
   /// lines of an uninterrupted one.
   struct Sums {

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <chrono>
+#include <csignal>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
@@ -80,7 +81,14 @@ class Trainer {
   void apply_gradients();
   [[noreturn]] void refuse_not_finite(const char* what) const;
   void log_line(const Targets& targets, const StepResult& result);
+  /// The epoch, from 1, of the last batch done.
+  std::int64_t epoch() const {
+    return (position_.batches + steps_per_epoch_ - 1) / steps_per_epoch_;
+  }
   void end_of_epoch();
+  void judge_epoch();
+  void keep_epoch(bool probed, bool best);
+  [[noreturn]] void leave_interrupted();
   void count_corrupt();
   void probe();
   void save(bool best);
@@ -238,7 +246,8 @@ void Trainer::load_checkpoint() {
 TrainSummary Trainer::run() {
   start();
   TrainSummary summary;
-  if (setup_.method->trains() && position_.batches < total_batches_ && !stop_early_) {
+  if (setup_.method->trains() && !stop_early_ &&
+      (position_.batches < total_batches_ || position_.probe_due)) {
     train_loop();
     const double seconds = seconds_since(started_);
     const LoaderStatistics loaded = batches_->statistics();
@@ -276,6 +285,7 @@ void Trainer::train_loop() {
   };
   setup_.method->train();
   if (position_.batches == 0) probe();  // what an untrained encoder can tell
+  if (position_.probe_due) judge_epoch();
   batches_ = std::make_unique<DeviceBatches>(setup_.reader, source, position_.batches,
                                              setup_.loader_options(), device_);
   if (ranks_.first())
@@ -284,7 +294,7 @@ void Trainer::train_loop() {
         static_cast<std::uint64_t>(position_.batches * config_.batch));
   started_ = line_started_ = Clock::now();
   line_steps_ = 0;
-  while (auto batch = batches_->next()) {
+  while (auto batch = stop_early_ ? std::nullopt : batches_->next()) {
     bool epoch_complete = false;
     try {
       epoch_complete = one_batch(*batch);
@@ -299,12 +309,8 @@ void Trainer::train_loop() {
     if (epoch_complete) end_of_epoch();
     if (stop) {
       if (ranks_.first() && !epoch_complete) save(false);
-      ranks_.barrier();  // a launcher may kill all ranks once the first has left
-      throw Error(ErrorCode::interrupted,
-                  fmt::format("stopped by a signal after {} of {} steps; go on with --resume",
-                              position_.batches, total_batches_));
+      leave_interrupted();
     }
-    if (stop_early_) break;
   }
   if (progress_) progress_->finish();
 }
@@ -420,43 +426,67 @@ void Trainer::log_line(const Targets& targets, const StepResult& result) {
 }
 
 void Trainer::end_of_epoch() {
-  const double loss = position_.epoch.mean_loss();
-  const std::int64_t epoch = (position_.batches + steps_per_epoch_ - 1) / steps_per_epoch_;
-  if (epoch == 1) position_.first_loss = loss;
-  position_.last_loss = loss;
+  position_.last_loss = position_.epoch.mean_loss();
+  if (epoch() == 1) position_.first_loss = position_.last_loss;
   position_.epoch = {};
   count_corrupt();
-  bool best = false;
-  if (ranks_.first()) {
+  if (ranks_.first())
     log_->add("epoch", position_.batches,
-              {{"epoch", epoch}, {"loss", loss}, {"corrupt_slices", position_.corrupt_slices}});
-    const double before = position_.best_probe;
-    const bool probed = options_.probe_every > 0 && (epoch % options_.probe_every == 0 ||
+              {{"epoch", epoch()},
+               {"loss", position_.last_loss},
+               {"corrupt_slices", position_.corrupt_slices}});
+  judge_epoch();
+}
+
+// The probe and what follows from it. A signal during the probe leaves a checkpoint that begins here.
+void Trainer::judge_epoch() {
+  enum Verdict { kGoOn, kStopEarly, kInterrupted };
+  torch::Tensor verdict = torch::zeros({1}, torch::TensorOptions(device_).dtype(torch::kFloat));
+  position_.probe_due = false;
+  if (ranks_.first()) {
+    const bool probed = options_.probe_every > 0 && (epoch() % options_.probe_every == 0 ||
                                                      position_.batches == total_batches_);
+    const double before = position_.best_probe;
     try {
       if (probed) probe();
     } catch (const Error& e) {
-      if (e.code() == ErrorCode::interrupted) save(false);
-      throw;
+      if (e.code() != ErrorCode::interrupted) throw;
+      position_.probe_due = true;
+      save(false);
+      verdict.fill_(kInterrupted);
     }
-    best = position_.best_probe > before;
-    log::info(fmt::format("epoch {}/{}: loss {:.4f}{}", epoch, config_.epochs, loss,
-                          probed && probe_ && probe_->possible()
-                              ? fmt::format(", probe {:.3f} (best {:.3f})", position_.last_probe,
-                                            position_.best_probe)
-                              : ""));
-    if (probed) position_.epochs_since_best = best ? 0 : position_.epochs_since_best + 1;
-    save(best);
-    export_weights("encoder.safetensors");
-    if (best) export_weights("encoder-best.safetensors");
+    if (!position_.probe_due) {
+      keep_epoch(probed, position_.best_probe > before);
+      if (options_.patience > 0 && position_.epochs_since_best >= options_.patience)
+        verdict.fill_(kStopEarly);
+    }
   }
-  torch::Tensor stop = torch::zeros({1}, torch::TensorOptions(device_).dtype(torch::kFloat));
-  if (ranks_.first() && options_.patience > 0 && position_.epochs_since_best >= options_.patience)
-    stop.fill_(1);
-  ranks_.broadcast(stop);
-  stop_early_ = stop.item<float>() > 0;
+  ranks_.broadcast(verdict);
+  const int found = static_cast<int>(verdict.item<float>());
+  if (found == kInterrupted) leave_interrupted();
+  stop_early_ = found == kStopEarly;
   if (stop_early_ && ranks_.first())
     log::info(fmt::format("stopped early: no better probe for {} epochs", options_.patience));
+}
+
+void Trainer::keep_epoch(bool probed, bool best) {
+  log::info(fmt::format("epoch {}/{}: loss {:.4f}{}", epoch(), config_.epochs, position_.last_loss,
+                        probed && probe_ && probe_->possible()
+                            ? fmt::format(", probe {:.3f} (best {:.3f})", position_.last_probe,
+                                          position_.best_probe)
+                            : ""));
+  if (probed) position_.epochs_since_best = best ? 0 : position_.epochs_since_best + 1;
+  save(best);
+  export_weights("encoder.safetensors");
+  if (best) export_weights("encoder-best.safetensors");
+}
+
+void Trainer::leave_interrupted() {
+  note_interrupt(SIGTERM);  // where only another rank had the signal: the exit code says so
+  ranks_.barrier();         // a launcher may kill all ranks once the first has left
+  throw Error(ErrorCode::interrupted,
+              fmt::format("stopped by a signal after {} of {} steps; go on with --resume",
+                          position_.batches, total_batches_));
 }
 
 void Trainer::count_corrupt() {
@@ -512,8 +542,10 @@ bool Trainer::stop_requested() {
   torch::Tensor signal =
       torch::full({1}, interrupt_signal(), torch::TensorOptions(device_).dtype(torch::kLong));
   ranks_.maximum(signal);
-  note_interrupt(static_cast<int>(signal.item<std::int64_t>()));
-  return interrupt_signal() != 0;
+  // What all ranks know decides: a signal that came to this one meanwhile is told with the next step.
+  const auto known = static_cast<int>(signal.item<std::int64_t>());
+  note_interrupt(known);
+  return known != 0;
 }
 
 // Halves the slices embedded at once until a step goes through; nothing that it computes is kept.

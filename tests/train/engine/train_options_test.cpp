@@ -321,15 +321,38 @@ TEST_F(TrainOptions, TilesAndMicroBatchesComputeTheSame) {
   c.loss_tile = 0;
   c.micro_batch = 3;
   (void)train(c, into("micro"));
-  for (const char* name : {"tiled", "micro"}) {
+  const auto expect_same = [&](const char* name, double tolerance) {
     const auto lines = train_lines(name);
     ASSERT_EQ(lines.size(), dense.size());
     for (std::size_t i = 0; i < lines.size(); ++i)
       for (const char* field : {"loss", "gradient_norm"}) {
         const double expected = dense[i].at(field);
-        EXPECT_NEAR(lines[i].at(field).get<double>(), expected, 1e-5 * expected) << name << field;
+        EXPECT_NEAR(lines[i].at(field).get<double>(), expected, tolerance * expected)
+            << name << field;
       }
-  }
+  };
+  expect_same("tiled", 1e-5);
+  expect_same("micro", 1e-5);
+}
+
+TEST_F(TrainOptions, MicroBatchesOfTinyNetComputeTheSameInFloat32) {
+  TrainConfig c = small();
+  c.encoder = "tinynet";
+  c.image_size = 160;
+  c.optimizer = "sgd";
+  c.learning_rate = 1e-9;
+  c.max_steps = 2;
+  (void)train(c, into("tiny-dense"));
+  const auto dense = train_lines("tiny-dense");
+  c.micro_batch = 3;
+  (void)train(c, into("tiny-micro"));
+  const auto micro = train_lines("tiny-micro");
+  ASSERT_EQ(micro.size(), 2U);
+  for (std::size_t i = 0; i < micro.size(); ++i)
+    for (const char* field : {"loss", "gradient_norm"}) {
+      const double expected = dense[i].at(field), found = micro[i].at(field);
+      EXPECT_NEAR(found, expected, 1e-5 * expected) << field;
+    }
 }
 
 TEST_F(TrainOptions, NothingHeldBackMeansNoProbe) {

@@ -44,7 +44,7 @@ class Training : public testing::Test {
     o.out = scratch_->path() / name;
     o.device = "cpu";
     o.verify = false;
-    o.threads = 2;
+    o.threads = 1;  // threads that wait for each other crawl on a busy machine
     o.workers = 1;
     o.probe_every = 0;
     return o;
