@@ -71,7 +71,7 @@ unet_stage() {
 
 # Other patients than the network was trained on, without a mask.
 liver_model_stage() {
-  if ! wsp-ingest --help | grep -q -- --liver-model; then
+  if [[ $(wsp-ingest --help) != *--liver-model* ]]; then
     printf '   skipped: this wsp-ingest was built without the segmenter (WSP_WITH_SEGMENTER)\n'
     return
   fi

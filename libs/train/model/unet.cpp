@@ -20,8 +20,7 @@ nn::Conv2d convolution(std::int64_t in, std::int64_t out) {
 }
 
 /// The 2x2 transposed convolution with stride 2, whose output blocks do not overlap: on the CPU one
-/// product of pixels and weights, many times faster than LibTorch's own (measured in
-/// docs/ARCHITECTURE.md), elsewhere LibTorch's.
+/// product of pixels and weights (docs/ARCHITECTURE.md, decisions), elsewhere LibTorch's.
 torch::Tensor up_convolution(nn::ConvTranspose2d& layer, const torch::Tensor& x) {
   if (!x.is_cpu() || cpu_autocast()) return layer(x);
   const std::int64_t n = x.size(0), h = x.size(2), w = x.size(3), out = layer->weight.size(1);

@@ -64,6 +64,11 @@ class UNetTrainer {
   void apply_gradients();
   void log_line();
   void end_of_epoch();
+  void judge_epoch();
+  [[noreturn]] void leave_interrupted() const;
+  [[nodiscard]] std::int64_t epoch() const {
+    return (position_.batches + steps_per_epoch_ - 1) / steps_per_epoch_;
+  }
   void validate();
   void save(bool best);
   void write_weights(const char* name);
@@ -160,7 +165,7 @@ void UNetTrainer::load_checkpoint() {
 
 UNetSummary UNetTrainer::run() {
   start();
-  if (position_.batches < total_batches_ && !stop_early_) {
+  if ((position_.batches < total_batches_ || position_.probe_due) && !stop_early_) {
     train_loop();
     const double seconds = seconds_since(started_);
     slices_per_s_ = static_cast<double>((position_.batches - resumed_at_) * config_.batch) / seconds;
@@ -192,6 +197,7 @@ UNetSummary UNetTrainer::summary() const {
 
 void UNetTrainer::train_loop() {
   setup_.net->train();
+  if (position_.probe_due) judge_epoch();
   batches_ = std::make_unique<DeviceBatches>(
       setup_.reader, [this](std::int64_t i) { return setup_.rows_of(i); }, position_.batches,
       setup_.loader_options(), setup_.device);
@@ -199,7 +205,7 @@ void UNetTrainer::train_loop() {
       "training", static_cast<std::uint64_t>(total_batches_ * config_.batch), "slices",
       static_cast<std::uint64_t>(position_.batches * config_.batch));
   started_ = line_started_ = Clock::now();
-  while (auto batch = batches_->next()) {
+  while (auto batch = stop_early_ ? std::nullopt : batches_->next()) {
     bool epoch_complete = false;
     try {
       epoch_complete = one_batch(*batch);
@@ -216,11 +222,8 @@ void UNetTrainer::train_loop() {
     if (epoch_complete) end_of_epoch();
     if (stop) {
       if (!epoch_complete) save(false);
-      throw Error(ErrorCode::interrupted,
-                  fmt::format("stopped by a signal after {} of {} steps; go on with --resume",
-                              position_.batches, total_batches_));
+      leave_interrupted();
     }
-    if (stop_early_) break;
   }
   progress_->finish();
 }
@@ -303,23 +306,30 @@ void UNetTrainer::log_line() {
 
 void UNetTrainer::end_of_epoch() {
   const double loss = position_.epoch.mean_loss();
-  const std::int64_t epoch = (position_.batches + steps_per_epoch_ - 1) / steps_per_epoch_;
-  if (epoch == 1) position_.first_loss = loss;
+  if (epoch() == 1) position_.first_loss = loss;
   position_.last_loss = loss;
   position_.epoch = {};
-  log_->add("epoch", position_.batches, {{"epoch", epoch}, {"loss", loss}});
-  const double before = position_.best_probe;
-  const bool validated = can_validate() && (epoch % options_.probe_every == 0 ||
+  log_->add("epoch", position_.batches, {{"epoch", epoch()}, {"loss", loss}});
+  judge_epoch();
+}
+
+// The validation and what follows from it. A signal during it leaves a checkpoint that begins here.
+void UNetTrainer::judge_epoch() {
+  const bool validated = can_validate() && (epoch() % options_.probe_every == 0 ||
                                             position_.batches == total_batches_);
+  const double before = position_.best_probe;
+  position_.probe_due = false;
   try {
     if (validated) validate();
   } catch (const Error& e) {
-    if (e.code() == ErrorCode::interrupted) save(false);
-    throw;
+    if (e.code() != ErrorCode::interrupted) throw;
+    position_.probe_due = true;
+    save(false);
+    leave_interrupted();
   }
   const bool best = position_.best_probe > before;
   if (validated) position_.epochs_since_best = best ? 0 : position_.epochs_since_best + 1;
-  log::info(fmt::format("epoch {}/{}: loss {:.4f}{}", epoch, config_.epochs, loss,
+  log::info(fmt::format("epoch {}/{}: loss {:.4f}{}", epoch(), config_.epochs, position_.last_loss,
                         validated ? fmt::format(", validation Dice {:.4f} (best {:.4f})",
                                                 position_.last_probe, position_.best_probe)
                                   : ""));
@@ -329,6 +339,12 @@ void UNetTrainer::end_of_epoch() {
   stop_early_ = options_.patience > 0 && position_.epochs_since_best >= options_.patience;
   if (stop_early_)
     log::info(fmt::format("stopped early: no better validation for {} epochs", options_.patience));
+}
+
+void UNetTrainer::leave_interrupted() const {
+  throw Error(ErrorCode::interrupted,
+              fmt::format("stopped by a signal after {} of {} steps; go on with --resume",
+                          position_.batches, total_batches_));
 }
 
 void UNetTrainer::validate() {

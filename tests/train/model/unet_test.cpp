@@ -52,7 +52,7 @@ TEST(UNet, EqualsPythonsTorchAndItsTorchScriptDoesToo) {
       const torch::Tensor x = torch::rand({3, options.channels(), 32 * ratio, 48 * ratio});
       const torch::Tensor logits = stored_logits(*net, x, ratio);
       ASSERT_EQ(logits.sizes(), (std::vector<std::int64_t>{3, 1, 32 * ratio, 48 * ratio}));
-      EXPECT_GT(logits.std().item<double>(), 0.1) << "a flat picture proves nothing";
+      EXPECT_GT(logits.std().item<double>(), 0.02) << "a flat picture proves nothing";
       save_unet_weights(*net, place / "unet.safetensors", {});
       write_tensor_file(place / "case.safetensors",
                         {{{"x", x}, {"logits", logits.contiguous()}}, {}});
