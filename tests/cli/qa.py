@@ -107,7 +107,22 @@ def check_threads(work, dataset):
     support.check(trees[0] == trees[1], f"files differ with the threads: {[k for k in trees[0] if trees[0][k] != trees[1].get(k)]}")
 
 
+def check_document():
+    """docs/QA.md names every code that the default rules judge, with its severity, and every limit with its value."""
+    document = (support.SOURCE / "docs" / "QA.md").read_text()
+    rules = json.loads((support.SOURCE / "libs" / "preprocess" / "report" / "page" / "default_rules.json").read_text())
+    for code, severity in rules["severity"].items():
+        support.check(f"| `{code}` | {severity} |" in document, f"docs/QA.md lacks {code}, or calls it something else than {severity}")
+    for limit, value in rules["limits"].items():
+        said = " to ".join(f"{v:g}" for v in value) if isinstance(value, list) else f"{value:g}"
+        support.check(f"| `{limit}` | {said}" in document, f"docs/QA.md does not say that {limit} is {said}")
+    codes = json.loads((support.SOURCE / "schemas" / "codes.json").read_text())["codes"]
+    unjudged = {c["code"] for c in codes if c["kind"] == "qa"} - rules["severity"].keys()
+    support.check(not unjudged, f"no default severity for {unjudged}")
+
+
 def main():
+    check_document()
     with support.temporary() as place:
         work = pathlib.Path(place)
         dataset = make(work, "one", 12, 1)

@@ -93,20 +93,24 @@ void sync_directory(const std::filesystem::path& directory) {
   if (::fsync(handle.get()) != 0) fail("sync", directory);
 }
 
-void rename_and_sync(const std::filesystem::path& temporary, const std::filesystem::path& path) {
+void rename_file(const std::filesystem::path& temporary, const std::filesystem::path& path) {
   before(FileStep::rename, path);
   if (::rename(temporary.c_str(), path.c_str()) != 0) fail("rename to", path);
+}
+
+void rename_and_sync(const std::filesystem::path& temporary, const std::filesystem::path& path) {
+  rename_file(temporary, path);
   sync_directory(path.parent_path());
 }
 
-}  // namespace
-
-void set_file_fault_hook(std::function<void(FileStep, const std::filesystem::path&)> new_hook) {
-  hook() = std::move(new_hook);
+std::span<const std::uint8_t> bytes_of_text(std::string_view text) {
+  return {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
 }
 
-void write_file_atomic(const std::filesystem::path& path, std::span<const std::uint8_t> bytes,
-                       unsigned mode) {
+enum class Durability { synced, later };
+
+void publish_bytes(const std::filesystem::path& path, std::span<const std::uint8_t> bytes,
+                   unsigned mode, Durability durability) {
   if (stands(path, bytes, mode)) return;
   // 1. Write everything into a temporary file beside the target.
   const std::filesystem::path temporary = path.string() + ".tmp";
@@ -123,18 +127,47 @@ void write_file_atomic(const std::filesystem::path& path, std::span<const std::u
   }
   if (::fchmod(file.get(), mode) != 0) fail("set the mode of", path);
   // 2. Only bytes that the disk holds may become visible.
-  before(FileStep::sync, path);
-  if (::fsync(file.get()) != 0) fail("sync", path);
+  if (durability == Durability::synced) {
+    before(FileStep::sync, path);
+    if (::fsync(file.get()) != 0) fail("sync", path);
+  }
   before(FileStep::close, path);
   file.close();
   // 3. One rename shows the whole file; the directory entry is made durable too.
-  rename_and_sync(temporary, path);
+  if (durability == Durability::synced)
+    rename_and_sync(temporary, path);
+  else
+    rename_file(temporary, path);
   cleanup.armed = false;
 }
 
+}  // namespace
+
+void set_file_fault_hook(std::function<void(FileStep, const std::filesystem::path&)> new_hook) {
+  hook() = std::move(new_hook);
+}
+
+void write_file_atomic(const std::filesystem::path& path, std::span<const std::uint8_t> bytes,
+                       unsigned mode) {
+  publish_bytes(path, bytes, mode, Durability::synced);
+}
+
 void write_file_atomic(const std::filesystem::path& path, std::string_view text, unsigned mode) {
-  write_file_atomic(
-      path, std::span(reinterpret_cast<const std::uint8_t*>(text.data()), text.size()), mode);
+  publish_bytes(path, bytes_of_text(text), mode, Durability::synced);
+}
+
+void write_file_unsynced(const std::filesystem::path& path, std::span<const std::uint8_t> bytes) {
+  publish_bytes(path, bytes, 0644, Durability::later);
+}
+
+void write_file_unsynced(const std::filesystem::path& path, std::string_view text) {
+  publish_bytes(path, bytes_of_text(text), 0644, Durability::later);
+}
+
+void sync_filesystem(const std::filesystem::path& directory) {
+  before(FileStep::sync, directory);
+  const Descriptor handle(directory, O_RDONLY | O_DIRECTORY);
+  if (::syncfs(handle.get()) != 0) fail("sync", directory);
 }
 
 void publish_file(const std::filesystem::path& temporary, const std::filesystem::path& path) {

@@ -21,6 +21,14 @@ void write_file_atomic(const std::filesystem::path& path, std::span<const std::u
 void write_file_atomic(const std::filesystem::path& path, std::string_view text,
                        unsigned mode = 0644);
 
+/// The same for one of many derived files: readers see all or nothing, but after a power failure the
+/// file may be missing or empty. Call sync_filesystem() before publishing what vouches for it.
+void write_file_unsynced(const std::filesystem::path& path, std::span<const std::uint8_t> bytes);
+void write_file_unsynced(const std::filesystem::path& path, std::string_view text);
+/// Make everything written so far to the file system of `directory` durable: one wait in place of one
+/// per file. Throws Error(output).
+void sync_filesystem(const std::filesystem::path& directory);
+
 /// Publish a file that something else wrote and closed at `temporary` (same directory as `path`);
 /// it is removed instead where `path` holds the same bytes already.
 void publish_file(const std::filesystem::path& temporary, const std::filesystem::path& path);

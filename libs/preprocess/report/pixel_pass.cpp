@@ -83,8 +83,8 @@ class Pass {
     result.signature = signature_of(reduced);
     const CasePictures pictures = draw_case(reduced);
     if (!pictures.strip.empty()) {
-      write_file_atomic(qa_ / "pictures" / (facts.name + "-strip.png"), std::span(pictures.strip));
-      write_file_atomic(qa_ / "pictures" / (facts.name + "-thumb.png"), std::span(pictures.thumb));
+      write_file_unsynced(qa_ / "pictures" / (facts.name + "-strip.png"), std::span(pictures.strip));
+      write_file_unsynced(qa_ / "pictures" / (facts.name + "-thumb.png"), std::span(pictures.thumb));
     }
     return result;
   }
@@ -174,6 +174,7 @@ PassSummary run_pixel_pass(const fs::path& dataset, const DatasetReader& reader,
     progress.advance();
   });
   progress.finish();
+  if (summary.read > 0) sync_filesystem(qa);  // before state.json vouches for the pictures
   json state{{"version", kStateVersion}, {"cases", json::object()}};
   for (const CaseFacts& facts : cases)
     state["cases"][facts.name] = {{"key", key(facts)}, {"pixels", to_json(facts.pixels)}};

@@ -69,8 +69,9 @@ void write_cases(const fs::path& qa, const std::vector<CaseFacts>& cases, const 
                   {"liver_shape", depth.shape}};
     const auto found = of_case.find(cases[c].name);
     j["findings"] = found == of_case.end() ? json::array() : found->second;
-    write_file_atomic(qa / "cases" / (cases[c].name + ".json"), j.dump(1) + "\n");
+    write_file_unsynced(qa / "cases" / (cases[c].name + ".json"), j.dump(1) + "\n");
   });
+  sync_filesystem(qa);
 }
 
 std::vector<std::string> names_of(const std::vector<CaseFacts>& cases) {

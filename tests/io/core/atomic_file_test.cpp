@@ -54,6 +54,26 @@ TEST(AtomicFile, WritesNewFilesAndReplacesOldOnes) {
   }
 }
 
+TEST(AtomicFile, UnsyncedWritesAreWholeToo) {
+  const test::TemporaryDirectory work;
+  const fs::path path = work.path() / "file";
+  write_file_unsynced(path, std::string_view("old"));
+  for (const FileStep step : {FileStep::open, FileStep::write, FileStep::close, FileStep::rename}) {
+    const Fault fault(step);
+    EXPECT_THROW(write_file_unsynced(path, std::string_view("new")), Error);
+    EXPECT_EQ(text_of(path), "old");
+    EXPECT_EQ(entries(work.path()), 1U) << "a temporary file was left behind";
+  }
+  {
+    const Fault fault(FileStep::sync);  // is not reached before the one wait for all
+    EXPECT_NO_THROW(write_file_unsynced(path, std::string_view("new")));
+    EXPECT_THROW(sync_filesystem(work.path()), Error);
+  }
+  sync_filesystem(work.path());
+  EXPECT_EQ(text_of(path), "new");
+  EXPECT_THROW(sync_filesystem(work.path() / "absent"), Error);
+}
+
 TEST(AtomicFile, HasTheModeThatWasAskedForWhateverTheUmask) {
   const test::TemporaryDirectory work;
   const mode_t before = ::umask(0077);
