@@ -70,6 +70,11 @@ void add_scaled(const double* x, double r, std::int64_t d, double* g) {
   for (std::int64_t j = 0; j < d; ++j) g[j] += r * x[j];
 }
 
+WSP_VECTOR_CLONES("avx2", "default")
+void add_squares(const double* x, const double* mean, double w, std::int64_t d, double* sums) {
+  for (std::int64_t j = 0; j < d; ++j) sums[j] += w * ((x[j] - mean[j]) * (x[j] - mean[j]));
+}
+
 // Mean and scale over the rows, each as often as its subject weighs; like StandardScaler.
 void standardiser(const ProbeSet& set, std::span<const double> weight, std::vector<double>& mean,
                   std::vector<double>& scale) {
@@ -90,7 +95,7 @@ void standardiser(const ProbeSet& set, std::span<const double> weight, std::vect
   mean = sum;
   std::vector<double> squares(at(d));
   each_row([&](const double* x, double w) {
-    for (std::int64_t j = 0; j < d; ++j) squares[at(j)] += w * (x[j] - mean[at(j)]) * (x[j] - mean[at(j)]);
+    add_squares(x, mean.data(), w, d, squares.data());
   });
   // What rounding alone can leave of a constant is no scale.
   constexpr double eps = std::numeric_limits<double>::epsilon();
@@ -189,30 +194,34 @@ struct Preconditioner {
   }
 };
 
-// At a model under fit.
+// At a model under fit. float32 does for what only precedes the solution.
 Preconditioner hessian_at(const ProbeSet& set, std::span<const double> weight, double c,
                           const BinaryModel& model) {
   const std::int64_t d = set.dimensions;
-  std::vector<double> rows, z(at(d));
-  double intercept = 0;
+  std::vector<double> direction(at(d)), inverse(at(d));
+  double offset = model.intercept, intercept = 0;
+  for (std::int64_t j = 0; j < d; ++j) {
+    inverse[at(j)] = 1 / model.scale[at(j)];
+    direction[at(j)] = model.coefficients[at(j)] * inverse[at(j)];
+    offset -= direction[at(j)] * model.mean[at(j)];
+  }
+  std::vector<float> rows(at(set.rows() * d));
   std::int64_t used = 0;
   for (std::int64_t s = 0; s < set.subjects(); ++s) {
     if (!(weight[at(s)] > 0)) continue;
-    for (std::int64_t r = set.first[at(s)]; r < set.first[at(s) + 1]; ++r) {
-      double logit = model.intercept;
-      for (std::int64_t j = 0; j < d; ++j) {
-        z[at(j)] = (set.x[at(r * d + j)] - model.mean[at(j)]) / model.scale[at(j)];
-        logit += model.coefficients[at(j)] * z[at(j)];
-      }
-      const double p = sigmoid(logit);
-      const double curvature = c * weight[at(s)] * p * (1 - p);
+    for (std::int64_t r = set.first[at(s)]; r < set.first[at(s) + 1]; ++r, ++used) {
+      const double* x = set.x.data() + r * d;
+      double logit = offset;
+      products(x, 1, d, direction.data(), &logit);
+      const double p = sigmoid(logit), curvature = c * weight[at(s)] * p * (1 - p);
       intercept += curvature;
       const double root = std::sqrt(curvature);
-      for (const double v : z) rows.push_back(root * v);
-      ++used;
+      float* row = rows.data() + used * d;
+      for (std::int64_t j = 0; j < d; ++j)
+        row[j] = static_cast<float>(root * inverse[at(j)] * (x[j] - model.mean[at(j)]));
     }
   }
-  std::vector<double> hessian = dense::gram(rows, used, d);
+  std::vector<double> hessian = dense::gram(std::span<const float>(rows).first(at(used * d)), used, d);
   for (std::int64_t j = 0; j < d; ++j) hessian[at(j * d + j)] += 1;
   return {dense::Cholesky(std::move(hessian), d), std::max(intercept, 1e-12)};
 }
@@ -245,12 +254,12 @@ LogisticFits::LogisticFits(const ProbeSet& set) : set_(set) {
   // Slices of a subject are alike: every few of them show the Hessian's shape at 0 well enough.
   const std::int64_t d = set.dimensions, n = set.rows();
   const std::int64_t stride = std::max<std::int64_t>(1, n / std::max<std::int64_t>(2048, 3 * d));
-  std::vector<double> z;
+  std::vector<float> z;
   std::int64_t used = 0;
   for (std::int64_t r = 0; r < n; r += stride, ++used)
     for (std::int64_t j = 0; j < d; ++j)
-      z.push_back((set.x[at(r * d + j)] - mean_[at(j)]) / scale_[at(j)]);
-  gram_ = dense::gram(z, used, d);
+      z.push_back(static_cast<float>((set.x[at(r * d + j)] - mean_[at(j)]) / scale_[at(j)]));
+  gram_ = dense::gram(std::span<const float>(z), used, d);
   for (double& v : gram_) v *= static_cast<double>(n) / static_cast<double>(used);
 }
 

@@ -17,51 +17,116 @@
 namespace wsp::train::dense {
 namespace {
 
-constexpr std::int64_t kTile = 4;     // rows of a tile of the Gram matrix
-constexpr std::int64_t kColumns = 8;  // its columns
+constexpr std::int64_t kTile = 4;  // rows of a tile of the Gram matrix
+// Its columns: two vectors of 32 bytes.
+template <class T>
+constexpr std::int64_t kColumns = 64 / static_cast<std::int64_t>(sizeof(T));
 
 std::size_t at(std::int64_t i) { return static_cast<std::size_t>(i); }
 
-// out[4][8] += left^T right over n rows of packed columns, left [n][8] (4 of them used), right [n][8].
-void gram_tile_plain(const double* left, const double* right, std::int64_t n, double* out) {
+// out[4][columns] += left^T right over n rows of packed columns, left [n][columns] (4 of them used),
+// right [n][columns].
+template <class T>
+void gram_tile_plain(const T* left, const T* right, std::int64_t n, double* out) {
+  T sum[kTile * kColumns<T>] = {};
   for (std::int64_t r = 0; r < n; ++r)
     for (std::int64_t a = 0; a < kTile; ++a)
-      for (std::int64_t b = 0; b < kColumns; ++b)
-        out[a * kColumns + b] += left[r * kColumns + a] * right[r * kColumns + b];
+      for (std::int64_t b = 0; b < kColumns<T>; ++b)
+        sum[a * kColumns<T> + b] += left[r * kColumns<T> + a] * right[r * kColumns<T> + b];
+  for (std::int64_t i = 0; i < kTile * kColumns<T>; ++i) out[i] += static_cast<double>(sum[i]);
 }
 
 #if defined(__x86_64__)
-// The same in registers; sums in another order.
+// The same in registers.
 __attribute__((target("avx2,fma"))) void gram_tile_avx2(const double* left, const double* right,
                                                         std::int64_t n, double* out) {
   __m256d low[kTile], high[kTile];
 #pragma GCC unroll 4
   for (std::int64_t a = 0; a < kTile; ++a) low[a] = high[a] = _mm256_setzero_pd();
   for (std::int64_t r = 0; r < n; ++r) {
-    const __m256d x = _mm256_loadu_pd(right + r * kColumns);
-    const __m256d y = _mm256_loadu_pd(right + r * kColumns + 4);
+    const __m256d x = _mm256_loadu_pd(right + r * kColumns<double>);
+    const __m256d y = _mm256_loadu_pd(right + r * kColumns<double> + 4);
 #pragma GCC unroll 4
     for (std::int64_t a = 0; a < kTile; ++a) {
-      const __m256d value = _mm256_broadcast_sd(left + r * kColumns + a);
+      const __m256d value = _mm256_broadcast_sd(left + r * kColumns<double> + a);
       low[a] = _mm256_fmadd_pd(value, x, low[a]);
       high[a] = _mm256_fmadd_pd(value, y, high[a]);
     }
   }
+  double sum[kTile * kColumns<double>];
 #pragma GCC unroll 4
   for (std::int64_t a = 0; a < kTile; ++a) {
-    double* to = out + a * kColumns;
-    _mm256_storeu_pd(to, _mm256_add_pd(_mm256_loadu_pd(to), low[a]));
-    _mm256_storeu_pd(to + 4, _mm256_add_pd(_mm256_loadu_pd(to + 4), high[a]));
+    _mm256_storeu_pd(sum + a * kColumns<double>, low[a]);
+    _mm256_storeu_pd(sum + a * kColumns<double> + 4, high[a]);
   }
+  for (std::int64_t i = 0; i < kTile * kColumns<double>; ++i) out[i] += sum[i];
+}
+__attribute__((target("avx2,fma"))) void gram_tile_avx2(const float* left, const float* right,
+                                                        std::int64_t n, double* out) {
+  __m256 low[kTile], high[kTile];
+#pragma GCC unroll 4
+  for (std::int64_t a = 0; a < kTile; ++a) low[a] = high[a] = _mm256_setzero_ps();
+  for (std::int64_t r = 0; r < n; ++r) {
+    const __m256 x = _mm256_loadu_ps(right + r * kColumns<float>);
+    const __m256 y = _mm256_loadu_ps(right + r * kColumns<float> + 8);
+#pragma GCC unroll 4
+    for (std::int64_t a = 0; a < kTile; ++a) {
+      const __m256 value = _mm256_broadcast_ss(left + r * kColumns<float> + a);
+      low[a] = _mm256_fmadd_ps(value, x, low[a]);
+      high[a] = _mm256_fmadd_ps(value, y, high[a]);
+    }
+  }
+  float sum[kTile * kColumns<float>];
+#pragma GCC unroll 4
+  for (std::int64_t a = 0; a < kTile; ++a) {
+    _mm256_storeu_ps(sum + a * kColumns<float>, low[a]);
+    _mm256_storeu_ps(sum + a * kColumns<float> + 8, high[a]);
+  }
+  for (std::int64_t i = 0; i < kTile * kColumns<float>; ++i) out[i] += static_cast<double>(sum[i]);
 }
 #endif
 
-using GramTile = void (*)(const double*, const double*, std::int64_t, double*);
-GramTile gram_tile() {
+template <class T>
+using GramTile = void (*)(const T*, const T*, std::int64_t, double*);
+template <class T>
+GramTile<T> gram_tile() {
 #if defined(__x86_64__)
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return gram_tile_avx2;
 #endif
-  return gram_tile_plain;
+  return gram_tile_plain<T>;
+}
+
+template <class T>
+std::vector<double> gram_of(std::span<const T> x, std::int64_t n, std::int64_t d) {
+  constexpr std::int64_t columns = kColumns<T>;
+  // Packed into panels [panel][n][columns], so that tiles read memory in order; the last is padded.
+  const std::int64_t panels = (d + columns - 1) / columns;
+  std::vector<T> packed(at(panels * n * columns));
+  for (std::int64_t r = 0; r < n; ++r)
+    for (std::int64_t p = 0; p < panels; ++p)
+      std::copy_n(x.data() + r * d + p * columns, std::min(columns, d - p * columns),
+                  packed.data() + (p * n + r) * columns);
+  constexpr std::int64_t kRows = 256;  // that stay in the cache while a strip of tiles is done
+  const GramTile<T> tile = gram_tile<T>();
+  std::vector<double> result(at(d * d));
+  tbb::parallel_for(std::int64_t{0}, panels * columns / kTile, [&](std::int64_t strip) {
+    const std::int64_t i = strip * kTile, first = i / columns;
+    std::vector<double> sums(at((panels - first) * kTile * columns));
+    for (std::int64_t r = 0; r < n; r += kRows)
+      for (std::int64_t p = first; p < panels; ++p)
+        tile(packed.data() + (first * n + r) * columns + i % columns,
+             packed.data() + (p * n + r) * columns, std::min(kRows, n - r),
+             sums.data() + (p - first) * kTile * columns);
+    for (std::int64_t p = first; p < panels; ++p)
+      for (std::int64_t a = 0; a < kTile; ++a)
+        for (std::int64_t b = 0; b < columns; ++b) {
+          const std::int64_t row = i + a, column = p * columns + b;
+          if (row >= d || column >= d || column < row) continue;
+          result[at(row * d + column)] = result[at(column * d + row)] =
+              sums[at((p - first) * kTile * columns + a * columns + b)];
+        }
+  });
+  return result;
 }
 
 WSP_VECTOR_CLONES("avx2", "default")
@@ -155,33 +220,10 @@ double dot(std::span<const double> a, std::span<const double> b) {
 }
 
 std::vector<double> gram(std::span<const double> x, std::int64_t n, std::int64_t d) {
-  // Packed into panels [panel][n][8], so that tiles read memory in order; the last is padded.
-  const std::int64_t panels = (d + kColumns - 1) / kColumns;
-  std::vector<double> packed(at(panels * n * kColumns));
-  for (std::int64_t r = 0; r < n; ++r)
-    for (std::int64_t j = 0; j < d; ++j)
-      packed[at((j / kColumns * n + r) * kColumns + j % kColumns)] = x[at(r * d + j)];
-  constexpr std::int64_t kRows = 256;  // that stay in the cache while a strip of tiles is done
-  const GramTile tile = gram_tile();
-  std::vector<double> result(at(d * d));
-  tbb::parallel_for(std::int64_t{0}, panels * kColumns / kTile, [&](std::int64_t strip) {
-    const std::int64_t i = strip * kTile, first = i / kColumns;
-    std::vector<double> sums(at((panels - first) * kTile * kColumns));
-    for (std::int64_t r = 0; r < n; r += kRows)
-      for (std::int64_t p = first; p < panels; ++p)
-        tile(packed.data() + (first * n + r) * kColumns + i % kColumns,
-                  packed.data() + (p * n + r) * kColumns, std::min(kRows, n - r),
-                  sums.data() + (p - first) * kTile * kColumns);
-    for (std::int64_t p = first; p < panels; ++p)
-      for (std::int64_t a = 0; a < kTile; ++a)
-        for (std::int64_t b = 0; b < kColumns; ++b) {
-          const std::int64_t row = i + a, column = p * kColumns + b;
-          if (row >= d || column >= d || column < row) continue;
-          result[at(row * d + column)] = result[at(column * d + row)] =
-              sums[at((p - first) * kTile * kColumns + a * kColumns + b)];
-        }
-  });
-  return result;
+  return gram_of(x, n, d);
+}
+std::vector<double> gram(std::span<const float> x, std::int64_t n, std::int64_t d) {
+  return gram_of(x, n, d);
 }
 
 Cholesky::Cholesky(std::vector<double> a, std::int64_t d) : d_(d), lower_(std::move(a)) {
