@@ -71,10 +71,6 @@ unet_stage() {
 
 # Other patients than the network was trained on, without a mask.
 liver_model_stage() {
-  if [[ $(wsp-ingest --help) != *--liver-model* ]]; then
-    printf '   skipped: this wsp-ingest was built without the segmenter (WSP_WITH_SEGMENTER)\n'
-    return
-  fi
   rm -rf "$out/unet-dataset"
   run wsp-ingest "$out/hospital/export" --out "$out/unet-dataset" --liver-model "$out/liver-model/phantom-liver.json" \
     --labels "$out/hospital/labels.csv" --manifest data-manifests/phantom.json --site-key "$out/site.key"
