@@ -69,10 +69,10 @@ unet_stage() {
   )
 }
 
-# Other patients than the network was trained on, without a mask.
+# Other patients than the network was trained on, without the SEG and RTSTRUCT objects that some of them have.
 liver_model_stage() {
   rm -rf "$out/unet-dataset"
-  run wsp-ingest "$out/hospital/export" --out "$out/unet-dataset" --liver-model "$out/liver-model/phantom-liver.json" \
+  run wsp-ingest "$out/hospital/export" --out "$out/unet-dataset" --liver-model "$out/liver-model/phantom-liver.json" --mask-objects ignore \
     --labels "$out/hospital/labels.csv" --manifest data-manifests/phantom.json --site-key "$out/site.key"
   run wsp-ingest verify "$out/unet-dataset"
   summary+=("by U-Net     $out/unet-dataset           the same patients, their livers found by the network")

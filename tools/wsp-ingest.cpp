@@ -29,7 +29,8 @@ struct Options {
   CLI::App* verify = nullptr;
   std::vector<CLI::App*> groups;  // options of the ingest
   std::string input, output, manifest, labels, masks, site_key, new_site_key, crosswalk;
-  std::string slices = "central", codec = "lz4", tilt = "resample", gaps = "accept", phase = "any";
+  std::string slices = "central", codec = "lz4", tilt = "resample", gaps = "accept", phase = "any",
+              mask_objects = "use";
   std::string ids = "pseudonym", memory;
   std::string liver_model, device = "auto", mask_cache;
   double coarse_mm = wsp::SegmentationPlan{}.coarse_mm;
@@ -131,6 +132,11 @@ void declare(CLI::App& app, Options& o) {
                    "manifest's, else 1)")
       ->delimiter(',')
       ->allow_extra_args(false);
+  liver
+      ->add_option("--mask-objects", o.mask_objects,
+                   "use the SEG and RTSTRUCT objects of the export, or ignore them")
+      ->check(CLI::IsMember({"use", "ignore"}))
+      ->capture_default_str();
   liver->add_flag("--clean-masks", o.config.clean_masks,
                   "Keep the largest component and fill holes of given masks too");
   liver
@@ -219,6 +225,7 @@ wsp::IngestConfig resolve(const Options& o) {
   config.all_slices = o.slices == "all";
   config.codec = wsp::parse_codec(o.codec);
   config.reject_tilt = o.tilt == "reject";
+  config.ignore_mask_objects = o.mask_objects == "ignore";
   config.reject_gaps = o.gaps == "reject";
   config.require_portal = o.phase == "portal";
   config.ids = o.ids == "keep" ? wsp::IdMode::keep : wsp::IdMode::pseudonym;

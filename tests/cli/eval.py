@@ -2,6 +2,7 @@
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import tempfile
@@ -125,6 +126,8 @@ run("table", root / "plan.json", "--root", root / "absent", "--out", root / "res
 assert (root / "results/results.md").read_bytes() == before
 for name in ("auc.tsv", "results.html", "results.json"):
     assert (root / "results" / name).exists(), name
+shown = re.findall(r'<img[^>]* src="([^"]+)" alt="[^"]+"', (root / "results/results.html").read_text())
+assert shown and all((root / "results" / place).exists() for place in shown), shown
 plan["probe"]["folds"] = 3
 (root / "plan.json").write_text(json.dumps(plan))
 assert "another plan" in run("table", root / "plan.json", "--root", root, "--out", root / "results", code=2).stderr

@@ -17,12 +17,13 @@ import numpy as np
 SUBJECTS, KEY = 6, "5a" * 32
 
 
-def ingest(work, export, out, threads, *extra, masks=True, level="info"):
+def ingest(work, export, out, threads, *extra, masks=True, level="info", expect=0):
     mask_options = ["--masks", work / "cohort" / "truth"] if masks else []
     return support.run(
         "wsp-ingest", export, "--out", out, "--threads", threads, *mask_options,
         "--labels", work / "cohort" / "labels.csv", "--manifest", support.SOURCE / "data-manifests" / "phantom.json",
         "--site-key", work / "site.key", "--shards", 4, "--log-level", level, *extra,
+        expect=expect,
     )
 
 
@@ -245,6 +246,9 @@ def main(work):
     counts_of_objects, _ = reconcile(work / "objects", export, None)
     support.check(counts_of_objects["cases"] == 3 and counts_of_objects["quarantined_cases"] == 3, f"without --masks {counts_of_objects}")
     compare_livers(work / "one", work / "objects")
+    ignored = ingest(work, export, work / "ignored", 2, "--mask-objects", "ignore", "--json", masks=False, expect=4)
+    runs.append(ignored)
+    support.check(json.loads(ignored.stdout)["file_codes"].get("USED_AS_MASK", 0) == 0, "--mask-objects ignore used one")
     print("every file of the export has the code that it deserves; SEG and RTSTRUCT livers equal their truth")
 
     # A second run takes everything over and changes nothing.

@@ -120,7 +120,7 @@ def main():
     with support.temporary() as place:
         work = pathlib.Path(place)
         dataset = make_dataset(work)
-        support.run("wsp-qa", dataset, expect=3)
+        support.run("wsp-qa", dataset, "--title", "<b>Liver</b> & more", expect=3)
         cases = [json.loads(p.read_text()) for p in sorted((dataset / "qa" / "cases").glob("*.json"))]
         report = dataset / "qa" / "report.html"
         # One file: it must do without what lies beside it.
@@ -132,6 +132,7 @@ def main():
                 # The quickest of five: the others tell of what else the machine does.
                 seconds = min(page.open(alone) for _ in range(5))
                 support.check(seconds < 3, f"the page took {seconds:.1f} s to open")
+                support.check(page.evaluate("document.title") == "QA report: <b>Liver</b> & more", "the page does not have the title of the dataset")
                 problems = page.evaluate(AUDIT)
                 support.check(not problems, f"accessibility at {name} width: {problems}")
                 wide = page.evaluate("document.documentElement.scrollWidth")

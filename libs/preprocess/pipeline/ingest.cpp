@@ -501,6 +501,7 @@ nlohmann::json to_json(const IngestConfig& c) {
           {"require_phase", c.require_portal ? "portal" : "any"},
           {"all_series", c.all_series},
           {"clean_masks", c.clean_masks},
+          {"mask_objects", c.ignore_mask_objects ? "ignore" : "use"},
           {"strict_subjects", c.strict_subjects},
           {"compare_masks", c.compare_masks},
           {"ids", c.ids == IdMode::keep ? "keep" : "pseudonym"},

@@ -93,7 +93,10 @@ class Planner {
       is_mask_[s] =
           !in_.scan.series[s].is_dicom && taken.contains(std::filesystem::weakly_canonical(
                                               in_.scan.root / in_.scan.series[s].relative_path));
-    mask_objects_ = referring_masks(in_.scan);
+    if (in_.config.ignore_mask_objects)
+      mask_objects_.resize(n);
+    else
+      mask_objects_ = referring_masks(in_.scan);
     for (const MaskObject& mask : in_.scan.masks)
       if (plan_.files[mask.file].code == Code::USED)
         plan_.files[mask.file].code = Code::MASK_UNREFERENCED;

@@ -219,7 +219,8 @@ json page_data(const PageInputs& in, const Embedded& embedded) {
   const fs::path previews = in.dataset / "previews";
   const bool has_previews = fs::is_directory(previews, ec) && !fs::is_empty(previews, ec);
   const std::string linked = fs::relative(previews, in.qa, ec).generic_string();
-  return {{"version", in.version},
+  return {{"title", in.title},
+          {"version", in.version},
           {"columns", columns},
           {"rows", rows},
           {"labels", in.label_names},

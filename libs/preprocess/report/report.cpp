@@ -171,7 +171,8 @@ QaSummary run_qa(const QaOptions& options) {
                     dataset_card(dataset, options.publication, print, account, findings));
   write_file_atomic(qa / "report.html",
                     make_page({cases, labels, audit, findings, account, print, drift, ratings,
-                               options.dataset, qa, options.tool_version, options.embed_bytes}));
+                               options.dataset, qa, options.publication.title, options.tool_version,
+                               options.embed_bytes}));
   QaSummary summary = summarise(cases, pass, findings, audit);
   summary.report = qa / "report.html";
   return summary;

@@ -74,14 +74,20 @@ class Results {
     return g;
   }
 
+  // Name of the first cell with a figure 2, or empty.
+  [[nodiscard]] std::string first_with_pca(const std::string& method, const std::string& backbone,
+                                           const std::string& evaluation) const {
+    for (const json& cell : cells_)
+      if (has_pca(cell, method, backbone, evaluation)) return cell.at("cell");
+    return "";
+  }
+
   // One number of the figure-2 summaries, over seeds.
   [[nodiscard]] std::vector<double> of_pca(const std::string& method, const std::string& backbone,
                                            const std::string& evaluation, const char* what, int axis) const {
     std::vector<double> values;
     for (const json& cell : cells_) {
-      if (cell.at("method") != method || cell.at("backbone") != backbone || cell.at("variant") != "" ||
-          !cell.contains("pca") || !cell["pca"].contains(evaluation))
-        continue;
+      if (!has_pca(cell, method, backbone, evaluation)) continue;
       const json& v = cell["pca"][evaluation].at(what);
       const json& one = axis < 0 ? v : v.at(static_cast<std::size_t>(axis));
       if (one.is_number()) values.push_back(one.get<double>());
@@ -97,6 +103,12 @@ class Results {
   }
 
  private:
+  static bool has_pca(const json& cell, const std::string& method, const std::string& backbone,
+                      const std::string& evaluation) {
+    return cell.at("method") == method && cell.at("backbone") == backbone && cell.at("variant") == "" &&
+           cell.contains("pca") && cell["pca"].contains(evaluation);
+  }
+
   const Plan& plan_;
   const std::vector<json>& cells_;
 };
@@ -231,6 +243,9 @@ ResultTable axes_table(const Plan& plan, const Results& results) {
         row.push_back(values.empty() ? kAbsent : fmt::format("{:.2f}", mean(values)));
       }
       t.rows.push_back(row);
+      if (const std::string cell = results.first_with_pca(method, backbone, e); !cell.empty())
+        t.pictures.emplace_back("cells/" + cell + "/pca-" + e + ".svg",
+                                "slices of " + e + " on two principal axes of " + cell);
     }
   return t;
 }
@@ -289,7 +304,7 @@ std::string to_html(const std::vector<ResultTable>& tables, const std::string& t
                      "content=\"width=device-width\"><title>" + escaped(title) +
                      "</title><style>body{font:15px/1.45 sans-serif;margin:2rem auto;max-width:75rem;padding:0 1rem;color:#222}"
                      "div{overflow-x:auto}table{border-collapse:collapse;font-variant-numeric:tabular-nums}th,td{padding:.3rem "
-                     ".7rem;border-bottom:1px solid #ddd;text-align:left;white-space:nowrap}th{background:#f4f4f6}p{color:#555}"
+                     ".7rem;border-bottom:1px solid #ddd;text-align:left;white-space:nowrap}th{background:#f4f4f6}p,figcaption{color:#555}figure{display:inline-block;margin:1rem 1rem 0 0}img{width:35rem;max-width:100%}"
                      "</style></head><body><h1>" + escaped(title) + "</h1>";
   for (const ResultTable& t : tables) {
     text += "<h2>" + escaped(t.title) + "</h2><div><table><thead><tr>";
@@ -302,6 +317,9 @@ std::string to_html(const std::vector<ResultTable>& tables, const std::string& t
     }
     text += "</tbody></table></div>";
     for (const std::string& note : t.notes) text += "<p>" + escaped(note) + "</p>";
+    for (const auto& [path, what] : t.pictures)
+      text += "<figure><img loading=\"lazy\" src=\"" + escaped(path) + "\" alt=\"" + escaped(what) + "\"><figcaption>" +
+              escaped(what) + "</figcaption></figure>";
   }
   return text + "</body></html>\n";
 }

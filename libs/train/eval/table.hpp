@@ -2,6 +2,7 @@
 #include <filesystem>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "train/eval/plan.hpp"
@@ -15,6 +16,8 @@ struct ResultTable {
   std::vector<std::string> header;
   std::vector<std::vector<std::string>> rows;
   std::vector<std::string> notes;
+  /// Shown below the table in HTML: path from results.html, and what it shows.
+  std::vector<std::pair<std::string, std::string>> pictures;
 };
 
 /// Tables of the cells that are there; `cells` as experiment.hpp wrote them. A cell that is missing shows as a

@@ -97,6 +97,7 @@ function summary() {
   const count = s => D.findings.filter(f => f.severity === s).length;
   const errors = count('error'), warnings = count('warning');
   const clean = cases.filter(c => !c.findings.length).length;
+  if (D.title) document.title = document.querySelector('h1').textContent = `QA report: ${D.title}`;
   $('subtitle').textContent = `${fmt(cases.length)} cases of ${fmt(D.fingerprint.subjects)} subjects, ${fmt(D.fingerprint.slices)} slices · wsp-qa ${D.version}`;
   const tile = (value, text, cls = '') => el('div', {class: `tile ${cls}`}, el('b', {}, fmt(value)), text);
   $('tiles').append(tile(errors, errors === 1 ? 'error' : 'errors', errors ? 'error' : 'ok'), tile(warnings, warnings === 1 ? 'warning' : 'warnings', warnings ? 'warning' : 'ok'),
