@@ -81,7 +81,7 @@ void declare(CLI::App& app, Options& o) {
   probe->add_option("--knn", o.protocol.cv.neighbours, "Nearest neighbours instead of a regression: how many")->check(CLI::Range(0, 100000));
   probe->add_option("--against", o.against, "Feature file of another encoder on the same single dataset: paired difference");
   probe->add_option("--pretraining", o.pretraining, "Dataset that the encoder was trained on: shared subjects are refused");
-  probe->add_flag("--no-shortcuts", o.no_shortcuts, "Do not probe for spacing, pixel size, kernel, dataset");
+  probe->add_flag("--no-shortcuts", o.no_shortcuts, "Do not probe for spacing, pixel size, kernel, scanner, dataset");
   probe->add_option("--save", o.save, "Also fit on all subjects and keep the probe for predict (P.json)");
   probe->add_option("--refits", o.refits, "Subject-bootstrap refits kept in P.json")->check(CLI::Range(0, 100000))->capture_default_str();
 

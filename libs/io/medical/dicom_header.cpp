@@ -78,6 +78,7 @@ void read_identity(DcmItem& item, Header& header) {
   header.modality = upper(ascii(item, DCM_Modality));
   header.patient_position = upper(ascii(item, DCM_PatientPosition));
   header.kernel = upper(text(item, DCM_ConvolutionKernel));
+  header.manufacturer = upper(text(item, DCM_Manufacturer));
   header.image_type = upper(ascii(item, DCM_ImageType));
   header.description = join_text(item, {DCM_SeriesDescription, DCM_ProtocolName, DCM_ImageComments,
                                         DCM_AcquisitionProtocolDescription});

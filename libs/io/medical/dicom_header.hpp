@@ -33,7 +33,7 @@ struct Header {
   FileKind kind = FileKind::none;
   std::string patient_id, issuer, patient_sex, patient_birth_date, accession;
   std::string study_uid, series_uid, sop_instance_uid, sop_class_uid, frame_of_reference_uid;
-  std::string transfer_syntax, modality, patient_position, kernel, image_type;
+  std::string transfer_syntax, modality, patient_position, kernel, manufacturer, image_type;
   std::string description;  ///< series, protocol and related free text, upper case: for words only
   std::string contrast_agent;
   std::optional<double> acquisition_seconds, bolus_seconds;

@@ -108,6 +108,28 @@ Phase phase_from_named_delay(const std::vector<std::string>& words) {
   return Phase::unknown;
 }
 
+/// The maker of a scanner out of a closed list: free text may hold anything.
+std::string classify_scanner(const std::string& manufacturer) {
+  if (manufacturer.empty()) return "unknown";
+  static constexpr std::array<std::pair<std::string_view, std::string_view>, 12> kMakers{
+      {{"GE", "GE"},
+       {"SIEMENS", "Siemens"},
+       {"PHILIPS", "Philips"},
+       {"MARCONI", "Philips"},
+       {"PICKER", "Philips"},
+       {"TOSHIBA", "Canon"},
+       {"CANON", "Canon"},
+       {"HITACHI", "Fujifilm"},
+       {"FUJIFILM", "Fujifilm"},
+       {"UIH", "United Imaging"},
+       {"UNITED", "United Imaging"},
+       {"NEUSOFT", "Neusoft"}}};
+  for (const std::string& word : words_of(manufacturer))
+    for (const auto& [name, maker] : kMakers)
+      if (word == name) return std::string(maker);
+  return "other";
+}
+
 /// soft, sharp or unknown from a convolution kernel of the large makers.
 std::string classify_kernel(const std::string& kernel) {
   if (kernel.empty()) return "unknown";
@@ -185,6 +207,7 @@ void score_series(Series& series, const ScoreInput& input, const ScanOptions& op
   add("thickness", spacing_points(series.spacing_mm),
       "spacing " + rounded(series.spacing_mm, 2) + " mm");
 
+  series.scanner = classify_scanner(input.manufacturer);
   series.kernel_class = classify_kernel(input.kernel);
   add("kernel",
       series.kernel_class == "soft"    ? 10

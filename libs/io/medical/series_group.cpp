@@ -276,9 +276,9 @@ void judge(Series& series, bool collision, const ScanOptions& options) {
 
 ScoreInput score_input(const PlaneRef& plane) {
   const Header& header = *plane.header;
-  return {header.description,      header.kernel,      header.contrast_agent,
-          plane.frame->image_type, plane.frame->phase, header.acquisition_seconds,
-          header.bolus_seconds};
+  return {header.description,    header.kernel,           header.manufacturer,
+          header.contrast_agent, plane.frame->image_type, plane.frame->phase,
+          header.acquisition_seconds, header.bolus_seconds};
 }
 
 /// Split one bucket of original CT planes into volumes.

@@ -35,10 +35,10 @@ std::vector<Series> group_series(const std::filesystem::path& root,
 
 /// Header text that a score is drawn from; nothing of it may reach a ScoreReason.
 struct ScoreInput {
-  std::string description, kernel, contrast_agent, image_type, phase;
+  std::string description, kernel, manufacturer, contrast_agent, image_type, phase;
   std::optional<double> acquisition_seconds, bolus_seconds;
 };
-/// Fill series.phase, contrast, kernel_class, score and reasons.
+/// Fill series.phase, contrast, kernel_class, scanner, score and reasons.
 void score_series(Series& series, const ScoreInput& input, const ScanOptions& options);
 
 /// Undo a tilt: move every slice within its plane onto one upright (rectangular) grid whose third

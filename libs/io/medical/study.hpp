@@ -65,7 +65,8 @@ struct Series {
   bool feet_first = false, lossy = false;
   Phase phase = Phase::unknown;
   bool contrast = false;
-  std::string kernel_class;  ///< soft | sharp | unknown
+  std::string kernel_class = "unknown";  ///< soft | sharp | unknown
+  std::string scanner = "unknown";       ///< its maker: GE | Siemens | ... | other | unknown, never header text
   double score = 0;
   std::vector<ScoreReason> reasons;
   Code code =

@@ -103,6 +103,7 @@ Cohort make_cohort(const std::vector<const FeatureTable*>& tables,
       cohort.dataset.push_back(fact(t, "dataset"));
       cohort.case_facts.push_back({spacing, pixel});
       cohort.kernel.push_back(t.cases[of_subject.front()].kernel);
+      cohort.scanner.push_back(t.cases[of_subject.front()].scanner);
       cohort.reader.push_back(reader == nullptr ? -1 : static_cast<int>(std::min<std::int64_t>(call, 1)));
     }
   }
@@ -179,6 +180,7 @@ std::vector<Shortcut> shortcut_probes(const Cohort& cohort, LogisticFits& fits, 
     probe(what + " " + top->first, is);
   };
   most_frequent("kernel", cohort.kernel);
+  most_frequent("scanner", cohort.scanner);
   most_frequent("dataset", cohort.dataset);
   return found;
 }

@@ -25,7 +25,7 @@ struct Cohort {
   std::vector<std::string> dataset;        ///< [subject]: where it comes from
   std::vector<int> reader;                 ///< [subject]: 0, 1, -1 unknown; empty without a column
   std::vector<std::vector<double>> case_facts;  ///< [subject]: spacing, pixel (means over cases)
-  std::vector<std::string> kernel;         ///< [subject]: of its first case
+  std::vector<std::string> kernel, scanner;  ///< [subject]: of its first case
   std::string encoder_sha256;
 };
 /// Put together the tables (one or several datasets of one encoder), each with its diagnosis. A
@@ -43,7 +43,7 @@ std::vector<std::string> shared_subjects(const FeatureTable& table,
 std::vector<std::string> near_duplicates(const FeatureTable& a, const FeatureTable& b);
 
 /// How well the features tell what they should not: cross-validated AUC by subject of spacing and
-/// pixel size (above the median), kernel (the most frequent class) and dataset; only what varies.
+/// pixel size (above the median), kernel, scanner (the most frequent of each) and dataset; only what varies.
 struct Shortcut {
   std::string what;
   double auc = 0;

@@ -54,7 +54,7 @@ Loaded load(const EmbedOptions& o) {
 
 // What a case's own file says that the index does not.
 FeatureCase describe(const fs::path& dataset, const IndexCase& entry) {
-  FeatureCase c{entry.name, entry.subject, 0, 0, ""};
+  FeatureCase c{entry.name, entry.subject, 0, 0, "", ""};
   const fs::path path = dataset / "cases" / (entry.name + ".json");
   if (!fs::is_regular_file(path)) return c;
   const auto json = nlohmann::json::parse(read_file(path), nullptr, false);
@@ -63,9 +63,8 @@ FeatureCase describe(const fs::path& dataset, const IndexCase& entry) {
     c.spacing_mm = json.at("/geometry/spacing_mm/2"_json_pointer).get<double>();
     c.pixel_mm = json.at("/geometry/spacing_mm/0"_json_pointer).get<double>();
   }
-  if (json.contains("/series/candidates"_json_pointer))
-    for (const auto& candidate : json.at("/series/candidates"_json_pointer))
-      if (candidate.value("chosen", false)) c.kernel = candidate.value("kernel", "");
+  c.kernel = json.value("/series/kernel"_json_pointer, "");
+  c.scanner = json.value("/series/scanner"_json_pointer, "");
   return c;
 }
 

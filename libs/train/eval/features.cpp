@@ -112,6 +112,8 @@ void write_features(const fs::path& path, const FeatureTable& t) {
       h5::write_column(cases.get(), "subject", column<std::string>(t.cases, [](auto& c) { return c.subject; }));
       h5::write_column(cases.get(), "kernel",
                        column<std::string>(t.cases, [](auto& c) { return c.kernel.empty() ? "unknown" : c.kernel; }));
+      h5::write_column(cases.get(), "scanner",
+                       column<std::string>(t.cases, [](auto& c) { return c.scanner.empty() ? "unknown" : c.scanner; }));
       h5::write_column(cases.get(), "spacing_mm", column<double>(t.cases, [](auto& c) { return c.spacing_mm; }));
       h5::write_column(cases.get(), "pixel_mm", column<double>(t.cases, [](auto& c) { return c.pixel_mm; }));
       for (std::size_t l = 0; l < t.labels.size(); ++l)
@@ -147,13 +149,14 @@ FeatureTable read_features(const fs::path& path) {
     const auto names = h5::read_strings(file.get(), "cases/name");
     const auto subjects = h5::read_strings(file.get(), "cases/subject");
     const auto kernels = h5::read_strings(file.get(), "cases/kernel");
+    const auto scanners = h5::read_strings(file.get(), "cases/scanner");
     const auto spacing = h5::read_doubles(file.get(), "cases/spacing_mm");
     const auto pixel = h5::read_doubles(file.get(), "cases/pixel_mm");
     if (subjects.size() != names.size() || kernels.size() != names.size() ||
-        spacing.size() != names.size() || pixel.size() != names.size())
+        scanners.size() != names.size() || spacing.size() != names.size() || pixel.size() != names.size())
       throw Error(ErrorCode::corrupt, "its columns of cases differ in length");
     for (std::size_t i = 0; i < names.size(); ++i)
-      t.cases.push_back({names[i], subjects[i], spacing[i], pixel[i], kernels[i]});
+      t.cases.push_back({names[i], subjects[i], spacing[i], pixel[i], kernels[i], scanners[i]});
     for (const std::string& label : t.label_names)
       t.labels.push_back(h5::read_integers(file.get(), "cases/label_" + label));
     read_matrix(file.get(), t, t.case_id.size());

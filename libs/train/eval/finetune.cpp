@@ -29,7 +29,7 @@ FeatureTable roster(const std::filesystem::path& dataset, bool include_flagged) 
     t.case_id.push_back(static_cast<std::int32_t>(t.cases.size()));
     t.depth.push_back(0.5);
     t.content.push_back(0);
-    t.cases.push_back({entry.name, entry.subject, 0, 0, ""});
+    t.cases.push_back({entry.name, entry.subject, 0, 0, "", ""});
     for (std::size_t l = 0; l < t.labels.size(); ++l) t.labels[l].push_back(entry.labels[l]);
   }
   return t;

@@ -268,6 +268,28 @@ TEST(Remark, FeetFirstIsFlaggedAndTurnsNothing) {
   }
 }
 
+TEST(Remark, TheMakerOfAScannerIsAClassAndNeverHeaderText) {
+  for (const auto& [manufacturer, expected] :
+       {std::pair("GE MEDICAL SYSTEMS", "GE"), std::pair("SIEMENS", "Siemens"),
+        std::pair("Siemens Healthineers", "Siemens"), std::pair("Philips", "Philips"),
+        std::pair("TOSHIBA", "Canon"), std::pair("Canon Medical Systems", "Canon"),
+        std::pair("UIH", "United Imaging"), std::pair("General Hospital of Mr Smith", "other"),
+        std::pair("", "unknown")}) {
+    const TemporaryDirectory directory;
+    for (int k = 0; k < 3; ++k) {
+      DicomSlice s;
+      s.position[2] = k;
+      s.edit = [name = manufacturer](DcmDataset& d) {
+        d.putAndInsertString(DCM_Manufacturer, name);
+      };
+      write_dicom(directory.path() / std::to_string(k), s);
+    }
+    const Scan scan = scan_all(directory.path());
+    ASSERT_EQ(scan.series.size(), 1U);
+    EXPECT_EQ(scan.series[0].scanner, expected);
+  }
+}
+
 TEST(Remark, AnEnhancedFileTellsItsKernelInAFunctionalGroup) {
   for (const auto& [kernel, expected] :
        {std::pair("B70f", "sharp"), std::pair("STANDARD", "soft"), std::pair("", "unknown")}) {

@@ -31,7 +31,7 @@ FeatureTable make_features(int cases, std::uint64_t seed, const std::string& dat
   for (int c = 0; c < cases; ++c) {
     CounterRng rng(seed, {static_cast<std::uint64_t>(c)});
     const std::string number = std::to_string(100 + c);
-    t.cases.push_back({"case-" + dataset + number, "sub-" + dataset + number, c % 2 == 0 ? 2.0 : 5.0, 0.8, c % 3 == 0 ? "sharp" : "soft"});
+    t.cases.push_back({"case-" + dataset + number, "sub-" + dataset + number, c % 2 == 0 ? 2.0 : 5.0, 0.8, c % 3 == 0 ? "sharp" : "soft", c % 2 == 0 ? "GE" : "Siemens"});
     t.labels[0].push_back(c % 2);
     t.labels[1].push_back(c % 5 == 4 ? -1 : c % 5);
     const double centre = 2.0 * (c % 2) + rng.normal();
@@ -71,6 +71,7 @@ TEST(Features, ComeBackAsTheyWereAndDamageIsSeen) {
   EXPECT_EQ(back.labels, t.labels);
   EXPECT_EQ(back.facts, t.facts);
   EXPECT_EQ(back.cases[3].kernel, "sharp");
+  EXPECT_EQ(back.cases[3].scanner, "Siemens");
   write_features(path, t);
   EXPECT_EQ(read_file(path), bytes) << "the same table gives other bytes";
   int seen = 0;
@@ -120,16 +121,18 @@ TEST(Cohort, RefusesWhatWouldFlatter) {
 }
 
 TEST(ShortcutProbes, FindWhatTheFeaturesTell) {
-  const FeatureTable t = make_features(40, 3, "a");  // spacing follows the diagnosis, the kernel nothing
+  const FeatureTable t = make_features(40, 3, "a");  // spacing and scanner follow the diagnosis, the kernel nothing
   const Cohort cohort = make_cohort({&t}, {{"label", {1}, ""}});
   LogisticFits fits(cohort.set);
-  double spacing = 0, kernel = 1;
+  double spacing = 0, kernel = 1, scanner = 0;
   for (const Shortcut& s : shortcut_probes(cohort, fits, 5, 1, 1)) {
     if (s.what.starts_with("slice spacing")) spacing = s.auc;
     if (s.what.starts_with("kernel")) kernel = s.auc;
+    if (s.what.starts_with("scanner")) scanner = s.auc;
   }
   EXPECT_GT(spacing, 0.8);
   EXPECT_LT(kernel, 0.8);
+  EXPECT_GT(scanner, 0.8);
 }
 
 TEST(PcaFigure, MeasuresWhatTheEyeSees) {
