@@ -163,7 +163,7 @@ int report(const wsp::train::TrainSummary& s, const Options& o, bool json) {
                  100 * s.wait_share);
     if (s.corrupt_slices > 0) fmt::print("corrupt     {} slices replaced\n", s.corrupt_slices);
     fmt::print("metrics     {}\n", (o.run.out / "metrics.jsonl").string());
-    if (o.run.tensorboard)
+    if (std::filesystem::exists(o.run.out / "tensorboard"))
       fmt::print("tensorboard --logdir {}\n", (o.run.out / "tensorboard").string());
   }
   fmt::print("weights     {}\n", s.weights.string());
