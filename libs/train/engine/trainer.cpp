@@ -351,15 +351,27 @@ bool Trainer::one_batch(DeviceBatch& batch) {
   const auto m = static_cast<std::int64_t>(batch.rows.size());
   const auto parameters = batch_views(config_, batch.number / steps_per_epoch_,
                                       step * config_.batch + environment_.rank * m, m);
-  const torch::Tensor views = draw_views(batch.hu, parameters);
+  // On a card a micro-batch's views are drawn when their turn comes, twice: memory is what micro-batches are for.
+  const std::int64_t piece =
+      device_.is_cuda() && config_.micro_batch > 0 ? std::min(config_.micro_batch, m) : m;
+  const auto views_of = [&](std::int64_t at, std::int64_t count) {
+    std::vector<ViewParameters> some;
+    for (const std::int64_t view : {std::int64_t{0}, m})
+      for (std::int64_t i = 0; i < count; ++i)
+        some.push_back(parameters[static_cast<std::size_t>(view + at + i)]);
+    return draw_views(batch.hu.narrow(0, at, count), some);
+  };
+  torch::Tensor views;
+  if (piece == m) views = draw_views(batch.hu, parameters);
 
   // 2. The gradient of the whole batch, over micro-batches and ranks.
   std::vector<std::uint32_t> rows = all_rows(ranks_, batch.rows, device_);
   const Targets targets = targets_.targets(rows, device_);
-  const StepResult result = backward_batch(
-      *setup_.method, views, targets,
-      {config_.micro_batch, config_.precision, 1.0 / static_cast<double>(config_.accumulate)},
-      scaler_, ranks_);
+  const StepOptions how{config_.micro_batch, config_.precision,
+                        1.0 / static_cast<double>(config_.accumulate)};
+  const StepResult result =
+      views.defined() ? backward_batch(*setup_.method, views, targets, how, scaler_, ranks_)
+                      : backward_batch(*setup_.method, views_of, m, targets, how, scaler_, ranks_);
   ++position_.batches;
 
   // 3. A step of the optimizer, where enough batches are together; nothing that is not finite reaches it.
@@ -386,7 +398,13 @@ bool Trainer::one_batch(DeviceBatch& batch) {
   }
   open_steps_.push_back(std::move(now));
   if (ranks_.first()) progress_->advance(static_cast<std::uint64_t>(config_.batch));
-  if (ranks_.first() && step == 0) log_->add_views(position_.batches, batch.hu, views);
+  if (ranks_.first() && step == 0) {
+    const std::int64_t shown = std::min<std::int64_t>(4, m);
+    if (views.defined())
+      log_->add_views(position_.batches, batch.hu, views);
+    else
+      log_->add_views(position_.batches, batch.hu.narrow(0, 0, shown), views_of(0, shown));
+  }
   settle(reads_late_ && !epoch_complete ? 1 : 0);
   if (!ranks_.first()) return epoch_complete;
   if (!epoch_complete && options_.checkpoint_every > 0 &&

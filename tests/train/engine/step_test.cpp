@@ -79,6 +79,27 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Combine(testing::Values("tinynet", "resnet18"),
                      testing::Values("wsp", "barlow-twins", "kernel-byol", "supervised")));
 
+TEST(MicroBatch, TakesViewsAsTheyAreDrawn) {
+  const std::int64_t n = 6;
+  const torch::Tensor views = torch::rand({2 * n, 1, 48, 48}, torch::kDouble);
+  auto method = method_of("resnet18", "wsp", Norm::group);
+  method->to(torch::kDouble);
+  const torch::Tensor whole = gradient_of(*method, views, 0);
+  FlatParameters parameters(*method);
+  parameters.zero_gradients();
+  Ranks alone({}, torch::kCPU, 10);
+  std::int64_t most = 0, asked = 0;
+  const auto piece = [&](std::int64_t at, std::int64_t count) {
+    most = std::max(most, count);
+    ++asked;
+    return torch::cat({views.narrow(0, at, count), views.narrow(0, n + at, count)});
+  };
+  (void)backward_batch(*method, piece, n, targets_of(n), {4, "fp32", 1.0}, GradScaler(false), alone);
+  EXPECT_LT(((parameters.gradients() - whole).norm() / whole.norm()).item<double>(), 1e-9);
+  EXPECT_EQ(most, 4);
+  EXPECT_EQ(asked, 4) << "two pieces, each to embed and to carry the gradient through";
+}
+
 TEST(MicroBatch, LeavesRunningStatisticsMovedOnce) {
   auto method = method_of("resnet18", "wsp", Norm::batch);
   method->train();
