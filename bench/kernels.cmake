@@ -1,3 +1,7 @@
-find_package(benchmark REQUIRED)
+find_package(benchmark QUIET)
+if(NOT benchmark_FOUND)
+  message(NOTICE "-- Google Benchmark: not found; augment_bench is left out")
+  return()
+endif()
 add_executable(augment_bench augment_bench.cpp)
 target_link_libraries(augment_bench PRIVATE wsp_options wsp_kernels TBB::tbb benchmark::benchmark)

@@ -1,5 +1,5 @@
-// A training step on the CPU without the loader: views from int16, forward, WSP loss, backward,
-// gradient norm, Adam. Prints a line: ours, median milliseconds, CPU milliseconds per step.
+// A training step without the loader: views from int16, forward, WSP loss, backward, gradient norm, Adam, as the trainer
+// does it on the device. Prints a line: ours, milliseconds, CPU milliseconds per step; or JSON, with the peak of memory.
 #include <fmt/format.h>
 #include <sys/resource.h>
 #include <tbb/global_control.h>
@@ -9,7 +9,12 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <nlohmann/json.hpp>
 
+#include "card.hpp"
+#include "timer.hpp"
+#include "train/engine/device.hpp"
+#include "train/engine/on_its_way.hpp"
 #include "train/engine/optimizer.hpp"
 #include "train/engine/step.hpp"
 #include "train/engine/views.hpp"
@@ -26,11 +31,14 @@ struct Options {
   int steps = 10;
   int warm_up = 3;
   bool parts = false;
+  std::string device = "cpu", precision = "fp32", channels_last = "auto", norm = "batch";
+  std::int64_t micro_batch = 0, loss_tile = 0, compare_micro_batch = 0;
+  double memory_limit_gb = 0;
+  bool deterministic = false, json = false;
 };
 
-double seconds() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
+using wsp::bench::median;
+using wsp::bench::seconds;
 
 double cpu_seconds() {
   rusage used{};
@@ -41,60 +49,139 @@ double cpu_seconds() {
   return of(used.ru_utime) + of(used.ru_stime);
 }
 
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return (values[(values.size() - 1) / 2] + values[values.size() / 2]) / 2;
+// One step after another on the device, none waited for: what the trainer does. The host reads a step's numbers with the
+// next one.
+struct Bench {
+  const Options& o;
+  torch::Device device;
+  std::unique_ptr<Method> method;
+  FlatParameters parameters;
+  Optimizer optimizer;
+  GradScaler scaler;
+  Ranks ranks;
+  torch::Tensor hu;
+  Targets targets;
+  OnItsWay late;
+  double loss = 0;
+
+  static std::unique_ptr<Method> networks(const Options& o, const torch::Device& device) {
+    torch::manual_seed(1);
+    EncoderOptions encoder;
+    encoder.name = o.encoder;
+    encoder.norm = o.norm == "group" ? Norm::group : Norm::batch;
+    MethodOptions options;
+    options.loss_tile = o.loss_tile;
+    auto method = make_method(options, make_encoder(encoder));
+    method->train();
+    method->to(device);
+    if (use_channels_last(o.channels_last, device, o.precision))
+      for (torch::Tensor& p : method->parameters())
+        if (p.dim() == 4) p.set_data(p.contiguous(torch::MemoryFormat::ChannelsLast));
+    return method;
+  }
+
+  Bench(const Options& options, const torch::Device& on)
+      : o(options),
+        device(on),
+        method(networks(options, on)),
+        parameters(*method),
+        optimizer(parameters, {}),
+        scaler(false),
+        ranks({}, torch::kCPU, 60) {
+    hu = torch::randint(-100, 401, {o.batch, o.size, o.size}, torch::kShort).to(device);
+    targets.label = torch::arange(o.batch, torch::kLong).remainder(4).to(device);
+    targets.depth = torch::rand({o.batch}, torch::kDouble).to(device);
+  }
+
+  std::vector<ViewParameters> drawn(int step) const {
+    std::vector<ViewParameters> views;
+    for (int view = 0; view < 2; ++view)
+      for (std::int64_t i = 0; i < o.batch; ++i)
+        views.push_back(draw_view({}, 1, 0, static_cast<std::uint64_t>(step * o.batch + i), view));
+    return views;
+  }
+  StepResult gradient(int step, std::int64_t micro_batch) {
+    const auto all = drawn(step);
+    const auto views = [&](std::int64_t at, std::int64_t count) {
+      std::vector<ViewParameters> some;
+      for (const std::int64_t view : {std::int64_t{0}, o.batch})
+        for (std::int64_t i = 0; i < count; ++i)
+          some.push_back(all[static_cast<std::size_t>(view + at + i)]);
+      return draw_views(hu.narrow(0, at, count), some);
+    };
+    return backward_batch(*method, views, o.batch, targets, {micro_batch, o.precision, 1.0}, scaler, ranks);
+  }
+  void update(const StepResult& result) {
+    torch::NoGradGuard no_grad;
+    const torch::Tensor norm = parameters.gradient_norm();
+    if (device.is_cpu()) {
+      if (std::isfinite(norm.item<double>())) optimizer.step(1e-4);
+      loss = result.loss.item<double>();
+    } else {
+      optimizer.step(1e-4, torch::isfinite(norm).logical_not().to(torch::kFloat).view({1}));
+      (void)late.get();  // the step before must be done: the host is at most one ahead
+      late = OnItsWay(result.loss);
+    }
+    parameters.zero_gradients();
+  }
+};
+
+// The gradient of a batch by two sizes of micro-batch: the largest difference, relative to its norm.
+double gradient_difference(Bench& bench, const Options& o) {
+  bench.parameters.zero_gradients();
+  (void)bench.gradient(0, o.micro_batch);
+  const torch::Tensor one = bench.parameters.gradients().clone();
+  bench.parameters.zero_gradients();
+  (void)bench.gradient(0, o.compare_micro_batch);
+  return ((bench.parameters.gradients() - one).norm() / one.norm()).item<double>();
 }
 
 int run(const Options& o) {
   const tbb::global_control limit(tbb::global_control::max_allowed_parallelism,
                                   static_cast<std::size_t>(o.threads));
   at::set_num_threads(o.threads);
-  torch::manual_seed(1);
-  EncoderOptions encoder;
-  encoder.name = o.encoder;
-  const auto method = make_method({}, make_encoder(encoder));
-  method->train();
-  FlatParameters parameters(*method);
-  Optimizer optimizer(parameters, {});
-  GradScaler scaler(false);
-  Ranks ranks({}, torch::kCPU, 60);
-  const torch::Tensor hu = torch::randint(-100, 401, {o.batch, o.size, o.size}, torch::kShort);
-  Targets targets;
-  targets.label = torch::arange(o.batch, torch::kLong).remainder(4);
-  targets.depth = torch::rand({o.batch}, torch::kDouble);
-
-  std::vector<double> total, augmentation, gradient, update;
-  double loss = 0;
-  double cpu = 0;
+  const torch::Device device = choose_device(o.device, 0);
+  prepare_precision(device, o.precision);
+  prepare_algorithms(device, o.deterministic);
+  try_device(device);
+  const int card = device.is_cuda() ? device.index() : 0;
+  if (o.memory_limit_gb > 0)
+    wsp::bench::limit_memory(card, static_cast<std::int64_t>(o.memory_limit_gb * 1e9));
+  Bench bench(o, device);
+  std::vector<double> total, gradient, update;
+  double cpu = 0, began = 0;
   for (int step = -o.warm_up; step < o.steps; ++step) {
-    if (step == 0) cpu = cpu_seconds();
+    if (step == 0) {
+      wsp::bench::synchronise(device);
+      wsp::bench::reset_peak(card);
+      cpu = cpu_seconds();
+      began = seconds();
+    }
     const double begin = seconds();
-    std::vector<ViewParameters> drawn;
-    for (int view = 0; view < 2; ++view)
-      for (std::int64_t i = 0; i < o.batch; ++i)
-        drawn.push_back(draw_view(
-            {}, 1, 0, static_cast<std::uint64_t>((step + o.warm_up) * o.batch + i), view));
-    const torch::Tensor views = draw_views(hu, drawn);
-    const double drawn_at = seconds();
-    const StepResult result = backward_batch(*method, views, targets, {}, scaler, ranks);
+    const StepResult result = bench.gradient(step + o.warm_up, o.micro_batch);
     const double backward_at = seconds();
-    const double norm = parameters.gradient_norm().item<double>();
-    if (std::isfinite(norm)) optimizer.step(1e-4);
-    parameters.zero_gradients();
-    loss = result.loss.item<double>();
+    bench.update(result);
     const double end = seconds();
     if (step < 0) continue;
     total.push_back(1000 * (end - begin));
-    augmentation.push_back(1000 * (drawn_at - begin));
-    gradient.push_back(1000 * (backward_at - drawn_at));
+    gradient.push_back(1000 * (backward_at - begin));
     update.push_back(1000 * (end - backward_at));
   }
-  fmt::print("ours {:.2f} {:.2f} loss {:.4f}\n", median(total),
-             1000 * (cpu_seconds() - cpu) / o.steps, loss);
+  wsp::bench::synchronise(device);
+  // On a card only the whole row of steps has a time: the host runs ahead.
+  const double ms = device.is_cuda() ? 1000 * (seconds() - began) / o.steps : median(total);
+  const double cpu_ms = 1000 * (cpu_seconds() - cpu) / o.steps;
+  if (device.is_cuda()) bench.loss = bench.late.get().item<double>();
+  if (o.json) {
+    nlohmann::json found{{"ms", ms}, {"cpu_ms", cpu_ms}, {"loss", bench.loss}};
+    if (const auto peak = wsp::bench::peak_bytes(card)) found["peak_MiB"] = static_cast<double>(*peak) / 1048576;
+    if (o.compare_micro_batch > 0) found["gradient_difference"] = gradient_difference(bench, o);
+    fmt::print("{}\n", found.dump());
+    return 0;
+  }
+  fmt::print("ours {:.2f} {:.2f} loss {:.4f}\n", ms, cpu_ms, bench.loss);
   if (o.parts)
-    fmt::print("views {:.2f} gradient {:.2f} update {:.2f}\n", median(augmentation),
-               median(gradient), median(update));
+    fmt::print("views and gradient {:.2f} update {:.2f}\n", median(gradient), median(update));
   return 0;
 }
 
@@ -102,7 +189,7 @@ int run(const Options& o) {
 
 int main(int argc, char** argv) {
   Options o;
-  CLI::App app("Times a training step on the CPU");
+  CLI::App app("Times a training step");
   app.add_option("--encoder", o.encoder, "tinynet or resnet18")->capture_default_str();
   app.add_option("--threads", o.threads, "Threads of every kind")->capture_default_str();
   app.add_option("--batch", o.batch, "Slices, two views each")->capture_default_str();
@@ -110,6 +197,21 @@ int main(int argc, char** argv) {
   app.add_option("--steps", o.steps, "Steps that are timed")->capture_default_str();
   app.add_option("--warm-up", o.warm_up, "Steps before them")->capture_default_str();
   app.add_flag("--parts", o.parts, "Also the time of each part");
+  app.add_option("--device", o.device, "cpu, cuda or cuda:N")->capture_default_str();
+  app.add_option("--precision", o.precision, "fp32, tf32, bf16 or fp16")->capture_default_str();
+  app.add_option("--channels-last", o.channels_last, "auto, on or off")->capture_default_str();
+  app.add_option("--norm", o.norm, "batch or group")->capture_default_str();
+  app.add_option("--micro-batch", o.micro_batch, "Slices embedded at once; 0: all")->capture_default_str();
+  app.add_option("--loss-tile", o.loss_tile, "Anchors per tile of the loss; 0: one matrix")->capture_default_str();
+  app.add_option("--compare-micro-batch", o.compare_micro_batch, "Also compare the gradient by this micro-batch (JSON)");
+  app.add_option("--memory-limit-gb", o.memory_limit_gb, "Let LibTorch take no more of the card");
+  app.add_flag("--deterministic", o.deterministic, "As wsp-train's");
+  app.add_flag("--json", o.json, "Print one JSON object");
   CLI11_PARSE(app, argc, argv);
-  return run(o);
+  try {
+    return run(o);
+  } catch (const std::exception& e) {
+    fmt::print(stderr, "train_step_bench: {}\n", readable_error(e).what());
+    return 1;
+  }
 }

@@ -7,6 +7,7 @@
 #include "io/core/atomic_file.hpp"
 #include "io/core/error.hpp"
 #include "io/core/log.hpp"
+#include "io/core/png.hpp"
 #include "io/shard/dataset.hpp"
 #include "tool_main.hpp"
 #include "train/engine/tensorboard.hpp"
@@ -153,6 +154,8 @@ void refuse_existing(const fs::path& path, bool force) {
 
 int run_embed(Options& o, bool as_json) {
   refuse_existing(o.out, o.force);
+  if (o.projector && !wt::tensorboard_available())
+    throw wsp::Error(wsp::ErrorCode::usage, "--projector writes for TensorBoard, which this build cannot (it has no protobuf): leave it out, e.g. for --npy");
   const wt::FeatureTable table = wt::embed_dataset(o.embed);
   wt::write_features(o.out, table);
   if (const auto copies = wt::near_duplicates(table, table); !copies.empty())
@@ -249,12 +252,15 @@ int run_pca(const Options& o, bool as_json, std::uint64_t seed) {
                                              table.facts.at("method") + ", " + table.facts.at("encoder") + ", on " + table.facts.at("dataset"));
   fs::create_directories(o.out);
   wsp::write_file_atomic(o.out / "pca.svg", wt::scatter_svg(s.figure));
-  wsp::write_file_atomic(o.out / "pca.png", wt::scatter_png(s.figure));
+  if (wsp::png_available())
+    wsp::write_file_atomic(o.out / "pca.png", wt::scatter_png(s.figure));
+  else
+    wsp::log::warn("no pca.png: this build has no libpng; pca.svg is the same figure");
   wsp::write_file_atomic(o.out / "pca.json", wt::to_json(s).dump(1) + "\n");
   if (as_json)
     std::cout << wt::to_json(s).dump() << "\n";
   else
-    fmt::print("{}\nsilhouette of the diagnoses {:.2f}\n{}\n{}\n", s.figure.subtitle, s.class_silhouette, (o.out / "pca.svg").string(), (o.out / "pca.png").string());
+    fmt::print("{}\nsilhouette of the diagnoses {:.2f}\n{}\n{}\n", s.figure.subtitle, s.class_silhouette, (o.out / "pca.svg").string(), (wsp::png_available() ? (o.out / "pca.png").string() : std::string()));
   return 0;
 }
 

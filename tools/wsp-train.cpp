@@ -34,6 +34,9 @@ void declare(CLI::App& app, Options& o) {
   run->add_option("--init", r.init, "Encoder weights to start from (safetensors; torchvision's names fit)");
   run->add_option("--device", r.device, "auto, cpu, cuda or cuda:N")->capture_default_str();
   run->add_option("--precision", c.precision, "fp32, tf32, bf16 or fp16")->capture_default_str();
+  run->add_option("--channels-last", c.channels_last, "auto (on CUDA in bf16 or fp16), on or off: layout of the images in the networks")
+      ->capture_default_str();
+  run->add_flag("--deterministic", c.deterministic, "The same bits again on the same card, slower; on the CPU always so");
   run->add_option("--checkpoint-every", r.checkpoint_every, "Steps; 0: at the end of each epoch")
       ->check(CLI::NonNegativeNumber)->capture_default_str();
   run->add_option("--keep", r.keep, "Newest checkpoints kept, beside the best")
@@ -163,7 +166,7 @@ int report(const wsp::train::TrainSummary& s, const Options& o, bool json) {
                  100 * s.wait_share);
     if (s.corrupt_slices > 0) fmt::print("corrupt     {} slices replaced\n", s.corrupt_slices);
     fmt::print("metrics     {}\n", (o.run.out / "metrics.jsonl").string());
-    if (o.run.tensorboard)
+    if (std::filesystem::exists(o.run.out / "tensorboard"))
       fmt::print("tensorboard --logdir {}\n", (o.run.out / "tensorboard").string());
   }
   fmt::print("weights     {}\n", s.weights.string());

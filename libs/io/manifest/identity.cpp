@@ -1,7 +1,7 @@
 #include "io/manifest/identity.hpp"
 
 #include <fcntl.h>
-#include <openssl/rand.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -86,8 +86,9 @@ SiteKey SiteKey::load(const std::filesystem::path& path) {
 
 SiteKey SiteKey::create(const std::filesystem::path& path) {
   std::vector<std::uint8_t> bytes(kKeyBytes);
-  if (RAND_bytes(bytes.data(), static_cast<int>(bytes.size())) != 1)
-    throw Error(ErrorCode::failure, "OpenSSL has no randomness for a site key");
+  // Up to 256 bytes come whole, once the kernel's generator is seeded.
+  if (::getrandom(bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size()))
+    throw Error(ErrorCode::failure, "the kernel has no randomness for a site key");
   // O_EXCL takes the name first: of two runs that start together one makes the key, one stops.
   const int reserved = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
   if (reserved < 0 && errno == EEXIST)

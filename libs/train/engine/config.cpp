@@ -56,9 +56,16 @@ void each_field(Config& c, Visit&& visit) {
   visit("accumulate", c.accumulate);
   visit("micro_batch", c.micro_batch);
   visit("precision", c.precision);
+  visit("channels_last", c.channels_last);
+  visit("deterministic", c.deterministic);
   visit("init_sha256", c.init_sha256);
   visit("dataset_sha256", c.dataset_sha256);
   visit("ranks", c.ranks);
+}
+
+// Absent from configurations of earlier releases, which computed what the defaults do.
+bool added_later(std::string_view field) {
+  return field == "channels_last" || field == "deterministic";
 }
 
 // A field as it is asked for on the command line.
@@ -131,6 +138,7 @@ void check_config(const TrainConfig& c) {
   one_of("normalisation", c.normalisation, {"paper", "reference"});
   one_of("optimizer", c.optimizer, {"adam", "adamw", "lars", "sgd"});
   one_of("precision", c.precision, {"fp32", "tf32", "bf16", "fp16"});
+  one_of("channels-last", c.channels_last, {"auto", "on", "off"});
   need(c.hold_back >= 0 && c.hold_back < 1, "hold-back", c.hold_back, "a part from 0 to below 1");
   need(c.image_size >= 16 && c.image_size <= 4096, "image-size", c.image_size, "16 to 4096");
   need(c.batch >= 2, "batch", c.batch, "2 or more: a contrast needs another slice");
@@ -174,7 +182,9 @@ TrainConfig config_from_json(const json& value) {
   try {
     if (value.at("format") != "wsp-train-config" || value.at("version") != 1)
       throw Error(ErrorCode::corrupt, "the training configuration is of another format or version");
-    each_field(config, [&](const char* name, auto& field) { value.at(name).get_to(field); });
+    each_field(config, [&](const char* name, auto& field) {
+      if (value.contains(name) || !added_later(name)) value.at(name).get_to(field);
+    });
   } catch (const json::exception& e) {
     throw Error(ErrorCode::corrupt,
                 std::string("the training configuration cannot be read: ") + e.what());

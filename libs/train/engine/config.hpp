@@ -49,6 +49,8 @@ struct TrainConfig {
   std::int64_t accumulate = 1;     ///< batches per optimizer step
   std::int64_t micro_batch = 0;    ///< slices embedded at once; 0: the whole batch
   std::string precision = "fp32";  ///< fp32, tf32, bf16 or fp16
+  std::string channels_last = "auto";  ///< auto (on CUDA in half precision), on or off
+  bool deterministic = false;      ///< CUDA: the same bits again on the same card
   std::string init_sha256;         ///< of the --init weights, or empty
   std::string dataset_sha256;      ///< of dataset.json
   int ranks = 1;
@@ -73,6 +75,7 @@ struct RunOptions {
   std::int64_t patience = 0;           ///< epochs without a better probe before stopping; 0: never
   bool tensorboard = true;
   double timeout_s = 600;              ///< of a rank or a batch
+  bool read_late = false;              ///< read a step's numbers with the next step; on CUDA always so
   std::string command;                 ///< as typed, for run.json
 };
 

@@ -24,12 +24,25 @@ class Autocast {
 };
 /// Throws Error(usage) for a precision that the device lacks; sets TF32.
 void prepare_precision(const torch::Device& device, const std::string& precision);
+/// Run a kernel on the card, so that one that cannot be used is refused before anything is written. Throws Error saying
+/// what would work; does nothing on the CPU.
+void try_device(const torch::Device& device);
+/// `deterministic`: the same bits on the same card, by LibTorch's deterministic algorithms (it warns of an operation that has
+/// none); call it before the first matrix product. Otherwise cuDNN tries its algorithms on each new shape and takes the
+/// fastest. On the CPU a run has the same bits either way.
+void prepare_algorithms(const torch::Device& device, bool deterministic);
+/// Whether the networks work in channels-last: as asked ("on", "off"), or with "auto" on a card in half precision, where
+/// tensor cores want it.
+bool use_channels_last(const std::string& asked, const torch::Device& device, const std::string& precision);
 
-/// Our own error for one that is not, e.g. LibTorch's: what to do about too little memory, or the
-/// first line of it.
+/// Our own error for one that is not, e.g. LibTorch's: what to do about too little memory or a card that cannot be used,
+/// or the first line of it.
 Error readable_error(const std::exception& error);
 /// True for what Torch throws when a device or the machine has no memory left.
 bool is_out_of_memory(const std::exception& error);
+/// True for an error after which this process can do nothing more on its card. Tensors that lie there must then be leaked:
+/// LibTorch may throw from their destructors.
+bool is_card_lost(const std::exception& error);
 /// First line of a Torch exception, without its C++ trace.
 std::string first_line(const std::exception& error);
 

@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <numbers>
+#include <optional>
 
 #include "io/core/error.hpp"
 #include "train/kernels/adam.hpp"
@@ -59,13 +60,45 @@ Optimizer::Optimizer(FlatParameters& parameters, OptimizerOptions options)
   }
 }
 
-void Optimizer::step(double learning_rate) {
+void Optimizer::step(double learning_rate, const torch::Tensor& skip) {
   torch::NoGradGuard no_grad;
+  if (fused_adam(learning_rate, skip)) return;
+  if (skip.defined() && skip.item<float>() != 0) return;
   ++steps_;
   if (buffers_.size() == 2)
     adam(learning_rate);
   else
     momentum_sgd(learning_rate);
+}
+
+// LibTorch's own kernel: one pass over parameters, gradients and moments, and a flag on the card that makes it a no-op.
+bool Optimizer::fused_adam(double learning_rate, const torch::Tensor& skip) {
+#if TORCH_VERSION_MAJOR >= 2
+  torch::Tensor& value = parameters_.values();
+  if (buffers_.size() != 2 || !value.is_cuda() || value.scalar_type() != torch::kFloat) return false;
+  const auto one = [](const torch::Tensor& t) { return std::vector<torch::Tensor>{t}; };
+  if (!device_steps_.defined())
+    device_steps_ = torch::full({1}, static_cast<double>(steps_), value.options());
+  device_steps_.add_(1);
+  ++steps_;  // of a step that is skipped nobody asks: the run stops
+  const std::optional<torch::Tensor> none;
+  const auto flag = skip.defined() ? std::optional<torch::Tensor>(skip) : none;
+  const auto run = [&](const auto& step) {
+    step(one(value), one(parameters_.gradients()), one(buffers_[0].second), one(buffers_[1].second),
+         std::vector<torch::Tensor>{}, one(device_steps_), learning_rate, options_.beta1, options_.beta2,
+         options_.weight_decay, options_.eps, /*amsgrad=*/false, /*maximize=*/false, none, flag);
+  };
+  if (options_.name == "adamw")
+    run([](auto&&... a) { at::_fused_adamw_(a...); });
+  else
+    run([](auto&&... a) { at::_fused_adam_(a...); });
+  if (skip.defined()) device_steps_.sub_(skip);
+  return true;
+#else
+  (void)learning_rate;
+  (void)skip;
+  return false;
+#endif
 }
 
 void Optimizer::adam(double learning_rate) {
@@ -151,7 +184,7 @@ void Optimizer::load_state(const std::map<std::string, torch::Tensor>& state, st
                                             " is missing or of another shape");
       FlatParameters::view(flat, segment).copy_(found->second);
     }
-  steps_ = steps;
+  set_steps(steps);
 }
 
 double scheduled_rate(double base, std::int64_t step, std::int64_t steps,

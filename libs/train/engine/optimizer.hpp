@@ -46,12 +46,16 @@ class Optimizer {
  public:
   /// Throws Error(usage) for an unknown name.
   Optimizer(FlatParameters& parameters, OptimizerOptions options);
-  /// One step with this learning rate.
-  void step(double learning_rate);
+  /// One step with this learning rate. Where `skip` is given, one float32 on the parameters' device, and is not 0, nothing
+  /// changes; Adam and AdamW on CUDA then need no word from the device (LibTorch 2 and newer), the others read it.
+  void step(double learning_rate, const torch::Tensor& skip = {});
   [[nodiscard]] std::int64_t steps() const { return steps_; }
   /// The moments as flat buffers, laid out like the parameters, for copying between ranks.
   [[nodiscard]] std::vector<torch::Tensor> flat_state() const;
-  void set_steps(std::int64_t steps) { steps_ = steps; }
+  void set_steps(std::int64_t steps) {
+    steps_ = steps;
+    device_steps_.reset();
+  }
   /// State as named tensors ("exp_avg.NAME", ...), shaped like the parameters; on the CPU.
   [[nodiscard]] std::map<std::string, torch::Tensor> state() const;
   /// Inverse of state(); throws Error(corrupt) when a tensor is missing or of another shape.
@@ -59,10 +63,12 @@ class Optimizer {
 
  private:
   void adam(double learning_rate);
+  bool fused_adam(double learning_rate, const torch::Tensor& skip);
   void momentum_sgd(double learning_rate);
   FlatParameters& parameters_;
   OptimizerOptions options_;
   std::int64_t steps_ = 0;
+  torch::Tensor device_steps_;  ///< steps_ on the card, for the fused step
   std::vector<std::pair<std::string, torch::Tensor>> buffers_;
 };
 

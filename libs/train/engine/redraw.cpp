@@ -6,10 +6,10 @@
 #include "io/core/atomic_file.hpp"
 #include "io/core/error.hpp"
 #include "io/core/hash.hpp"
+#include "io/core/png.hpp"
 #include "io/manifest/manifest.hpp"
 #include "train/engine/run_log.hpp"
 #include "train/engine/setup.hpp"
-#include "train/engine/tensorboard.hpp"
 #include "train/engine/train.hpp"
 #include "train/engine/views.hpp"
 
@@ -17,6 +17,10 @@ namespace wsp::train {
 
 void redraw_views(const std::filesystem::path& run, const std::filesystem::path& dataset,
                   std::int64_t epoch, std::int64_t step, const std::filesystem::path& out) {
+  if (!png_available())
+    throw Error(ErrorCode::failure,
+                "redraw draws a PNG, which this build cannot: install libpng-dev and configure with "
+                "-DWSP_WITH_PNG=ON");
   const TrainConfig config = config_from_json(load_json(run / "config.resolved.json"));
   if (hex(sha256_file(dataset / "dataset.json")) != config.dataset_sha256)
     throw Error(ErrorCode::usage, dataset.string() + " is not the dataset that the run was made with");

@@ -2,6 +2,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "io/core/log.hpp"
+#include "io/core/png.hpp"
 #include "train/engine/metrics.hpp"
 #include "train/engine/tensorboard.hpp"
 
@@ -34,7 +36,9 @@ RunLog::RunLog(const std::filesystem::path& run, bool tensorboard, bool resumed,
     : state_(new State{MetricsWriter(run / "metrics.jsonl",
                                      resumed ? std::optional(step) : std::nullopt),
                        nullptr}) {
-  if (tensorboard)
+  if (tensorboard && !tensorboard_available())
+    log::warn("no TensorBoard files: this build has no protobuf; metrics.jsonl has the same numbers");
+  else if (tensorboard)
     state_->events = std::make_unique<EventWriter>(
         run / "tensorboard", resumed ? std::optional(step + 1) : std::nullopt);
 }
@@ -57,7 +61,7 @@ void RunLog::add(const std::string& kind, std::int64_t step, const Fields& field
 
 void RunLog::add_views(std::int64_t step, const torch::Tensor& hu, const torch::Tensor& views,
                        const std::string& tag) {
-  if (!state_->events) return;
+  if (!state_->events || !png_available()) return;
   const torch::Tensor sheet = view_sheet(hu, views, 4);
   state_->events->add_image(tag, step, sheet.size(1), sheet.size(0),
                             pixels_of(sheet));

@@ -121,6 +121,12 @@ std::unique_ptr<Method> build(const TrainConfig& config, const RunOptions& optio
                             "column out, or choose wsp, supcon, depth-aware or a kernel- method",
                             config.kernel_columns.front(), config.method));
   method->to(device);
+  if (use_channels_last(config.channels_last, device, config.precision)) {
+    // An image has one channel and is in both formats at once; the convolutions follow their weights.
+    for (torch::Tensor& parameter : method->parameters())
+      if (parameter.dim() == 4)
+        parameter.set_data(parameter.contiguous(torch::MemoryFormat::ChannelsLast));
+  }
   return method;
 }
 
@@ -159,6 +165,8 @@ TrainSetup::TrainSetup(TrainConfig wanted, const RunOptions& run_options, int ra
       sampler(set, sampler_options(config)) {
   check_dataset(reader, options.dataset, options.verify);
   prepare_precision(device, config.precision);
+  prepare_algorithms(device, config.deterministic);
+  try_device(device);
   method = build(config, options, set, device);
 }
 

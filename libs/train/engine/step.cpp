@@ -38,7 +38,15 @@ void GradScaler::update(bool finite) {
 
 StepResult backward_batch(Method& method, const torch::Tensor& views, const Targets& targets,
                           const StepOptions& options, const GradScaler& scaler, Ranks& ranks) {
-  const std::int64_t m = views.size(0) / 2;
+  return backward_batch(
+      method,
+      [&](std::int64_t at, std::int64_t count) { return both_views(views, at, count); },
+      views.size(0) / 2, targets, options, scaler, ranks);
+}
+
+StepResult backward_batch(Method& method, const ViewPieces& views, std::int64_t m,
+                          const Targets& targets, const StepOptions& options,
+                          const GradScaler& scaler, Ranks& ranks) {
   const std::int64_t piece = options.micro_batch > 0 ? std::min(options.micro_batch, m) : m;
   const bool whole = piece == m;
 
@@ -53,7 +61,7 @@ StepResult backward_batch(Method& method, const torch::Tensor& views, const Targ
     for (std::int64_t at = 0; at < m; at += piece) {
       const std::int64_t count = std::min(piece, m - at);
       torch::AutoGradMode graph(whole);
-      outputs = run(method, both_views(views, at, count), options.precision);
+      outputs = run(method, views(at, count), options.precision);
       first.resize(outputs.size());
       second.resize(outputs.size());
       for (std::size_t o = 0; o < outputs.size(); ++o) {
@@ -85,7 +93,7 @@ StepResult backward_batch(Method& method, const torch::Tensor& views, const Targ
   // 4. Carry it through the networks, piece by piece.
   for (std::int64_t at = 0; at < m; at += piece) {
     const std::int64_t count = std::min(piece, m - at);
-    if (!whole) outputs = run(method, both_views(views, at, count), options.precision);
+    if (!whole) outputs = run(method, views(at, count), options.precision);
     std::vector<torch::Tensor> roots, gradients;
     for (std::size_t o = 0; o < outputs.size(); ++o) {
       if (!outputs[o].requires_grad() || !joined[o].grad().defined()) continue;

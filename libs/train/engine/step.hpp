@@ -2,6 +2,7 @@
 #include <torch/torch.h>
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -46,6 +47,12 @@ struct StepResult {
 /// targets: of all n slices. With several ranks the caller sums the parameters'
 /// gradients over them.
 StepResult backward_batch(Method& method, const torch::Tensor& views, const Targets& targets,
+                          const StepOptions& options, const GradScaler& scaler, Ranks& ranks);
+
+/// The views of slices [at, at + count) of this rank, [2 count, 1, s, s]; asked for twice must give the same.
+using ViewPieces = std::function<torch::Tensor(std::int64_t at, std::int64_t count)>;
+/// The same for m slices whose views are drawn when they are needed, so that no more than a micro-batch of them is in memory.
+StepResult backward_batch(Method& method, const ViewPieces& views, std::int64_t m, const Targets& targets,
                           const StepOptions& options, const GradScaler& scaler, Ranks& ranks);
 
 }  // namespace wsp::train

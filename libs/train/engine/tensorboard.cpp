@@ -1,7 +1,6 @@
 #include "train/engine/tensorboard.hpp"
 
 #include <fmt/format.h>
-#include <png.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -13,6 +12,7 @@
 
 #include "io/core/atomic_file.hpp"
 #include "io/core/error.hpp"
+#include "io/core/png.hpp"
 #include "tensorboard_events.pb.h"
 
 namespace wsp::train {
@@ -187,25 +187,7 @@ std::string frame_record(std::string_view data) {
   return out;
 }
 
-std::string encode_grey_png(std::int64_t width, std::int64_t height,
-                            std::span<const std::uint8_t> pixels) {
-  constexpr std::int64_t kLargest = 1 << 15;
-  if (width < 1 || height < 1 || width > kLargest || height > kLargest ||
-      pixels.size() != static_cast<std::size_t>(width * height))
-    throw Error(ErrorCode::failure, fmt::format("an image of {} x {} cannot have {} pixels", width,
-                                                height, pixels.size()));
-  png_image image{};
-  image.version = PNG_IMAGE_VERSION;
-  image.width = static_cast<png_uint_32>(width);
-  image.height = static_cast<png_uint_32>(height);
-  image.format = PNG_FORMAT_GRAY;
-  png_alloc_size_t bytes = PNG_IMAGE_PNG_SIZE_MAX(image);
-  std::string out(bytes, '\0');
-  if (png_image_write_to_memory(&image, out.data(), &bytes, 0, pixels.data(), 0, nullptr) == 0)
-    throw Error(ErrorCode::failure, std::string("cannot encode a PNG image: ") + image.message);
-  out.resize(bytes);
-  return out;
-}
+bool tensorboard_available() { return true; }
 
 EventWriter::EventWriter(fs::path directory, std::optional<std::int64_t> resumed_at)
     : directory_(std::move(directory)), file_(open_event_file(directory_)) {
@@ -280,7 +262,7 @@ void EventWriter::set_projection(const Projection& projection) {
     fs::remove(place / "metadata.tsv", ec);
   else
     write_file_atomic(place / "metadata.tsv", metadata_tsv(projection));
-  if (projection.thumbnail_size == 0) {
+  if (projection.thumbnail_size == 0 || !png_available()) {
     fs::remove(place / "sprite.png", ec);
     fs::remove(place / "sprite.size", ec);
   } else {

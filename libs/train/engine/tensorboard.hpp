@@ -17,10 +17,8 @@ std::uint32_t crc32c(std::string_view bytes);
 /// One TFRecord: length, masked CRC of the length, data, masked CRC of the data; little-endian.
 std::string frame_record(std::string_view data);
 
-/// Encode 8-bit grey pixels, [height][width], as PNG. Throws Error(failure) for sizes that do not
-/// fit the pixels.
-std::string encode_grey_png(std::int64_t width, std::int64_t height,
-                            std::span<const std::uint8_t> pixels);
+/// Whether this build writes TensorBoard files; without protobuf EventWriter refuses to be made.
+bool tensorboard_available();
 
 /// Points for TensorBoard's embedding projector.
 struct Projection {
@@ -41,7 +39,7 @@ class EventWriter {
  public:
   /// Make `directory` where absent and open an event file in it. A resumed run names the first step
   /// that it will log in `resumed_at`; TensorBoard then drops what an interrupted run logged from
-  /// there on. Throws Error(output).
+  /// there on. Throws Error(output); Error(failure) in a build without protobuf.
   explicit EventWriter(std::filesystem::path directory,
                        std::optional<std::int64_t> resumed_at = std::nullopt);
   EventWriter(const EventWriter&) = delete;
@@ -51,7 +49,7 @@ class EventWriter {
 
   /// A point of a curve; "loss/train" stands in group "loss". Not-a-number is shown as such.
   void add_scalar(std::string_view tag, std::int64_t step, double value);
-  /// A grey image, [height][width].
+  /// A grey image, [height][width]. Throws Error(failure) in a build without libpng.
   void add_image(std::string_view tag, std::int64_t step, std::int64_t width, std::int64_t height,
                  std::span<const std::uint8_t> pixels);
   /// A text, shown as Markdown.

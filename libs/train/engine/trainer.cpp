@@ -3,6 +3,7 @@
 #include <chrono>
 #include <csignal>
 #include <cmath>
+#include <deque>
 #include <nlohmann/json.hpp>
 
 #include "io/core/error.hpp"
@@ -14,6 +15,7 @@
 #include "train/engine/batches.hpp"
 #include "train/engine/checkpoint.hpp"
 #include "train/engine/device.hpp"
+#include "train/engine/on_its_way.hpp"
 #include "train/engine/probe_pass.hpp"
 #include "train/engine/run_directory.hpp"
 #include "train/engine/run_log.hpp"
@@ -64,6 +66,8 @@ class Trainer {
         parameters_(*setup_.method),
         optimizer_(parameters_, optimizer_options(config_)),
         scaler_(config_.precision == "fp16"),
+        // The scale of float16 follows from the last step's numbers: there they cannot be late.
+        reads_late_((device_.is_cuda() || options.read_late) && !scaler_.on()),
         store_(options.out, options.keep),
         targets_(setup_.set, setup_.reader.slices().size()) {}
 
@@ -78,9 +82,15 @@ class Trainer {
   void load_checkpoint();
   void train_loop();
   bool one_batch(DeviceBatch& batch);
-  void apply_gradients();
-  [[noreturn]] void refuse_not_finite(const char* what) const;
-  void log_line(const Targets& targets, const StepResult& result);
+  void finish_gradients();
+  double next_learning_rate();
+  double apply_gradients();
+  torch::Tensor apply_gradients_unless_not_finite(const torch::Tensor& loss);
+  struct Step;
+  void settle(std::size_t left_open);
+  void settle_step(Step& step);
+  [[noreturn]] void refuse_not_finite(const char* what, std::int64_t batch) const;
+  void log_line(const Step& step, const torch::Tensor& embeddings);
   /// The epoch, from 1, of the last batch done.
   std::int64_t epoch() const {
     return (position_.batches + steps_per_epoch_ - 1) / steps_per_epoch_;
@@ -105,6 +115,7 @@ class Trainer {
   FlatParameters parameters_;
   Optimizer optimizer_;
   GradScaler scaler_;
+  bool reads_late_;
   CheckpointStore store_;
   TargetTable targets_;
   CollapseAlarm alarm_;
@@ -112,6 +123,18 @@ class Trainer {
   std::unique_ptr<RunLog> log_;
   std::unique_ptr<ProbePass> probe_;
   std::unique_ptr<DeviceBatches> batches_;
+  std::optional<DeviceBatch> batch_;  ///< in work
+  /// A batch that was given to the device, and what the run will say of it once its numbers are there.
+  struct Step {
+    std::int64_t batch = 0;
+    bool updates = false;      ///< an optimizer step came with it
+    double learning_rate = 0;  ///< of that or the one before
+    OnItsWay numbers;          ///< float64 [2]: loss, norm of the gradient
+    OnItsWay embeddings;       ///< where a line is due
+    std::vector<std::uint32_t> rows;
+    bool line_due = false;
+  };
+  std::deque<Step> open_steps_;
   std::unique_ptr<Progress> progress_;
   Position position_;
   std::int64_t steps_per_epoch_ = 0, total_batches_ = 0, resumed_at_ = 0;
@@ -162,8 +185,9 @@ void Trainer::share_state() {
   for (torch::Tensor moment : optimizer_.flat_state()) ranks_.broadcast(moment);
   for (auto& parameter : setup_.method->named_parameters())  // targets, which no optimizer moves
     if (!parameter.value().requires_grad()) {
-      torch::Tensor frozen = parameter.value().detach();
+      torch::Tensor frozen = parameter.value().detach().contiguous();  // for any layout of the weights
       ranks_.broadcast(frozen);
+      parameter.value().detach().copy_(frozen);
     }
   constexpr std::int64_t kRoom = 4096;
   std::string text = position_text(position_, optimizer_, scaler_);
@@ -294,16 +318,19 @@ void Trainer::train_loop() {
         static_cast<std::uint64_t>(position_.batches * config_.batch));
   started_ = line_started_ = Clock::now();
   line_steps_ = 0;
-  while (auto batch = stop_early_ ? std::nullopt : batches_->next()) {
+  while (!stop_early_ && (batch_ = batches_->next())) {
     bool epoch_complete = false;
     try {
-      epoch_complete = one_batch(*batch);
+      epoch_complete = one_batch(*batch_);
     } catch (const Error&) {
       throw;
     } catch (const std::exception& e) {
-      if (!is_out_of_memory(e)) throw Error(ErrorCode::failure, "LibTorch: " + first_line(e));
+      if (!is_out_of_memory(e)) {
+        Error error = readable_error(e);
+        throw store_.any() ? error.within("the last checkpoint is sound: go on with --resume") : error;
+      }
       throw Error(ErrorCode::failure,
-                  "out of memory on " + device_.str() + ". " + fitting_micro_batch(*batch));
+                  "out of memory on " + device_.str() + ". " + fitting_micro_batch(*batch_));
     }
     const bool stop = stop_requested();
     if (epoch_complete) end_of_epoch();
@@ -312,6 +339,7 @@ void Trainer::train_loop() {
       leave_interrupted();
     }
   }
+  batch_.reset();
   if (progress_) progress_->finish();
 }
 
@@ -323,87 +351,166 @@ bool Trainer::one_batch(DeviceBatch& batch) {
   const auto m = static_cast<std::int64_t>(batch.rows.size());
   const auto parameters = batch_views(config_, batch.number / steps_per_epoch_,
                                       step * config_.batch + environment_.rank * m, m);
-  const torch::Tensor views = draw_views(batch.hu, parameters);
+  // On a card a micro-batch's views are drawn when their turn comes, twice: memory is what micro-batches are for.
+  const std::int64_t piece =
+      device_.is_cuda() && config_.micro_batch > 0 ? std::min(config_.micro_batch, m) : m;
+  const auto views_of = [&](std::int64_t at, std::int64_t count) {
+    std::vector<ViewParameters> some;
+    for (const std::int64_t view : {std::int64_t{0}, m})
+      for (std::int64_t i = 0; i < count; ++i)
+        some.push_back(parameters[static_cast<std::size_t>(view + at + i)]);
+    return draw_views(batch.hu.narrow(0, at, count), some);
+  };
+  torch::Tensor views;
+  if (piece == m) views = draw_views(batch.hu, parameters);
 
   // 2. The gradient of the whole batch, over micro-batches and ranks.
-  const Targets targets = targets_.targets(all_rows(ranks_, batch.rows, device_), device_);
-  const StepResult result = backward_batch(
-      *setup_.method, views, targets,
-      {config_.micro_batch, config_.precision, 1.0 / static_cast<double>(config_.accumulate)},
-      scaler_, ranks_);
+  std::vector<std::uint32_t> rows = all_rows(ranks_, batch.rows, device_);
+  const Targets targets = targets_.targets(rows, device_);
+  const StepOptions how{config_.micro_batch, config_.precision,
+                        1.0 / static_cast<double>(config_.accumulate)};
+  const StepResult result =
+      views.defined() ? backward_batch(*setup_.method, views, targets, how, scaler_, ranks_)
+                      : backward_batch(*setup_.method, views_of, m, targets, how, scaler_, ranks_);
   ++position_.batches;
-  const double loss = result.loss.item<double>();
-  if (!std::isfinite(loss)) refuse_not_finite("the loss");
 
-  // 3. A step of the optimizer, where enough batches are together.
-  if (position_.batches % config_.accumulate == 0 || position_.batches == total_batches_)
-    apply_gradients();
+  // 3. A step of the optimizer, where enough batches are together; nothing that is not finite reaches it.
+  Step now;
+  now.batch = position_.batches;
+  now.updates = position_.batches % config_.accumulate == 0 || position_.batches == total_batches_;
+  torch::Tensor norm = torch::zeros_like(result.loss);
+  if (reads_late_) {
+    if (now.updates) norm = apply_gradients_unless_not_finite(result.loss);
+  } else {
+    if (!std::isfinite(result.loss.item<double>())) refuse_not_finite("the loss", now.batch);
+    if (now.updates) norm = torch::full({}, apply_gradients(), torch::kDouble);
+  }
+  now.learning_rate = position_.learning_rate;
 
-  // 4. What the run says of itself.
-  ++line_steps_;
-  position_.line.add(loss, position_.gradient_norm);
-  position_.epoch.add(loss, position_.gradient_norm);
+  // 4. What the run says of itself, as soon as it is known: of this step, or of the one before while the device works.
   const bool epoch_complete =
       position_.batches % steps_per_epoch_ == 0 || position_.batches == total_batches_;
+  now.numbers = OnItsWay(torch::stack({result.loss.to(torch::kDouble), norm.to(device_, torch::kDouble)}));
+  now.line_due = ranks_.first() && (position_.batches == 1 || position_.batches % options_.log_every == 0);
+  if (now.line_due) {
+    now.embeddings = OnItsWay(result.embeddings);
+    now.rows = std::move(rows);
+  }
+  open_steps_.push_back(std::move(now));
+  if (ranks_.first()) progress_->advance(static_cast<std::uint64_t>(config_.batch));
+  if (ranks_.first() && step == 0) {
+    const std::int64_t shown = std::min<std::int64_t>(4, m);
+    if (views.defined())
+      log_->add_views(position_.batches, batch.hu, views);
+    else
+      log_->add_views(position_.batches, batch.hu.narrow(0, 0, shown), views_of(0, shown));
+  }
+  settle(reads_late_ && !epoch_complete ? 1 : 0);
   if (!ranks_.first()) return epoch_complete;
-  progress_->advance(static_cast<std::uint64_t>(config_.batch));
-  if (step == 0) log_->add_views(position_.batches, batch.hu, views);
-  if (position_.batches == 1 || position_.batches % options_.log_every == 0)
-    log_line(targets, result);
   if (!epoch_complete && options_.checkpoint_every > 0 &&
       position_.batches % options_.checkpoint_every == 0)
     save(false);
   return epoch_complete;
 }
 
-void Trainer::refuse_not_finite(const char* what) const {
+void Trainer::refuse_not_finite(const char* what, std::int64_t batch) const {
   throw Error(
       ErrorCode::failure,
       fmt::format("{} is not finite at step {}: stopped before it could be kept. {}Try a "
                   "smaller --lr, --clip-norm 1 or --precision fp32",
-                  what, position_.batches, store_.any() ? "The last checkpoint is sound. " : ""));
+                  what, batch, store_.any() ? "The last checkpoint is sound. " : ""));
 }
 
-// Nothing that is not finite reaches the optimizer.
-void Trainer::apply_gradients() {
-  torch::NoGradGuard no_grad;
+// The gradient of the optimizer's step out of what the batches and ranks added up.
+void Trainer::finish_gradients() {
   torch::Tensor& gradients = parameters_.gradients();
   ranks_.sum(gradients);
   if (scaler_.on()) gradients.mul_(1 / scaler_.scale());
   // The last step of a run may have fewer batches than the others; it is their mean all the same.
   if (const std::int64_t rest = position_.batches % config_.accumulate; rest != 0)
     gradients.mul_(static_cast<double>(config_.accumulate) / static_cast<double>(rest));
+}
+
+double Trainer::next_learning_rate() {
+  const auto steps = [&](std::int64_t batches) {
+    return (batches + config_.accumulate - 1) / config_.accumulate;
+  };
+  const std::int64_t total = steps(total_batches_), done = steps(position_.batches);
+  const auto warmup = static_cast<std::int64_t>(
+      std::lround(config_.warmup_epochs * static_cast<double>(steps_per_epoch_) /
+                  static_cast<double>(config_.accumulate)));
+  position_.learning_rate = scheduled_rate(config_.learning_rate, done - 1, total, warmup);
+  return static_cast<double>(done) / static_cast<double>(total);
+}
+
+// Returns the norm of the last gradient that was finite: in float16 others are passed over.
+double Trainer::apply_gradients() {
+  torch::NoGradGuard no_grad;
+  finish_gradients();
+  torch::Tensor& gradients = parameters_.gradients();
   const double norm = parameters_.gradient_norm().item<double>();
   const bool finite = std::isfinite(norm);
   scaler_.update(finite);
   if (finite) {
     if (config_.clip_norm > 0 && norm > config_.clip_norm) gradients.mul_(config_.clip_norm / norm);
-    const auto steps = [&](std::int64_t batches) {
-      return (batches + config_.accumulate - 1) / config_.accumulate;
-    };
-    const std::int64_t total = steps(total_batches_), done = steps(position_.batches);
-    const auto warmup = static_cast<std::int64_t>(
-        std::lround(config_.warmup_epochs * static_cast<double>(steps_per_epoch_) /
-                    static_cast<double>(config_.accumulate)));
-    position_.learning_rate = scheduled_rate(config_.learning_rate, done - 1, total, warmup);
+    const double progress = next_learning_rate();
     optimizer_.step(position_.learning_rate);
-    setup_.method->after_step(static_cast<double>(done) / static_cast<double>(total));
-    position_.gradient_norm = norm;
+    setup_.method->after_step(progress);
   } else if (!scaler_.on()) {
-    refuse_not_finite("a gradient");
+    refuse_not_finite("a gradient", position_.batches);
   }
   parameters_.zero_gradients();
+  return finite ? norm : position_.gradient_norm;
 }
 
-void Trainer::log_line(const Targets& targets, const StepResult& result) {
+// The same without waiting: the device itself decides that a step with numbers that are not finite changes no weight, and
+// the run stops when it has read them. Returns the norm, on the device.
+torch::Tensor Trainer::apply_gradients_unless_not_finite(const torch::Tensor& loss) {
+  torch::NoGradGuard no_grad;
+  finish_gradients();
+  const torch::Tensor norm = parameters_.gradient_norm();
+  const torch::Tensor skip =
+      torch::isfinite(norm).logical_and(torch::isfinite(loss)).logical_not().to(torch::kFloat).view({1});
+  if (config_.clip_norm > 0)
+    parameters_.gradients().mul_((config_.clip_norm / norm).clamp_max(1));
+  const double progress = next_learning_rate();
+  optimizer_.step(position_.learning_rate, skip);
+  setup_.method->after_step(progress);
+  parameters_.zero_gradients();
+  return norm;
+}
+
+// Take in the numbers of steps, oldest first, until `left_open` are left.
+void Trainer::settle(std::size_t left_open) {
+  while (open_steps_.size() > left_open) {
+    Step step = std::move(open_steps_.front());
+    open_steps_.pop_front();
+    settle_step(step);
+  }
+}
+
+void Trainer::settle_step(Step& step) {
+  const torch::Tensor& numbers = step.numbers.get();
+  const double loss = numbers[0].item<double>(), norm = numbers[1].item<double>();
+  if (!std::isfinite(loss)) refuse_not_finite("the loss", step.batch);
+  if (!std::isfinite(norm)) refuse_not_finite("a gradient", step.batch);
+  if (step.updates) position_.gradient_norm = norm;
+  ++line_steps_;
+  position_.line.add(loss, position_.gradient_norm);
+  position_.epoch.add(loss, position_.gradient_norm);
+  if (step.line_due) log_line(step, step.embeddings.get());
+}
+
+void Trainer::log_line(const Step& step, const torch::Tensor& embeddings) {
   const double seconds = seconds_since(line_started_);
   const double waited = batches_->statistics().waited_s;
   const double share = (waited - line_waited_) / std::max(seconds, 1e-9);
   const double loss = position_.line.mean_loss();
-  const Telemetry t = measure_telemetry(result.embeddings, targets, setup_.method->kernel());
-  log_->add("train", position_.batches,
+  const Telemetry t = measure_telemetry(embeddings, targets_.targets(step.rows, torch::kCPU),
+                                        setup_.method->kernel());
+  log_->add("train", step.batch,
             {{"loss", loss},
-             {"lr", position_.learning_rate},
+             {"lr", step.learning_rate},
              {"gradient_norm", position_.gradient_norm},
              {"effective_positives", t.kernel.effective_positives},
              {"kernel_entropy", t.kernel.entropy},
@@ -418,7 +525,7 @@ void Trainer::log_line(const Targets& targets, const StepResult& result) {
     log::warn(
         fmt::format("the embeddings have collapsed: their standard deviation is {:.3f} of a "
                     "uniform spread at step {}; lower --lr or look at the labels",
-                    t.embedding_std, position_.batches));
+                    t.embedding_std, step.batch));
   position_.line = {};
   line_steps_ = 0;
   line_started_ = Clock::now();
@@ -520,7 +627,9 @@ void Trainer::probe() {
 }
 
 void Trainer::save(bool best) {
-  if (!torch::isfinite(parameters_.values()).all().item<bool>()) refuse_not_finite("a weight");
+  settle(0);
+  if (!torch::isfinite(parameters_.values()).all().item<bool>())
+    refuse_not_finite("a weight", position_.batches);
   log_->flush();
   store_.save(position_.batches,
               pack_state(*setup_.method, parameters_, optimizer_, scaler_, position_,
@@ -576,8 +685,13 @@ std::string Trainer::fitting_micro_batch(const DeviceBatch& batch) {
 TrainSummary train(TrainConfig config, const RunOptions& options) {
   try {
     at::set_num_threads(std::max(1, options.threads));
-    Trainer trainer(std::move(config), options);
-    return trainer.run();
+    auto trainer = std::make_unique<Trainer>(std::move(config), options);
+    try {
+      return trainer->run();
+    } catch (const std::exception& e) {
+      if (is_card_lost(e)) (void)trainer.release();
+      throw;
+    }
   } catch (const Error&) {
     throw;
   } catch (const std::exception& e) {

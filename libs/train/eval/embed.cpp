@@ -76,6 +76,8 @@ FeatureTable embed_dataset(const EmbedOptions& o) {
     at::set_num_threads(std::max(1, o.threads));
     const torch::Device device = choose_device(o.device, 0);
     prepare_precision(device, o.precision);
+    prepare_algorithms(device, false);
+    try_device(device);
     const DatasetReader reader(o.dataset);
     const Loaded loaded = load(o);
     loaded.encoder->to(device);

@@ -10,6 +10,7 @@
 #include "io/core/hash.hpp"
 #include "io/core/interrupt.hpp"
 #include "io/core/log.hpp"
+#include "io/core/png.hpp"
 #include "io/manifest/manifest.hpp"
 #include "io/shard/dataset.hpp"
 #include "train/engine/train.hpp"
@@ -131,7 +132,7 @@ class CellRun {
       const PcaSummary pca = summarise_pca(cohort, 10, plan_.protocol.cv.seed, cell_.name() + " on " + e.name);
       result["pca"][e.name] = to_json(pca);
       write_file_atomic(out_ / ("pca-" + e.name + ".svg"), scatter_svg(pca.figure));
-      write_file_atomic(out_ / ("pca-" + e.name + ".png"), scatter_png(pca.figure));
+      if (png_available()) write_file_atomic(out_ / ("pca-" + e.name + ".png"), scatter_png(pca.figure));
       all.push_back(&tables[i]);
       diagnoses.push_back(e.diagnosis);
     }

@@ -1,7 +1,6 @@
 #include "train/eval/figure.hpp"
 
 #include <fmt/format.h>
-#include <png.h>
 
 #include <algorithm>
 #include <array>
@@ -9,6 +8,7 @@
 #include <limits>
 
 #include "io/core/error.hpp"
+#include "io/core/png.hpp"
 #include "train/eval/font.hpp"
 
 namespace wsp::train {
@@ -105,19 +105,9 @@ class PngCanvas : public Canvas {
     }
   }
   [[nodiscard]] std::string finish() const {
-    png_image image{};
-    image.version = PNG_IMAGE_VERSION;
-    image.width = kPixelsX;
-    image.height = kPixelsY;
-    image.format = PNG_FORMAT_RGB;
-    png_alloc_size_t size = PNG_IMAGE_PNG_SIZE_MAX(image);
-    std::string bytes(size, '\0');
     std::vector<std::uint8_t> rgb;
     for (const double v : pixels_) rgb.push_back(static_cast<std::uint8_t>(std::lround(v)));
-    if (png_image_write_to_memory(&image, bytes.data(), &size, 0, rgb.data(), 0, nullptr) == 0)
-      throw Error(ErrorCode::failure, std::string("cannot encode a PNG: ") + image.message);
-    bytes.resize(size);
-    return bytes;
+    return encode_rgb_png(kPixelsX, kPixelsY, rgb);
   }
 
  private:

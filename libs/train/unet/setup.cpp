@@ -46,6 +46,8 @@ UNetSetup::UNetSetup(UNetConfig wanted, const RunOptions& run_options)
               {config.batch, config.samples_per_epoch, config.liver_share, config.seed}) {
   check_dataset(reader, options.dataset, options.verify);
   prepare_precision(device, config.precision);
+  prepare_algorithms(device, false);
+  try_device(device);
   net = make_network(config, device);
   steps_per_epoch = sampler.steps_per_epoch();
   total_batches = config.epochs * steps_per_epoch;

@@ -212,7 +212,7 @@ void UNetTrainer::train_loop() {
     } catch (const Error&) {
       throw;
     } catch (const std::exception& e) {
-      if (!is_out_of_memory(e)) throw Error(ErrorCode::failure, "LibTorch: " + first_line(e));
+      if (!is_out_of_memory(e)) throw readable_error(e);
       throw Error(ErrorCode::failure,
                   fmt::format("out of memory on {}: {} slices of {}x{} at once do not fit; use a "
                               "smaller --batch, --width or --image-size",

@@ -79,6 +79,27 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Combine(testing::Values("tinynet", "resnet18"),
                      testing::Values("wsp", "barlow-twins", "kernel-byol", "supervised")));
 
+TEST(MicroBatch, TakesViewsAsTheyAreDrawn) {
+  const std::int64_t n = 6;
+  const torch::Tensor views = torch::rand({2 * n, 1, 48, 48}, torch::kDouble);
+  auto method = method_of("resnet18", "wsp", Norm::group);
+  method->to(torch::kDouble);
+  const torch::Tensor whole = gradient_of(*method, views, 0);
+  FlatParameters parameters(*method);
+  parameters.zero_gradients();
+  Ranks alone({}, torch::kCPU, 10);
+  std::int64_t most = 0, asked = 0;
+  const auto piece = [&](std::int64_t at, std::int64_t count) {
+    most = std::max(most, count);
+    ++asked;
+    return torch::cat({views.narrow(0, at, count), views.narrow(0, n + at, count)});
+  };
+  (void)backward_batch(*method, piece, n, targets_of(n), {4, "fp32", 1.0}, GradScaler(false), alone);
+  EXPECT_LT(((parameters.gradients() - whole).norm() / whole.norm()).item<double>(), 1e-9);
+  EXPECT_EQ(most, 4);
+  EXPECT_EQ(asked, 4) << "two pieces, each to embed and to carry the gradient through";
+}
+
 TEST(MicroBatch, LeavesRunningStatisticsMovedOnce) {
   auto method = method_of("resnet18", "wsp", Norm::batch);
   method->train();
@@ -143,6 +164,58 @@ TEST_P(SeveralRanks, GiveTheLossAndGradientOfOneProcess) {
 INSTANTIATE_TEST_SUITE_P(All, SeveralRanks,
                          testing::Combine(testing::Values("tinynet", "resnet18"),
                                           testing::Values("wsp", "kernel-barlow-twins", "byol")));
+
+TEST(ChannelsLast, IsTheSameFunction) {
+  for (const char* encoder : {"tinynet", "resnet18"}) {
+    SCOPED_TRACE(encoder);
+    const std::int64_t n = 4, size = std::string(encoder) == "tinynet" ? 156 : 48;
+    const torch::Tensor views = torch::rand({2 * n, 1, size, size}, torch::kDouble);
+    auto method = method_of(encoder, "wsp", Norm::group);
+    method->to(torch::kDouble);
+    const torch::Tensor expected = gradient_of(*method, views, 0);
+    ASSERT_GT(expected.norm().item<double>(), 1e-6);
+    auto other = method_of(encoder, "wsp", Norm::group);
+    other->to(torch::kDouble);
+    for (torch::Tensor& p : other->parameters())
+      if (p.dim() == 4) p.set_data(p.contiguous(torch::MemoryFormat::ChannelsLast));
+    FlatParameters parameters(*other);
+    parameters.zero_gradients();
+    Ranks alone({}, torch::kCPU, 10);
+    (void)backward_batch(*other, views, targets_of(n), {0, "fp32", 1.0}, GradScaler(false), alone);
+    std::int64_t strided = 0;
+    FlatParameters plain(*method);
+    for (std::size_t i = 0; i < parameters.segments().size(); ++i) {
+      const auto& segment = parameters.segments()[i];
+      strided += segment.strides != plain.segments()[i].strides ? 1 : 0;
+      const torch::Tensor want = FlatParameters::view(expected, plain.segments()[i]);
+      const torch::Tensor found = FlatParameters::view(parameters.gradients(), segment);
+      EXPECT_TRUE(torch::allclose(found, want, 1e-9, 1e-12)) << segment.name;
+    }
+    EXPECT_GT(strided, 3) << "the weights did change their layout";
+  }
+}
+
+TEST(Optimizer, ASkippedStepChangesNothing) {
+  for (const char* name : {"adam", "adamw", "lars", "sgd"}) {
+    SCOPED_TRACE(name);
+    torch::nn::Linear layer(4, 3);
+    FlatParameters parameters(*layer);
+    OptimizerOptions options;
+    options.name = name;
+    Optimizer optimizer(parameters, options);
+    parameters.gradients().fill_(1);
+    optimizer.step(0.1, torch::zeros({1}));
+    const torch::Tensor moved = parameters.values().clone();
+    parameters.gradients().fill_(std::numeric_limits<float>::quiet_NaN());
+    optimizer.step(0.1, torch::ones({1}));
+    EXPECT_TRUE(torch::equal(parameters.values(), moved));
+    EXPECT_EQ(optimizer.steps(), 1);
+    parameters.gradients().fill_(1);
+    optimizer.step(0.1, torch::zeros({1}));
+    EXPECT_FALSE(torch::equal(parameters.values(), moved));
+    EXPECT_TRUE(torch::isfinite(parameters.values()).all().item<bool>());
+  }
+}
 
 TEST(FlatParameters, ShareOneBufferAndKeepShapes) {
   auto method = method_of("resnet18", "wsp", Norm::batch);

@@ -15,6 +15,7 @@
 
 #include "io/core/atomic_file.hpp"
 #include "io/core/error.hpp"
+#include "io/core/png.hpp"
 #include "support/python.hpp"
 #include "support/test_data.hpp"
 

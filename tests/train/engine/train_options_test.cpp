@@ -335,6 +335,120 @@ TEST_F(TrainOptions, TilesAndMicroBatchesComputeTheSame) {
   expect_same("micro", 1e-5);
 }
 
+TEST_F(TrainOptions, ChannelsLastComputesTheSame) {
+  for (const char* encoder : {"resnet18", "tinynet"}) {
+    SCOPED_TRACE(encoder);
+    TrainConfig c = small();
+    c.encoder = encoder;
+    if (c.encoder == "tinynet") c.image_size = 160;
+    c.optimizer = "sgd";
+    c.learning_rate = 1e-9;
+    c.max_steps = 2;
+    const std::string name = std::string("layout-") + encoder;
+    (void)train(c, into(name + "-auto"));
+    c.channels_last = "on";
+    (void)train(c, into(name + "-on"));
+    // float32 in another order; that it is the same function, float64 shows (step_test.cpp).
+    const auto expected = train_lines(name + "-auto"), found = train_lines(name + "-on");
+    ASSERT_EQ(found.size(), expected.size());
+    for (std::size_t i = 0; i < found.size(); ++i)
+      for (const char* field : {"loss", "gradient_norm"}) {
+        const double want = expected[i].at(field);
+        EXPECT_NEAR(found[i].at(field).get<double>(), want, 1e-3 * want) << field;
+      }
+    // Weights leave the run in the one layout that their file has.
+    const auto a = read_tensor_file(scratch_->path() / (name + "-auto") / "encoder.safetensors").tensors;
+    for (const auto& [key, tensor] :
+         read_tensor_file(scratch_->path() / (name + "-on") / "encoder.safetensors").tensors)
+      EXPECT_TRUE(torch::allclose(tensor, a.at(key), 1e-5, 1e-6)) << key;
+  }
+}
+
+TEST_F(TrainOptions, ReadingLateSaysAndComputesTheSame) {
+  for (const char* method : {"wsp", "byol"}) {
+    SCOPED_TRACE(method);
+    TrainConfig c = small(method);
+    c.epochs = 2;
+    c.accumulate = 3;
+    c.clip_norm = 0.5;
+    const std::string name = std::string("late-") + method;
+    RunOptions o = into(name + "-no");
+    o.log_every = 2;
+    o.probe_every = 1;
+    o.checkpoint_every = 3;
+    (void)train(c, o);
+    o.out = scratch_->path() / (name + "-yes");
+    o.read_late = true;
+    (void)train(c, o);
+    const auto expected = train_lines(name + "-no"), found = train_lines(name + "-yes");
+    ASSERT_EQ(found.size(), expected.size());
+    ASSERT_EQ(found.size(), 5U);  // steps 1, 2, 4, 6, 8
+    for (std::size_t i = 0; i < found.size(); ++i)
+      for (const char* field : {"step", "loss", "lr", "gradient_norm", "effective_positives", "alignment", "rank_me"})
+        EXPECT_NEAR(found[i].at(field).get<double>(), expected[i].at(field).get<double>(),
+                    1e-5 * std::abs(expected[i].at(field).get<double>()))
+            << i << field;
+    const auto want = read_tensor_file(scratch_->path() / (name + "-no") / "encoder.safetensors").tensors;
+    for (const auto& [key, tensor] :
+         read_tensor_file(scratch_->path() / (name + "-yes") / "encoder.safetensors").tensors)
+      EXPECT_TRUE(torch::allclose(tensor, want.at(key), 1e-4, 1e-6)) << key;
+  }
+}
+
+TEST_F(TrainOptions, ReadingLateKeepsNothingThatIsNotFinite) {
+  TrainConfig c = small();
+  c.epochs = 4;
+  c.optimizer = "sgd";
+  c.learning_rate = 1e30;  // the second step overflows
+  for (const bool late : {false, true}) {
+    RunOptions o = into(late ? "overflow-late" : "overflow-now");
+    o.checkpoint_every = 1;
+    o.read_late = late;
+    expect_in(error_of(c, o, ErrorCode::failure), {"not finite"});
+    for (const auto& file : fs::directory_iterator(o.out / "checkpoints")) {
+      if (file.path().extension() != ".safetensors") continue;
+      for (const auto& [key, tensor] : read_tensor_file(file.path()).tensors)
+        if (key.starts_with("model.") && tensor.is_floating_point()) {
+          EXPECT_TRUE(torch::isfinite(tensor).all().item<bool>()) << file.path() << key;
+        }
+    }
+  }
+}
+
+TEST_F(TrainOptions, DeterminismChangesNoBitOnTheCpu) {
+  TrainConfig c = small();
+  c.max_steps = 2;
+  (void)train(c, into("not-said"));
+  c.deterministic = true;
+  (void)train(c, into("said"));
+  // The weights' file names the same run; its configuration tells the two apart.
+  EXPECT_EQ(weights("not-said"), weights("said"));
+  RunOptions o = into("not-said");
+  o.resume = true;
+  expect_in(error_of(c, o, ErrorCode::usage), {"--deterministic: was off, is on"});
+}
+
+TEST_F(TrainOptions, ConfigurationsOfBeforeAreRead) {
+  TrainConfig c = small();
+  nlohmann::json old = to_json(c);
+  old.erase("channels_last");
+  old.erase("deterministic");
+  EXPECT_EQ(differences(config_from_json(old), c), std::vector<std::string>());
+  old.erase("batch");
+  EXPECT_THROW((void)config_from_json(old), Error);
+}
+
+TEST_F(TrainOptions, WhatOnlyACardDoesIsRefusedOnTheCpu) {
+  TrainConfig c = small();
+  for (const char* precision : {"fp16", "tf32"}) {
+    c.precision = precision;
+    expect_in(error_of(c, into("refused-precision"), ErrorCode::usage), {precision, "CUDA"});
+  }
+  c = small();
+  c.channels_last = "maybe";
+  expect_in(error_of(c, into("refused-layout"), ErrorCode::usage), {"--channels-last", "auto, on, off"});
+}
+
 TEST_F(TrainOptions, MicroBatchesOfTinyNetComputeTheSameInFloat32) {
   TrainConfig c = small();
   c.encoder = "tinynet";

@@ -1,0 +1,14 @@
+#pragma once
+#include <cstdint>
+#include <optional>
+
+/// What the benchmarks ask of LibTorch's allocator on a card. In a build whose LibTorch has no CUDA nothing is known.
+namespace wsp::bench {
+
+/// Most bytes that tensors took at once on the card since reset_peak().
+std::optional<std::int64_t> peak_bytes(int card);
+void reset_peak(int card);
+/// Let LibTorch take no more than this; past it an allocation fails as on a card that has no more.
+void limit_memory(int card, std::int64_t bytes);
+
+}  // namespace wsp::bench

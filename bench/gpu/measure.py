@@ -1,0 +1,216 @@
+"""The table of docs/PERFORMANCE.md's GPU section: ours and theirs in turns, medians, beside the targets.
+
+measure.py --build BUILD [--device cuda] [--out results.json] [--python PYTHON] [--budget SECONDS] [--quick]
+prints the table and writes it as JSON: per row ours, theirs, ratio, target, met ("yes", "no" or "not run: why"). --quick uses sizes that
+mean nothing and judges nothing: it shows that every program runs, on the CPU too. Exit 0 where every row was run, else 1.
+"""
+import argparse
+import json
+import pathlib
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+
+
+class NotRun(Exception):
+    pass
+
+
+class Bench:
+    def __init__(self, args):
+        self.args = args
+        self.build = pathlib.Path(args.build)
+        self.quick = args.quick
+        self.cuda = args.device.startswith("cuda")
+        self.turns = 1 if args.quick else 3
+        self.began = time.monotonic()
+        self.steps = {}  # (encoder, side) -> results of the turns, shared by several rows
+        self.facts = {"device": args.device, "quick": args.quick}
+
+    def left(self):
+        return self.args.budget - (time.monotonic() - self.began)
+
+    def last_json(self, *command):
+        if self.left() < 15:
+            raise NotRun("out of time")
+        command = [str(part) for part in command]
+        if not pathlib.Path(command[0]).exists() and "/" in command[0]:
+            raise NotRun(f"{command[0]} was not built")
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=self.left())
+        except subprocess.TimeoutExpired:
+            raise NotRun("out of time") from None
+        if done.returncode != 0:
+            print(f"*** {' '.join(command)}\n{done.stderr[-2000:]}", file=sys.stderr)
+            raise NotRun((done.stderr.strip().splitlines() or ["no message"])[-1][:160])
+        return json.loads(done.stdout.strip().splitlines()[-1])
+
+    # Programs -------------------------------------------------------------------------------------------------------
+
+    def size(self):
+        return ["--batch", 2, "--size", 160, "--steps", 1, "--warm-up", 1] if self.quick else \
+            ["--batch", 64, "--size", 512, "--steps", 20, "--warm-up", 5]
+
+    def ours(self, encoder, *more):
+        return self.last_json(self.build / "bench/train_step_bench", "--json", "--device", self.args.device, "--encoder",
+                              encoder, "--precision", "bf16" if self.cuda else "fp32", *self.size(), *more)
+
+    def theirs(self, encoder, mode):
+        found = self.last_json(self.args.python, HERE / "baseline.py", "--mode", mode, "--encoder", encoder, "--device",
+                               self.args.device, *self.size())
+        self.facts.setdefault("torch_of_python", found["torch"])
+        if "card" in found:
+            self.facts["card"] = found["card"]
+        return found
+
+    def in_turns(self, encoder):
+        if encoder not in self.steps:
+            found = self.steps[encoder] = {"eager": [], "compiled": [], "ours": []}
+            try:
+                for _ in range(self.turns):
+                    for mode in ("eager", "compiled"):
+                        found[mode].append(self.theirs(encoder, mode))
+                    found["ours"].append(self.ours(encoder))
+            except NotRun as why:
+                if not found["ours"]:
+                    found["why"] = str(why)
+        if "why" in self.steps[encoder]:
+            raise NotRun(self.steps[encoder]["why"])
+        return self.steps[encoder]
+
+    # Rows: each returns ours, theirs, ratio, unit -------------------------------------------------------------------------
+
+    def step(self, encoder, mode):
+        found = self.in_turns(encoder)
+        ours, theirs = (statistics.median(r["ms"] for r in found[side]) for side in ("ours", mode))
+        return ours, theirs, theirs / ours, "ms"
+
+    def part(self, name, ratio, *more):
+        calls = ["--turns", 1, "--calls", 1] if self.quick else ["--turns", 5, "--calls", 10]
+        found = self.last_json(self.build / "bench/gpu/gpu_bench", name, "--device", self.args.device, *calls, *more)
+        if "by" in found:
+            self.facts[f"{name}_by"] = found["by"]
+        return found["ours_ms"], found["theirs_ms"], ratio(found["ours_ms"], found["theirs_ms"]), "ms"
+
+    def augmentation(self):
+        return self.part("augmentation", lambda ours, theirs: theirs / ours,
+                         *(["--batch", 2, "--size", 64] if self.quick else []))
+
+    def loss(self):
+        return self.part("loss", lambda ours, theirs: ours / theirs,
+                         *(["--rows", 256, "--dim", 16, "--tile", 64] if self.quick else []))
+
+    def unet(self):
+        return self.part("unet", lambda ours, theirs: theirs / ours,
+                         *(["--slices", 1, "--size", 64, "--width", 8, "--depth", 2] if self.quick else []))
+
+    def waiting(self):
+        with tempfile.TemporaryDirectory(prefix="wsp-gpu-bench-") as work:
+            data = pathlib.Path(work) / "data"
+            self.command(self.build / "bench/loader_bench", data, "--only-make", *(["--slices", 64] if self.quick else []))
+            run = pathlib.Path(work) / "run"
+            batch, steps, size = (2, 6, 160) if self.quick else (64, 60, 512)
+            self.command(self.build / "tools/wsp-train", data, "--out", run, "--encoder", "tinynet", "--image-size", size,
+                         "--batch", batch, "--device", self.args.device, "--precision", "bf16" if self.cuda else "fp32",
+                         "--hold-back", 0, "--probe-every", 0, "--epochs", 1, "--samples-per-epoch", 100000, "--max-steps",
+                         steps, "--log-every", 2, "--no-tensorboard", "--log-level", "warn")
+            lines = [json.loads(line) for line in open(run / "metrics.jsonl")]
+        shares = [line["wait_share"] for line in lines if line["kind"] == "train"]
+        share = 100 * statistics.mean(shares[len(shares) // 2:])  # the ring is full by then
+        return share, None, share / 100, "%"
+
+    def command(self, *command):
+        if self.left() < 15:
+            raise NotRun("out of time")
+        done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=self.left())
+        if done.returncode != 0:
+            raise NotRun((done.stderr.strip().splitlines() or ["no message"])[-1][:160])
+
+    def memory(self, micro_batch):
+        eager = self.in_turns("resnet18")["eager"]
+        ours = self.ours("resnet18", "--micro-batch", micro_batch) if micro_batch else self.in_turns("resnet18")["ours"][0]
+        if "peak_MiB" not in ours or "peak_MiB" not in eager[0]:
+            raise NotRun("memory is counted on a card only")
+        theirs = statistics.median(r["peak_MiB"] for r in eager)
+        return ours["peak_MiB"], theirs, ours["peak_MiB"] / theirs, "MiB"
+
+    def large_batch(self):
+        size = ["--batch", 8, "--size", 64, "--micro-batch", 4, "--compare-micro-batch", 2] if self.quick else \
+            ["--batch", 4096, "--size", 512, "--micro-batch", 64, "--compare-micro-batch", 32]
+        limit = ["--memory-limit-gb", 16] if self.cuda else []
+        found = self.last_json(self.build / "bench/train_step_bench", "--json", "--device", self.args.device, "--encoder",
+                               "resnet18", "--norm", "group", "--precision", "bf16" if self.cuda else "fp32", "--steps", 1,
+                               "--warm-up", 0, "--loss-tile", 1024, *size, *limit)
+        return found["gradient_difference"], None, found["gradient_difference"], "relative"
+
+    def deterministic(self):
+        usual = statistics.median(r["ms"] for r in self.in_turns("resnet18")["ours"])
+        found = self.ours("resnet18", "--deterministic")
+        return found["ms"], usual, found["ms"] / usual, "ms"
+
+
+def rows(bench):
+    """(what, against, target in words, how it is judged, measurement)"""
+    at_least = lambda bound: lambda ratio: ratio >= bound  # noqa: E731
+    at_most = lambda bound: lambda ratio: ratio <= bound  # noqa: E731
+    for encoder in ("tinynet", "resnet18"):
+        yield f"step, {encoder}", "eager, TF32 convolutions", ">= 3 x", at_least(3), lambda e=encoder: bench.step(e, "eager")
+    for encoder, bound in (("tinynet", 1.1), ("resnet18", 1.0)):
+        yield f"step, {encoder}", "compiled, bf16", f">= {bound} x", at_least(bound), lambda e=encoder: bench.step(e, "compiled")
+    yield "augmentation", "device copy", ">= 0.60 x", at_least(0.6), bench.augmentation
+    yield "loss, 16,384 rows", "its cuBLAS products", "<= 2 x", at_most(2), bench.loss
+    yield "waiting for data", "", "< 1 %", lambda share: share < 0.01, bench.waiting
+    yield "peak memory, resnet18", "eager", "<= 0.55 x", at_most(0.55), lambda: bench.memory(0)
+    yield "the same, micro-batch 16", "eager", "<= 0.30 x", at_most(0.3), lambda: bench.memory(1 if bench.quick else 16)
+    yield "batch 4,096 in 16 GB", "micro-batch 32", "<= 0.02", at_most(0.02), bench.large_batch
+    yield "U-Net inference", "bare forward", ">= 0.90 x", at_least(0.9), bench.unet
+    yield "step, deterministic", "resnet18, not so", "(measured)", lambda ratio: True, bench.deterministic
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--build", default="build/gpu-node")
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--python", default=sys.executable)
+    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("gpu-results.json"))
+    parser.add_argument("--budget", type=float, default=400)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--list", action="store_true", help="only say what would be measured")
+    args = parser.parse_args()
+    bench = Bench(args)
+    if args.list:
+        for what, against, target, *_ in rows(bench):
+            print(f"  {what:26}{against:26}target {target}")
+        return 0
+    table = []
+    for what, against, target, judge, measure in rows(bench):
+        row = {"what": what, "against": against, "target": target, "ours": None, "theirs": None, "ratio": None}
+        try:
+            row["ours"], row["theirs"], row["ratio"], row["unit"] = measure()
+            row["met"] = "not judged" if args.quick else "yes" if judge(row["ratio"]) else "no"
+        except NotRun as why:
+            row["met"] = f"not run: {why}"
+        except subprocess.TimeoutExpired:
+            row["met"] = "not run: out of time"
+        table.append(row)
+        print(f"... {what}, {against}: {row['met']}", file=sys.stderr, flush=True)
+    bench.facts["seconds"] = round(time.monotonic() - bench.began, 1)
+    args.out.write_text(json.dumps({"facts": bench.facts, "rows": table}, indent=1) + "\n")
+
+    def number(value):
+        return "-" if value is None else f"{value:.4g}"
+
+    print(f"{'what':26}{'against':26}{'ours':>10}{'theirs':>10}{'ratio':>8}  {'target':12}met")
+    for row in table:
+        print(f"{row['what']:26}{row['against']:26}{number(row['ours']):>10}{number(row['theirs']):>10}"
+              f"{number(row['ratio']):>8}  {row['target']:12}{row['met']}")
+    print(f"{bench.facts.get('card', args.device)}, {bench.facts['seconds']} s -> {args.out}")
+    return 0 if all(not row["met"].startswith("not run") for row in table) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

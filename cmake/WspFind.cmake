@@ -1,0 +1,60 @@
+# How dependencies are looked for, so that a machine needs neither pkg-config nor their CMake files.
+set(WSP_DEPENDENCIES "" CACHE PATH
+    "Folder with include/ and lib/ that bench/gpu/dependencies.sh filled, for a machine that lacks them; searched first")
+if(WSP_DEPENDENCIES)
+  if(NOT IS_DIRECTORY ${WSP_DEPENDENCIES}/include)
+    message(FATAL_ERROR "WSP_DEPENDENCIES is '${WSP_DEPENDENCIES}': expected a folder with include/ and lib/, as bench/gpu/dependencies.sh makes it")
+  endif()
+  # RPATH, unlike RUNPATH, is also where the libraries of these libraries are found.
+  add_link_options(-Wl,--disable-new-dtags)
+  set(CMAKE_BUILD_RPATH ${WSP_DEPENDENCIES}/lib)
+endif()
+
+# wsp_import(TARGET HEADER [LIBRARY NAMES...] [SUFFIXES folders...] [DEFINITIONS ...] [PACKAGE deb]): an imported target
+# from a header and, unless the library is header-only, the first of NAMES. Its headers are SYSTEM: our warnings are about
+# our code.
+function(wsp_import target header)
+  cmake_parse_arguments(ARG "" "PACKAGE" "LIBRARY;SUFFIXES;DEFINITIONS" ${ARGN})
+  string(MAKE_C_IDENTIFIER "WSP_${target}" id)
+  set(missing "is missing: install ${ARG_PACKAGE}, add its prefix to CMAKE_PREFIX_PATH, or set WSP_DEPENDENCIES to a folder that bench/gpu/dependencies.sh made")
+  find_path(${id}_INCLUDE ${header} HINTS ${WSP_DEPENDENCIES}/include PATH_SUFFIXES ${ARG_SUFFIXES})
+  mark_as_advanced(${id}_INCLUDE)
+  if(NOT ${id}_INCLUDE)
+    message(FATAL_ERROR "${header} ${missing}")
+  endif()
+  if(ARG_LIBRARY)
+    find_library(${id}_LIBRARY NAMES ${ARG_LIBRARY} HINTS ${WSP_DEPENDENCIES}/lib PATH_SUFFIXES ${ARG_SUFFIXES})
+    mark_as_advanced(${id}_LIBRARY)
+    if(NOT ${id}_LIBRARY)
+      message(FATAL_ERROR "the library ${ARG_LIBRARY} ${missing}")
+    endif()
+    add_library(${target} UNKNOWN IMPORTED GLOBAL)
+    set_target_properties(${target} PROPERTIES IMPORTED_LOCATION ${${id}_LIBRARY})
+  else()
+    add_library(${target} INTERFACE IMPORTED GLOBAL)
+  endif()
+  set_target_properties(${target} PROPERTIES INTERFACE_INCLUDE_DIRECTORIES ${${id}_INCLUDE}
+                                             INTERFACE_COMPILE_DEFINITIONS "${ARG_DEFINITIONS}")
+endfunction()
+
+# wsp_optional(NAME PURPOSE WITHOUT PACKAGE [ARGUMENTS of find_package]): the option WSP_WITH_NAME, ON (required), AUTO or
+# OFF; sets WSP_HAS_NAME and says in one line what a build without the package does instead.
+macro(wsp_optional name purpose without package)
+  set(WSP_WITH_${name} ON CACHE STRING "${purpose}: ON (required), AUTO (where found) or OFF")
+  set_property(CACHE WSP_WITH_${name} PROPERTY STRINGS ON AUTO OFF)
+  set(WSP_HAS_${name} OFF)
+  if(WSP_WITH_${name} STREQUAL "ON")
+    find_package(${package} REQUIRED ${ARGN})
+    set(WSP_HAS_${name} ON)
+  elseif(WSP_WITH_${name} STREQUAL "AUTO")
+    find_package(${package} QUIET ${ARGN})
+    if(${package}_FOUND)
+      set(WSP_HAS_${name} ON)
+    endif()
+  elseif(NOT WSP_WITH_${name} STREQUAL "OFF")
+    message(FATAL_ERROR "WSP_WITH_${name} is '${WSP_WITH_${name}}': expected ON, AUTO or OFF")
+  endif()
+  if(NOT WSP_HAS_${name})
+    message(NOTICE "-- ${package}: not built in; ${without}")
+  endif()
+endmacro()

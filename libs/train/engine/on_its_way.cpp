@@ -1,0 +1,22 @@
+#include "train/engine/on_its_way.hpp"
+
+#include <c10/core/impl/VirtualGuardImpl.h>
+
+#include <thread>
+
+namespace wsp::train {
+
+OnItsWay::OnItsWay(const torch::Tensor& tensor)
+    : host_(tensor.detach().to(torch::kCPU, /*non_blocking=*/true)) {  // into pinned memory
+  if (tensor.is_cpu()) return;
+  there_.emplace(tensor.device().type());
+  there_->record(c10::impl::VirtualGuardImpl(tensor.device().type()).getStream(tensor.device()));
+}
+
+const torch::Tensor& OnItsWay::get() {
+  while (there_ && !there_->query()) std::this_thread::yield();
+  there_.reset();
+  return host_;
+}
+
+}  // namespace wsp::train

@@ -1,0 +1,23 @@
+#pragma once
+#include <c10/core/Event.h>
+#include <torch/torch.h>
+
+#include <optional>
+
+namespace wsp::train {
+
+/// A tensor on its way from a device to the host: the copy runs behind what the device has still to do, and only get()
+/// waits, for that copy alone. On the CPU it is there at once.
+class OnItsWay {
+ public:
+  OnItsWay() = default;
+  explicit OnItsWay(const torch::Tensor& tensor);
+  /// The tensor on the host; waits until it is there.
+  [[nodiscard]] const torch::Tensor& get();
+
+ private:
+  torch::Tensor host_;
+  std::optional<c10::Event> there_;
+};
+
+}  // namespace wsp::train

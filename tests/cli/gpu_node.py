@@ -1,0 +1,86 @@
+"""The gpu-node preset on a machine that has a compiler, LibTorch, HDF5, c-blosc, TBB, xxHash and headers, and nothing else: it
+configures where no other package can be found, and what it compiles reads no header of protobuf, libpng or OpenSSL.
+
+By default what knows no Torch is compiled and linked. WSP_GPU_NODE_FULL=1 builds wsp-train too and makes two steps with it.
+"""
+import json
+import os
+import pathlib
+import re
+import subprocess
+
+import build_tree
+import support
+
+HIDDEN = "ITK DCMTK GDCM PkgConfig OpenSSL PNG TBB fmt spdlog CLI11 nlohmann_json HDF5 GTest rapidcheck benchmark".split()
+FORBIDDEN = re.compile(r"/(openssl|google/protobuf)/|/png\.h$|/pngconf\.h$")
+HEADERS = ("blosc.h blosc-export.h xxhash.h xxh3.h xxh_x86dispatch.h zlib.h zconf.h tbb oneapi nlohmann CLI fmt spdlog "
+           "valijson").split()
+FULL = os.environ.get("WSP_GPU_NODE_FULL") == "1"
+
+
+def library_folder():
+    return subprocess.run(["c++", "-print-multiarch"], capture_output=True, text=True).stdout.strip()
+
+
+def link_dependencies(folder):
+    """What bench/gpu/dependencies.sh fills, out of this machine's own files."""
+    (folder / "include").mkdir(parents=True)
+    (folder / "lib").mkdir()
+    usr = pathlib.Path("/usr")
+    libraries = usr / "lib" / library_folder()
+    for header in HEADERS:
+        for place in (usr / "include" / header, usr / "include" / library_folder() / header):
+            if place.exists() and not (folder / "include" / header).exists():
+                (folder / "include" / header).symlink_to(place)
+    for header in (usr / "include/hdf5/serial").glob("*.h"):
+        (folder / "include" / header.name).symlink_to(header)
+    for name in ("hdf5_serial", "blosc", "tbb", "xxhash", "z"):
+        found = libraries / f"lib{name}.so"
+        support.check(found.exists(), f"{found} is missing")
+        (folder / "lib" / found.name).symlink_to(found)
+
+
+with support.temporary() as work:
+    work = pathlib.Path(work)
+    link_dependencies(work / "dependencies")
+    build = work / "build"
+    # Debian's LibTorch itself asks CMake for protobuf: that one is left out, not hidden.
+    told = build_tree.shell("cmake", "-S", support.SOURCE, "--preset", "gpu-node", "-B", build, "-Wno-dev", "-DWSP_WITH_CUDA=OFF",
+                            f"-DWSP_DEPENDENCIES={work / 'dependencies'}", "-DWSP_WITH_TENSORBOARD=OFF",
+                            *[f"-DCMAKE_DISABLE_FIND_PACKAGE_{name}=ON" for name in HIDDEN])
+    cache = (build / "CMakeCache.txt").read_text()
+    for name in ("OPENSSL_CRYPTO_LIBRARY", "PNG_LIBRARY", "DCMTK_DIR", "ITK_DIR"):
+        support.check(not re.search(rf"^{name}[^=]*=/", cache, re.MULTILINE), f"{name} was found")
+    targets = build_tree.shell("ninja", "-C", build, "-t", "targets", "all")
+    support.check("tools/wsp-train:" in targets and "tools/wsp-qa:" not in targets, "wsp-train, and no wsp-qa")
+    wanted = ["wsp_core", "wsp_png", "wsp_runlog", "wsp_shard", "wsp_kernels", "wsp_train_config", "loader_bench"]
+    done = subprocess.run(["ninja", "-C", build, "-j2", *(["wsp-train"] if FULL else []), *wanted], capture_output=True, text=True,
+                          timeout=5000 if FULL else 800)
+    support.check(done.returncode == 0, done.stdout[-4000:])
+    build_tree.BUILD = build
+    opened = build_tree.files_opened()
+    support.check(len(opened) > 30, f"only {len(opened)} objects")
+    guilty = {name: [p for p in paths if FORBIDDEN.search(p)][:3] for name, paths in opened.items()
+              if not name.startswith("libs/train/model") or not FULL}
+    guilty = {name: paths for name, paths in guilty.items() if paths}
+    support.check(not guilty, f"objects that read what a bare machine lacks: {guilty}")
+    # SHA-256 and XXH3 work, by the library found at run time: a dataset is made, hashed and read back.
+    build_tree.shell(build / "bench/loader_bench", work / "data", "--only-make", "--slices", "40")
+    import hashlib
+
+    description = json.loads((work / "data/dataset.json").read_text())
+    named = description["files"]
+    support.check(len(named) > 2, description)
+    for name, digest in (named.items() if isinstance(named, dict) else [(e["path"], e["sha256"]) for e in named]):
+        support.check(hashlib.sha256((work / "data" / name).read_bytes()).hexdigest() == digest, name)
+    if FULL:
+        done = subprocess.run([build / "tools/wsp-train", work / "data", "--out", work / "run", "--image-size", "160", "--batch", "2",
+                               "--samples-per-epoch", "10", "--max-steps", "2", "--device", "cpu", "--log-every", "1",
+                               "--hold-back", "0", "--probe-every", "0"], capture_output=True, text=True, timeout=600)
+        support.check(done.returncode == 0, done.stderr)
+        support.check("no TensorBoard files" in done.stderr, done.stderr)
+        lines = [json.loads(line) for line in (work / "run/metrics.jsonl").read_text().splitlines()]
+        support.check([line["step"] for line in lines if line["kind"] == "train"] == [1, 2], lines)
+        support.check(not (work / "run/tensorboard").exists(), "tensorboard/ is there")
+print(f"{len(opened)} objects, none reads protobuf, libpng or OpenSSL")
