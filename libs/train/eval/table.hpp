@@ -17,7 +17,7 @@ struct ResultTable {
   std::vector<std::vector<std::string>> rows;
   std::vector<std::string> notes;
   /// Shown below the table in HTML: path from results.html, and what it shows.
-  std::vector<std::pair<std::string, std::string>> pictures;
+  std::vector<std::pair<std::string, std::string>> pictures = {};
 };
 
 /// Tables of the cells that are there; `cells` as experiment.hpp wrote them. A cell that is missing shows as a
