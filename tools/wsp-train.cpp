@@ -34,6 +34,9 @@ void declare(CLI::App& app, Options& o) {
   run->add_option("--init", r.init, "Encoder weights to start from (safetensors; torchvision's names fit)");
   run->add_option("--device", r.device, "auto, cpu, cuda or cuda:N")->capture_default_str();
   run->add_option("--precision", c.precision, "fp32, tf32, bf16 or fp16")->capture_default_str();
+  run->add_option("--cuda-kernels", c.cuda_kernels,
+                  "on: views and contrastive loss by our own CUDA kernels, which have not yet run on a card: they are "
+                  "tested on the host only. off: by LibTorch")->capture_default_str();
   run->add_option("--checkpoint-every", r.checkpoint_every, "Steps; 0: at the end of each epoch")
       ->check(CLI::NonNegativeNumber)->capture_default_str();
   run->add_option("--keep", r.keep, "Newest checkpoints kept, beside the best")

@@ -56,6 +56,7 @@ void each_field(Config& c, Visit&& visit) {
   visit("accumulate", c.accumulate);
   visit("micro_batch", c.micro_batch);
   visit("precision", c.precision);
+  visit("cuda_kernels", c.cuda_kernels);
   visit("init_sha256", c.init_sha256);
   visit("dataset_sha256", c.dataset_sha256);
   visit("ranks", c.ranks);
@@ -131,6 +132,7 @@ void check_config(const TrainConfig& c) {
   one_of("normalisation", c.normalisation, {"paper", "reference"});
   one_of("optimizer", c.optimizer, {"adam", "adamw", "lars", "sgd"});
   one_of("precision", c.precision, {"fp32", "tf32", "bf16", "fp16"});
+  one_of("cuda-kernels", c.cuda_kernels, {"off", "on"});
   need(c.hold_back >= 0 && c.hold_back < 1, "hold-back", c.hold_back, "a part from 0 to below 1");
   need(c.image_size >= 16 && c.image_size <= 4096, "image-size", c.image_size, "16 to 4096");
   need(c.batch >= 2, "batch", c.batch, "2 or more: a contrast needs another slice");
@@ -174,7 +176,11 @@ TrainConfig config_from_json(const json& value) {
   try {
     if (value.at("format") != "wsp-train-config" || value.at("version") != 1)
       throw Error(ErrorCode::corrupt, "the training configuration is of another format or version");
-    each_field(config, [&](const char* name, auto& field) { value.at(name).get_to(field); });
+    each_field(config, [&](const char* name, auto& field) {
+      // Runs from before the option have none.
+      if (std::string_view(name) == "cuda_kernels" && !value.contains(name)) return;
+      value.at(name).get_to(field);
+    });
   } catch (const json::exception& e) {
     throw Error(ErrorCode::corrupt,
                 std::string("the training configuration cannot be read: ") + e.what());

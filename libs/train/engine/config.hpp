@@ -49,6 +49,7 @@ struct TrainConfig {
   std::int64_t accumulate = 1;     ///< batches per optimizer step
   std::int64_t micro_batch = 0;    ///< slices embedded at once; 0: the whole batch
   std::string precision = "fp32";  ///< fp32, tf32, bf16 or fp16
+  std::string cuda_kernels = "off";  ///< off or on: our own for views and contrastive loss
   std::string init_sha256;         ///< of the --init weights, or empty
   std::string dataset_sha256;      ///< of dataset.json
   int ranks = 1;

@@ -323,7 +323,7 @@ bool Trainer::one_batch(DeviceBatch& batch) {
   const auto m = static_cast<std::int64_t>(batch.rows.size());
   const auto parameters = batch_views(config_, batch.number / steps_per_epoch_,
                                       step * config_.batch + environment_.rank * m, m);
-  const torch::Tensor views = draw_views(batch.hu, parameters);
+  const torch::Tensor views = draw_views(batch.hu, parameters, view_drawing(config_));
 
   // 2. The gradient of the whole batch, over micro-batches and ranks.
   const Targets targets = targets_.targets(all_rows(ranks_, batch.rows, device_), device_);
@@ -558,7 +558,7 @@ std::string Trainer::fitting_micro_batch(const DeviceBatch& batch) {
     return what + fmt::format("try --micro-batch {}", std::max<std::int64_t>(1, tried / 2));
   for (std::int64_t count = tried / 2; count >= 1; count /= 2) {
     try {
-      const torch::Tensor views = draw_views(batch.hu, batch_views(config_, 0, 0, m));
+      const torch::Tensor views = draw_views(batch.hu, batch_views(config_, 0, 0, m), view_drawing(config_));
       (void)backward_batch(*setup_.method, views, targets_.targets(batch.rows, device_),
                            {count, config_.precision, 1.0}, scaler_, ranks_);
       return what +
