@@ -51,6 +51,7 @@ if(TORCH_CUDA_LIBRARIES)
 endif()
 if(WSP_CUDA)
   find_package(CUDAToolkit REQUIRED)
+  set(CMAKE_CUDA_RUNTIME_LIBRARY Shared)  # as LibTorch has it: one runtime in a process
   if(NOT WSP_TORCH_HAS_CUDA)
     string(APPEND decision "; compiled only, since the LibTorch found has no CUDA")
   endif()

@@ -25,7 +25,6 @@ class Tile {
   }
 
   WSP_KERNEL_CODE std::int64_t first() const { return first_; }
-  WSP_KERNEL_CODE std::int64_t left() const { return left_; }
   WSP_KERNEL_CODE int chunks() const {
     return static_cast<int>((work_.dim + Product::kWidth - 1) / Product::kWidth);
   }
@@ -37,6 +36,9 @@ class Tile {
   /// Go to a tile of columns; `ends` says whether their softmax is known.
   WSP_KERNEL_CODE void enter(std::int64_t tile, bool ends) {
     left_ = tile * kColumnSlices;
+    own_column_ = static_cast<int>(first_ - left_);
+    const std::int64_t rest = work_.problem.n - left_;
+    columns_ = rest < kColumnSlices ? static_cast<int>(rest) : kColumnSlices;
     columns_chunk_ = -1;
     block_.sync();
     block_.each_thread([&](int thread) {
@@ -85,7 +87,7 @@ class Tile {
 
   /// Weight of a pair of slices of the block and the tile; 1 for a slice with itself.
   WSP_KERNEL_CODE float weight(int row, int column) const {
-    if (first_ + row == left_ + column) return 1;
+    if (own_column_ + row == column) return 1;
     return slice_weight(work_, memory_.row_key[row], memory_.column_key[column],
                         &memory_.row_at[0][row], kRowSlices, &memory_.column_at[0][column],
                         kColumnSlices);
@@ -93,7 +95,7 @@ class Tile {
 
   /// True where the pair of views is none: an anchor with itself, or a column beyond the batch.
   WSP_KERNEL_CODE bool excluded(int row, int column, bool same_view) const {
-    return left_ + column >= work_.problem.n || (same_view && first_ + row == left_ + column);
+    return column >= columns_ || (same_view && own_column_ + row == column);
   }
 
  private:
@@ -101,6 +103,8 @@ class Tile {
   Memory& memory_;
   const ContrastiveWork& work_;
   std::int64_t first_, left_ = 0;
+  int own_column_ = 0;  // of the block's first slice, were the tile that wide
+  int columns_ = 0;     // of the tile that belong to the batch
   int rows_chunk_ = -1, columns_chunk_ = -1;
 };
 
