@@ -7,6 +7,7 @@
 
 #include "io/core/error.hpp"
 #include "train/kernels/augment_cuda.hpp"
+#include "train/model/contrastive_problem.hpp"
 #include "train/model/kernel_rows.hpp"
 
 /// Compiled wherever nvcc is found, linked where LibTorch has CUDA.
@@ -41,53 +42,6 @@ PixelType pixel_type(torch::ScalarType type) {
                                           c10::toString(type));
   }
 }
-
-/// Tensors that a ContrastiveProblem borrows from, in the types and layout of the kernels.
-struct Borrowed {
-  Tensor label, depth, discrete, continuous;
-  ContrastiveProblem<void> problem;
-
-  Borrowed(const Tensor& z, const Targets& targets, const KernelOptions& kernel, double temperature) {
-    problem.z = z.data_ptr();
-    problem.n = z.size(0) / 2;
-    problem.dim = z.size(1);
-    problem.shape = kernel.shape;
-    problem.normalisation = kernel.normalisation;
-    problem.sigma = kernel.sigma;
-    problem.temperature = temperature;
-    problem.label_matters = kernel.use_label;
-    problem.own_view_only = kernel.own_view_only;
-    if (kernel.own_view_only) return;
-    const auto placed = [&](const Tensor& column, torch::ScalarType type) {
-      return column.to(z.device(), type).contiguous();
-    };
-    if (kernel.use_label) {
-      label = placed(targets.label, torch::kLong);
-      problem.label = label.data_ptr<std::int64_t>();
-    }
-    if (kernel.use_depth) {
-      depth = placed(targets.depth, torch::kDouble);
-      problem.depth = depth.data_ptr<double>();
-    }
-    if (targets.discrete.defined() && targets.discrete.size(0) > 0) {
-      discrete = placed(targets.discrete, torch::kLong);
-      problem.discrete = discrete.data_ptr<std::int64_t>();
-      problem.discrete_columns = discrete.size(0);
-    }
-    if (targets.continuous.defined() && targets.continuous.size(0) > 0) {
-      continuous = placed(targets.continuous, torch::kDouble);
-      problem.continuous = continuous.data_ptr<double>();
-      problem.continuous_columns = continuous.size(0);
-      problem.continuous_sigma = targets.continuous_sigma.data();
-    }
-    const std::int64_t coordinates = problem.continuous_columns + (kernel.use_depth ? 1 : 0);
-    if (coordinates > kMostCoordinates)
-      throw Error(ErrorCode::usage, "--cuda-kernels on takes at most " +
-                                        std::to_string(kMostCoordinates) +
-                                        " of depth and continuous --kernel-column, found " +
-                                        std::to_string(coordinates) + ": use --cuda-kernels off");
-  }
-};
 
 struct CudaContrastive : torch::autograd::Function<CudaContrastive> {
   /// z: [2n, dim] float32 and contiguous.
@@ -143,8 +97,14 @@ Tensor contrastive_loss_cuda(const Tensor& z, const Targets& targets, const Kern
   const c10::cuda::CUDAGuard guard(z.device());
   const NoAutocast no_autocast;
   const Tensor rows = z.to(torch::kFloat).contiguous();
-  const Borrowed borrowed(rows, targets, kernel, temperature);
-  return CudaContrastive::apply(rows, &borrowed.problem, precision,
+  const ProblemOfTensors tensors(rows, targets, kernel, temperature);
+  if (tensors.coordinates() > kMostCoordinates)
+    throw Error(ErrorCode::usage, "--cuda-kernels on takes at most " +
+                                      std::to_string(kMostCoordinates) +
+                                      " of depth and continuous --kernel-column, found " +
+                                      std::to_string(tensors.coordinates()) +
+                                      ": use --cuda-kernels off");
+  return CudaContrastive::apply(rows, &tensors.problem, precision,
                                 torch::GradMode::is_enabled() && rows.requires_grad());
 }
 
