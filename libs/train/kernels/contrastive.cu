@@ -6,7 +6,8 @@
 namespace wsp::train {
 namespace {
 
-/// The block of contrastive_rows.hpp and contrastive_products.hpp as a card has it: a thread runs its own part.
+/// The block of contrastive_rows.hpp and contrastive_products.hpp as a card has it: a thread runs
+/// its own part.
 class DeviceBlock {
  public:
   std::int64_t x = blockIdx.x, y = blockIdx.y, z = blockIdx.z;
@@ -39,6 +40,8 @@ class DeviceBlock {
                  : "=r"(w[0]), "=r"(w[1]), "=r"(w[2]), "=r"(w[3])
                  : "r"(from)
                  : "memory");
+#else
+    no_tensor_cores(w, from);
 #endif
   }
 
@@ -52,6 +55,8 @@ class DeviceBlock {
                  : "=r"(w[0]), "=r"(w[1]), "=r"(w[2]), "=r"(w[3])
                  : "r"(from)
                  : "memory");
+#else
+    no_tensor_cores(w, from);
 #endif
   }
 
@@ -74,7 +79,16 @@ class DeviceBlock {
           "{%0, %1, %2, %3}, {%4, %5}, {%6}, {%0, %1, %2, %3};"
           : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
           : "r"(a[2 * k]), "r"(a[2 * k + 1]), "r"(b[k]));
+#else
+    no_tensor_cores(c, a, b);
 #endif
+  }
+
+ private:
+  /// Before 7.5, where has_tensor_code() is false and nothing gets here.
+  template <class... Unused>
+  __device__ static void no_tensor_cores(Unused...) {
+    __trap();
   }
 };
 
@@ -92,6 +106,7 @@ struct CudaLaunch {
   template <class Pass>
   int pass(std::int64_t x, std::int64_t y, std::int64_t z) const {
     constexpr int kBytes = static_cast<int>(sizeof(typename Pass::Memory));
+    static_assert(kBytes <= 64 * 1024, "what a block of compute capability 7.5 can have");
     if (kBytes > 48 * 1024) {
       const cudaError_t error = cudaFuncSetAttribute(
           pass_kernel<Pass>, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes);
@@ -140,9 +155,8 @@ int contrastive_cuda(const ContrastiveProblem<void>& problem, EmbeddingType type
   work.loss = loss;
   work.grad = grad;
   const CudaLaunch launch{work, static_cast<cudaStream_t>(stream)};
-  return precision == ContrastivePrecision::tensor
-             ? run_contrastive<TensorProduct>(work, launch)
-             : run_contrastive<ExactProduct>(work, launch);
+  return precision == ContrastivePrecision::tensor ? run_contrastive<TensorProduct>(work, launch)
+                                                   : run_contrastive<ExactProduct>(work, launch);
 }
 
 }  // namespace wsp::train

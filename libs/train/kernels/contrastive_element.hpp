@@ -4,7 +4,8 @@
 
 #include "train/kernels/host_device.hpp"
 
-/// What the tiled loss does with one number or one pair, in float32, for host and device. Exponents are of base 2.
+/// What the tiled loss does with one number or one pair, in float32, for host and device. Exponents
+/// are of base 2.
 namespace wsp::train {
 
 constexpr double kLog2E = 1.4426950408889634;
@@ -35,7 +36,8 @@ WSP_HOST_DEVICE inline float power_of_two(float x) {
 #endif
 }
 
-/// Part of a softmax over some of an anchor's others: sum holds 2^(s - top), pull the weighted cosines.
+/// Part of a softmax over some of an anchor's others: sum holds 2^(s - top), pull the weighted
+/// cosines.
 struct SoftmaxPart {
   float top = kMinusInfinity, sum = 0, pull = 0;
 };
@@ -59,8 +61,8 @@ WSP_HOST_DEVICE inline SoftmaxPart merged(const SoftmaxPart& a, const SoftmaxPar
   return {top, rescaled(a.sum, a.top, top) + rescaled(b.sum, b.top, top), a.pull + b.pull};
 }
 
-/// dL/ds of a pair, both directions at once: q_t p_ti + q_i p_it - w_ti - w_it. `end` is the logarithm of the softmax's
-/// denominator less that of q, `weights` the sum of both weights.
+/// dL/ds of a pair, both directions at once: q_t p_ti + q_i p_it - w_ti - w_it. `end` is the
+/// logarithm of the softmax's denominator less that of q, `weights` the sum of both weights.
 WSP_HOST_DEVICE inline float pair_gradient(float s, float end_t, float end_i, float weights) {
   return power_of_two(s - end_t) + power_of_two(s - end_i) - weights;
 }

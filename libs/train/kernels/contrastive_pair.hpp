@@ -6,8 +6,9 @@
 
 namespace wsp::train {
 
-/// True where slices a and b agree in all that must be equal: label and discrete columns, none unknown. An equivalence
-/// among the slices for which candidates(p, a, a) holds; the others match nothing.
+/// True where slices a and b agree in all that must be equal: label and discrete columns, none
+/// unknown. An equivalence among the slices for which candidates(p, a, a) holds; the others match
+/// nothing.
 template <class T>
 WSP_HOST_DEVICE inline bool candidates(const ContrastiveProblem<T>& p, std::int64_t a,
                                        std::int64_t b) {

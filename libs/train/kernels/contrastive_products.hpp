@@ -1,19 +1,21 @@
 #pragma once
 #include "train/kernels/contrastive_rows.hpp"
 
-/// The two matrix products of a tile, S = U_rows U_columns^T and dU_rows += G U_columns, in float32 and on tensor cores.
-/// In both a thread holds the same elements of S and dU, those of mma.m16n8's accumulators: of each 16 x 8 block the rows
-/// lane / 4 (+ 8) and the columns 2 (lane % 4) (+ 1). A warp's 16 slices of rows and the 8 slices of a block of columns
-/// occur in two views each, so that a thread sees a pair of slices in all four pairs of views and weighs it once.
+/// The two matrix products of a tile, S = U_rows U_columns^T and dU_rows += G U_columns, in float32
+/// and on tensor cores. In both a thread holds the same elements of S and dU, those of mma.m16n8's
+/// accumulators: of each 16 x 8 block the rows lane / 4 (+ 8) and the columns 2 (lane % 4) (+ 1). A
+/// warp's 16 slices of rows and the 8 slices of a block of columns occur in two views each, so that
+/// a thread sees a pair of slices in all four pairs of views and weighs it once.
 ///
-/// Beside what contrastive_rows.hpp lists, a block has, for whole warps (arguments are functions of a thread):
-///   block.load_matrices(row, words)      ldmatrix.x4: 8x8 halves each, lane l names row l % 8 of matrix l / 8
-///   block.load_transposed(row, words)    the same, .trans
-///   block.multiply(c, a, b)              mma.m16n8k16: c += a b, halves in, float32 out
-///   block.exchange(get, set, mask)       __shfl_xor_sync
+/// Beside what contrastive_rows.hpp lists, a block has, for whole warps (arguments are functions of
+/// a thread):
+///   block.load_matrices(row, words)      ldmatrix.x4: 8x8 halves each, lane l names row l % 8 of
+///   matrix l / 8 block.load_transposed(row, words)    the same, .trans block.multiply(c, a, b)
+///   mma.m16n8k16: c += a b, halves in, float32 out block.exchange(get, set, mask) __shfl_xor_sync
 namespace wsp::train {
 
-/// A row's slice within its block and a column's within its tile, of accumulator element (half, odd).
+/// A row's slice within its block and a column's within its tile, of accumulator element (half,
+/// odd).
 WSP_KERNEL_CODE int row_slice(int thread, int half) {
   return thread / 32 * 16 + thread % 32 / 4 + 8 * half;
 }
@@ -42,7 +44,8 @@ WSP_KERNEL_CODE void copy_16_bytes(void* to, const void* from) {
 #endif
 }
 
-/// Copy dimensions [kWidth * chunk, + width) of a block's rows, count / 2 slices from `first` on in both views.
+/// Copy dimensions [kWidth * chunk, + width) of a block's rows, count / 2 slices from `first` on in
+/// both views.
 template <class Product, class Block>
 WSP_KERNEL_CODE void load_rows(Block& block, const ContrastiveWork& work, std::int64_t first,
                                int count, int chunk, int width, typename Product::Element* to) {
@@ -55,9 +58,9 @@ WSP_KERNEL_CODE void load_rows(Block& block, const ContrastiveWork& work, std::i
     for (int row = thread / kLanes; row < count; row += kBlockThreads / kLanes) {
       const int view = row >= count / 2 ? 1 : 0;
       const std::int64_t from = view * work.slices + first + row - view * (count / 2);
-      copy_16_bytes(to + row * Product::kStride + column,
-                    static_cast<const Element*>(work.unit) + from * work.dim +
-                        chunk * Product::kWidth + column);
+      copy_16_bytes(to + row * Product::kStride + column, static_cast<const Element*>(work.unit) +
+                                                              from * work.dim +
+                                                              chunk * Product::kWidth + column);
     }
   });
 }
@@ -66,8 +69,8 @@ WSP_KERNEL_CODE void load_rows(Block& block, const ContrastiveWork& work, std::i
 struct ExactProduct {
   using Element = float;
   static constexpr ContrastivePrecision kPrecision = ContrastivePrecision::exact;
-  static constexpr int kWidth = 32;             ///< dimensions in shared memory at once
-  static constexpr int kStride = kWidth + 4;    ///< eight rows in eight different banks of 16 bytes
+  static constexpr int kWidth = 32;           ///< dimensions in shared memory at once
+  static constexpr int kStride = kWidth + 4;  ///< eight rows in eight different banks of 16 bytes
   static constexpr int kPairStride = kColumns + 4;
   static constexpr float kGradientScale = 1;
   struct alignas(16) Memory : SliceMemory {
@@ -83,34 +86,33 @@ struct ExactProduct {
     block.each_thread([&](int thread) {
       for (int k = 0; k < width; k += 4) {
         const float* row[2][2];
-        WSP_UNROLL for (int v = 0; v < 2; ++v)
-          WSP_UNROLL for (int half = 0; half < 2; ++half)
-            row[v][half] =
-                memory.rows + (v * kRowSlices + row_slice(thread, half)) * kStride + k;
-        WSP_UNROLL for (int u = 0; u < 2; ++u)
-          WSP_UNROLL for (int j = 0; j < kColumnSlices / 8; ++j)
-            WSP_UNROLL for (int odd = 0; odd < 2; ++odd) {
+        WSP_UNROLLED (v, 2)
+          WSP_UNROLLED (half, 2)
+            row[v][half] = memory.rows + (v * kRowSlices + row_slice(thread, half)) * kStride + k;
+        WSP_UNROLLED (u, 2)
+          WSP_UNROLLED (j, kColumnSlices / 8)
+            WSP_UNROLLED (odd, 2) {
               const float* column =
-                  memory.columns +
-                  (u * kColumnSlices + column_slice(thread, j, odd)) * kStride + k;
-              WSP_UNROLL for (int v = 0; v < 2; ++v)
-                WSP_UNROLL for (int half = 0; half < 2; ++half)
-                  WSP_UNROLL for (int i = 0; i < 4; ++i)
+                  memory.columns + (u * kColumnSlices + column_slice(thread, j, odd)) * kStride + k;
+              WSP_UNROLLED (v, 2)
+                WSP_UNROLLED (half, 2)
+                  WSP_UNROLLED (i, 4)
                     s(thread)[v][u][j][2 * half + odd] += row[v][half][i] * column[i];
             }
       }
     });
   }
 
-  /// Hand the pair gradients over to the threads that need them: all of a row's to each of its four.
+  /// Hand the pair gradients over to the threads that need them: all of a row's to each of its
+  /// four.
   template <class Block, class S, class P>
   WSP_KERNEL_CODE static void keep_pairs(Block& block, Memory& memory, S&& s, P&&) {
     block.sync();
     block.each_thread([&](int thread) {
-      WSP_UNROLL for (int v = 0; v < 2; ++v)
-        WSP_UNROLL for (int u = 0; u < 2; ++u)
-          WSP_UNROLL for (int j = 0; j < kColumnSlices / 8; ++j)
-            WSP_UNROLL for (int i = 0; i < 4; ++i)
+      WSP_UNROLLED (v, 2)
+        WSP_UNROLLED (u, 2)
+          WSP_UNROLLED (j, kColumnSlices / 8)
+            WSP_UNROLLED (i, 4)
               memory.rows[(v * kRowSlices + row_slice(thread, i / 2)) * kPairStride +
                           u * kColumnSlices + column_slice(thread, j, i % 2)] =
                   s(thread)[v][u][j][i];
@@ -124,16 +126,17 @@ struct ExactProduct {
     block.each_thread([&](int thread) {
       for (int c = 0; c < kColumns; ++c) {
         float pair[2][2];
-        WSP_UNROLL for (int v = 0; v < 2; ++v)
-          WSP_UNROLL for (int half = 0; half < 2; ++half)
+        WSP_UNROLLED (v, 2)
+          WSP_UNROLLED (half, 2)
             pair[v][half] =
                 memory.rows[(v * kRowSlices + row_slice(thread, half)) * kPairStride + c];
         const float* column = memory.columns + c * kStride + 2 * (thread % 4);
-        WSP_UNROLL for (int j = 0; j < kWidth / 8; ++j) {
+        WSP_UNROLLED (j, kWidth / 8) {
           if (8 * j >= width) continue;
-          WSP_UNROLL for (int v = 0; v < 2; ++v)
-            WSP_UNROLL for (int i = 0; i < 4; ++i)
-              sums(thread)[v][piece * (kWidth / 8) + j][i] += pair[v][i / 2] * column[8 * j + i % 2];
+          WSP_UNROLLED (v, 2)
+            WSP_UNROLLED (i, 4)
+              sums(thread)[v][piece * (kWidth / 8) + j][i] +=
+                  pair[v][i / 2] * column[8 * j + i % 2];
         }
       }
     });
@@ -165,7 +168,7 @@ struct TensorProduct {
   WSP_KERNEL_CODE static void similarities(Block& block, const Memory& memory, int width, S&& s) {
     typename Block::template PerThread<Operands> operands;
     for (int k = 0; k < width; k += 16) {
-      WSP_UNROLL for (int v = 0; v < 2; ++v)
+      WSP_UNROLLED (v, 2)
         block.load_matrices(
             [&](int thread) {
               const int lane = thread % 32;
@@ -173,8 +176,9 @@ struct TensorProduct {
               return memory.rows + row * kStride + k + lane / 16 * 8;
             },
             [&](int thread) { return operands[thread].left[v]; });
-      WSP_UNROLL for (int u = 0; u < 2; ++u)
-        WSP_UNROLL for (int j = 0; j < kColumnSlices / 8; j += 2) {
+      WSP_UNROLLED (u, 2)
+        WSP_UNROLLED (m, kColumnSlices / 16) {
+          const int j = 2 * m;
           block.load_matrices(
               [&](int thread) {
                 const int lane = thread % 32;
@@ -182,8 +186,8 @@ struct TensorProduct {
                 return memory.columns + row * kStride + k + lane / 8 % 2 * 8;
               },
               [&](int thread) { return operands[thread].right; });
-          WSP_UNROLL for (int v = 0; v < 2; ++v)
-            WSP_UNROLL for (int next = 0; next < 2; ++next)
+          WSP_UNROLLED (v, 2)
+            WSP_UNROLLED (next, 2)
               block.multiply([&](int thread) { return s(thread)[v][u][j + next]; },
                              [&](int thread) { return operands[thread].left[v]; },
                              [&](int thread) { return operands[thread].right + 2 * next; });
@@ -195,10 +199,10 @@ struct TensorProduct {
   template <class Block, class S, class P>
   WSP_KERNEL_CODE static void keep_pairs(Block& block, Memory&, S&& s, P&& pairs) {
     block.each_thread([&](int thread) {
-      WSP_UNROLL for (int v = 0; v < 2; ++v)
-        WSP_UNROLL for (int u = 0; u < 2; ++u)
-          WSP_UNROLL for (int j = 0; j < kColumnSlices / 8; ++j)
-            WSP_UNROLL for (int half = 0; half < 2; ++half)
+      WSP_UNROLLED (v, 2)
+        WSP_UNROLLED (u, 2)
+          WSP_UNROLLED (j, kColumnSlices / 8)
+            WSP_UNROLLED (half, 2)
               pairs(thread).word[v][u][j / 2][j % 2 * 2 + half] =
                   half_pair(within_half(s(thread)[v][u][j][2 * half] * kGradientScale),
                             within_half(s(thread)[v][u][j][2 * half + 1] * kGradientScale));
@@ -209,9 +213,9 @@ struct TensorProduct {
   WSP_KERNEL_CODE static void pull(Block& block, const Memory& memory, int, int width, P&& pairs,
                                    G&& sums) {
     typename Block::template PerThread<Operands> operands;
-    WSP_UNROLL for (int u = 0; u < 2; ++u)
-      WSP_UNROLL for (int m = 0; m < kColumnSlices / 16; ++m)
-        WSP_UNROLL for (int d = 0; d < kWidth / 16; ++d) {
+    WSP_UNROLLED (u, 2)
+      WSP_UNROLLED (m, kColumnSlices / 16)
+        WSP_UNROLLED (d, kWidth / 16) {
           if (16 * d >= width) continue;
           block.load_transposed(
               [&](int thread) {
@@ -220,8 +224,8 @@ struct TensorProduct {
                 return memory.columns + row * kStride + 16 * d + lane / 16 * 8;
               },
               [&](int thread) { return operands[thread].right; });
-          WSP_UNROLL for (int v = 0; v < 2; ++v)
-            WSP_UNROLL for (int next = 0; next < 2; ++next)
+          WSP_UNROLLED (v, 2)
+            WSP_UNROLLED (next, 2)
               block.multiply([&](int thread) { return sums(thread)[v][2 * d + next]; },
                              [&](int thread) { return pairs(thread).word[v][u][m]; },
                              [&](int thread) { return operands[thread].right + 2 * next; });

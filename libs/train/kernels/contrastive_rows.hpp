@@ -2,8 +2,9 @@
 #include "train/kernels/contrastive_work.hpp"
 #include "train/kernels/half_bits.hpp"
 
-/// The passes of the tiled loss over slices and over rows; the passes over tiles are in contrastive_tile.hpp. A pass is
-/// what one block of kBlockThreads threads does, written for any kind of block (see contrastive.cu and the tests):
+/// The passes of the tiled loss over slices and over rows; the passes over tiles are in
+/// contrastive_tile.hpp. A pass is what one block of kBlockThreads threads does, written for any
+/// kind of block (see contrastive.cu and the tests):
 ///   block.x, y, z                   its place in the grid
 ///   block.each_thread(f)            f(thread) for each thread of the block
 ///   block.sync()                    nothing before is overtaken by anything after
@@ -62,8 +63,8 @@ struct PrepareSlices {
   }
 };
 
-/// A warp per slice: the sum of its weights over all views but itself. The kernel is symmetric, so that the sum of a
-/// column is that of the row.
+/// A warp per slice: the sum of its weights over all views but itself. The kernel is symmetric, so
+/// that the sum of a column is that of the row.
 struct SumWeights {
   using Memory = SumMemory;
   template <class Block>
@@ -132,7 +133,8 @@ struct NormaliseRows {
       float square = 0;
       if (slice < work.problem.n)
         for (std::int64_t k = thread % 32; k < dim; k += 32) {
-          const float value = embedding(work, (row / work.slices * work.problem.n + slice) * dim + k);
+          const float value =
+              embedding(work, (row / work.slices * work.problem.n + slice) * dim + k);
           square += value * value;
         }
       memory.part[thread] = square;
@@ -199,8 +201,9 @@ struct SumLoss {
   }
 };
 
-/// A warp per view: the sum of its partial gradients, through the normalisation of its row: the length of a unit row is
-/// fixed, so that what points along it has no effect. `gradient_scale`: what the products carried.
+/// A warp per view: the sum of its partial gradients, through the normalisation of its row: the
+/// length of a unit row is fixed, so that what points along it has no effect. `gradient_scale`:
+/// what the products carried.
 template <class Product>
 struct ProjectRows {
   using Memory = SumMemory;
@@ -230,7 +233,8 @@ struct ProjectRows {
       if (view >= views) return;
       const float norm = work.norm[padded_row(work, view)];
       const float along = norm < 1e-12F ? 0 : sum_of_warp(memory, thread);
-      const float factor = static_cast<float>(work.scale / work.problem.temperature) / divisor(norm);
+      const float factor =
+          static_cast<float>(work.scale / work.problem.temperature) / divisor(norm);
       for (std::int64_t k = thread % 32; k < dim; k += 32) {
         const float unit = embedding(work, view * dim + k) / divisor(norm);
         work.grad[view * dim + k] = factor * (work.grad[view * dim + k] - unit * along);

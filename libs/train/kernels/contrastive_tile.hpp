@@ -1,10 +1,11 @@
 #pragma once
 #include "train/kernels/contrastive_products.hpp"
 
-/// The passes of the tiled loss over tiles of pairs, and the order of all passes. A block keeps kRowSlices slices in both
-/// views and walks over a split of the others, kColumnSlices at a time: no pair is ever in device memory. Forward: a
-/// softmax part per row. Backward: the similarities once more, dL/ds of each pair in both directions, since both are
-/// symmetric: no two blocks write to the same place.
+/// The passes of the tiled loss over tiles of pairs, and the order of all passes. A block keeps
+/// kRowSlices slices in both views and walks over a split of the others, kColumnSlices at a time:
+/// no pair is ever in device memory. Forward: a softmax part per row. Backward: the similarities
+/// once more, dL/ds of each pair in both directions, since both are symmetric: no two blocks write
+/// to the same place.
 namespace wsp::train {
 
 /// What both passes do with shared memory.
@@ -58,10 +59,10 @@ class Tile {
   template <class S>
   WSP_KERNEL_CODE void cosines(S&& s) {
     block_.each_thread([&](int thread) {
-      WSP_UNROLL for (int v = 0; v < 2; ++v)
-        WSP_UNROLL for (int u = 0; u < 2; ++u)
-          WSP_UNROLL for (int j = 0; j < kColumnSlices / 8; ++j)
-            WSP_UNROLL for (int i = 0; i < 4; ++i) s(thread)[v][u][j][i] = 0;
+      WSP_UNROLLED (v, 2)
+        WSP_UNROLLED (u, 2)
+          WSP_UNROLLED (j, kColumnSlices / 8)
+            WSP_UNROLLED (i, 4) s(thread)[v][u][j][i] = 0;
     });
     for (int chunk = 0; chunk < chunks(); ++chunk) {
       block_.sync();
@@ -126,13 +127,11 @@ struct ForwardTiles {
       tile.enter(t, false);
       tile.cosines([&](int thread) { return state[thread].s; });
       block.each_thread([&](int thread) {
-        WSP_UNROLL for (int half = 0; half < 2; ++half)
-          add(tile, memory, work, thread, half, state[thread]);
+        WSP_UNROLLED (half, 2) add(tile, memory, work, thread, half, state[thread]);
       });
     }
-    WSP_UNROLL for (int v = 0; v < 2; ++v)
-      WSP_UNROLL for (int half = 0; half < 2; ++half)
-        write(block, work, state, tile.first(), v, half);
+    WSP_UNROLLED (v, 2)
+      WSP_UNROLLED (half, 2) write(block, work, state, tile.first(), v, half);
   }
 
  private:
@@ -141,13 +140,13 @@ struct ForwardTiles {
                                   int thread, int half, State& state) {
     const int row = row_slice(thread, half);
     float top[2] = {state.part[0][half].top, state.part[1][half].top};
-    WSP_UNROLL for (int j = 0; j < kColumnSlices / 8; ++j)
-      WSP_UNROLL for (int odd = 0; odd < 2; ++odd) {
+    WSP_UNROLLED (j, kColumnSlices / 8)
+      WSP_UNROLLED (odd, 2) {
         const int column = column_slice(thread, j, odd);
         float weight = tile.weight(row, column);
         if (work.by_column) weight *= memory.column_inverse[column];
-        WSP_UNROLL for (int v = 0; v < 2; ++v)
-          WSP_UNROLL for (int u = 0; u < 2; ++u) {
+        WSP_UNROLLED (v, 2)
+          WSP_UNROLLED (u, 2) {
             float& s = state.s[v][u][j][2 * half + odd];
             const bool excluded = tile.excluded(row, column, v == u);
             state.part[v][half].pull += excluded ? 0.0F : weight * s;
@@ -155,12 +154,12 @@ struct ForwardTiles {
             top[v] = fmaxf(top[v], s);
           }
       }
-    WSP_UNROLL for (int v = 0; v < 2; ++v) {
+    WSP_UNROLLED (v, 2) {
       SoftmaxPart& part = state.part[v][half];
       raise_top(part, top[v]);
-      WSP_UNROLL for (int u = 0; u < 2; ++u)
-        WSP_UNROLL for (int j = 0; j < kColumnSlices / 8; ++j)
-          WSP_UNROLL for (int odd = 0; odd < 2; ++odd)
+      WSP_UNROLLED (u, 2)
+        WSP_UNROLLED (j, kColumnSlices / 8)
+          WSP_UNROLLED (odd, 2)
             part.sum += power_of_two(state.s[v][u][j][2 * half + odd] - base(top[v]));
     }
   }
@@ -170,16 +169,16 @@ struct ForwardTiles {
   WSP_KERNEL_CODE static void write(Block& block, const ContrastiveWork& work, S& state,
                                     std::int64_t first, int v, int half) {
     typename Block::template PerThread<SoftmaxPart> other;
-    WSP_UNROLL for (int mask = 1; mask <= 2; mask *= 2) {
+    WSP_UNROLLED (bit, 2) {
+      const int mask = 1 << bit;
       block.exchange([&](int t) { return state[t].part[v][half].top; },
                      [&](int t, float value) { other[t].top = value; }, mask);
       block.exchange([&](int t) { return state[t].part[v][half].sum; },
                      [&](int t, float value) { other[t].sum = value; }, mask);
       block.exchange([&](int t) { return state[t].part[v][half].pull; },
                      [&](int t, float value) { other[t].pull = value; }, mask);
-      block.each_thread([&](int t) {
-        state[t].part[v][half] = merged(state[t].part[v][half], other[t]);
-      });
+      block.each_thread(
+          [&](int t) { state[t].part[v][half] = merged(state[t].part[v][half], other[t]); });
     }
     block.each_thread([&](int thread) {
       if (thread % 4 == 0)
@@ -215,11 +214,10 @@ struct BackwardTiles {
       tile.enter(t, true);
       tile.cosines(s);
       block.each_thread([&](int thread) {
-        WSP_UNROLL for (int half = 0; half < 2; ++half)
-          differentiate(tile, memory, work, thread, half, state[thread]);
+        WSP_UNROLLED (half, 2) differentiate(tile, memory, work, thread, half, state[thread]);
       });
       Product::keep_pairs(block, memory, s, pairs);
-      WSP_UNROLL for (int piece = 0; piece < kPieces; ++piece) {
+      WSP_UNROLLED (piece, kPieces) {
         if (first_piece + piece >= tile.chunks()) continue;
         tile.need_columns(first_piece + piece);
         Product::pull(block, memory, piece, tile.width(first_piece + piece), pairs, sums);
@@ -233,14 +231,14 @@ struct BackwardTiles {
  private:
   WSP_KERNEL_CODE static void begin(const ContrastiveWork& work, std::int64_t first, int thread,
                                     State& state) {
-    WSP_UNROLL for (int half = 0; half < 2; ++half) {
+    WSP_UNROLLED (half, 2) {
       const std::int64_t slice = first + row_slice(thread, half);
       state.inverse[half] = work.inverse_sum[slice];
-      WSP_UNROLL for (int v = 0; v < 2; ++v) state.end[v][half] = work.end[v * work.slices + slice];
+      WSP_UNROLLED (v, 2) state.end[v][half] = work.end[v * work.slices + slice];
     }
-    WSP_UNROLL for (int v = 0; v < 2; ++v)
-      WSP_UNROLL for (int d = 0; d < kOutputWidth / 8; ++d)
-        WSP_UNROLL for (int i = 0; i < 4; ++i) state.sums[v][d][i] = 0;
+    WSP_UNROLLED (v, 2)
+      WSP_UNROLLED (d, kOutputWidth / 8)
+        WSP_UNROLLED (i, 4) state.sums[v][d][i] = 0;
   }
 
   template <class T>
@@ -248,13 +246,13 @@ struct BackwardTiles {
                                             const ContrastiveWork& work, int thread, int half,
                                             State& state) {
     const int row = row_slice(thread, half);
-    WSP_UNROLL for (int j = 0; j < kColumnSlices / 8; ++j)
-      WSP_UNROLL for (int odd = 0; odd < 2; ++odd) {
+    WSP_UNROLLED (j, kColumnSlices / 8)
+      WSP_UNROLLED (odd, 2) {
         const int column = column_slice(thread, j, odd);
         const float weights =
             tile.weight(row, column) * (state.inverse[half] + memory.column_inverse[column]);
-        WSP_UNROLL for (int v = 0; v < 2; ++v)
-          WSP_UNROLL for (int u = 0; u < 2; ++u) {
+        WSP_UNROLLED (v, 2)
+          WSP_UNROLLED (u, 2) {
             float& s = state.s[v][u][j][2 * half + odd];
             s = tile.excluded(row, column, v == u)
                     ? 0.0F
@@ -267,9 +265,9 @@ struct BackwardTiles {
   WSP_KERNEL_CODE static void write(const ContrastiveWork& work, std::int64_t first,
                                     std::int64_t split_number, std::int64_t from, int thread,
                                     const State& state) {
-    WSP_UNROLL for (int v = 0; v < 2; ++v)
-      WSP_UNROLL for (int d = 0; d < kOutputWidth / 8; ++d)
-        WSP_UNROLL for (int i = 0; i < 4; ++i) {
+    WSP_UNROLLED (v, 2)
+      WSP_UNROLLED (d, kOutputWidth / 8)
+        WSP_UNROLLED (i, 4) {
           const std::int64_t k = from + 8 * d + 2 * (thread % 4) + i % 2;
           if (k < work.dim)
             work.partial[((2 * split_number + v) * work.slices + first + row_slice(thread, i / 2)) *
@@ -279,12 +277,13 @@ struct BackwardTiles {
   }
 };
 
-/// All passes in order. launch.template pass<P>(blocks_x, blocks_y, blocks_z) runs one and returns 0 or an error, which
-/// ends the sequence.
+/// All passes in order. launch.template pass<P>(blocks_x, blocks_y, blocks_z) runs one and returns
+/// 0 or an error, which ends the sequence.
 template <class Product, class Launch>
 int run_contrastive(const ContrastiveWork& work, Launch&& launch) {
   const std::int64_t row_blocks = work.slices / kRowSlices;
-  int error = launch.template pass<PrepareSlices>(padded(work.slices, kBlockThreads) / kBlockThreads, 1, 1);
+  int error =
+      launch.template pass<PrepareSlices>(padded(work.slices, kBlockThreads) / kBlockThreads, 1, 1);
   const auto next = [&](auto pass) {
     if (error == 0) error = pass();
   };
@@ -292,7 +291,8 @@ int run_contrastive(const ContrastiveWork& work, Launch&& launch) {
   if (work.by_column)
     next([&] { return launch.template pass<SumAnchorWeights>(work.slices / kWarps, 1, 1); });
   next([&] {
-    return launch.template pass<NormaliseRows<typename Product::Element>>(2 * work.slices / kWarps, 1, 1);
+    return launch.template pass<NormaliseRows<typename Product::Element>>(2 * work.slices / kWarps,
+                                                                          1, 1);
   });
   next([&] { return launch.template pass<ForwardTiles<Product>>(row_blocks, work.splits, 1); });
   next([&] { return launch.template pass<FinishRows>(2 * work.slices / kBlockThreads, 1, 1); });
@@ -303,7 +303,8 @@ int run_contrastive(const ContrastiveWork& work, Launch&& launch) {
         row_blocks, work.splits, padded(work.dim, kOutputWidth) / kOutputWidth);
   });
   next([&] {
-    return launch.template pass<ProjectRows<Product>>(padded(2 * work.problem.n, kWarps) / kWarps, 1, 1);
+    return launch.template pass<ProjectRows<Product>>(padded(2 * work.problem.n, kWarps) / kWarps,
+                                                      1, 1);
   });
   return error;
 }

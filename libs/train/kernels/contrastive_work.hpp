@@ -7,8 +7,9 @@
 #include "train/kernels/contrastive_element.hpp"
 #include "train/kernels/contrastive_pair.hpp"
 
-/// Arrays and sizes of the tiled loss, and how they lie in its workspace. Views t in [0, 2n) stand as [view][slice], slices
-/// padded to kRowSlices, dimensions to kDimensionStep; what is padded is zero and belongs to no class.
+/// Arrays and sizes of the tiled loss, and how they lie in its workspace. Views t in [0, 2n) stand
+/// as [view][slice], slices padded to kRowSlices, dimensions to kDimensionStep; what is padded is
+/// zero and belongs to no class.
 namespace wsp::train {
 
 constexpr int kBlockThreads = 128;
@@ -24,7 +25,8 @@ WSP_HOST_DEVICE inline std::int64_t padded(std::int64_t value, std::int64_t to) 
   return (value + to - 1) / to * to;
 }
 
-/// A column of distances: an exponent of base 2 is the square (or the magnitude) of a difference of coordinates.
+/// A column of distances: an exponent of base 2 is the square (or the magnitude) of a difference of
+/// coordinates.
 struct Coordinate {
   const double* column;  ///< [n]
   double factor;
@@ -33,31 +35,31 @@ struct Coordinate {
 struct ContrastiveWork {
   ContrastiveProblem<void> problem;
   EmbeddingType type;
-  std::int64_t slices, dim;     ///< padded n and dim
-  std::int64_t tiles, splits;   ///< of the columns; each split of them is another block
+  std::int64_t slices, dim;    ///< padded n and dim
+  std::int64_t tiles, splits;  ///< of the columns; each split of them is another block
   Coordinate coordinate[kMostCoordinates];
   int coordinates;
   bool first_is_laplacian, by_column;
-  double scale;                 ///< of the loss: 1 / 2n or 1 / n
-  float exponent;               ///< log2(e) / temperature: from a cosine to an exponent of base 2
+  double scale;    ///< of the loss: 1 / 2n or 1 / n
+  float exponent;  ///< log2(e) / temperature: from a cosine to an exponent of base 2
   // Workspace
-  int* key;                     ///< [slices]: the first slice of the same class, -1 for none
-  SplitFloat* at;               ///< [coordinates][slices]
-  float* inverse_sum;           ///< [slices]: 1 / sum of a slice's weights over all views but itself
-  float* anchor_weight;         ///< [slices]: q, the sum of an anchor's normalised weights
-  float* norm;                  ///< [2][slices]
-  void* unit;                   ///< [2][slices][dim]: unit rows, float32 or half
-  SoftmaxPart* part;            ///< [splits][2][slices]
-  float* end;                   ///< [2][slices]: see pair_gradient
-  double* of_anchor;            ///< [2][slices]
-  float* partial;               ///< [splits][2][slices][dim]: gradients, not yet summed or projected
+  int* key;              ///< [slices]: the first slice of the same class, -1 for none
+  SplitFloat* at;        ///< [coordinates][slices]
+  float* inverse_sum;    ///< [slices]: 1 / sum of a slice's weights over all views but itself
+  float* anchor_weight;  ///< [slices]: q, the sum of an anchor's normalised weights
+  float* norm;           ///< [2][slices]
+  void* unit;            ///< [2][slices][dim]: unit rows, float32 or half
+  SoftmaxPart* part;     ///< [splits][2][slices]
+  float* end;            ///< [2][slices]: see pair_gradient
+  double* of_anchor;     ///< [2][slices]
+  float* partial;        ///< [splits][2][slices][dim]: gradients, not yet summed or projected
   // Results
-  double* loss;                 ///< [1]
-  float* grad;                  ///< [2n][problem.dim]
+  double* loss;  ///< [1]
+  float* grad;   ///< [2n][problem.dim]
 };
 
-/// Columns are split among blocks until there are some 512, so that small batches fill a card too. It depends on n alone:
-/// sums then have one order everywhere.
+/// Columns are split among blocks until there are some 512, so that small batches fill a card too.
+/// It depends on n alone: sums then have one order everywhere.
 inline std::int64_t column_splits(std::int64_t row_blocks, std::int64_t tiles) {
   const std::int64_t wanted = 512 / row_blocks;
   const std::int64_t most = tiles < 16 ? tiles : 16;
@@ -89,12 +91,14 @@ inline bool plan_contrastive(const ContrastiveProblem<void>& p, ContrastiveWork&
         p.depth, work.first_is_laplacian ? kLog2E / (2 * p.sigma * p.sigma) : gaussian / p.sigma};
   for (std::int64_t c = 0; c < p.continuous_columns; ++c) {
     if (!(p.continuous_sigma[c] > 0)) return false;
-    work.coordinate[work.coordinates++] = {p.continuous + c * p.n, gaussian / p.continuous_sigma[c]};
+    work.coordinate[work.coordinates++] = {p.continuous + c * p.n,
+                                           gaussian / p.continuous_sigma[c]};
   }
   return true;
 }
 
-/// Place the arrays one after another from `base` on; returns the bytes they take. Pointers are only computed.
+/// Place the arrays one after another from `base` on; returns the bytes they take. Pointers are
+/// only computed.
 inline std::size_t lay_out(ContrastiveWork& work, ContrastivePrecision precision, void* base) {
   std::size_t used = 0;
   const auto take = [&](auto*& pointer, std::int64_t count, std::size_t element) {

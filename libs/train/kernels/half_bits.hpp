@@ -42,8 +42,8 @@ WSP_HOST_DEVICE inline float bfloat16_value(std::uint16_t bits) {
 
 /// Two halves in one word, `low` in the lower bits.
 WSP_HOST_DEVICE inline std::uint32_t half_pair(float low, float high) {
-  return static_cast<std::uint32_t>(half_bits(low)) |
-         static_cast<std::uint32_t>(half_bits(high)) << 16;
+  return static_cast<std::uint32_t>(half_bits(low)) | static_cast<std::uint32_t>(half_bits(high))
+                                                          << 16;
 }
 
 }  // namespace wsp::train

@@ -6,8 +6,9 @@
 
 namespace wsp::train {
 
-/// What contrastive_loss() is given, as the kernels take it: pointers into tensors on the device of z, which this keeps
-/// in the types that the kernels read. continuous_sigma stays a pointer into the targets.
+/// What contrastive_loss() is given, as the kernels take it: pointers into tensors on the device of
+/// z, which this keeps in the types that the kernels read. continuous_sigma stays a pointer into
+/// the targets.
 struct ProblemOfTensors {
   /// z: contiguous, [2n, dim], of any type; it and the targets must outlive this.
   ProblemOfTensors(const torch::Tensor& z, const Targets& targets, const KernelOptions& kernel,

@@ -38,8 +38,9 @@ PixelType pixel_type(torch::ScalarType type) {
     case torch::kHalf:
       return PixelType::f16;
     default:
-      throw Error(ErrorCode::failure, std::string("views are drawn as float, bfloat16 or half, not as ") +
-                                          c10::toString(type));
+      throw Error(
+          ErrorCode::failure,
+          std::string("views are drawn as float, bfloat16 or half, not as ") + c10::toString(type));
   }
 }
 
@@ -99,11 +100,10 @@ Tensor contrastive_loss_cuda(const Tensor& z, const Targets& targets, const Kern
   const Tensor rows = z.to(torch::kFloat).contiguous();
   const ProblemOfTensors tensors(rows, targets, kernel, temperature);
   if (tensors.coordinates() > kMostCoordinates)
-    throw Error(ErrorCode::usage, "--cuda-kernels on takes at most " +
-                                      std::to_string(kMostCoordinates) +
-                                      " of depth and continuous --kernel-column, found " +
-                                      std::to_string(tensors.coordinates()) +
-                                      ": use --cuda-kernels off");
+    throw Error(ErrorCode::usage,
+                "--cuda-kernels on takes at most " + std::to_string(kMostCoordinates) +
+                    " of depth and continuous --kernel-column, found " +
+                    std::to_string(tensors.coordinates()) + ": use --cuda-kernels off");
   return CudaContrastive::apply(rows, &tensors.problem, precision,
                                 torch::GradMode::is_enabled() && rows.requires_grad());
 }

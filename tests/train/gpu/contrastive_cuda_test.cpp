@@ -73,7 +73,8 @@ class DeviceBatch {
   OnDevice<std::int64_t> label_, discrete_;
 };
 
-void expect_close(const Evaluated& found, const Evaluated& expected, double of_loss, double of_grad) {
+void expect_close(const Evaluated& found, const Evaluated& expected, double of_loss,
+                  double of_grad) {
   EXPECT_NEAR(found.loss, expected.loss, of_loss * (1 + std::abs(expected.loss)));
   double largest = 1e-3;
   double worst = 0;
@@ -108,7 +109,8 @@ TEST(ContrastiveCuda, EqualsTheReferenceOverTheFamily) {
         for (const auto type : {EmbeddingType::f32, EmbeddingType::bf16, EmbeddingType::f16})
           for (const auto precision : {ContrastivePrecision::exact, ContrastivePrecision::tensor}) {
             const bool tensor = precision == ContrastivePrecision::tensor;
-            if (number == 8 && tensor) continue;  // a temperature of 0.001 is not for half precision
+            if (number == 8 && tensor)
+              continue;  // a temperature of 0.001 is not for half precision
             if (size.n > 130 && type != EmbeddingType::bf16) continue;
             SCOPED_TRACE("n " + std::to_string(size.n) + " dim " + std::to_string(size.dim) +
                          " variant " + std::to_string(number) + (tensor ? " tensor" : " exact"));

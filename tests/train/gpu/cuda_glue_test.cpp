@@ -12,10 +12,10 @@ namespace {
 
 using torch::Tensor;
 
-#define WSP_SKIP_WITHOUT_TORCH_CARD()                                             \
-  if (!torch::cuda::is_available()) {                                             \
-    std::fprintf(stderr, "*** NO CUDA DEVICE: this test did not run ***\n");      \
-    GTEST_SKIP() << "no CUDA device";                                             \
+#define WSP_SKIP_WITHOUT_TORCH_CARD()                                        \
+  if (!torch::cuda::is_available()) {                                        \
+    std::fprintf(stderr, "*** NO CUDA DEVICE: this test did not run ***\n"); \
+    GTEST_SKIP() << "no CUDA device";                                        \
   }
 
 Targets random_targets(std::int64_t n) {
@@ -30,8 +30,7 @@ Targets random_targets(std::int64_t n) {
 
 Targets to_card(const Targets& host) {
   Targets targets = host;
-  for (Tensor* column :
-       {&targets.label, &targets.depth, &targets.discrete, &targets.continuous})
+  for (Tensor* column : {&targets.label, &targets.depth, &targets.discrete, &targets.continuous})
     *column = column->to(torch::kCUDA);
   return targets;
 }
@@ -61,9 +60,9 @@ TEST(CudaGlue, LossAndGradientEqualThoseOfTorch) {
       }
     }
   const torch::NoGradGuard no_grad;
-  EXPECT_FALSE(contrastive_loss_cuda(z.to(torch::kCUDA), to_card(host), {}, 0.1,
-                                     ContrastivePrecision::exact)
-                   .requires_grad());
+  EXPECT_FALSE(
+      contrastive_loss_cuda(z.to(torch::kCUDA), to_card(host), {}, 0.1, ContrastivePrecision::exact)
+          .requires_grad());
 }
 
 TEST(CudaGlue, HalfPrecisionEmbeddingsGetTheirGradientInTheirType) {

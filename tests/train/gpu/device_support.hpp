@@ -45,7 +45,8 @@ OnDevice<T> on_device(const std::vector<T>& source) {
 template <class T>
 std::vector<T> on_host(const T* device, std::size_t count) {
   std::vector<T> values(count);
-  EXPECT_EQ(cudaMemcpy(values.data(), device, count * sizeof(T), cudaMemcpyDeviceToHost), cudaSuccess);
+  EXPECT_EQ(cudaMemcpy(values.data(), device, count * sizeof(T), cudaMemcpyDeviceToHost),
+            cudaSuccess);
   return values;
 }
 

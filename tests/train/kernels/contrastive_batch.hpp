@@ -89,7 +89,8 @@ inline ContrastiveProblem<double> variant(const Batch& batch, int number) {
 }
 
 /// The same problem for the CUDA kernels: of another type of z, which is given by itself.
-inline ContrastiveProblem<void> with_embeddings(const ContrastiveProblem<double>& p, const void* z) {
+inline ContrastiveProblem<void> with_embeddings(const ContrastiveProblem<double>& p,
+                                                const void* z) {
   ContrastiveProblem<void> other;
   other.z = z;
   other.n = p.n;

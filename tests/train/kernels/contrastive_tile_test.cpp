@@ -65,8 +65,8 @@ struct FloatBatch : Batch {
   }
 };
 
-/// Largest distance over all members of the family and both normalisations; sizes that are no multiples of a tile, of a
-/// block of rows, of 16 dimensions or of what is staged at once.
+/// Largest distance over all members of the family and both normalisations; sizes that are no
+/// multiples of a tile, of a block of rows, of 16 dimensions or of what is staged at once.
 Distance over_the_family(Precision precision, bool small_temperature) {
   Distance distance;
   struct Size {
@@ -148,8 +148,9 @@ TEST(ContrastiveTiles, AnUnknownCoordinateMatchesOnlyItself) {
   FloatBatch unknown = batch;
   unknown.depth[3] = std::numeric_limits<double>::quiet_NaN();
   batch.label[3] = -1;
-  const auto found = by_tiles<SerialLaunch>(
-      with_embeddings(unknown.problem(), unknown.floats.data()), EmbeddingType::f32, Precision::exact);
+  const auto found =
+      by_tiles<SerialLaunch>(with_embeddings(unknown.problem(), unknown.floats.data()),
+                             EmbeddingType::f32, Precision::exact);
   Distance distance;
   distance.widen(found, evaluate(batch.problem(), 16));
   EXPECT_LE(distance.loss, 2e-6);
@@ -157,7 +158,8 @@ TEST(ContrastiveTiles, AnUnknownCoordinateMatchesOnlyItself) {
 }
 
 TEST(ContrastiveTiles, NarrowKernelsKeepTheirWeights) {
-  // Depths near 1 and a sigma of 1e-3: a difference of floats would be off by a part in 30 of sigma.
+  // Depths near 1 and a sigma of 1e-3: a difference of floats would be off by a part in 30 of
+  // sigma.
   FloatBatch batch(7, 70, 8);
   for (double& depth : batch.depth) depth = 0.99 + depth / 200;
   Distance distance;
@@ -181,8 +183,8 @@ TEST(ContrastiveTiles, AZeroEmbeddingStaysFiniteAndANaNIsNotHidden) {
     const Evaluated zero = by_tiles<SerialLaunch>(p, EmbeddingType::f32, precision);
     EXPECT_TRUE(std::isfinite(zero.loss));
     for (const double g : zero.grad) ASSERT_TRUE(std::isfinite(g));
-    for (const float bad : {std::numeric_limits<float>::quiet_NaN(),
-                            std::numeric_limits<float>::infinity()}) {
+    for (const float bad :
+         {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
       batch.floats[7] = bad;
       const Evaluated found = by_tiles<SerialLaunch>(p, EmbeddingType::f32, precision);
       EXPECT_FALSE(std::isfinite(found.loss));
@@ -205,8 +207,8 @@ TEST(ContrastiveTiles, SplitsOfTheColumnsChangeRoundingOnly) {
 }
 
 TEST(ContrastiveTiles, ThreadsOfABlockWaitForEachOther) {
-  // 128 host threads with barriers and two tiles for a block: ThreadSanitizer sees what is not ordered; here the bits must
-  // be those of one thread.
+  // 128 host threads with barriers and two tiles for a block: ThreadSanitizer sees what is not
+  // ordered; here the bits must be those of one thread.
   const FloatBatch batch(9, 34, 34);
   auto p = batch.problem();
   p.normalisation = Normalisation::reference;

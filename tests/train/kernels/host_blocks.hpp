@@ -10,16 +10,17 @@
 
 #include "train/kernels/contrastive_tile.hpp"
 
-/// The blocks of contrastive_rows.hpp on the host, with the collectives of PTX (ISA, "Matrix fragments for mma.m16n8k16",
-/// "ldmatrix") spelled out: the code of the CUDA kernels runs here thread by thread.
+/// The blocks of contrastive_rows.hpp on the host, with the collectives of PTX (ISA, "Matrix
+/// fragments for mma.m16n8k16", "ldmatrix") spelled out: the code of the CUDA kernels runs here
+/// thread by thread.
 namespace wsp::train::test {
 
 using Words = std::array<std::uint32_t*, 32>;
 
-/// ldmatrix.x4 of one warp: lane l names row l % 8 of matrix l / 8; word m of lane l gets elements 2 (l % 4) and the next
-/// of row l / 4 of matrix m, transposed: of column l / 4.
-inline void load_matrices_of_warp(const std::array<const std::uint16_t*, 32>& rows, const Words& words,
-                                  bool transposed) {
+/// ldmatrix.x4 of one warp: lane l names row l % 8 of matrix l / 8; word m of lane l gets elements
+/// 2 (l % 4) and the next of row l / 4 of matrix m, transposed: of column l / 4.
+inline void load_matrices_of_warp(const std::array<const std::uint16_t*, 32>& rows,
+                                  const Words& words, bool transposed) {
   for (std::size_t lane = 0; lane < 32; ++lane)
     for (std::size_t m = 0; m < 4; ++m) {
       const auto element = [&](std::size_t i) {
@@ -94,7 +95,8 @@ class SerialBlock {
   template <class T, class F>
   static std::array<T, 32> lanes(int warp, F&& f) {
     std::array<T, 32> values{};
-    for (int lane = 0; lane < 32; ++lane) values[static_cast<std::size_t>(lane)] = f(32 * warp + lane);
+    for (int lane = 0; lane < 32; ++lane)
+      values[static_cast<std::size_t>(lane)] = f(32 * warp + lane);
     return values;
   }
   template <class Row, class W>
@@ -105,8 +107,8 @@ class SerialBlock {
   }
 };
 
-/// A host thread for each thread of a block, as on a card; sync() is a barrier of all, a collective one of the warp. For
-/// ThreadSanitizer: it sees what a forgotten sync() leaves unordered.
+/// A host thread for each thread of a block, as on a card; sync() is a barrier of all, a collective
+/// one of the warp. For ThreadSanitizer: it sees what a forgotten sync() leaves unordered.
 class ParallelBlock {
  public:
   struct Shared {
@@ -158,9 +160,7 @@ class ParallelBlock {
     at(shared_.c) = c(thread_);
     at(shared_.a) = a(thread_);
     at(shared_.b) = b(thread_);
-    together([&] {
-      multiply_of_warp(lanes(shared_.c), lanes(shared_.a), lanes(shared_.b));
-    });
+    together([&] { multiply_of_warp(lanes(shared_.c), lanes(shared_.a), lanes(shared_.b)); });
   }
 
  private:
