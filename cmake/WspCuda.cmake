@@ -45,7 +45,16 @@ else()
     set(decision "off, no nvcc found")
   endif()
 endif()
+set(WSP_TORCH_HAS_CUDA OFF)
+if(TORCH_CUDA_LIBRARIES)
+  set(WSP_TORCH_HAS_CUDA ON)
+endif()
 if(WSP_CUDA)
+  find_package(CUDAToolkit REQUIRED)
+  set(CMAKE_CUDA_RUNTIME_LIBRARY Shared)  # as LibTorch has it: one runtime in a process
+  if(NOT WSP_TORCH_HAS_CUDA)
+    string(APPEND decision "; compiled only, since the LibTorch found has no CUDA")
+  endif()
   message(STATUS "CUDA kernels: ${decision}")
 else()
   # Seen in the log of quickstart and of the tests too: what is not compiled is not tested.
@@ -60,4 +69,15 @@ function(wsp_cuda_target name)
                                            CUDA_ARCHITECTURES "${WSP_CUDA_TARGETS}")
   target_compile_options(${name} PRIVATE
     "$<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=-Wall,-Wextra,-Wshadow,-Werror;-Werror=all-warnings>")
+endfunction()
+
+# wsp_c10_cuda_macros(TARGET): LibTorch's c10/cuda headers include one that its build generates and a package without CUDA
+# leaves out.
+function(wsp_c10_cuda_macros name)
+  find_file(WSP_C10_CUDA_MACROS c10/cuda/impl/cuda_cmake_macros.h PATHS ${TORCH_INCLUDE_DIRS} NO_DEFAULT_PATH)
+  if(NOT WSP_C10_CUDA_MACROS)
+    file(CONFIGURE OUTPUT ${PROJECT_BINARY_DIR}/c10_cuda/c10/cuda/impl/cuda_cmake_macros.h
+         CONTENT "#pragma once\n#define C10_CUDA_BUILD_SHARED_LIBS\n")
+    target_include_directories(${name} SYSTEM PRIVATE ${PROJECT_BINARY_DIR}/c10_cuda)
+  endif()
 endfunction()

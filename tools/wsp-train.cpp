@@ -37,6 +37,9 @@ void declare(CLI::App& app, Options& o) {
   run->add_option("--channels-last", c.channels_last, "auto (on CUDA in bf16 or fp16), on or off: layout of the images in the networks")
       ->capture_default_str();
   run->add_flag("--deterministic", c.deterministic, "The same bits again on the same card, slower; on the CPU always so");
+  run->add_option("--cuda-kernels", c.cuda_kernels,
+                  "on: views and contrastive loss by our own CUDA kernels, which have not yet run on a card: they are "
+                  "tested on the host only. off: by LibTorch")->capture_default_str();
   run->add_option("--checkpoint-every", r.checkpoint_every, "Steps; 0: at the end of each epoch")
       ->check(CLI::NonNegativeNumber)->capture_default_str();
   run->add_option("--keep", r.keep, "Newest checkpoints kept, beside the best")

@@ -58,6 +58,7 @@ void each_field(Config& c, Visit&& visit) {
   visit("precision", c.precision);
   visit("channels_last", c.channels_last);
   visit("deterministic", c.deterministic);
+  visit("cuda_kernels", c.cuda_kernels);
   visit("init_sha256", c.init_sha256);
   visit("dataset_sha256", c.dataset_sha256);
   visit("ranks", c.ranks);
@@ -65,7 +66,7 @@ void each_field(Config& c, Visit&& visit) {
 
 // Absent from configurations of earlier releases, which computed what the defaults do.
 bool added_later(std::string_view field) {
-  return field == "channels_last" || field == "deterministic";
+  return field == "channels_last" || field == "deterministic" || field == "cuda_kernels";
 }
 
 // A field as it is asked for on the command line.
@@ -139,6 +140,7 @@ void check_config(const TrainConfig& c) {
   one_of("optimizer", c.optimizer, {"adam", "adamw", "lars", "sgd"});
   one_of("precision", c.precision, {"fp32", "tf32", "bf16", "fp16"});
   one_of("channels-last", c.channels_last, {"auto", "on", "off"});
+  one_of("cuda-kernels", c.cuda_kernels, {"off", "on"});
   need(c.hold_back >= 0 && c.hold_back < 1, "hold-back", c.hold_back, "a part from 0 to below 1");
   need(c.image_size >= 16 && c.image_size <= 4096, "image-size", c.image_size, "16 to 4096");
   need(c.batch >= 2, "batch", c.batch, "2 or more: a contrast needs another slice");

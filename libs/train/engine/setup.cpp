@@ -12,6 +12,7 @@
 #include "io/core/hash.hpp"
 #include "io/core/log.hpp"
 #include "train/engine/device.hpp"
+#include "train/model/cuda_kernels.hpp"
 #include "train/model/safetensors.hpp"
 
 namespace wsp::train {
@@ -112,6 +113,8 @@ std::unique_ptr<Method> build(const TrainConfig& config, const RunOptions& optio
   m.momentum = config.momentum;
   m.barlow_lambda = config.barlow_lambda;
   m.loss_tile = config.loss_tile;
+  if (config.cuda_kernels == "on")
+    m.cuda_loss = config.precision == "fp32" ? ContrastivePrecision::exact : ContrastivePrecision::tensor;
   m.classes = set.classes;
   auto method = make_method(m, std::move(encoder));
   const KernelOptions& kernel = method->kernel();
@@ -167,6 +170,7 @@ TrainSetup::TrainSetup(TrainConfig wanted, const RunOptions& run_options, int ra
   prepare_precision(device, config.precision);
   prepare_algorithms(device, config.deterministic);
   try_device(device);
+  if (config.cuda_kernels == "on") require_cuda_kernels(device);
   method = build(config, options, set, device);
 }
 
@@ -228,6 +232,13 @@ std::vector<ViewParameters> batch_views(const TrainConfig& config, std::int64_t 
       views.push_back(draw_view(o, config.seed, static_cast<std::uint64_t>(epoch),
                                 static_cast<std::uint64_t>(sample + i), view));
   return views;
+}
+
+ViewDrawing view_drawing(const TrainConfig& config) {
+  const bool kernel = config.cuda_kernels == "on";
+  const bool bf16 = kernel && config.precision == "bf16";
+  const bool fp16 = kernel && config.precision == "fp16";
+  return {kernel, bf16 ? torch::kBFloat16 : fp16 ? torch::kHalf : torch::kFloat};
 }
 
 std::string utc_now() {

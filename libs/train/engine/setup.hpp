@@ -11,6 +11,7 @@
 #include "train/data/training_set.hpp"
 #include "train/engine/config.hpp"
 #include "train/engine/distributed.hpp"
+#include "train/engine/views.hpp"
 #include "train/kernels/augment.hpp"
 #include "train/model/method.hpp"
 
@@ -44,6 +45,8 @@ SamplerOptions sampler_options(const TrainConfig& config);
 /// the epoch.
 std::vector<ViewParameters> batch_views(const TrainConfig& config, std::int64_t epoch,
                                         std::int64_t sample, std::int64_t m);
+/// By which kernel views are drawn, and in which type: that of the forward pass where ours draws them.
+ViewDrawing view_drawing(const TrainConfig& config);
 /// The time in UTC, ISO 8601.
 std::string utc_now();
 /// Device, ranks, versions, command: run.json.

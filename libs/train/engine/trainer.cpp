@@ -359,10 +359,10 @@ bool Trainer::one_batch(DeviceBatch& batch) {
     for (const std::int64_t view : {std::int64_t{0}, m})
       for (std::int64_t i = 0; i < count; ++i)
         some.push_back(parameters[static_cast<std::size_t>(view + at + i)]);
-    return draw_views(batch.hu.narrow(0, at, count), some);
+    return draw_views(batch.hu.narrow(0, at, count), some, view_drawing(config_));
   };
   torch::Tensor views;
-  if (piece == m) views = draw_views(batch.hu, parameters);
+  if (piece == m) views = draw_views(batch.hu, parameters, view_drawing(config_));
 
   // 2. The gradient of the whole batch, over micro-batches and ranks.
   std::vector<std::uint32_t> rows = all_rows(ranks_, batch.rows, device_);
@@ -667,7 +667,7 @@ std::string Trainer::fitting_micro_batch(const DeviceBatch& batch) {
     return what + fmt::format("try --micro-batch {}", std::max<std::int64_t>(1, tried / 2));
   for (std::int64_t count = tried / 2; count >= 1; count /= 2) {
     try {
-      const torch::Tensor views = draw_views(batch.hu, batch_views(config_, 0, 0, m));
+      const torch::Tensor views = draw_views(batch.hu, batch_views(config_, 0, 0, m), view_drawing(config_));
       (void)backward_batch(*setup_.method, views, targets_.targets(batch.rows, device_),
                            {count, config_.precision, 1.0}, scaler_, ranks_);
       return what +

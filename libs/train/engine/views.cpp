@@ -1,12 +1,15 @@
 #include "train/engine/views.hpp"
 
+#include "train/model/cuda_kernels.hpp"
+
 namespace wsp::train {
 
 torch::Tensor plain_views(const torch::Tensor& hu) {
   return hu.unsqueeze(1).to(torch::kFloat).add_(100).mul_(1.0 / 500);
 }
 
-torch::Tensor draw_views(const torch::Tensor& hu, std::span<const ViewParameters> parameters) {
+torch::Tensor draw_views(const torch::Tensor& hu, std::span<const ViewParameters> parameters,
+                         const ViewDrawing& drawing) {
   const std::int64_t n = hu.size(0), size = hu.size(1);
   const auto views = static_cast<std::int64_t>(parameters.size()) / n;
   std::vector<Affine> affine(parameters.size());
@@ -18,6 +21,7 @@ torch::Tensor draw_views(const torch::Tensor& hu, std::span<const ViewParameters
                 out.data_ptr<float>());
     return out;
   }
+  if (drawing.cuda_kernel) return draw_views_cuda(hu, affine, drawing.type);
   // Torch's sampler counts from -1 to 1 over the image's outer edges: pixel p is (2p + 1) / size - 1.
   torch::Tensor theta = torch::empty({views * n, 2, 3}, torch::kFloat);
   auto t = theta.accessor<float, 3>();

@@ -107,7 +107,7 @@ class Contrastive {
         u_stride_(round_up(problem.dim, kColumns)),
         t_stride_(round_up(views_, kColumns) + kColumns),
         by_column_(problem.normalisation == Normalisation::reference),
-        scale_(1 / static_cast<double>(sums_over_anchors() ? problem.n : views_)),
+        scale_(loss_scale(problem)),
         norm_(static_cast<std::size_t>(views_)),
         lse_(static_cast<std::size_t>(views_)),
         weight_sum_(static_cast<std::size_t>(views_)),
@@ -134,13 +134,6 @@ class Contrastive {
   }
 
  private:
-  [[nodiscard]] bool sums_over_anchors() const {
-    const bool supcon = p_.label_matters && !p_.own_view_only && p_.label != nullptr &&
-                        p_.depth == nullptr && p_.discrete_columns == 0 &&
-                        p_.continuous_columns == 0;
-    return p_.normalisation == Normalisation::reference && !supcon;
-  }
-
   [[nodiscard]] std::int64_t slice(std::int64_t view) const {
     return view < p_.n ? view : view - p_.n;
   }

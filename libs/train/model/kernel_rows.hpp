@@ -18,6 +18,10 @@ class NoAutocast {
 /// that the kernel needs, and every sigma is positive.
 void check_targets(const Targets& targets, const KernelOptions& kernel, std::int64_t n);
 
+/// Throw Error(failure) unless contrastive_loss() has a meaning for these.
+void check_contrastive(const torch::Tensor& z, const Targets& targets, const KernelOptions& kernel,
+                       double temperature);
+
 /// Rows [first, last) of composite_kernel(): [last - first, n] float64.
 torch::Tensor kernel_rows(const Targets& targets, const KernelOptions& kernel, std::int64_t first,
                           std::int64_t last);

@@ -123,15 +123,20 @@ torch::Tensor composite_kernel(const Targets& targets, const KernelOptions& kern
   return kernel_rows(targets, kernel, 0, reference.size(0));
 }
 
-torch::Tensor contrastive_loss(const torch::Tensor& z, const Targets& targets,
-                               const KernelOptions& kernel, double temperature, std::int64_t tile) {
+void check_contrastive(const torch::Tensor& z, const Targets& targets, const KernelOptions& kernel,
+                       double temperature) {
   require(z.dim() == 2 && z.size(0) > 0 && z.size(0) % 2 == 0,
           "expected embeddings [2n, dim], found " + std::to_string(z.dim()) + " dimensions");
   require(temperature > 0,
           "the temperature is " + std::to_string(temperature) + ", expected a positive one");
+  check_targets(targets, kernel, z.size(0) / 2);
+}
+
+torch::Tensor contrastive_loss(const torch::Tensor& z, const Targets& targets,
+                               const KernelOptions& kernel, double temperature, std::int64_t tile) {
+  check_contrastive(z, targets, kernel, temperature);
   require(tile >= 0, "the tile is negative");
   const std::int64_t n = z.size(0) / 2;
-  check_targets(targets, kernel, n);
 
   const NoAutocast no_autocast;
   const torch::Tensor u = unit_rows(at_least_float(z));

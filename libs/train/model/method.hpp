@@ -2,9 +2,11 @@
 #include <torch/torch.h>
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "train/kernels/contrastive_cuda.hpp"
 #include "train/model/encoder.hpp"
 #include "train/model/losses.hpp"
 
@@ -17,6 +19,8 @@ struct MethodOptions {
   double momentum = 0.996;  ///< BYOL: first value of the EMA, rises to 1 by cosine
   double barlow_lambda = 0.005;
   std::int64_t loss_tile = 0;
+  /// Contrastive methods: the loss by our CUDA kernels, whatever the tile.
+  std::optional<ContrastivePrecision> cuda_loss = std::nullopt;
   std::int64_t classes = 0;  ///< supervised: number of classes
 };
 

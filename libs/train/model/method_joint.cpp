@@ -1,4 +1,5 @@
 #include "io/core/error.hpp"
+#include "train/model/cuda_kernels.hpp"
 #include "train/model/method_parts.hpp"
 
 /// Methods that embed both views with one network: contrastive, Barlow Twins, and the two
@@ -20,6 +21,9 @@ class Contrastive final : public Method {
     return {projector_->forward(encoder_->forward(views))};
   }
   Tensor loss(const Outputs& outputs, const Targets& targets) override {
+    if (options_.cuda_loss)
+      return contrastive_loss_cuda(outputs.at(0), targets, options_.kernel, options_.temperature,
+                                   *options_.cuda_loss);
     return contrastive_loss(outputs.at(0), targets, options_.kernel, options_.temperature,
                             options_.loss_tile);
   }

@@ -269,6 +269,27 @@ TEST_F(TrainOptions, Bfloat16IsCloseToFloat32) {
   }
 }
 
+TEST_F(TrainOptions, CudaKernelsNeedABuildAndACard) {
+  TrainConfig c = small();
+  RunOptions o = into("kernels");
+  o.device = "cpu";
+  c.cuda_kernels = "on";
+  expect_in(error_of(c, o, ErrorCode::usage), {"--cuda-kernels off"});
+  c.cuda_kernels = "perhaps";
+  expect_in(error_of(c, o, ErrorCode::usage), {"--cuda-kernels", "'perhaps'", "off, on"});
+  EXPECT_FALSE(fs::exists(o.out));
+}
+
+TEST(TrainConfigFile, OfARunFromBeforeCudaKernelsIsRead) {
+  auto value = to_json(TrainConfig{});
+  EXPECT_EQ(value.at("cuda_kernels"), "off");
+  value.erase("cuda_kernels");
+  EXPECT_EQ(config_from_json(value).cuda_kernels, "off");
+  EXPECT_TRUE(differences(config_from_json(value), TrainConfig{}).empty());
+  value.erase("precision");
+  EXPECT_THROW(config_from_json(value), Error);
+}
+
 TEST_F(TrainOptions, ClippingShortensTheStep) {
   TrainConfig c = small("random");
   (void)train(c, into("start"));

@@ -4,7 +4,9 @@
 #include "train/kernels/augment_cuda.hpp"
 #include "train/kernels/augment_pixel.hpp"
 #include "train/kernels/contrastive.hpp"
+#include "train/kernels/contrastive_cuda.hpp"
 #include "train/kernels/contrastive_pair.hpp"
+#include "train/kernels/contrastive_tile.hpp"
 
 namespace wsp::train::test {
 

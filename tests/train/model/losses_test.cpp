@@ -11,6 +11,7 @@
 
 #include "io/core/error.hpp"
 #include "support/test_data.hpp"
+#include "train/model/contrastive_problem.hpp"
 
 namespace wsp::train {
 namespace {
@@ -335,6 +336,36 @@ TEST(Losses, WithoutNeighboursKernelBarlowTwinsIsThePlainOne) {
   };
   // The kernel's form standardises once more, with an eps of 1e-5.
   EXPECT_NEAR(loss(wsp_kernel()), loss(simclr_kernel()), 1e-3);
+}
+
+TEST(Losses, TheProblemGivenToTheKernelsIsThatOfTheTensors) {
+  for (const bool columns : {false, true})
+    for (KernelOptions kernel : {wsp_kernel(), supcon_kernel(), depth_kernel(), simclr_kernel()})
+      for (const auto normalisation : {Normalisation::paper, Normalisation::reference})
+        for (const auto shape : {KernelShape::rbf, KernelShape::laplacian}) {
+          Batch batch = random_batch(21, 17, 5, 2);
+          if (columns) add_columns(batch);
+          kernel.normalisation = normalisation;
+          kernel.shape = shape;
+          kernel.sigma = 0.3;
+          const double expected = contrastive_loss(batch.z(), batch.targets, kernel, 0.2).item<double>();
+          if (columns)  // other types and strides
+            batch.targets.discrete = batch.targets.discrete.to(torch::kInt).t().contiguous().t();
+          const Tensor z = batch.z();
+          const ProblemOfTensors tensors(z, batch.targets, kernel, 0.2);
+          const ContrastiveProblem<void>& p = tensors.problem;
+          EXPECT_EQ(tensors.coordinates(), kernel.own_view_only
+                                               ? 0
+                                               : (columns ? 2 : 0) + (kernel.use_depth ? 1 : 0));
+          const ContrastiveProblem<double> typed{
+              z.data_ptr<double>(), p.n,          p.dim,
+              p.label,              p.depth,      p.discrete,
+              p.discrete_columns,   p.continuous, p.continuous_sigma,
+              p.continuous_columns, p.shape,      p.normalisation,
+              p.sigma,              p.temperature, p.label_matters,
+              p.own_view_only};
+          EXPECT_NEAR(contrastive_loss_cpu<double>(typed, 8, nullptr), expected, 1e-11 * (1 + expected));
+        }
 }
 
 TEST(Losses, TheOuterFactorReachesTheTiledGradient) {

@@ -1,48 +1,17 @@
 #include "train/kernels/augment_cuda.hpp"
 
-#include <cuda_runtime_api.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <cstdio>
-#include <cstring>
-#include <memory>
 #include <random>
 #include <vector>
 
+#include "train/gpu/device_support.hpp"
 #include "train/kernels/augment.hpp"
+#include "train/kernels/half_bits.hpp"
 
 namespace wsp::train::test {
 namespace {
-
-struct DeviceFree {
-  void operator()(void* memory) const { cudaFree(memory); }
-};
-
-/// Device memory of some elements, filled from the host where a source is given.
-template <class T>
-std::unique_ptr<T, DeviceFree> on_device(std::size_t count, const T* source = nullptr) {
-  void* memory = nullptr;
-  EXPECT_EQ(cudaMalloc(&memory, count * sizeof(T)), cudaSuccess);
-  if (source != nullptr) {
-    EXPECT_EQ(cudaMemcpy(memory, source, count * sizeof(T), cudaMemcpyHostToDevice), cudaSuccess);
-  }
-  return std::unique_ptr<T, DeviceFree>(static_cast<T*>(memory));
-}
-
-float from_bf16(std::uint16_t bits) {
-  const std::uint32_t wide = std::uint32_t{bits} << 16;
-  float value = 0;
-  std::memcpy(&value, &wide, sizeof value);
-  return value;
-}
-
-float from_f16(std::uint16_t bits) {  // no negatives and no infinities occur
-  const int exponent = bits >> 10;
-  const int mantissa = bits & 1023;
-  return exponent == 0 ? std::ldexp(static_cast<float>(mantissa), -24)
-                       : std::ldexp(static_cast<float>(mantissa + 1024), exponent - 25);
-}
 
 TEST(AugmentCuda, RefusesCountsWithoutMeaning) {
   for (const std::int64_t size : {std::int64_t{0}, std::int64_t{32769}})
@@ -51,11 +20,7 @@ TEST(AugmentCuda, RefusesCountsWithoutMeaning) {
 }
 
 TEST(AugmentCuda, EqualsTheCpuBitForBitAndItsRounding) {
-  int cards = 0;
-  if (cudaGetDeviceCount(&cards) != cudaSuccess || cards == 0) {
-    std::fprintf(stderr, "*** NO CUDA DEVICE: this test did not run ***\n");
-    GTEST_SKIP() << "no CUDA device";
-  }
+  WSP_SKIP_WITHOUT_CARD();
   const std::int64_t n = 5;
   const std::int64_t views = 2;
   for (const std::int64_t size : {1, 7, 160, 513}) {
@@ -87,10 +52,10 @@ TEST(AugmentCuda, EqualsTheCpuBitForBitAndItsRounding) {
     std::vector<std::uint16_t> half(2 * pixels);
     draw(PixelType::bf16, half.data(), half.size() * sizeof(std::uint16_t));
     for (std::size_t i = 0; i < half.size(); ++i)
-      ASSERT_NEAR(from_bf16(half[i]), expected[i], std::ldexp(expected[i], -8));
+      ASSERT_NEAR(bfloat16_value(half[i]), expected[i], std::ldexp(expected[i], -8));
     draw(PixelType::f16, half.data(), half.size() * sizeof(std::uint16_t));
     for (std::size_t i = 0; i < half.size(); ++i)
-      ASSERT_NEAR(from_f16(half[i]), expected[i], std::ldexp(expected[i], -11) + 1e-7F);
+      ASSERT_NEAR(half_value(half[i]), expected[i], std::ldexp(expected[i], -11) + 1e-7F);
   }
 }
 

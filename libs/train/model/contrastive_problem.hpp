@@ -1,0 +1,28 @@
+#pragma once
+#include <torch/torch.h>
+
+#include "train/kernels/contrastive.hpp"
+#include "train/model/losses.hpp"
+
+namespace wsp::train {
+
+/// What contrastive_loss() is given, as the kernels take it: pointers into tensors on the device of
+/// z, which this keeps in the types that the kernels read. continuous_sigma stays a pointer into
+/// the targets.
+struct ProblemOfTensors {
+  /// z: contiguous, [2n, dim], of any type; it and the targets must outlive this.
+  ProblemOfTensors(const torch::Tensor& z, const Targets& targets, const KernelOptions& kernel,
+                   double temperature);
+  ProblemOfTensors(const ProblemOfTensors&) = delete;
+  ProblemOfTensors& operator=(const ProblemOfTensors&) = delete;
+
+  /// Depth, where it counts, and continuous columns.
+  [[nodiscard]] std::int64_t coordinates() const;
+
+  ContrastiveProblem<void> problem;
+
+ private:
+  torch::Tensor label_, depth_, discrete_, continuous_;
+};
+
+}  // namespace wsp::train
