@@ -14,6 +14,7 @@
 int main(int argc, char** argv) {
   std::string file;
   int subjects = 155, slices = 40, features = 512, rounds = 5, threads = 2;
+  double tolerance = 1e-8;
   CLI::App app("Time the cross-validated probe");
   app.add_option("FILE", file, "float32 [subjects * slices][features], then a byte per subject: its class, and one: its fold")->required();
   app.add_option("--subjects", subjects);
@@ -21,6 +22,7 @@ int main(int argc, char** argv) {
   app.add_option("--features", features);
   app.add_option("--rounds", rounds);
   app.add_option("--threads", threads);
+  app.add_option("--tolerance", tolerance, "Largest element of the gradient at the end");
   CLI11_PARSE(app, argc, argv);
   const tbb::global_control limit(tbb::global_control::max_allowed_parallelism, static_cast<std::size_t>(threads));
   const std::string bytes = wsp::read_file(file);
@@ -40,7 +42,7 @@ int main(int argc, char** argv) {
     const auto start = std::chrono::steady_clock::now();
     const std::clock_t cpu = std::clock();
     set.x.assign(values.begin(), values.end());
-    wsp::train::LogisticFits fits(set);
+    wsp::train::LogisticFits fits(set, tolerance);
     fits.prepare(1);
     const double auc = wsp::train::cross_validate_in(set, fits, set.positive, {fold}, {}).mean_auc();
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

@@ -239,7 +239,8 @@ double BinaryModel::probability(std::span<const double> x) const {
   return sigmoid(z);
 }
 
-LogisticFits::LogisticFits(const ProbeSet& set) : set_(set) {
+LogisticFits::LogisticFits(const ProbeSet& set, double tolerance)
+    : set_(set), tolerance_(tolerance) {
   if (set.rows() < 1 || set.dimensions < 1)
     throw Error(ErrorCode::failure, "a probe needs at least one slice with one feature");
   for (const double v : set.x)
@@ -308,7 +309,7 @@ BinaryModel LogisticFits::fit(double c, std::span<const double> weight,
   } else {
     w.back() = std::log(count[1] / count[0]);
   }
-  const double tolerance = 1e-8 * std::max(1.0, c);
+  const double tolerance = tolerance_ * std::max(1.0, c);
   double value = objective(w, g);
   int evaluations = 1;
   std::deque<Pair> memory;

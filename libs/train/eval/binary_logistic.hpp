@@ -36,13 +36,13 @@ struct BinaryModel {
 };
 
 /// Fits minimise C * sum_i weight_i * log-loss_i + |coefficients|^2 / 2 over standardised features,
-/// the intercept free (scikit-learn's objective), to a gradient of at most 1e-8 * max(1, C):
+/// the intercept free (scikit-learn's objective), to a gradient of at most tolerance * max(1, C):
 /// L-BFGS whose first inverse Hessian is a Cholesky factor of the Hessian at 0, computed once for all
 /// fits. The optimum is unique, so where it starts and what preconditions it shows in no result.
 class LogisticFits {
  public:
   /// The set must outlive the fits. Throws Error(failure) for a feature that is not finite.
-  explicit LogisticFits(const ProbeSet& set);
+  explicit LogisticFits(const ProbeSet& set, double tolerance = 1e-8);
   ~LogisticFits();
   /// Prepare fits with this C; not thread-safe, while fit() is. Throws Error(usage) for C <= 0.
   void prepare(double c);
@@ -56,6 +56,7 @@ class LogisticFits {
  private:
   struct Prepared;
   const ProbeSet& set_;
+  double tolerance_;
   std::vector<float> narrow_;         ///< the features, where float32 holds them exactly
   std::vector<double> mean_, scale_;  ///< of all slices
   std::vector<double> gram_;          ///< of all standardised slices, [d][d]
