@@ -35,16 +35,20 @@ double choose_c(const ProbeSet& set, const LogisticFits& fits, std::span<const s
       truth.push_back(positive[s]);
     }
   const std::vector<int> inner = stratified_folds(truth, o.folds, o.seed, stream);
+  std::vector<std::vector<double>> weight(at(o.folds), std::vector<double>(outside.size()));
+  for (std::size_t f = 0; f < weight.size(); ++f)
+    for (std::size_t i = 0; i < inside.size(); ++i) weight[f][inside[i]] = inner[i] == static_cast<int>(f) ? 0 : 1;
   std::vector<double> loss(o.c_grid.size());
-  for (int f = 0; f < o.folds; ++f) {
-    std::vector<double> weight(outside.size());
-    for (std::size_t i = 0; i < inside.size(); ++i) weight[inside[i]] = inner[i] == f ? 0 : 1;
-    std::optional<BinaryModel> last;
-    for (std::size_t k = 0; k < o.c_grid.size(); ++k) {
-      last = fits.fit(o.c_grid[k], weight, positive, last ? &*last : nullptr);
-      const std::vector<double> p = subject_probabilities(set, *last);
+  std::vector<BinaryModel> last;  // of each inner fold: where the next C begins
+  for (std::size_t k = 0; k < o.c_grid.size(); ++k) {
+    std::vector<LogisticRequest> requests;
+    for (std::size_t f = 0; f < weight.size(); ++f)
+      requests.push_back({o.c_grid[k], weight[f], positive, last.empty() ? nullptr : &last[f]});
+    last = fits.fit_all(requests);
+    for (std::size_t f = 0; f < weight.size(); ++f) {
+      const std::vector<double> p = subject_probabilities(set, last[f]);
       for (std::size_t i = 0; i < inside.size(); ++i)
-        if (inner[i] == f) loss[k] += log_loss(p[inside[i]], truth[i] != 0);
+        if (inner[i] == static_cast<int>(f)) loss[k] += log_loss(p[inside[i]], truth[i] != 0);
     }
   }
   return o.c_grid[at(std::min_element(loss.begin(), loss.end()) - loss.begin())];
@@ -97,30 +101,40 @@ CrossValidation cross_validate_in(const ProbeSet& set, LogisticFits& fits,
   cv.probability.assign(at(o.repeats), std::vector<double>(at(n)));
   cv.chosen_c.assign(at(o.repeats), std::vector<double>(at(o.folds), o.c));
   cv.scores.resize(at(o.repeats) * at(o.folds));
-  tbb::parallel_for(0, o.repeats * o.folds, [&](int job) {
-    const std::size_t r = at(job / o.folds);
-    const int f = job % o.folds;
+  const auto outside_of = [&](int job) {
+    const std::vector<int>& part = cv.fold[at(job / o.folds)];
     std::vector<double> weight(at(n));
-    for (std::size_t s = 0; s < at(n); ++s) weight[s] = cv.fold[r][s] == f ? 0 : 1;
-    std::vector<double> p;
-    if (o.neighbours > 0) {
-      p = neighbour_probabilities(set, positive, weight, o.neighbours);
-    } else {
-      double& c = cv.chosen_c[r][at(f)];
-      // Streams of inner folds lie apart from those of the outer ones.
-      if (!o.c_grid.empty())
-        c = choose_c(set, fits, positive, weight, o, (std::uint64_t{1} << 32) + static_cast<std::uint64_t>(job));
-      p = subject_probabilities(set, fits.fit(c, weight, positive));
-    }
-    std::vector<double> tested;
-    std::vector<std::uint8_t> truth;
-    for (std::size_t s = 0; s < at(n); ++s) {
-      if (weight[s] > 0) continue;
-      cv.probability[r][s] = p[s];
-      tested.push_back(p[s]);
-      truth.push_back(positive[s]);
-    }
-    cv.scores[at(job)] = binary_scores(tested, truth);
+    for (std::size_t s = 0; s < at(n); ++s) weight[s] = part[s] == job % o.folds ? 0 : 1;
+    return weight;
+  };
+  // Streams of inner folds lie apart from those of the outer ones.
+  if (o.neighbours == 0 && !o.c_grid.empty())
+    tbb::parallel_for(0, o.repeats * o.folds, [&](int job) {
+      cv.chosen_c[at(job / o.folds)][at(job % o.folds)] =
+          choose_c(set, fits, positive, outside_of(job), o, (std::uint64_t{1} << 32) + static_cast<std::uint64_t>(job));
+    });
+  tbb::parallel_for(0, o.repeats, [&](int repeat) {
+    const std::size_t r = at(repeat);
+    std::vector<std::vector<double>> weight;
+    std::vector<LogisticRequest> requests;
+    for (int f = 0; f < o.folds; ++f) weight.push_back(outside_of(repeat * o.folds + f));
+    for (std::size_t f = 0; f < weight.size(); ++f) requests.push_back({cv.chosen_c[r][f], weight[f], positive});
+    std::vector<BinaryModel> models;
+    if (o.neighbours == 0) models = fits.fit_all(requests);
+    tbb::parallel_for(0, o.folds, [&](int f) {
+      const std::vector<double> p = o.neighbours > 0
+                                        ? neighbour_probabilities(set, positive, weight[at(f)], o.neighbours)
+                                        : subject_probabilities(set, models[at(f)]);
+      std::vector<double> tested;
+      std::vector<std::uint8_t> truth;
+      for (std::size_t s = 0; s < at(n); ++s) {
+        if (weight[at(f)][s] > 0) continue;
+        cv.probability[r][s] = p[s];
+        tested.push_back(p[s]);
+        truth.push_back(positive[s]);
+      }
+      cv.scores[at(repeat * o.folds + f)] = binary_scores(tested, truth);
+    });
   });
   return cv;
 }

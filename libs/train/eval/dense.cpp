@@ -5,6 +5,7 @@
 #include <immintrin.h>
 #endif
 #include <tbb/parallel_for.h>
+#include <tbb/task_arena.h>
 
 #include <algorithm>
 #include <cmath>
@@ -13,14 +14,15 @@
 #include "io/core/counter_rng.hpp"
 #include "io/core/error.hpp"
 #include "train/kernels/vector_clones.hpp"
+#include "train/kernels/vector_four.hpp"
 
 namespace wsp::train::dense {
 namespace {
 
 constexpr std::int64_t kTile = 4;  // rows of a tile of the Gram matrix
-// Its columns: two vectors of 32 bytes.
+// Its columns: three vectors of 32 bytes, so that twelve sums, which hide an addition's latency, fill the registers.
 template <class T>
-constexpr std::int64_t kColumns = 64 / static_cast<std::int64_t>(sizeof(T));
+constexpr std::int64_t kColumns = 96 / static_cast<std::int64_t>(sizeof(T));
 
 std::size_t at(std::int64_t i) { return static_cast<std::size_t>(i); }
 
@@ -40,47 +42,53 @@ void gram_tile_plain(const T* left, const T* right, std::int64_t n, double* out)
 // The same in registers.
 __attribute__((target("avx2,fma"))) void gram_tile_avx2(const double* left, const double* right,
                                                         std::int64_t n, double* out) {
-  __m256d low[kTile], high[kTile];
+  __m256d low[kTile], middle[kTile], high[kTile];
 #pragma GCC unroll 4
-  for (std::int64_t a = 0; a < kTile; ++a) low[a] = high[a] = _mm256_setzero_pd();
+  for (std::int64_t a = 0; a < kTile; ++a) low[a] = middle[a] = high[a] = _mm256_setzero_pd();
   for (std::int64_t r = 0; r < n; ++r) {
     const __m256d x = _mm256_loadu_pd(right + r * kColumns<double>);
     const __m256d y = _mm256_loadu_pd(right + r * kColumns<double> + 4);
+    const __m256d z = _mm256_loadu_pd(right + r * kColumns<double> + 8);
 #pragma GCC unroll 4
     for (std::int64_t a = 0; a < kTile; ++a) {
       const __m256d value = _mm256_broadcast_sd(left + r * kColumns<double> + a);
       low[a] = _mm256_fmadd_pd(value, x, low[a]);
-      high[a] = _mm256_fmadd_pd(value, y, high[a]);
+      middle[a] = _mm256_fmadd_pd(value, y, middle[a]);
+      high[a] = _mm256_fmadd_pd(value, z, high[a]);
     }
   }
   double sum[kTile * kColumns<double>];
 #pragma GCC unroll 4
   for (std::int64_t a = 0; a < kTile; ++a) {
     _mm256_storeu_pd(sum + a * kColumns<double>, low[a]);
-    _mm256_storeu_pd(sum + a * kColumns<double> + 4, high[a]);
+    _mm256_storeu_pd(sum + a * kColumns<double> + 4, middle[a]);
+    _mm256_storeu_pd(sum + a * kColumns<double> + 8, high[a]);
   }
   for (std::int64_t i = 0; i < kTile * kColumns<double>; ++i) out[i] += sum[i];
 }
 __attribute__((target("avx2,fma"))) void gram_tile_avx2(const float* left, const float* right,
                                                         std::int64_t n, double* out) {
-  __m256 low[kTile], high[kTile];
+  __m256 low[kTile], middle[kTile], high[kTile];
 #pragma GCC unroll 4
-  for (std::int64_t a = 0; a < kTile; ++a) low[a] = high[a] = _mm256_setzero_ps();
+  for (std::int64_t a = 0; a < kTile; ++a) low[a] = middle[a] = high[a] = _mm256_setzero_ps();
   for (std::int64_t r = 0; r < n; ++r) {
     const __m256 x = _mm256_loadu_ps(right + r * kColumns<float>);
     const __m256 y = _mm256_loadu_ps(right + r * kColumns<float> + 8);
+    const __m256 z = _mm256_loadu_ps(right + r * kColumns<float> + 16);
 #pragma GCC unroll 4
     for (std::int64_t a = 0; a < kTile; ++a) {
       const __m256 value = _mm256_broadcast_ss(left + r * kColumns<float> + a);
       low[a] = _mm256_fmadd_ps(value, x, low[a]);
-      high[a] = _mm256_fmadd_ps(value, y, high[a]);
+      middle[a] = _mm256_fmadd_ps(value, y, middle[a]);
+      high[a] = _mm256_fmadd_ps(value, z, high[a]);
     }
   }
   float sum[kTile * kColumns<float>];
 #pragma GCC unroll 4
   for (std::int64_t a = 0; a < kTile; ++a) {
     _mm256_storeu_ps(sum + a * kColumns<float>, low[a]);
-    _mm256_storeu_ps(sum + a * kColumns<float> + 8, high[a]);
+    _mm256_storeu_ps(sum + a * kColumns<float> + 8, middle[a]);
+    _mm256_storeu_ps(sum + a * kColumns<float> + 16, high[a]);
   }
   for (std::int64_t i = 0; i < kTile * kColumns<float>; ++i) out[i] += static_cast<double>(sum[i]);
 }
@@ -106,40 +114,60 @@ std::vector<double> gram_of(std::span<const T> x, std::int64_t n, std::int64_t d
     for (std::int64_t p = 0; p < panels; ++p)
       std::copy_n(x.data() + r * d + p * columns, std::min(columns, d - p * columns),
                   packed.data() + (p * n + r) * columns);
-  constexpr std::int64_t kRows = 256;  // that stay in the cache while a strip of tiles is done
+  constexpr std::int64_t kRows = 128;  // of two panels, which stay in the cache while their tiles are done
   const GramTile<T> tile = gram_tile<T>();
   std::vector<double> result(at(d * d));
-  tbb::parallel_for(std::int64_t{0}, panels * columns / kTile, [&](std::int64_t strip) {
-    const std::int64_t i = strip * kTile, first = i / columns;
-    std::vector<double> sums(at((panels - first) * kTile * columns));
+  tbb::parallel_for(std::int64_t{0}, panels, [&](std::int64_t left) {
+    constexpr std::int64_t size = columns * columns;  // of a product of two panels
+    std::vector<double> sums(at((panels - left) * size));
     for (std::int64_t r = 0; r < n; r += kRows)
-      for (std::int64_t p = first; p < panels; ++p)
-        tile(packed.data() + (first * n + r) * columns + i % columns,
-             packed.data() + (p * n + r) * columns, std::min(kRows, n - r),
-             sums.data() + (p - first) * kTile * columns);
-    for (std::int64_t p = first; p < panels; ++p)
-      for (std::int64_t a = 0; a < kTile; ++a)
+      for (std::int64_t right = left; right < panels; ++right)
+        for (std::int64_t i = 0; i < columns; i += kTile)
+          tile(packed.data() + (left * n + r) * columns + i, packed.data() + (right * n + r) * columns,
+               std::min(kRows, n - r), sums.data() + (right - left) * size + i * columns);
+    for (std::int64_t right = left; right < panels; ++right)
+      for (std::int64_t a = 0; a < columns; ++a)
         for (std::int64_t b = 0; b < columns; ++b) {
-          const std::int64_t row = i + a, column = p * columns + b;
+          const std::int64_t row = left * columns + a, column = right * columns + b;
           if (row >= d || column >= d || column < row) continue;
           result[at(row * d + column)] = result[at(column * d + row)] =
-              sums[at((p - first) * kTile * columns + a * columns + b)];
+              sums[at((right - left) * size + a * columns + b)];
         }
   });
   return result;
 }
 
-WSP_VECTOR_CLONES("avx2", "default")
+WSP_VECTOR_CLONES("fma", "default")
 double dot_of(const double* a, const double* b, std::int64_t n) {
-  double lanes[16] = {};
+  Four sums[4] = {}, x, y;
   std::int64_t i = 0;
   for (; i + 16 <= n; i += 16)
-#pragma GCC unroll 16
-    for (std::int64_t l = 0; l < 16; ++l) lanes[l] += a[i + l] * b[i + l];
-  for (; i < n; ++i) lanes[i % 16] += a[i] * b[i];
-  double sum = 0;
-  for (const double lane : lanes) sum += lane;
-  return sum;
+#pragma GCC unroll 4
+    for (std::int64_t l = 0; l < 4; ++l) {
+      load_four(a + i + 4 * l, x);
+      load_four(b + i + 4 * l, y);
+      sums[l] += x * y;
+    }
+  double rest = 0;
+  for (; i < n; ++i) rest += a[i] * b[i];
+  return sum_four((sums[0] + sums[1]) + (sums[2] + sums[3])) + rest;
+}
+
+// sums[4 r + k] = (a + r * stride) . (b + k * stride) over n elements, a multiple of 4, for two rows and four.
+WSP_VECTOR_CLONES("fma", "default")
+void eight_dots(const double* a, const double* b, std::int64_t stride, std::int64_t n, double* sums) {
+  Four sum[8] = {}, a0, a1, y;
+  for (std::int64_t i = 0; i < n; i += 4) {
+    load_four(a + i, a0);
+    load_four(a + stride + i, a1);
+#pragma GCC unroll 4
+    for (std::int64_t k = 0; k < 4; ++k) {
+      load_four(b + k * stride + i, y);
+      sum[k] += a0 * y;
+      sum[4 + k] += a1 * y;
+    }
+  }
+  for (std::int64_t k = 0; k < 8; ++k) sums[k] = sum_four(sum[k]);
 }
 
 // All eigenvalues and eigenvectors of a small symmetric matrix by cyclic Jacobi rotations;
@@ -226,19 +254,47 @@ std::vector<double> gram(std::span<const float> x, std::int64_t n, std::int64_t 
   return gram_of(x, n, d);
 }
 
+// By panels of columns: those of a panel are first freed of all columns before it, rows in parallel, then solved.
 Cholesky::Cholesky(std::vector<double> a, std::int64_t d) : d_(d), lower_(std::move(a)) {
-  for (std::int64_t i = 0; i < d; ++i) {
-    double* row = lower_.data() + i * d;
-    for (std::int64_t j = 0; j < i; ++j) {
-      const double* other = lower_.data() + j * d;
-      row[j] = (row[j] - dot_of(row, other, j)) / other[j];
+  constexpr std::int64_t kPanel = 32, kRows = 8;
+  const auto row = [&](std::int64_t i) { return lower_.data() + i * d; };
+  // Rows [i, end), columns [first, last): minus what the columns before `first` account for.
+  const auto reduce = [&](std::int64_t i, std::int64_t end, std::int64_t first, std::int64_t last) {
+    for (; i + 2 <= end && last - first == kPanel; i += 2)
+      for (std::int64_t j = first; j < last; j += 4) {
+        double sums[8];
+        eight_dots(row(i), row(j), d, first, sums);
+        for (std::int64_t k = 0; k < 8; ++k) row(i + k / 4)[j + k % 4] -= sums[k];
+      }
+    for (; i < end; ++i)
+      for (std::int64_t j = first; j < last; ++j) row(i)[j] -= dot_of(row(i), row(j), first);
+  };
+  const auto solve = [&](std::int64_t i, std::int64_t first, std::int64_t last) {
+    for (std::int64_t j = first; j < last; ++j) {
+      double sum = 0;
+      for (std::int64_t k = first; k < j; ++k) sum += row(i)[k] * row(j)[k];
+      row(i)[j] = (row(i)[j] - sum) / row(j)[j];
     }
-    const double pivot = row[i] - dot_of(row, row, i);
-    if (!(pivot > 0))
-      throw Error(ErrorCode::failure,
-                  fmt::format("a matrix is not positive definite at row {}", i));
-    row[i] = std::sqrt(pivot);
-    std::fill(row + i + 1, row + d, 0.0);
+  };
+  for (std::int64_t first = 0; first < d; first += kPanel) {
+    const std::int64_t last = std::min(d, first + kPanel);
+    for (std::int64_t i = first; i < last; ++i) {
+      reduce(i, i + 1, first, i + 1);
+      solve(i, first, i);
+      const double pivot = row(i)[i] - dot_of(row(i) + first, row(i) + first, i - first);
+      if (!(pivot > 0))
+        throw Error(ErrorCode::failure,
+                    fmt::format("a matrix is not positive definite at row {}", i));
+      row(i)[i] = std::sqrt(pivot);
+      std::fill(row(i) + i + 1, row(i) + d, 0.0);
+    }
+    tbb::this_task_arena::isolate([&] {
+      tbb::parallel_for(std::int64_t{0}, (d - last + kRows - 1) / kRows, [&](std::int64_t group) {
+        const std::int64_t begin = last + group * kRows, end = std::min(d, begin + kRows);
+        reduce(begin, end, first, last);
+        for (std::int64_t i = begin; i < end; ++i) solve(i, first, last);
+      });
+    });
   }
   upper_.resize(lower_.size());
   for (std::int64_t i = 0; i < d; ++i)

@@ -1,7 +1,6 @@
 #include "train/eval/saved_probe.hpp"
 
 #include <fmt/format.h>
-#include <tbb/parallel_for.h>
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
@@ -51,14 +50,15 @@ SavedProbe fit_saved_probe(const Cohort& cohort, const FeatureTable& first, cons
   fits.prepare(c);
   const std::vector<double> all(cohort.set.positive.size(), 1.0);
   probe.model = fits.fit(c, all, cohort.set.positive);
-  probe.refits.resize(static_cast<std::size_t>(refits));
-  tbb::parallel_for(std::size_t{0}, probe.refits.size(), [&](std::size_t i) {
+  std::vector<std::vector<double>> weight(static_cast<std::size_t>(refits), std::vector<double>(all.size()));
+  std::vector<LogisticRequest> requests;
+  for (std::size_t i = 0; i < weight.size(); ++i) {
     CounterRng rng(seed, {0x7265666974, i});
-    std::vector<double> weight(all.size());
     for (const auto& members : classes)
-      for (std::size_t k = 0; k < members.size(); ++k) weight[members[rng.below(members.size())]] += 1;
-    probe.refits[i] = fits.fit(c, weight, cohort.set.positive, &probe.model);
-  });
+      for (std::size_t k = 0; k < members.size(); ++k) weight[i][members[rng.below(members.size())]] += 1;
+    requests.push_back({c, weight[i], cohort.set.positive, &probe.model});
+  }
+  probe.refits = fits.fit_all(requests);
   return probe;
 }
 

@@ -11,6 +11,7 @@
 #include "train/kernels/contrastive.hpp"
 #include "train/kernels/contrastive_pair.hpp"
 #include "train/kernels/vector_clones.hpp"
+#include "train/kernels/vector_four.hpp"
 
 namespace wsp::train {
 namespace {
@@ -22,7 +23,6 @@ constexpr double kSmallestNorm = 1e-12;
 std::int64_t round_up(std::int64_t value, std::int64_t to) { return (value + to - 1) / to * to; }
 
 /// Four columns. Spelled out, since GCC 12 transposes the plain loops instead of widening them.
-using Four = double __attribute__((vector_size(32)));
 using UnalignedFour = double __attribute__((vector_size(32), aligned(8), may_alias));
 constexpr std::int64_t kFours = kColumns / 4;
 
