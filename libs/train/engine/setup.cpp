@@ -120,6 +120,7 @@ std::unique_ptr<Method> build(const TrainConfig& config, const RunOptions& optio
                               const TrainingSet& set, const torch::Device& device) {
   EncoderOptions encoder_options;
   encoder_options.name = config.encoder;
+  encoder_options.cuda_kernels = config.cuda_kernels == "on";
   encoder_options.norm = config.norm == "group" ? Norm::group : Norm::batch;
   torch::manual_seed(config.seed);
   auto encoder = make_encoder(encoder_options);
