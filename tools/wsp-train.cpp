@@ -40,6 +40,9 @@ void declare(CLI::App& app, Options& o) {
   run->add_option("--cuda-kernels", c.cuda_kernels,
                   "on: views and contrastive loss by our own CUDA kernels, which have not yet run on a card: they are "
                   "tested on the host only. off: by LibTorch")->capture_default_str();
+  run->add_option("--cuda-graph", r.cuda_graph,
+                  "on: forward, loss and backward of a step as one CUDA graph, which has not yet run on a card")
+      ->capture_default_str();
   run->add_option("--checkpoint-every", r.checkpoint_every, "Steps; 0: at the end of each epoch")
       ->check(CLI::NonNegativeNumber)->capture_default_str();
   run->add_option("--keep", r.keep, "Newest checkpoints kept, beside the best")

@@ -75,6 +75,7 @@ struct RunOptions {
   std::string probe_label;             ///< label column of the probe; empty: the weak label
   std::int64_t patience = 0;           ///< epochs without a better probe before stopping; 0: never
   bool tensorboard = true;
+  std::string cuda_graph = "off";      ///< off or on: forward, loss and backward of a step as one CUDA graph
   double timeout_s = 600;              ///< of a rank or a batch
   bool read_late = false;              ///< read a step's numbers with the next step; on CUDA always so
   std::string command;                 ///< as typed, for run.json

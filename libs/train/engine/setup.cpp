@@ -12,6 +12,7 @@
 #include "io/core/hash.hpp"
 #include "io/core/log.hpp"
 #include "train/engine/device.hpp"
+#include "train/engine/step_graph.hpp"
 #include "train/model/cuda_kernels.hpp"
 #include "train/model/safetensors.hpp"
 
@@ -20,9 +21,33 @@ namespace {
 
 namespace fs = std::filesystem;
 
-TrainConfig resolve(TrainConfig config, const RunOptions& options, int ranks) {
+// What the kernels of the loss hold of an anchor: depth and continuous columns.
+void check_cuda_kernels(const TrainConfig& config, const torch::Device& device) {
+  if (config.cuda_kernels != "on") return;
+  require_cuda_kernels(device);
+  const auto continuous =
+      std::count_if(config.kernel_columns.begin(), config.kernel_columns.end(), [](const std::string& column) {
+        return parse_kernel_column(column).sigma.has_value();
+      });
+  if (continuous + 1 > kMostCoordinates)
+    throw Error(ErrorCode::usage, fmt::format("--cuda-kernels on takes the depth and at most {} continuous "
+                                              "--kernel-column, found {}: use --cuda-kernels off",
+                                              kMostCoordinates - 1, continuous));
+}
+
+// What the device cannot do is refused before the dataset is read.
+void prepare_device(const TrainConfig& config, const RunOptions& options, const torch::Device& device) {
+  check_cuda_kernels(config, device);
+  check_step_graph(options.cuda_graph, config, device);
+  prepare_precision(device, config.precision);
+  prepare_algorithms(device, config.deterministic);
+  try_device(device);
+}
+
+TrainConfig resolve(TrainConfig config, const RunOptions& options, int ranks, const torch::Device& device) {
   config.ranks = ranks;
   check_config(config);
+  prepare_device(config, options, device);
   const fs::path description = options.dataset / "dataset.json";
   if (!fs::is_regular_file(description))
     throw Error(ErrorCode::no_input, "no dataset at " + options.dataset.string() +
@@ -95,6 +120,7 @@ std::unique_ptr<Method> build(const TrainConfig& config, const RunOptions& optio
                               const TrainingSet& set, const torch::Device& device) {
   EncoderOptions encoder_options;
   encoder_options.name = config.encoder;
+  encoder_options.cuda_kernels = config.cuda_kernels == "on";
   encoder_options.norm = config.norm == "group" ? Norm::group : Norm::batch;
   torch::manual_seed(config.seed);
   auto encoder = make_encoder(encoder_options);
@@ -160,17 +186,13 @@ SamplerOptions sampler_options(const TrainConfig& config) {
 
 TrainSetup::TrainSetup(TrainConfig wanted, const RunOptions& run_options, int ranks,
                        const torch::Device& run_device)
-    : config(resolve(std::move(wanted), run_options, ranks)),
+    : config(resolve(std::move(wanted), run_options, ranks, run_device)),
       options(run_options),
       device(run_device),
       reader(options.dataset),
       set(select_slices(reader, select_options(config))),
       sampler(set, sampler_options(config)) {
   check_dataset(reader, options.dataset, options.verify);
-  prepare_precision(device, config.precision);
-  prepare_algorithms(device, config.deterministic);
-  try_device(device);
-  if (config.cuda_kernels == "on") require_cuda_kernels(device);
   method = build(config, options, set, device);
 }
 

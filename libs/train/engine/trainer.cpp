@@ -21,6 +21,7 @@
 #include "train/engine/run_log.hpp"
 #include "train/engine/run_state.hpp"
 #include "train/engine/setup.hpp"
+#include "train/engine/step_graph.hpp"
 #include "train/engine/telemetry.hpp"
 #include "train/engine/train.hpp"
 #include "train/engine/views.hpp"
@@ -82,6 +83,9 @@ class Trainer {
   void load_checkpoint();
   void train_loop();
   bool one_batch(DeviceBatch& batch);
+  [[nodiscard]] StepOptions step_options() const {
+    return {config_.micro_batch, config_.precision, 1.0 / static_cast<double>(config_.accumulate)};
+  }
   void finish_gradients();
   double next_learning_rate();
   double apply_gradients();
@@ -124,6 +128,7 @@ class Trainer {
   std::unique_ptr<ProbePass> probe_;
   std::unique_ptr<DeviceBatches> batches_;
   std::optional<DeviceBatch> batch_;  ///< in work
+  std::optional<StepGraph> graph_;    ///< with --cuda-graph on
   /// A batch that was given to the device, and what the run will say of it once its numbers are there.
   struct Step {
     std::int64_t batch = 0;
@@ -312,6 +317,10 @@ void Trainer::train_loop() {
   if (position_.probe_due) judge_epoch();
   batches_ = std::make_unique<DeviceBatches>(setup_.reader, source, position_.batches,
                                              setup_.loader_options(), device_);
+  if (options_.cuda_graph == "on")
+    graph_.emplace(make_cuda_recorder(device_), [this](const torch::Tensor& views, const Targets& targets) {
+      return backward_batch(*setup_.method, views, targets, step_options(), scaler_, ranks_);
+    });
   if (ranks_.first())
     progress_ = std::make_unique<Progress>(
         "training", static_cast<std::uint64_t>(total_batches_ * config_.batch), "slices",
@@ -329,6 +338,7 @@ void Trainer::train_loop() {
         Error error = readable_error(e);
         throw store_.any() ? error.within("the last checkpoint is sound: go on with --resume") : error;
       }
+      graph_.reset();  // its pool is memory too
       throw Error(ErrorCode::failure,
                   "out of memory on " + device_.str() + ". " + fitting_micro_batch(*batch_));
     }
@@ -367,11 +377,11 @@ bool Trainer::one_batch(DeviceBatch& batch) {
   // 2. The gradient of the whole batch, over micro-batches and ranks.
   std::vector<std::uint32_t> rows = all_rows(ranks_, batch.rows, device_);
   const Targets targets = targets_.targets(rows, device_);
-  const StepOptions how{config_.micro_batch, config_.precision,
-                        1.0 / static_cast<double>(config_.accumulate)};
+  const StepOptions how = step_options();
   const StepResult result =
-      views.defined() ? backward_batch(*setup_.method, views, targets, how, scaler_, ranks_)
-                      : backward_batch(*setup_.method, views_of, m, targets, how, scaler_, ranks_);
+      graph_            ? graph_->run(views, targets)
+      : views.defined() ? backward_batch(*setup_.method, views, targets, how, scaler_, ranks_)
+                        : backward_batch(*setup_.method, views_of, m, targets, how, scaler_, ranks_);
   ++position_.batches;
 
   // 3. A step of the optimizer, where enough batches are together; nothing that is not finite reaches it.

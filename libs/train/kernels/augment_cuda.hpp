@@ -1,12 +1,11 @@
 #pragma once
 #include <cstdint>
 
+#include "train/kernels/pixel_type.hpp"
+
 /// The fused augmentation on CUDA. Not yet run on a card: it compiles wherever nvcc is found, its
 /// pixel function is tested on the host, and nothing uses it by default.
 namespace wsp::train {
-
-/// What a pixel is written as; bf16 and f16 are rounded to nearest even from float32.
-enum class PixelType { f32, bf16, f16 };
 
 /// Draw all views of a batch in one launch, as augment_cpu does (float32: the same bits).
 /// All pointers are device memory: hu [n][size][size] int16; affine [views][n][6] float32 (the

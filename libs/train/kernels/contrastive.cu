@@ -30,31 +30,22 @@ class DeviceBlock {
     set(thread, __shfl_xor_sync(0xffffffffU, get(thread), mask));
   }
 
-  template <class Row, class Words>
+  template <MatrixOrder kOrder, class Row, class Words>
   __device__ __forceinline__ void load_matrices(Row&& row, Words&& words) {
     std::uint32_t* w = words(static_cast<int>(threadIdx.x));
     const auto from =
         static_cast<std::uint32_t>(__cvta_generic_to_shared(row(static_cast<int>(threadIdx.x))));
 #if __CUDA_ARCH__ >= 750
-    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
-                 : "=r"(w[0]), "=r"(w[1]), "=r"(w[2]), "=r"(w[3])
-                 : "r"(from)
-                 : "memory");
-#else
-    no_tensor_cores(w, from);
-#endif
-  }
-
-  template <class Row, class Words>
-  __device__ __forceinline__ void load_transposed(Row&& row, Words&& words) {
-    std::uint32_t* w = words(static_cast<int>(threadIdx.x));
-    const auto from =
-        static_cast<std::uint32_t>(__cvta_generic_to_shared(row(static_cast<int>(threadIdx.x))));
-#if __CUDA_ARCH__ >= 750
-    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
-                 : "=r"(w[0]), "=r"(w[1]), "=r"(w[2]), "=r"(w[3])
-                 : "r"(from)
-                 : "memory");
+    if constexpr (kOrder == MatrixOrder::transposed)
+      asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+                   : "=r"(w[0]), "=r"(w[1]), "=r"(w[2]), "=r"(w[3])
+                   : "r"(from)
+                   : "memory");
+    else
+      asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+                   : "=r"(w[0]), "=r"(w[1]), "=r"(w[2]), "=r"(w[3])
+                   : "r"(from)
+                   : "memory");
 #else
     no_tensor_cores(w, from);
 #endif

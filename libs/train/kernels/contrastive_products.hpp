@@ -9,10 +9,13 @@
 ///
 /// Beside what contrastive_rows.hpp lists, a block has, for whole warps (arguments are functions of
 /// a thread):
-///   block.load_matrices(row, words)      ldmatrix.x4: 8x8 halves each, lane l names row l % 8 of
-///   matrix l / 8 block.load_transposed(row, words)    the same, .trans block.multiply(c, a, b)
-///   mma.m16n8k16: c += a b, halves in, float32 out block.exchange(get, set, mask) __shfl_xor_sync
+///   block.load_matrices<order>(row, words)   ldmatrix.x4: 8x8 halves each, lane l names row l % 8 of matrix l / 8
+///   block.multiply(c, a, b)                  mma.m16n8k16: c += a b, halves in, float32 out
+///   block.exchange(get, set, mask)           __shfl_xor_sync
 namespace wsp::train {
+
+/// How load_matrices() hands over what it reads: as it lies in memory, or transposed (ldmatrix's .trans).
+enum class MatrixOrder { as_stored, transposed };
 
 /// A row's slice within its block and a column's within its tile, of accumulator element (half,
 /// odd).
@@ -29,6 +32,13 @@ struct SliceMemory {
   SplitFloat row_at[kMostCoordinates][kRowSlices], column_at[kMostCoordinates][kColumnSlices];
   float column_inverse[kColumnSlices];
   float column_end[kColumns];
+};
+
+/// The same with a block's rows and the columns of its tile.
+template <class Element, int kRowElements, int kColumnElements>
+struct alignas(16) ProductMemory : SliceMemory {
+  alignas(16) Element rows[kRowElements];
+  alignas(16) Element columns[kColumnElements];
 };
 
 /// S of a thread: [view of the row][view of the column][eight columns][2 * half + odd].
@@ -73,11 +83,8 @@ struct ExactProduct {
   static constexpr int kStride = kWidth + 4;  ///< eight rows in eight different banks of 16 bytes
   static constexpr int kPairStride = kColumns + 4;
   static constexpr float kGradientScale = 1;
-  struct alignas(16) Memory : SliceMemory {
-    /// Unit rows, then (after the first product) pair gradients.
-    alignas(16) float rows[kRows * kPairStride];
-    alignas(16) float columns[kColumns * kStride];
-  };
+  /// In `rows` unit rows, then (after the first product) pair gradients.
+  using Memory = ProductMemory<Element, kRows * kPairStride, kColumns * kStride>;
   static constexpr bool kRowsStay = false;
   struct Pairs {};
 
@@ -151,10 +158,7 @@ struct TensorProduct {
   static constexpr int kStride = kWidth + 8;
   /// Pair gradients of 1 / 2n stay normal numbers of half precision, those of 64 finite.
   static constexpr float kGradientScale = 1024;
-  struct alignas(16) Memory : SliceMemory {
-    alignas(16) Element rows[kRows * kStride];
-    alignas(16) Element columns[kColumns * kStride];
-  };
+  using Memory = ProductMemory<Element, kRows * kStride, kColumns * kStride>;
   static constexpr bool kRowsStay = true;
   /// Pair gradients as left operands: [view of the row][view of the column][16 columns].
   struct Pairs {
@@ -164,12 +168,22 @@ struct TensorProduct {
     std::uint32_t left[2][4], right[4];
   };
 
+  /// Add the products of each view's left operand with both halves of the right one.
+  template <class Block, class O, class C, class A>
+  WSP_KERNEL_CODE static void multiply_views(Block& block, O& operands, C&& sums, A&& left) {
+    WSP_UNROLLED (v, 2)
+      WSP_UNROLLED (next, 2)
+        block.multiply([&](int thread) { return sums(thread, v, next); },
+                       [&](int thread) { return left(thread, v); },
+                       [&](int thread) { return operands[thread].right + 2 * next; });
+  }
+
   template <class Block, class S>
   WSP_KERNEL_CODE static void similarities(Block& block, const Memory& memory, int width, S&& s) {
     typename Block::template PerThread<Operands> operands;
     for (int k = 0; k < width; k += 16) {
       WSP_UNROLLED (v, 2)
-        block.load_matrices(
+        block.template load_matrices<MatrixOrder::as_stored>(
             [&](int thread) {
               const int lane = thread % 32;
               const int row = v * kRowSlices + thread / 32 * 16 + lane / 8 % 2 * 8 + lane % 8;
@@ -179,18 +193,16 @@ struct TensorProduct {
       WSP_UNROLLED (u, 2)
         WSP_UNROLLED (m, kColumnSlices / 16) {
           const int j = 2 * m;
-          block.load_matrices(
+          block.template load_matrices<MatrixOrder::as_stored>(
               [&](int thread) {
                 const int lane = thread % 32;
                 const int row = u * kColumnSlices + 8 * j + lane / 16 * 8 + lane % 8;
                 return memory.columns + row * kStride + k + lane / 8 % 2 * 8;
               },
               [&](int thread) { return operands[thread].right; });
-          WSP_UNROLLED (v, 2)
-            WSP_UNROLLED (next, 2)
-              block.multiply([&](int thread) { return s(thread)[v][u][j + next]; },
-                             [&](int thread) { return operands[thread].left[v]; },
-                             [&](int thread) { return operands[thread].right + 2 * next; });
+          multiply_views(
+              block, operands, [&](int thread, int v, int next) { return s(thread)[v][u][j + next]; },
+              [&](int thread, int v) { return operands[thread].left[v]; });
         }
     }
   }
@@ -217,18 +229,17 @@ struct TensorProduct {
       WSP_UNROLLED (m, kColumnSlices / 16)
         WSP_UNROLLED (d, kWidth / 16) {
           if (16 * d >= width) continue;
-          block.load_transposed(
+          block.template load_matrices<MatrixOrder::transposed>(
               [&](int thread) {
                 const int lane = thread % 32;
                 const int row = u * kColumnSlices + 16 * m + lane / 8 % 2 * 8 + lane % 8;
                 return memory.columns + row * kStride + 16 * d + lane / 16 * 8;
               },
               [&](int thread) { return operands[thread].right; });
-          WSP_UNROLLED (v, 2)
-            WSP_UNROLLED (next, 2)
-              block.multiply([&](int thread) { return sums(thread)[v][2 * d + next]; },
-                             [&](int thread) { return pairs(thread).word[v][u][m]; },
-                             [&](int thread) { return operands[thread].right + 2 * next; });
+          multiply_views(
+              block, operands,
+              [&](int thread, int v, int next) { return sums(thread)[v][2 * d + next]; },
+              [&](int thread, int v) { return pairs(thread).word[v][u][m]; });
         }
   }
 };

@@ -63,26 +63,36 @@ struct PrepareSlices {
   }
 };
 
+/// A warp per slice: take(a, sum of weight(a, b) over the other slices b), by the warp's first thread.
+template <class Block, class Weight, class Take>
+WSP_KERNEL_CODE void sum_over_others(Block& block, SumMemory& memory, std::int64_t slices,
+                                     Weight&& weight, Take&& take) {
+  block.each_thread([&](int thread) {
+    const std::int64_t a = block.x * kWarps + thread / 32;
+    float sum = 0;
+    for (std::int64_t b = thread % 32; b < slices; b += 32)
+      if (b != a) sum += weight(a, b);
+    memory.part[thread] = sum;
+  });
+  block.sync();
+  block.each_thread([&](int thread) {
+    if (thread % 32 == 0) take(block.x * kWarps + thread / 32, sum_of_warp(memory, thread));
+  });
+}
+
 /// A warp per slice: the sum of its weights over all views but itself. The kernel is symmetric, so
 /// that the sum of a column is that of the row.
 struct SumWeights {
   using Memory = SumMemory;
   template <class Block>
   WSP_KERNEL_CODE static void run(Block& block, Memory& memory, const ContrastiveWork& work) {
-    block.each_thread([&](int thread) {
-      const std::int64_t a = block.x * kWarps + thread / 32;
-      float sum = 0;
-      for (std::int64_t b = thread % 32; b < work.problem.n; b += 32)
-        if (b != a) sum += slice_weight(work, a, b);
-      memory.part[thread] = sum;
-    });
-    block.sync();
-    block.each_thread([&](int thread) {
-      const std::int64_t a = block.x * kWarps + thread / 32;
-      if (thread % 32 != 0) return;
-      work.inverse_sum[a] = 1 / (1 + 2 * sum_of_warp(memory, thread));
-      work.anchor_weight[a] = 1;
-    });
+    sum_over_others(
+        block, memory, work.problem.n,
+        [&](std::int64_t a, std::int64_t b) { return slice_weight(work, a, b); },
+        [&](std::int64_t a, float sum) {
+          work.inverse_sum[a] = 1 / (1 + 2 * sum);
+          work.anchor_weight[a] = 1;
+        });
   }
 };
 
@@ -91,19 +101,14 @@ struct SumAnchorWeights {
   using Memory = SumMemory;
   template <class Block>
   WSP_KERNEL_CODE static void run(Block& block, Memory& memory, const ContrastiveWork& work) {
-    block.each_thread([&](int thread) {
-      const std::int64_t a = block.x * kWarps + thread / 32;
-      float sum = 0;
-      for (std::int64_t b = thread % 32; b < work.problem.n; b += 32)
-        if (b != a) sum += slice_weight(work, a, b) * work.inverse_sum[b];
-      memory.part[thread] = sum;
-    });
-    block.sync();
-    block.each_thread([&](int thread) {
-      const std::int64_t a = block.x * kWarps + thread / 32;
-      if (thread % 32 == 0)
-        work.anchor_weight[a] = work.inverse_sum[a] + 2 * sum_of_warp(memory, thread);
-    });
+    sum_over_others(
+        block, memory, work.problem.n,
+        [&](std::int64_t a, std::int64_t b) {
+          return slice_weight(work, a, b) * work.inverse_sum[b];
+        },
+        [&](std::int64_t a, float sum) {
+          work.anchor_weight[a] = work.inverse_sum[a] + 2 * sum;
+        });
   }
 };
 

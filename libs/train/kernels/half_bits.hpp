@@ -40,6 +40,14 @@ WSP_HOST_DEVICE inline float bfloat16_value(std::uint16_t bits) {
   return value;
 }
 
+/// Round to the nearest bfloat16, ties to even; NaN stays one.
+WSP_HOST_DEVICE inline std::uint16_t bfloat16_bits(float value) {
+  std::uint32_t wide = 0;
+  memcpy(&wide, &value, sizeof wide);
+  if (value != value) return static_cast<std::uint16_t>((wide >> 16) | 0x40);
+  return static_cast<std::uint16_t>((wide + 0x7fffU + ((wide >> 16) & 1U)) >> 16);
+}
+
 /// Two halves in one word, `low` in the lower bits.
 WSP_HOST_DEVICE inline std::uint32_t half_pair(float low, float high) {
   return static_cast<std::uint32_t>(half_bits(low)) | static_cast<std::uint32_t>(half_bits(high))

@@ -7,6 +7,7 @@
 
 #include "io/core/error.hpp"
 #include "train/kernels/augment_cuda.hpp"
+#include "train/kernels/pool_relu_cuda.hpp"
 #include "train/model/contrastive_problem.hpp"
 #include "train/model/kernel_rows.hpp"
 
@@ -40,7 +41,7 @@ PixelType pixel_type(torch::ScalarType type) {
     default:
       throw Error(
           ErrorCode::failure,
-          std::string("views are drawn as float, bfloat16 or half, not as ") + c10::toString(type));
+          std::string("our kernels write float, bfloat16 or half, not ") + c10::toString(type));
   }
 }
 
@@ -106,6 +107,25 @@ Tensor contrastive_loss_cuda(const Tensor& z, const Targets& targets, const Kern
                     std::to_string(tensors.coordinates()) + ": use --cuda-kernels off");
   return CudaContrastive::apply(rows, &tensors.problem, precision,
                                 torch::GradMode::is_enabled() && rows.requires_grad());
+}
+
+void bias_relu_pool_on_card(const PoolShape& shape, const Tensor& conv, const Tensor& bias, Tensor& out,
+                            Tensor& winner) {
+  require_cuda_kernels(conv.device());
+  const c10::cuda::CUDAGuard guard(conv.device());
+  check_launch("bias, ReLU and pooling on CUDA",
+               bias_relu_pool_cuda(shape, pixel_type(conv.scalar_type()), conv.data_ptr(), bias.data_ptr<float>(),
+                                   out.data_ptr(), winner.data_ptr<std::uint8_t>(), stream_of(conv)));
+}
+
+void bias_relu_pool_backward_on_card(const PoolShape& shape, const Tensor& gradient, const Tensor& winner,
+                                     Tensor& conv_gradient) {
+  require_cuda_kernels(gradient.device());
+  const c10::cuda::CUDAGuard guard(gradient.device());
+  check_launch("the gradient of bias, ReLU and pooling on CUDA",
+               bias_relu_pool_backward_cuda(shape, pixel_type(gradient.scalar_type()), gradient.data_ptr(),
+                                            winner.data_ptr<std::uint8_t>(), conv_gradient.data_ptr(),
+                                            stream_of(gradient)));
 }
 
 }  // namespace wsp::train

@@ -5,6 +5,7 @@
 
 #include "train/kernels/augment.hpp"
 #include "train/kernels/contrastive_cuda.hpp"
+#include "train/kernels/pool_relu.hpp"
 #include "train/model/losses.hpp"
 
 /// Our CUDA kernels as functions of tensors, on the current stream of the tensors' card. They have
@@ -31,5 +32,12 @@ void require_cuda_kernels(const torch::Device& device);
 [[nodiscard]] torch::Tensor contrastive_loss_cuda(const torch::Tensor& z, const Targets& targets,
                                                   const KernelOptions& kernel, double temperature,
                                                   ContrastivePrecision precision);
+
+/// bias_relu_pool_cpu() and its way back for contiguous tensors of a card in the layout of `shape`: maps of kFloat, kBFloat16
+/// or kHalf, bias kFloat [c], winner kByte. Throw Error(failure) where CUDA refuses a launch.
+void bias_relu_pool_on_card(const PoolShape& shape, const torch::Tensor& conv, const torch::Tensor& bias,
+                            torch::Tensor& out, torch::Tensor& winner);
+void bias_relu_pool_backward_on_card(const PoolShape& shape, const torch::Tensor& gradient, const torch::Tensor& winner,
+                                     torch::Tensor& conv_gradient);
 
 }  // namespace wsp::train

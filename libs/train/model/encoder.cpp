@@ -5,6 +5,7 @@
 
 #include "io/core/error.hpp"
 #include "train/model/encoder_parts.hpp"
+#include "train/model/fused_pooling.hpp"
 #include "train/model/pooled_convolution.hpp"
 
 namespace wsp::train {
@@ -42,7 +43,8 @@ class TinyNet final : public Encoder {
   torch::Tensor forward(const torch::Tensor& x) override {
     require_image(*this, x);
     torch::Tensor y = x;
-    for (const auto& layer : convolutions_) y = pooled_convolution(y, layer->weight, layer->bias);
+    const auto layer_of = options().cuda_kernels && x.is_cuda() ? fused_pooled_convolution : pooled_convolution;
+    for (const auto& layer : convolutions_) y = layer_of(y, layer->weight, layer->bias);
     return y.mean({2, 3});
   }
   [[nodiscard]] std::int64_t representation() const override { return kChannels.back(); }

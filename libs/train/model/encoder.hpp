@@ -16,6 +16,7 @@ enum class Norm { batch, group };
 struct EncoderOptions {
   std::string name = "tinynet";  ///< tinynet, resnet18, resnet34, resnet50
   Norm norm = Norm::batch;
+  bool cuda_kernels = false;  ///< on a card: TinyNet's bias, ReLU and pooling by our kernel
 };
 
 /// An encoder of single-channel slices in [0, 1].

@@ -280,6 +280,23 @@ TEST_F(TrainOptions, CudaKernelsNeedABuildAndACard) {
   EXPECT_FALSE(fs::exists(o.out));
 }
 
+TEST_F(TrainOptions, WhatTheDeviceCannotDoIsRefusedBeforeTheDatasetIsRead) {
+  RunOptions o = into("early");
+  o.device = "cpu";
+  o.dataset = scratch_->path() / "nowhere";
+  TrainConfig c = small();
+  expect_in(error_of(c, o, ErrorCode::no_input), {"no dataset"});
+  c.cuda_kernels = "on";
+  expect_in(error_of(c, o, ErrorCode::usage), {"--cuda-kernels off"});
+  c.cuda_kernels = "off";
+  c.precision = "fp16";
+  expect_in(error_of(c, o, ErrorCode::usage), {"--precision fp16 needs a CUDA card"});
+  c.precision = "fp32";
+  o.cuda_graph = "on";
+  expect_in(error_of(c, o, ErrorCode::usage), {"--cuda-graph on needs a card", "--cuda-graph off"});
+  EXPECT_FALSE(fs::exists(o.out));
+}
+
 TEST(TrainConfigFile, OfARunFromBeforeCudaKernelsIsRead) {
   auto value = to_json(TrainConfig{});
   EXPECT_EQ(value.at("cuda_kernels"), "off");

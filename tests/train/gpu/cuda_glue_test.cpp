@@ -4,8 +4,13 @@
 #include <cstdio>
 
 #include "io/core/error.hpp"
+#include "train/engine/optimizer.hpp"
+#include "train/engine/step_graph.hpp"
 #include "train/engine/views.hpp"
 #include "train/model/cuda_kernels.hpp"
+#include "train/model/encoder.hpp"
+#include "train/model/fused_pooling.hpp"
+#include "train/model/method.hpp"
 
 namespace wsp::train::test {
 namespace {
@@ -81,6 +86,83 @@ TEST(CudaGlue, TooManyColumnsAreRefused) {
   EXPECT_THROW(contrastive_loss_cuda(torch::randn({40, 32}, torch::kCUDA), targets, {}, 0.1,
                                      ContrastivePrecision::exact),
                Error);
+}
+
+TEST(CudaGlue, BiasReluAndPoolingEqualThoseOfTorch) {
+  WSP_SKIP_WITHOUT_TORCH_CARD();
+  for (const bool channels_last : {false, true})
+    for (const auto type : {torch::kFloat, torch::kBFloat16, torch::kHalf}) {
+      const auto format = channels_last ? torch::MemoryFormat::ChannelsLast : torch::MemoryFormat::Contiguous;
+      const Tensor conv =
+          torch::randn({3, 16, 33, 30}, torch::kCUDA).to(type).contiguous(format).requires_grad_();
+      const Tensor bias = torch::randn({16}, torch::kCUDA).requires_grad_();
+      const Tensor wide = conv.detach().to(torch::kFloat).requires_grad_();
+      const Tensor wide_bias = bias.detach().clone().requires_grad_();
+      const Tensor out = bias_relu_pool(conv, bias);
+      const Tensor expected = torch::max_pool2d(wide + wide_bias.view({1, 16, 1, 1}), 2).relu();
+      EXPECT_EQ(out.scalar_type(), type);
+      EXPECT_TRUE(out.is_contiguous(format));
+      EXPECT_TRUE(torch::equal(out, expected.to(type)));
+      const Tensor gradient = torch::randn_like(out);
+      out.backward(gradient);
+      expected.backward(gradient.to(torch::kFloat));
+      EXPECT_TRUE(torch::equal(conv.grad().to(torch::kFloat), wide.grad()));
+      EXPECT_TRUE(torch::allclose(bias.grad(), wide_bias.grad(), 1e-3, 1e-3));
+    }
+}
+
+TEST(CudaGlue, TinyNetByTheFusedLayersIsTheOneOfTorch) {
+  WSP_SKIP_WITHOUT_TORCH_CARD();
+  const auto gradient_of = [](bool ours) {
+    torch::manual_seed(5);
+    const auto net = make_encoder({"tinynet", Norm::batch, ours});
+    net->to(torch::kCUDA);
+    torch::manual_seed(6);
+    net->forward(torch::rand({4, 1, 200, 200}, torch::kCUDA)).square().sum().backward();
+    std::vector<Tensor> all;
+    for (const Tensor& parameter : net->parameters()) all.push_back(parameter.grad().flatten().to(torch::kCPU));
+    return torch::cat(all);
+  };
+  const Tensor plain = gradient_of(false), fused = gradient_of(true);
+  EXPECT_LT(((fused - plain).norm() / plain.norm()).item<double>(), 1e-3);
+}
+
+// The step as one graph: after the warm-up every batch is a replay, and the weights go the way of steps without it.
+TEST(CudaGlue, AGraphTrainsAsStepsWithoutIt) {
+  WSP_SKIP_WITHOUT_TORCH_CARD();
+  const torch::Device card(torch::kCUDA, 0);
+  for (const char* encoder : {"tinynet", "resnet18"})
+    for (const bool kernels : {false, true}) {
+      const auto train = [&](bool graph) {
+        torch::manual_seed(7);
+        MethodOptions options;
+        if (kernels) options.cuda_loss = ContrastivePrecision::exact;
+        auto method = make_method(options, make_encoder({encoder, Norm::batch, kernels}));
+        method->to(card);
+        method->train();
+        FlatParameters parameters(*method);
+        Optimizer optimizer(parameters, {});
+        Ranks alone({}, card, 10);
+        const GradScaler scaler(false);
+        const auto work = [&](const Tensor& views, const Targets& targets) {
+          return backward_batch(*method, views, targets, {}, scaler, alone);
+        };
+        StepGraph recorded(make_cuda_recorder(card), work);
+        std::vector<double> losses;
+        for (std::uint64_t batch = 0; batch < 8; ++batch) {
+          torch::manual_seed(100 + batch);
+          const Tensor views = torch::rand({16, 1, 160, 160}).to(card);
+          const Targets targets = to_card(random_targets(8));
+          losses.push_back((graph ? recorded.run(views, targets) : work(views, targets)).loss.item<double>());
+          optimizer.step(1e-3);
+          parameters.zero_gradients();
+        }
+        EXPECT_EQ(recorded.recorded(), graph);
+        return losses;
+      };
+      const auto usual = train(false), recorded = train(true);
+      for (std::size_t i = 0; i < usual.size(); ++i) EXPECT_NEAR(recorded[i], usual[i], 1e-2 * usual[i]) << i;
+    }
 }
 
 TEST(CudaGlue, ViewsEqualThoseOfTheCpuBitForBit) {

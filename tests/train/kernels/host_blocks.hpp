@@ -20,12 +20,12 @@ using Words = std::array<std::uint32_t*, 32>;
 /// ldmatrix.x4 of one warp: lane l names row l % 8 of matrix l / 8; word m of lane l gets elements
 /// 2 (l % 4) and the next of row l / 4 of matrix m, transposed: of column l / 4.
 inline void load_matrices_of_warp(const std::array<const std::uint16_t*, 32>& rows,
-                                  const Words& words, bool transposed) {
+                                  const Words& words, MatrixOrder order) {
   for (std::size_t lane = 0; lane < 32; ++lane)
     for (std::size_t m = 0; m < 4; ++m) {
       const auto element = [&](std::size_t i) {
         const std::size_t pair = 2 * (lane % 4) + i;
-        return transposed ? rows[8 * m + pair][lane / 4] : rows[8 * m + lane / 4][pair];
+        return order == MatrixOrder::transposed ? rows[8 * m + pair][lane / 4] : rows[8 * m + lane / 4][pair];
       };
       words[lane][m] = element(0) | static_cast<std::uint32_t>(element(1)) << 16;
     }
@@ -76,13 +76,11 @@ class SerialBlock {
     each_thread([&](int t) { values[static_cast<std::size_t>(t)] = get(t); });
     each_thread([&](int t) { set(t, values[static_cast<std::size_t>(t ^ mask)]); });
   }
-  template <class Row, class W>
+  template <MatrixOrder kOrder, class Row, class W>
   void load_matrices(Row&& row, W&& words) {
-    load(row, words, false);
-  }
-  template <class Row, class W>
-  void load_transposed(Row&& row, W&& words) {
-    load(row, words, true);
+    for (int warp = 0; warp < kWarps; ++warp)
+      load_matrices_of_warp(lanes<const std::uint16_t*>(warp, row),
+                            lanes<std::uint32_t*>(warp, words), kOrder);
   }
   template <class C, class A, class B>
   void multiply(C&& c, A&& a, B&& b) {
@@ -98,12 +96,6 @@ class SerialBlock {
     for (int lane = 0; lane < 32; ++lane)
       values[static_cast<std::size_t>(lane)] = f(32 * warp + lane);
     return values;
-  }
-  template <class Row, class W>
-  static void load(Row&& row, W&& words, bool transposed) {
-    for (int warp = 0; warp < kWarps; ++warp)
-      load_matrices_of_warp(lanes<const std::uint16_t*>(warp, row),
-                            lanes<std::uint32_t*>(warp, words), transposed);
   }
 };
 
@@ -147,13 +139,11 @@ class ParallelBlock {
     together([] {});
     set(thread_, other);
   }
-  template <class Row, class W>
+  template <MatrixOrder kOrder, class Row, class W>
   void load_matrices(Row&& row, W&& words) {
-    load(row, words, false);
-  }
-  template <class Row, class W>
-  void load_transposed(Row&& row, W&& words) {
-    load(row, words, true);
+    at(shared_.row) = row(thread_);
+    at(shared_.words) = words(thread_);
+    together([&] { load_matrices_of_warp(lanes(shared_.row), lanes(shared_.words), kOrder); });
   }
   template <class C, class A, class B>
   void multiply(C&& c, A&& a, B&& b) {
@@ -181,12 +171,6 @@ class ParallelBlock {
     warp.arrive_and_wait();
     if (thread_ % 32 == 0) work();
     warp.arrive_and_wait();
-  }
-  template <class Row, class W>
-  void load(Row&& row, W&& words, bool transposed) {
-    at(shared_.row) = row(thread_);
-    at(shared_.words) = words(thread_);
-    together([&] { load_matrices_of_warp(lanes(shared_.row), lanes(shared_.words), transposed); });
   }
 
   Shared& shared_;

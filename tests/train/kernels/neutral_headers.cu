@@ -7,6 +7,8 @@
 #include "train/kernels/contrastive_cuda.hpp"
 #include "train/kernels/contrastive_pair.hpp"
 #include "train/kernels/contrastive_tile.hpp"
+#include "train/kernels/pool_relu_cuda.hpp"
+#include "train/kernels/pool_relu_pixel.hpp"
 
 namespace wsp::train::test {
 
