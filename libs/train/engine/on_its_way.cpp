@@ -9,7 +9,7 @@ namespace wsp::train {
 OnItsWay::OnItsWay(const torch::Tensor& tensor)
     : host_(tensor.detach().to(torch::kCPU, /*non_blocking=*/true)) {  // into pinned memory
   if (tensor.is_cpu()) return;
-  there_.emplace(tensor.device().type());
+  there_ = std::make_unique<c10::Event>(tensor.device().type());
   there_->record(c10::impl::VirtualGuardImpl(tensor.device().type()).getStream(tensor.device()));
 }
 

@@ -2,7 +2,7 @@
 #include <c10/core/Event.h>
 #include <torch/torch.h>
 
-#include <optional>
+#include <memory>
 
 namespace wsp::train {
 
@@ -17,7 +17,7 @@ class OnItsWay {
 
  private:
   torch::Tensor host_;
-  std::optional<c10::Event> there_;
+  std::unique_ptr<c10::Event> there_;
 };
 
 }  // namespace wsp::train
