@@ -6,6 +6,7 @@
 
 #include "io/core/atomic_file.hpp"
 #include "io/core/error.hpp"
+#include "io/core/hash.hpp"
 #include "io/core/log.hpp"
 #include "io/core/png.hpp"
 #include "io/shard/dataset.hpp"
@@ -84,12 +85,14 @@ void declare(CLI::App& app, Options& o) {
   probe->add_option("--pretraining", o.pretraining, "Dataset that the encoder was trained on: shared subjects are refused");
   probe->add_flag("--no-shortcuts", o.no_shortcuts, "Do not probe for spacing, pixel size, kernel, scanner, dataset");
   probe->add_option("--save", o.save, "Also fit on all subjects and keep the probe for predict (P.json)");
-  probe->add_option("--refits", o.refits, "Subject-bootstrap refits kept in P.json")->check(CLI::Range(0, 100000))->capture_default_str();
+  probe->add_option("--refits", o.refits, "Subject-bootstrap refits kept in P.json")->check(CLI::Range(100, 100000))->capture_default_str();
+  probe->add_flag("--force", o.force, "Replace an earlier P.json");
 
   CLI::App* pca = o.pca_command = app.add_subcommand("pca", "The paper's figure 2, as SVG and PNG, with numbers");
   pca->add_option("FEATURES", o.features, "Feature file")->required()->expected(1);
   declare_diagnosis(*pca, o);
   pca->add_option("--out", o.out, "Directory for pca.svg, pca.png, pca.json")->required();
+  pca->add_flag("--force", o.force, "Replace an earlier figure");
   pca->add_option("--subjects", o.shown, "Subjects shown")->check(CLI::Range(1, 1000))->capture_default_str();
 
   CLI::App* finetune = o.finetune_command = app.add_subcommand("finetune", "Train a network to tell the diagnosis, fold by fold");
@@ -121,6 +124,7 @@ void declare(CLI::App& app, Options& o) {
   declare_network(*predict, o.embed);
   predict->add_option("--probe", o.probe, "P.json of wsp-eval probe --save")->required();
   predict->add_option("--out", o.out, "Directory for predictions.tsv and predictions.json")->required();
+  predict->add_flag("--force", o.force, "Replace earlier predictions");
 }
 
 std::vector<wt::Diagnosis> diagnoses(const Options& o) {
@@ -149,7 +153,14 @@ void set_c(Options& o) {
 
 void refuse_existing(const fs::path& path, bool force) {
   if (fs::exists(path) && !force)
-    throw wsp::Error(wsp::ErrorCode::output, path.string() + " exists: choose another --out, or add --force");
+    throw wsp::Error(wsp::ErrorCode::output, path.string() + " exists: choose another place, or add --force");
+}
+
+void make_directory(const fs::path& path) {
+  std::error_code error;
+  fs::create_directories(path, error);
+  if (error || !fs::is_directory(path))
+    throw wsp::Error(wsp::ErrorCode::output, fmt::format("cannot make the directory {}{}", path.string(), error ? ": " + error.message() : ": it is a file"));
 }
 
 int run_embed(Options& o, bool as_json) {
@@ -198,6 +209,11 @@ void check_pretraining(const Options& o, const std::vector<wt::FeatureTable>& ta
 int run_probe(Options& o, bool as_json) {
   set_c(o);
   o.protocol.shortcuts = !o.no_shortcuts;
+  if (!o.save.empty()) {
+    if (o.protocol.cv.neighbours > 0)
+      throw wsp::Error(wsp::ErrorCode::usage, "--save keeps a logistic regression, --knn judges neighbours: leave one out");
+    refuse_existing(o.save, o.force);
+  }
   const auto all = diagnoses(o);
   std::vector<wt::FeatureTable> tables;
   for (const std::string& file : o.features) tables.push_back(wt::read_features(file));
@@ -212,16 +228,19 @@ int run_probe(Options& o, bool as_json) {
     return r;
   };
   std::vector<const wt::FeatureTable*> pointers;
-  wt::ProtocolResult first;
+  wt::ProtocolResult first, whole;
   for (std::size_t i = 0; i < tables.size(); ++i) {
     const wt::Diagnosis& d = all.size() == 1 ? all[0] : all[i];
     const wt::ProtocolResult r = one(wt::make_cohort({&tables[i]}, {d}), tables[i].facts.at("dataset"));
     result["alone"].push_back(wt::to_json(r));
-    if (i == 0) first = r;
+    if (i == 0) first = whole = r;
     pointers.push_back(&tables[i]);
   }
   const wt::Cohort cohort = wt::make_cohort(pointers, all);
-  if (tables.size() > 1) result["aggregated"] = wt::to_json(one(cohort, "aggregated"));
+  if (tables.size() > 1) {
+    whole = one(cohort, "aggregated");
+    result["aggregated"] = wt::to_json(whole);
+  }
   if (!o.against.empty()) {
     const wt::FeatureTable other = wt::read_features(o.against);
     const wt::ProtocolResult r = one(wt::make_cohort({&other}, {all[0]}), "against " + o.against.filename().string());
@@ -238,8 +257,8 @@ int run_probe(Options& o, bool as_json) {
                         d.difference, d.interval.low, d.interval.high, d.p, fixed.p);
   }
   if (!o.save.empty()) {
-    const double c = wt::quantile(first.cv.chosen_c.front(), 0.5);
-    wt::write_probe(o.save, wt::fit_saved_probe(cohort, tables[0], all[0], c, o.refits, o.protocol.cv.seed));
+    const double c = wt::median_choice(whole.cv.chosen_c.front());
+    wt::write_probe(o.save, wt::fit_saved_probe(cohort, pointers, all, c, o.refits, o.protocol.cv.seed));
     text += "probe -> " + o.save.string() + "\n";
   }
   std::cout << (as_json ? result.dump() + "\n" : text);
@@ -247,10 +266,11 @@ int run_probe(Options& o, bool as_json) {
 }
 
 int run_pca(const Options& o, bool as_json, std::uint64_t seed) {
+  for (const char* name : {"pca.svg", "pca.png", "pca.json"}) refuse_existing(o.out / name, o.force);
+  make_directory(o.out);
   const wt::FeatureTable table = wt::read_features(o.features.at(0));
   const wt::PcaSummary s = wt::summarise_pca(wt::make_cohort({&table}, diagnoses(o)), o.shown, seed,
                                              table.facts.at("method") + ", " + table.facts.at("encoder") + ", on " + table.facts.at("dataset"));
-  fs::create_directories(o.out);
   wsp::write_file_atomic(o.out / "pca.svg", wt::scatter_svg(s.figure));
   if (wsp::png_available())
     wsp::write_file_atomic(o.out / "pca.png", wt::scatter_png(s.figure));
@@ -302,10 +322,17 @@ int run_table(Options& o, const wsp::CommonOptions& common) {
 
 int run_predict(Options& o, bool as_json) {
   const wt::SavedProbe probe = wt::read_probe(o.probe);
-  const auto predictions = wt::predict(probe, wt::embed_dataset(o.embed));
-  fs::create_directories(o.out);
+  for (const char* name : {"predictions.tsv", "predictions.json"}) refuse_existing(o.out / name, o.force);
+  wt::check_encoder(probe, wsp::hex(wsp::sha256_file(o.embed.encoder)));
+  make_directory(o.out);
+  const wt::FeatureTable features = wt::embed_dataset(o.embed);
+  const auto predictions = wt::predict(probe, features);
+  const std::int64_t known = wt::subjects_fitted_on(probe, features);
+  if (known > 0)
+    wsp::log::warn(fmt::format("{} of {} patients are of the cohort that the probe was fitted on: what it says of them is no prediction",
+                               known, predictions.size()));
   json all{{"label", probe.label}, {"positive", probe.positive}, {"intended_use", "research only; not a medical device"},
-           {"trained_on_subjects", probe.subjects}, {"subjects", json::array()}};
+           {"trained_on_subjects", probe.subjects}, {"of_the_training_cohort", known}, {"subjects", json::array()}};
   std::string tsv = "subject\tprobability\tlow\thigh\tslices\tdriving_slices\n";
   for (const wt::SubjectPrediction& s : predictions) {
     json driving = json::array();

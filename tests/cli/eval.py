@@ -77,6 +77,10 @@ assert "at most" in run("probe", features, *common[:4], "--folds", "13", code=2)
 assert "label, stage" in run("probe", features, "--label", "grade", "--positive", "1", code=2).stderr.replace(",", ", ")
 assert "all 24 subjects" in run("probe", features, "--label", "label", "--positive", "9", code=2).stderr
 assert "pretrained on" in run("probe", features, *common, "--pretraining", root / "data", code=2).stderr
+assert "no case of data has" in run("probe", features, "--label", "label", "--positive", "2,9", "--folds", "4", "--permutations", "0", "--no-shortcuts").stderr
+assert "--reader is" in run("probe", features, *common, "--reader", "nope", code=2).stderr
+assert "0 or 1" in run("probe", features, *common, "--reader", "stage", code=2).stderr
+assert "--knn is 100" in run("probe", features, *common, "--knn", "100", code=2).stderr
 run("probe", root / "absent.h5", *common, code=4)
 damaged = bytearray(features.read_bytes())
 damaged[len(damaged) // 2] ^= 1
@@ -91,11 +95,17 @@ paired = json.loads(run("probe", features, *common, "--permutations", "0", "--ag
 assert paired["against"]["interval"][0] <= paired["against"]["auc_difference"] <= paired["against"]["interval"][1], paired["against"]
 
 # A saved probe predicts: on its own cohort the probability stands in its interval; another encoder is refused.
-run("probe", features, *common, "--permutations", "0", "--no-shortcuts", "--save", root / "P.json", "--refits", "50")
-run("predict", root / "data", "--encoder", weights, "--probe", root / "P.json", "--out", root / "predicted")
+run("probe", features, *common, "--permutations", "0", "--no-shortcuts", "--save", root / "P.json", "--refits", "100")
+assert "exists" in run("probe", features, *common, "--permutations", "0", "--save", root / "P.json", code=5).stderr
+assert "--knn" in run("probe", features, *common, "--knn", "5", "--save", root / "Q.json", code=2).stderr
+said = run("predict", root / "data", "--encoder", weights, "--probe", root / "P.json", "--out", root / "predicted").stderr
+assert "24 of 24 patients are of the cohort" in said, said
+assert "exists" in run("predict", root / "data", "--encoder", weights, "--probe", root / "P.json", "--out", root / "predicted", code=5).stderr
 subjects = json.loads((root / "predicted/predictions.json").read_text())["subjects"]
 assert len(subjects) == 24 and all(0 <= s["interval"][0] <= s["interval"][1] <= 1 for s in subjects)
 saved = json.loads((root / "P.json").read_text())
+source, = saved["cohort"]["datasets"]
+assert source["subjects"] == 24 and source["positive"] == "2,3" and len(saved["cohort"]["subject_hashes"]) == 24, source
 z = (x.astype(float) - saved["model"]["mean"]) / saved["model"]["scale"]
 p = 1 / (1 + np.exp(-(z @ saved["model"]["coefficients"] + saved["model"]["intercept"])))
 for s in subjects:
@@ -105,6 +115,9 @@ assert "encoder_sha256" in run("predict", root / "data", "--encoder", root / "ru
 
 # The figure.
 run("pca", features, "--label", "label", "--positive", "2,3", "--out", root / "figure")
+assert "exists" in run("pca", features, "--label", "label", "--positive", "2,3", "--out", root / "figure", code=5).stderr
+run("pca", features, "--label", "label", "--positive", "2,3", "--out", root / "figure", "--force")
+assert "cannot make the directory" in run("pca", features, "--label", "label", "--positive", "2,3", "--out", features / "x", code=5).stderr
 assert (root / "figure/pca.png").read_bytes().startswith(b"\x89PNG") and "<circle" in (root / "figure/pca.svg").read_text()
 
 # A plan: every cell once, the second run takes all over, another plan is refused, shared subjects too.

@@ -1,6 +1,7 @@
 #include "train/eval/cohort.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
@@ -8,6 +9,7 @@
 #include <set>
 
 #include "io/core/error.hpp"
+#include "io/core/log.hpp"
 #include "train/eval/cross_validation.hpp"
 #include "train/eval/metrics.hpp"
 
@@ -35,6 +37,22 @@ void check_together(const FeatureTable& a, const FeatureTable& b) {
     refuse(fmt::format("{} volumes stand in {} and in {}, e.g. {}: an aggregated probe would see them "
                        "in both parts of a fold; leave them out of one dataset",
                        copies.size(), fact(a, "dataset"), fact(b, "dataset"), copies.front()));
+}
+
+// A class that no case has may be a slip of the pen; a reader's call that is no yes or no is one.
+void check_classes(const FeatureTable& t, const Diagnosis& diagnosis, const std::vector<std::int64_t>& label,
+                   const std::vector<std::int64_t>* reader, bool says) {
+  std::set<std::int64_t> found(label.begin(), label.end());
+  found.erase(-1);
+  for (const std::int64_t p : diagnosis.positive)
+    if (says && !found.empty() && !found.contains(p))
+      log::warn(fmt::format("--positive names the class {}, which no case of {} has: its '{}' are {}", p, fact(t, "dataset"),
+                            diagnosis.label, fmt::join(found, ", ")));
+  if (reader == nullptr) return;
+  for (const std::int64_t call : *reader)
+    if (call > 1)
+      refuse(fmt::format("--reader '{}' holds the class {}: expected a column of calls, 0 or 1 (or nothing)",
+                         diagnosis.reader, call));
 }
 
 }  // namespace
@@ -69,21 +87,26 @@ Cohort make_cohort(const std::vector<const FeatureTable*>& tables,
     for (std::size_t other = 0; other < k; ++other) check_together(*tables[other], t);
     const auto& label = t.labels[label_index(t, diagnosis.label)];
     const auto* reader =
-        diagnosis.reader.empty() ? nullptr : &t.labels[label_index(t, diagnosis.reader)];
+        diagnosis.reader.empty() ? nullptr : &t.labels[label_index(t, diagnosis.reader, "--reader")];
+    check_classes(t, diagnosis, label, reader, tables.size() == 1);
     std::map<std::string, std::vector<std::size_t>> cases;
     for (std::size_t c = 0; c < t.cases.size(); ++c) cases[t.cases[c].subject].push_back(c);
     std::vector<std::vector<std::size_t>> rows(t.cases.size());
     for (std::size_t i = 0; i < t.case_id.size(); ++i)
       rows[static_cast<std::size_t>(t.case_id[i])].push_back(i);
+    std::vector<std::string> conflicting;
     for (const auto& [subject, of_subject] : cases) {
       std::int64_t known = -1, call = -1;
+      std::set<std::int64_t> classes;
       std::size_t slices = 0;
       for (const std::size_t c : of_subject) {
         known = std::max(known, label[c]);
+        if (label[c] >= 0) classes.insert(label[c]);
         if (reader != nullptr) call = std::max(call, (*reader)[c]);
         slices += rows[c].size();
       }
       if (known < 0 || slices == 0) continue;
+      if (classes.size() > 1) conflicting.push_back(subject);
       if (!seen.insert(subject).second)
         refuse("the subject " + subject + " stands in two of the datasets: an aggregated probe would "
                "see it in both parts of a fold; leave it out of one");
@@ -106,6 +129,9 @@ Cohort make_cohort(const std::vector<const FeatureTable*>& tables,
       cohort.scanner.push_back(t.cases[of_subject.front()].scanner);
       cohort.reader.push_back(reader == nullptr ? -1 : static_cast<int>(std::min<std::int64_t>(call, 1)));
     }
+    if (!conflicting.empty() && tables.size() == 1)
+      log::warn(fmt::format("{} subjects of {} have cases of several '{}', e.g. {}: the largest counts", conflicting.size(),
+                            fact(t, "dataset"), diagnosis.label, conflicting.front()));
   }
   if (cohort.set.subjects() < 2)
     refuse(fmt::format("{} subjects have a known '{}': a probe needs subjects of both classes",
@@ -157,14 +183,19 @@ std::vector<Shortcut> shortcut_probes(const Cohort& cohort, LogisticFits& fits, 
   const auto probe = [&](const std::string& what, const std::vector<std::uint8_t>& truth) {
     const auto ones = std::count(truth.begin(), truth.end(), 1);
     const auto zeros = static_cast<std::ptrdiff_t>(n) - ones;
-    if (std::min(ones, zeros) < folds) return;
+    if (std::min(ones, zeros) < folds) {
+      found.push_back({what, std::nan(""), cohort.set.subjects(),
+                       fmt::format("{} of {} subjects: too few for {} folds", std::min(ones, zeros), n, folds)});
+      return;
+    }
     const CrossValidation cv = cross_validate(cohort.set, fits, truth, {.folds = folds, .seed = seed, .c = c});
-    found.push_back({what, cv.mean_auc(), cohort.set.subjects()});
+    found.push_back({what, cv.mean_auc(), cohort.set.subjects(), {}});
   };
   const char* facts[] = {"slice spacing above its median", "pixel size above its median"};
   for (std::size_t k = 0; k < 2; ++k) {
     std::vector<double> values;
     for (const auto& f : cohort.case_facts) values.push_back(f[k]);
+    if (std::all_of(values.begin(), values.end(), [&](double v) { return v == values.front(); })) continue;
     const double median = quantile(values, 0.5);
     std::vector<std::uint8_t> above;
     for (const double v : values) above.push_back(v > median ? 1 : 0);

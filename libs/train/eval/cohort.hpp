@@ -29,7 +29,7 @@ struct Cohort {
   std::string encoder_sha256;
 };
 /// Put together the tables (one or several datasets of one encoder), each with its diagnosis. A
-/// subject's diagnosis is its cases' largest known class. Throws Error(usage) where the tables are
+/// subject's diagnosis is its cases' largest known class (said where they differ). Throws Error(usage) where a reader's call is neither 0 nor 1, the tables are
 /// of different encoders, sizes or precisions, a subject stands in two datasets, fewer than two
 /// subjects have a diagnosis, or the datasets share volumes.
 Cohort make_cohort(const std::vector<const FeatureTable*>& tables,
@@ -46,8 +46,9 @@ std::vector<std::string> near_duplicates(const FeatureTable& a, const FeatureTab
 /// pixel size (above the median), kernel, scanner (the most frequent of each) and dataset; only what varies.
 struct Shortcut {
   std::string what;
-  double auc = 0;
+  double auc = 0;  ///< NaN where it was not probed
   std::int64_t subjects = 0;
+  std::string skipped;  ///< why it was not, or empty
 };
 std::vector<Shortcut> shortcut_probes(const Cohort& cohort, LogisticFits& fits, int folds,
                                       std::uint64_t seed, double c);

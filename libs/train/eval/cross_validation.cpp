@@ -65,6 +65,20 @@ double mean_over_folds(const CrossValidation& cv, Of of) {
   return mean(values);
 }
 
+// With every slice of the training part a neighbour, the vote is the classes' share of slices.
+void refuse_too_many_neighbours(const ProbeSet& set, const std::vector<std::vector<int>>& fold,
+                                const CrossValidationOptions& o) {
+  for (const std::vector<int>& part : fold)
+    for (int f = 0; f < o.folds; ++f) {
+      std::int64_t slices = 0;
+      for (std::size_t s = 0; s < part.size(); ++s)
+        if (part[s] != f) slices += set.first[s + 1] - set.first[s];
+      if (o.neighbours >= slices)
+        throw Error(ErrorCode::usage, fmt::format("--knn is {}, but a training part has {} slices: take fewer, e.g. 20",
+                                                  o.neighbours, slices));
+    }
+}
+
 }  // namespace
 
 std::vector<double> default_c_grid() { return {1e-4, 1e-3, 1e-2, 1e-1, 1, 1e1, 1e2}; }
@@ -91,6 +105,7 @@ CrossValidation cross_validate_in(const ProbeSet& set, LogisticFits& fits,
                                   CrossValidationOptions o) {
   o.repeats = static_cast<int>(fold.size());
   o.folds = *std::max_element(fold.at(0).begin(), fold.at(0).end()) + 1;
+  if (o.neighbours > 0) refuse_too_many_neighbours(set, fold, o);
   if (o.neighbours == 0) {
     if (o.c_grid.empty()) fits.prepare(o.c);
     for (const double c : o.c_grid) fits.prepare(c);
@@ -214,10 +229,8 @@ PairedDifference paired_difference(const CrossValidation& a, const Bootstrap& of
 Permutation permute_labels(const ProbeSet& set, LogisticFits& fits, const CrossValidation& observed,
                            CrossValidationOptions o, int samples) {
   o.repeats = 1;
-  o.c_grid.clear();
-  const std::vector<double>& c = observed.chosen_c.front();
-  o.c = quantile(c, 0.5);
-  if (o.neighbours == 0) fits.prepare(o.c);
+  if (o.neighbours == 0 && o.c_grid.empty()) fits.prepare(o.c);
+  for (const double c : o.c_grid) fits.prepare(c);
   std::vector<double> first;
   for (int f = 0; f < o.folds; ++f) first.push_back(observed.scores[at(f)].auc);
   const double reached = mean(first);

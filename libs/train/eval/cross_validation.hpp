@@ -72,8 +72,8 @@ struct Permutation {
   double null_mean = 0;
   int samples = 0;
 };
-/// Shuffle the diagnoses among the subjects and repeat everything, folds included (first repeat only,
-/// with `options.c`). Throws Error(interrupted) after a signal.
+/// Shuffle the diagnoses among the subjects and repeat everything, folds and the choice of C included; compared with the
+/// first repeat, of which kind each sample is. Throws Error(interrupted) after a signal.
 Permutation permute_labels(const ProbeSet& set, LogisticFits& fits, const CrossValidation& observed,
                            CrossValidationOptions options, int samples);
 

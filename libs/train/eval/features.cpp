@@ -194,14 +194,14 @@ void export_features(const FeatureTable& t, const fs::path& directory) {
   write_file_atomic(directory / "slices.tsv", tsv);
 }
 
-std::size_t label_index(const FeatureTable& t, const std::string& label) {
+std::size_t label_index(const FeatureTable& t, const std::string& label, const char* option) {
   const auto lower = [](std::string s) {
     std::transform(s.begin(), s.end(), s.begin(), [](unsigned char c) { return std::tolower(c); });
     return s;
   };
   for (std::size_t i = 0; i < t.label_names.size(); ++i)
     if (lower(t.label_names[i]) == lower(label)) return i;
-  throw Error(ErrorCode::usage, "--label is '" + label + "': the features have the label columns " +
+  throw Error(ErrorCode::usage, std::string(option) + " is '" + label + "': the features have the label columns " +
                                     joined(t.label_names));
 }
 

@@ -44,6 +44,6 @@ void export_features(const FeatureTable& table, const std::filesystem::path& dir
 
 /// Index of a label column, matched without regard to case. Throws Error(usage) naming those that
 /// there are.
-std::size_t label_index(const FeatureTable& table, const std::string& label);
+std::size_t label_index(const FeatureTable& table, const std::string& label, const char* option = "--label");
 
 }  // namespace wsp::train

@@ -97,7 +97,9 @@ json to_json(const ProtocolResult& r) {
                    {"specificity", r.reader->specificity},
                    {"subjects", r.reader->subjects}};
   for (const Shortcut& s : r.shortcuts)
-    j["shortcuts"].push_back({{"what", s.what}, {"auc", number(s.auc)}, {"subjects", s.subjects}});
+    j["shortcuts"].push_back(s.skipped.empty()
+                                 ? json{{"what", s.what}, {"auc", number(s.auc)}, {"subjects", s.subjects}}
+                                 : json{{"what", s.what}, {"auc", nullptr}, {"subjects", s.subjects}, {"skipped", s.skipped}});
   for (std::size_t s = 0; s < r.subject_names.size(); ++s) {
     json p = json::array();
     for (const auto& repeat : r.cv.probability) p.push_back(number(repeat[s]));
@@ -124,19 +126,21 @@ std::string to_text(const ProtocolResult& r) {
   row("sensitivity", &BinaryScores::sensitivity, nullptr);
   row("specificity", &BinaryScores::specificity, nullptr);
   row("Brier", &BinaryScores::brier, &r.bootstrap.brier);
-  text += fmt::format("  {:<18} slope {:.2f}, in the large {:+.3f}, expected error {:.3f}\n", "calibration",
-                      r.calibration.slope, r.calibration.in_the_large, r.calibration.expected_error);
-  text += fmt::format("  {:<18} pooled AUC {:.2f}, {:.2f} to {:.2f}, conditional on the folds\n", "DeLong", r.delong.auc,
-                      r.delong.low, r.delong.high);
+  const char* of = r.cv.fold.size() > 1 ? ", of the first repeat" : "";
+  text += fmt::format("  {:<18} slope {:.2f}, in the large {:+.3f}, expected error {:.3f}{}\n", "calibration",
+                      r.calibration.slope, r.calibration.in_the_large, r.calibration.expected_error, of);
+  text += fmt::format("  {:<18} pooled AUC {:.2f}, {:.2f} to {:.2f}, conditional on the folds{}\n", "DeLong", r.delong.auc,
+                      r.delong.low, r.delong.high, of);
   if (r.permutation)
-    text += fmt::format("  {:<18} p = {:.3g}; shuffled diagnoses {:.2f} to {:.2f} ({} samples)\n", "permutation",
-                        r.permutation->p, r.permutation->null.low, r.permutation->null.high, r.permutation->samples);
+    text += fmt::format("  {:<18} p = {:.3g}; shuffled diagnoses {:.2f} to {:.2f} ({} samples{})\n", "permutation",
+                        r.permutation->p, r.permutation->null.low, r.permutation->null.high, r.permutation->samples, of);
   if (r.reader)
     text += fmt::format("  {:<18} balanced accuracy {:.2f} (sensitivity {:.2f}, specificity {:.2f}, {} subjects)\n", "readers",
                         r.reader->balanced_accuracy, r.reader->sensitivity, r.reader->specificity, r.reader->subjects);
   for (const Shortcut& s : r.shortcuts)
-    text += fmt::format("  {:<18} AUC {:.2f} for {}{}\n", "shortcut", s.auc, s.what,
-                        s.auc > 0.7 ? "  <- the features tell it" : "");
+    text += s.skipped.empty() ? fmt::format("  {:<18} AUC {:.2f} for {}{}\n", "shortcut", s.auc, s.what,
+                                            s.auc > 0.7 ? "  <- the features tell it" : "")
+                              : fmt::format("  {:<18} {} not probed: {}\n", "shortcut", s.what, s.skipped);
   return text;
 }
 

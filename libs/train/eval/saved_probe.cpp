@@ -1,13 +1,16 @@
 #include "train/eval/saved_probe.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "io/core/atomic_file.hpp"
 #include "io/core/counter_rng.hpp"
 #include "io/core/error.hpp"
+#include "io/core/hash.hpp"
 #include "io/manifest/manifest.hpp"
 #include "train/eval/metrics.hpp"
 
@@ -33,14 +36,34 @@ BinaryModel model_of(const json& j, std::size_t dimensions, const std::filesyste
   return m;
 }
 
+std::string fact_of(const FeatureTable& t, const char* name) {
+  const auto found = t.facts.find(name);
+  return found == t.facts.end() ? "unknown" : found->second;
+}
+
+std::string hash_of(const std::string& subject) { return hex(sha256(subject)).substr(0, 16); }
+
 }  // namespace
 
-SavedProbe fit_saved_probe(const Cohort& cohort, const FeatureTable& first, const Diagnosis& diagnosis,
-                           double c, int refits, std::uint64_t seed) {
+double median_choice(std::vector<double> chosen) {
+  std::sort(chosen.begin(), chosen.end());
+  return chosen.at((chosen.size() - 1) / 2);
+}
+
+SavedProbe fit_saved_probe(const Cohort& cohort, const std::vector<const FeatureTable*>& tables,
+                           const std::vector<Diagnosis>& diagnoses, double c, int refits, std::uint64_t seed) {
   SavedProbe probe;
-  probe.facts = first.facts;
-  probe.label = diagnosis.label;
-  for (const std::int64_t p : diagnosis.positive) probe.positive += (probe.positive.empty() ? "" : ",") + std::to_string(p);
+  probe.facts = tables.at(0)->facts;
+  for (std::size_t i = 0; i < tables.size(); ++i) {
+    const Diagnosis& d = diagnoses.size() == 1 ? diagnoses[0] : diagnoses.at(i);
+    const std::string dataset = fact_of(*tables[i], "dataset");
+    probe.sources.push_back({dataset, fact_of(*tables[i], "dataset_sha256"), d.label, fmt::format("{}", fmt::join(d.positive, ",")),
+                             std::count(cohort.dataset.begin(), cohort.dataset.end(), dataset)});
+  }
+  probe.label = probe.sources.front().label;
+  probe.positive = probe.sources.front().positive;
+  for (const std::string& name : cohort.set.names) probe.subject_hashes.push_back(hash_of(name));
+  std::sort(probe.subject_hashes.begin(), probe.subject_hashes.end());
   probe.c = c;
   probe.subjects = cohort.set.subjects();
   std::vector<std::vector<std::size_t>> classes(2);
@@ -65,13 +88,16 @@ SavedProbe fit_saved_probe(const Cohort& cohort, const FeatureTable& first, cons
 void write_probe(const std::filesystem::path& path, const SavedProbe& p) {
   json refits = json::array();
   for (const BinaryModel& m : p.refits) refits.push_back(model_json(m));
+  json sources = json::array();
+  for (const SavedProbe::Source& f : p.sources)
+    sources.push_back({{"dataset", f.dataset}, {"dataset_sha256", f.dataset_sha256}, {"label", f.label}, {"positive", f.positive}, {"subjects", f.subjects}});
   const json j{{"format", "wsp-probe"},
                {"version", 1},
                {"intended_use", "research only; not a medical device"},
                {"label", p.label},
                {"positive", p.positive},
                {"features", p.facts},
-               {"cohort", {{"subjects", p.subjects}, {"positive", p.positives}}},
+               {"cohort", {{"subjects", p.subjects}, {"positive", p.positives}, {"datasets", sources}, {"subject_hashes", p.subject_hashes}}},
                {"c", p.c},
                {"dimensions", p.model.coefficients.size()},
                {"model", model_json(p.model)},
@@ -96,7 +122,25 @@ SavedProbe read_probe(const std::filesystem::path& path) {
   p.subjects = j.at("cohort").at("subjects");
   p.positives = j.at("cohort").at("positive");
   p.c = j.at("c");
+  for (const json& f : j.at("cohort").value("datasets", json::array()))
+    p.sources.push_back({f.at("dataset"), f.at("dataset_sha256"), f.at("label"), f.at("positive"), f.at("subjects")});
+  p.subject_hashes = j.at("cohort").value("subject_hashes", std::vector<std::string>{});
   return p;
+}
+
+void check_encoder(const SavedProbe& probe, const std::string& sha256) {
+  const std::string& expected = probe.facts.at("encoder_sha256");
+  if (sha256 != expected)
+    throw Error(ErrorCode::usage, fmt::format("the probe was fitted on features with encoder_sha256 {}, these weights have {}: "
+                                              "give the encoder of the probe's cohort", expected, sha256));
+}
+
+std::int64_t subjects_fitted_on(const SavedProbe& probe, const FeatureTable& t) {
+  std::set<std::string> subjects;
+  for (const FeatureCase& c : t.cases) subjects.insert(c.subject);
+  return std::count_if(subjects.begin(), subjects.end(), [&](const std::string& s) {
+    return std::binary_search(probe.subject_hashes.begin(), probe.subject_hashes.end(), hash_of(s));
+  });
 }
 
 std::vector<SubjectPrediction> predict(const SavedProbe& probe, const FeatureTable& t) {

@@ -133,6 +133,10 @@ TEST(ShortcutProbes, FindWhatTheFeaturesTell) {
   EXPECT_GT(spacing, 0.8);
   EXPECT_LT(kernel, 0.8);
   EXPECT_GT(scanner, 0.8);
+  for (const Shortcut& s : shortcut_probes(cohort, fits, 21, 1, 1)) {
+    EXPECT_TRUE(std::isnan(s.auc)) << s.what;
+    EXPECT_NE(s.skipped.find("too few for 21 folds"), std::string::npos) << s.what;
+  }
 }
 
 TEST(PcaFigure, MeasuresWhatTheEyeSees) {
@@ -160,7 +164,7 @@ TEST(SavedProbe, PredictsAfterAWriteAndARead) {
   const FeatureTable t = make_features(40, 5, "a");
   const Diagnosis d{"label", {1}, ""};
   const Cohort cohort = make_cohort({&t}, {d});
-  const SavedProbe probe = fit_saved_probe(cohort, t, d, 0.1, 30, 3);
+  const SavedProbe probe = fit_saved_probe(cohort, {&t}, {d}, 0.1, 30, 3);
   write_probe(scratch.path() / "P.json", probe);
   const SavedProbe back = read_probe(scratch.path() / "P.json");
   const FeatureTable fresh = make_features(20, 6, "fresh");
@@ -174,6 +178,10 @@ TEST(SavedProbe, PredictsAfterAWriteAndARead) {
     right += (predictions[i].probability > 0.5) == (fresh.labels[0][i] == 1) ? 1 : 0;
   }
   EXPECT_GE(right, 14);
+  EXPECT_EQ(subjects_fitted_on(back, t), 40);
+  ASSERT_EQ(back.sources.size(), 1U);
+  EXPECT_EQ(back.sources[0].subjects, 40);
+  EXPECT_EQ(median_choice({10, 0.1, 1, 0.01}), 0.1);  // one that was chosen
   FeatureTable foreign = fresh;
   foreign.facts["encoder_sha256"] = "zz";
   EXPECT_NE(message_of([&] { (void)predict(back, foreign); }).find("encoder_sha256"), std::string::npos);
