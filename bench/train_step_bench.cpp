@@ -10,14 +10,18 @@
 #include <chrono>
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "card.hpp"
 #include "timer.hpp"
 #include "train/engine/device.hpp"
 #include "train/engine/on_its_way.hpp"
 #include "train/engine/optimizer.hpp"
+#include "train/engine/setup.hpp"
 #include "train/engine/step.hpp"
+#include "train/engine/step_graph.hpp"
 #include "train/engine/views.hpp"
+#include "train/model/cuda_kernels.hpp"
 
 namespace {
 
@@ -34,7 +38,7 @@ struct Options {
   std::string device = "cpu", precision = "fp32", channels_last = "auto", norm = "batch";
   std::int64_t micro_batch = 0, loss_tile = 0, compare_micro_batch = 0;
   double memory_limit_gb = 0;
-  bool deterministic = false, json = false;
+  bool deterministic = false, json = false, cuda_kernels = false, cuda_graph = false;
 };
 
 using wsp::bench::median;
@@ -61,6 +65,7 @@ struct Bench {
   Ranks ranks;
   torch::Tensor hu;
   Targets targets;
+  std::optional<StepGraph> graph;
   OnItsWay late;
   double loss = 0;
 
@@ -71,6 +76,9 @@ struct Bench {
     encoder.norm = o.norm == "group" ? Norm::group : Norm::batch;
     MethodOptions options;
     options.loss_tile = o.loss_tile;
+    encoder.cuda_kernels = o.cuda_kernels;
+    if (o.cuda_kernels)
+      options.cuda_loss = o.precision == "fp32" ? ContrastivePrecision::exact : ContrastivePrecision::tensor;
     auto method = make_method(options, make_encoder(encoder));
     method->train();
     method->to(device);
@@ -91,6 +99,10 @@ struct Bench {
     hu = torch::randint(-100, 401, {o.batch, o.size, o.size}, torch::kShort).to(device);
     targets.label = torch::arange(o.batch, torch::kLong).remainder(4).to(device);
     targets.depth = torch::rand({o.batch}, torch::kDouble).to(device);
+    if (o.cuda_graph)
+      graph.emplace(make_cuda_recorder(device), [this](const torch::Tensor& views, const Targets& its) {
+        return backward_batch(*method, views, its, {0, o.precision, 1.0}, scaler, ranks);
+      });
   }
 
   std::vector<ViewParameters> drawn(int step) const {
@@ -100,6 +112,12 @@ struct Bench {
         views.push_back(draw_view({}, 1, 0, static_cast<std::uint64_t>(step * o.batch + i), view));
     return views;
   }
+  [[nodiscard]] ViewDrawing drawing() const {
+    TrainConfig config;
+    config.cuda_kernels = o.cuda_kernels ? "on" : "off";
+    config.precision = o.precision;
+    return view_drawing(config);
+  }
   StepResult gradient(int step, std::int64_t micro_batch) {
     const auto all = drawn(step);
     const auto views = [&](std::int64_t at, std::int64_t count) {
@@ -107,8 +125,9 @@ struct Bench {
       for (const std::int64_t view : {std::int64_t{0}, o.batch})
         for (std::int64_t i = 0; i < count; ++i)
           some.push_back(all[static_cast<std::size_t>(view + at + i)]);
-      return draw_views(hu.narrow(0, at, count), some);
+      return draw_views(hu.narrow(0, at, count), some, drawing());
     };
+    if (graph) return graph->run(draw_views(hu, all, drawing()), targets);
     return backward_batch(*method, views, o.batch, targets, {micro_batch, o.precision, 1.0}, scaler, ranks);
   }
   void update(const StepResult& result) {
@@ -144,7 +163,15 @@ int run(const Options& o) {
   prepare_precision(device, o.precision);
   prepare_algorithms(device, o.deterministic);
   try_device(device);
-  const int card = device.is_cuda() ? device.index() : 0;
+  if (o.cuda_kernels) require_cuda_kernels(device);
+  if (o.cuda_graph) {
+    TrainConfig config;
+    config.batch = o.batch;
+    config.micro_batch = o.micro_batch;
+    config.precision = o.precision;
+    check_step_graph("on", config, device);
+  }
+  const int card = device.is_cuda() ? device.index() : wsp::bench::kNoCard;
   if (o.memory_limit_gb > 0)
     wsp::bench::limit_memory(card, static_cast<std::int64_t>(o.memory_limit_gb * 1e9));
   Bench bench(o, device);
@@ -152,7 +179,7 @@ int run(const Options& o) {
   double cpu = 0, began = 0;
   for (int step = -o.warm_up; step < o.steps; ++step) {
     if (step == 0) {
-      wsp::bench::synchronise(device);
+      wsp::bench::wait_for_card(card);
       wsp::bench::reset_peak(card);
       cpu = cpu_seconds();
       began = seconds();
@@ -167,7 +194,7 @@ int run(const Options& o) {
     gradient.push_back(1000 * (backward_at - begin));
     update.push_back(1000 * (end - backward_at));
   }
-  wsp::bench::synchronise(device);
+  wsp::bench::wait_for_card(card);
   // On a card only the whole row of steps has a time: the host runs ahead.
   const double ms = device.is_cuda() ? 1000 * (seconds() - began) / o.steps : median(total);
   const double cpu_ms = 1000 * (cpu_seconds() - cpu) / o.steps;
@@ -206,6 +233,8 @@ int main(int argc, char** argv) {
   app.add_option("--compare-micro-batch", o.compare_micro_batch, "Also compare the gradient by this micro-batch (JSON)");
   app.add_option("--memory-limit-gb", o.memory_limit_gb, "Let LibTorch take no more of the card");
   app.add_flag("--deterministic", o.deterministic, "As wsp-train's");
+  app.add_flag("--cuda-kernels", o.cuda_kernels, "As wsp-train's");
+  app.add_flag("--cuda-graph", o.cuda_graph, "As wsp-train's");
   app.add_flag("--json", o.json, "Print one JSON object");
   CLI11_PARSE(app, argc, argv);
   try {

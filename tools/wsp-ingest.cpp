@@ -32,7 +32,7 @@ struct Options {
   std::string slices = "central", codec = "lz4", tilt = "resample", gaps = "accept", phase = "any",
               mask_objects = "use";
   std::string ids = "pseudonym", memory;
-  std::string liver_model, device = "auto", mask_cache;
+  std::string liver_model, device = "auto", model_precision = "auto", mask_cache;
   double coarse_mm = wsp::SegmentationPlan{}.coarse_mm;
   std::vector<int> window{-100, 400};
   double fraction = 0.7;
@@ -73,6 +73,11 @@ void declare_model(CLI::App& app, Options& o) {
                  "Descriptor (JSON) of a TorchScript network that makes the mask of every case "
                  "without a given one (docs/MODELS.md)");
   app.add_option("--device", o.device, "Where the model runs: auto, cpu, cuda or cuda:N")
+      ->capture_default_str();
+  app.add_option("--model-precision", o.model_precision,
+                 "Of the model's convolutions: auto (on a card what its descriptor says, on a CPU fp32), fp32, bf16 or "
+                 "fp16 (on a card); probabilities stay fp32")
+      ->check(CLI::IsMember({"auto", "fp32", "bf16", "fp16"}))
       ->capture_default_str();
   app.add_option("--coarse-mm", o.coarse_mm,
                  "Look for the liver first: 2-D models in slices this far apart, 3-D models (any "
@@ -354,7 +359,7 @@ int run_ingest(const Options& o, bool json) {
   // A model that cannot run is found before anything is read.
   std::unique_ptr<wsp::Segmenter> segmenter;
   if (!o.liver_model.empty())
-    segmenter = wsp::make_torch_segmenter(o.liver_model, o.device, {o.coarse_mm});
+    segmenter = wsp::make_torch_segmenter(o.liver_model, o.device, {o.coarse_mm}, o.model_precision);
   options.segmenter = segmenter.get();
   options.mask_cache = mask_cache_of(o);
   const wsp::IngestSummary summary = wsp::ingest(options);

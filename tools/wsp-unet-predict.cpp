@@ -24,6 +24,9 @@ void declare_predict(CLI::App& app, PredictOptions& o) {
   app.add_flag("--no-clean", o.no_clean, "Keep all components, and holes");
   app.add_flag("--force", o.force, "Replace earlier masks");
   app.add_option("--device", o.device, "auto, cpu, cuda or cuda:N")->capture_default_str();
+  app.add_option("--precision", o.precision,
+                 "auto (on a card what the network was trained in, on the CPU fp32), fp32, bf16 or fp16 (on a card)")
+      ->capture_default_str();
 }
 
 #ifndef WSP_WITH_MEDICAL
@@ -68,7 +71,7 @@ void check(const PredictOptions& o) {
 int predict(const PredictOptions& o, const CommonOptions& common) {
   check(o);
   initialise_medical_io();
-  train::LiverPredictor predictor(o.source, o.device, common.threads);
+  train::LiverPredictor predictor(o.source, o.device, common.threads, o.precision);
   Progress progress("predicting", o.volumes.size(), "volumes");
   nlohmann::json made = nlohmann::json::array();
   bool refused = false;

@@ -11,7 +11,7 @@ namespace wsp {
 struct PredictOptions {
   std::filesystem::path source, out;
   std::vector<std::filesystem::path> volumes;
-  std::string device = "auto";
+  std::string device = "auto", precision = "auto";
   bool no_clean = false, force = false;
 };
 void declare_predict(CLI::App& app, PredictOptions& options);

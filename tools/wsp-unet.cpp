@@ -120,6 +120,9 @@ void declare_evaluate(CLI::App& app, Options& o) {
   app.add_option("--central", e.central_permille, "Central part of the extent that is kept, per mille")->check(CLI::Range(1, 1000))->capture_default_str();
   app.add_option("--resamples", e.resamples, "Of the bootstrap")->check(CLI::Range(0, 1000000))->capture_default_str();
   app.add_option("--device", e.device, "auto, cpu, cuda or cuda:N")->capture_default_str();
+  app.add_option("--precision", e.precision,
+                 "auto (on a card what the network was trained in, on the CPU fp32), fp32, bf16 or fp16 (on a card)")
+      ->capture_default_str();
 }
 
 // Activations of many megabytes come and go at each step: given back to the system every time, they cost more in page

@@ -10,11 +10,20 @@ namespace wsp::bench {
 
 namespace allocator = c10::cuda::CUDACachingAllocator;
 
+void wait_for_card(int card) {
+  if (card == kNoCard) return;
+  if (const cudaError_t code = cudaDeviceSynchronize(); code != cudaSuccess)
+    throw std::runtime_error(cudaGetErrorString(code));
+}
+
 std::optional<std::int64_t> peak_bytes(int card) {
+  if (card == kNoCard) return std::nullopt;
   return allocator::getDeviceStats(static_cast<c10::DeviceIndex>(card)).allocated_bytes[0].peak;  // [0]: of all pools
 }
 
-void reset_peak(int card) { allocator::resetPeakStats(static_cast<c10::DeviceIndex>(card)); }
+void reset_peak(int card) {
+  if (card != kNoCard) allocator::resetPeakStats(static_cast<c10::DeviceIndex>(card));
+}
 
 void limit_memory(int card, std::int64_t bytes) {
   cudaDeviceProp properties{};

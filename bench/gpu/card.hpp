@@ -2,8 +2,13 @@
 #include <cstdint>
 #include <optional>
 
-/// What the benchmarks ask of LibTorch's allocator on a card. In a build whose LibTorch has no CUDA nothing is known.
+/// What the benchmarks ask of a card and of LibTorch's allocator on it. In a build whose LibTorch has no CUDA nothing is known.
 namespace wsp::bench {
+
+constexpr int kNoCard = -1;
+
+/// Wait for everything that the card was given; kNoCard has nothing to wait for.
+void wait_for_card(int card);
 
 /// Most bytes that tensors took at once on the card since reset_peak().
 std::optional<std::int64_t> peak_bytes(int card);

@@ -5,6 +5,7 @@
 
 namespace wsp::bench {
 
+void wait_for_card(int) {}
 std::optional<std::int64_t> peak_bytes(int) { return std::nullopt; }
 void reset_peak(int) {}
 void limit_memory(int, std::int64_t) {

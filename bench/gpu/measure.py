@@ -106,7 +106,19 @@ class Bench:
 
     def unet(self):
         return self.part("unet", lambda ours, theirs: theirs / ours,
-                         *(["--slices", 1, "--size", 64, "--width", 8, "--depth", 2] if self.quick else []))
+                         *(["--slices", 2, "--size", 64, "--width", 8, "--depth", 2] if self.quick else []))
+
+    def pooling(self):
+        return self.part("pooling", lambda ours, theirs: theirs / ours,
+                         *(["--batch", 1, "--size", 32] if self.quick else []))
+
+    def step_with(self, encoder, option):
+        """The step with an option that is off by default, beside the step without it."""
+        if not self.cuda:
+            raise NotRun("needs a card")
+        usual = statistics.median(r["ms"] for r in self.in_turns(encoder)["ours"])
+        found = statistics.median(self.ours(encoder, option)["ms"] for _ in range(self.turns))
+        return found, usual, usual / found, "ms"
 
     def waiting(self):
         with tempfile.TemporaryDirectory(prefix="wsp-gpu-bench-") as work:
@@ -131,6 +143,8 @@ class Bench:
             raise NotRun((done.stderr.strip().splitlines() or ["no message"])[-1][:160])
 
     def memory(self, micro_batch):
+        if not self.cuda:
+            raise NotRun("memory is counted on a card only")
         eager = self.in_turns("resnet18")["eager"]
         ours = self.ours("resnet18", "--micro-batch", micro_batch) if micro_batch else self.in_turns("resnet18")["ours"][0]
         if "peak_MiB" not in ours or "peak_MiB" not in eager[0]:
@@ -161,8 +175,13 @@ def rows(bench):
         yield f"step, {encoder}", "eager, TF32 convolutions", ">= 3 x", at_least(3), lambda e=encoder: bench.step(e, "eager")
     for encoder, bound in (("tinynet", 1.1), ("resnet18", 1.0)):
         yield f"step, {encoder}", "compiled, bf16", f">= {bound} x", at_least(bound), lambda e=encoder: bench.step(e, "compiled")
+    for option in ("--cuda-kernels", "--cuda-graph"):
+        for encoder in ("tinynet", "resnet18"):
+            yield f"{option}, {encoder}", "step without", "(measured)", lambda ratio: True, \
+                lambda e=encoder, o=option: bench.step_with(e, o)
     yield "augmentation", "device copy", ">= 0.60 x", at_least(0.6), bench.augmentation
     yield "loss, 16,384 rows", "its cuBLAS products", "<= 2 x", at_most(2), bench.loss
+    yield "bias, ReLU, pool, layer 1", "LibTorch", "(measured)", lambda ratio: True, bench.pooling
     yield "waiting for data", "", "< 1 %", lambda share: share < 0.01, bench.waiting
     yield "peak memory, resnet18", "eager", "<= 0.55 x", at_most(0.55), lambda: bench.memory(0)
     yield "the same, micro-batch 16", "eager", "<= 0.30 x", at_most(0.3), lambda: bench.memory(1 if bench.quick else 16)

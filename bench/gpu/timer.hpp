@@ -1,9 +1,6 @@
 #pragma once
-#include <torch/torch.h>
-
 #include <algorithm>
 #include <chrono>
-#include <cmath>
 #include <vector>
 
 namespace wsp::bench {
@@ -17,25 +14,17 @@ inline double median(std::vector<double> values) {
   return (values[(values.size() - 1) / 2] + values[values.size() / 2]) / 2;
 }
 
-/// Wait for everything that the device was given.
-inline void synchronise(const torch::Device& device) {
-  if (device.is_cuda()) torch::cuda::synchronize(device.index());
-}
-
-/// Milliseconds per call of `work`: the median of `groups` groups of `calls`, each group waited for as a whole, so that
-/// calls may follow each other on the device as they do in use.
-template <class Work>
-double milliseconds(const torch::Device& device, int groups, int calls, Work&& work) {
+/// Milliseconds per call of `work` over `calls` of it, of which `wait` waits for the last alone, so
+/// that calls may follow each other on a device as they do in use. One more call before them is not
+/// counted.
+template <class Wait, class Work>
+double milliseconds(Wait&& wait, int calls, Work&& work) {
   work();
-  synchronise(device);
-  std::vector<double> times;
-  for (int group = 0; group < groups; ++group) {
-    const double begin = seconds();
-    for (int call = 0; call < calls; ++call) work();
-    synchronise(device);
-    times.push_back(1000 * (seconds() - begin) / calls);
-  }
-  return median(times);
+  wait();
+  const double begin = seconds();
+  for (int call = 0; call < calls; ++call) work();
+  wait();
+  return 1000 * (seconds() - begin) / calls;
 }
 
 }  // namespace wsp::bench

@@ -1,13 +1,16 @@
 """The gpu-node preset on a machine that has a compiler, LibTorch, HDF5, c-blosc, TBB, xxHash and headers, and nothing else: it
 configures where no other package can be found, and what it compiles reads no header of protobuf, libpng or OpenSSL.
 
-By default what knows no Torch is compiled and linked. WSP_GPU_NODE_FULL=1 builds wsp-train too and makes two steps with it.
+By default what knows no Torch is compiled and linked (under a minute on two cores, again two seconds). WSP_GPU_NODE_FULL=1 builds
+wsp-train too and makes two steps with it (eight minutes of CPU).
 """
 import json
 import os
 import pathlib
 import re
+import shutil
 import subprocess
+import time
 
 import build_tree
 import support
@@ -16,6 +19,7 @@ HIDDEN = "ITK DCMTK GDCM PkgConfig OpenSSL PNG TBB fmt spdlog CLI11 nlohmann_jso
 FORBIDDEN = re.compile(r"/(openssl|google/protobuf)/|/png\.h$|/pngconf\.h$")
 HEADERS = ("blosc.h blosc-export.h xxhash.h xxh3.h xxh_x86dispatch.h zlib.h zconf.h tbb oneapi nlohmann CLI fmt spdlog "
            "valijson").split()
+BEGAN = time.monotonic()
 FULL = os.environ.get("WSP_GPU_NODE_FULL") == "1"
 
 
@@ -41,14 +45,19 @@ def link_dependencies(folder):
         (folder / "lib" / found.name).symlink_to(found)
 
 
+# One place at every run, so that a second one compiles what changed; what CMake found is forgotten each time.
+place = build_tree.BUILD / "gpu_node_test"
+build = place / ("full" if FULL else "few")
+shutil.rmtree(place / "dependencies", ignore_errors=True)
+link_dependencies(place / "dependencies")
 with support.temporary() as work:
     work = pathlib.Path(work)
-    link_dependencies(work / "dependencies")
-    build = work / "build"
     # Debian's LibTorch itself asks CMake for protobuf: that one is left out, not hidden.
-    told = build_tree.shell("cmake", "-S", support.SOURCE, "--preset", "gpu-node", "-B", build, "-Wno-dev", "-DWSP_WITH_CUDA=OFF",
-                            f"-DWSP_DEPENDENCIES={work / 'dependencies'}", "-DWSP_WITH_TENSORBOARD=OFF",
-                            *[f"-DCMAKE_DISABLE_FIND_PACKAGE_{name}=ON" for name in HIDDEN])
+    # What is compiled, found and linked does not depend on the optimiser, which takes half of the time.
+    build_tree.shell("cmake", "--fresh", "-S", support.SOURCE, "--preset", "gpu-node", "-B", build, "-Wno-dev",
+                     "-DWSP_WITH_CUDA=OFF", "-DCMAKE_CXX_FLAGS_RELEASE=-O0", "-DWSP_WITH_TENSORBOARD=OFF",
+                     f"-DWSP_DEPENDENCIES={place / 'dependencies'}",
+                     *[f"-DCMAKE_DISABLE_FIND_PACKAGE_{name}=ON" for name in HIDDEN])
     cache = (build / "CMakeCache.txt").read_text()
     for name in ("OPENSSL_CRYPTO_LIBRARY", "PNG_LIBRARY", "DCMTK_DIR", "ITK_DIR"):
         support.check(not re.search(rf"^{name}[^=]*=/", cache, re.MULTILINE), f"{name} was found")
@@ -61,8 +70,9 @@ with support.temporary() as work:
     build_tree.BUILD = build
     opened = build_tree.files_opened()
     support.check(len(opened) > 30, f"only {len(opened)} objects")
-    guilty = {name: [p for p in paths if FORBIDDEN.search(p)][:3] for name, paths in opened.items()
-              if not name.startswith("libs/train/model") or not FULL}
+    # What Torch's own headers read is Torch's business.
+    of_torch = {path for name, paths in opened.items() if name.endswith("/torch_pch.cpp.o") for path in paths}
+    guilty = {name: [p for p in paths if FORBIDDEN.search(p) and p not in of_torch][:3] for name, paths in opened.items()}
     guilty = {name: paths for name, paths in guilty.items() if paths}
     support.check(not guilty, f"objects that read what a bare machine lacks: {guilty}")
     # SHA-256 and XXH3 work, by the library found at run time: a dataset is made, hashed and read back.
@@ -83,4 +93,4 @@ with support.temporary() as work:
         lines = [json.loads(line) for line in (work / "run/metrics.jsonl").read_text().splitlines()]
         support.check([line["step"] for line in lines if line["kind"] == "train"] == [1, 2], lines)
         support.check(not (work / "run/tensorboard").exists(), "tensorboard/ is there")
-print(f"{len(opened)} objects, none reads protobuf, libpng or OpenSSL")
+print(f"{time.monotonic() - BEGAN:.0f} s; {len(opened)} objects, none reads protobuf, libpng or OpenSSL")

@@ -125,6 +125,18 @@ unsure = np.abs(probability - 0.5) < 1e-5
 check(mask.sum() > 500, f"{mask.sum()} voxels of liver: too few to prove anything")
 check(np.array_equal(mask[~unsure] != 0, probability[~unsure] >= 0.5), "predict is the exported network, voxel by voxel")
 
+# In half precision nearly the same liver; a CPU takes float32 unless it is asked, and cannot do fp16.
+run("wsp-unet", "predict", root / "run", source, "--out", root / "half", "--no-clean", "--device", "cpu", "--precision", "bf16")
+half = np.asanyarray(nibabel.load(root / "half" / source.name).dataobj) != 0
+whole = np.asanyarray(written.dataobj) != 0
+agreement = 2 * (half & whole).sum() / (half.sum() + whole.sum())
+check(agreement > 0.97 and not np.array_equal(half, whole), f"bf16 and fp32: Dice {agreement}")
+run("wsp-unet", "predict", root / "run", source, "--out", root / "plain", "--no-clean", "--device", "cpu", "--precision", "fp32")
+check((root / "plain" / source.name).read_bytes() == (root / "masks" / source.name).read_bytes(), "auto is fp32 on a CPU")
+for wrong in ("fp16", "int8"):
+    told = run("wsp-unet", "predict", root / "run", source, "--out", root / "no", "--device", "cpu", "--precision", wrong, expect=2)
+    check("--precision" in told.stderr, told.stderr)
+
 # Turned files give the same mask on their own grid; a grid that must be resampled too.
 turned = root / "turned"
 turned.mkdir()

@@ -23,6 +23,7 @@ class Parser {
     d.name = json_.at("name");
     d.version = json_.at("model_version");
     d.sha256 = json_.at("sha256");
+    d.precision = json_.value("precision", "");
     d.file = path_.parent_path() / json_.at("file").get<std::string>();
     dimensions(d);
     orientation(d);
@@ -34,7 +35,7 @@ class Parser {
     intensity(d);
     output(d);
     json meaning = json_;
-    for (const char* remark : {"comment", "file"}) meaning.erase(remark);
+    for (const char* remark : {"comment", "file", "precision"}) meaning.erase(remark);
     d.identity = hex(sha256(meaning.dump()));
     return d;
   }

@@ -43,7 +43,9 @@ ModelSegmenter::ModelSegmenter(ModelDescriptor model, std::unique_ptr<Network> n
 std::string ModelSegmenter::identity() const {
   // Another way of running the same weights is another model: raise the number with each.
   constexpr const char* kMethod = "segment-1";
-  return hex(sha256(model_.identity + kMethod + std::to_string(plan_.coarse_mm)));
+  const std::string precision = network_->precision();
+  return hex(sha256(model_.identity + kMethod + std::to_string(plan_.coarse_mm) +
+                    (precision == "fp32" ? "" : precision)));
 }
 
 Outcome<Segmentation> ModelSegmenter::segment(const Volume& volume) {

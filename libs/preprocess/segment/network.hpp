@@ -4,6 +4,7 @@
 #include <memory>
 #include <span>
 #include <stdexcept>
+#include <string>
 
 namespace wsp {
 
@@ -43,6 +44,8 @@ class Network {
   virtual ~Network() = default;
   /// True: slots are used by many threads at once (CPU). False: one thread keeps several under way.
   [[nodiscard]] virtual bool concurrent() const = 0;
+  /// In what it computes where it may be another precision than its weights': fp32, bf16 or fp16.
+  [[nodiscard]] virtual std::string precision() const { return "fp32"; }
   /// Samples of one forward pass: of 2-D slices, of 3-D windows.
   [[nodiscard]] virtual std::int64_t batch(int dimensions) const = 0;
   /// A slot with room for batches up to this shape.

@@ -17,7 +17,8 @@ void switch_to_torch_build(char** arguments) {
 
 std::unique_ptr<Segmenter> make_torch_segmenter(const std::filesystem::path& descriptor,
                                                 const std::string& /*device*/,
-                                                SegmentationPlan /*plan*/) {
+                                                SegmentationPlan /*plan*/,
+                                                const std::string& /*precision*/) {
   throw Error(ErrorCode::usage,
               "this wsp-ingest was built without LibTorch and cannot run " + descriptor.string() +
                   ": build with -DWSP_WITH_SEGMENTER=ON, or give the liver masks with --masks");

@@ -16,6 +16,7 @@
 
 #include "io/core/error.hpp"
 #include "io/core/log.hpp"
+#include "preprocess/segment/half_precision.hpp"
 
 namespace wsp {
 namespace {
@@ -101,8 +102,13 @@ class TorchSlot : public NetworkSlot {
 
 class TorchNetwork : public Network {
  public:
-  TorchNetwork(const ModelDescriptor& model, torch::jit::Module module, torch::Device device)
-      : model_(model), module_(std::move(module)), device_(device) {}
+  TorchNetwork(const ModelDescriptor& model, torch::jit::Module module, torch::Device device,
+               std::optional<torch::ScalarType> half)
+      : model_(model), module_(std::move(module)), device_(device), half_(half) {}
+
+  [[nodiscard]] std::string precision() const override {
+    return !half_ ? "fp32" : *half_ == torch::kHalf ? "fp16" : "bf16";
+  }
 
   [[nodiscard]] bool concurrent() const override { return device_.is_cpu(); }
   [[nodiscard]] std::int64_t batch(int dimensions) const override {
@@ -123,7 +129,29 @@ class TorchNetwork : public Network {
     // oneTBB's threads run one batch each: Torch's own would stand in their way. The number is kept
     // by thread.
     if (device_.is_cpu()) at::set_num_threads(1);
-    return liver(first_tensor(module_.forward({input})), shape);
+    torch::Tensor output;
+    {
+      const HalfScope half(device_, half_);
+      output =
+          first_tensor(module_.forward({half_ && plane() ? input.contiguous(layout_) : input}));
+    }
+    return liver(std::move(output), shape);
+  }
+
+  /// Half precision convolutions of planes are fastest with the channels last; a network that minds
+  /// the layout (by view()) gets the usual one.
+  void choose_layout() {
+    if (!half_ || !plane()) return;
+    const BatchShape shape = small_batch(model_);
+    const torch::Tensor input = torch::full(sizes_of(shape, shape.channels, true),
+                                            model_.low_hu * model_.factor + model_.offset,
+                                            torch::TensorOptions(device_).dtype(torch::kFloat));
+    try {
+      lay_out(torch::MemoryFormat::ChannelsLast);
+      (void)forward(input, shape);
+    } catch (const std::exception&) {
+      lay_out(torch::MemoryFormat::Contiguous);
+    }
   }
 
  private:
@@ -147,6 +175,15 @@ class TorchNetwork : public Network {
     if (model_.activation == Activation::sigmoid) p = p + raw * 0;
     if (p.size(1) == 1) return p.squeeze(1);
     return model_.activation == Activation::sigmoid ? p.amax(1) : p.sum(1);
+  }
+
+  void lay_out(torch::MemoryFormat layout) {
+    layout_ = layout;
+    const auto arrange = [&](torch::Tensor weight) {
+      if (weight.dim() == 4) weight.set_data(weight.contiguous(layout));
+    };
+    for (const torch::Tensor& weight : module_.parameters()) arrange(weight);
+    for (const torch::Tensor& weight : module_.buffers()) arrange(weight);
   }
 
   torch::Tensor select(const torch::Tensor& output) const {
@@ -173,6 +210,8 @@ class TorchNetwork : public Network {
   const ModelDescriptor model_;
   torch::jit::Module module_;
   torch::Device device_;
+  std::optional<torch::ScalarType> half_;
+  torch::MemoryFormat layout_ = torch::MemoryFormat::Contiguous;  ///< of planes in half precision
 };
 
 TorchSlot::TorchSlot(TorchNetwork& network, const BatchShape& largest) : network_(network) {
@@ -205,16 +244,29 @@ void TorchSlot::start(const BatchShape& shape) {
 
 }  // namespace
 
+BatchShape small_batch(const ModelDescriptor& model) {
+  constexpr std::int64_t kLeast = 64;
+  if (model.dimensions == 3) return {1, 1, model.patch};
+  const std::int64_t side = (kLeast + model.multiple - 1) / model.multiple * model.multiple;
+  const auto size = model.size.value_or(std::array<std::int64_t, 2>{side, side});
+  return {2, model.channels(), {1, size[0], size[1]}};
+}
+
 std::unique_ptr<Network> load_torchscript(const ModelDescriptor& model, const std::string& bytes,
-                                          const std::string& device_name) {
+                                          const std::string& device_name,
+                                          const std::string& precision) {
   const torch::Device device = choose_device(device_name);
+  const auto half = half_precision(precision, model.precision, device);
   try {
     std::istringstream stream(bytes);
     torch::jit::Module module = torch::jit::load(stream, device);
     module.eval();
     if (device.is_cpu()) keep_blas_to_one_thread();
-    log::debug("liver model " + model.name + " " + model.version + " on " + device.str());
-    return std::make_unique<TorchNetwork>(model, std::move(module), device);
+    auto network = std::make_unique<TorchNetwork>(model, std::move(module), device, half);
+    log::debug("liver model " + model.name + " " + model.version + " on " + device.str() + ", " +
+               network->precision());
+    network->choose_layout();
+    return network;
   } catch (const std::exception& e) {
     throw Error(ErrorCode::usage,
                 model.file.string() + " cannot be loaded: expected TorchScript that LibTorch " +

@@ -38,17 +38,9 @@ std::string read_checked(const ModelDescriptor& model) {
   return bytes;
 }
 
-// The smallest input that the descriptor allows, two slices or one window: values over the range.
-BatchShape probe_shape(const ModelDescriptor& model) {
-  constexpr std::int64_t kLeast = 64;
-  if (model.dimensions == 3) return {1, 1, model.patch};
-  const std::int64_t side = (kLeast + model.multiple - 1) / model.multiple * model.multiple;
-  const auto size = model.size.value_or(std::array<std::int64_t, 2>{side, side});
-  return {2, model.channels(), {1, size[0], size[1]}};
-}
-
+// Values over the range.
 void probe(const ModelDescriptor& model, Network& network) {
-  const BatchShape shape = probe_shape(model);
+  const BatchShape shape = small_batch(model);
   const auto slot = network.make_slot(shape);
   const auto input = slot->input();
   for (std::size_t i = 0; i < input.size(); ++i) {
@@ -63,9 +55,9 @@ void probe(const ModelDescriptor& model, Network& network) {
 
 // Loads and probes; returns what is wrong, or nothing.
 std::string trouble_with(const ModelDescriptor& model, const std::string& bytes,
-                         const std::string& device) {
+                         const std::string& device, const std::string& precision) {
   try {
-    probe(model, *load_torchscript(model, bytes, device));
+    probe(model, *load_torchscript(model, bytes, device, precision));
     return {};
   } catch (const Error& e) {
     return e.what();
@@ -81,7 +73,7 @@ std::string trouble_with(const ModelDescriptor& model, const std::string& bytes,
 
 // In a process of its own: a model can end it by a signal, where an exception would be caught.
 void probe_in_child(const ModelDescriptor& model, const std::string& bytes,
-                    const std::string& device) {
+                    const std::string& device, const std::string& precision) {
   std::array<int, 2> pipe_ends{};
   if (::pipe(pipe_ends.data()) != 0)
     throw Error(ErrorCode::failure, std::string("no pipe: ") + std::strerror(errno));
@@ -91,7 +83,7 @@ void probe_in_child(const ModelDescriptor& model, const std::string& bytes,
                 std::string("no process to probe the model in: ") + std::strerror(errno));
   if (child == 0) {
     ::close(pipe_ends[0]);
-    const std::string trouble = trouble_with(model, bytes, device);
+    const std::string trouble = trouble_with(model, bytes, device, precision);
     const auto written = ::write(pipe_ends[1], trouble.data(), trouble.size());
     ::_exit(written == static_cast<ssize_t>(trouble.size()) && trouble.empty() ? 0 : 1);
   }
@@ -121,22 +113,25 @@ void probe_in_child(const ModelDescriptor& model, const std::string& bytes,
 }  // namespace
 
 std::unique_ptr<Network> load_torch_network(const ModelDescriptor& model,
-                                            const std::string& device) {
+                                            const std::string& device,
+                                            const std::string& precision) {
   const std::string bytes = read_checked(model);
   if (WSP_PROBE_HERE == 0) {
-    probe_in_child(model, bytes, device);
-  } else if (const std::string trouble = trouble_with(model, bytes, device); !trouble.empty()) {
+    probe_in_child(model, bytes, device, precision);
+  } else if (const std::string trouble = trouble_with(model, bytes, device, precision);
+             !trouble.empty()) {
     throw Error(ErrorCode::usage, trouble);
   }
-  return load_torchscript(model, bytes, device);
+  return load_torchscript(model, bytes, device, precision);
 }
 
 void switch_to_torch_build(char** /*arguments*/) {}
 
 std::unique_ptr<Segmenter> make_torch_segmenter(const std::filesystem::path& descriptor,
-                                                const std::string& device, SegmentationPlan plan) {
+                                                const std::string& device, SegmentationPlan plan,
+                                                const std::string& precision) {
   ModelDescriptor model = load_descriptor(descriptor);
-  auto network = load_torch_network(model, device);
+  auto network = load_torch_network(model, device, precision);
   return std::make_unique<ModelSegmenter>(std::move(model), std::move(network), plan);
 }
 

@@ -10,10 +10,13 @@ namespace wsp {
 
 /// Load a model by its descriptor and see that it runs: the file's hash is compared, and a process
 /// of its own loads it and runs a small input, so that a model that crashes ends no job. `device`:
-/// auto (a CUDA card where there is one), cpu, cuda or cuda:N. Call before threads work with Torch.
+/// auto (a CUDA card where there is one), cpu, cuda or cuda:N. `precision`: auto (on a card what the
+/// descriptor says, on a CPU fp32), fp32, bf16 or fp16 (on a card); probabilities and threshold are
+/// float32 always. Call before threads work with Torch.
 /// Throws Error(usage) that says what is wrong with descriptor, file, device or model.
 std::unique_ptr<Segmenter> make_torch_segmenter(const std::filesystem::path& descriptor,
-                                                const std::string& device, SegmentationPlan plan);
+                                                const std::string& device, SegmentationPlan plan,
+                                                const std::string& precision = "auto");
 
 /// LibTorch takes half a second to load, which most runs of wsp-ingest need not pay: it is linked
 /// without it, and for a model becomes the same program linked with it (wsp-ingest-torch, beside it
@@ -23,6 +26,7 @@ void switch_to_torch_build(char** arguments);
 
 /// The network alone, as make_torch_segmenter() checks and loads it.
 std::unique_ptr<Network> load_torch_network(const ModelDescriptor& model,
-                                            const std::string& device);
+                                            const std::string& device,
+                                            const std::string& precision = "auto");
 
 }  // namespace wsp

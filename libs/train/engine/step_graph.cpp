@@ -27,21 +27,29 @@ torch::Tensor own_copy(const torch::Tensor& value) {
 
 }  // namespace
 
-void check_step_graph(const std::string& asked, const TrainConfig& config, const torch::Device& device) {
+void check_step_graph(const std::string& asked, const TrainConfig& config,
+                      const torch::Device& device) {
   if (asked == "off") return;
   if (asked != "on")
     throw Error(ErrorCode::usage, "--cuda-graph is '" + asked + "': expected one of off, on");
-  if (!device.is_cuda()) refuse("needs a card, and this runs on " + device.str() + ": use --device cuda");
+  if (!device.is_cuda())
+    refuse("needs a card, and this runs on " + device.str() + ": use --device cuda");
   if (config.micro_batch > 0 && config.micro_batch < config.batch)
-    refuse("records a step over the whole batch, and --micro-batch draws the views of each piece within it, from numbers "
-           "of the host: leave --micro-batch out");
+    refuse(
+        "records a step over the whole batch, and --micro-batch draws the views of each piece "
+        "within it, from numbers "
+        "of the host: leave --micro-batch out");
   if (config.ranks > 1)
     refuse("records the step of one process, and " + std::to_string(config.ranks) +
            " ranks exchange their outputs within it: start one process");
   if (config.precision == "fp16")
-    refuse("records numbers of the host as they are, and the scale of fp16 changes: use --precision bf16");
+    refuse(
+        "records numbers of the host as they are, and the scale of fp16 changes: use --precision "
+        "bf16");
   if (!cuda_graphs_built())
-    refuse("is not in this build: configuring found no nvcc, or a LibTorch without CUDA. Build again with both");
+    refuse(
+        "is not in this build: configuring found no nvcc, or a LibTorch without CUDA. Build again "
+        "with both");
 }
 
 void StepGraph::take(const torch::Tensor& views, const Targets& targets) {

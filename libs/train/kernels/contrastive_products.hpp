@@ -9,12 +9,14 @@
 ///
 /// Beside what contrastive_rows.hpp lists, a block has, for whole warps (arguments are functions of
 /// a thread):
-///   block.load_matrices<order>(row, words)   ldmatrix.x4: 8x8 halves each, lane l names row l % 8 of matrix l / 8
-///   block.multiply(c, a, b)                  mma.m16n8k16: c += a b, halves in, float32 out
-///   block.exchange(get, set, mask)           __shfl_xor_sync
+/// - block.load_matrices<order>(row, words): ldmatrix.x4, 8x8 halves each; lane l names row l % 8 of
+///   matrix l / 8
+/// - block.multiply(c, a, b): mma.m16n8k16, c += a b, halves in, float32 out
+/// - block.exchange(get, set, mask): __shfl_xor_sync
 namespace wsp::train {
 
-/// How load_matrices() hands over what it reads: as it lies in memory, or transposed (ldmatrix's .trans).
+/// How load_matrices() hands over what it reads: as it lies in memory, or transposed (ldmatrix's
+/// .trans).
 enum class MatrixOrder { as_stored, transposed };
 
 /// A row's slice within its block and a column's within its tile, of accumulator element (half,
@@ -201,7 +203,8 @@ struct TensorProduct {
               },
               [&](int thread) { return operands[thread].right; });
           multiply_views(
-              block, operands, [&](int thread, int v, int next) { return s(thread)[v][u][j + next]; },
+              block, operands,
+              [&](int thread, int v, int next) { return s(thread)[v][u][j + next]; },
               [&](int thread, int v) { return operands[thread].left[v]; });
         }
     }

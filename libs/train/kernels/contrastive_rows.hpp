@@ -63,7 +63,8 @@ struct PrepareSlices {
   }
 };
 
-/// A warp per slice: take(a, sum of weight(a, b) over the other slices b), by the warp's first thread.
+/// A warp per slice: take(a, sum of weight(a, b) over the other slices b), by the warp's first
+/// thread.
 template <class Block, class Weight, class Take>
 WSP_KERNEL_CODE void sum_over_others(Block& block, SumMemory& memory, std::int64_t slices,
                                      Weight&& weight, Take&& take) {
@@ -106,9 +107,7 @@ struct SumAnchorWeights {
         [&](std::int64_t a, std::int64_t b) {
           return slice_weight(work, a, b) * work.inverse_sum[b];
         },
-        [&](std::int64_t a, float sum) {
-          work.anchor_weight[a] = work.inverse_sum[a] + 2 * sum;
-        });
+        [&](std::int64_t a, float sum) { work.anchor_weight[a] = work.inverse_sum[a] + 2 * sum; });
   }
 };
 

@@ -1,13 +1,13 @@
-#include "train/kernels/pool_relu.hpp"
-
 #include <algorithm>
 #include <cmath>
+
+#include "train/kernels/pool_relu.hpp"
 
 namespace wsp::train {
 namespace {
 
-std::int64_t place(const PoolShape& s, std::int64_t rows, std::int64_t columns, std::int64_t image, std::int64_t channel,
-                   std::int64_t y, std::int64_t x) {
+std::int64_t place(const PoolShape& s, std::int64_t rows, std::int64_t columns, std::int64_t image,
+                   std::int64_t channel, std::int64_t y, std::int64_t x) {
   return s.channels_last ? ((image * rows + y) * columns + x) * s.c + channel
                          : ((image * s.c + channel) * rows + y) * columns + x;
 }
@@ -28,7 +28,8 @@ void each_window(const PoolShape& s, Visit&& visit) {
 
 }  // namespace
 
-void bias_relu_pool_cpu(const PoolShape& s, const float* conv, const float* bias, float* out, std::uint8_t* winner) {
+void bias_relu_pool_cpu(const PoolShape& s, const float* conv, const float* bias, float* out,
+                        std::uint8_t* winner) {
   each_window(s, [&](std::int64_t to, const std::int64_t* pixel, std::int64_t channel) {
     std::uint8_t best = 0;
     for (std::uint8_t k = 1; k < 4; ++k)
@@ -39,8 +40,8 @@ void bias_relu_pool_cpu(const PoolShape& s, const float* conv, const float* bias
   });
 }
 
-void bias_relu_pool_backward_cpu(const PoolShape& s, const float* gradient, const std::uint8_t* winner,
-                                 float* conv_gradient) {
+void bias_relu_pool_backward_cpu(const PoolShape& s, const float* gradient,
+                                 const std::uint8_t* winner, float* conv_gradient) {
   std::fill(conv_gradient, conv_gradient + s.in_values(), 0.0F);
   each_window(s, [&](std::int64_t from, const std::int64_t* pixel, std::int64_t) {
     if (winner[from] != kNothingPositive) conv_gradient[pixel[winner[from]]] = gradient[from];

@@ -1,8 +1,8 @@
 #pragma once
 #include "train/kernels/pool_relu.hpp"
 
-/// What one thread of pool_relu.cu does, for host and device. The grid has a row of outputs in x; a thread has kVector
-/// neighbouring channels of a pixel with the channels last, else one pixel.
+/// What one thread of pool_relu.cu does, for host and device. The grid has a row of outputs in x; a
+/// thread has kVector neighbouring channels of a pixel with the channels last, else one pixel.
 namespace wsp::train {
 
 template <class T, int kCount>
@@ -10,12 +10,14 @@ struct alignas(sizeof(T) * kCount) Packed {
   T value[kCount];
 };
 
-/// Rows of windows and places in each: of whole windows forward, of cut ones too backward, since every pixel is written.
+/// Rows of windows and places in each: of whole windows forward, of cut ones too backward, since
+/// every pixel is written.
 struct PoolGrid {
   std::int64_t rows, places;
 };
 WSP_HOST_DEVICE inline PoolGrid pool_grid(const PoolShape& s, int vector, bool backward) {
-  const std::int64_t y = backward ? (s.h + 1) / 2 : s.out_h(), x = backward ? (s.w + 1) / 2 : s.out_w();
+  const std::int64_t y = backward ? (s.h + 1) / 2 : s.out_h(),
+                     x = backward ? (s.w + 1) / 2 : s.out_w();
   return s.channels_last ? PoolGrid{s.n * y, x * (s.c / vector)} : PoolGrid{s.n * s.c * y, x};
 }
 
@@ -27,7 +29,8 @@ struct PoolWindow {
   std::int64_t pixel_step;  ///< between neighbours in a row
   std::int64_t first;       ///< of the thread's values at a pixel
 
-  WSP_HOST_DEVICE PoolWindow(const PoolShape& s, int vector, bool backward, std::int64_t row, std::int64_t place) {
+  WSP_HOST_DEVICE PoolWindow(const PoolShape& s, int vector, bool backward, std::int64_t row,
+                             std::int64_t place) {
     // Fewer than 2^31 rows and places: 32-bit divisions are cheap.
     const auto windows = static_cast<std::uint32_t>(backward ? (s.h + 1) / 2 : s.out_h());
     const auto r = static_cast<std::uint32_t>(row), p = static_cast<std::uint32_t>(place);
@@ -54,9 +57,11 @@ struct PoolWindow {
 };
 
 template <PixelType kType, int kVector>
-WSP_HOST_DEVICE inline void bias_relu_pool_at(const PoolShape& s, std::int64_t row, std::int64_t place,
-                                              const typename Stored<kType>::Bits* conv, const float* bias,
-                                              typename Stored<kType>::Bits* out, std::uint8_t* winner) {
+WSP_HOST_DEVICE inline void bias_relu_pool_at(const PoolShape& s, std::int64_t row,
+                                              std::int64_t place,
+                                              const typename Stored<kType>::Bits* conv,
+                                              const float* bias, typename Stored<kType>::Bits* out,
+                                              std::uint8_t* winner) {
   using Type = Stored<kType>;
   using Values = Packed<typename Type::Bits, kVector>;
   const PoolWindow window(s, kVector, /*backward=*/false, row, place);
@@ -87,10 +92,10 @@ WSP_HOST_DEVICE inline void bias_relu_pool_at(const PoolShape& s, std::int64_t r
 }
 
 template <PixelType kType, int kVector>
-WSP_HOST_DEVICE inline void bias_relu_pool_backward_at(const PoolShape& s, std::int64_t row, std::int64_t place,
-                                                       const typename Stored<kType>::Bits* gradient,
-                                                       const std::uint8_t* winner,
-                                                       typename Stored<kType>::Bits* conv_gradient) {
+WSP_HOST_DEVICE inline void bias_relu_pool_backward_at(
+    const PoolShape& s, std::int64_t row, std::int64_t place,
+    const typename Stored<kType>::Bits* gradient, const std::uint8_t* winner,
+    typename Stored<kType>::Bits* conv_gradient) {
   using Type = Stored<kType>;
   using Values = Packed<typename Type::Bits, kVector>;
   const PoolWindow window(s, kVector, /*backward=*/true, row, place);
@@ -102,8 +107,7 @@ WSP_HOST_DEVICE inline void bias_relu_pool_backward_at(const PoolShape& s, std::
     values = *reinterpret_cast<const Values*>(gradient + from);
     winners = *reinterpret_cast<const Packed<std::uint8_t, kVector>*>(winner + from);
   } else {
-    WSP_UNROLLED (i, kVector)
-      winners.value[i] = kNothingPositive;
+    WSP_UNROLLED (i, kVector) winners.value[i] = kNothingPositive;
   }
   WSP_UNROLLED (k, 4) {
     const std::int64_t y = 2 * window.y + k / 2, x = 2 * window.x + k % 2;
@@ -115,7 +119,8 @@ WSP_HOST_DEVICE inline void bias_relu_pool_backward_at(const PoolShape& s, std::
   }
 }
 
-/// Channels that a thread takes: as many as 16 bytes hold where they divide c and the maps are aligned.
+/// Channels that a thread takes: as many as 16 bytes hold where they divide c and the maps are
+/// aligned.
 inline int pool_vector(const PoolShape& s, PixelType type, bool aligned) {
   const int most = type == PixelType::f32 ? 4 : 8;
   return s.channels_last && aligned && s.c % most == 0 ? most : 1;

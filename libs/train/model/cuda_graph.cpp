@@ -14,7 +14,8 @@ namespace {
 
 using c10::cuda::CUDAStream;
 
-// The loader's threads pin memory meanwhile, which only a capture of this thread's own calls lets them.
+// The loader's threads pin memory meanwhile, which only a capture of this thread's own calls lets
+// them.
 void begin_capture(at::cuda::CUDAGraph& graph) {
 #if TORCH_VERSION_MAJOR > 2 || (TORCH_VERSION_MAJOR == 2 && TORCH_VERSION_MINOR >= 1)
   graph.capture_begin({0, 0}, cudaStreamCaptureModeThreadLocal);
@@ -41,7 +42,8 @@ void follow(const CUDAStream& first, const CUDAStream& second) {
 class CudaRecorder final : public WorkRecorder {
  public:
   explicit CudaRecorder(const torch::Device& device)
-      : device_(device), side_(c10::cuda::getStreamFromPool(/*isHighPriority=*/false, device.index())) {}
+      : device_(device),
+        side_(c10::cuda::getStreamFromPool(/*isHighPriority=*/false, device.index())) {}
 
   void run(const Work& work) override {
     const c10::cuda::CUDAGuard on_card(device_);

@@ -109,23 +109,24 @@ Tensor contrastive_loss_cuda(const Tensor& z, const Targets& targets, const Kern
                                 torch::GradMode::is_enabled() && rows.requires_grad());
 }
 
-void bias_relu_pool_on_card(const PoolShape& shape, const Tensor& conv, const Tensor& bias, Tensor& out,
-                            Tensor& winner) {
+void bias_relu_pool_on_card(const PoolShape& shape, const Tensor& conv, const Tensor& bias,
+                            Tensor& out, Tensor& winner) {
   require_cuda_kernels(conv.device());
   const c10::cuda::CUDAGuard guard(conv.device());
   check_launch("bias, ReLU and pooling on CUDA",
-               bias_relu_pool_cuda(shape, pixel_type(conv.scalar_type()), conv.data_ptr(), bias.data_ptr<float>(),
-                                   out.data_ptr(), winner.data_ptr<std::uint8_t>(), stream_of(conv)));
+               bias_relu_pool_cuda(shape, pixel_type(conv.scalar_type()), conv.data_ptr(),
+                                   bias.data_ptr<float>(), out.data_ptr(),
+                                   winner.data_ptr<std::uint8_t>(), stream_of(conv)));
 }
 
-void bias_relu_pool_backward_on_card(const PoolShape& shape, const Tensor& gradient, const Tensor& winner,
-                                     Tensor& conv_gradient) {
+void bias_relu_pool_backward_on_card(const PoolShape& shape, const Tensor& gradient,
+                                     const Tensor& winner, Tensor& conv_gradient) {
   require_cuda_kernels(gradient.device());
   const c10::cuda::CUDAGuard guard(gradient.device());
   check_launch("the gradient of bias, ReLU and pooling on CUDA",
-               bias_relu_pool_backward_cuda(shape, pixel_type(gradient.scalar_type()), gradient.data_ptr(),
-                                            winner.data_ptr<std::uint8_t>(), conv_gradient.data_ptr(),
-                                            stream_of(gradient)));
+               bias_relu_pool_backward_cuda(shape, pixel_type(gradient.scalar_type()),
+                                            gradient.data_ptr(), winner.data_ptr<std::uint8_t>(),
+                                            conv_gradient.data_ptr(), stream_of(gradient)));
 }
 
 }  // namespace wsp::train

@@ -33,11 +33,12 @@ void require_cuda_kernels(const torch::Device& device);
                                                   const KernelOptions& kernel, double temperature,
                                                   ContrastivePrecision precision);
 
-/// bias_relu_pool_cpu() and its way back for contiguous tensors of a card in the layout of `shape`: maps of kFloat, kBFloat16
-/// or kHalf, bias kFloat [c], winner kByte. Throw Error(failure) where CUDA refuses a launch.
-void bias_relu_pool_on_card(const PoolShape& shape, const torch::Tensor& conv, const torch::Tensor& bias,
-                            torch::Tensor& out, torch::Tensor& winner);
-void bias_relu_pool_backward_on_card(const PoolShape& shape, const torch::Tensor& gradient, const torch::Tensor& winner,
-                                     torch::Tensor& conv_gradient);
+/// bias_relu_pool_cpu() and its way back for contiguous tensors of a card in the layout of `shape`:
+/// maps of kFloat, kBFloat16 or kHalf, bias kFloat [c], winner kByte. Throw Error(failure) where
+/// CUDA refuses a launch.
+void bias_relu_pool_on_card(const PoolShape& shape, const torch::Tensor& conv,
+                            const torch::Tensor& bias, torch::Tensor& out, torch::Tensor& winner);
+void bias_relu_pool_backward_on_card(const PoolShape& shape, const torch::Tensor& gradient,
+                                     const torch::Tensor& winner, torch::Tensor& conv_gradient);
 
 }  // namespace wsp::train

@@ -16,13 +16,13 @@ torch::Tensor contrastive_loss_cuda(const torch::Tensor& z, const Targets&, cons
   return {};
 }
 
-void bias_relu_pool_on_card(const PoolShape&, const torch::Tensor& conv, const torch::Tensor&, torch::Tensor&,
-                            torch::Tensor&) {
+void bias_relu_pool_on_card(const PoolShape&, const torch::Tensor& conv, const torch::Tensor&,
+                            torch::Tensor&, torch::Tensor&) {
   require_cuda_kernels(conv.device());
 }
 
-void bias_relu_pool_backward_on_card(const PoolShape&, const torch::Tensor& gradient, const torch::Tensor&,
-                                     torch::Tensor&) {
+void bias_relu_pool_backward_on_card(const PoolShape&, const torch::Tensor& gradient,
+                                     const torch::Tensor&, torch::Tensor&) {
   require_cuda_kernels(gradient.device());
 }
 

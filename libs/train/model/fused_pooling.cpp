@@ -16,7 +16,8 @@ bool is_channels_last(const Tensor& map) {
 }
 
 Tensor in_layout(const Tensor& map, bool channels_last) {
-  return map.contiguous(channels_last ? torch::MemoryFormat::ChannelsLast : torch::MemoryFormat::Contiguous);
+  return map.contiguous(channels_last ? torch::MemoryFormat::ChannelsLast
+                                      : torch::MemoryFormat::Contiguous);
 }
 
 PoolShape shape_of(c10::IntArrayRef sizes, bool channels_last) {
@@ -25,11 +26,14 @@ PoolShape shape_of(c10::IntArrayRef sizes, bool channels_last) {
 
 void require_map(const Tensor& conv, const Tensor& bias) {
   const bool typed = conv.scalar_type() == torch::kFloat ||
-                     (conv.is_cuda() && (conv.scalar_type() == torch::kHalf || conv.scalar_type() == torch::kBFloat16));
+                     (conv.is_cuda() && (conv.scalar_type() == torch::kHalf ||
+                                         conv.scalar_type() == torch::kBFloat16));
   if (conv.dim() != 4 || conv.size(2) < 2 || conv.size(3) < 2 || !typed || bias.dim() != 1 ||
-      bias.size(0) != conv.size(1) || bias.scalar_type() != torch::kFloat || bias.device() != conv.device())
+      bias.size(0) != conv.size(1) || bias.scalar_type() != torch::kFloat ||
+      bias.device() != conv.device())
     throw Error(ErrorCode::failure,
-                "bias_relu_pool: expected a map [n, c, h, w] of at least 2x2 in float32 (on a card half or bfloat16 too) "
+                "bias_relu_pool: expected a map [n, c, h, w] of at least 2x2 in float32 (on a card "
+                "half or bfloat16 too) "
                 "and a float32 bias [c] on its device");
 }
 
@@ -39,14 +43,17 @@ class BiasReluPool : public torch::autograd::Function<BiasReluPool> {
     const bool channels_last = is_channels_last(given);
     const Tensor conv = in_layout(given, channels_last);
     const PoolShape shape = shape_of(conv.sizes(), channels_last);
-    const auto format = channels_last ? torch::MemoryFormat::ChannelsLast : torch::MemoryFormat::Contiguous;
-    Tensor out = torch::empty({shape.n, shape.c, shape.out_h(), shape.out_w()}, conv.options().memory_format(format));
-    Tensor winner = torch::empty(out.sizes(), conv.options().dtype(torch::kByte).memory_format(format));
+    const auto format =
+        channels_last ? torch::MemoryFormat::ChannelsLast : torch::MemoryFormat::Contiguous;
+    Tensor out = torch::empty({shape.n, shape.c, shape.out_h(), shape.out_w()},
+                              conv.options().memory_format(format));
+    Tensor winner =
+        torch::empty(out.sizes(), conv.options().dtype(torch::kByte).memory_format(format));
     if (conv.is_cuda())
       bias_relu_pool_on_card(shape, conv, bias.contiguous(), out, winner);
     else
-      bias_relu_pool_cpu(shape, conv.data_ptr<float>(), bias.contiguous().data_ptr<float>(), out.data_ptr<float>(),
-                         winner.data_ptr<std::uint8_t>());
+      bias_relu_pool_cpu(shape, conv.data_ptr<float>(), bias.contiguous().data_ptr<float>(),
+                         out.data_ptr<float>(), winner.data_ptr<std::uint8_t>());
     context->save_for_backward({winner});
     context->saved_data["sizes"] = conv.sizes().vec();
     context->saved_data["channels_last"] = channels_last;
@@ -61,16 +68,19 @@ class BiasReluPool : public torch::autograd::Function<BiasReluPool> {
     const Tensor gradient = in_layout(outer[0], channels_last);
     Tensor conv_gradient, bias_gradient;
     if (context->needs_input_grad(0)) {
-      const auto format = channels_last ? torch::MemoryFormat::ChannelsLast : torch::MemoryFormat::Contiguous;
+      const auto format =
+          channels_last ? torch::MemoryFormat::ChannelsLast : torch::MemoryFormat::Contiguous;
       conv_gradient = torch::empty(sizes, gradient.options().memory_format(format));
       if (gradient.is_cuda())
         bias_relu_pool_backward_on_card(shape, gradient, winner, conv_gradient);
       else
-        bias_relu_pool_backward_cpu(shape, gradient.data_ptr<float>(), winner.data_ptr<std::uint8_t>(),
+        bias_relu_pool_backward_cpu(shape, gradient.data_ptr<float>(),
+                                    winner.data_ptr<std::uint8_t>(),
                                     conv_gradient.data_ptr<float>());
     }
     if (context->needs_input_grad(1))  // over a quarter of the map's values
-      bias_gradient = gradient.masked_fill(winner.eq(kNothingPositive), 0).sum({0, 2, 3}, false, torch::kFloat);
+      bias_gradient =
+          gradient.masked_fill(winner.eq(kNothingPositive), 0).sum({0, 2, 3}, false, torch::kFloat);
     return {conv_gradient, bias_gradient};
   }
 };

@@ -95,7 +95,8 @@ class Judge {
 
 UNetEvaluation evaluate(const UNetEvaluate& what) {
   const torch::Device device = choose_device(what.device, 0);
-  const TrainedUNet trained = load_trained_unet(what.source);
+  TrainedUNet trained = load_trained_unet(what.source);
+  const std::string precision = prediction_precision(what.precision, trained.config, device);
   const DatasetReader reader(what.dataset);
   if (reader.layout().width != trained.config.stored_size ||
       reader.layout().height != trained.config.stored_size)
@@ -116,13 +117,13 @@ UNetEvaluation evaluate(const UNetEvaluate& what) {
   if (volumes.empty())
     throw Error(ErrorCode::no_input, "no volume was held back from training: evaluate on another "
                                      "dataset, or with --all on what the network has seen");
-  trained.net->to(device);
+  place_for_prediction(trained, device, precision);
   LoaderOptions options;
   options.image_size = trained.config.stored_size;
   options.workers = what.workers == 0 && device.is_cpu() ? 1 : what.workers;
   Judge judge(what, reader, volumes, 0.5);
   predict_volumes(reader, volumes, std::move(options), *trained.net,
-                  trained.config.stored_size / trained.config.image_size, kSlicesAtOnce, device,
+                  trained.config.stored_size / trained.config.image_size, kSlicesAtOnce, device, precision,
                   [&](const PredictedSlices& s) { judge.take(s); });
   result.cases = std::move(judge.scores);
   return result;

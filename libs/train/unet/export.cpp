@@ -33,6 +33,7 @@ json descriptor_of(const UNetExport& what, const UNetConfig& config, const std::
       {"sha256", sha256},
       {"input", input},
       {"output", {{"activation", "sigmoid"}, {"liver_channels", {0}}, {"threshold", 0.5}}}};
+  if (config.precision == "bf16") descriptor["precision"] = config.precision;  // as it was trained
   if (!what.comment.empty()) descriptor["comment"] = what.comment;
   return descriptor;
 }

@@ -5,6 +5,7 @@
 #include "io/core/error.hpp"
 #include "io/core/interrupt.hpp"
 #include "train/engine/batches.hpp"
+#include "train/engine/device.hpp"
 #include "train/model/safetensors.hpp"
 
 namespace wsp::train {
@@ -69,6 +70,34 @@ TrainedUNet load_trained_unet(const fs::path& source) {
   return trained;
 }
 
+std::string prediction_precision(const std::string& asked, const UNetConfig& config, const torch::Device& device) {
+  if (asked != "auto" && asked != "fp32" && asked != "bf16" && asked != "fp16")
+    throw Error(ErrorCode::usage, "--precision is '" + asked + "': expected auto, fp32, bf16 or fp16");
+  const bool half = config.precision == "bf16" || config.precision == "fp16";
+  const std::string found = asked != "auto" ? asked : device.is_cuda() && half ? config.precision : "fp32";
+  if (found == "fp16" && !device.is_cuda())
+    throw Error(ErrorCode::usage, "--precision fp16 needs a CUDA card: on the CPU use fp32 or bf16");
+  return found;
+}
+
+void place_for_prediction(TrainedUNet& trained, const torch::Device& device, const std::string& precision) {
+  trained.net->to(device);
+  if (!use_channels_last("auto", device, precision)) return;
+  for (torch::Tensor& parameter : trained.net->parameters())
+    if (parameter.dim() == 4) parameter.set_data(parameter.contiguous(torch::MemoryFormat::ChannelsLast));
+}
+
+torch::Tensor predicted_probability(UNet& net, const torch::Tensor& input, std::int64_t ratio,
+                                    const std::string& precision) {
+  torch::Tensor logits;
+  {
+    const Autocast autocast(input.device(), precision);
+    const bool channels_last = use_channels_last("auto", input.device(), precision);
+    logits = stored_logits(net, channels_last ? input.contiguous(torch::MemoryFormat::ChannelsLast) : input, ratio);
+  }
+  return torch::sigmoid(logits.to(torch::kFloat));
+}
+
 torch::Tensor network_intensity(const torch::Tensor& hu) {
   return hu.to(torch::kFloat).add_(100).div_(500);
 }
@@ -79,7 +108,7 @@ torch::Tensor with_neighbours(const torch::Tensor& slices, std::int64_t k) {
 
 void predict_volumes(const DatasetReader& reader, const std::vector<MaskedVolume>& volumes,
                      LoaderOptions options, UNet& net, std::int64_t ratio,
-                     std::int64_t slices_at_once, const torch::Device& device,
+                     std::int64_t slices_at_once, const torch::Device& device, const std::string& precision,
                      const std::function<void(const PredictedSlices&)>& take) {
   const torch::NoGradGuard no_grad;
   const std::int64_t k = net.options().neighbours;
@@ -96,7 +125,7 @@ void predict_volumes(const DatasetReader& reader, const std::vector<MaskedVolume
     const Piece& piece = pieces[static_cast<std::size_t>(batch->number)];
     const std::int64_t n = piece.last - piece.first;
     const torch::Tensor input = with_neighbours(network_intensity(batch->hu), k);
-    const torch::Tensor probability = torch::sigmoid(stored_logits(net, input, ratio)).squeeze(1);
+    const torch::Tensor probability = predicted_probability(net, input, ratio, precision).squeeze(1);
     take({piece.volume, piece.first, batch->hu.narrow(0, k, n).to(torch::kCPU),
           batch->masks.narrow(0, k, n).to(torch::kCPU), probability.to(torch::kCPU).contiguous()});
   }

@@ -25,6 +25,15 @@ UNetOptions network_options(const UNetConfig& config);
 /// Throws Error(no_input) where there are none, Error(usage) for weights of something else.
 TrainedUNet load_trained_unet(const std::filesystem::path& source);
 
+/// In what a trained network predicts on a device: `asked`, or for auto float32 on the CPU and what it was trained in on a
+/// card. Throws Error(usage) for another word than auto, fp32, bf16 and fp16, and for fp16 on the CPU.
+std::string prediction_precision(const std::string& asked, const UNetConfig& config, const torch::Device& device);
+/// Move a trained network to a device, laid out for that precision.
+void place_for_prediction(TrainedUNet& trained, const torch::Device& device, const std::string& precision);
+/// Probabilities [n, 1, s, s] float32 of inputs [n, 2k+1, s, s], by stored_logits() in that precision.
+torch::Tensor predicted_probability(UNet& net, const torch::Tensor& input, std::int64_t ratio,
+                                    const std::string& precision);
+
 /// int16 HU -> [0, 1].
 torch::Tensor network_intensity(const torch::Tensor& hu);
 /// Slices in order with k neighbours beyond both ends, [n + 2k, s, s], as inputs [n, 2k+1, s, s].
@@ -45,7 +54,7 @@ struct PredictedSlices {
 /// loader's ring. Throws what the loader throws, and Error(interrupted).
 void predict_volumes(const DatasetReader& reader, const std::vector<MaskedVolume>& volumes,
                      LoaderOptions options, UNet& net, std::int64_t ratio,
-                     std::int64_t slices_at_once, const torch::Device& device,
+                     std::int64_t slices_at_once, const torch::Device& device, const std::string& precision,
                      const std::function<void(const PredictedSlices&)>& take);
 
 }  // namespace wsp::train

@@ -1,18 +1,20 @@
 #include <tbb/parallel_for.h>
 
 #include <algorithm>
+#include <optional>
 
 #include "io/core/error.hpp"
 #include "io/core/interrupt.hpp"
 #include "preprocess/ops/slices.hpp"
 #include "train/engine/device.hpp"
+#include "train/engine/on_its_way.hpp"
 #include "train/unet/network.hpp"
 #include "train/unet/unet.hpp"
 
 namespace wsp::train {
 namespace {
 
-constexpr std::int64_t kSlicesAtOnce = 8;
+constexpr std::int64_t kSlicesAtOnce = 8, kSlicesAtOnceOnACard = 16;
 constexpr float kThreshold = 0.5F;
 
 /// Where a pixel of the acquired slice lies between two of the stored one.
@@ -34,11 +36,13 @@ std::vector<Between> stored_places(std::int64_t source, std::int64_t width, std:
   return places;
 }
 
-/// Stored slices [first - k, last + k) of a volume, [n + 2k, size, size] int16; at the ends repeated.
+/// Stored slices [first - k, last + k) of a volume, [n + 2k, size, size] int16; at the ends repeated. Pinned for a card, so
+/// that the copy to it does not wait.
 torch::Tensor stored_slices(const Volume& volume, const InPlaneFit& fit, std::int64_t first,
-                            std::int64_t last, std::int64_t k) {
+                            std::int64_t last, std::int64_t k, bool pinned) {
   const std::int64_t n = last - first + 2 * k, depth = volume.geometry.size[2];
-  torch::Tensor slices = torch::empty({n, fit.size, fit.size}, torch::kShort);
+  torch::Tensor slices =
+      torch::empty({n, fit.size, fit.size}, torch::TensorOptions(torch::kShort).pinned_memory(pinned));
   auto* out = slices.data_ptr<std::int16_t>();
   tbb::parallel_for(std::int64_t{0}, n, [&](std::int64_t i) {
     const std::int64_t z = std::clamp<std::int64_t>(first - k + i, 0, depth - 1);
@@ -67,14 +71,16 @@ void cut(const float* probability, const InPlaneFit& fit, const std::vector<Betw
 struct LiverPredictor::State {
   TrainedUNet trained;
   torch::Device device;
+  std::string precision;
 };
 
 LiverPredictor::LiverPredictor(const std::filesystem::path& source, const std::string& device,
-                               int threads) {
+                               int threads, const std::string& precision) {
   try {
     at::set_num_threads(std::max(1, threads));
-    state_.reset(new State{load_trained_unet(source), choose_device(device, 0)});
-    state_->trained.net->to(state_->device);
+    state_.reset(new State{load_trained_unet(source), choose_device(device, 0), ""});
+    state_->precision = prediction_precision(precision, state_->trained.config, state_->device);
+    place_for_prediction(state_->trained, state_->device, state_->precision);
   } catch (const Error&) {
     throw;
   } catch (const std::exception& e) {
@@ -94,23 +100,33 @@ LiverMask LiverPredictor::predict(const Volume& volume) try {
   mask.geometry = volume.geometry;
   mask.voxels.resize(volume.hu.size());
   const std::int64_t depth = volume.geometry.size[2];
-  for (std::int64_t first = 0; first < depth; first += kSlicesAtOnce) {
-    stop_if_interrupted("run the same command again");
-    const std::int64_t last = std::min(first + kSlicesAtOnce, depth);
-    const torch::Tensor hu =
-        stored_slices(volume, fit, first, last, config.neighbours).to(state_->device);
-    const torch::Tensor input = with_neighbours(network_intensity(hu), config.neighbours);
-    const torch::Tensor probability =
-        torch::sigmoid(stored_logits(*state_->trained.net, input,
-                                     config.stored_size / config.image_size))
-            .to(torch::kCPU)
-            .contiguous();
-    const auto* p = probability.data_ptr<float>();
-    tbb::parallel_for(first, last, [&](std::int64_t z) {
-      cut(p + (z - first) * fit.size * fit.size, fit, xs, ys,
+  const bool card = state_->device.is_cuda();
+  const std::int64_t at_once = card ? kSlicesAtOnceOnACard : kSlicesAtOnce;
+  // A card works on one piece while the one before is cut and the next is made here.
+  std::optional<OnItsWay> probability;
+  std::int64_t begun = 0;
+  const auto finish = [&] {
+    if (!probability) return;
+    const auto* p = probability->get().data_ptr<float>();
+    tbb::parallel_for(begun, std::min(begun + at_once, depth), [&](std::int64_t z) {
+      cut(p + (z - begun) * fit.size * fit.size, fit, xs, ys,
           mask.voxels.data() + z * volume.geometry.slice_voxels());
     });
+  };
+  for (std::int64_t first = 0; first < depth; first += at_once) {
+    stop_if_interrupted("run the same command again");
+    const std::int64_t last = std::min(first + at_once, depth);
+    const torch::Tensor hu = stored_slices(volume, fit, first, last, config.neighbours, card)
+                                 .to(state_->device, /*non_blocking=*/true);
+    const torch::Tensor input = with_neighbours(network_intensity(hu), config.neighbours);
+    OnItsWay now(predicted_probability(*state_->trained.net, input,
+                                       config.stored_size / config.image_size, state_->precision)
+                     .contiguous());
+    finish();
+    probability = std::move(now);
+    begun = first;
   }
+  finish();
   return mask;
 } catch (const Error&) {
   throw;

@@ -27,6 +27,15 @@ UNetConfig resolve(UNetConfig config, const RunOptions& options, const DatasetRe
   return config;
 }
 
+// What the device cannot do is refused before the dataset is read.
+torch::Device ready_device(const RunOptions& options, const std::string& precision) {
+  const torch::Device device = choose_device(options.device, 0);
+  prepare_precision(device, precision);
+  prepare_algorithms(device, false);
+  try_device(device);
+  return device;
+}
+
 std::shared_ptr<UNet> make_network(const UNetConfig& config, const torch::Device& device) {
   torch::manual_seed(config.seed);
   auto net = std::make_shared<UNet>(network_options(config));
@@ -38,16 +47,13 @@ std::shared_ptr<UNet> make_network(const UNetConfig& config, const torch::Device
 
 UNetSetup::UNetSetup(UNetConfig wanted, const RunOptions& run_options)
     : options(run_options),
-      device(choose_device(options.device, 0)),
+      device(ready_device(options, wanted.precision)),
       reader(options.dataset),
       config(resolve(std::move(wanted), options, reader)),
       set(select_volumes(reader, {config.splits, config.hold_back})),
       sampler(set.training,
               {config.batch, config.samples_per_epoch, config.liver_share, config.seed}) {
   check_dataset(reader, options.dataset, options.verify);
-  prepare_precision(device, config.precision);
-  prepare_algorithms(device, false);
-  try_device(device);
   net = make_network(config, device);
   steps_per_epoch = sampler.steps_per_epoch();
   total_batches = config.epochs * steps_per_epoch;
@@ -135,7 +141,7 @@ double validation_dice(const UNetSetup& setup) {
   std::vector<double> both(volumes.size()), sum(volumes.size());
   setup.net->eval();
   predict_volumes(setup.reader, volumes, std::move(options), *setup.net, 1, setup.config.batch,
-                  setup.device, [&](const PredictedSlices& s) {
+                  setup.device, "fp32", [&](const PredictedSlices& s) {
                     const torch::Tensor liver = s.probability > 0.5, truth = s.masks != 0;
                     both[s.volume] += (liver & truth).sum().item<double>();
                     sum[s.volume] += liver.sum().item<double>() + truth.sum().item<double>();

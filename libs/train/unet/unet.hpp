@@ -52,6 +52,7 @@ struct UNetEvaluate {
   std::uint64_t seed = 0;
   int threads = 1, workers = 0;
   std::string device = "auto";
+  std::string precision = "auto";  ///< as LiverPredictor's
 };
 
 /// One volume, on the grid of the stored slices.
@@ -83,8 +84,11 @@ std::string evaluation_tsv(const UNetEvaluation& evaluation);
 /// Predicts livers of volumes outside a dataset.
 class LiverPredictor {
  public:
-  /// Throws what load_trained_unet() throws.
-  LiverPredictor(const std::filesystem::path& source, const std::string& device, int threads);
+  /// precision: auto (on a card what the network was trained in, on the CPU fp32), fp32, bf16 or fp16 (on a card), of the
+  /// convolutions; probabilities are float32 always. Throws what load_trained_unet() throws, and Error(usage) for a device
+  /// or precision that is not to be had.
+  LiverPredictor(const std::filesystem::path& source, const std::string& device, int threads,
+                 const std::string& precision = "auto");
   ~LiverPredictor();
   LiverPredictor(const LiverPredictor&) = delete;
   LiverPredictor& operator=(const LiverPredictor&) = delete;

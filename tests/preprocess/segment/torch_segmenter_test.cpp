@@ -10,6 +10,7 @@
 #include "io/core/atomic_file.hpp"
 #include "io/core/error.hpp"
 #include "io/core/hash.hpp"
+#include "preprocess/segment/half_precision.hpp"
 #include "support/python.hpp"
 #include "support/test_data.hpp"
 
@@ -17,6 +18,8 @@ namespace wsp {
 namespace {
 
 namespace fs = std::filesystem;
+
+c10::Device torch_card() { return {c10::kCUDA, 0}; }
 
 // Smooth, and different in every direction: a flip or a transposition of it is another volume.
 Volume make_volume(std::array<std::int64_t, 3> size) {
@@ -207,6 +210,61 @@ TEST_F(TorchSegmenterTest, RejectsTheCaseWhoseOutputIsNoProbability) {
     EXPECT_FALSE(answer.rejection().detail.empty());
   }
   expect_usage(descriptor("out_of_range"), "[0, 1]");
+}
+
+// bfloat16 stands in for what a card does in half precision: convolutions in it, probabilities and threshold in float32.
+TEST_F(TorchSegmenterTest, HalfPrecisionStaysNearAndIsAskedFor) {
+  const Volume volume = make_volume({64, 50, 12});
+  for (const char* name : {"convolved", "viewed"}) {
+    SCOPED_TRACE(name);
+    const auto made = [&](const std::string& precision) {
+      return std::move(make_torch_segmenter(descriptor(name), "cpu", {0}, precision)->segment(volume)).value();
+    };
+    const Segmentation exact = made("fp32"), usual = made("auto"), half = made("bf16");
+    EXPECT_EQ(exact.mask.voxels, usual.mask.voxels);
+    EXPECT_EQ(exact.probability, usual.probability);
+    double worst = 0;
+    std::size_t other = 0, liver = 0;
+    for (std::size_t i = 0; i < exact.probability.size(); ++i) {
+      worst = std::max(worst, std::abs(half.probability[i] - static_cast<double>(exact.probability[i])));
+      other += half.mask.voxels[i] != exact.mask.voxels[i];
+      liver += exact.mask.voxels[i];
+    }
+    EXPECT_GT(liver, exact.probability.size() / 20);
+    EXPECT_GT(worst, 0);  // it was in half precision
+    EXPECT_LT(worst, 0.05 * 255);
+    EXPECT_LT(other, liver / 20);
+  }
+}
+
+TEST_F(TorchSegmenterTest, PrecisionFollowsOptionAndDescriptor) {
+  const auto identity = [&](const fs::path& path, const std::string& precision) {
+    return make_torch_segmenter(path, "cpu", {}, precision)->identity();
+  };
+  const std::string usual = identity(descriptor("band"), "auto");
+  EXPECT_EQ(usual, identity(descriptor("band"), "fp32"));
+  EXPECT_NE(usual, identity(descriptor("band"), "bf16"));  // other masks, other cache
+  // What a descriptor says is for cards: on the CPU nothing changes.
+  auto json = nlohmann::json::parse(read_file(descriptor("band")));
+  json["precision"] = "bf16";
+  write_file_atomic(models() / "told.json", json.dump());
+  EXPECT_EQ(load_descriptor(models() / "told.json").precision, "bf16");
+  EXPECT_EQ(usual, identity(models() / "told.json", "auto"));
+  EXPECT_EQ(half_precision("auto", "bf16", torch_card()), c10::kBFloat16);
+  EXPECT_EQ(half_precision("auto", "fp16", torch_card()), c10::kHalf);
+  EXPECT_EQ(half_precision("auto", "", torch_card()), std::nullopt);
+  EXPECT_EQ(half_precision("fp32", "fp16", torch_card()), std::nullopt);
+  for (const char* precision : {"fp16", "int8"})
+    try {
+      (void)identity(descriptor("band"), precision);
+      FAIL() << precision;
+    } catch (const Error& e) {
+      EXPECT_EQ(e.code(), ErrorCode::usage);
+      EXPECT_NE(std::string(e.what()).find("--model-precision"), std::string::npos) << e.what();
+    }
+  json["precision"] = "double";
+  write_file_atomic(models() / "told.json", json.dump());
+  expect_usage(models() / "told.json", "precision");
 }
 
 // Another model file, another descriptor, another way of running it: another identity.

@@ -8,7 +8,8 @@
 namespace wsp::train {
 namespace {
 
-/// Keeps the work and does it again from the same buffers, as a card plays a recording; recording does nothing of it.
+/// Keeps the work and does it again from the same buffers, as a card plays a recording; recording
+/// does nothing of it.
 class HostRecorder final : public WorkRecorder {
  public:
   struct Calls {
@@ -92,7 +93,8 @@ Trained train_some(const std::string& name, bool graph, HostRecorder::Calls& cal
   EXPECT_EQ(recorded.recorded(), graph);
   result.weights = parameters.values().clone();
   std::vector<torch::Tensor> flat;
-  for (const torch::Tensor& buffer : method->buffers()) flat.push_back(buffer.to(torch::kDouble).flatten());
+  for (const torch::Tensor& buffer : method->buffers())
+    flat.push_back(buffer.to(torch::kDouble).flatten());
   result.buffers = torch::cat(flat);
   return result;
 }
@@ -104,7 +106,8 @@ TEST(StepGraph, TrainsAsStepsWithoutIt) {
     const Trained usual = train_some(name, false, none), recorded = train_some(name, true, calls);
     EXPECT_EQ(recorded.losses, usual.losses);
     EXPECT_TRUE(torch::equal(recorded.weights, usual.weights));
-    EXPECT_TRUE(torch::equal(recorded.buffers, usual.buffers));  // running statistics move once a batch
+    EXPECT_TRUE(
+        torch::equal(recorded.buffers, usual.buffers));  // running statistics move once a batch
     EXPECT_EQ(none.run, 0);
     EXPECT_EQ(calls.run, StepGraph::kWarmUp);
     EXPECT_EQ(calls.record, 1);
@@ -115,16 +118,18 @@ TEST(StepGraph, TrainsAsStepsWithoutIt) {
 TEST(StepGraph, KeepsItsBuffers) {
   HostRecorder::Calls calls;
   std::vector<const void*> seen;
-  StepGraph graph(std::make_unique<HostRecorder>(calls), [&](const torch::Tensor& views, const Targets& targets) {
-    seen.push_back(views.data_ptr());
-    seen.push_back(targets.label.data_ptr());
-    seen.push_back(targets.continuous.data_ptr());
-    return StepResult{views.sum() + targets.depth.sum(), views};
-  });
+  StepGraph graph(std::make_unique<HostRecorder>(calls),
+                  [&](const torch::Tensor& views, const Targets& targets) {
+                    seen.push_back(views.data_ptr());
+                    seen.push_back(targets.label.data_ptr());
+                    seen.push_back(targets.continuous.data_ptr());
+                    return StepResult{views.sum() + targets.depth.sum(), views};
+                  });
   for (std::int64_t batch = 0; batch < 5; ++batch) {
     const Targets targets = targets_of(batch);
     const torch::Tensor views = views_of(batch);
-    EXPECT_EQ(graph.run(views, targets).loss.item<double>(), (views.sum() + targets.depth.sum()).item<double>());
+    EXPECT_EQ(graph.run(views, targets).loss.item<double>(),
+              (views.sum() + targets.depth.sum()).item<double>());
   }
   ASSERT_EQ(seen.size(), 15U);
   for (std::size_t i = 3; i < seen.size(); ++i) EXPECT_EQ(seen[i], seen[i % 3]);
@@ -132,9 +137,10 @@ TEST(StepGraph, KeepsItsBuffers) {
 
 TEST(StepGraph, RefusesABatchOfAnotherShape) {
   HostRecorder::Calls calls;
-  StepGraph graph(std::make_unique<HostRecorder>(calls), [](const torch::Tensor& views, const Targets&) {
-    return StepResult{views.sum(), views};
-  });
+  StepGraph graph(std::make_unique<HostRecorder>(calls),
+                  [](const torch::Tensor& views, const Targets&) {
+                    return StepResult{views.sum(), views};
+                  });
   (void)graph.run(views_of(0), targets_of(0));
   EXPECT_THROW((void)graph.run(views_of(0).narrow(0, 0, 4), targets_of(0)), Error);
   EXPECT_THROW((void)graph.run(views_of(0).to(torch::kDouble), targets_of(0)), Error);
@@ -147,7 +153,8 @@ TEST(StepGraph, RefusesABatchOfAnotherShape) {
   EXPECT_NO_THROW((void)graph.run(views_of(0), targets_of(0)));
 }
 
-std::string refusal(const TrainConfig& config, const torch::Device& device, const std::string& asked = "on") {
+std::string refusal(const TrainConfig& config, const torch::Device& device,
+                    const std::string& asked = "on") {
   try {
     check_step_graph(asked, config, device);
   } catch (const Error& e) {
@@ -161,7 +168,8 @@ TEST(StepGraph, SaysWhyAStepCannotBeRecorded) {
   const torch::Device card(torch::kCUDA, 0), cpu(torch::kCPU);
   TrainConfig config;
   EXPECT_EQ(refusal(config, cpu, "off"), "");
-  EXPECT_NE(refusal(config, card, "maybe").find("'maybe': expected one of off, on"), std::string::npos);
+  EXPECT_NE(refusal(config, card, "maybe").find("'maybe': expected one of off, on"),
+            std::string::npos);
   EXPECT_NE(refusal(config, cpu).find("needs a card, and this runs on cpu"), std::string::npos);
   EXPECT_EQ(refusal(config, card).empty(), cuda_graphs_built());
   config.accumulate = 4;  // gradients add up in their place
@@ -169,7 +177,8 @@ TEST(StepGraph, SaysWhyAStepCannotBeRecorded) {
   config.micro_batch = config.batch;  // is no micro-batch
   EXPECT_EQ(refusal(config, card).find("--micro-batch"), std::string::npos);
   config.micro_batch = 8;
-  EXPECT_NE(refusal(config, card).find("leave --micro-batch out, or --cuda-graph off"), std::string::npos);
+  EXPECT_NE(refusal(config, card).find("leave --micro-batch out, or --cuda-graph off"),
+            std::string::npos);
   config.micro_batch = 0;
   config.ranks = 2;
   EXPECT_NE(refusal(config, card).find("2 ranks"), std::string::npos);

@@ -10,9 +10,12 @@ namespace wsp::train::test {
 namespace {
 
 TEST(PoolReluCuda, RefusesSizesWithoutMeaning) {
-  for (const PoolShape s : {PoolShape{0, 1, 4, 4}, PoolShape{1, 0, 4, 4}, PoolShape{1, 1, 1, 4}, PoolShape{1, 1, 4, 1}}) {
-    EXPECT_NE(bias_relu_pool_cuda(s, PixelType::f32, nullptr, nullptr, nullptr, nullptr, nullptr), 0);
-    EXPECT_NE(bias_relu_pool_backward_cuda(s, PixelType::f32, nullptr, nullptr, nullptr, nullptr), 0);
+  for (const PoolShape s : {PoolShape{0, 1, 4, 4}, PoolShape{1, 0, 4, 4}, PoolShape{1, 1, 1, 4},
+                            PoolShape{1, 1, 4, 1}}) {
+    EXPECT_NE(bias_relu_pool_cuda(s, PixelType::f32, nullptr, nullptr, nullptr, nullptr, nullptr),
+              0);
+    EXPECT_NE(bias_relu_pool_backward_cuda(s, PixelType::f32, nullptr, nullptr, nullptr, nullptr),
+              0);
   }
 }
 
@@ -21,26 +24,32 @@ void expect_the_reference(const PoolShape& s) {
   using Type = Stored<kType>;
   using Bits = typename Type::Bits;
   const PoolBatch<kType> batch(s, 3);
-  const auto outputs = static_cast<std::size_t>(s.out_values()), inputs = static_cast<std::size_t>(s.in_values());
+  const auto outputs = static_cast<std::size_t>(s.out_values()),
+             inputs = static_cast<std::size_t>(s.in_values());
   std::vector<float> expected(outputs), expected_gradient(inputs);
   std::vector<std::uint8_t> expected_winner(outputs);
-  bias_relu_pool_cpu(s, batch.wide_conv.data(), batch.bias.data(), expected.data(), expected_winner.data());
-  bias_relu_pool_backward_cpu(s, batch.wide_gradient.data(), expected_winner.data(), expected_gradient.data());
+  bias_relu_pool_cpu(s, batch.wide_conv.data(), batch.bias.data(), expected.data(),
+                     expected_winner.data());
+  bias_relu_pool_backward_cpu(s, batch.wide_gradient.data(), expected_winner.data(),
+                              expected_gradient.data());
 
   const auto conv = on_device(batch.conv), gradient = on_device(batch.gradient);
   const auto bias = on_device(batch.bias);
   const auto out = on_device<Bits>(outputs), conv_gradient = on_device<Bits>(inputs);
   const auto winner = on_device<std::uint8_t>(outputs);
-  int code = bias_relu_pool_cuda(s, kType, conv.get(), bias.get(), out.get(), winner.get(), nullptr);
+  int code =
+      bias_relu_pool_cuda(s, kType, conv.get(), bias.get(), out.get(), winner.get(), nullptr);
   ASSERT_EQ(code, 0) << cuda_error_text(code);
-  code = bias_relu_pool_backward_cuda(s, kType, gradient.get(), winner.get(), conv_gradient.get(), nullptr);
+  code = bias_relu_pool_backward_cuda(s, kType, gradient.get(), winner.get(), conv_gradient.get(),
+                                      nullptr);
   ASSERT_EQ(code, 0) << cuda_error_text(code);
   EXPECT_EQ(on_host(winner.get(), outputs), expected_winner);
   const auto found = on_host(out.get(), outputs);
   for (std::size_t i = 0; i < outputs; ++i)
     ASSERT_TRUE(same_number(Type::value(found[i]), Type::value(Type::bits(expected[i])))) << i;
   const auto found_gradient = on_host(conv_gradient.get(), inputs);
-  for (std::size_t i = 0; i < inputs; ++i) ASSERT_EQ(Type::value(found_gradient[i]), expected_gradient[i]) << i;
+  for (std::size_t i = 0; i < inputs; ++i)
+    ASSERT_EQ(Type::value(found_gradient[i]), expected_gradient[i]) << i;
 }
 
 TEST(PoolReluCuda, EqualsTheReferenceBitForBit) {

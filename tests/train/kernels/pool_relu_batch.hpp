@@ -9,8 +9,8 @@
 
 namespace wsp::train::test {
 
-/// A map in one of the types, the same numbers in float32, a bias, and a gradient of what is pooled. Among the values are
-/// equal ones, a NaN and infinities.
+/// A map in one of the types, the same numbers in float32, a bias, and a gradient of what is
+/// pooled. Among the values are equal ones, a NaN and infinities.
 template <PixelType kType>
 struct PoolBatch {
   using Type = Stored<kType>;
@@ -31,7 +31,8 @@ struct PoolBatch {
     };
     fill(s.in_values(), conv, wide_conv);
     fill(s.out_values(), gradient, wide_gradient);
-    const float odd[] = {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(),
+    const float odd[] = {std::numeric_limits<float>::quiet_NaN(),
+                         std::numeric_limits<float>::infinity(),
                          -std::numeric_limits<float>::infinity(), -0.0F};
     for (std::size_t i = 0; i < 4 && 5 * i < conv.size(); ++i) {
       conv[5 * i] = Type::bits(odd[i]);
@@ -41,12 +42,14 @@ struct PoolBatch {
   }
 };
 
-/// Shapes of which some have odd sides, cut windows in one or both directions, and channels that a packed read takes.
+/// Shapes of which some have odd sides, cut windows in one or both directions, and channels that a
+/// packed read takes.
 inline std::vector<PoolShape> pool_shapes() {
   std::vector<PoolShape> shapes;
   for (const bool channels_last : {false, true})
-    for (const PoolShape s : {PoolShape{1, 1, 2, 2}, PoolShape{2, 3, 5, 4}, PoolShape{3, 8, 6, 7}, PoolShape{2, 16, 9, 9},
-                              PoolShape{1, 12, 2, 17}, PoolShape{2, 5, 8, 3}}) {
+    for (const PoolShape s :
+         {PoolShape{1, 1, 2, 2}, PoolShape{2, 3, 5, 4}, PoolShape{3, 8, 6, 7},
+          PoolShape{2, 16, 9, 9}, PoolShape{1, 12, 2, 17}, PoolShape{2, 5, 8, 3}}) {
       shapes.push_back(s);
       shapes.back().channels_last = channels_last;
     }

@@ -12,30 +12,36 @@ namespace {
 // A card's grid on the host: every thread once, what it writes seen.
 template <PixelType kType, int kVector>
 void run_on_host(const PoolBatch<kType>& batch, std::vector<typename Stored<kType>::Bits>& out,
-                 std::vector<std::uint8_t>& winner, std::vector<typename Stored<kType>::Bits>& conv_gradient) {
+                 std::vector<std::uint8_t>& winner,
+                 std::vector<typename Stored<kType>::Bits>& conv_gradient) {
   const PoolShape& s = batch.shape;
   PoolGrid grid = pool_grid(s, kVector, false);
   for (std::int64_t row = 0; row < grid.rows; ++row)
     for (std::int64_t place = 0; place < grid.places; ++place)
-      bias_relu_pool_at<kType, kVector>(s, row, place, batch.conv.data(), batch.bias.data(), out.data(), winner.data());
+      bias_relu_pool_at<kType, kVector>(s, row, place, batch.conv.data(), batch.bias.data(),
+                                        out.data(), winner.data());
   grid = pool_grid(s, kVector, true);
   for (std::int64_t row = 0; row < grid.rows; ++row)
     for (std::int64_t place = 0; place < grid.places; ++place)
-      bias_relu_pool_backward_at<kType, kVector>(s, row, place, batch.gradient.data(), winner.data(),
-                                                 conv_gradient.data());
+      bias_relu_pool_backward_at<kType, kVector>(s, row, place, batch.gradient.data(),
+                                                 winner.data(), conv_gradient.data());
 }
 
 template <PixelType kType>
 void expect_the_reference(const PoolShape& s, std::uint32_t seed) {
   using Type = Stored<kType>;
-  SCOPED_TRACE(testing::Message() << "type " << static_cast<int>(kType) << ", " << s.n << " x " << s.c << " x " << s.h
-                                  << " x " << s.w << (s.channels_last ? ", channels last" : ""));
+  SCOPED_TRACE(testing::Message() << "type " << static_cast<int>(kType) << ", " << s.n << " x "
+                                  << s.c << " x " << s.h << " x " << s.w
+                                  << (s.channels_last ? ", channels last" : ""));
   const PoolBatch<kType> batch(s, seed);
-  const auto outputs = static_cast<std::size_t>(s.out_values()), inputs = static_cast<std::size_t>(s.in_values());
+  const auto outputs = static_cast<std::size_t>(s.out_values()),
+             inputs = static_cast<std::size_t>(s.in_values());
   std::vector<float> expected(outputs), expected_gradient(inputs);
   std::vector<std::uint8_t> expected_winner(outputs);
-  bias_relu_pool_cpu(s, batch.wide_conv.data(), batch.bias.data(), expected.data(), expected_winner.data());
-  bias_relu_pool_backward_cpu(s, batch.wide_gradient.data(), expected_winner.data(), expected_gradient.data());
+  bias_relu_pool_cpu(s, batch.wide_conv.data(), batch.bias.data(), expected.data(),
+                     expected_winner.data());
+  bias_relu_pool_backward_cpu(s, batch.wide_gradient.data(), expected_winner.data(),
+                              expected_gradient.data());
 
   for (const bool packed : {false, true}) {
     constexpr int kMost = kType == PixelType::f32 ? 4 : 8;
@@ -51,7 +57,8 @@ void expect_the_reference(const PoolShape& s, std::uint32_t seed) {
     ASSERT_EQ(winner, expected_winner);
     for (std::size_t i = 0; i < outputs; ++i)
       ASSERT_TRUE(same_number(Type::value(out[i]), Type::value(Type::bits(expected[i])))) << i;
-    for (std::size_t i = 0; i < inputs; ++i) ASSERT_EQ(Type::value(gradient[i]), expected_gradient[i]) << i;
+    for (std::size_t i = 0; i < inputs; ++i)
+      ASSERT_EQ(Type::value(gradient[i]), expected_gradient[i]) << i;
   }
 }
 
@@ -74,7 +81,7 @@ TEST(BiasReluPool, HandMadeWindows) {
   const float nan = std::numeric_limits<float>::quiet_NaN();
   const PoolShape s{1, 1, 2, 10};
   const std::vector<float> conv{1, 3, -1, -2, 2, 2, nan, 9, -4, -4,  //
-                                2, 0, -3, -1, 2, 2, 5, 1, -4, -3};
+                                2, 0, -3, -1, 2, 2, 5,   1, -4, -3};
   const float bias = 0.5F;
   std::vector<float> out(5), gradient(20);
   std::vector<std::uint8_t> winner(5);

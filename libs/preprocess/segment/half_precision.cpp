@@ -1,0 +1,54 @@
+#include "preprocess/segment/half_precision.hpp"
+
+#include <ATen/autocast_mode.h>
+#include <torch/version.h>
+
+#include "io/core/error.hpp"
+
+namespace wsp {
+
+std::optional<c10::ScalarType> half_precision(const std::string& asked,
+                                              const std::string& of_descriptor,
+                                              const c10::Device& device) {
+  const std::string wanted = asked != "auto" ? asked : device.is_cpu() ? "" : of_descriptor;
+  if (wanted.empty() || wanted == "fp32") return std::nullopt;
+  if (wanted == "bf16") return c10::kBFloat16;
+  if (wanted != "fp16")
+    throw Error(ErrorCode::usage,
+                "--model-precision is '" + asked + "': expected auto, fp32, bf16 or fp16");
+  if (device.is_cpu())
+    throw Error(ErrorCode::usage,
+                "--model-precision fp16 needs a CUDA card: on the CPU use fp32 or bf16");
+  return c10::kHalf;
+}
+
+HalfScope::HalfScope(const c10::Device& device, std::optional<c10::ScalarType> type)
+    : cuda_(device.is_cuda()), active_(type.has_value()) {
+  if (!active_) return;
+  at::autocast::increment_nesting();
+  set(true, *type);
+}
+
+HalfScope::~HalfScope() {
+  if (!active_) return;
+  set(false, c10::kFloat);
+  if (at::autocast::decrement_nesting() == 0) at::autocast::clear_cache();
+}
+
+void HalfScope::set(bool on, c10::ScalarType type) const {
+#if TORCH_VERSION_MAJOR > 2 || (TORCH_VERSION_MAJOR == 2 && TORCH_VERSION_MINOR >= 4)
+  const auto device = cuda_ ? at::kCUDA : at::kCPU;
+  if (on) at::autocast::set_autocast_dtype(device, type);
+  at::autocast::set_autocast_enabled(device, on);
+#else
+  if (cuda_) {
+    if (on) at::autocast::set_autocast_gpu_dtype(type);
+    at::autocast::set_enabled(on);
+  } else {
+    if (on) at::autocast::set_autocast_cpu_dtype(type);
+    at::autocast::set_cpu_enabled(on);
+  }
+#endif
+}
+
+}  // namespace wsp
