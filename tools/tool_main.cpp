@@ -88,7 +88,9 @@ int tool_main(int argc, char** argv, const Tool& tool) {
   app.add_option("--threads", common.threads, "Worker threads; 0 uses all cores")
       ->check(CLI::Range(0, 1024))
       ->capture_default_str();
-  app.add_option("--seed", common.seed, "Seed of everything random")->capture_default_str();
+  app.add_option("--seed", common.seed, "Seed of everything random")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
   app.add_option("--log-level", common.log_level, "trace, debug, info, warn, error or off")
       ->capture_default_str();
   app.add_flag("--json", common.json, "Print a machine-readable result on stdout");

@@ -151,6 +151,7 @@ int report(const wsp::train::TrainSummary& s, const Options& o, bool json) {
                                 {"first_loss", s.first_loss},
                                 {"last_loss", s.last_loss},
                                 {"first_probe", s.first_probe},
+                                {"last_probe", s.last_probe},
                                 {"best_probe", s.best_probe},
                                 {"slices_per_s", s.slices_per_s},
                                 {"wait_share", s.wait_share},
@@ -165,8 +166,8 @@ int report(const wsp::train::TrainSummary& s, const Options& o, bool json) {
     fmt::print("loss        {:.4f} in the first epoch, {:.4f} in the last ({} steps)\n", s.first_loss,
                s.last_loss, s.steps);
     if (s.best_probe >= 0)
-      fmt::print("probe       {:.3f} before training, {:.3f} at best (balanced accuracy by held-back subject)\n",
-                 s.first_probe, s.best_probe);
+      fmt::print("probe       {:.3f} before training, {:.3f} at the end, {:.3f} at best (balanced accuracy by held-back subject)\n",
+                 s.first_probe, s.last_probe, s.best_probe);
     if (s.slices_per_s > 0)
       fmt::print("speed       {:.1f} slices/s, {:.1f} % of the time waiting for data\n", s.slices_per_s,
                  100 * s.wait_share);

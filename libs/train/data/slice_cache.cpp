@@ -63,10 +63,11 @@ SliceCache::SliceCache(std::size_t index_rows, const std::vector<std::uint32_t>&
   const auto does_not_fit = [&] {
     return Error(
         ErrorCode::failure,
-        fmt::format("a cache of {} slices needs {} and may use {}{}: use --cache none, a smaller "
-                    "image size, or a machine with more memory",
+        fmt::format("--cache ram: {} slices need {} and may use {}{}: use --cache none, a smaller "
+                    "--image-size, {}",
                     count, readable_bytes(bytes), readable_bytes(limit),
-                    limit_bytes > 0 ? "" : ", half of what is free"));
+                    limit_bytes > 0 ? " (--cache-limit)" : ", half of what is free",
+                    limit_bytes > 0 ? "or a larger --cache-limit" : "or a machine with more memory"));
   };
   if (bytes > limit) throw does_not_fit();
   try {

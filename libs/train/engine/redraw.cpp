@@ -60,6 +60,9 @@ void redraw_views(const std::filesystem::path& run, const std::filesystem::path&
                                    torch::kShort);
   const torch::Tensor sheet = view_sheet(hu, draw_views(hu, parameters), n);
   std::error_code code;
+  for (const char* name : {"views.png", "views.json"})
+    if (std::filesystem::exists(out / name, code))
+      throw Error(ErrorCode::output, (out / name).string() + " exists: choose another --sheet");
   std::filesystem::create_directories(out, code);
   if (code) throw Error(ErrorCode::output, "cannot make " + out.string() + ": " + code.message());
   write_file_atomic(out / "views.png",

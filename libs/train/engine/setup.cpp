@@ -40,6 +40,10 @@ void prepare_device(const TrainConfig& config, const RunOptions& options, const 
   check_cuda_kernels(config, device);
   check_step_graph(options.cuda_graph, config, device);
   prepare_precision(device, config.precision);
+  if (device.is_cpu() && config.precision == "bf16")
+    log::warn("--precision bf16 on a CPU without instructions for it is many times slower than fp32");
+  if (config.norm == "group" && config.encoder == "tinynet")
+    log::warn("--norm group changes nothing: TinyNet has no normalisation layers");
   prepare_algorithms(device, config.deterministic);
   try_device(device);
 }

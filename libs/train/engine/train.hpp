@@ -11,7 +11,7 @@ namespace wsp::train {
 struct TrainSummary {
   std::int64_t steps = 0, epochs = 0;  ///< of the whole run, resumed parts included
   double first_loss = 0, last_loss = 0;        ///< means over the first and last epoch
-  double first_probe = -1, best_probe = -1;    ///< balanced accuracy by subject, -1 where there is none
+  double first_probe = -1, last_probe = -1, best_probe = -1;    ///< balanced accuracy by subject, -1 where there is none
   double slices_per_s = 0;
   double wait_share = 0;               ///< part of the time spent waiting for data
   std::int64_t corrupt_slices = 0;     ///< replaced with --skip-corrupt

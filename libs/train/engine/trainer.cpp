@@ -182,6 +182,7 @@ TrainSummary Trainer::run() {
   summary.first_loss = position_.first_loss;
   summary.last_loss = position_.last_loss;
   summary.first_probe = position_.first_probe;
+  summary.last_probe = position_.last_probe;
   summary.best_probe = position_.best_probe;
   summary.stopped_early = stop_early_;
   summary.weights = options_.out / "encoder.safetensors";
