@@ -1,6 +1,8 @@
 #include "train/engine/step_graph.hpp"
 
 #include "io/core/error.hpp"
+#include "train/engine/device.hpp"
+#include "train/engine/device_fault.hpp"
 
 namespace wsp::train {
 namespace {
@@ -68,6 +70,17 @@ void StepGraph::take(const torch::Tensor& views, const Targets& targets) {
     throw Error(ErrorCode::failure, "a batch has other sigmas than the recorded one");
 }
 
+void StepGraph::record(const WorkRecorder::Work& work) {
+  try {
+    recorder_->record(work);
+  } catch (const std::exception& e) {
+    if (is_out_of_memory(e) || find_device_fault(e.what()) != nullptr) throw;
+    throw Error(ErrorCode::failure,
+                "--cuda-graph on: the step could not be recorded: use --cuda-graph off (" +
+                    first_line(e) + ")");
+  }
+}
+
 StepResult StepGraph::run(const torch::Tensor& views, const Targets& targets) {
   take(views, targets);
   const auto work = [this] { result_ = work_(views_, targets_); };
@@ -78,7 +91,7 @@ StepResult StepGraph::run(const torch::Tensor& views, const Targets& targets) {
   }
   if (!recorded_) {
     result_ = {};  // what the usual passes left goes back to their pool first
-    recorder_->record(work);
+    record(work);
     recorded_ = true;
   }
   recorder_->replay();

@@ -27,12 +27,13 @@ class StepGraph {
   StepGraph(std::unique_ptr<WorkRecorder> recorder, Work work)
       : recorder_(std::move(recorder)), work_(std::move(work)) {}
   /// The result's tensors are overwritten by the next call. Throws Error(failure) for a batch of
-  /// another shape than the first, and what the work throws.
+  /// another shape than the first or a step that cannot be recorded, and what the work throws.
   StepResult run(const torch::Tensor& views, const Targets& targets);
   [[nodiscard]] bool recorded() const { return recorded_; }
 
  private:
   void take(const torch::Tensor& views, const Targets& targets);
+  void record(const WorkRecorder::Work& work);
 
   std::unique_ptr<WorkRecorder> recorder_;
   Work work_;

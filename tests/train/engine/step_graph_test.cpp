@@ -153,6 +153,39 @@ TEST(StepGraph, RefusesABatchOfAnotherShape) {
   EXPECT_NO_THROW((void)graph.run(views_of(0), targets_of(0)));
 }
 
+/// Runs, and cannot record.
+class BrokenRecorder final : public WorkRecorder {
+ public:
+  explicit BrokenRecorder(std::string words) : words_(std::move(words)) {}
+  void run(const Work& work) override { work(); }
+  void record(const Work&) override { throw std::runtime_error(words_); }
+  void replay() override { ADD_FAILURE() << "nothing was recorded"; }
+
+ private:
+  std::string words_;
+};
+
+TEST(StepGraph, SaysWhatToDoWhereRecordingFails) {
+  const auto fail = [](const std::string& words) -> std::string {
+    StepGraph graph(std::make_unique<BrokenRecorder>(words),
+                    [](const torch::Tensor& views, const Targets&) {
+                      return StepResult{views.sum(), views};
+                    });
+    try {
+      for (int batch = 0; batch <= StepGraph::kWarmUp; ++batch)
+        (void)graph.run(views_of(0), targets_of(0));
+    } catch (const std::exception& e) {
+      return e.what();
+    }
+    return {};
+  };
+  const std::string told = fail("operation not permitted when stream is capturing\nand a trace");
+  EXPECT_NE(told.find("use --cuda-graph off (operation not permitted"), std::string::npos) << told;
+  EXPECT_EQ(told.find("trace"), std::string::npos);
+  EXPECT_EQ(fail("CUDA out of memory"),
+            "CUDA out of memory");  // a smaller micro-batch is the remedy
+}
+
 std::string refusal(const TrainConfig& config, const torch::Device& device,
                     const std::string& asked = "on") {
   try {
