@@ -131,6 +131,21 @@ def check_place(work, dataset):
     support.run("wsp-qa", dataset, "--date", "2024-05-31", "--license", "https://example.org/by", "--fail-on", "never")
 
 
+def check_words(work, dataset):
+    """What is broken is said by its name: JSON, a rule, previews."""
+    broken = work / "broken"
+    shutil.copytree(dataset, broken)
+    shutil.rmtree(broken / "previews")
+    done = support.run("wsp-qa", broken, "--fail-on", "never")
+    support.check("wsp-ingest verify" in done.stderr, f"previews are missing in silence: {done.stderr}")
+    (broken / "dataset.json").write_text("{")
+    done = support.run("wsp-qa", broken, expect=6)
+    support.check("not valid JSON" in done.stderr, f"dataset.json is no JSON: {done.stderr}")
+    (work / "odd.json").write_text(json.dumps({"format": "wsp-qa-rules", "version": 1, "limits": {"unknown": 1}}))
+    done = support.run("wsp-qa", dataset, "--rules", work / "odd.json", expect=2)
+    support.check("expected object, found object" not in done.stderr and "unknown" in done.stderr, f"a rule's error: {done.stderr}")
+
+
 def check_ratings(work, dataset):
     """Ratings of other cases are counted and named; a reader's notes are allowed."""
     name = next(iter(table(dataset / "qa" / "group.tsv")))["case"]
@@ -193,6 +208,7 @@ def main():
         check_threads(work, dataset)
         check_place(work, dataset)
         check_ratings(work, dataset)
+        check_words(work, dataset)
         check_unlabelled(work)
 
 
