@@ -1,12 +1,14 @@
 // wsp-qa: what is in a dataset, and what is wrong with it.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <iostream>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 
 #include "io/core/error.hpp"
+#include "io/core/log.hpp"
 #include "preprocess/report/report.hpp"
 #include "tool_main.hpp"
 
@@ -29,6 +31,7 @@ void declare(CLI::App& app, Options& o) {
   app.add_option("--baseline", o.baseline,
                  "Another dataset whose QA has run: compare distributions, look for the same volumes");
   app.add_option("--ratings", o.ratings, "Ratings saved from an earlier report's page (TSV)");
+  app.add_flag("--force", o.qa.force, "Write into a directory that holds other files than an earlier report");
   app.add_flag("--fresh", o.qa.fresh, "Read all pixels again, also those of unchanged shards");
   app.add_option("--embed-mib", o.embed_mib, "MiB of pictures inside report.html; the others stay beside it")
       ->check(CLI::Range(0.0, 1024.0))
@@ -55,8 +58,30 @@ void print(const wsp::qa::QaSummary& s) {
                            s.warnings, s.report.string());
   for (const auto& [code, n] : s.codes) std::cout << fmt::format("  {} {}\n", code, n);
   if (s.taken > 0)
-    std::cout << fmt::format("  pixels of {} cases were taken over from the last run, of {} read\n", s.taken, s.read);
+    std::cout << fmt::format("  pixels: {} {} read, {} unchanged since the last run\n", s.read, s.read == 1 ? "case" : "cases",
+                             s.taken);
+  if (s.with_baseline)
+    std::cout << fmt::format("  baseline: {} of {} tests say that the datasets differ\n", s.baseline_drifts,
+                             s.baseline_tests);
+  if (s.ratings > 0)
+    std::cout << fmt::format("  ratings: {} of {} are of cases of this dataset\n", s.ratings - s.unmatched_ratings.size(),
+                             s.ratings);
   std::cout << fmt::format("  depth: {} suits this dataset; {}\n", s.depth, s.depth_reason);
+}
+
+void warn(const wsp::qa::QaSummary& s) {
+  constexpr std::size_t kNamed = 10;
+  if (!s.unmatched_ratings.empty()) {
+    std::string names;
+    for (std::size_t i = 0; i < std::min(kNamed, s.unmatched_ratings.size()); ++i)
+      names += (i > 0 ? ", " : "") + s.unmatched_ratings[i];
+    wsp::log::warn(fmt::format("--ratings: {} of {} rated cases are not in this dataset: {}{}", s.unmatched_ratings.size(),
+                                 s.ratings, names, s.unmatched_ratings.size() > kNamed ? ", ..." : ""));
+  }
+  if (s.missing_previews > 0)
+    wsp::log::warn(fmt::format("{} of the previews that dataset.json lists are missing, so the report shows none of them: "
+                                 "`wsp-ingest verify` says what is damaged",
+                                 s.missing_previews));
 }
 
 int run(const Options& o, bool json) {
@@ -69,20 +94,23 @@ int run(const Options& o, bool json) {
   qa.embed_bytes = static_cast<std::uint64_t>(o.embed_mib * 1048576);
   qa.tool_version = WSP_VERSION;
   const wsp::qa::QaSummary s = wsp::qa::run_qa(qa);
-  if (json)
-    std::cout << nlohmann::json{{"cases", s.cases},
-                                {"subjects", s.subjects},
-                                {"errors", s.errors},
-                                {"warnings", s.warnings},
-                                {"codes", s.codes},
-                                {"pixels_read", s.read},
-                                {"pixels_taken_over", s.taken},
-                                {"depth", s.depth},
-                                {"report", s.report.string()}}
-                     .dump(1)
-              << "\n";
-  else
+  warn(s);
+  if (json) {
+    nlohmann::json j{{"cases", s.cases},
+                     {"subjects", s.subjects},
+                     {"errors", s.errors},
+                     {"warnings", s.warnings},
+                     {"codes", s.codes},
+                     {"pixels_read", s.read},
+                     {"pixels_taken_over", s.taken},
+                     {"depth", s.depth},
+                     {"report", s.report.string()}};
+    if (s.with_baseline) j["baseline"] = {{"tests", s.baseline_tests}, {"drifts", s.baseline_drifts}};
+    if (s.ratings > 0) j["ratings"] = {{"given", s.ratings}, {"unmatched", s.unmatched_ratings}};
+    std::cout << j.dump(1) << "\n";
+  } else {
     print(s);
+  }
   const bool fails = o.fail_on != "never" && (s.errors > 0 || (o.fail_on == "warning" && s.warnings > 0));
   return fails ? 3 : 0;
 }

@@ -80,6 +80,10 @@ def check_baseline(work, dataset, other):
     """Drift with tests that scipy computes too; a volume that stands in both."""
     qa(other, "--fail-on", "never")
     result = qa(dataset, "--baseline", other, "--fail-on", "never")
+    tests = result["baseline"]
+    support.check(tests["tests"] >= 10 and tests["drifts"] == result["codes"].get("BASELINE_DRIFT", 0), f"the baseline's summary: {tests}")
+    for line in (dataset / "qa" / "findings.jsonl").read_text().splitlines():
+        support.check("BASELINE_DRIFT" not in line or " here, " in line, f"a drift without both figures: {line}")
     support.check(result["codes"].get("DUPLICATE_VOLUME", 0) == 2, f"two volumes stand in both datasets: {result['codes']}")
     page = (dataset / "qa" / "report.html").read_text()
     data = json.loads(page.split('id="data">', 1)[1].split("</script>", 1)[0])
@@ -105,6 +109,68 @@ def check_threads(work, dataset):
         qa(dataset, "--out", out, "--threads", threads, "--fail-on", "never")
         trees.append({k: v for k, v in support.tree(out).items() if k != "state.json"})
     support.check(trees[0] == trees[1], f"files differ with the threads: {[k for k in trees[0] if trees[0][k] != trees[1].get(k)]}")
+
+
+def check_place(work, dataset):
+    """No dataset and nothing of other origin is overwritten; a report elsewhere links to the dataset."""
+    before = support.tree(dataset)
+    for out in (dataset, dataset / "cases", dataset / "shards" / "new", dataset / "previews"):
+        support.run("wsp-qa", dataset, "--out", out, "--force", expect=2)
+    foreign = work / "foreign"
+    (foreign / "cases").mkdir(parents=True)
+    (foreign / "cases" / "mine.json").write_text("{}")
+    support.run("wsp-qa", dataset, "--out", foreign, "--fail-on", "never", expect=2)
+    support.check(support.tree(dataset) == before, "a refused --out changed the dataset")
+    for _ in range(2):
+        qa(dataset, "--out", foreign, "--force", "--fail-on", "never")
+    support.check((foreign / "cases" / "mine.json").exists(), "a file that is no report's was removed")
+    for f in json.loads((foreign / "croissant.json").read_text())["distribution"]:
+        support.check((foreign / f["contentUrl"]).is_file(), f"croissant: {f['contentUrl']} points nowhere")
+    for wrong in (("--date", "2024-13-01"), ("--license", "MIT"), ("--url", "example.org")):
+        support.run("wsp-qa", dataset, *wrong, expect=2)
+    support.run("wsp-qa", dataset, "--date", "2024-05-31", "--license", "https://example.org/by", "--fail-on", "never")
+
+
+def check_words(work, dataset):
+    """What is broken is said by its name: JSON, a rule, previews."""
+    broken = work / "broken"
+    shutil.copytree(dataset, broken)
+    shutil.rmtree(broken / "previews")
+    done = support.run("wsp-qa", broken, "--fail-on", "never")
+    support.check("wsp-ingest verify" in done.stderr, f"previews are missing in silence: {done.stderr}")
+    (broken / "dataset.json").write_text("{")
+    done = support.run("wsp-qa", broken, expect=6)
+    support.check("not valid JSON" in done.stderr, f"dataset.json is no JSON: {done.stderr}")
+    (work / "odd.json").write_text(json.dumps({"format": "wsp-qa-rules", "version": 1, "limits": {"unknown": 1}}))
+    done = support.run("wsp-qa", dataset, "--rules", work / "odd.json", expect=2)
+    support.check("expected object, found object" not in done.stderr and "unknown" in done.stderr, f"a rule's error: {done.stderr}")
+
+
+def check_ratings(work, dataset):
+    """Ratings of other cases are counted and named; a reader's notes are allowed."""
+    name = next(iter(table(dataset / "qa" / "group.tsv")))["case"]
+    (work / "notes.tsv").write_text(f"reader\tcase\trating\tnote\nA\t{name}\tgood\tfine\nA\tno-such-case\texclude\tx\n")
+    done = support.run("wsp-qa", dataset, "--ratings", work / "notes.tsv", "--fail-on", "never", "--json")
+    support.check(json.loads(done.stdout)["ratings"] == {"given": 2, "unmatched": ["no-such-case"]}, "unmatched ratings are not counted")
+    support.check("no-such-case" in done.stderr, "an unmatched rating is not named")
+
+
+def check_unlabelled(work):
+    """All slices of phantoms without a label table or air: one note, no slice taken for a computed one, no measure of 0."""
+    cohort = work / "plain-cohort"
+    support.run("wsp-phantom", "--out", cohort, "--subjects", 8, "--seed", 3, "--slices", "40-60", "--size", 256, "--balance", "--format", "nifti")
+    support.run("wsp-ingest", cohort / "export", "--out", work / "plain", "--masks", cohort / "truth", "--ids", "keep", "--slices", "all", "--size", 256)
+    name = sorted((work / "plain" / "cases").glob("*.json"))[0]
+    case = json.loads(name.read_text())
+    case["histogram"]["air"] = [0] * len(case["histogram"]["air"])
+    name.write_text(json.dumps(case))
+    codes = qa(work / "plain", "--fail-on", "never")["codes"]
+    support.check(codes.get("LABELS_ABSENT") == 1 and not codes.keys() & {"LABEL_MISSING", "BATCH_INFEASIBLE", "SLICE_INTERPOLATED"}, f"a clean unlabelled dataset: {codes}")
+    airless = json.loads((work / "plain" / "qa" / "cases" / name.name).read_text())
+    support.check(airless["air_hu"] is None, f"air that is not there has {airless['air_hu']} HU")
+    air = json.loads((work / "plain" / "qa" / "dataset_fingerprint.json").read_text())["air_hu"]
+    support.check(air["n"] == 7 and air["max"] < -900, f"the fingerprint counts air that is not there: {air}")
+    qa(work / "plain", "--baseline", work / "plain", "--fail-on", "never")
 
 
 def check_document():
@@ -140,6 +206,10 @@ def main():
                     "--manifest", support.SOURCE / "data-manifests" / "phantom.json", "--ids", "keep", "--size", 128)
         check_baseline(work, dataset, work / "two")
         check_threads(work, dataset)
+        check_place(work, dataset)
+        check_ratings(work, dataset)
+        check_words(work, dataset)
+        check_unlabelled(work)
 
 
 main()

@@ -85,6 +85,14 @@ const json* rule(const json& schema, const std::string& token) {
   return child(schema, "additionalProperties");
 }
 
+// Whether a value has the type, or one of the types, that a schema names.
+bool is_of_type(const json& value, const json& type) {
+  if (type.is_array())
+    return std::any_of(type.begin(), type.end(),
+                       [&](const json& one) { return is_of_type(value, one); });
+  return type == value.type_name() || (type == "integer" && value.is_number_integer());
+}
+
 // "/labels/0/column: Value type not permitted ...; expected string, found 3"
 std::string describe(const valijson::ValidationResults::Error& error, const json& schema,
                      const json& value) {
@@ -103,7 +111,9 @@ std::string describe(const valijson::ValidationResults::Error& error, const json
     text += "; expected one of " + words->dump(-1, ' ', false, kReplace);
   else if (const json* pattern = child(*wanted, "pattern"))
     text += "; expected text like " + pattern->dump(-1, ' ', false, kReplace);
-  else if (const json* type = child(*wanted, "type"))
+  else if (const json* type = child(*wanted, "type"); type != nullptr && is_of_type(*here, *type))
+    return text;  // what is wrong is not its type
+  else if (type != nullptr)
     text += "; expected " + (type->is_string() ? type->get<std::string>() : type->dump());
   text += ", found ";
   const std::string found = here->is_structured() ? "" : here->dump(-1, ' ', false, kReplace);
@@ -159,7 +169,13 @@ std::vector<std::string> schema_violations(std::string_view schema_name, const j
       return {};
     std::vector<std::string> violations;
     valijson::ValidationResults::Error error;
-    while (results.popError(error)) violations.push_back(describe(error, document, value));
+    std::vector<std::string> around;  // lines that only say that something inside is wrong
+    while (results.popError(error)) {
+      const bool outer = error.description.starts_with("Failed to validate against schema") ||
+                         error.description.starts_with("Failed to validate item");
+      (outer ? around : violations).push_back(describe(error, document, value));
+    }
+    if (violations.empty()) violations = std::move(around);
     if (violations.empty()) violations.emplace_back("/: the value does not follow its schema");
     return violations;
   } catch (const Error&) {

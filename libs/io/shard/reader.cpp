@@ -69,9 +69,15 @@ void check_index_hash(const fs::path& dataset) {
                 "no complete dataset at " + dataset.string() +
                     ": expected dataset.json and index.h5; was the ingest interrupted? "
                     "Run it again, it resumes");
+  nlohmann::json json;
+  try {
+    json = load_json(dataset / "dataset.json");
+  } catch (const Error& e) {
+    throw Error(ErrorCode::corrupt, std::string(e.what()) + "; run wsp-ingest again");
+  }
   std::string stated;
   try {
-    stated = load_json(dataset / "dataset.json").at("files").at("index.h5").get<std::string>();
+    stated = json.at("files").at("index.h5").get<std::string>();
   } catch (const std::exception&) {
     throw Error(ErrorCode::corrupt, "dataset.json names no hash of index.h5");
   }

@@ -20,20 +20,21 @@ using nlohmann::json;
 struct Measure {
   const char* name;
   const char* unit;
+  int digits;
   std::function<double(const CaseFacts&)> value;
 };
 const std::vector<Measure>& measures() {
   static const std::vector<Measure> all{
-      {"slice distance", "mm", [](const CaseFacts& f) { return f.spacing_mm; }},
-      {"pixel size", "mm", [](const CaseFacts& f) { return f.pixel_mm[0]; }},
-      {"scan range", "mm", [](const CaseFacts& f) { return f.scan_range_mm; }},
-      {"kept slices", "", [](const CaseFacts& f) { return static_cast<double>(f.kept); }},
-      {"liver volume", "ml", [](const CaseFacts& f) { return f.liver_ml; }},
-      {"liver HU", "HU", [](const CaseFacts& f) { return f.liver_median_hu; }},
-      {"vessel HU", "HU", [](const CaseFacts& f) { return f.vessel_hu; }},
-      {"noise", "HU", [](const CaseFacts& f) { return f.noise_hu; }},
-      {"air HU", "HU", [](const CaseFacts& f) { return f.air_hu; }},
-      {"fat HU", "HU", [](const CaseFacts& f) { return f.fat_hu; }}};
+      {"slice distance", "mm", 2, [](const CaseFacts& f) { return f.spacing_mm; }},
+      {"pixel size", "mm", 3, [](const CaseFacts& f) { return f.pixel_mm[0]; }},
+      {"scan range", "mm", 1, [](const CaseFacts& f) { return f.scan_range_mm; }},
+      {"kept slices", "", 1, [](const CaseFacts& f) { return static_cast<double>(f.kept); }},
+      {"liver volume", "ml", 0, [](const CaseFacts& f) { return f.liver_ml; }},
+      {"liver HU", "HU", 1, [](const CaseFacts& f) { return f.liver_median_hu; }},
+      {"vessel HU", "HU", 1, [](const CaseFacts& f) { return f.vessel_hu; }},
+      {"noise", "HU", 1, [](const CaseFacts& f) { return f.noise_hu; }},
+      {"air HU", "HU", 1, [](const CaseFacts& f) { return f.air_hu; }},
+      {"fat HU", "HU", 1, [](const CaseFacts& f) { return f.fat_hu; }}};
   return all;
 }
 
@@ -49,7 +50,7 @@ CaseFacts read_case(const fs::path& path, std::vector<std::string>& label_names)
   f.name = j.at("name").get<std::string>();
   f.subject = j.at("subject").get<std::string>();
   f.kept = j.at("kept").get<std::int64_t>();
-  f.pixel_mm[0] = j.at("pixel_mm").at(0).get<double>();
+  f.pixel_mm[0] = number_or_unset(j.at("pixel_mm").at(0));
   for (const auto& [name, field] : {std::pair{"spacing_mm", &f.spacing_mm},
                                     {"scan_range_mm", &f.scan_range_mm},
                                     {"liver_ml", &f.liver_ml},
@@ -58,7 +59,10 @@ CaseFacts read_case(const fs::path& path, std::vector<std::string>& label_names)
                                     {"noise_hu", &f.noise_hu},
                                     {"air_hu", &f.air_hu},
                                     {"fat_hu", &f.fat_hu}})
-    *field = j.at(name).get<double>();
+    *field = number_or_unset(j.at(name));
+  // Reports before this one wrote 0 for what was not measured.
+  if (j.value("air_share", 1.0) == 0) f.air_hu = kUnset;
+  if (j.value("fat_share", 1.0) == 0) f.fat_hu = kUnset;
   label_names.clear();
   for (const auto& [name, value] : j.at("labels").items()) {
     label_names.push_back(name);
@@ -112,26 +116,29 @@ json compare(const std::vector<CaseFacts>& cases, const std::vector<std::string>
              const Baseline& baseline, Judge& judge) {
   json rows = json::array();
   const double limit = judge.limits().baseline_p;
-  const auto note = [&](const std::string& what, const Test& test, const char* kind, json here,
-                        json there) {
+  const auto note = [&](const std::string& what, const Test& test, const char* kind,
+                        const std::string& said_here, const std::string& said_there) {
     rows.push_back({{"what", what},
                     {"test", kind},
                     {"statistic", rounded(test.statistic, 4)},
                     {"p", test.p < 1e-6 ? 0.0 : rounded(test.p, 6)},
-                    {"here", std::move(here)},
-                    {"baseline", std::move(there)},
+                    {"here", said_here},
+                    {"baseline", said_there},
                     {"drift", test.p < limit}});
     if (test.p < limit)
       judge.add(Code::BASELINE_DRIFT, "", "",
-                fmt::format("{}: {} {:.3f}, p {}", what, kind, test.statistic,
+                fmt::format("{}: {} here, {} there; {} {:.3f}, p {}", what, said_here, said_there, kind,
+                            test.statistic,
                             test.p < 1e-6 ? "< 1e-6" : fmt::format("{:.2g}", test.p)),
                 test.p, limit);
   };
   for (const Measure& measure : measures()) {
     auto a = values_of(cases, measure), b = values_of(baseline.cases, measure);
     const Summary sa = summarise(a), sb = summarise(b);
+    if (sa.n == 0 || sb.n == 0) continue;  // measured in one of them at most
     const auto said = [&](const Summary& s) {
-      return fmt::format("{:.2f} ± {:.2f} {}", s.mean, s.sd, measure.unit);
+      return fmt::format("{:.{}f} ± {:.{}f}{}{}", s.mean, measure.digits, s.sd, measure.digits,
+                         *measure.unit == 0 ? "" : " ", measure.unit);
     };
     note(measure.name, kolmogorov_smirnov(std::move(a), std::move(b)), "Kolmogorov-Smirnov D",
          said(sa), said(sb));

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
 #include <functional>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -75,6 +76,11 @@ json class_balance(const std::vector<CaseFacts>& cases,
   return labels;
 }
 
+// A cell of the table; empty for what was not measured.
+std::string cell(double value, int digits) {
+  return std::isnan(value) ? std::string() : fmt::format("{:.{}f}", value, digits);
+}
+
 template <class Key>
 json counts(const std::vector<CaseFacts>& cases, Key key) {
   std::map<std::string, int> result;
@@ -107,18 +113,19 @@ std::string group_table(const std::vector<CaseFacts>& cases, const std::vector<C
     std::string flags, found;
     for (const std::string& flag : f.flags) flags += (flags.empty() ? "" : ",") + flag;
     for (const std::string& code : codes[f.name]) found += (found.empty() ? "" : ",") + code;
+    const CaseDepth& depth = depths[c];
     text += fmt::format(
-        "\t{}\t{}\t{:.4f}\t{:.4f}\t{:.3f}\t{:.3f}\t{:.3f}\t{}\t{}\t{:.1f}\t{:.1f}\t{:.1f}\t{:.1f}"
-        "\t{:.1f}"
-        "\t{:.1f}\t{:.1f}\t{:.0f}\t{:.0f}\t{}\t{}\t{}\t{:.1f}\t{:.2f}\t{}\t{:.4f}\t{}\t{}\t{:.3f}"
-        "\t{}\t{}\t{}\n",
-        f.matrix[0], f.matrix[1], f.pixel_mm[0], f.pixel_mm[1], f.spacing_mm, f.spacing_min_mm,
-        f.spacing_max_mm, f.acquired, f.kept, f.scan_range_mm, f.liver_height_mm, f.liver_ml,
-        f.pixels.liver_mean_hu, f.liver_median_hu, f.vessel_hu, f.noise_hu, f.air_hu, f.fat_hu,
-        f.phase, f.hu_phase, f.kernel, f.tilt_deg, f.gap_mm, f.mask_source, f.pixels.odd_share,
-        depths[c].judged ? fmt::format("{:.3f}", depths[c].correlation) : "",
-        depths[c].judged ? fmt::format("{:.3f}", depths[c].rmse) : "", depths[c].shape,
-        f.pixels.interpolated, flags, found);
+        "\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t"
+        "{}\t{}\t{}\t{}\n",
+        f.matrix[0], f.matrix[1], cell(f.pixel_mm[0], 4), cell(f.pixel_mm[1], 4),
+        cell(f.spacing_mm, 3), cell(f.spacing_min_mm, 3), cell(f.spacing_max_mm, 3), f.acquired,
+        f.kept, cell(f.scan_range_mm, 1), cell(f.liver_height_mm, 1), cell(f.liver_ml, 1),
+        cell(f.pixels.liver_mean_hu, 1), cell(f.liver_median_hu, 1), cell(f.vessel_hu, 1),
+        cell(f.noise_hu, 1), cell(f.air_hu, 0), cell(f.fat_hu, 0), f.phase, f.hu_phase, f.kernel,
+        cell(f.tilt_deg, 1), cell(f.gap_mm, 2), f.mask_source, cell(f.pixels.odd_share, 4),
+        cell(depth.judged ? depth.correlation : kUnset, 3),
+        cell(depth.judged ? depth.rmse : kUnset, 3), cell(depth.shape, 3), f.pixels.interpolated,
+        flags, found);
   }
   return text;
 }

@@ -2,7 +2,11 @@
 
 #include <fmt/format.h>
 
+#include <chrono>
 #include <map>
+#include <regex>
+
+#include "io/core/error.hpp"
 
 namespace wsp::qa {
 namespace {
@@ -76,18 +80,49 @@ std::string describe(const json& dataset, const Publication& publication) {
       counts.value("slices", 0), counts.value("cases", 0), counts.value("subjects", 0));
 }
 
+bool is_url(const std::string& text) {
+  static const std::regex pattern("[Hh][Tt][Tt][Pp][Ss]?://[^\\s/?#<>\"]+([/?#][^\\s<>\"]*)?");
+  return std::regex_match(text, pattern);
+}
+
+bool is_date(const std::string& text) {
+  static const std::regex pattern("([0-9]{4})-([0-9]{2})-([0-9]{2})");
+  std::smatch part;
+  if (!std::regex_match(text, part, pattern)) return false;
+  return std::chrono::year_month_day{std::chrono::year{std::stoi(part[1])},
+                                     std::chrono::month{static_cast<unsigned>(std::stoi(part[2]))},
+                                     std::chrono::day{static_cast<unsigned>(std::stoi(part[3]))}}
+      .ok();
+}
+
 }  // namespace
 
+void check_publication(const Publication& publication) {
+  const auto refuse = [](const char* option, const char* expected, const std::string& found) {
+    throw Error(ErrorCode::usage,
+                fmt::format("{}: expected {}, found '{}'", option, expected, found));
+  };
+  if (!publication.date.empty() && !is_date(publication.date))
+    refuse("--date", "a date as YYYY-MM-DD, for example 2024-05-31", publication.date);
+  if (!publication.license.empty() && !is_url(publication.license))
+    refuse("--license",
+           "the URL of a licence, for example https://creativecommons.org/licenses/by/4.0/",
+           publication.license);
+  if (!publication.url.empty() && !is_url(publication.url))
+    refuse("--url", "a URL that begins with http:// or https://", publication.url);
+}
+
 json croissant(const json& dataset, const Publication& publication,
-               const std::vector<std::string>& label_names, const std::string& group_sha256) {
+               const std::vector<std::string>& label_names, const std::string& group_sha256,
+               const std::string& dataset_link) {
   json files = json::array();
   for (const auto& [name, sha256] : dataset.at("files").items()) {
     if (name == "index.h5")
-      files.push_back(file_object(name, "../" + name, "application/x-hdf5",
+      files.push_back(file_object(name, dataset_link + "/" + name, "application/x-hdf5",
                                   sha256.get<std::string>(),
                                   "one row per kept slice and per case, and where its pixels are"));
     else if (name.starts_with("shards/"))
-      files.push_back(file_object(name, "../" + name, "application/x-hdf5",
+      files.push_back(file_object(name, dataset_link + "/" + name, "application/x-hdf5",
                                   sha256.get<std::string>(), "HU and liver masks of kept slices"));
   }
   files.push_back(file_object("group.tsv", "group.tsv", "text/tab-separated-values", group_sha256,
@@ -138,6 +173,7 @@ std::string dataset_card(const json& dataset, const Publication& publication,
   };
   const auto spread = [&](const char* name, const char* unit) {
     const json& d = fingerprint.at(name);
+    if (d.at("n").get<std::size_t>() == 0) return std::string("not measured");
     return fmt::format("{:.2f} ± {:.2f} {} (5 to 95 %: {:.2f} to {:.2f})",
                        d.at("mean").get<double>(), d.at("sd").get<double>(), unit,
                        d.at("p05").get<double>(), d.at("p95").get<double>());

@@ -128,7 +128,7 @@ void measure_lung(CaseFacts& f) {
       lung += f.lung_mm2[k];
       body += f.body_mm2[k];
     }
-    return body > 0 ? lung / body : 0;
+    return body > 0 ? lung / body : kUnset;
   };
   f.lung_low = share(0, third);
   f.lung_high = share(n - third, n);
@@ -139,7 +139,7 @@ void read_series(const json& series, CaseFacts& f) {
   f.phase = series.value("phase", "unknown");
   f.kernel = series.value("kernel", "unknown");
   f.transfer_syntax = series.value("transfer_syntax", "");
-  f.thickness_mm = series.value("thickness_mm", 0.0);
+  if (const double mm = series.value("thickness_mm", 0.0); mm > 0) f.thickness_mm = mm;
   f.tilt_deg = series.value("tilt_deg", 0.0);
   if (series.contains("gaps"))
     for (const json& gap : series.at("gaps"))
@@ -235,6 +235,8 @@ CaseFacts read_case_facts(const std::filesystem::path& dataset, const DatasetRea
   return f;
 }
 
+double number_or_unset(const json& value) { return value.is_null() ? kUnset : value.get<double>(); }
+
 json to_json(const PixelFacts& p) {
   std::vector<std::string> signature;
   for (const std::uint64_t word : p.signature) signature.push_back(hex_word(word));
@@ -260,16 +262,16 @@ PixelFacts pixel_facts(const json& j) {
     PixelFacts p;
     p.slices = j.at("slices").get<std::int64_t>();
     p.damage = j.at("damage").get<std::string>();
-    p.liver_mean_hu = j.at("liver_mean_hu").get<double>();
-    p.liver_sd_hu = j.at("liver_sd_hu").get<double>();
-    p.low_share = j.at("low_share").get<double>();
-    p.high_share = j.at("high_share").get<double>();
-    p.odd_share = j.at("odd_share").get<double>();
-    p.odd_share_shifted = j.at("odd_share_shifted").get<double>();
+    p.liver_mean_hu = number_or_unset(j.at("liver_mean_hu"));
+    p.liver_sd_hu = number_or_unset(j.at("liver_sd_hu"));
+    p.low_share = number_or_unset(j.at("low_share"));
+    p.high_share = number_or_unset(j.at("high_share"));
+    p.odd_share = number_or_unset(j.at("odd_share"));
+    p.odd_share_shifted = number_or_unset(j.at("odd_share_shifted"));
     for (std::size_t axis = 0; axis < 3; ++axis)
-      p.shift_mm[axis] = j.at("shift_mm").at(axis).get<double>();
-    p.liver_left = j.at("liver_left").get<double>();
-    p.spine_back = j.at("spine_back").get<double>();
+      p.shift_mm[axis] = number_or_unset(j.at("shift_mm").at(axis));
+    p.liver_left = number_or_unset(j.at("liver_left"));
+    p.spine_back = number_or_unset(j.at("spine_back"));
     p.interpolated = j.at("interpolated").get<std::int64_t>();
     p.content = std::stoull(j.at("content").get<std::string>(), nullptr, 16);
     for (const json& word : j.at("signature"))

@@ -10,9 +10,15 @@
 
 namespace wsp::qa {
 
+/// What the ingest was asked for, as far as it decides what is missing and what is as it should be.
+struct DatasetKind {
+  bool without_labels = false;  ///< no label table was given: no case is to blame
+  bool all_slices = false;      ///< `--slices all`: for a segmentation model, which balances no batch
+};
+
 /// Findings on one case: HU, phase, spacing, mask, depth, flags of the ingest, damage.
 void judge_case(const CaseFacts& facts, const CaseDepth& depth, const DepthAudit& audit,
-                Judge& judge);
+                const DatasetKind& kind, Judge& judge);
 
 /// A volume of another dataset, to find duplicates across.
 struct KnownVolume {
@@ -25,7 +31,7 @@ void judge_duplicates(const std::vector<CaseFacts>& cases, const std::vector<Kno
                       Judge& judge);
 /// Findings on subjects, labels, classes and batches.
 void judge_cohort(const std::vector<CaseFacts>& cases, const std::vector<std::string>& label_names,
-                  Judge& judge);
+                  const DatasetKind& kind, Judge& judge);
 /// Findings on the ledger and the quarantine.
 void judge_ledger(const LedgerAccount& account, std::size_t cases, Judge& judge);
 /// A reader's ratings by case name: "exclude" is a finding. Cases of other datasets are left out.

@@ -12,8 +12,9 @@ namespace {
 // Findings on one case, each in the words of what was found and what was expected.
 class CaseJudge {
  public:
-  CaseJudge(const CaseFacts& f, const CaseDepth& depth, const DepthAudit& audit, Judge& judge)
-      : f_(f), depth_(depth), audit_(audit), judge_(judge), limits_(judge.limits()) {}
+  CaseJudge(const CaseFacts& f, const CaseDepth& depth, const DepthAudit& audit,
+            const DatasetKind& kind, Judge& judge)
+      : f_(f), depth_(depth), audit_(audit), kind_(kind), judge_(judge), limits_(judge.limits()) {}
 
   void all() {
     damage();
@@ -57,9 +58,10 @@ class CaseJudge {
     const bool air = f_.air_share > kSeen, fat = f_.fat_share > kPeak;
     if (air && std::abs(f_.air_hu - kAir) > limits_.hu_offset)
       add(Code::HU_OFFSET,
-          fmt::format("air around the body is at {:.0f} HU, expected -1000 within {:.0f}; fat "
-                      "peaks at {:.0f}",
-                      f_.air_hu, limits_.hu_offset, f_.fat_hu),
+          fmt::format("air around the body is at {:.0f} HU, expected -1000 within {:.0f}; {}",
+                      f_.air_hu, limits_.hu_offset,
+                      std::isnan(f_.fat_hu) ? std::string("no fat peak")
+                                            : fmt::format("fat peaks at {:.0f}", f_.fat_hu)),
           f_.air_hu - kAir, limits_.hu_offset);
     else if (!air)
       add(Code::HU_OFFSET, fmt::format("no air around the body below -300 HU ({:.1f} % of the "
@@ -113,6 +115,10 @@ class CaseJudge {
           fmt::format("{} of {} kept slices are the mean or a copy of their neighbours",
                       f_.pixels.interpolated, f_.kept),
           static_cast<double>(f_.pixels.interpolated));
+  }
+
+  static std::string percent(double share) {
+    return std::isnan(share) ? "an unknown part" : fmt::format("{:.0f} %", 100 * share);
   }
 
   static bool outside(double value, const Range& range) {
@@ -207,12 +213,12 @@ class CaseJudge {
   void depth() {
     const bool lung = f_.lung_low > limits_.flip_lung && f_.lung_high < 0.4 * f_.lung_low;
     const bool anatomy = depth_.judged && depth_.correlation < limits_.flip_correlation &&
-                         f_.lung_low >= f_.lung_high;
+                         !(f_.lung_low < f_.lung_high);
     if (lung || anatomy) {
       add(Code::DEPTH_FLIPPED,
           fmt::format(
-              "lung fills {:.0f} % of the body's lowest third and {:.0f} % of its highest{}",
-              100 * f_.lung_low, 100 * f_.lung_high,
+              "lung fills {} of the body's lowest third and {} of its highest{}",
+              percent(f_.lung_low), percent(f_.lung_high),
               depth_.judged
                   ? fmt::format("; anatomy and depth correlate by {:.2f}", depth_.correlation)
                   : std::string()),
@@ -240,7 +246,8 @@ class CaseJudge {
   }
 
   void flags() {
-    if (flagged(Code::LABEL_MISSING) || (!f_.labels.empty() && f_.labels[0] < 0))
+    const bool unknown = flagged(Code::LABEL_MISSING) || (!f_.labels.empty() && f_.labels[0] < 0);
+    if (unknown && !kind_.without_labels)
       add(Code::LABEL_MISSING, "the weak label is unknown");
     for (const Code code :
          {Code::SUBJECT_UNVERIFIED, Code::SIGN_REPAIRED, Code::PHASE_UNSURE, Code::PIN_UNUSABLE,
@@ -252,6 +259,7 @@ class CaseJudge {
   const CaseFacts& f_;
   const CaseDepth& depth_;
   const DepthAudit& audit_;
+  const DatasetKind& kind_;
   Judge& judge_;
   const Limits& limits_;
 };
@@ -259,8 +267,8 @@ class CaseJudge {
 }  // namespace
 
 void judge_case(const CaseFacts& facts, const CaseDepth& depth, const DepthAudit& audit,
-                Judge& judge) {
-  CaseJudge(facts, depth, audit, judge).all();
+                const DatasetKind& kind, Judge& judge) {
+  CaseJudge(facts, depth, audit, kind, judge).all();
 }
 
 }  // namespace wsp::qa

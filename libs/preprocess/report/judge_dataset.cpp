@@ -126,12 +126,17 @@ void judge_duplicates(const std::vector<CaseFacts>& cases, const std::vector<Kno
 }
 
 void judge_cohort(const std::vector<CaseFacts>& cases, const std::vector<std::string>& label_names,
-                  Judge& judge) {
+                  const DatasetKind& kind, Judge& judge) {
   std::map<std::string, std::vector<const CaseFacts*>> subjects;
   for (const CaseFacts& f : cases) subjects[f.subject].push_back(&f);
   judge_splits(subjects, judge);
   judge_labels(subjects, label_names, judge);
-  judge_batches(cases, judge);
+  if (kind.without_labels)
+    judge.add(Code::LABELS_ABSENT, "", "",
+              fmt::format("the ingest was given no label table: all {} cases are unlabelled",
+                          cases.size()));
+  // A segmentation model balances no classes, and what has none is said above.
+  if (!kind.without_labels && !kind.all_slices) judge_batches(cases, judge);
 }
 
 void judge_ledger(const LedgerAccount& account, std::size_t cases, Judge& judge) {

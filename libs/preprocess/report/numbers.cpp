@@ -39,7 +39,7 @@ double gamma_q(double a, double x) {
 }  // namespace
 
 double rounded(double value, int digits) {
-  if (!std::isfinite(value)) return 0;
+  if (!std::isfinite(value)) return kUnset;
   const double unit = std::pow(10.0, digits);
   const double result = std::round(value * unit) / unit;
   return result == 0 ? 0 : result;  // no negative zero
@@ -60,11 +60,13 @@ double quantile(const std::vector<double>& sorted, double p) {
 }
 
 Summary summarise(std::vector<double> values) {
+  std::erase_if(values, [](double v) { return !std::isfinite(v); });
   Summary s;
   s.n = values.size();
   if (values.empty()) return s;
   std::sort(values.begin(), values.end());
   s.mean = std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(s.n);
+  s.sd = 0;
   for (const double v : values) s.sd += (v - s.mean) * (v - s.mean);
   s.sd = s.n > 1 ? std::sqrt(s.sd / static_cast<double>(s.n - 1)) : 0;
   s.minimum = values.front();
@@ -78,6 +80,7 @@ Summary summarise(std::vector<double> values) {
 }
 
 Test kolmogorov_smirnov(std::vector<double> a, std::vector<double> b) {
+  for (auto* values : {&a, &b}) std::erase_if(*values, [](double v) { return !std::isfinite(v); });
   if (a.empty() || b.empty()) return {};
   std::sort(a.begin(), a.end());
   std::sort(b.begin(), b.end());

@@ -109,12 +109,16 @@ json row_of(const CaseFacts& f, const CaseDepth& depth) {
   return row;
 }
 
-// Quantiles per bin over all cases.
+// Quantiles per bin over the cases that have such voxels.
 json bands(const std::vector<CaseFacts>& cases, std::vector<double> CaseFacts::*part) {
   json result{{"p05", json::array()}, {"p50", json::array()}, {"p95", json::array()}};
+  std::vector<const std::vector<double>*> filled;
+  for (const CaseFacts& f : cases)
+    if (std::any_of((f.*part).begin(), (f.*part).end(), [](double share) { return share > 0; }))
+      filled.push_back(&(f.*part));
   for (std::size_t b = 0; b < kHistogramBins; ++b) {
     std::vector<double> values;
-    for (const CaseFacts& f : cases) values.push_back((f.*part)[b]);
+    for (const std::vector<double>* shares : filled) values.push_back((*shares)[b]);
     std::sort(values.begin(), values.end());
     for (const auto& [name, p] : {std::pair{"p05", 0.05}, {"p50", 0.5}, {"p95", 0.95}})
       result[name].push_back(rounded(quantile(values, p), 5));

@@ -2,6 +2,7 @@
 
 #include <tbb/parallel_for.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -17,36 +18,13 @@
 #include "preprocess/report/judge.hpp"
 #include "preprocess/report/page.hpp"
 #include "preprocess/report/pixel_pass.hpp"
+#include "preprocess/report/place.hpp"
 
 namespace wsp::qa {
 namespace {
 
 namespace fs = std::filesystem;
 using nlohmann::json;
-
-void make_place(const fs::path& qa) {
-  std::error_code ec;
-  for (const char* part : {"cases", "pictures"}) {
-    fs::create_directories(qa / part, ec);
-    if (ec)
-      throw Error(ErrorCode::output, "cannot create " + (qa / part).string() + ": " + ec.message() +
-                                         ". Choose an --out that you may write to");
-  }
-}
-
-// Files of cases that the dataset no longer holds.
-void remove_strangers(const fs::path& qa, const std::vector<CaseFacts>& cases) {
-  std::set<std::string> expected;
-  for (const CaseFacts& f : cases) {
-    expected.insert(f.name + ".json");
-    expected.insert(f.name + "-strip.png");
-    expected.insert(f.name + "-thumb.png");
-  }
-  std::error_code ec;
-  for (const char* part : {"cases", "pictures"})
-    for (const auto& entry : fs::directory_iterator(qa / part, ec))
-      if (!expected.contains(entry.path().filename().string())) fs::remove(entry.path(), ec);
-}
 
 std::vector<CaseFacts> read_all_facts(const fs::path& dataset, const DatasetReader& reader) {
   std::vector<CaseFacts> cases(reader.cases().size());
@@ -74,10 +52,39 @@ void write_cases(const fs::path& qa, const std::vector<CaseFacts>& cases, const 
   sync_filesystem(qa);
 }
 
+// What the ingest was asked for; a broken dataset.json is DatasetReader's to refuse.
+DatasetKind kind_of(const json& dataset, const std::vector<CaseFacts>& cases) {
+  DatasetKind kind;
+  kind.all_slices = dataset.value("config", json::object()).value("slices", "") == "all";
+  // The ingest flags a case without a row only where there was a table.
+  kind.without_labels =
+      dataset.value("counts", json::object()).value("label_rows", std::int64_t{0}) == 0 &&
+      std::all_of(cases.begin(), cases.end(), [](const CaseFacts& f) {
+        return std::all_of(f.labels.begin(), f.labels.end(), [](auto label) { return label < 0; }) &&
+               std::find(f.flags.begin(), f.flags.end(), "LABEL_MISSING") == f.flags.end();
+      });
+  return kind;
+}
+
 std::vector<std::string> names_of(const std::vector<CaseFacts>& cases) {
   std::vector<std::string> names;
   for (const CaseFacts& f : cases) names.push_back(f.name);
   return names;
+}
+
+// The way from one directory to another, for links.
+std::string link(const fs::path& to, const fs::path& from) {
+  std::error_code ec;
+  return fs::relative(to, from, ec).generic_string();
+}
+
+// Previews that dataset.json lists and nobody finds.
+std::size_t previews_missing(const fs::path& root, const json& dataset) {
+  std::size_t missing = 0;
+  std::error_code ec;
+  for (const auto& [name, hash] : dataset.at("files").items())
+    if (name.starts_with("previews/") && !fs::exists(root / name, ec)) ++missing;
+  return missing;
 }
 
 QaSummary summarise(const std::vector<CaseFacts>& cases, const PassSummary& pass,
@@ -105,23 +112,31 @@ std::map<std::string, std::string> load_ratings(const fs::path& tsv) {
   if (!fs::is_regular_file(tsv, ec))
     throw Error(ErrorCode::usage, "--ratings: no file at " + tsv.string());
   const CsvTable table = parse_csv(read_file(tsv), tsv.string());
-  const std::vector<std::string> expected{"case", "rating"};
-  if (table.header != expected)
-    throw Error(ErrorCode::usage,
-                tsv.string() + ": expected the columns case and rating, as the page saves them");
+  const auto column = [&](const char* name) {
+    const auto found = std::find(table.header.begin(), table.header.end(), name);
+    if (found == table.header.end())
+      throw Error(ErrorCode::usage, tsv.string() + ": expected the columns case and rating, as the "
+                                                   "page saves them, and found no '" +
+                                        name + "'");
+    return static_cast<std::size_t>(found - table.header.begin());
+  };
+  const std::size_t case_column = column("case"), rating_column = column("rating");
   std::map<std::string, std::string> ratings;
   for (std::size_t r = 0; r < table.rows.size(); ++r) {
-    const std::string& rating = table.rows[r][1];
+    const std::string& rating = table.rows[r][rating_column];
     if (rating != "good" && rating != "usable" && rating != "exclude")
       throw Error(ErrorCode::usage, tsv.string() + ", " + table.place(r) + ": '" + rating +
                                         "' is no rating; expected good, usable or exclude");
-    ratings[table.rows[r][0]] = rating;
+    ratings[table.rows[r][case_column]] = rating;
   }
   return ratings;
 }
 
 QaSummary run_qa(const QaOptions& options) {
   // 1. What can be wrong with the request is found before anything is read or written.
+  const fs::path qa = options.out.value_or(options.dataset / "qa");
+  check_place(qa, options.force);
+  check_publication(options.publication);
   const Rules rules = load_rules(options.rules);
   std::optional<Baseline> baseline;
   if (options.baseline) baseline = load_baseline(*options.baseline);
@@ -134,27 +149,30 @@ QaSummary run_qa(const QaOptions& options) {
 
   // 2. What is known of the cases, and where the files went.
   std::vector<CaseFacts> cases = read_all_facts(options.dataset, reader);
-  const LedgerAccount account = account_for_files(options.dataset, names_of(cases));
+  const auto names = names_of(cases);
+  const LedgerAccount account = account_for_files(options.dataset, names);
 
   // 3. The pixels, once.
-  const fs::path qa = options.out.value_or(options.dataset / "qa");
   make_place(qa);
   const DirectoryLock lock(qa);
+  remove_strangers(qa, {names.begin(), names.end()});
   const PassSummary pass = run_pixel_pass(options.dataset, reader, qa, options.fresh, cases);
 
   // 4. Judgement.
   const DepthAudit audit = audit_depth(reader, cases);
   Judge judge(rules);
-  for (std::size_t c = 0; c < cases.size(); ++c) judge_case(cases[c], audit.cases[c], audit, judge);
+  const json dataset = load_json(options.dataset / "dataset.json");
+  const DatasetKind kind = kind_of(dataset, cases);
+  for (std::size_t c = 0; c < cases.size(); ++c)
+    judge_case(cases[c], audit.cases[c], audit, kind, judge);
   judge_duplicates(cases, baseline ? volumes_of(*baseline) : std::vector<KnownVolume>{}, judge);
-  judge_cohort(cases, labels, judge);
+  judge_cohort(cases, labels, kind, judge);
   judge_ledger(account, cases.size(), judge);
   judge_ratings(ratings, cases, judge);
   const json drift = baseline ? compare(cases, labels, *baseline, judge) : json::array();
   const std::vector<Finding> findings = judge.take();
 
   // 5. Files; the page last.
-  remove_strangers(qa, cases);
   write_cases(qa, cases, audit, labels, findings);
   const std::string group = group_table(cases, audit.cases, labels, findings);
   write_file_atomic(qa / "group.tsv", group);
@@ -163,18 +181,31 @@ QaSummary run_qa(const QaOptions& options) {
   std::string lines;
   for (const Finding& f : findings) lines += to_json(f).dump() + "\n";
   write_file_atomic(qa / "findings.jsonl", lines);
-  const json dataset = load_json(options.dataset / "dataset.json");
   write_file_atomic(
       qa / "croissant.json",
-      croissant(dataset, options.publication, labels, hex(sha256(group))).dump(1) + "\n");
+      croissant(dataset, options.publication, labels, hex(sha256(group)), link(options.dataset, qa))
+              .dump(1) +
+          "\n");
   write_file_atomic(qa / "dataset_card.md",
                     dataset_card(dataset, options.publication, print, account, findings));
   write_file_atomic(qa / "report.html",
                     make_page({cases, labels, audit, findings, account, print, drift, ratings,
                                options.dataset, qa, options.publication.title, options.tool_version,
                                options.embed_bytes}));
+  std::vector<std::string> sorted = names;
+  std::sort(sorted.begin(), sorted.end());
   QaSummary summary = summarise(cases, pass, findings, audit);
+  summary.with_baseline = baseline.has_value();
   summary.report = qa / "report.html";
+  for (const json& row : drift) {
+    ++summary.baseline_tests;
+    summary.baseline_drifts += row.at("drift").get<bool>() ? 1 : 0;
+  }
+  for (const auto& [name, rating] : ratings)
+    if (!std::binary_search(sorted.begin(), sorted.end(), name))
+      summary.unmatched_ratings.push_back(name);
+  summary.ratings = ratings.size();
+  summary.missing_previews = previews_missing(options.dataset, dataset);
   return summary;
 }
 

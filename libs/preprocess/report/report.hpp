@@ -16,6 +16,7 @@ struct QaOptions {
   std::optional<std::filesystem::path> out;  ///< default DATASET/qa
   std::optional<std::filesystem::path> rules, baseline, ratings;
   bool fresh = false;  ///< read all pixels again
+  bool force = false;  ///< write where something else than an earlier report stands
   std::uint64_t embed_bytes = 24ULL << 20;
   Publication publication;
   std::string tool_version;
@@ -27,17 +28,22 @@ struct QaSummary {
   std::map<std::string, std::size_t> codes;
   std::string depth, depth_reason;
   std::filesystem::path report;
+  bool with_baseline = false;
+  std::size_t baseline_tests = 0, baseline_drifts = 0;
+  std::size_t ratings = 0;
+  std::vector<std::string> unmatched_ratings;  ///< names of rated cases that are not in the dataset
+  std::size_t missing_previews = 0;            ///< listed in dataset.json, and absent
 };
 
 /// Judge a dataset and write its report: qa/report.html, group.tsv, cases/CASE.json,
 /// dataset_fingerprint.json, findings.jsonl, croissant.json, dataset_card.md, pictures/. Damage to
-/// pixels is a finding; throws Error(no_input) where no complete dataset stands, Error(corrupt)
+/// pixels is a finding. Nothing of a dataset or of other origin is overwritten (check_place). Throws Error(no_input) where no complete dataset stands, Error(corrupt)
 /// where index, JSON or ledger cannot be read, Error(usage) for rules, baseline or ratings that
 /// cannot be, Error(output), Error(interrupted).
 QaSummary run_qa(const QaOptions& options);
 
-/// Ratings as the page saves them: a table of case and rating (good, usable, exclude). Throws
-/// Error(usage).
+/// Ratings as the page saves them: a table with the columns case and rating (good, usable,
+/// exclude); others, as a reader's notes, are left alone. Throws Error(usage).
 std::map<std::string, std::string> load_ratings(const std::filesystem::path& tsv);
 
 }  // namespace wsp::qa

@@ -9,7 +9,8 @@ const byName = new Map(cases.map(c => [c.get('name'), c]));
 D.findings.forEach(f => { const c = byName.get(f.case); if (c) c.findings.push(f); });
 const ratings = new Map(Object.entries(D.ratings));
 const number = new Intl.NumberFormat('en-GB', {maximumFractionDigits: 2});
-const fmt = v => typeof v === 'number' ? number.format(v) : v;
+// What was not measured is null.
+const fmt = v => typeof v === 'number' ? number.format(v) : v ?? '';
 
 function el(tag, props = {}, ...children) {
   const node = document.createElement(tag);
@@ -83,13 +84,15 @@ function histogram(parent, title, name, unit, band) {
 function scatter(parent, title, xName, yName, xText, yText) {
   const groups = [['no finding', '--blue', c => !c.findings.length], ['warning', '--orange', c => c.findings.length && !c.findings.some(f => f.severity === 'error')],
     ['error', '--error', c => c.findings.some(f => f.severity === 'error')]];
-  const sets = groups.map(([label, colour, pick]) => [label, colour, cases.filter(pick)]).filter(g => g[2].length);
+  const measured = cases.filter(c => c.get(xName) !== null && c.get(yName) !== null);
+  if (!measured.length) return;
+  const sets = groups.map(([label, colour, pick]) => [label, colour, measured.filter(pick)]).filter(g => g[2].length);
   chart(parent, title, () => ({type: 'scatter', data: {datasets: sets.map(([label, colour, of]) => ({label, backgroundColor: css(colour), pointRadius: cases.length > 400 ? 2 : 4,
       data: of.map(c => ({x: c.get(xName), y: c.get(yName), index: c.index}))}))},
     options: {onClick: (_, hit, ch) => { if (hit.length) openCase(ch.data.datasets[hit[0].datasetIndex].data[hit[0].index].index); },
       plugins: {tooltip: {callbacks: {label: t => `${cases[t.raw.index].get('name')}: ${fmt(t.raw.x)}, ${fmt(t.raw.y)}`}}},
       scales: {x: axis(xText), y: axis(yText)}}}),
-    ['case', xText, yText], cases.slice(0, 200).map(c => [c.get('name'), c.get(xName), c.get(yName)]));
+    ['case', xText, yText], measured.slice(0, 200).map(c => [c.get('name'), c.get(xName), c.get(yName)]));
 }
 
 // ---- sections ------------------------------------------------------------------------------

@@ -1,0 +1,97 @@
+#include "preprocess/report/place.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include "io/core/atomic_file.hpp"
+#include "io/core/error.hpp"
+#include "io/manifest/manifest.hpp"
+
+namespace wsp::qa {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+bool stands(const fs::path& path) {
+  std::error_code ec;
+  return fs::exists(path, ec);
+}
+
+bool is_dataset(const fs::path& directory) {
+  return stands(directory / "dataset.json") &&
+         (stands(directory / "index.h5") || stands(directory / "shards"));
+}
+
+// The names of the cases that state.json of an earlier report vouches for.
+std::set<std::string> earlier_cases(const fs::path& qa) {
+  std::set<std::string> names;
+  try {
+    const json state = load_json(qa / "state.json");
+    for (const auto& [name, entry] : state.at("cases").items()) names.insert(name);
+  } catch (const std::exception&) {
+    // None, or not ours: nothing here is known to be a report's.
+  }
+  return names;
+}
+
+bool holds_report(const fs::path& qa) {
+  try {
+    if (stands(qa / "state.json")) {
+      const json state = load_json(qa / "state.json");
+      return state.contains("version") && state.at("cases").is_object();
+    }
+    return stands(qa / "dataset_fingerprint.json") &&
+           load_json(qa / "dataset_fingerprint.json").at("format") == "wsp-fingerprint";
+  } catch (const std::exception&) {
+    return stands(qa / "dataset_fingerprint.json") && stands(qa / "report.html");
+  }
+}
+
+}  // namespace
+
+void check_place(const fs::path& qa, bool force) {
+  std::error_code ec;
+  const fs::path place = fs::weakly_canonical(fs::absolute(qa), ec);
+  if (stands(place / "dataset.json") || stands(place / "index.h5"))
+    throw Error(ErrorCode::usage, "--out " + qa.string() +
+                                      " is a dataset itself, and its cases/ would be overwritten: "
+                                      "choose another directory, or leave --out away for DATASET/qa");
+  for (fs::path above = place; above.has_relative_path(); above = above.parent_path()) {
+    const fs::path dataset = above.parent_path();
+    if (!is_dataset(dataset) || above.filename() == "qa") continue;
+    throw Error(ErrorCode::usage,
+                "--out " + qa.string() + " lies inside the dataset " + dataset.string() +
+                    ", where only qa/ may hold a report: choose a directory outside, or leave "
+                    "--out away for DATASET/qa");
+  }
+  if (force || !fs::is_directory(place, ec) || fs::is_empty(place, ec) || holds_report(place))
+    return;
+  throw Error(ErrorCode::usage, qa.string() +
+                                    " holds files that are no earlier report of wsp-qa: choose "
+                                    "an empty or new directory, or overwrite with --force");
+}
+
+void make_place(const fs::path& qa) {
+  std::error_code ec;
+  for (const char* part : {"cases", "pictures"}) {
+    fs::create_directories(qa / part, ec);
+    if (ec)
+      throw Error(ErrorCode::output, "cannot create " + (qa / part).string() + ": " + ec.message() +
+                                         ". Choose an --out that you may write to");
+    if (!stands(qa / "state.json"))
+      write_file_atomic(qa / "state.json", json{{"version", 0}, {"cases", json::object()}}.dump() + "\n");
+  }
+}
+
+void remove_strangers(const fs::path& qa, const std::set<std::string>& names) {
+  std::error_code ec;
+  for (const std::string& name : earlier_cases(qa)) {
+    // A name of a file that was edited by hand must not lead out of the directory.
+    if (names.contains(name) || fs::path(name).filename() != fs::path(name)) continue;
+    fs::remove(qa / "cases" / (name + ".json"), ec);
+    for (const char* kind : {"-strip.png", "-thumb.png"})
+      fs::remove(qa / "pictures" / (name + kind), ec);
+  }
+}
+
+}  // namespace wsp::qa
