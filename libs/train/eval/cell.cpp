@@ -165,6 +165,8 @@ TrainConfig training_of(const Cell& cell) {
       for (const auto& item : all.items()) known += " " + item.key();
       throw Error(ErrorCode::usage, "the plan's training option '" + key + "' is unknown; expected one of" + known);
     }
+    if (std::string(all[key].type_name()) != value.type_name())
+      throw Error(ErrorCode::usage, "the plan's training option '" + key + "' is a " + value.type_name() + "; expected a " + all[key].type_name());
     all[key] = value;
   }
   try {
