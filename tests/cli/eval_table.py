@@ -151,7 +151,7 @@ refused("image_size is 20", train={"image_size": 20})
 refused("epochs", train={"epochs": "many"})
 refused("no complete dataset", code=4, evaluations=[evaluation, {**d2, "dataset": "absent"}])
 refused("grade", pretraining={"dataset": "pretrain"}, methods=["wsp"], train={"label": "grade"})
-refused("stands in two of the datasets", evaluations=[evaluation, {**d2, "dataset": "d1"}], aggregate="both")
+refused("in the plan's aggregate both", evaluations=[evaluation, {**d2, "dataset": "d1"}], aggregate="both")
 refused("stands twice", seeds=[1, 1])
 # The same pixels under another name, in pretraining and evaluation, and in two evaluations of an aggregate.
 dataset("renamed", 8, 4, "other-")
