@@ -109,6 +109,7 @@ void declare(CLI::App& app, Options& o) {
   finetune->add_option("--epochs", t.epochs, "Epochs")->capture_default_str();
   finetune->add_option("--lr", t.learning_rate, "Learning rate")->capture_default_str();
   finetune->add_option("--device", o.finetune.device, "auto, cpu, cuda or cuda:N")->capture_default_str();
+  finetune->add_flag("--force", o.finetune.force, "Begin folds anew that were trained with other options");
 
   CLI::App* table = o.table_command = app.add_subcommand("table", "Run a plan: pretrain, embed, probe, and write the paper's tables");
   table->add_option("PLAN", o.plan, "PLAN.json")->required();
@@ -117,6 +118,7 @@ void declare(CLI::App& app, Options& o) {
   table->add_option("--device", o.experiment.device, "auto, cpu, cuda or cuda:N")->capture_default_str();
   table->add_option("--job", o.experiment.job, "Compute this cell only, from 0")->check(CLI::NonNegativeNumber);
   table->add_flag("--tables-only", o.tables_only, "Compute nothing: write the tables of the cells that are complete");
+  table->add_flag("--force", o.experiment.force, "Compute cells anew that another plan or other data forbid to take over");
   table->add_flag("--list", o.list, "Say which cells there are, and run nothing");
 
   CLI::App* predict = o.predict_command = app.add_subcommand("predict", "A saved probe on new patients; research only");
@@ -163,8 +165,16 @@ void make_directory(const fs::path& path) {
     throw wsp::Error(wsp::ErrorCode::output, fmt::format("cannot make the directory {}{}", path.string(), error ? ": " + error.message() : ": it is a file"));
 }
 
+// Before the work, not after it.
+void need_directory_of(const fs::path& file) {
+  if (const fs::path directory = file.parent_path(); !directory.empty() && !fs::is_directory(directory))
+    throw wsp::Error(wsp::ErrorCode::output, fmt::format("cannot write {}: there is no directory {}; make it, or give another --out",
+                                                         file.string(), directory.string()));
+}
+
 int run_embed(Options& o, bool as_json) {
   refuse_existing(o.out, o.force);
+  need_directory_of(o.out);
   if (o.projector && !wt::tensorboard_available())
     throw wsp::Error(wsp::ErrorCode::usage, "--projector writes for TensorBoard, which this build cannot (it has no protobuf): leave it out, e.g. for --npy");
   const wt::FeatureTable table = wt::embed_dataset(o.embed);

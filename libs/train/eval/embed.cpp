@@ -52,6 +52,9 @@ Loaded load(const EmbedOptions& o) {
   return loaded;
 }
 
+std::string labelled_fact(const EmbedOptions& o) { return o.labelled.empty() ? "any" : o.labelled; }
+std::string flagged_fact(const EmbedOptions& o) { return o.include_flagged ? "taken" : "left out"; }
+
 // What a case's own file says that the index does not.
 FeatureCase describe(const fs::path& dataset, const IndexCase& entry) {
   FeatureCase c{entry.name, entry.subject, 0, 0, "", ""};
@@ -152,13 +155,26 @@ FeatureTable embed_dataset(const EmbedOptions& o) {
                    {"dataset", named.filename().string()},
                    {"dataset_sha256", hex(sha256_file(o.dataset / "dataset.json"))},
                    {"image_size", std::to_string(side)},
-                   {"precision", o.precision}};
+                   {"precision", o.precision},
+                   {"labelled", labelled_fact(o)},
+                   {"flagged", flagged_fact(o)}};
     return table;
   } catch (const Error&) {
     throw;
   } catch (const std::exception& e) {
     throw readable_error(e);
   }
+}
+
+bool is_embedded_as(const FeatureTable& table, const EmbedOptions& o) {
+  const auto is = [&](const char* fact, const std::string& value) {
+    const auto found = table.facts.find(fact);
+    return found != table.facts.end() && found->second == value;
+  };
+  return is("encoder_sha256", hex(sha256_file(o.encoder))) && is("dataset_sha256", hex(sha256_file(o.dataset / "dataset.json"))) &&
+         is("labelled", labelled_fact(o)) && is("flagged", flagged_fact(o)) && is("precision", o.precision) &&
+         (o.encoder_name.empty() || is("encoder", o.encoder_name)) &&
+         (o.image_size == 0 || is("image_size", std::to_string(o.image_size)));
 }
 
 }  // namespace wsp::train

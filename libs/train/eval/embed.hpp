@@ -22,5 +22,8 @@ struct EmbedOptions {
 /// augmentation, in evaluation mode. The result does not depend on batch, threads or workers but for
 /// rounding. Throws Error: usage for weights that are no encoder's, no_input, corrupt, interrupted.
 FeatureTable embed_dataset(const EmbedOptions& options);
+/// Whether a table holds what embed_dataset() would give: the same weights, dataset, choice of cases, image size and
+/// precision. Throws Error(failure) where weights or dataset cannot be read.
+bool is_embedded_as(const FeatureTable& table, const EmbedOptions& options);
 
 }  // namespace wsp::train

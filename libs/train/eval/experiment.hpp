@@ -13,13 +13,16 @@ struct ExperimentOptions {
   std::string device = "auto";
   int threads = 1;
   int job = -1;                      ///< one cell only; -1: all
+  bool force = false;                ///< compute anew what would be refused: cells of another plan or other data
 };
 
 /// Compute what is missing of a plan's cells (each in OUT/cells/NAME: the run, its features, its figure,
-/// cell.json last) and return all that are there. A cell whose part of the plan changed is refused.
-/// Throws Error(usage) where a subject stands in pretraining and evaluation.
+/// cell.json last) and return all that are there. Before the first of them check_plan() is asked. A damaged
+/// cell is computed anew with a warning. Throws Error(usage) for a cell that was computed under another plan, or from
+/// datasets or weights with another SHA-256, unless `force`.
 std::vector<nlohmann::json> run_experiment(const Plan& plan, const ExperimentOptions& options);
-/// The cells that are complete in OUT.
+/// The cells that are complete in OUT. Throws Error: usage for a cell of another plan, corrupt for a damaged one,
+/// no_input where there is none.
 std::vector<nlohmann::json> complete_cells(const Plan& plan, const std::filesystem::path& out);
 
 }  // namespace wsp::train

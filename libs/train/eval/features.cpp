@@ -22,6 +22,8 @@ static_assert(std::endian::native == std::endian::little, "columns are little-en
 constexpr const char* kFormat = "wsp-features";
 constexpr const char* kFacts[] = {"encoder",        "method",  "encoder_sha256", "pretraining_sha256",
                                   "dataset",        "dataset_sha256", "image_size", "precision"};
+// Absent in files of an earlier toolkit.
+constexpr const char* kLaterFacts[] = {"labelled", "flagged"};
 
 template <class T, class Get>
 std::vector<T> column(const std::vector<FeatureCase>& cases, Get get) {
@@ -100,6 +102,8 @@ void write_features(const fs::path& path, const FeatureTable& t) {
       const auto found = t.facts.find(fact);
       h5::write_attribute(file.get(), fact, found == t.facts.end() ? std::string("unknown") : found->second);
     }
+    for (const char* fact : kLaterFacts)
+      if (const auto found = t.facts.find(fact); found != t.facts.end()) h5::write_attribute(file.get(), fact, found->second);
     h5::write_attribute(file.get(), "label_names", joined(t.label_names));
     {
       const h5::Handle slices = h5::create_group(file.get(), "slices");
@@ -141,6 +145,8 @@ FeatureTable read_features(const fs::path& path) {
       throw Error(ErrorCode::corrupt, "its format version is not 1: use a newer toolkit");
     FeatureTable t;
     for (const char* fact : kFacts) t.facts[fact] = h5::read_string_attribute(file.get(), fact);
+    for (const char* fact : kLaterFacts)
+      if (H5Aexists(file.get(), fact) > 0) t.facts[fact] = h5::read_string_attribute(file.get(), fact);
     t.label_names = split(h5::read_string_attribute(file.get(), "label_names"));
     for (const std::int64_t id : h5::read_integers(file.get(), "slices/case"))
       t.case_id.push_back(static_cast<std::int32_t>(id));

@@ -27,7 +27,8 @@ struct FeatureTable {
   std::vector<std::string> label_names;
   std::vector<std::vector<std::int64_t>> labels;  ///< [label][case]; -1 is unknown
   /// Where they come from: encoder (tinynet, ...), method, encoder_sha256, pretraining_sha256 (of its
-  /// dataset.json), dataset (its directory's name), dataset_sha256, image_size, precision.
+  /// dataset.json), dataset (its directory's name), dataset_sha256, image_size, precision; labelled
+  /// (the label column without which a case was left out, or "any") and flagged ("left out" or "taken").
   std::map<std::string, std::string> facts;
   [[nodiscard]] std::int64_t rows() const { return static_cast<std::int64_t>(case_id.size()); }
 };

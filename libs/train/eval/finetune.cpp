@@ -2,41 +2,15 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <map>
 
 #include "io/core/error.hpp"
 #include "io/core/log.hpp"
-#include "io/shard/dataset.hpp"
-#include "train/data/training_set.hpp"
-#include "train/engine/train.hpp"
 #include "train/eval/embed.hpp"
 #include "train/eval/folds.hpp"
+#include "train/eval/go_on.hpp"
+#include "train/eval/roster.hpp"
 
 namespace wsp::train {
-namespace {
-
-// The dataset's subjects with a known diagnosis, without pixels: as make_cohort() will find them.
-FeatureTable roster(const std::filesystem::path& dataset, bool include_flagged) {
-  const DatasetReader reader(dataset);
-  FeatureTable t;
-  t.dimensions = 1;
-  t.label_names = reader.layout().label_names;
-  t.labels.resize(t.label_names.size());
-  for (const IndexCase& entry : reader.cases()) {
-    if ((!include_flagged && !depth_is_trusted(entry)) || entry.slice_count == 0) continue;
-    t.values.push_back(0);
-    t.case_id.push_back(static_cast<std::int32_t>(t.cases.size()));
-    t.depth.push_back(0.5);
-    t.content.push_back(0);
-    t.cases.push_back({entry.name, entry.subject, 0, 0, "", ""});
-    for (std::size_t l = 0; l < t.labels.size(); ++l) t.labels[l].push_back(entry.labels[l]);
-  }
-  return t;
-}
-
-}  // namespace
-
 ProtocolResult finetune(const FinetuneOptions& o) {
   const FeatureTable known = roster(o.dataset, o.config.include_flagged);
   const Cohort planned = make_cohort({&known}, {o.diagnosis});
@@ -63,14 +37,13 @@ ProtocolResult finetune(const FinetuneOptions& o) {
     run.dataset = o.dataset;
     run.out = o.out / fmt::format("fold-{}", f);
     run.init = o.init;
-    run.resume = std::filesystem::exists(run.out);
     run.device = o.device;
     run.threads = o.threads;
     run.verify = false;
     run.probe_every = 0;
     run.tensorboard = false;
     run.command = "wsp-eval finetune";
-    const TrainSummary summary = train(config, run);
+    const TrainSummary summary = train_or_go_on(config, run, o.force);
 
     EmbedOptions embed;
     embed.dataset = o.dataset;
@@ -84,8 +57,12 @@ ProtocolResult finetune(const FinetuneOptions& o) {
     if (last.set.names != planned.set.names)
       throw Error(ErrorCode::failure, "the dataset changed while it was trained on: start again");
     LogisticFits fits(last.set);
-    fits.prepare(o.protocol.cv.c);
-    const std::vector<double> p = subject_probabilities(last.set, fits.fit(o.protocol.cv.c, weight, positive));
+    double& c = cv.chosen_c[0][static_cast<std::size_t>(f)];
+    // In inner folds of the training subjects, as the probe chooses; of all outer folds this one's choice counts.
+    if (!o.protocol.cv.c_grid.empty())
+      c = cross_validate_in(last.set, fits, positive, cv.fold, o.protocol.cv).chosen_c[0][static_cast<std::size_t>(f)];
+    fits.prepare(c);
+    const std::vector<double> p = subject_probabilities(last.set, fits.fit(c, weight, positive));
     std::vector<double> tested;
     std::vector<std::uint8_t> truth;
     for (std::size_t s = 0; s < positive.size(); ++s)

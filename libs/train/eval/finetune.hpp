@@ -15,12 +15,15 @@ struct FinetuneOptions {
   ProtocolOptions protocol;
   std::string name, device = "auto";
   int threads = 1;
+  bool force = false;  ///< begin folds anew that were trained with other options
 };
 
 /// Train a network to tell the diagnosis, once per fold on that fold's training subjects, and score the
 /// subjects it never saw. The last layer is fitted anew on the trained representation (the probe's
 /// regression on the training subjects), so that scores are comparable with frozen encoders' and in the
-/// same folds. Resumes: folds in OUT that are complete are taken over.
+/// same folds. Its C is protocol.cv.c, or chosen from protocol.cv.c_grid in inner folds of the training subjects, whose
+/// diagnoses the network has seen: the choice leans towards a weak penalty, the test subjects are untouched by it. Every
+/// fold is trained once: protocol.cv.repeats is not asked. Resumes: folds in OUT that are complete are taken over.
 ProtocolResult finetune(const FinetuneOptions& options);
 
 }  // namespace wsp::train

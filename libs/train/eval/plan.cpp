@@ -1,6 +1,7 @@
 #include "train/eval/plan.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 
@@ -11,6 +12,22 @@ namespace wsp::train {
 namespace {
 
 using nlohmann::json;
+
+bool contains(const std::vector<std::string>& list, const std::string& word) {
+  return std::find(list.begin(), list.end(), word) != list.end();
+}
+
+std::string words(const std::vector<std::string>& list) {
+  return fmt::format("{} {}", fmt::join(list, ", "), list.size() == 1 ? "is" : "are");
+}
+
+// Names that become directories and rows must differ.
+template <class T>
+void refuse_repeated(const std::filesystem::path& path, const char* what, std::vector<T> list) {
+  std::sort(list.begin(), list.end());
+  if (const auto twice = std::adjacent_find(list.begin(), list.end()); twice != list.end())
+    throw Error(ErrorCode::usage, fmt::format("{}: {} {} stands twice; name each once", path.string(), what, *twice));
+}
 
 bool needs_no_pretraining(const std::string& method) {
   return method == "supervised" || method == "random" || method == "imagenet";
@@ -46,13 +63,21 @@ Plan load_plan(const std::filesystem::path& path) {
   plan.published = j.value("published", false);
   plan.methods = j.at("methods").get<std::vector<std::string>>();
   for (const std::string& method : plan.methods)
-    if (std::find(known_methods().begin(), known_methods().end(), method) == known_methods().end())
+    if (!contains(known_methods(), method))
       throw Error(ErrorCode::usage, fmt::format("{}: the method '{}' is unknown; expected one of {}", path.string(), method,
                                                 json(known_methods()).dump()));
   plan.backbones = j.at("backbones").get<std::vector<std::string>>();
   plan.seeds = j.at("seeds").get<std::vector<std::uint64_t>>();
   plan.weights = j.value("weights", plan.weights);
   plan.sigmas = j.value("sigmas", plan.sigmas);
+  std::vector<std::string> names;
+  for (const Evaluation& e : plan.evaluations) names.push_back(e.name);
+  if (!plan.aggregate.empty()) names.push_back(plan.aggregate);
+  refuse_repeated(path, "the evaluation or aggregate", names);
+  refuse_repeated(path, "the method", plan.methods);
+  refuse_repeated(path, "the backbone", plan.backbones);
+  refuse_repeated(path, "the seed", plan.seeds);
+  refuse_repeated(path, "the sigma", plan.sigmas);
   const json probe = j.value("probe", json::object());
   CrossValidationOptions& cv = plan.protocol.cv;
   cv.folds = probe.value("folds", cv.folds);
@@ -63,6 +88,25 @@ Plan load_plan(const std::filesystem::path& path) {
   plan.protocol.bootstrap = probe.value("bootstrap", plan.protocol.bootstrap);
   plan.protocol.permutations = probe.value("permutations", plan.protocol.permutations);
   return plan;
+}
+
+std::vector<std::string> Plan::left_out() const {
+  std::vector<std::string> notes, dropped, weightless;
+  for (const std::string& method : methods)
+    if (pretraining.empty() && !needs_no_pretraining(method)) dropped.push_back(method);
+  if (pretraining.empty() && !sigmas.empty()) dropped.emplace_back("the sigma table");
+  if (pretraining.empty() && text.contains("ablation")) dropped.emplace_back("the ablation");
+  if (!dropped.empty())
+    notes.push_back(fmt::format("The plan has no pretraining dataset: {} not computed.", words(dropped)));
+  for (const std::string& backbone : backbones)
+    if (contains(methods, "imagenet") && !weights.contains(backbone)) weightless.push_back(backbone);
+  if (!weightless.empty())
+    notes.push_back(fmt::format("The plan gives no ImageNet weights for {}: without them imagenet is not computed.",
+                                fmt::join(weightless, ", ")));
+  if (protocol.cv.repeats > 1 && contains(methods, "supervised"))
+    notes.push_back(fmt::format("The supervised networks are trained in the first of the {} divisions into folds only.",
+                                protocol.cv.repeats));
+  return notes;
 }
 
 std::vector<Cell> Plan::cells() const {

@@ -42,6 +42,8 @@ struct Plan {
   /// All cells, in the order of --job. Methods that pretrain are left out of a plan without a
   /// pretraining dataset; imagenet where a backbone has no weights.
   [[nodiscard]] std::vector<Cell> cells() const;
+  /// What the plan asks for and cells() or the supervised method does not do, a sentence each.
+  [[nodiscard]] std::vector<std::string> left_out() const;
 };
 /// Throws Error(usage) that lists what does not follow the schema or fit together.
 Plan load_plan(const std::filesystem::path& path);

@@ -80,7 +80,8 @@ std::optional<PublishedValue> published_auc(const std::string& backbone, const s
   return std::nullopt;
 }
 
-std::optional<PublishedValue> published_balanced_accuracy(const std::string& method) {
+std::optional<PublishedValue> published_balanced_accuracy(const std::string& method, const std::string& evaluation) {
+  if (evaluation != "D1") return std::nullopt;
   for (const AccuracyRow& row : kAccuracy)
     if (row.method == method) return row.value;
   return std::nullopt;

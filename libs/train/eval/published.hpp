@@ -12,8 +12,9 @@ struct PublishedValue {
 /// Sarfati et al., MICCAI 2023, table 1: AUC. evaluation: D1, D2 or D1+2.
 std::optional<PublishedValue> published_auc(const std::string& backbone, const std::string& method,
                                             const std::string& evaluation);
-/// Table 2: balanced accuracy on D1 of the better backbone; method "readers" is the radiologists'.
-std::optional<PublishedValue> published_balanced_accuracy(const std::string& method);
+/// Table 2: balanced accuracy on D1, the only dataset it has, of the better backbone; method "readers" is the
+/// radiologists'.
+std::optional<PublishedValue> published_balanced_accuracy(const std::string& method, const std::string& evaluation);
 /// AUC of WSP with TinyNet by sigma.
 std::optional<PublishedValue> published_sigma(double sigma, const std::string& evaluation);
 

@@ -28,7 +28,6 @@ struct Group {
   std::vector<double> seed_auc;           // [seed]
   std::vector<double> p;                  // permutation
   std::vector<double> samples;            // bootstrap, mean over seeds
-  std::vector<double> null_low, null_high;
   [[nodiscard]] bool empty() const { return seed_auc.empty(); }
 };
 
@@ -61,11 +60,7 @@ class Results {
       add(g.auc, numbers(r.at("auc").at("folds")));
       add(g.accuracy, numbers(r.at("balanced_accuracy").at("folds")));
       g.seed_auc.push_back(mean(numbers(r.at("auc").at("folds"))));
-      if (r.contains("permutation")) {
-        g.p.push_back(r["permutation"].at("p"));
-        g.null_low.push_back(r["permutation"].at("null_auc").at(0));
-        g.null_high.push_back(r["permutation"].at("null_auc").at(1));
-      }
+      if (r.contains("permutation")) g.p.push_back(r["permutation"].at("p"));
       const std::vector<double> samples = bootstrap_of(r, plan_);
       if (g.samples.empty()) g.samples.assign(samples.size(), 0);
       for (std::size_t i = 0; i < samples.size(); ++i) g.samples[i] += samples[i];
@@ -132,6 +127,14 @@ std::string difference_text(const Group& g, const Group& reference) {
   return fmt::format("{:+.2f} [{:+.2f}, {:+.2f}]", mean(g.seed_auc) - mean(reference.seed_auc), quantile(d, 0.025), quantile(d, 0.975));
 }
 
+// Whether a dataset of the plan is one of the paper's. The paper's D1+2 is both together.
+bool in_paper(const Plan& plan, const std::string& evaluation) {
+  if (!plan.published) return false;
+  if (evaluation != plan.aggregate) return evaluation == "D1" || evaluation == "D2";
+  return evaluation == "D1+2" && plan.evaluations.size() == 2 &&
+         std::all_of(plan.evaluations.begin(), plan.evaluations.end(), [&](const Evaluation& e) { return in_paper(plan, e.name); });
+}
+
 std::string or_absent(const std::optional<PublishedValue>& v) { return v ? v->text() : kAbsent; }
 
 ResultTable auc_table(const Plan& plan, const Results& results) {
@@ -139,10 +142,10 @@ ResultTable auc_table(const Plan& plan, const Results& results) {
                 {"method", "backbone"}, {}, {}};
   for (const std::string& e : evaluations_of(plan)) {
     t.header.push_back(e);
-    if (plan.published) t.header.push_back(e + " in the paper");
+    if (in_paper(plan, e)) t.header.push_back(e + " in the paper");
     t.header.push_back(e + " minus WSP");
   }
-  t.header.insert(t.header.end(), {"seeds", "permutation p (median)"});
+  t.header.insert(t.header.end(), {"seeds", "permutation p on " + plan.evaluations.front().name + " (median)"});
   for (const std::string& backbone : plan.backbones)
     for (const std::string& method : plan.methods) {
       if (method == "imagenet" && !plan.weights.contains(backbone)) continue;
@@ -152,7 +155,7 @@ ResultTable auc_table(const Plan& plan, const Results& results) {
       for (const std::string& e : evaluations_of(plan)) {
         const Group g = results.group(method, backbone, "", e);
         row.push_back(value_text(g));
-        if (plan.published) row.push_back(or_absent(published_auc(backbone, method, e)));
+        if (in_paper(plan, e)) row.push_back(or_absent(published_auc(backbone, method, e)));
         row.push_back(method == "wsp" ? "" : difference_text(g, results.group("wsp", backbone, "", e)));
         seeds = std::max(seeds, g.seed_auc.size());
         if (e == plan.evaluations.front().name && !g.p.empty()) p = quantile(g.p, 0.5);
@@ -173,8 +176,10 @@ ResultTable accuracy_table(const Plan& plan, const Results& results) {
   ResultTable t{"balanced-accuracy", "Table 2: balanced accuracy on " + e + ", mean (sd) over folds", {"method"}, {}, {}};
   for (const std::string& backbone : plan.backbones) t.header.push_back(backbone);
   if (plan.backbones.size() > 1) t.header.push_back("better backbone");
-  if (plan.published) t.header.push_back("in the paper");
+  const bool beside = in_paper(plan, e) && published_balanced_accuracy("wsp", e);
+  if (beside) t.header.push_back("in the paper");
   for (const std::string& method : plan.methods) {
+    if (method == "imagenet" && plan.weights.empty()) continue;
     std::vector<std::string> row{method};
     std::vector<double> best;
     for (const std::string& backbone : plan.backbones) {
@@ -183,14 +188,14 @@ ResultTable accuracy_table(const Plan& plan, const Results& results) {
       if (!g.empty() && (best.empty() || mean(g.accuracy) > mean(best))) best = g.accuracy;
     }
     if (plan.backbones.size() > 1) row.push_back(best.empty() ? kAbsent : mean_sd(best));
-    if (plan.published) row.push_back(or_absent(published_balanced_accuracy(method)));
+    if (beside) row.push_back(or_absent(published_balanced_accuracy(method, e)));
     t.rows.push_back(row);
   }
   if (const auto reader = results.reader(e)) {
     std::vector<std::string> row(t.header.size(), "");
     row[0] = "readers";
     row[1] = fmt::format("{:.2f}", *reader);
-    if (plan.published) row.back() = or_absent(published_balanced_accuracy("readers"));
+    if (beside) row.back() = or_absent(published_balanced_accuracy("readers", e));
     t.rows.push_back(row);
   }
   if (plan.backbones.size() > 1)
@@ -205,7 +210,7 @@ ResultTable variants_table(const Plan& plan, const Results& results, bool sigma)
                                       {"kernel", "depth over", "normalisation"}, {}, {}};
   for (const std::string& e : evaluations_of(plan)) {
     t.header.push_back(e);
-    if (sigma && plan.published) t.header.push_back(e + " in the paper");
+    if (sigma && in_paper(plan, e)) t.header.push_back(e + " in the paper");
   }
   std::vector<std::string> seen;
   for (const Cell& cell : plan.cells()) {
@@ -220,7 +225,7 @@ ResultTable variants_table(const Plan& plan, const Results& results, bool sigma)
       row = {cell.train.at("kernel"), cell.train.at("depth_scale"), cell.train.at("normalisation")};
     for (const std::string& e : evaluations_of(plan)) {
       row.push_back(value_text(results.group("wsp", backbone, cell.variant, e)));
-      if (sigma && plan.published) row.push_back(or_absent(published_sigma(cell.train.at("sigma"), e)));
+      if (sigma && in_paper(plan, e)) row.push_back(or_absent(published_sigma(cell.train.at("sigma"), e)));
     }
     t.rows.push_back(row);
   }
@@ -233,7 +238,7 @@ ResultTable axes_table(const Plan& plan, const Results& results) {
                 {"method", "backbone", "|r| of depth, PC1", "|r| of depth, PC2", "class AUC, PC1", "class AUC, PC2", "class silhouette"}, {}, {}};
   for (const std::string& backbone : plan.backbones)
     for (const std::string& method : plan.methods) {
-      if (method == "supervised") continue;
+      if (method == "supervised" || (method == "imagenet" && !plan.weights.contains(backbone))) continue;
       std::vector<std::string> row{method, backbone};
       for (const auto& [what, axis] : std::vector<std::pair<const char*, int>>{
                {"depth_correlation", 0}, {"depth_correlation", 1}, {"class_auc", 0}, {"class_auc", 1}, {"class_silhouette", -1}}) {
@@ -264,6 +269,8 @@ std::vector<ResultTable> make_tables(const Plan& plan, const std::vector<json>& 
   if (!plan.sigmas.empty() && !plan.pretraining.empty()) tables.push_back(variants_table(plan, results, true));
   if (plan.text.contains("ablation") && !plan.pretraining.empty()) tables.push_back(variants_table(plan, results, false));
   tables.push_back(axes_table(plan, results));
+  tables.push_back(checks_table(plan, cells));
+  for (const std::string& note : plan.left_out()) tables.front().notes.push_back(note);
   if (const std::size_t wanted = plan.cells().size(); cells.size() < wanted)
     tables.front().notes.push_back(fmt::format("{} of {} cells are missing: run the rest (wsp-eval table PLAN.json, or --job K).",
                                                wanted - cells.size(), wanted));

@@ -25,6 +25,10 @@ struct ResultTable {
 /// them, with 95 % intervals over subjects; differences to WSP are paired by subject.
 std::vector<ResultTable> make_tables(const Plan& plan, const std::vector<nlohmann::json>& cells);
 
+/// How far to trust Table 1, of every method, backbone and dataset: permutation test, AUC of shuffled diagnoses,
+/// calibration, shortcuts; means over seeds (p: median).
+ResultTable checks_table(const Plan& plan, const std::vector<nlohmann::json>& cells);
+
 std::string to_tsv(const ResultTable& table);
 std::string to_markdown(const std::vector<ResultTable>& tables, const std::string& title);
 std::string to_html(const std::vector<ResultTable>& tables, const std::string& title);

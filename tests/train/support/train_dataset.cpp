@@ -53,11 +53,11 @@ void write_train_dataset(const fs::path& root, const TrainDatasetOptions& option
   std::map<std::string, std::map<std::string, std::map<std::string, std::size_t>>> classes;
   std::string ledger = "path\tcode\tkind\tcase\tdetail\n";
   const std::vector<std::uint8_t> mask(static_cast<std::size_t>(options.size * options.size), 1);
-  for (int c = 0; c < options.subjects; ++c) {
+  for (int c = options.first; c < options.first + options.subjects; ++c) {
     const int label = c % options.classes;
     CaseRecord record;
-    record.name = "case-" + hex(sha256(std::to_string(c))).substr(0, 16);
-    record.subject = "sub-" + std::to_string(c);
+    record.name = "case-" + hex(sha256(options.prefix + std::to_string(c))).substr(0, 16);
+    record.subject = "sub-" + options.prefix + std::to_string(c);
     record.labels = {label, c % 3 == 0 ? -1 : label};
     record.source_hash = hex(sha256("source" + std::to_string(c)));
     record.spacing_mm = 3;

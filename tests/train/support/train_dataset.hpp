@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
 #include <filesystem>
+#include <string>
 
 namespace wsp::test {
 
@@ -10,6 +11,8 @@ struct TrainDatasetOptions {
   int classes = 4;
   std::int64_t size = 64;
   int shards = 4;
+  int first = 0;        ///< number of the first subject: other numbers, other people and pictures
+  std::string prefix;   ///< of names: the same pictures under other names
 };
 
 /// Write a complete dataset whose pictures can be learnt from: a body whose width follows the depth, and a

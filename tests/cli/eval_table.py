@@ -1,0 +1,204 @@
+"""wsp-eval table and finetune as a user meets them: stopped and gone on with, changed plans and data, damage, plans that
+cannot be computed, and what the tables say."""
+import copy
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import time
+
+import support
+
+make = pathlib.Path(os.environ["WSP_BINARY_DIR"]) / "tests/train/support/make_train_dataset"
+scratch = support.temporary()
+root = pathlib.Path(scratch.name)
+
+
+def dataset(name, subjects, first, prefix=""):
+    shutil.rmtree(root / name, ignore_errors=True)
+    subprocess.run([make, root / name, str(subjects), "5", "64", str(first), prefix], check=True)
+
+
+def run(*arguments, code=0):
+    return support.run("wsp-eval", *arguments, expect=code)
+
+
+def command(plan, out, *more):
+    (root / "plan.json").write_text(json.dumps(plan))
+    return ("table", root / "plan.json", "--root", root, "--out", root / out, *more)
+
+
+def table(plan, out, *more, code=0):
+    return run(*command(plan, out, *more), code=code)
+
+
+def cell(out, name):
+    return root / out / "cells" / name / "cell.json"
+
+
+def result(out, name, evaluation="D1"):
+    return json.loads(cell(out, name).read_text())["results"][evaluation]
+
+
+dataset("d1", 24, 0)
+dataset("d2", 16, 100)
+dataset("pretrain", 12, 200)
+evaluation = {"name": "D1", "dataset": "d1", "label": "stage", "positive": "2,3"}
+base = {"name": "test", "version": 1, "evaluations": [evaluation], "methods": ["random"], "backbones": ["resnet18"], "seeds": [1],
+        "train": {"image_size": 48, "batch": 8, "samples_per_epoch": 16, "epochs": 2, "hold_back": 0.0},
+        "probe": {"folds": 2, "permutations": 20, "bootstrap": 100}}
+
+
+def plan(**changes):
+    return {**copy.deepcopy(base), **copy.deepcopy(changes)}
+
+
+# A random cell stopped by a signal once its weights stand goes on.
+stopped = plan(probe={"folds": 2, "permutations": 400, "bootstrap": 100})
+process = subprocess.Popen([support.BINARIES / "wsp-eval", *map(str, command(stopped, "stopped"))], stdout=subprocess.DEVNULL,
+                           stderr=subprocess.DEVNULL)
+weights = root / "stopped/cells/random-resnet18-s1/run/encoder.safetensors"
+while not weights.exists() and process.poll() is None:
+    time.sleep(0.002)
+process.send_signal(signal.SIGTERM)
+assert process.wait() in (0, 143)
+cell("stopped", "random-resnet18-s1").unlink(missing_ok=True)
+given = weights.read_bytes()
+table(stopped, "stopped")
+assert weights.read_bytes() == given
+(root / "given.safetensors").write_bytes(given)
+
+# Every kind of method between its training and cell.json: the same command gives the cell of an undisturbed run.
+kinds = plan(methods=["supervised", "random", "imagenet", "wsp"], pretraining={"dataset": "pretrain"},
+             weights={"resnet18": "given.safetensors"})
+table(kinds, "kinds")
+names = [f"{method}-resnet18-s1" for method in kinds["methods"]]
+cells = {name: cell("kinds", name).read_bytes() for name in names}
+for name in names:
+    cell("kinds", name).unlink()
+table(kinds, "kinds")
+for name in names:
+    assert cell("kinds", name).read_bytes() == cells[name], name
+# Weights whose checkpoints are gone are trained anew; another training is refused, and --force begins it.
+cell("kinds", names[3]).unlink()
+shutil.rmtree(cell("kinds", names[3]).parent / "run/checkpoints")
+assert "trained anew" in table(kinds, "kinds").stderr
+assert cell("kinds", names[3]).read_bytes() == cells[names[3]]
+longer = plan(**{**kinds, "train": {**base["train"], "learning_rate": 0.002}})
+for name in names:
+    cell("kinds", name).unlink()
+assert "--force" in table(longer, "kinds", code=2).stderr
+assert "begun anew" in table(longer, "kinds", "--force").stderr
+assert json.loads(cell("kinds", names[3]).read_text())["specification"]["train"]["learning_rate"] == 0.002
+
+# Features of the cases that another label column knows are not taken for those of this one; damaged ones neither.
+assert result("stopped", "random-resnet18-s1")["subjects"] == 16
+cell("stopped", "random-resnet18-s1").unlink()
+whole = plan(evaluations=[{**evaluation, "label": "label"}])
+table(whole, "stopped")
+assert result("stopped", "random-resnet18-s1")["subjects"] == 24
+features = root / "stopped/cells/random-resnet18-s1/features-D1.h5"
+features.write_bytes(features.read_bytes()[:3000])
+cell("stopped", "random-resnet18-s1").unlink()
+assert "embedded anew" in table(whole, "stopped").stderr
+
+# A damaged cell is computed anew; --tables-only says what to do.
+path = cell("stopped", "random-resnet18-s1")
+good = path.read_bytes()
+for damage in (good[: len(good) // 2], b"{}", good.replace(b'"subjects": 24', b'"subjects": 25')):
+    assert damage != good
+    path.write_bytes(damage)
+    assert "without --tables-only" in table(whole, "stopped", "--tables-only", code=6).stderr
+    assert "damaged" in table(whole, "stopped").stderr and path.read_bytes() == good
+assert "no complete cell" in table(whole, "nowhere", "--tables-only", code=4).stderr
+
+# Another dataset under the same name: refused, and --force computes the cell anew. Weights likewise.
+dataset("d1", 22, 0)
+told = table(whole, "stopped", code=2).stderr
+assert "evaluation D1: SHA-256 was" in told and "--force" in told, told
+table(whole, "stopped", "--force")
+assert result("stopped", "random-resnet18-s1")["subjects"] == 22
+table(whole, "stopped")
+dataset("d1", 24, 0)
+imagenet = plan(methods=["imagenet"], weights={"resnet18": "given.safetensors"})
+table(imagenet, "weights")
+support.run("wsp-train", root / "d2", "--out", root / "other", "--method", "random", "--encoder", "resnet18", "--image-size", "48", "--seed", "9")
+shutil.copy(root / "other/encoder.safetensors", root / "given.safetensors")
+assert "weights: SHA-256 was" in table(imagenet, "weights", code=2).stderr
+table(imagenet, "weights", "--force")
+
+
+# What cannot be computed is said before the first cell.
+def refused(told, code=2, **changes):
+    for name in ("early",):
+        shutil.rmtree(root / name, ignore_errors=True)
+    error = table(plan(**changes), "early", code=code).stderr
+    assert told in error, (told, error)
+    assert not (root / "early/cells").exists(), told
+
+
+d2 = {"name": "D2", "dataset": "d2", "label": "label", "positive": "2,3"}
+refused("in the plan's evaluation D2", evaluations=[evaluation, {**d2, "label": "grade"}])
+refused("label columns label, stage", evaluations=[evaluation, {**d2, "label": "grade"}])
+refused('"reader" is \'radiologist\'', evaluations=[evaluation, {**d2, "reader": "radiologist"}])
+refused("fewer than 60 folds", probe={"folds": 60})
+refused("nested_c", evaluations=[d2], probe={"folds": 8, "nested_c": True})
+refused("all 16 subjects", evaluations=[evaluation, {**d2, "positive": "7"}])
+refused("which is no file", methods=["random", "imagenet"], weights={"resnet18": "absent.safetensors"})
+refused("image_size is 20", train={"image_size": 20})
+refused("epochs", train={"epochs": "many"})
+refused("no complete dataset", code=4, evaluations=[evaluation, {**d2, "dataset": "absent"}])
+refused("grade", pretraining={"dataset": "pretrain"}, methods=["wsp"], train={"label": "grade"})
+refused("in the plan's aggregate both", evaluations=[evaluation, {**d2, "dataset": "d1"}], aggregate="both")
+refused("stands twice", seeds=[1, 1])
+# The same pixels under another name, in pretraining and evaluation, and in two evaluations of an aggregate.
+dataset("renamed", 8, 4, "other-")
+refused("8 volumes stand in renamed and in d1", pretraining={"dataset": "renamed"}, methods=["wsp"])
+refused("8 volumes stand in d1 and in renamed", evaluations=[evaluation, {**d2, "dataset": "renamed"}], aggregate="both")
+# Compared once for each pair of datasets.
+assert len(json.loads((root / "kinds/compared.json").read_text())) == 1
+
+# The last layer's C is chosen in inner folds; another training needs --force; the directory of --out is asked for first.
+tune = ("finetune", root / "d1", "--label", "label", "--positive", "2,3", "--folds", "2", "--encoder", "resnet18", "--image-size", "48",
+        "--batch", "8", "--samples-per-epoch", "16", "--epochs", "1", "--out", root / "tuned", "--bootstrap", "100", "--json")
+fixed = json.loads(run(*tune).stdout)
+chosen = json.loads(run(*tune, "--C", "cv").stdout)
+assert fixed["chosen_c"] == [[1, 1]] and chosen["chosen_c"] != [[1, 1]], chosen["chosen_c"]
+assert chosen["predictions"] != fixed["predictions"]
+assert "--force" in run(*tune, "--lr", "0.01", code=2).stderr
+assert "begun anew" in run(*tune, "--lr", "0.01", "--force").stderr
+told = run("embed", root / "d1", "--encoder", root / "given.safetensors", "--out", root / "nodir/x.h5", code=5).stderr
+assert "there is no directory" in told and "nodir" in told, told
+
+# A nested C in a plan reaches the supervised row; what the plan leaves out is said in the log and under the table.
+said = plan(evaluations=[{**evaluation, "label": "label"}, d2], aggregate="D1+2", methods=["supervised", "random", "imagenet", "wsp"],
+            probe={"folds": 2, "repeats": 2, "nested_c": True, "permutations": 20, "bootstrap": 100}, published=True)
+done = table(said, "said")
+assert result("said", "supervised-resnet18-s1")["chosen_c"] == chosen["chosen_c"] or \
+    result("said", "supervised-resnet18-s1")["chosen_c"] != [[1, 1]]
+notes = ("no pretraining dataset: wsp is", "no ImageNet weights for resnet18", "first of the 2 divisions")
+for note in notes:
+    assert note in done.stderr and note in done.stdout, note
+tables = {t["name"]: t for t in json.loads((root / "said/results.json").read_text())["tables"]}
+checks = {tuple(row[:3]): row for row in tables["checks"]["rows"]}
+assert set(checks) == {("supervised", "resnet18", "D1"), ("supervised", "resnet18", "D2"), *(("random", "resnet18", e) for e in ("D1", "D2", "D1+2"))}
+for e in ("D1", "D2"):
+    found = result("said", "random-resnet18-s1", e)
+    low, high = found["permutation"]["null_auc"]
+    row = checks["random", "resnet18", e]
+    assert row[3] == f"{found['permutation']['p']:.3f}" and row[4] == f"{low:.2f} to {high:.2f}", row
+    assert row[5] == ("-" if found["calibration"]["slope"] is None else f"{found['calibration']['slope']:.2f}") and row[8] == f"{found['brier']['mean']:.2f}", row
+assert "dataset" in checks["random", "resnet18", "D1+2"][9], checks
+for page in ("results.html", "results.md"):
+    assert "AUC of shuffled diagnoses" in (root / "said" / page).read_text()
+assert not any(row[0] == "imagenet" for t in tables.values() for row in t["rows"])
+assert tables["balanced-accuracy"]["header"][-1] == "in the paper"
+# The paper's balanced accuracy is of D1 alone.
+foreign = plan(evaluations=[d2], published=True)
+table(foreign, "foreign")
+tables = {t["name"]: t for t in json.loads((root / "foreign/results.json").read_text())["tables"]}
+assert tables["balanced-accuracy"]["header"] == ["method", "resnet18"] and tables["balanced-accuracy"]["rows"][0][0] == "random"
+assert "D2 in the paper" in tables["auc"]["header"]
+print("eval_table: stopped, changed, damaged, refused, finetune, tables: ok")
