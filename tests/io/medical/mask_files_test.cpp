@@ -264,8 +264,8 @@ TEST_F(MaskFile, BesideTheVolume) {
     EXPECT_EQ(code_of(read(ct, grid({8, 6, 10}, {2, 2, 3}, origin), all)), "MASK_MISMATCH");
   const auto empty =
       read(ct, grid({8, 6, 10}, {2, 2, 3}, {110, 20, 300}), [](const Vec3&) { return false; });
-  ASSERT_TRUE(empty);
-  EXPECT_EQ(total(empty.value()), 0);
+  ASSERT_EQ(code_of(empty), "NO_LIVER");
+  EXPECT_EQ(empty.rejection().detail, "every voxel of the mask file is 0");
 }
 
 }  // namespace
