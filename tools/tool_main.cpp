@@ -78,6 +78,21 @@ class JsonConfig : public CLI::Config {
   const CLI::App& app_;
 };
 
+// CLI11 says that one is required, but neither which there are nor what stood in its place.
+int refuse_subcommand(const CLI::App& app) {
+  std::string known, given;
+  for (const CLI::App* command :
+       app.get_subcommands([](const CLI::App* c) { return !c->get_name().empty(); }))
+    known += (known.empty() ? "" : ", ") + command->get_name();
+  for (const std::string& word : app.remaining())
+    if (given.empty() && !word.starts_with("-")) given = word;
+  std::fprintf(stderr, "%s: %s: expected one of %s (see --help)\n", app.get_name().c_str(),
+               given.empty() ? "a subcommand is required"
+                             : ("'" + given + "' is no subcommand").c_str(),
+               known.c_str());
+  return exit_code(ErrorCode::usage);
+}
+
 }  // namespace
 
 int tool_main(int argc, char** argv, const Tool& tool) {
@@ -108,6 +123,11 @@ int tool_main(int argc, char** argv, const Tool& tool) {
           "Also: --json  --threads N  --seed N  --log-level LEVEL  --config FILE  (see " +
           tool.name + " --help)");
     app.parse(argc, argv);
+  } catch (const CLI::RequiredError& e) {
+    if (app.get_require_subcommand_min() > 0 && app.get_subcommands().empty())
+      return refuse_subcommand(app);
+    app.exit(e);
+    return exit_code(ErrorCode::usage);
   } catch (const CLI::ParseError& e) {
     const int code = app.exit(e);
     return code == 0 ? 0 : exit_code(ErrorCode::usage);

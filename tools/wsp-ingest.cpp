@@ -367,6 +367,10 @@ int run_ingest(const Options& o, bool json) {
     std::cout << wsp::to_json(summary).dump(1) << "\n";
   else
     print_summary(o, summary);
+  if (o.config.compare_masks && summary.comparisons.empty())
+    wsp::log::warn(
+        "--compare-masks: 0 cases have a given mask, so nothing was compared; give them with --masks, "
+        "or as SEG or RTSTRUCT objects of the export");
   if (summary.cases == 0) {
     wsp::log::error("no case could be made; quarantine.tsv and ledger.tsv say why");
     return wsp::exit_code(wsp::ErrorCode::no_input);
@@ -394,7 +398,8 @@ int main(int argc, char** argv) {
       "  wsp-ingest verify DATASET                             every hash, every count\n\n"
       "Exit codes: 0 done, 1 failure, 2 usage, 3 more quarantined cases than --max-quarantined, 4 "
       "no usable\n"
-      "input, 5 output not writable, 6 dataset corrupt, 130/143 interrupted (run again to resume).";
+      "input, 5 output not writable, 6 dataset corrupt, 130/143 interrupted (run again to resume;\n"
+      "a second signal ends at once, where a case or its model hangs).";
   tool.declare = [&](CLI::App& app) { declare(app, options); };
   tool.run = [&](const wsp::CommonOptions& common) {
     wsp::initialise_medical_io();

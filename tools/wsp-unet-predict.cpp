@@ -52,6 +52,8 @@ std::filesystem::path mask_path(const PredictOptions& o, const std::filesystem::
 void check(const PredictOptions& o) {
   std::vector<std::filesystem::path> masks;
   for (const auto& volume : o.volumes) {
+    if (!std::filesystem::exists(volume))
+      throw Error(ErrorCode::no_input, volume.string() + " does not exist: expected NIfTI or NRRD volumes such as scan.nii.gz");
     if (!is_image_file_name(volume) || !std::filesystem::is_regular_file(volume))
       throw Error(ErrorCode::usage, volume.string() + " is no NIfTI or NRRD file: expected volumes such as scan.nii.gz");
     const auto path = mask_path(o, volume);

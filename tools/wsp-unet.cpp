@@ -30,7 +30,7 @@ struct Options {
 void declare_network(CLI::App& app, UNetConfig& c) {
   auto* network = app.add_option_group("Network");
   network->add_option("--neighbours", c.neighbours, "Slices on either side that the network also sees; 0: 2-D")->capture_default_str();
-  network->add_option("--width", c.width, "Channels of the first level; doubled at each next")->capture_default_str();
+  network->add_option("--width", c.width, "Channels of the first level, a multiple of 8; doubled at each next")->capture_default_str();
   network->add_option("--depth", c.depth, "Times that the image is halved")->capture_default_str();
   network->add_option("--norm", c.norm, "batch or group")->capture_default_str();
   network->add_option("--image-size", c.image_size, "Side of the images that the network sees; divides the stored size")->capture_default_str();
@@ -114,7 +114,7 @@ void declare_evaluate(CLI::App& app, Options& o) {
   app.add_option("DATASET", e.dataset, "Made with wsp-ingest --slices all --masks DIR")->required();
   app.add_option("--out", o.evaluation_out, "Directory for evaluation.json and evaluation.tsv");
   app.add_flag("--force", o.evaluate_force, "Replace an earlier evaluation");
-  app.add_flag("--all", e.all, "Also volumes that the network was trained on");
+  app.add_flag("--all", e.all, "Also volumes whose subjects the network was trained on");
   app.add_flag("--no-clean", o.no_clean, "Compare masks before clean-up (largest component, holes filled)");
   app.add_option("--min-area", e.min_area_mm2, "Least liver of a slice of the extent, mm2")->check(CLI::NonNegativeNumber)->capture_default_str();
   app.add_option("--central", e.central_permille, "Central part of the extent that is kept, per mille")->check(CLI::Range(1, 1000))->capture_default_str();
@@ -185,6 +185,12 @@ void print_table(const nlohmann::json& result) {
                cell(c["last_off"], "{:+.0f}"), cell(c["kept_iou"], "{:.4f}"));
   fmt::print("\nmean of {} volumes ({}), 95 % bootstrap interval over subjects\n", result["volumes"].get<int>(),
              result["part"].get<std::string>());
+  if (const auto& seen = result["trained_on"]; seen.is_null())
+    fmt::print("  the weights do not say on whom they were trained: some of these volumes may have been seen\n");
+  else if (seen.get<int>() > 0)
+    fmt::print("  the network was trained on the subjects of {} of them: this flatters it\n", seen.get<int>());
+  if (const int left = result["left_out"].get<int>(); left > 0)
+    fmt::print("  {} volumes of subjects trained on are left out\n", left);
   for (const auto& [name, m] : result["mean"].items())
     fmt::print("  {:<16} {:>9}  [{}, {}]\n", name, cell(m["mean"], "{:.4f}"), cell(m["low"], "{:.4f}"),
                cell(m["high"], "{:.4f}"));

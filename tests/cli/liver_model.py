@@ -228,6 +228,24 @@ def errors(work):
     codes = {line.split("\t")[2] for line in (work / "bad" / "quarantine.tsv").read_text().splitlines() if line.startswith("case")}
     support.check(codes == {"SEGMENTER_BAD_OUTPUT"}, f"codes of a model with a wrong shape: {codes}")
 
+    # So is a model that throws or asks for too much there, in its own words but for paths; and a mask of other labels.
+    def detail(name, expected, *extra):
+        out = work / f"bad-{name}"
+        ingest(export, out, work / "models" / f"{name}.json", "--mask-cache", "none", "--size", 96, *extra, expect=4)
+        rows = [line.split("\t") for line in (out / "quarantine.tsv").read_text().splitlines() if line.startswith("case")]
+        support.check(rows and all(expected in row[3] and "see the detail" != row[4] for row in rows), f"{name}: {rows[:1]}")
+        support.check(not any("/home" in row[3] for row in rows), f"{name}: a path in {rows[:1]}")
+        return rows
+
+    support.check(detail("raises_by_content", "no room for 96 columns in (path)")[0][2] == "SEGMENTER_FAILED", "the code of a model that throws")
+    support.check(detail("grows_by_content", "no memory")[0][2] == "SEGMENTER_FAILED", "the code of a lack of memory")
+    rows = detail("band", "the mask file holds the value 1, none of --liver-label 5", "--masks", work / "cohort" / "truth", "--liver-label", 5)
+    support.check(rows[0][2] == "NO_LIVER" and "--liver-label" in rows[0][4], rows[0])
+    rows = detail("finds_nothing", "the model found no liver")
+    support.check(rows[0][2] == "NO_LIVER" and "descriptor" in rows[0][4], rows[0])
+    done = ingest(export, work / "uncompared", work / "models" / "band.json", "--compare-masks", "--size", 64)
+    support.check("0 cases have a given mask" in done.stderr, f"--compare-masks without masks: {done.stderr}")
+
     # The program without Torch, alone: an ingest node.
     alone = work / "node" / "wsp-ingest"
     alone.parent.mkdir()
@@ -242,16 +260,69 @@ def errors(work):
     print("a model that cannot run is found before the first case")
 
 
+def processes_below(pid):
+    return subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True).stdout.split()
+
+
+def alive(pid):
+    try:
+        return "Z" not in pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except OSError:
+        return False
+
+
+def hanging(work):
+    """A model that never returns: one signal ends its probe and takes the probing process along; in a case the second one does."""
+    def start(name):
+        command = [str(support.BINARIES / "wsp-ingest"), work / "cohort" / "export", "--out", work / "hung", "--ids", "keep", "--device", "cpu",
+                   "--liver-model", work / "models" / f"{name}.json", "--mask-cache", "none", "--size", 96, "--threads", 1]
+        return subprocess.Popen([str(c) for c in command], stderr=subprocess.PIPE, text=True)
+
+    def wait_until(true):
+        deadline = time.time() + 60
+        while not true():
+            support.check(time.time() < deadline, "waited a minute in vain")
+            time.sleep(0.05)
+
+    for number, code in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):
+        process = start("hangs")
+        wait_until(lambda: processes_below(process.pid))
+        (child,) = processes_below(process.pid)
+        time.sleep(1)
+        process.send_signal(number)
+        _, said = process.communicate(timeout=30)
+        support.check(process.returncode == code and "still being tried" in said, f"{process.returncode} {said}")
+        support.check(not alive(child), "the probing process is left behind")
+    process = start("hangs")
+    wait_until(lambda: processes_below(process.pid))
+    (child,) = processes_below(process.pid)
+    time.sleep(1)
+    process.kill()
+    process.communicate(timeout=30)
+    wait_until(lambda: not alive(child))
+    process = start("hangs_by_content")
+    wait_until(lambda: (work / "hung").exists())
+    time.sleep(3)
+    process.send_signal(signal.SIGTERM)
+    time.sleep(1)
+    support.check(process.poll() is None, "it does not hang")
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
+    support.check(process.returncode == -signal.SIGINT, f"the second signal: {process.returncode}")
+    print("a model that never returns: ended by a signal, nothing left behind")
+
+
 torch.set_num_threads(1)
 with support.temporary() as directory:
     work = pathlib.Path(directory)
     os.environ["XDG_CACHE_HOME"] = str(work / "unused")
-    models.make(work / "models", "band", "below", "wrong_shape", "shape_by_content", "raises", "crashes")
+    models.make(work / "models", "band", "below", "wrong_shape", "shape_by_content", "raises", "crashes", "hangs", "hangs_by_content", "raises_by_content", "grows_by_content", "finds_nothing")
     descriptor, model = work / "models" / "band.json", torch.jit.load(str(work / "models" / "band.ts"))
     data = pathlib.Path(os.environ.get("WSP_TEST_DATA") or support.SOURCE.parent / "shared" / "data")
     threads_and_sources(work, work / "models" / "below.json")
     killed(work, descriptor)
     errors(work)
+    hanging(work)
     if not (data / "MANIFEST.md").exists():
         support.skip("test data absent: set WSP_TEST_DATA; phantoms alone were run")
     real_ct(data, work, descriptor, model)

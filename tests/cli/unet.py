@@ -83,6 +83,10 @@ timeless = [[{k: v for k, v in line.items() if k not in ("slices_per_s", "wait_s
 check(timeless[0] == timeless[1], "metrics.jsonl of a resumed run differs")
 
 # Messages and exit codes.
+foo = run("wsp-unet", "foo", expect=2).stderr
+check("'foo'" in foo and all(name in foo for name in ("train", "export", "evaluate", "predict")), foo)
+check("subcommand" in run("wsp-unet", expect=2).stderr, "no subcommand")
+check("multiple of 8" in run("wsp-unet", "train", "--help").stdout, "--width")
 check("--resume" in train("--out", root / "run", expect=5).stderr, "an earlier run is protected")
 check("--width: was 8, is 16" in train("--out", root / "run", "--resume", "--width", "16", expect=2).stderr, "differences")
 check("--image-size is 48" in train("--out", root / "x", "--image-size", "48", expect=2).stderr, "image size")
@@ -161,11 +165,12 @@ dice = 2 * (fine & np.repeat(np.repeat(coarse, 2, 0), 2, 1)).sum() / (fine.sum()
 check(fine.shape == wide.shape and dice > 0.95, f"on twice the matrix the same liver: Dice {dice}")
 run("wsp-unet", "predict", root / "run", root / "wide.nii.gz", "--out", root / "masks", expect=5)
 run("wsp-unet", "predict", root / "run", root / "cohort/labels.csv", "--out", root / "masks", expect=2)
+check("does not exist" in run("wsp-unet", "predict", root / "run", root / "no.nii.gz", "--out", root / "masks", expect=4).stderr, "no such volume")
 
 # Evaluate: by default the subjects held back; the Dice of a case is that of the masks predicted above.
 report = json.loads(run("wsp-unet", "evaluate", root / "run", data, "--out", root / "scores", "--no-clean", "--all",
                         "--device", "cpu", "--json").stdout)
-check(report["volumes"] == 8 and report["part"] == "all", report)
+check(report["volumes"] == 8 and report["part"] == "all" and report["trained_on"] == 6, report)
 check(json.loads((root / "scores/evaluation.json").read_text()) == report, "evaluation.json")
 table = [line.split("\t") for line in (root / "scores/evaluation.tsv").read_text().splitlines()]
 check(len(table) == 9 and {len(row) for row in table} == {14}, table[0])
@@ -182,10 +187,52 @@ mean = report["mean"]["dice"]
 check(abs(mean["mean"] - np.mean(found)) < 1e-9 and mean["low"] <= mean["mean"] <= mean["high"], mean)
 held = json.loads(run("wsp-unet", "evaluate", root / "run", data, "--device", "cpu", "--json").stdout)
 check(held["volumes"] == 2 and held["part"] == "held back", held)
+check((held["left_out"], held["trained_on"]) == (6, 0), held)
 again = json.loads(run("wsp-unet", "evaluate", root / "run", data, "--device", "cpu", "--json", "--threads", "1").stdout)
 check(again == held, "evaluation at another number of threads")
 run("wsp-unet", "evaluate", root / "run", data, "--out", root / "scores", "--device", "cpu", expect=5)
+
+
+def evaluate(dataset, *extra, weights=root / "run", expect=None):
+    done = run("wsp-unet", "evaluate", weights, dataset, "--device", "cpu", "--json", *extra, expect=expect)
+    return json.loads(done.stdout or "null"), done.stderr
+
+
+# The same people in another ingest are known by their names; other people who bear them are scored when asked for.
+again_data = root / "again-data"
+run("wsp-ingest", root / "cohort/export", "--out", again_data, "--masks", root / "cohort/truth", "--ids", "keep", "--slices", "all",
+    "--size", "64", "--min-slices", "3", "--codec", "zstd")
+reingested, said = evaluate(again_data)
+check((reingested["volumes"], reingested["left_out"], reingested["part"]) == (2, 6, "held back"), reingested)
+check("6 of its 8 volumes" in said and reingested["cases"] == held["cases"], said)
+flattered, said = evaluate(again_data, "--all")
+check((flattered["volumes"], flattered["trained_on"]) == (8, 6) and "6 of these 8 volumes" in said, f"{flattered} {said}")
 other = cohort("strangers", 3, 99)
-strangers = json.loads(run("wsp-unet", "evaluate", root / "run", other, "--device", "cpu", "--json").stdout)
+strangers, said = evaluate(other, "--all")
 check(strangers["volumes"] == 3 and strangers["mean"]["dice"]["mean"] > 0.5, strangers["mean"])
+check(f"{strangers['trained_on']} of these 3 volumes" in said, said)
+
+# Weights that do not say on whom they were trained: known in their own dataset, not elsewhere.
+raw = (root / "run/unet-best.safetensors").read_bytes()
+length = int.from_bytes(raw[:8], "little")
+header = json.loads(raw[8:8 + length])
+marks = json.loads(header["__metadata__"].pop("wsp.trained_on"))
+for name in [name for name in header["__metadata__"] if "sha256" in name or "hash" in name]:
+    del header["__metadata__"][name]  # of the file as it was
+check(len(marks) == 6 and not any("subject" in mark for mark in marks), f"marks of the subjects: {marks}")
+bare = json.dumps(header).encode()
+bare += b" " * (-len(bare) % 8)
+(root / "old.safetensors").write_bytes(len(bare).to_bytes(8, "little") + bare + raw[8 + length:])
+check(evaluate(data, weights=root / "old.safetensors")[0] == held, "older weights on their own dataset")
+unknown, said = evaluate(other, weights=root / "old.safetensors")
+check(unknown["trained_on"] is None and unknown["volumes"] == 3 and "cannot be known" in said, f"{unknown} {said}")
+
+# Central slices have no ends to find; a model's masks are no truth.
+check("--slices all" in evaluate(central, expect=4)[1], "central slices")
+check("--slices all" in evaluate(central, "--all", expect=4)[1], "central slices, all of them")
+if (support.BINARIES / "wsp-ingest-torch").exists():
+    predicted = root / "predicted"
+    run("wsp-ingest", root / "strangers/export", "--out", predicted, "--liver-model", root / "model/liver.json", "--ids", "keep", "--slices",
+        "all", "--size", "64", "--min-slices", "3", "--mask-cache", "none", "--device", "cpu")
+    check("made by a model" in evaluate(predicted, "--all", expect=4)[1], "masks of a model")
 print(f"validation Dice {result['best_dice']:.3f}; strangers {strangers['mean']['dice']['mean']:.3f}")

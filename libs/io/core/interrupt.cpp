@@ -11,7 +11,9 @@ volatile std::sig_atomic_t g_signal = 0;
 
 void on_signal(int number) {
   g_signal = number;
-  std::signal(number, SIG_DFL);
+  // Whichever comes next ends the process: the unit in hand may never be done.
+  std::signal(SIGINT, SIG_DFL);
+  std::signal(SIGTERM, SIG_DFL);
 }
 }  // namespace
 

@@ -133,6 +133,28 @@ Rejection judge_ends(const LabelImage& image, const IsLiver& is_liver, const Vol
   return verdict;
 }
 
+template <class Numbers>
+std::string listed(const Numbers& numbers) {
+  constexpr std::size_t kMost = 10;
+  std::string text;
+  std::size_t count = 0;
+  for (const auto number : numbers) {
+    if (count == kMost) return text + ", ...";
+    text += (count++ > 0 ? ", " : "") + std::to_string(number);
+  }
+  return text;
+}
+
+// Most often the label of another convention: TotalSegmentator's liver is 5.
+std::string no_liver_among(const std::vector<std::int32_t>& values,
+                           const std::vector<std::int64_t>& wanted) {
+  std::set<std::int32_t> found(values.begin(), values.end());
+  found.erase(0);
+  if (found.empty()) return "every voxel of the mask file is 0";
+  return std::string("the mask file holds the ") + (found.size() == 1 ? "value " : "values ") +
+         listed(found) + ", none of --liver-label " + listed(wanted);
+}
+
 }  // namespace
 
 Outcome<LiverMask> read_mask_file(const fs::path& path, const LoadedVolume& loaded,
@@ -148,6 +170,8 @@ Outcome<LiverMask> read_mask_file(const fs::path& path, const LoadedVolume& load
     return std::find(options.liver_labels.begin(), options.liver_labels.end(), value) !=
            options.liver_labels.end();
   };
+  if (std::none_of(image.values.begin(), image.values.end(), is_liver))
+    return Rejection{"", "mask", Code::NO_LIVER, no_liver_among(image.values, options.liver_labels)};
   LiverMask mask;
   mask.geometry = g;
   mask.voxels.assign(static_cast<std::size_t>(g.voxels()), 0);

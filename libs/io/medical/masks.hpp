@@ -32,7 +32,7 @@ Outcome<LiverMask> read_seg_mask(const std::filesystem::path& path, const Loaded
 Outcome<LiverMask> read_rtstruct_mask(const std::filesystem::path& path, const LoadedVolume& volume,
                                       const MaskOptions& options);
 /// Read a NIfTI/NRRD label map; resampled (nearest, each slice at its own position) where its grid
-/// differs (flag MASK_RESAMPLED). MASK_MISMATCH where none of its liver lies inside the volume, and
+/// differs (flag MASK_RESAMPLED). NO_LIVER where no voxel has a wanted label. MASK_MISMATCH where none of its liver lies inside the volume, and
 /// where a liver in over a quarter of its full width is cut by the end of its file more than 1.5
 /// slices inside the volume; nearer to the volume's end that is flagged LIVER_TRUNCATED.
 Outcome<LiverMask> read_mask_file(const std::filesystem::path& path, const LoadedVolume& volume,

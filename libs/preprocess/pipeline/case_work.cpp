@@ -151,7 +151,9 @@ Outcome<CaseProduct> finish(const CaseInputs& in, const CasePlan& plan, CaseInHa
     liver = {std::move(mask.mask), "segmenter", {}};
   }
   if (std::find(liver.mask.voxels.begin(), liver.mask.voxels.end(), 1) == liver.mask.voxels.end())
-    return refuse({"", "mask", Code::NO_LIVER, "the mask holds no voxel"});
+    return refuse({"", "mask", Code::NO_LIVER,
+                   liver.source == "segmenter" ? "the model found no liver in this volume"
+                                               : "the mask holds no voxel"});
   const double tissue = share_in_tissue(volume, liver.mask);
   if (tissue < 0.5)
     return refuse({"", "mask", Code::MASK_MISMATCH,

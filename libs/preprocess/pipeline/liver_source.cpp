@@ -79,8 +79,8 @@ Outcome<Segmentation> ask_segmenter(Segmenter& segmenter, const Volume& volume) 
     return answer;
   } catch (const Error&) {
     throw;
-  } catch (const std::exception&) {
-    return Rejection{"", "mask", Code::SEGMENTER_FAILED, "the model gave up on this volume"};
+  } catch (const std::exception& e) {
+    return segmenter_failure(e);
   }
 }
 

@@ -24,6 +24,8 @@ class Parser {
     d.version = json_.at("model_version");
     d.sha256 = json_.at("sha256");
     d.precision = json_.value("precision", "");
+    std::transform(d.sha256.begin(), d.sha256.end(), d.sha256.begin(),
+                   [](char c) { return c >= 'A' && c <= 'F' ? static_cast<char>(c - 'A' + 'a') : c; });
     d.file = path_.parent_path() / json_.at("file").get<std::string>();
     dimensions(d);
     orientation(d);
@@ -35,6 +37,7 @@ class Parser {
     intensity(d);
     output(d);
     json meaning = json_;
+    meaning["sha256"] = d.sha256;
     for (const char* remark : {"comment", "file", "precision"}) meaning.erase(remark);
     d.identity = hex(sha256(meaning.dump()));
     return d;

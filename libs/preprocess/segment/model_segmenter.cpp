@@ -3,7 +3,6 @@
 #include <tbb/parallel_for.h>
 
 #include <cmath>
-#include <new>
 
 #include "io/core/error.hpp"
 #include "io/core/hash.hpp"
@@ -59,10 +58,8 @@ Outcome<Segmentation> ModelSegmenter::segment(const Volume& volume) {
     throw;
   } catch (const BadOutput& e) {
     return Rejection{"", "mask", Code::SEGMENTER_BAD_OUTPUT, e.what()};
-  } catch (const std::bad_alloc&) {
-    return Rejection{"", "mask", Code::SEGMENTER_FAILED, "no memory for the model's grid"};
-  } catch (const std::exception&) {
-    return Rejection{"", "mask", Code::SEGMENTER_FAILED, "the model gave up on this volume"};
+  } catch (const std::exception& e) {
+    return segmenter_failure(e);
   }
 }
 

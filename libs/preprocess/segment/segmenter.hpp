@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <exception>
 #include <string>
 #include <vector>
 
@@ -31,5 +32,9 @@ class Segmenter {
   /// the first, except an Error, which stops the job.
   virtual Outcome<Segmentation> segment(const Volume& volume) = 0;
 };
+
+/// What became of a volume on which a model threw: SEGMENTER_FAILED with its own words, without paths,
+/// or with the lack of memory named.
+Rejection segmenter_failure(const std::exception& error);
 
 }  // namespace wsp

@@ -1,15 +1,20 @@
 #include "preprocess/segment/torch_segmenter.hpp"
 
+#include <poll.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
+#include <cerrno>
+#include <csignal>
 #include <cstring>
 #include <vector>
 
 #include "io/core/atomic_file.hpp"
 #include "io/core/error.hpp"
 #include "io/core/hash.hpp"
+#include "io/core/interrupt.hpp"
 #include "preprocess/segment/batch_runner.hpp"
 #include "preprocess/segment/torch_network.hpp"
 
@@ -71,55 +76,95 @@ std::string trouble_with(const ModelDescriptor& model, const std::string& bytes,
   }
 }
 
-// In a process of its own: a model can end it by a signal, where an exception would be caught.
+[[noreturn]] void answer_and_leave(const ModelDescriptor& model, const std::string& bytes,
+                                   const std::string& device, const std::string& precision, int answer,
+                                   pid_t parent) {
+  // The job's handlers only note a signal for later, and an orphan would run on unseen.
+  std::signal(SIGINT, SIG_DFL);
+  std::signal(SIGTERM, SIG_DFL);
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (::getppid() != parent) ::_exit(1);
+  const std::string trouble = trouble_with(model, bytes, device, precision);
+  const auto written = ::write(answer, trouble.data(), trouble.size());
+  ::_exit(written == static_cast<ssize_t>(trouble.size()) && trouble.empty() ? 0 : 1);
+}
+
+enum class Heard { all, too_late, stop };
+
+// Read until the other end is closed, the time is up, or a signal asks to stop.
+Heard read_answer(int answer, std::chrono::milliseconds limit, std::string& text) {
+  constexpr int kLookMs = 100;
+  const auto end = std::chrono::steady_clock::now() + limit;
+  std::array<char, 4096> buffer{};
+  for (;;) {
+    if (interrupt_signal() != 0) return Heard::stop;
+    if (std::chrono::steady_clock::now() >= end) return Heard::too_late;
+    pollfd ready{answer, POLLIN, 0};
+    if (::poll(&ready, 1, kLookMs) <= 0) continue;
+    const ssize_t n = ::read(answer, buffer.data(), buffer.size());
+    if (n > 0) text.append(buffer.data(), static_cast<std::size_t>(n));
+    if (n == 0 || (n < 0 && errno != EINTR)) return Heard::all;
+  }
+}
+
+int reap(pid_t child) {
+  int status = 0;
+  while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
+  }
+  return status;
+}
+
+// In a process of its own: a model can end it by a signal, or never return, where an exception would
+// be caught.
 void probe_in_child(const ModelDescriptor& model, const std::string& bytes,
-                    const std::string& device, const std::string& precision) {
+                    const std::string& device, const std::string& precision, std::chrono::milliseconds limit) {
   std::array<int, 2> pipe_ends{};
   if (::pipe(pipe_ends.data()) != 0)
     throw Error(ErrorCode::failure, std::string("no pipe: ") + std::strerror(errno));
-  const pid_t child = ::fork();
+  const pid_t parent = ::getpid(), child = ::fork();
   if (child < 0)
     throw Error(ErrorCode::failure,
                 std::string("no process to probe the model in: ") + std::strerror(errno));
   if (child == 0) {
     ::close(pipe_ends[0]);
-    const std::string trouble = trouble_with(model, bytes, device, precision);
-    const auto written = ::write(pipe_ends[1], trouble.data(), trouble.size());
-    ::_exit(written == static_cast<ssize_t>(trouble.size()) && trouble.empty() ? 0 : 1);
+    answer_and_leave(model, bytes, device, precision, pipe_ends[1], parent);
   }
   ::close(pipe_ends[1]);
   std::string trouble;
-  std::array<char, 4096> buffer{};
-  ssize_t n = 0;
-  while ((n = ::read(pipe_ends[0], buffer.data(), buffer.size())) > 0 || (n < 0 && errno == EINTR))
-    if (n > 0) trouble.append(buffer.data(), static_cast<std::size_t>(n));
+  const Heard heard = read_answer(pipe_ends[0], limit, trouble);
   ::close(pipe_ends[0]);
-  int status = 0;
-  while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
-  }
+  if (heard != Heard::all) ::kill(child, SIGKILL);
+  const int status = reap(child);
+  // Ctrl-C reaches both processes, and may reach the child first.
+  if (WIFSIGNALED(status) && (WTERMSIG(status) == SIGINT || WTERMSIG(status) == SIGTERM))
+    note_interrupt(WTERMSIG(status));
+  stop_if_interrupted("the model was still being tried and nothing was read: run the same command again");
+  const std::string name = "the model " + model.file.string();
+  constexpr const char* kInput = " a small input that follows its descriptor";
+  if (heard == Heard::too_late)
+    throw Error(ErrorCode::usage,
+                name + " gives no answer to" + kInput + " within " +
+                    std::to_string(std::chrono::duration_cast<std::chrono::seconds>(limit).count()) +
+                    " s, and was ended: does it return at all? (see docs/MODELS.md)");
   if (!trouble.empty()) throw Error(ErrorCode::usage, trouble);
   if (WIFSIGNALED(status))
-    throw Error(ErrorCode::usage, "the model " + model.file.string() +
-                                      " crashes on a small input that follows its descriptor "
-                                      "(signal " +
+    throw Error(ErrorCode::usage, name + " crashes on" + kInput + " (signal " +
                                       std::to_string(WTERMSIG(status)) +
                                       "); was it made for another LibTorch?");
   if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
-    throw Error(ErrorCode::usage, "the model " + model.file.string() +
-                                      " ends the process on a small input that follows its "
-                                      "descriptor");
+    throw Error(ErrorCode::usage, name + " ends the process on" + kInput);
 }
 
 }  // namespace
 
 std::unique_ptr<Network> load_torch_network(const ModelDescriptor& model,
                                             const std::string& device,
-                                            const std::string& precision) {
+                                            const std::string& precision,
+                                            std::chrono::milliseconds limit) {
   const std::string bytes = read_checked(model);
   if (WSP_PROBE_HERE == 0) {
-    probe_in_child(model, bytes, device, precision);
-  } else if (const std::string trouble = trouble_with(model, bytes, device, precision);
-             !trouble.empty()) {
+    probe_in_child(model, bytes, device, precision, limit);
+  } else if (const std::string trouble = trouble_with(model, bytes, device, precision); !trouble.empty()) {
     throw Error(ErrorCode::usage, trouble);
   }
   return load_torchscript(model, bytes, device, precision);

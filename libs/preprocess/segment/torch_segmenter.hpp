@@ -1,4 +1,5 @@
 #pragma once
+#include <chrono>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -24,9 +25,14 @@ std::unique_ptr<Segmenter> make_torch_segmenter(const std::filesystem::path& des
 /// there.
 void switch_to_torch_build(char** arguments);
 
-/// The network alone, as make_torch_segmenter() checks and loads it.
-std::unique_ptr<Network> load_torch_network(const ModelDescriptor& model,
-                                            const std::string& device,
-                                            const std::string& precision = "auto");
+/// How long a model may take for the small input before it counts as one that never returns: a large
+/// 3-D window on a busy CPU takes minutes.
+inline constexpr std::chrono::milliseconds kProbeLimit = std::chrono::minutes(10);
+
+/// The network alone, as make_torch_segmenter() checks and loads it. Throws Error(interrupted) where a
+/// signal asks to stop while the model runs its small input.
+std::unique_ptr<Network> load_torch_network(const ModelDescriptor& model, const std::string& device,
+                                            const std::string& precision = "auto",
+                                            std::chrono::milliseconds limit = kProbeLimit);
 
 }  // namespace wsp

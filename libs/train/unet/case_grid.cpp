@@ -8,6 +8,17 @@
 
 namespace wsp::train {
 
+std::string mask_source(const std::filesystem::path& dataset, const DatasetReader& reader,
+                        const MaskedVolume& volume) {
+  const std::string& name = reader.cases()[static_cast<std::size_t>(volume.case_id)].name;
+  try {
+    return load_json(dataset / "cases" / (name + ".json")).at("mask").at("source");
+  } catch (const std::exception& e) {
+    throw Error(ErrorCode::corrupt, "the mask's source of case " + name + " cannot be read (" +
+                                        e.what() + "); run wsp-ingest verify");
+  }
+}
+
 VoxelGrid stored_grid(const std::filesystem::path& dataset, const DatasetReader& reader,
                       const MaskedVolume& volume) {
   const IndexCase& entry = reader.cases()[static_cast<std::size_t>(volume.case_id)];

@@ -1,5 +1,6 @@
 #pragma once
 #include <filesystem>
+#include <string>
 
 #include "io/shard/dataset.hpp"
 #include "train/data/volume_set.hpp"
@@ -11,5 +12,10 @@ namespace wsp::train {
 /// index the slices' positions. Throws Error(corrupt) where the JSON cannot be read.
 VoxelGrid stored_grid(const std::filesystem::path& dataset, const DatasetReader& reader,
                       const MaskedVolume& volume);
+
+/// Where a case's mask came from, by cases/CASE.json: file, seg, rtstruct or segmenter. Throws
+/// Error(corrupt) where the JSON cannot be read.
+std::string mask_source(const std::filesystem::path& dataset, const DatasetReader& reader,
+                        const MaskedVolume& volume);
 
 }  // namespace wsp::train

@@ -4,11 +4,11 @@
 #include <optional>
 
 #include "io/core/error.hpp"
-#include "io/core/hash.hpp"
 #include "io/core/progress.hpp"
 #include "preprocess/ops/liver.hpp"
 #include "train/engine/device.hpp"
 #include "train/unet/case_grid.hpp"
+#include "train/unet/evaluation_scope.hpp"
 #include "train/unet/network.hpp"
 #include "train/unet/unet.hpp"
 
@@ -106,27 +106,16 @@ UNetEvaluation evaluate(const UNetEvaluate& what) {
                             reader.layout().width, reader.layout().height,
                             trained.config.stored_size, trained.config.stored_size,
                             trained.config.stored_size));
-  const bool trained_on = hex(sha256_file(what.dataset / "dataset.json")) ==
-                          trained.config.dataset_sha256;
-  UNetEvaluation result;
-  result.part = trained_on && !what.all ? "held back" : "all";
-  std::vector<MaskedVolume> volumes =
-      trained_on && !what.all
-          ? select_volumes(reader, {trained.config.splits, trained.config.hold_back}).validation
-          : all_volumes(reader);
-  if (volumes.empty())
-    throw Error(ErrorCode::no_input, "no volume was held back from training: evaluate on another "
-                                     "dataset, or with --all on what the network has seen");
+  const EvaluationScope scope = evaluation_scope(what, reader, trained);
   place_for_prediction(trained, device, precision);
   LoaderOptions options;
   options.image_size = trained.config.stored_size;
   options.workers = what.workers == 0 && device.is_cpu() ? 1 : what.workers;
-  Judge judge(what, reader, volumes, 0.5);
-  predict_volumes(reader, volumes, std::move(options), *trained.net,
+  Judge judge(what, reader, scope.volumes, 0.5);
+  predict_volumes(reader, scope.volumes, std::move(options), *trained.net,
                   trained.config.stored_size / trained.config.image_size, kSlicesAtOnce, device, precision,
                   [&](const PredictedSlices& s) { judge.take(s); });
-  result.cases = std::move(judge.scores);
-  return result;
+  return {std::move(judge.scores), scope.part, scope.left_out, scope.trained_on};
 }
 
 }  // namespace

@@ -4,6 +4,9 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
+#include <set>
+#include <string>
 #include <vector>
 
 #include "train/data/loader.hpp"
@@ -18,7 +21,15 @@ struct TrainedUNet {
   UNetConfig config;
   std::shared_ptr<UNet> net;  ///< in evaluation mode, on the CPU
   std::filesystem::path file;
+  /// subject_mark() of each subject trained on; none in weights of versions that did not keep it.
+  std::optional<std::set<std::string>> trained_on;
 };
+
+/// What stands for a subject in the weights' list of those trained on: half a SHA-256, so that
+/// weights which are passed on name nobody.
+std::string subject_mark(const std::string& subject);
+/// The marks of the subjects of `volumes`.
+std::set<std::string> subject_marks(const std::vector<MaskedVolume>& volumes);
 
 UNetOptions network_options(const UNetConfig& config);
 /// From a weights file that a run wrote, or from a run's directory: its best weights, else its last.

@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -43,7 +44,7 @@ nlohmann::json export_unet(const UNetExport& what);
 
 struct UNetEvaluate {
   std::filesystem::path source, dataset;
-  /// False: where the dataset is the one trained on, only the subjects held back from training.
+  /// False: volumes whose subjects the network was trained on are left out.
   bool all = false;
   bool clean = true;  ///< largest component, holes filled, as the ingest does
   double min_area_mm2 = 100;
@@ -69,11 +70,16 @@ struct CaseScores {
 
 struct UNetEvaluation {
   std::vector<CaseScores> cases;
-  std::string part;  ///< "held back" or "all"
+  std::string part;  ///< "held back": those trained on are left out; else "all"
+  std::int64_t left_out = 0;
+  /// Volumes among the cases whose subject was trained on; none where the weights do not say.
+  std::optional<std::int64_t> trained_on;
 };
 
 /// Predict every volume of a dataset made with `wsp-ingest --slices all --masks` and compare with its
-/// masks. Throws Error(usage) for a dataset whose slices have another size than those trained on.
+/// masks. Throws Error(usage) for a dataset whose slices have another size than those trained on, and
+/// Error(no_input) for one of central slices, or where every mask is a model's or every subject was
+/// trained on.
 UNetEvaluation evaluate_unet(const UNetEvaluate& what);
 
 /// Means with bootstrap intervals over subjects, and the cases (schemas/unet_evaluation.schema.json).

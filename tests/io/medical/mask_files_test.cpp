@@ -64,15 +64,16 @@ TEST(MaskFileData, TotalSegmentatorsLabelMap) {
   EXPECT_NEAR(hu_inside(ct, mask.value()).deviation, 16.21, 0.005);
   const auto n = test::counts(mask.value());
   for (std::size_t k = 0; k < n.size(); ++k) EXPECT_EQ(n[k] > 0, k >= 69) << k;  // to the top edge
-  // Several labels are united; a label that is nowhere gives an empty mask.
+  // Several labels are united; a label that is nowhere is told.
   const auto spleen = read_mask_file(file, ct, labels({1}));
   const auto both = read_mask_file(file, ct, labels({5, 1}));
   ASSERT_TRUE(spleen && both);
   EXPECT_GT(total(spleen.value()), 0);
   EXPECT_EQ(total(both.value()), 41692 + total(spleen.value()));
   const auto none = read_mask_file(file, ct, labels({200}));
-  ASSERT_TRUE(none);
-  EXPECT_EQ(total(none.value()), 0);
+  ASSERT_EQ(code_of(none), "NO_LIVER");
+  EXPECT_NE(none.rejection().detail.find("1, 2, 3"), std::string::npos) << none.rejection().detail;
+  EXPECT_NE(none.rejection().detail.find("none of --liver-label 200"), std::string::npos);
 }
 
 TEST(MaskFileData, TotalSegmentatorsOwnStatistics) {
@@ -263,8 +264,8 @@ TEST_F(MaskFile, BesideTheVolume) {
     EXPECT_EQ(code_of(read(ct, grid({8, 6, 10}, {2, 2, 3}, origin), all)), "MASK_MISMATCH");
   const auto empty =
       read(ct, grid({8, 6, 10}, {2, 2, 3}, {110, 20, 300}), [](const Vec3&) { return false; });
-  ASSERT_TRUE(empty);
-  EXPECT_EQ(total(empty.value()), 0);
+  ASSERT_EQ(code_of(empty), "NO_LIVER");
+  EXPECT_EQ(empty.rejection().detail, "every voxel of the mask file is 0");
 }
 
 }  // namespace

@@ -72,6 +72,12 @@ TEST(Descriptor, IdentityIsItsMeaning) {
   json["comment"] = "another remark";
   json["file"] = "renamed.ts";
   EXPECT_EQ(parse_descriptor(json, "elsewhere/m.json").identity, identity);
+  // A hash means the same in capitals.
+  auto lower = example(), upper = example();
+  lower["sha256"] = std::string(64, 'a');
+  upper["sha256"] = std::string(64, 'A');
+  EXPECT_EQ(parse_descriptor(upper, "m.json").identity, parse_descriptor(lower, "m.json").identity);
+  EXPECT_EQ(parse_descriptor(upper, "m.json").sha256, lower["sha256"]);
   for (const auto& [pointer, value] :
        std::map<std::string, nlohmann::json>{{"/sha256", std::string(64, 'a')},
                                              {"/output/threshold", 0.4},

@@ -120,6 +120,47 @@ class Crashes(torch.nn.Module):
         return x * (lowest // (x.size(0) * 0 - 1))
 
 
+class FindsNothing(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.zeros_like(x)
+
+
+class Hangs(torch.nn.Module):
+    """Never returns."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        while x.size(0) > 0:
+            x = x * 1.0
+        return x
+
+
+class HangsByContent(torch.nn.Module):
+    """Answers the small input of a probe, and never returns from a real slice."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        while x.size(3) > 64:
+            x = x * 1.0
+        return x
+
+
+class RaisesByContent(torch.nn.Module):
+    """Answers the small input of a probe, and throws on a real slice."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if x.size(3) > 64:
+            raise RuntimeError("no room for 96 columns in /home/someone/net.py")
+        return x
+
+
+class GrowsByContent(torch.nn.Module):
+    """Answers the small input of a probe, and asks for more memory than there is on a real slice."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if x.size(3) > 64:
+            return torch.ones([1 << 20, 1 << 20, 1 << 10])
+        return x
+
+
 SCALE = {"window_hu": [-100, 400], "scale": [0, 1]}
 PROBABILITY = {"activation": "none", "liver_channels": [0]}
 MODELS = {
@@ -139,6 +180,11 @@ MODELS = {
     "always_not_finite": (AlwaysNotFinite(), {"dimensions": "2d", "orientation": "SPL", **SCALE}, PROBABILITY),
     "out_of_range": (OutOfRange(), {"dimensions": "2d", "orientation": "SPL", **SCALE}, PROBABILITY),
     "raises": (Raises(), {"dimensions": "2d", "orientation": "SPL", **SCALE}, PROBABILITY),
+    "finds_nothing": (FindsNothing(), {"dimensions": "2d", "orientation": "SPL", **SCALE}, PROBABILITY),
+    "hangs": (Hangs(), {"dimensions": "2d", "orientation": "SPL", **SCALE}, PROBABILITY),
+    "hangs_by_content": (HangsByContent(), {"dimensions": "2d", "orientation": "SPL", **SCALE}, PROBABILITY),
+    "raises_by_content": (RaisesByContent(), {"dimensions": "2d", "orientation": "SPL", **SCALE}, PROBABILITY),
+    "grows_by_content": (GrowsByContent(), {"dimensions": "2d", "orientation": "SPL", **SCALE}, PROBABILITY),
     "crashes": (Crashes(), {"dimensions": "2d", "orientation": "SPL", **SCALE}, PROBABILITY),
 }
 

@@ -267,6 +267,32 @@ TEST_F(TorchSegmenterTest, PrecisionFollowsOptionAndDescriptor) {
   expect_usage(models() / "told.json", "precision");
 }
 
+TEST_F(TorchSegmenterTest, EndsAModelThatNeverReturns) {
+  const ModelDescriptor model = load_descriptor(descriptor("hangs"));
+  try {
+    (void)load_torch_network(model, "cpu", "auto", std::chrono::seconds(3));
+    FAIL() << "a model that never returns was taken";
+  } catch (const Error& e) {
+    EXPECT_EQ(e.code(), ErrorCode::usage);
+    EXPECT_NE(std::string(e.what()).find("within 3 s"), std::string::npos) << e.what();
+  }
+}
+
+// In its own words, without paths; a lack of memory is named.
+TEST_F(TorchSegmenterTest, SaysWhyAModelFailedOnAVolume) {
+  const Volume volume = make_volume({80, 80, 3});
+  for (const auto& [name, words] : std::map<std::string, std::string>{
+           {"raises_by_content", "no room for 96 columns in (path)"},
+           {"grows_by_content", "no memory to run the model"}}) {
+    const auto answer = make_torch_segmenter(descriptor(name), "cpu", {})->segment(volume);
+    ASSERT_FALSE(answer.ok()) << name;
+    EXPECT_EQ(answer.rejection().code, Code::SEGMENTER_FAILED) << name;
+    EXPECT_NE(answer.rejection().detail.find(words), std::string::npos)
+        << answer.rejection().detail;
+    EXPECT_EQ(answer.rejection().detail.find("/home"), std::string::npos);
+  }
+}
+
 // Another model file, another descriptor, another way of running it: another identity.
 TEST_F(TorchSegmenterTest, IdentityFollowsWhatShapesTheMask) {
   const auto identity = [&](const std::string& name, double coarse) {
