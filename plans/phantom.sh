@@ -17,7 +17,10 @@ mkdir -p "$out"
 cohort() {  # name, subjects, seed
   [ -f "$out/$1/dataset.json" ] && return
   wsp-phantom --out "$out/cohort-$1" --subjects "$2" --seed "$3" --slices $slices --size $matrix --balance --format nifti --force
-  wsp-ingest "$out/cohort-$1/export" --out "$out/$1" --masks "$out/cohort-$1/truth" --new-site-key "$out/$1.key" \
+  # A key that follows from the cohort's name: with one of chance, pseudonyms, and with them the folds and the table, would be
+  # others every time. Nobody here needs protection.
+  (umask 077 && printf 'phantom %s' "$1" | sha256sum | cut -c1-64 >"$out/$1.key")
+  wsp-ingest "$out/cohort-$1/export" --out "$out/$1" --masks "$out/cohort-$1/truth" --site-key "$out/$1.key" \
     --labels "$out/cohort-$1/labels.csv" --manifest "$manifest" --size $matrix --min-slices 5
   rm -rf "$out/cohort-$1"
 }
