@@ -241,7 +241,9 @@ int run_probe(Options& o, bool as_json) {
   wt::ProtocolResult first, whole;
   for (std::size_t i = 0; i < tables.size(); ++i) {
     const wt::Diagnosis& d = all.size() == 1 ? all[0] : all[i];
-    const wt::ProtocolResult r = one(wt::make_cohort({&tables[i]}, {d}), tables[i].facts.at("dataset"));
+    const wt::Cohort alone = wt::make_cohort({&tables[i]}, {d});
+    for (const std::string& remark : alone.remarks) wsp::log::warn(remark);
+    const wt::ProtocolResult r = one(alone, tables[i].facts.at("dataset"));
     result["alone"].push_back(wt::to_json(r));
     if (i == 0) first = whole = r;
     pointers.push_back(&tables[i]);

@@ -78,9 +78,10 @@ void make_place(const fs::path& qa) {
     if (ec)
       throw Error(ErrorCode::output, "cannot create " + (qa / part).string() + ": " + ec.message() +
                                          ". Choose an --out that you may write to");
-    if (!stands(qa / "state.json"))
-      write_file_atomic(qa / "state.json", json{{"version", 0}, {"cases", json::object()}}.dump() + "\n");
   }
+  // From now on the directory is a report's, also where this one is interrupted.
+  if (!stands(qa / "state.json"))
+    write_file_atomic(qa / "state.json", json{{"version", 0}, {"cases", json::object()}}.dump() + "\n");
 }
 
 void remove_strangers(const fs::path& qa, const std::set<std::string>& names) {

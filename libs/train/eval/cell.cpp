@@ -84,9 +84,6 @@ class CellRun {
     run.out = out_ / "run";
     run.device = options_.device;
     run.threads = options_.threads;
-    run.verify = false;
-    run.probe_every = 0;
-    run.tensorboard = false;
     run.command = "wsp-eval table";
     const TrainSummary summary = train_or_go_on(config_, run, options_.force);
     result["train"] = {{"steps", summary.steps}, {"first_loss", summary.first_loss}, {"last_loss", summary.last_loss}};

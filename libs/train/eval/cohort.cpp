@@ -9,7 +9,6 @@
 #include <set>
 
 #include "io/core/error.hpp"
-#include "io/core/log.hpp"
 #include "train/eval/cross_validation.hpp"
 #include "train/eval/metrics.hpp"
 
@@ -41,13 +40,13 @@ void check_together(const FeatureTable& a, const FeatureTable& b) {
 
 // A class that no case has may be a slip of the pen; a reader's call that is no yes or no is one.
 void check_classes(const FeatureTable& t, const Diagnosis& diagnosis, const std::vector<std::int64_t>& label,
-                   const std::vector<std::int64_t>* reader, bool says) {
+                   const std::vector<std::int64_t>* reader, std::vector<std::string>& remarks) {
   std::set<std::int64_t> found(label.begin(), label.end());
   found.erase(-1);
   for (const std::int64_t p : diagnosis.positive)
-    if (says && !found.empty() && !found.contains(p))
-      log::warn(fmt::format("--positive names the class {}, which no case of {} has: its '{}' are {}", p, fact(t, "dataset"),
-                            diagnosis.label, fmt::join(found, ", ")));
+    if (!found.empty() && !found.contains(p))
+      remarks.push_back(fmt::format("the class {} counts as positive, which no case of {} has: its '{}' are {}", p,
+                                    fact(t, "dataset"), diagnosis.label, fmt::join(found, ", ")));
   if (reader == nullptr) return;
   for (const std::int64_t call : *reader)
     if (call > 1)
@@ -88,7 +87,7 @@ Cohort make_cohort(const std::vector<const FeatureTable*>& tables,
     const auto& label = t.labels[label_index(t, diagnosis.label)];
     const auto* reader =
         diagnosis.reader.empty() ? nullptr : &t.labels[label_index(t, diagnosis.reader, "--reader")];
-    check_classes(t, diagnosis, label, reader, tables.size() == 1);
+    check_classes(t, diagnosis, label, reader, cohort.remarks);
     std::map<std::string, std::vector<std::size_t>> cases;
     for (std::size_t c = 0; c < t.cases.size(); ++c) cases[t.cases[c].subject].push_back(c);
     std::vector<std::vector<std::size_t>> rows(t.cases.size());
@@ -129,9 +128,9 @@ Cohort make_cohort(const std::vector<const FeatureTable*>& tables,
       cohort.scanner.push_back(t.cases[of_subject.front()].scanner);
       cohort.reader.push_back(reader == nullptr ? -1 : static_cast<int>(std::min<std::int64_t>(call, 1)));
     }
-    if (!conflicting.empty() && tables.size() == 1)
-      log::warn(fmt::format("{} subjects of {} have cases of several '{}', e.g. {}: the largest counts", conflicting.size(),
-                            fact(t, "dataset"), diagnosis.label, conflicting.front()));
+    if (!conflicting.empty())
+      cohort.remarks.push_back(fmt::format("{} subjects of {} have cases of several '{}', e.g. {}: the largest counts",
+                                           conflicting.size(), fact(t, "dataset"), diagnosis.label, conflicting.front()));
   }
   if (cohort.set.subjects() < 2)
     refuse(fmt::format("{} subjects have a known '{}': a probe needs subjects of both classes",

@@ -27,9 +27,10 @@ struct Cohort {
   std::vector<std::vector<double>> case_facts;  ///< [subject]: spacing, pixel (means over cases)
   std::vector<std::string> kernel, scanner;  ///< [subject]: of its first case
   std::string encoder_sha256;
+  std::vector<std::string> remarks;  ///< what a user should hear once: a positive class that no case has, ...
 };
 /// Put together the tables (one or several datasets of one encoder), each with its diagnosis. A
-/// subject's diagnosis is its cases' largest known class (said where they differ). Throws Error(usage) where a reader's call is neither 0 nor 1, the tables are
+/// subject's diagnosis is its cases' largest known class (a remark where they differ). Throws Error(usage) where a reader's call is neither 0 nor 1, the tables are
 /// of different encoders, sizes or precisions, a subject stands in two datasets, fewer than two
 /// subjects have a diagnosis, or the datasets share volumes.
 Cohort make_cohort(const std::vector<const FeatureTable*>& tables,

@@ -23,37 +23,6 @@ double log_loss(double p, bool positive) {
   return -std::log(positive ? kept : 1 - kept);
 }
 
-// The C whose inner folds give subjects the smallest log-loss.
-double choose_c(const ProbeSet& set, const LogisticFits& fits, std::span<const std::uint8_t> positive,
-                const std::vector<double>& outside, const CrossValidationOptions& o,
-                std::uint64_t stream) {
-  std::vector<std::size_t> inside;
-  std::vector<std::uint8_t> truth;
-  for (std::size_t s = 0; s < outside.size(); ++s)
-    if (outside[s] > 0) {
-      inside.push_back(s);
-      truth.push_back(positive[s]);
-    }
-  const std::vector<int> inner = stratified_folds(truth, o.folds, o.seed, stream);
-  std::vector<std::vector<double>> weight(at(o.folds), std::vector<double>(outside.size()));
-  for (std::size_t f = 0; f < weight.size(); ++f)
-    for (std::size_t i = 0; i < inside.size(); ++i) weight[f][inside[i]] = inner[i] == static_cast<int>(f) ? 0 : 1;
-  std::vector<double> loss(o.c_grid.size());
-  std::vector<BinaryModel> last;  // of each inner fold: where the next C begins
-  for (std::size_t k = 0; k < o.c_grid.size(); ++k) {
-    std::vector<LogisticRequest> requests;
-    for (std::size_t f = 0; f < weight.size(); ++f)
-      requests.push_back({o.c_grid[k], weight[f], positive, last.empty() ? nullptr : &last[f]});
-    last = fits.fit_all(requests);
-    for (std::size_t f = 0; f < weight.size(); ++f) {
-      const std::vector<double> p = subject_probabilities(set, last[f]);
-      for (std::size_t i = 0; i < inside.size(); ++i)
-        if (inner[i] == static_cast<int>(f)) loss[k] += log_loss(p[inside[i]], truth[i] != 0);
-    }
-  }
-  return o.c_grid[at(std::min_element(loss.begin(), loss.end()) - loss.begin())];
-}
-
 // Mean over folds (of all repeats) of `of(fold's subjects)`, each subject as often as it weighs.
 template <class Of>
 double mean_over_folds(const CrossValidation& cv, Of of) {
@@ -80,6 +49,37 @@ void refuse_too_many_neighbours(const ProbeSet& set, const std::vector<std::vect
 }
 
 }  // namespace
+
+double choose_c(const ProbeSet& set, const LogisticFits& fits, std::span<const std::uint8_t> positive,
+                const std::vector<double>& outside, const CrossValidationOptions& o, int job) {
+  // Streams of inner folds lie apart from those of the outer ones.
+  const std::uint64_t stream = (std::uint64_t{1} << 32) + static_cast<std::uint64_t>(job);
+  std::vector<std::size_t> inside;
+  std::vector<std::uint8_t> truth;
+  for (std::size_t s = 0; s < outside.size(); ++s)
+    if (outside[s] > 0) {
+      inside.push_back(s);
+      truth.push_back(positive[s]);
+    }
+  const std::vector<int> inner = stratified_folds(truth, o.folds, o.seed, stream);
+  std::vector<std::vector<double>> weight(at(o.folds), std::vector<double>(outside.size()));
+  for (std::size_t f = 0; f < weight.size(); ++f)
+    for (std::size_t i = 0; i < inside.size(); ++i) weight[f][inside[i]] = inner[i] == static_cast<int>(f) ? 0 : 1;
+  std::vector<double> loss(o.c_grid.size());
+  std::vector<BinaryModel> last;  // of each inner fold: where the next C begins
+  for (std::size_t k = 0; k < o.c_grid.size(); ++k) {
+    std::vector<LogisticRequest> requests;
+    for (std::size_t f = 0; f < weight.size(); ++f)
+      requests.push_back({o.c_grid[k], weight[f], positive, last.empty() ? nullptr : &last[f]});
+    last = fits.fit_all(requests);
+    for (std::size_t f = 0; f < weight.size(); ++f) {
+      const std::vector<double> p = subject_probabilities(set, last[f]);
+      for (std::size_t i = 0; i < inside.size(); ++i)
+        if (inner[i] == static_cast<int>(f)) loss[k] += log_loss(p[inside[i]], truth[i] != 0);
+    }
+  }
+  return o.c_grid[at(std::min_element(loss.begin(), loss.end()) - loss.begin())];
+}
 
 std::vector<double> default_c_grid() { return {1e-4, 1e-3, 1e-2, 1e-1, 1, 1e1, 1e2}; }
 
@@ -122,11 +122,10 @@ CrossValidation cross_validate_in(const ProbeSet& set, LogisticFits& fits,
     for (std::size_t s = 0; s < at(n); ++s) weight[s] = part[s] == job % o.folds ? 0 : 1;
     return weight;
   };
-  // Streams of inner folds lie apart from those of the outer ones.
   if (o.neighbours == 0 && !o.c_grid.empty())
     tbb::parallel_for(0, o.repeats * o.folds, [&](int job) {
       cv.chosen_c[at(job / o.folds)][at(job % o.folds)] =
-          choose_c(set, fits, positive, outside_of(job), o, (std::uint64_t{1} << 32) + static_cast<std::uint64_t>(job));
+          choose_c(set, fits, positive, outside_of(job), o, job);
     });
   tbb::parallel_for(0, o.repeats, [&](int repeat) {
     const std::size_t r = at(repeat);

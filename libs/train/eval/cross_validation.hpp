@@ -38,6 +38,11 @@ CrossValidation cross_validate(const ProbeSet& set, LogisticFits& fits,
                                std::span<const std::uint8_t> positive,
                                const CrossValidationOptions& options);
 
+/// The C of options.c_grid (prepared) whose inner folds give subjects of weight > 0 in `outside` [subjects] the smallest
+/// log-loss; of outer fold `job` (over all repeats), whose inner folds are its own.
+double choose_c(const ProbeSet& set, const LogisticFits& fits, std::span<const std::uint8_t> positive,
+                const std::vector<double>& outside, const CrossValidationOptions& options, int job);
+
 /// The same in given folds, [repeat][subject]; options.repeats and folds follow from them.
 CrossValidation cross_validate_in(const ProbeSet& set, LogisticFits& fits,
                                   std::span<const std::uint8_t> positive,

@@ -32,9 +32,9 @@ std::vector<T> column(const std::vector<FeatureCase>& cases, Get get) {
   return values;
 }
 
-std::string joined(const std::vector<std::string>& words) {
+std::string joined(const std::vector<std::string>& words, const char* between = ",") {
   std::string text;
-  for (const std::string& word : words) text += (text.empty() ? "" : ",") + word;
+  for (const std::string& word : words) text += (text.empty() ? "" : between) + word;
   return text;
 }
 
@@ -207,8 +207,8 @@ std::size_t label_index(const FeatureTable& t, const std::string& label, const c
   };
   for (std::size_t i = 0; i < t.label_names.size(); ++i)
     if (lower(t.label_names[i]) == lower(label)) return i;
-  throw Error(ErrorCode::usage, std::string(option) + " is '" + label + "': the features have the label columns " +
-                                    joined(t.label_names));
+  throw Error(ErrorCode::usage, std::string(option) + " is '" + label + "': " + (t.facts.contains("dataset") ? t.facts.at("dataset") : "the dataset") + " has the label columns " +
+                                    joined(t.label_names, ", "));
 }
 
 }  // namespace wsp::train

@@ -14,6 +14,7 @@ namespace wsp::train {
 ProtocolResult finetune(const FinetuneOptions& o) {
   const FeatureTable known = roster(o.dataset, o.config.include_flagged);
   const Cohort planned = make_cohort({&known}, {o.diagnosis});
+  for (const std::string& remark : planned.remarks) log::warn(remark);
   const auto& positive = planned.set.positive;
   CrossValidation cv;
   cv.fold = {stratified_folds(positive, o.protocol.cv.folds, o.protocol.cv.seed, 0)};
@@ -39,9 +40,6 @@ ProtocolResult finetune(const FinetuneOptions& o) {
     run.init = o.init;
     run.device = o.device;
     run.threads = o.threads;
-    run.verify = false;
-    run.probe_every = 0;
-    run.tensorboard = false;
     run.command = "wsp-eval finetune";
     const TrainSummary summary = train_or_go_on(config, run, o.force);
 
@@ -58,9 +56,9 @@ ProtocolResult finetune(const FinetuneOptions& o) {
       throw Error(ErrorCode::failure, "the dataset changed while it was trained on: start again");
     LogisticFits fits(last.set);
     double& c = cv.chosen_c[0][static_cast<std::size_t>(f)];
-    // In inner folds of the training subjects, as the probe chooses; of all outer folds this one's choice counts.
-    if (!o.protocol.cv.c_grid.empty())
-      c = cross_validate_in(last.set, fits, positive, cv.fold, o.protocol.cv).chosen_c[0][static_cast<std::size_t>(f)];
+    // In inner folds of the training subjects, as the probe chooses.
+    for (const double candidate : o.protocol.cv.c_grid) fits.prepare(candidate);
+    if (!o.protocol.cv.c_grid.empty()) c = choose_c(last.set, fits, positive, weight, o.protocol.cv, f);
     fits.prepare(c);
     const std::vector<double> p = subject_probabilities(last.set, fits.fit(c, weight, positive));
     std::vector<double> tested;

@@ -35,6 +35,9 @@ bool made_with(TrainConfig config, const RunOptions& run) {
 }  // namespace
 
 TrainSummary train_or_go_on(const TrainConfig& config, RunOptions run, bool force) {
+  run.verify = false;
+  run.probe_every = 0;
+  run.tensorboard = false;
   run.resume = fs::exists(run.out);
   if (fs::exists(run.out / "encoder.safetensors") && !has_checkpoint(run.out) && made_with(config, run)) {
     if (config.method != "random") log::warn("a run has weights but no checkpoint: it is trained anew");

@@ -38,16 +38,6 @@ void check_networks(const Plan& plan, const std::vector<Cell>& cells, const fs::
   }
 }
 
-void check_column(const FeatureTable& table, const std::string& key, const std::string& column) {
-  try {
-    (void)label_index(table, column);
-  } catch (const Error&) {
-    std::string known;
-    for (const std::string& name : table.label_names) known += (known.empty() ? "" : ", ") + name;
-    refuse(fmt::format("\"{}\" is '{}': the dataset {} has the label columns {}", key, column, table.facts.at("dataset"), known));
-  }
-}
-
 // The inner folds in which C is chosen divide what an outer fold leaves.
 void check_inner_folds(const std::vector<std::uint8_t>& positive, const std::vector<int>& fold, const CrossValidationOptions& cv) {
   for (int f = 0; f < cv.folds; ++f) {
@@ -64,8 +54,8 @@ void check_inner_folds(const std::vector<std::uint8_t>& positive, const std::vec
 
 void check_evaluation(const Plan& plan, const Evaluation& e, const FeatureTable& table) {
   try {
-    check_column(table, "label", e.diagnosis.label);
-    if (!e.diagnosis.reader.empty()) check_column(table, "reader", e.diagnosis.reader);
+    (void)label_index(table, e.diagnosis.label, "\"label\"");
+    if (!e.diagnosis.reader.empty()) (void)label_index(table, e.diagnosis.reader, "\"reader\"");
     const Cohort cohort = make_cohort({&table}, {e.diagnosis});
     const CrossValidationOptions& cv = plan.protocol.cv;
     const std::vector<int> fold = stratified_folds(cohort.set.positive, cv.folds, cv.seed, 0);
@@ -74,10 +64,7 @@ void check_evaluation(const Plan& plan, const Evaluation& e, const FeatureTable&
       (void)reader_scores(cohort);
     else if (!e.diagnosis.reader.empty())
       log::warn("the evaluation " + e.name + " names a reader of whom no call is known: no row will show one");
-    const auto& classes = table.labels[label_index(table, e.diagnosis.label)];
-    for (const std::int64_t positive : e.diagnosis.positive)
-      if (std::find(classes.begin(), classes.end(), positive) == classes.end())
-        log::warn(fmt::format("the evaluation {} counts class {} as positive, which no case has", e.name, positive));
+    for (const std::string& remark : cohort.remarks) log::warn("the evaluation " + e.name + ": " + remark);
   } catch (Error& error) {
     throw error.within("in the plan's evaluation " + e.name);
   }

@@ -96,7 +96,7 @@ TEST(Features, ComeBackAsTheyWereAndDamageIsSeen) {
 TEST(Cohort, RefusesWhatWouldFlatter) {
   const FeatureTable a = make_features(12, 1, "a");
   const Diagnosis d{"LABEL", {1}, ""};
-  EXPECT_NE(message_of([&] { (void)make_cohort({&a}, {{"grade", {1}, ""}}); }).find("label,stage"), std::string::npos);
+  EXPECT_NE(message_of([&] { (void)make_cohort({&a}, {{"grade", {1}, ""}}); }).find("label, stage"), std::string::npos);
   EXPECT_NE(message_of([&] { (void)make_cohort({&a}, {{"label", {7}, ""}}); }).find("all 12 subjects"), std::string::npos);
   FeatureTable other = make_features(12, 2, "b");
   EXPECT_EQ(make_cohort({&a, &other}, {d}).set.subjects(), 24);

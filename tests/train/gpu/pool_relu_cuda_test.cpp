@@ -24,14 +24,8 @@ void expect_the_reference(const PoolShape& s) {
   using Type = Stored<kType>;
   using Bits = typename Type::Bits;
   const PoolBatch<kType> batch(s, 3);
-  const auto outputs = static_cast<std::size_t>(s.out_values()),
-             inputs = static_cast<std::size_t>(s.in_values());
-  std::vector<float> expected(outputs), expected_gradient(inputs);
-  std::vector<std::uint8_t> expected_winner(outputs);
-  bias_relu_pool_cpu(s, batch.wide_conv.data(), batch.bias.data(), expected.data(),
-                     expected_winner.data());
-  bias_relu_pool_backward_cpu(s, batch.wide_gradient.data(), expected_winner.data(),
-                              expected_gradient.data());
+  const PoolExpected<kType> expected(batch);
+  const std::size_t outputs = expected.out.size(), inputs = expected.conv_gradient.size();
 
   const auto conv = on_device(batch.conv), gradient = on_device(batch.gradient);
   const auto bias = on_device(batch.bias);
@@ -43,13 +37,7 @@ void expect_the_reference(const PoolShape& s) {
   code = bias_relu_pool_backward_cuda(s, kType, gradient.get(), winner.get(), conv_gradient.get(),
                                       nullptr);
   ASSERT_EQ(code, 0) << cuda_error_text(code);
-  EXPECT_EQ(on_host(winner.get(), outputs), expected_winner);
-  const auto found = on_host(out.get(), outputs);
-  for (std::size_t i = 0; i < outputs; ++i)
-    ASSERT_TRUE(same_number(Type::value(found[i]), Type::value(Type::bits(expected[i])))) << i;
-  const auto found_gradient = on_host(conv_gradient.get(), inputs);
-  for (std::size_t i = 0; i < inputs; ++i)
-    ASSERT_EQ(Type::value(found_gradient[i]), expected_gradient[i]) << i;
+  expected.expect(on_host(out.get(), outputs), on_host(winner.get(), outputs), on_host(conv_gradient.get(), inputs));
 }
 
 TEST(PoolReluCuda, EqualsTheReferenceBitForBit) {

@@ -1,4 +1,6 @@
 #pragma once
+#include <gtest/gtest.h>
+
 #include <cmath>
 #include <cstdint>
 #include <limits>
@@ -39,6 +41,34 @@ struct PoolBatch {
       wide_conv[5 * i] = Type::value(conv[5 * i]);
     }
     for (std::int64_t c = 0; c < s.c; ++c) bias.push_back(value(random) / 2);
+  }
+};
+
+/// What the reference makes of a batch.
+template <PixelType kType>
+struct PoolExpected {
+  using Type = Stored<kType>;
+  using Bits = typename Type::Bits;
+  std::vector<float> out, conv_gradient;
+  std::vector<std::uint8_t> winner;
+
+  explicit PoolExpected(const PoolBatch<kType>& batch)
+      : out(static_cast<std::size_t>(batch.shape.out_values())),
+        conv_gradient(static_cast<std::size_t>(batch.shape.in_values())),
+        winner(out.size()) {
+    bias_relu_pool_cpu(batch.shape, batch.wide_conv.data(), batch.bias.data(), out.data(), winner.data());
+    bias_relu_pool_backward_cpu(batch.shape, batch.wide_gradient.data(), winner.data(), conv_gradient.data());
+  }
+
+  void expect(const std::vector<Bits>& found_out, const std::vector<std::uint8_t>& found_winner,
+              const std::vector<Bits>& found_gradient) const {
+    ASSERT_EQ(found_winner, winner);
+    for (std::size_t i = 0; i < out.size(); ++i) {  // bit for bit, any NaN being like any other
+      const float found = Type::value(found_out[i]), wanted = Type::value(Type::bits(out[i]));
+      ASSERT_TRUE(found == wanted || (std::isnan(found) && std::isnan(wanted))) << i;
+    }
+    for (std::size_t i = 0; i < conv_gradient.size(); ++i)
+      ASSERT_EQ(Type::value(found_gradient[i]), conv_gradient[i]) << i;
   }
 };
 

@@ -34,14 +34,8 @@ void expect_the_reference(const PoolShape& s, std::uint32_t seed) {
                                   << s.c << " x " << s.h << " x " << s.w
                                   << (s.channels_last ? ", channels last" : ""));
   const PoolBatch<kType> batch(s, seed);
-  const auto outputs = static_cast<std::size_t>(s.out_values()),
-             inputs = static_cast<std::size_t>(s.in_values());
-  std::vector<float> expected(outputs), expected_gradient(inputs);
-  std::vector<std::uint8_t> expected_winner(outputs);
-  bias_relu_pool_cpu(s, batch.wide_conv.data(), batch.bias.data(), expected.data(),
-                     expected_winner.data());
-  bias_relu_pool_backward_cpu(s, batch.wide_gradient.data(), expected_winner.data(),
-                              expected_gradient.data());
+  const PoolExpected<kType> expected(batch);
+  const std::size_t outputs = expected.out.size(), inputs = expected.conv_gradient.size();
 
   for (const bool packed : {false, true}) {
     constexpr int kMost = kType == PixelType::f32 ? 4 : 8;
@@ -54,11 +48,7 @@ void expect_the_reference(const PoolShape& s, std::uint32_t seed) {
       run_on_host<kType, kMost>(batch, out, winner, gradient);
     else
       run_on_host<kType, 1>(batch, out, winner, gradient);
-    ASSERT_EQ(winner, expected_winner);
-    for (std::size_t i = 0; i < outputs; ++i)
-      ASSERT_TRUE(same_number(Type::value(out[i]), Type::value(Type::bits(expected[i])))) << i;
-    for (std::size_t i = 0; i < inputs; ++i)
-      ASSERT_EQ(Type::value(gradient[i]), expected_gradient[i]) << i;
+    expected.expect(out, winner, gradient);
   }
 }
 
