@@ -6,15 +6,66 @@
 #include "io/core/error.hpp"
 #include "io/core/hash.hpp"
 #include "io/shard/dataset.hpp"
+#include "io/shard/lz4_encoder.hpp"
+#include "io/shard/unshuffle.hpp"
 
 namespace wsp {
 namespace {
 
 constexpr int kLevel = 5;
 
-std::string where(std::string_view case_name, std::int32_t source_index, bool is_mask) {
-  return "case " + std::string(case_name) + ", slice " + std::to_string(source_index) +
-         (is_mask ? " (mask)" : " (image)");
+constexpr std::size_t kBloscFlags = 2;  ///< of the header's bytes
+
+bool is_blosc(Codec codec) { return codec == Codec::lz4 || codec == Codec::zstd; }
+
+struct ChunkOrigin {
+  std::string_view case_name;
+  std::int32_t source_index;
+  bool is_mask;
+
+  [[noreturn]] void fail(const char* what) const {
+    throw Error(ErrorCode::corrupt, std::string(what) + " in case " + std::string(case_name) +
+                                        ", slice " + std::to_string(source_index) +
+                                        (is_mask ? " (mask)" : " (image)") +
+                                        "; run wsp-ingest verify, then ingest the case again");
+  }
+};
+
+void check_hash(std::span<const std::uint8_t> stored, std::uint64_t xxh3,
+                const ChunkOrigin& origin) {
+  if (xxh3_64(stored, chunk_seed(origin.case_name, origin.source_index, origin.is_mask)) != xxh3)
+    origin.fail("the chunk's bytes differ from their hash");
+}
+
+void decode(std::span<const std::uint8_t> stored, std::span<std::uint8_t> raw, Codec codec,
+            const ChunkOrigin& origin) {
+  if (codec == Codec::none) {
+    if (stored.size() != raw.size()) origin.fail("a chunk of the wrong length");
+    std::copy(stored.begin(), stored.end(), raw.begin());
+  } else if (codec == Codec::gzip) {
+    uLongf length = static_cast<uLong>(raw.size());
+    if (uncompress(raw.data(), &length, stored.data(), static_cast<uLong>(stored.size())) != Z_OK ||
+        length != raw.size())
+      origin.fail("an undecodable chunk");
+  } else {
+    std::size_t length = 0;
+    if (blosc_cbuffer_validate(stored.data(), stored.size(), &length) != 0 ||
+        length != raw.size() ||
+        blosc_decompress_ctx(stored.data(), raw.data(), raw.size(), 1) !=
+            static_cast<int>(raw.size()))
+      origin.fail("an undecodable chunk");
+  }
+}
+
+// Bytes of an internal block of a Blosc chunk of byte-shuffled 16-bit elements; 0 for others.
+std::size_t block_of_shuffled_pairs(std::span<const std::uint8_t> stored) {
+  if (stored.size() < BLOSC_MIN_HEADER_LENGTH) return 0;
+  std::size_t type_size = 0, raw = 0, length = 0, block = 0;
+  int flags = 0;
+  blosc_cbuffer_metainfo(stored.data(), &type_size, &flags);
+  blosc_cbuffer_sizes(stored.data(), &raw, &length, &block);
+  constexpr int kAsked = BLOSC_DOSHUFFLE | BLOSC_MEMCPYED | BLOSC_DOBITSHUFFLE;
+  return type_size == 2 && (flags & kAsked) == BLOSC_DOSHUFFLE ? block : 0;
 }
 
 }  // namespace
@@ -67,6 +118,8 @@ Chunk compress_slice(std::span<const std::uint8_t> raw, int type_size, Codec cod
         Z_OK)
       throw Error(ErrorCode::failure, "zlib cannot compress a slice");
     chunk.bytes.resize(length);
+  } else if (codec == Codec::lz4 && !(chunk.bytes = encode_blosc_lz4(raw, type_size)).empty()) {
+    // It is smaller than the slice.
   } else {
     chunk.bytes.resize(raw.size() + BLOSC_MAX_OVERHEAD);
     const int level = codec == Codec::zstd ? 1 : kLevel;
@@ -86,29 +139,27 @@ Chunk compress_slice(std::span<const std::uint8_t> raw, int type_size, Codec cod
 void decompress_chunk(std::span<const std::uint8_t> stored, std::span<std::uint8_t> raw,
                       std::uint64_t xxh3, Codec codec, std::string_view case_name,
                       std::int32_t source_index, bool is_mask) {
-  const auto fail = [&](const char* what) {
-    throw Error(ErrorCode::corrupt, std::string(what) + " in " +
-                                        where(case_name, source_index, is_mask) +
-                                        "; run wsp-ingest verify, then ingest the case again");
-  };
-  if (xxh3_64(stored, chunk_seed(case_name, source_index, is_mask)) != xxh3)
-    fail("the chunk's bytes differ from their hash");
-  if (codec == Codec::none) {
-    if (stored.size() != raw.size()) fail("a chunk of the wrong length");
-    std::copy(stored.begin(), stored.end(), raw.begin());
-  } else if (codec == Codec::gzip) {
-    uLongf length = static_cast<uLong>(raw.size());
-    if (uncompress(raw.data(), &length, stored.data(), static_cast<uLong>(stored.size())) != Z_OK ||
-        length != raw.size())
-      fail("an undecodable chunk");
-  } else {
-    std::size_t length = 0;
-    if (blosc_cbuffer_validate(stored.data(), stored.size(), &length) != 0 || length != raw.size())
-      fail("an undecodable chunk");
-    if (blosc_decompress_ctx(stored.data(), raw.data(), raw.size(), 1) !=
-        static_cast<int>(raw.size()))
-      fail("an undecodable chunk");
+  const ChunkOrigin origin{case_name, source_index, is_mask};
+  check_hash(stored, xxh3, origin);
+  decode(stored, raw, codec, origin);
+}
+
+void decompress_chunk_streamed(std::span<std::uint8_t> stored, std::vector<std::uint8_t>& planes,
+                               std::span<std::uint8_t> raw, std::uint64_t xxh3, Codec codec,
+                               std::string_view case_name, std::int32_t source_index,
+                               bool is_mask) {
+  const ChunkOrigin origin{case_name, source_index, is_mask};
+  check_hash(stored, xxh3, origin);
+  const std::size_t block = is_blosc(codec) ? block_of_shuffled_pairs(stored) : 0;
+  if (block == 0) {
+    decode(stored, raw, codec, origin);
+    return;
   }
+  if (planes.size() < raw.size()) planes.resize(raw.size());
+  const std::span shuffled(planes.data(), raw.size());
+  stored[kBloscFlags] &= static_cast<std::uint8_t>(~BLOSC_DOSHUFFLE);  // Blosc leaves the planes
+  decode(stored, shuffled, codec, origin);
+  unshuffle_streamed(shuffled, block, raw);
 }
 
 std::vector<std::uint8_t> decompress_chunk(std::span<const std::uint8_t> stored,

@@ -38,6 +38,11 @@ std::vector<std::uint8_t> decompress_chunk(std::span<const std::uint8_t> stored,
 void decompress_chunk(std::span<const std::uint8_t> stored, std::span<std::uint8_t> raw,
                       std::uint64_t xxh3, Codec codec, std::string_view case_name,
                       std::int32_t source_index, bool is_mask);
+/// The same with non-temporal stores where the chunk has 16-bit elements in Blosc's byte shuffle.
+/// Writes to `stored` as well; planes: memory kept between calls.
+void decompress_chunk_streamed(std::span<std::uint8_t> stored, std::vector<std::uint8_t>& planes,
+                               std::span<std::uint8_t> raw, std::uint64_t xxh3, Codec codec,
+                               std::string_view case_name, std::int32_t source_index, bool is_mask);
 
 struct SliceRecord {
   double z_mm = 0;
@@ -118,9 +123,16 @@ struct IndexCase {
   std::int64_t first_slice = 0, slice_count = 0;
 };
 
+/// Where the pixels that are read should stay.
+enum class Placement {
+  cached,   ///< in the caches: they are used next
+  streamed  ///< in memory, written past the caches: what is used next would be pushed out of them
+};
+
 /// Memory that a thread keeps between reads, so that reading does not allocate.
 struct ReadScratch {
   std::vector<std::uint8_t> stored;  ///< the compressed chunk
+  std::vector<std::uint8_t> planes;  ///< streamed: its low bytes and its high bytes
 };
 
 /// Read a dataset: index in memory, pixels by pread. read_* are thread-safe. Needs dataset.json,
@@ -141,12 +153,13 @@ class DatasetReader {
   /// The same into `out` of exactly height * width values, without allocating once `scratch` has
   /// grown to the largest chunk; one scratch per thread. Throws Error(corrupt) naming case and
   /// slice, after which `out` holds anything.
-  void read_image(std::size_t i, std::span<std::int16_t> out, ReadScratch& scratch) const;
+  void read_image(std::size_t i, std::span<std::int16_t> out, ReadScratch& scratch,
+                  Placement placement = Placement::cached) const;
   void read_mask(std::size_t i, std::span<std::uint8_t> out, ReadScratch& scratch) const;
 
  private:
-  void read_chunk(std::size_t i, bool is_mask, std::span<std::uint8_t> out,
-                  ReadScratch& scratch) const;
+  void read_chunk(std::size_t i, bool is_mask, std::span<std::uint8_t> out, ReadScratch& scratch,
+                  Placement placement) const;
 
   std::filesystem::path root_;
   DatasetLayout layout_;

@@ -166,7 +166,7 @@ DatasetReader::~DatasetReader() {
 }
 
 void DatasetReader::read_chunk(std::size_t i, bool is_mask, std::span<std::uint8_t> out,
-                               ReadScratch& scratch) const {
+                               ReadScratch& scratch, Placement placement) const {
   const IndexRow& row = slices_.at(i);
   const ChunkPlace& at = row.place;
   const std::string& name = cases_.at(static_cast<std::size_t>(row.case_id)).name;
@@ -187,18 +187,23 @@ void DatasetReader::read_chunk(std::size_t i, bool is_mask, std::span<std::uint8
   } catch (Error& e) {
     throw e.within("while reading case " + name + ", slice " + std::to_string(row.source_index));
   }
-  decompress_chunk(stored, out, is_mask ? at.mask_xxh3 : at.image_xxh3, layout_.codec, name,
-                   row.source_index, is_mask);
+  const std::uint64_t hash = is_mask ? at.mask_xxh3 : at.image_xxh3;
+  if (placement == Placement::streamed)
+    decompress_chunk_streamed(stored, scratch.planes, out, hash, layout_.codec, name,
+                              row.source_index, is_mask);
+  else
+    decompress_chunk(stored, out, hash, layout_.codec, name, row.source_index, is_mask);
 }
 
-void DatasetReader::read_image(std::size_t i, std::span<std::int16_t> out,
-                               ReadScratch& scratch) const {
-  read_chunk(i, false, {reinterpret_cast<std::uint8_t*>(out.data()), out.size_bytes()}, scratch);
+void DatasetReader::read_image(std::size_t i, std::span<std::int16_t> out, ReadScratch& scratch,
+                               Placement placement) const {
+  read_chunk(i, false, {reinterpret_cast<std::uint8_t*>(out.data()), out.size_bytes()}, scratch,
+             placement);
 }
 
 void DatasetReader::read_mask(std::size_t i, std::span<std::uint8_t> out,
                               ReadScratch& scratch) const {
-  read_chunk(i, true, out, scratch);
+  read_chunk(i, true, out, scratch, Placement::cached);
 }
 
 std::vector<std::int16_t> DatasetReader::read_image(std::size_t i) const {

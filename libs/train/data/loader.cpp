@@ -26,6 +26,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 constexpr std::size_t kAlignment = 64, kHugePage = std::size_t{2} << 20;
+constexpr std::size_t kCachedRing = std::size_t{16}
+                                    << 20;  ///< below it, a ring may stay in a cache
 constexpr std::size_t kNoPlace = static_cast<std::size_t>(-1);
 
 /// Memory of a BufferAllocator.
@@ -306,6 +308,13 @@ struct BatchLoader::State {
     bool corrupt = false, hit = false;
   };
 
+  // A ring beyond the caches pushes out of them what the threads work with.
+  [[nodiscard]] Placement placement(const Slot& slot) const {
+    const std::size_t ring_bytes =
+        slot.rows.size() * pixels * sizeof(std::int16_t) * ring->slots.size();
+    return cache || ring_bytes < kCachedRing ? Placement::cached : Placement::streamed;
+  }
+
   Result decode(const Job& job, Scratch& scratch) {
     Result result;
     try {
@@ -316,7 +325,7 @@ struct BatchLoader::State {
       result.hit = cache && cache->get(row, image, mask);
       if (result.hit) return result;
       if (resizer.is_identity()) {
-        reader.read_image(row, image, scratch.read);
+        reader.read_image(row, image, scratch.read, placement(*job.slot));
         if (!mask.empty()) reader.read_mask(row, mask, scratch.read);
       } else {
         scratch.image.resize(stored_pixels);
