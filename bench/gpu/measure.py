@@ -1,6 +1,6 @@
 """The table of docs/PERFORMANCE.md's GPU section: ours and theirs in turns, medians, beside the targets.
 
-measure.py --build BUILD [--device cuda] [--out results.json] [--python PYTHON] [--budget SECONDS] [--quick]
+measure.py --build BUILD [--device cuda] [--out results.json] [--python PYTHON] [--budget SECONDS] [--limit SECONDS] [--quick]
 prints the table and writes it as JSON: per row ours, theirs, ratio, target, met ("yes", "no" or "not run: why"). --quick uses sizes that
 mean nothing and judges nothing: it shows that every program runs, on the CPU too. Exit 0 where every row was run, else 1.
 """
@@ -34,20 +34,31 @@ class Bench:
     def left(self):
         return self.args.budget - (time.monotonic() - self.began)
 
-    def last_json(self, *command):
+    def command(self, *command):
+        """What a program prints. One that hangs or fails costs its own row alone."""
         if self.left() < 15:
             raise NotRun("out of time")
         command = [str(part) for part in command]
         if not pathlib.Path(command[0]).exists() and "/" in command[0]:
             raise NotRun(f"{command[0]} was not built")
+        limit = min(self.left(), self.args.limit)
         try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=self.left())
+            done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=limit)
         except subprocess.TimeoutExpired:
-            raise NotRun("out of time") from None
+            raise NotRun("out of time" if limit < self.args.limit else f"not done in {limit:.0f} s") from None
+        except OSError as why:
+            raise NotRun(f"{command[0]}: {why.strerror}") from None
         if done.returncode != 0:
             print(f"*** {' '.join(command)}\n{done.stderr[-2000:]}", file=sys.stderr)
-            raise NotRun((done.stderr.strip().splitlines() or ["no message"])[-1][:160])
-        return json.loads(done.stdout.strip().splitlines()[-1])
+            raise NotRun((done.stderr.strip().splitlines() or [f"exit {done.returncode}"])[-1][:160])
+        return done.stdout
+
+    def last_json(self, *command):
+        lines = self.command(*command).strip().splitlines()
+        try:
+            return json.loads(lines[-1])
+        except (IndexError, ValueError):
+            raise NotRun(f"{pathlib.Path(str(command[0])).name} printed no JSON") from None
 
     # Programs -------------------------------------------------------------------------------------------------------
 
@@ -68,25 +79,35 @@ class Bench:
         return found
 
     def in_turns(self, encoder):
+        """Results of every side, in turns. A side that fails takes no further turn and leaves the others theirs."""
         if encoder not in self.steps:
-            found = self.steps[encoder] = {"eager": [], "compiled": [], "ours": []}
-            try:
-                for _ in range(self.turns):
-                    for mode in ("eager", "compiled"):
-                        found[mode].append(self.theirs(encoder, mode))
-                    found["ours"].append(self.ours(encoder))
-            except NotRun as why:
-                if not found["ours"]:
-                    found["why"] = str(why)
-        if "why" in self.steps[encoder]:
-            raise NotRun(self.steps[encoder]["why"])
+            sides = {"eager": lambda: self.theirs(encoder, "eager"), "ours": lambda: self.ours(encoder),
+                     "compiled": lambda: self.theirs(encoder, "compiled")}
+            found = self.steps[encoder] = {side: [] for side in sides}
+            found["why"] = {}
+            for _ in range(self.turns):
+                for side, once in sides.items():
+                    if side in found["why"]:
+                        continue
+                    try:
+                        found[side].append(once())
+                    except NotRun as why:
+                        found["why"][side] = str(why)
         return self.steps[encoder]
+
+    def results(self, encoder, side):
+        found = self.in_turns(encoder)
+        if not found[side]:
+            raise NotRun(f"{side}: {found['why'][side]}")
+        return found[side]
+
+    def median_ms(self, encoder, side):
+        return statistics.median(r["ms"] for r in self.results(encoder, side))
 
     # Rows: each returns ours, theirs, ratio, unit -------------------------------------------------------------------------
 
     def step(self, encoder, mode):
-        found = self.in_turns(encoder)
-        ours, theirs = (statistics.median(r["ms"] for r in found[side]) for side in ("ours", mode))
+        ours, theirs = self.median_ms(encoder, "ours"), self.median_ms(encoder, mode)
         return ours, theirs, theirs / ours, "ms"
 
     def part(self, name, ratio, *more):
@@ -116,7 +137,7 @@ class Bench:
         """The step with an option that is off by default, beside the step without it."""
         if not self.cuda:
             raise NotRun("needs a card")
-        usual = statistics.median(r["ms"] for r in self.in_turns(encoder)["ours"])
+        usual = self.median_ms(encoder, "ours")
         found = statistics.median(self.ours(encoder, option)["ms"] for _ in range(self.turns))
         return found, usual, usual / found, "ms"
 
@@ -130,23 +151,18 @@ class Bench:
                          "--batch", batch, "--device", self.args.device, "--precision", "bf16" if self.cuda else "fp32",
                          "--hold-back", 0, "--probe-every", 0, "--epochs", 1, "--samples-per-epoch", 100000, "--max-steps",
                          steps, "--log-every", 2, "--no-tensorboard", "--log-level", "warn")
-            lines = [json.loads(line) for line in open(run / "metrics.jsonl")]
+            lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
         shares = [line["wait_share"] for line in lines if line["kind"] == "train"]
+        if not shares:
+            raise NotRun("wsp-train wrote no line of a step")
         share = 100 * statistics.mean(shares[len(shares) // 2:])  # the ring is full by then
         return share, None, share / 100, "%"
-
-    def command(self, *command):
-        if self.left() < 15:
-            raise NotRun("out of time")
-        done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=self.left())
-        if done.returncode != 0:
-            raise NotRun((done.stderr.strip().splitlines() or ["no message"])[-1][:160])
 
     def memory(self, micro_batch):
         if not self.cuda:
             raise NotRun("memory is counted on a card only")
-        eager = self.in_turns("resnet18")["eager"]
-        ours = self.ours("resnet18", "--micro-batch", micro_batch) if micro_batch else self.in_turns("resnet18")["ours"][0]
+        eager = self.results("resnet18", "eager")
+        ours = self.ours("resnet18", "--micro-batch", micro_batch) if micro_batch else self.results("resnet18", "ours")[0]
         if "peak_MiB" not in ours or "peak_MiB" not in eager[0]:
             raise NotRun("memory is counted on a card only")
         theirs = statistics.median(r["peak_MiB"] for r in eager)
@@ -162,7 +178,7 @@ class Bench:
         return found["gradient_difference"], None, found["gradient_difference"], "relative"
 
     def deterministic(self):
-        usual = statistics.median(r["ms"] for r in self.in_turns("resnet18")["ours"])
+        usual = self.median_ms("resnet18", "ours")
         found = self.ours("resnet18", "--deterministic")
         return found["ms"], usual, found["ms"] / usual, "ms"
 
@@ -190,6 +206,12 @@ def rows(bench):
     yield "step, deterministic", "resnet18, not so", "(measured)", lambda ratio: True, bench.deterministic
 
 
+def keep(bench, table, out):
+    """Write the table as far as it has come: whoever ends the run early keeps it."""
+    bench.facts["seconds"] = round(time.monotonic() - bench.began, 1)
+    out.write_text(json.dumps({"facts": bench.facts, "rows": table}, indent=1) + "\n")
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--build", default="build/gpu-node")
@@ -197,6 +219,7 @@ def main():
     parser.add_argument("--python", default=sys.executable)
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("gpu-results.json"))
     parser.add_argument("--budget", type=float, default=400)
+    parser.add_argument("--limit", type=float, default=100, help="seconds that one program may take")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--list", action="store_true", help="only say what would be measured")
     args = parser.parse_args()
@@ -213,13 +236,11 @@ def main():
             row["met"] = "not judged" if args.quick else "yes" if judge(row["ratio"]) else "no"
         except NotRun as why:
             row["met"] = f"not run: {why}"
-        except subprocess.TimeoutExpired:
-            row["met"] = "not run: out of time"
+        except Exception as why:  # noqa: BLE001  no fault of one row may cost the table
+            row["met"] = f"not run: {type(why).__name__}: {why}"[:160]
         table.append(row)
+        keep(bench, table, args.out)
         print(f"... {what}, {against}: {row['met']}", file=sys.stderr, flush=True)
-    bench.facts["seconds"] = round(time.monotonic() - bench.began, 1)
-    args.out.write_text(json.dumps({"facts": bench.facts, "rows": table}, indent=1) + "\n")
-
     def number(value):
         return "-" if value is None else f"{value:.4g}"
 

@@ -20,10 +20,12 @@ while [ $# -gt 0 ]; do
 done
 python=${WSP_PYTHON:-python3}
 build=${WSP_BUILD_DIR:-build/gpu-node}
-began=$SECONDS
+began=$SECONDS tests=0
 say() { printf '\n== %s\n' "$*"; }
 
-if [ "$device" != cpu ] && ! nvidia-smi -L 2>/dev/null | grep -q '^GPU'; then
+# Never `program | grep -q` under pipefail: grep leaves at the first match, and the program's SIGPIPE then counts as failure.
+cards=$([ "$device" = cpu ] || nvidia-smi -L 2>/dev/null || true)
+if [ "$device" != cpu ] && [[ $cards != *GPU\ * ]]; then
   cat <<TEXT
 *** NO CUDA CARD HERE: NOTHING WAS MEASURED ***
 On a machine with one this command would configure and build the preset gpu-node, run 'ctest -L gpu', and measure, ours and
@@ -42,19 +44,25 @@ if [ -z "${WSP_NO_BUILD:-}" ]; then
     ${WSP_DEPENDENCIES:+-DWSP_DEPENDENCIES="$WSP_DEPENDENCIES"} \
     ${WSP_CUDA_ARCHITECTURES:+-DWSP_CUDA_ARCHITECTURES="$WSP_CUDA_ARCHITECTURES"}
   targets=gpu_benchmarks
-  if ninja -C "$build" -t targets all | grep -q '^gpu_tests:'; then targets="$targets gpu_tests"; fi
-  ninja -C "$build" $targets >"$out/build.log" 2>&1 || { tail -40 "$out/build.log" >&2; exit 1; }
+  if [ -n "$(ninja -C "$build" -t targets all | grep '^gpu_tests:')" ]; then targets="$targets gpu_tests"; fi
+  # What does not compile keeps nothing else from being measured.
+  timeout 420 ninja -k 0 -C "$build" $targets >"$out/build.log" 2>&1 || {
+    tests=1
+    grep -E -A 12 '^FAILED|error:' "$out/build.log" | head -60 >&2 || tail -40 "$out/build.log" >&2
+    echo "*** the build is not complete: see $out/build.log ***" >&2
+  }
 fi
 
-tests=0
 if [ "$device" != cpu ]; then
   say "2/3  tests on the card"
-  ctest --test-dir "$build" -L gpu --output-on-failure --no-tests=error 2>&1 | tee "$out/tests.log" || tests=1
+  # A kernel that hangs must leave time for the rest.
+  timeout 120 ctest --test-dir "$build" -L gpu --timeout 60 --output-on-failure --no-tests=error 2>&1 |
+    tee "$out/tests.log" || tests=1
 fi
 
 say "3/3  benchmarks"
 budget=$((520 - (SECONDS - began)))
 rows=0
 "$python" bench/gpu/measure.py --build "$build" --device "$device" --budget "$budget" --out "$out/results.json" $quick || rows=1
-[ "$tests" -eq 0 ] || echo "*** tests on the card FAILED: see $out/tests.log ***"
+[ "$tests" -eq 0 ] || echo "*** build or tests on the card FAILED: see $out/build.log and $out/tests.log ***"
 exit $((tests | rows))
