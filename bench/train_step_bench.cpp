@@ -82,9 +82,7 @@ struct Bench {
     auto method = make_method(options, make_encoder(encoder));
     method->train();
     method->to(device);
-    if (use_channels_last(o.channels_last, device, o.precision))
-      for (torch::Tensor& p : method->parameters())
-        if (p.dim() == 4) p.set_data(p.contiguous(torch::MemoryFormat::ChannelsLast));
+    if (use_channels_last(o.channels_last, device, o.precision)) make_channels_last(*method);
     return method;
   }
 

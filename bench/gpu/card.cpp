@@ -1,6 +1,7 @@
 #include "card.hpp"
 
 #include <c10/cuda/CUDACachingAllocator.h>
+#include <c10/cuda/CUDAGuard.h>
 #include <cuda_runtime_api.h>
 
 #include <algorithm>
@@ -12,6 +13,7 @@ namespace allocator = c10::cuda::CUDACachingAllocator;
 
 void wait_for_card(int card) {
   if (card == kNoCard) return;
+  const c10::cuda::CUDAGuard on_card(static_cast<c10::DeviceIndex>(card));
   if (const cudaError_t code = cudaDeviceSynchronize(); code != cudaSuccess)
     throw std::runtime_error(cudaGetErrorString(code));
 }

@@ -99,8 +99,7 @@ nlohmann::json unet_inference(const Options& o) {
   const bool channels_last = use_channels_last("auto", device, precision);
   const auto format =
       channels_last ? torch::MemoryFormat::ChannelsLast : torch::MemoryFormat::Contiguous;
-  for (torch::Tensor& parameter : net->parameters())
-    if (parameter.dim() == 4) parameter.set_data(parameter.contiguous(format));
+  if (channels_last) make_channels_last(*net);
   const std::int64_t at_once = std::min<std::int64_t>(16, o.slices);
   const torch::Tensor input =
       torch::rand({at_once, options.channels(), o.size, o.size}, torch::TensorOptions(device))

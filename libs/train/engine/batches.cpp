@@ -140,7 +140,7 @@ std::int64_t DeviceCache::gather(std::vector<std::uint32_t>& rows, torch::Tensor
     rows[i] = rows[from];
     place[i] = place[from];
   }
-  hu = slices_.index_select(0, places.to(slices_.device()));
+  hu = slices_.index_select(0, send(places, slices_.device()));
   return static_cast<std::int64_t>(damaged.size());
 }
 
@@ -270,10 +270,10 @@ Targets TargetTable::targets(std::span<const std::uint32_t> rows,
       discrete.push_back(values.to(torch::kLong));
     }
   }
-  if (!discrete.empty()) targets.discrete = torch::stack(discrete).to(device);
-  if (!continuous.empty()) targets.continuous = torch::stack(continuous).to(device);
-  targets.label = targets.label.to(device, /*non_blocking=*/true);
-  targets.depth = targets.depth.to(device, /*non_blocking=*/true);
+  if (!discrete.empty()) targets.discrete = send(torch::stack(discrete), device);
+  if (!continuous.empty()) targets.continuous = send(torch::stack(continuous), device);
+  targets.label = send(targets.label, device);
+  targets.depth = send(targets.depth, device);
   return targets;
 }
 

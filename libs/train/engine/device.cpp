@@ -152,6 +152,21 @@ bool use_channels_last(const std::string& asked, const torch::Device& device,
   return asked == "on";
 }
 
+void make_channels_last(torch::nn::Module& module) {
+  const torch::NoGradGuard no_grad;
+  for (torch::Tensor& weight : module.parameters()) {
+    if (weight.dim() != 4) continue;
+    const torch::Tensor laid_out = torch::empty(
+        weight.sizes(), weight.options().memory_format(torch::MemoryFormat::ChannelsLast));
+    weight.set_data(laid_out.copy_(weight));
+  }
+}
+
+torch::Tensor send(const torch::Tensor& host, const torch::Device& device) {
+  if (!device.is_cuda() || !host.is_cpu()) return host.to(device);
+  return host.pin_memory().to(device, /*non_blocking=*/true);
+}
+
 bool is_out_of_memory(const std::exception& error) {
   if (dynamic_cast<const std::bad_alloc*>(&error) != nullptr) return true;
   if (dynamic_cast<const c10::OutOfMemoryError*>(&error) != nullptr) return true;

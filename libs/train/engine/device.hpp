@@ -34,6 +34,12 @@ void prepare_algorithms(const torch::Device& device, bool deterministic);
 /// Whether the networks work in channels-last: as asked ("on", "off"), or with "auto" on a card in half precision, where
 /// tensor cores want it.
 bool use_channels_last(const std::string& asked, const torch::Device& device, const std::string& precision);
+/// Lay out the weights of convolutions channels-last, which the convolutions follow. Those of one input channel too, by
+/// their strides: LibTorch takes such a weight for channels-last already, leaves it, and then computes in the other layout.
+void make_channels_last(torch::nn::Module& module);
+/// The values on `device` as soon as its current stream gets there, without waiting for what that stream was given before:
+/// on a card by way of pinned memory, which LibTorch keeps until it is read. On the CPU the tensor itself.
+torch::Tensor send(const torch::Tensor& host, const torch::Device& device);
 
 /// Our own error for one that is not, e.g. LibTorch's: what to do about too little memory or a card that cannot be used,
 /// or the first line of it.

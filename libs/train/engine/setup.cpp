@@ -154,12 +154,8 @@ std::unique_ptr<Method> build(const TrainConfig& config, const RunOptions& optio
                             "column out, or choose wsp, supcon, depth-aware or a kernel- method",
                             config.kernel_columns.front(), config.method));
   method->to(device);
-  if (use_channels_last(config.channels_last, device, config.precision)) {
-    // An image has one channel and is in both formats at once; the convolutions follow their weights.
-    for (torch::Tensor& parameter : method->parameters())
-      if (parameter.dim() == 4)
-        parameter.set_data(parameter.contiguous(torch::MemoryFormat::ChannelsLast));
-  }
+  // An image has one channel and is in both formats at once; the convolutions follow their weights.
+  if (use_channels_last(config.channels_last, device, config.precision)) make_channels_last(*method);
   return method;
 }
 

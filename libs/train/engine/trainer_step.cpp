@@ -24,6 +24,17 @@ std::vector<std::uint32_t> all_rows(Ranks& ranks, const std::vector<std::uint32_
   return {first, first + all.numel()};
 }
 
+// Both views of slices [at, at + count) of hu [m, s, s]. parameters: [2m], of all of them.
+torch::Tensor views_of_piece(const TrainConfig& config, const torch::Tensor& hu,
+                             const std::vector<ViewParameters>& parameters, std::int64_t at,
+                             std::int64_t count) {
+  std::vector<ViewParameters> some;
+  for (const std::int64_t view : {std::int64_t{0}, hu.size(0)})
+    for (std::int64_t i = 0; i < count; ++i)
+      some.push_back(parameters[static_cast<std::size_t>(view + at + i)]);
+  return draw_views(hu.narrow(0, at, count), some, view_drawing(config));
+}
+
 }  // namespace
 
 // One batch, as numbered prose; true when an epoch is complete with it.
@@ -38,11 +49,7 @@ bool Trainer::one_batch(DeviceBatch& batch) {
   const std::int64_t piece =
       device_.is_cuda() && config_.micro_batch > 0 ? std::min(config_.micro_batch, m) : m;
   const auto views_of = [&](std::int64_t at, std::int64_t count) {
-    std::vector<ViewParameters> some;
-    for (const std::int64_t view : {std::int64_t{0}, m})
-      for (std::int64_t i = 0; i < count; ++i)
-        some.push_back(parameters[static_cast<std::size_t>(view + at + i)]);
-    return draw_views(batch.hu.narrow(0, at, count), some, view_drawing(config_));
+    return views_of_piece(config_, batch.hu, parameters, at, count);
   };
   torch::Tensor views;
   if (piece == m) views = draw_views(batch.hu, parameters, view_drawing(config_));
@@ -223,10 +230,14 @@ std::string Trainer::fitting_micro_batch(const DeviceBatch& batch) {
                                        config_.image_size, config_.image_size);
   if (ranks_.ranks() > 1)
     return what + fmt::format("try --micro-batch {}", std::max<std::int64_t>(1, tried / 2));
+  const auto parameters = batch_views(config_, 0, 0, m);
+  const auto views_of = [&](std::int64_t at, std::int64_t count) {
+    return views_of_piece(config_, batch.hu, parameters, at, count);
+  };
   for (std::int64_t count = tried / 2; count >= 1; count /= 2) {
     try {
-      const torch::Tensor views = draw_views(batch.hu, batch_views(config_, 0, 0, m), view_drawing(config_));
-      (void)backward_batch(*setup_.method, views, targets_.targets(batch.rows, device_),
+      // As a run with it would: only a micro-batch's views are in memory at once.
+      (void)backward_batch(*setup_.method, views_of, m, targets_.targets(batch.rows, device_),
                            {count, config_.precision, 1.0}, scaler_, ranks_);
       return what +
              fmt::format("--micro-batch {} does (tried), with the gradient of the whole batch",

@@ -1,5 +1,6 @@
 #include "train/engine/views.hpp"
 
+#include "train/engine/device.hpp"
 #include "train/model/cuda_kernels.hpp"
 
 namespace wsp::train {
@@ -37,7 +38,7 @@ torch::Tensor draw_views(const torch::Tensor& hu, std::span<const ViewParameters
     }
   namespace F = torch::nn::functional;
   const torch::Tensor grid =
-      F::affine_grid(theta.to(hu.device(), /*non_blocking=*/true), {views * n, 1, size, size}, false);
+      F::affine_grid(send(theta, hu.device()), {views * n, 1, size, size}, false);
   const torch::Tensor source = plain_views(hu).repeat({views, 1, 1, 1});
   return F::grid_sample(source, grid,
                         F::GridSampleFuncOptions()

@@ -104,9 +104,7 @@ std::string prediction_precision(const std::string& asked, const UNetConfig& con
 
 void place_for_prediction(TrainedUNet& trained, const torch::Device& device, const std::string& precision) {
   trained.net->to(device);
-  if (!use_channels_last("auto", device, precision)) return;
-  for (torch::Tensor& parameter : trained.net->parameters())
-    if (parameter.dim() == 4) parameter.set_data(parameter.contiguous(torch::MemoryFormat::ChannelsLast));
+  if (use_channels_last("auto", device, precision)) make_channels_last(*trained.net);
 }
 
 torch::Tensor predicted_probability(UNet& net, const torch::Tensor& input, std::int64_t ratio,

@@ -6,6 +6,7 @@
 #include <stdexcept>
 
 #include "train/engine/device_fault.hpp"
+#include "train/engine/optimizer.hpp"
 
 namespace wsp::train {
 namespace {
@@ -94,6 +95,32 @@ TEST(Device, ChannelsLastIsForCardsInHalfPrecision) {
   }
   for (const char* whole : {"fp32", "tf32"}) EXPECT_FALSE(use_channels_last("auto", card, whole));
   EXPECT_TRUE(use_channels_last("on", cpu, "fp32"));
+}
+
+// LibTorch computes channels-last where it takes the image or the weights for that, and judges by strides.
+TEST(Device, EveryConvolutionIsLaidOutChannelsLast) {
+  torch::nn::Sequential net(torch::nn::Conv2d(1, 16, 5), torch::nn::Conv2d(16, 8, 3));
+  std::vector<torch::Tensor> before;
+  for (const torch::Tensor& p : net->parameters()) before.push_back(p.detach().clone());
+  make_channels_last(*net);
+  const auto after = net->parameters();
+  for (std::size_t i = 0; i < after.size(); ++i) {
+    EXPECT_TRUE(torch::equal(after[i], before[i]));
+    EXPECT_TRUE(after[i].requires_grad());
+    if (after[i].dim() == 4) {
+      EXPECT_EQ(after[i].suggest_memory_format(), torch::MemoryFormat::ChannelsLast) << after[i].sizes();
+    }
+  }
+  const FlatParameters flat(*net);
+  for (const torch::Tensor& p : net->parameters())
+    if (p.dim() == 4) {
+      EXPECT_EQ(p.suggest_memory_format(), torch::MemoryFormat::ChannelsLast) << "in the flat buffer too";
+    }
+}
+
+TEST(Device, WhatIsSentToTheCpuStaysWhereItIs) {
+  const torch::Tensor here = torch::arange(3);
+  EXPECT_EQ(send(here, torch::kCPU).data_ptr(), here.data_ptr());
 }
 
 TEST(Device, DeterminismSetsLibTorchUp) {
