@@ -21,18 +21,21 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// What the kernels of the loss hold of an anchor: depth and continuous columns.
+// What the kernels of the loss hold of an anchor: depth, where the method weighs by it, and continuous columns. Other
+// losses than the contrastive one have no such limit.
 void check_cuda_kernels(const TrainConfig& config, const torch::Device& device) {
   if (config.cuda_kernels != "on") return;
-  require_cuda_kernels(device);
+  const auto kernel = contrastive_kernel(config.method);
+  const std::int64_t most = kMostCoordinates - (kernel && kernel->use_depth ? 1 : 0);
   const auto continuous =
       std::count_if(config.kernel_columns.begin(), config.kernel_columns.end(), [](const std::string& column) {
         return parse_kernel_column(column).sigma.has_value();
       });
-  if (continuous + 1 > kMostCoordinates)
-    throw Error(ErrorCode::usage, fmt::format("--cuda-kernels on takes the depth and at most {} continuous "
-                                              "--kernel-column, found {}: use --cuda-kernels off",
-                                              kMostCoordinates - 1, continuous));
+  if (kernel && continuous > most)
+    throw Error(ErrorCode::usage, fmt::format("--cuda-kernels on takes {}at most {} continuous --kernel-column, found {}: "
+                                              "use --cuda-kernels off",
+                                              kernel->use_depth ? "the depth and " : "", most, continuous));
+  require_cuda_kernels(device);
 }
 
 // What the device cannot do is refused before the dataset is read.

@@ -57,6 +57,18 @@ const std::vector<std::string>& method_names() {
   return names;
 }
 
+std::optional<KernelOptions> contrastive_kernel(const std::string& method) {
+  for (const Recipe& recipe : kRecipes) {
+    if (method != recipe.name || recipe.make != make_contrastive) continue;
+    KernelOptions kernel;
+    kernel.use_label = recipe.use_label;
+    kernel.use_depth = recipe.use_depth;
+    kernel.own_view_only = recipe.own_view_only;
+    return kernel;
+  }
+  return std::nullopt;
+}
+
 std::unique_ptr<Method> make_method(const MethodOptions& options,
                                     std::shared_ptr<Encoder> encoder) {
   if (encoder == nullptr) throw Error(ErrorCode::failure, "a method needs an encoder");

@@ -60,6 +60,9 @@ class Method : public torch::nn::Module {
 /// wsp, simclr, supcon, depth-aware, byol, simsiam, barlow-twins, kernel-byol, kernel-simsiam,
 /// kernel-barlow-twins, supervised, random.
 const std::vector<std::string>& method_names();
+/// What the contrastive loss of a method weighs pairs by: its use_* alone are set. Nothing for a method of another loss or
+/// an unknown one.
+std::optional<KernelOptions> contrastive_kernel(const std::string& method);
 /// Build a method; throws Error(usage) for an unknown name or a supervised method without classes.
 std::unique_ptr<Method> make_method(const MethodOptions& options, std::shared_ptr<Encoder> encoder);
 

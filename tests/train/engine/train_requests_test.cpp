@@ -31,6 +31,26 @@ TEST_F(TrainOptions, CudaKernelsNeedABuildAndACard) {
   EXPECT_FALSE(fs::exists(o.out));
 }
 
+// The depth takes one of the loss kernels' eight places, where the method weighs by it at all.
+TEST_F(TrainOptions, CudaKernelsTakeAsManyColumnsAsTheMethodLeaves) {
+  TrainConfig c = small();
+  RunOptions o = into("columns");
+  o.device = "cpu";
+  c.cuda_kernels = "on";
+  c.kernel_columns.clear();
+  for (int i = 0; i < 8; ++i) c.kernel_columns.push_back("column" + std::to_string(i) + ":0.5");
+  c.method = "wsp";
+  expect_in(error_of(c, o, ErrorCode::usage), {"the depth and at most 7", "found 8"});
+  for (const char* unlimited : {"supcon", "kernel-byol"}) {
+    c.method = unlimited;
+    const std::string other = error_of(c, o, ErrorCode::usage);
+    EXPECT_EQ(other.find("at most"), std::string::npos) << other;
+  }
+  c.method = "supcon";
+  c.kernel_columns.push_back("column8:0.5");
+  expect_in(error_of(c, o, ErrorCode::usage), {"takes at most 8", "found 9"});
+}
+
 TEST_F(TrainOptions, WhatTheDeviceCannotDoIsRefusedBeforeTheDatasetIsRead) {
   RunOptions o = into("early");
   o.device = "cpu";
