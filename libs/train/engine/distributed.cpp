@@ -5,15 +5,15 @@
 #include <cstdlib>
 #include <optional>
 
-#if defined(USE_C10D_GLOO) || defined(USE_C10D_NCCL)
+#if defined(WSP_HAS_GLOO) || defined(WSP_HAS_NCCL)
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
 #include <torch/version.h>
 #endif
-#ifdef USE_C10D_GLOO
+#ifdef WSP_HAS_GLOO
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 #endif
-#ifdef USE_C10D_NCCL
+#ifdef WSP_HAS_NCCL
 #include <torch/csrc/distributed/c10d/ProcessGroupNCCL.hpp>
 #endif
 
@@ -88,7 +88,7 @@ RankEnvironment rank_environment() {
   return found;
 }
 
-#if defined(USE_C10D_GLOO) || defined(USE_C10D_NCCL)
+#if defined(WSP_HAS_GLOO) || defined(WSP_HAS_NCCL)
 
 #if TORCH_VERSION_MAJOR >= 2
 using Backend = c10d::Backend;
@@ -134,7 +134,7 @@ Ranks::Ranks(const RankEnvironment& environment, const torch::Device& device, do
     auto store = c10::make_intrusive<c10d::PrefixStore>(
         "wsp", c10::make_intrusive<c10d::TCPStore>(environment_.master, options));
     if (device.is_cuda()) {
-#ifdef USE_C10D_NCCL
+#ifdef WSP_HAS_NCCL
       auto nccl = c10d::ProcessGroupNCCL::Options::create();
       nccl->timeout = timeout;
       group_->backend = c10::make_intrusive<c10d::ProcessGroupNCCL>(
@@ -143,7 +143,7 @@ Ranks::Ranks(const RankEnvironment& environment, const torch::Device& device, do
       throw Error(ErrorCode::usage, "this build has no NCCL: several ranks need --device cpu");
 #endif
     } else {
-#ifdef USE_C10D_GLOO
+#ifdef WSP_HAS_GLOO
       auto gloo = c10d::ProcessGroupGloo::Options::create(timeout);
       gloo->devices.push_back(c10d::ProcessGroupGloo::createDefaultDevice());
       group_->backend = c10::make_intrusive<c10d::ProcessGroupGloo>(
