@@ -1,6 +1,7 @@
 #include <new>
 #include <regex>
 
+#include "io/core/error.hpp"
 #include "preprocess/segment/segmenter.hpp"
 
 namespace wsp {
@@ -27,12 +28,25 @@ bool lacks_memory(const std::exception& error) {
   return false;
 }
 
+// What every case after this one would meet again: the process cannot use the card any more.
+bool lost_the_card(const std::string& text) { return text.find("CUDA error") != std::string::npos; }
+
 }  // namespace
 
 Rejection segmenter_failure(const std::exception& error) {
-  if (lacks_memory(error))
-    return {"", "mask", Code::SEGMENTER_FAILED, "no memory to run the model on this volume"};
+  if (lacks_memory(error)) {
+    const bool on_card = std::string(error.what()).find("CUDA") != std::string::npos;
+    return {"", "mask", Code::SEGMENTER_FAILED,
+            on_card ? "no memory on the card to run the model on this volume: see nvidia-smi for what else "
+                      "uses it, or take --model-precision bf16, fewer --threads or --device cpu"
+                    : "no memory to run the model on this volume"};
+  }
   const std::string words = words_of(error.what());
+  if (lost_the_card(error.what()))
+    throw Error(ErrorCode::failure,
+                "the card failed (" + words +
+                    "), and this process cannot use it any more: see nvidia-smi and dmesg (lines with Xid), then "
+                    "start again, on another card with --device cuda:N or with --device cpu; complete cases are kept");
   return {"", "mask", Code::SEGMENTER_FAILED,
           "the model failed on this volume" + (words.empty() ? words : ": " + words)};
 }

@@ -25,6 +25,8 @@ std::optional<c10::ScalarType> half_precision(const std::string& asked,
 HalfScope::HalfScope(const c10::Device& device, std::optional<c10::ScalarType> type)
     : cuda_(device.is_cuda()), active_(type.has_value()) {
   if (!active_) return;
+  cached_ = at::autocast::is_autocast_cache_enabled();
+  at::autocast::set_autocast_cache_enabled(false);
   at::autocast::increment_nesting();
   set(true, *type);
 }
@@ -32,7 +34,8 @@ HalfScope::HalfScope(const c10::Device& device, std::optional<c10::ScalarType> t
 HalfScope::~HalfScope() {
   if (!active_) return;
   set(false, c10::kFloat);
-  if (at::autocast::decrement_nesting() == 0) at::autocast::clear_cache();
+  at::autocast::decrement_nesting();
+  at::autocast::set_autocast_cache_enabled(cached_);
 }
 
 void HalfScope::set(bool on, c10::ScalarType type) const {

@@ -15,7 +15,8 @@ std::optional<c10::ScalarType> half_precision(const std::string& asked,
                                               const c10::Device& device);
 
 /// LibTorch's autocast in this scope and thread: convolutions and products in `type`, what needs
-/// float32 in that.
+/// float32 in that. Without its cache of converted weights, which all threads share: another thread
+/// would take, on its own stream, a weight that this one's stream may not have converted yet.
 class HalfScope {
  public:
   HalfScope(const c10::Device& device, std::optional<c10::ScalarType> type);
@@ -25,7 +26,7 @@ class HalfScope {
 
  private:
   void set(bool on, c10::ScalarType type) const;
-  bool cuda_, active_;
+  bool cuda_, active_, cached_ = false;
 };
 
 }  // namespace wsp

@@ -34,7 +34,8 @@ class Segmenter {
 };
 
 /// What became of a volume on which a model threw: SEGMENTER_FAILED with its own words, without paths,
-/// or with the lack of memory named.
+/// or with the lack of memory named. Throws Error(failure) where the card itself failed, since no later
+/// volume would fare better.
 Rejection segmenter_failure(const std::exception& error);
 
 }  // namespace wsp

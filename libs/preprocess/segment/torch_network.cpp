@@ -152,6 +152,8 @@ class TorchNetwork : public Network {
     } catch (const std::exception&) {
       lay_out(torch::MemoryFormat::Contiguous);
     }
+    // The workers' streams do not wait for this one, which still arranges the weights.
+    if (device_.is_cuda()) torch::cuda::synchronize(device_.index());
   }
 
  private:
@@ -179,8 +181,12 @@ class TorchNetwork : public Network {
 
   void lay_out(torch::MemoryFormat layout) {
     layout_ = layout;
+    // Into new memory: contiguous() takes a weight of one input channel for laid out already, and
+    // leaves it the strides by which the convolution chooses its layout.
     const auto arrange = [&](torch::Tensor weight) {
-      if (weight.dim() == 4) weight.set_data(weight.contiguous(layout));
+      if (weight.dim() != 4) return;
+      const auto laid_out = torch::empty(weight.sizes(), weight.options().memory_format(layout));
+      weight.set_data(laid_out.copy_(weight.detach()));
     };
     for (const torch::Tensor& weight : module_.parameters()) arrange(weight);
     for (const torch::Tensor& weight : module_.buffers()) arrange(weight);

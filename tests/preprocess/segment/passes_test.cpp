@@ -7,6 +7,7 @@
 #include <functional>
 #include <new>
 
+#include "io/core/error.hpp"
 #include "preprocess/segment/model_segmenter.hpp"
 #include "preprocess/segment/sliding_window.hpp"
 
@@ -223,6 +224,23 @@ TEST(Passes, WhatIsNoProbabilityRejectsTheCase) {
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 // Beside the volume's own results (mask and probability, a byte each, and 16 bits on the model's
 // grid) the sliding window holds a layer: sums of the whole grid would be 12 bytes a voxel more.
+// The words are LibTorch's.
+TEST(SegmenterFailure, ALostCardStopsTheJobAndWantOfMemoryRejectsTheCase) {
+  const Rejection full = segmenter_failure(std::runtime_error(
+      "CUDA out of memory. Tried to allocate 2.00 GiB (GPU 0; 15.78 GiB total capacity)"));
+  EXPECT_EQ(full.code, Code::SEGMENTER_FAILED);
+  EXPECT_NE(full.detail.find("--model-precision bf16"), std::string::npos) << full.detail;
+  const Rejection host = segmenter_failure(std::bad_alloc());
+  EXPECT_EQ(host.detail, "no memory to run the model on this volume");
+  try {
+    (void)segmenter_failure(std::runtime_error("CUDA error: unspecified launch failure\nCUDA kernel errors might be"));
+    ADD_FAILURE() << "the job would reject every case that follows";
+  } catch (const Error& e) {
+    EXPECT_EQ(e.code(), ErrorCode::failure);
+    EXPECT_NE(std::string(e.what()).find("--device cuda:N"), std::string::npos) << e.what();
+  }
+}
+
 TEST(Passes, SlidingWindowMemoryDoesNotGrowWithTheVolume) {
   const auto resident = [] {
     rusage usage{};
