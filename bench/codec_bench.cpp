@@ -4,8 +4,11 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <chrono>
 #include <functional>
+#include <string>
+#include <vector>
 
 #include "io/core/error.hpp"
 #include "io/shard/dataset.hpp"
@@ -64,8 +67,8 @@ int main(int argc, char** argv) {
   int turns = 5;
   CLI::App app{"Measure LZ4 chunks of Blosc's encoder and of ours, both decoded by Blosc"};
   app.add_option("dataset", dataset, "Dataset directory")->required();
-  app.add_option("--most", most, "Slices, evenly spaced");
-  app.add_option("--turns", turns, "Alternations");
+  app.add_option("--most", most, "Slices, evenly spaced")->check(CLI::PositiveNumber);
+  app.add_option("--turns", turns, "Alternations")->check(CLI::PositiveNumber);
   CLI11_PARSE(app, argc, argv);
   try {
     const DatasetReader reader(dataset);

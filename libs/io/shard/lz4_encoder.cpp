@@ -29,10 +29,9 @@ std::uint64_t load64(const std::uint8_t* p) {
   return value;
 }
 
-std::uint8_t* put32(std::uint8_t* out, std::size_t value) {
+void put32(std::uint8_t* out, std::size_t value) {
   const auto stored = static_cast<std::uint32_t>(value);
   std::memcpy(out, &stored, sizeof stored);
-  return out + sizeof stored;
 }
 
 struct Match {
@@ -138,22 +137,14 @@ std::uint8_t* encode_block(Bytes bytes, std::uint8_t* out) {
   return writer.end();
 }
 
-std::vector<std::uint8_t> shuffled(Bytes block, std::size_t type_size) {
-  std::vector<std::uint8_t> planes(block.size());
-  const std::size_t elements = block.size() / type_size;
-  if (type_size == 2) {  // the loop that the compiler vectorises
-    for (std::size_t i = 0; i < elements; ++i) {
-      planes[i] = block[2 * i];
-      planes[elements + i] = block[2 * i + 1];
-    }
-  } else {
-    for (std::size_t i = 0; i < elements; ++i)
-      for (std::size_t byte = 0; byte < type_size; ++byte)
-        planes[byte * elements + i] = block[i * type_size + byte];
+// All low bytes of 16-bit elements, then all high bytes, then a byte that is left over.
+std::vector<std::uint8_t> shuffled_pairs(Bytes block) {
+  std::vector<std::uint8_t> planes(block.begin(), block.end());
+  const std::size_t pairs = block.size() / 2;
+  for (std::size_t i = 0; i < pairs; ++i) {
+    planes[i] = block[2 * i];
+    planes[pairs + i] = block[2 * i + 1];
   }
-  const std::size_t whole = elements * type_size;  // what is left over stays as it is
-  std::copy(block.begin() + static_cast<std::ptrdiff_t>(whole), block.end(),
-            planes.begin() + static_cast<std::ptrdiff_t>(whole));
   return planes;
 }
 
@@ -175,11 +166,13 @@ std::vector<std::uint8_t> encode_blosc_lz4(Bytes raw, int type_size) {
     put32(&chunk[kHeader + 4 * b], static_cast<std::size_t>(out - chunk.data()));
     const Bytes block =
         raw.subspan(b * block_size, std::min(block_size, raw.size() - b * block_size));
-    const std::vector<std::uint8_t> bytes = shuffled(block, type);
+    const std::vector<std::uint8_t> planes =
+        type == 2 ? shuffled_pairs(block) : std::vector<std::uint8_t>{};
+    const Bytes bytes = type == 2 ? Bytes(planes) : block;
     // Each plane is a stream of its own, but for a last block that is shorter.
     const std::size_t stream = block.size() == block_size ? block_size / type : block.size();
     for (std::size_t begin = 0; begin < bytes.size(); begin += stream) {
-      const Bytes plane = Bytes(bytes).subspan(begin, stream);
+      const Bytes plane = bytes.subspan(begin, stream);
       std::uint8_t* const length_at = out;
       out = encode_block(plane, length_at + 4);
       if (out >= length_at + 4 + stream) out = std::copy(plane.begin(), plane.end(), length_at + 4);

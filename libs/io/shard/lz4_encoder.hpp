@@ -12,9 +12,10 @@ namespace wsp {
 ///     such ones, which save little;
 ///   - no match nearer than 16 bytes, and runs (air, bytes that are all zero) by copies from 512
 ///     bytes before: a copy of what was just written waits for the write.
-/// raw: the slice's bytes. Returns the whole chunk: one internal block of 256 KiB after the other,
-/// independent of machine and threads, or an empty vector where this would not be smaller than raw.
-/// Source: the LZ4 block format and the Blosc 1 chunk format, as their projects document them.
+/// raw: the slice's bytes; type_size: 1 or 2. Returns the whole chunk: one internal block of 256
+/// KiB after the other, independent of machine and threads, or an empty vector where this would not
+/// be smaller than raw. Source: the LZ4 block format and the Blosc 1 chunk format, as their
+/// projects document them.
 std::vector<std::uint8_t> encode_blosc_lz4(std::span<const std::uint8_t> raw, int type_size);
 
 }  // namespace wsp

@@ -221,9 +221,6 @@ TEST(Passes, WhatIsNoProbabilityRejectsTheCase) {
   EXPECT_EQ(code([](auto, const auto&, auto) { throw std::bad_alloc(); }), Code::SEGMENTER_FAILED);
 }
 
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-// Beside the volume's own results (mask and probability, a byte each, and 16 bits on the model's
-// grid) the sliding window holds a layer: sums of the whole grid would be 12 bytes a voxel more.
 // The words are LibTorch's.
 TEST(SegmenterFailure, ALostCardStopsTheJobAndWantOfMemoryRejectsTheCase) {
   const Rejection full = segmenter_failure(std::runtime_error(
@@ -241,6 +238,9 @@ TEST(SegmenterFailure, ALostCardStopsTheJobAndWantOfMemoryRejectsTheCase) {
   }
 }
 
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+// Beside the volume's own results (mask and probability, a byte each, and 16 bits on the model's
+// grid) the sliding window holds a layer: sums of the whole grid would be 12 bytes a voxel more.
 TEST(Passes, SlidingWindowMemoryDoesNotGrowWithTheVolume) {
   const auto resident = [] {
     rusage usage{};
