@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The segmenter beside the bare network's forward passes in turns, and an ingest beside a segmenter that only waits.
+# The segmenter beside the bare network's forward passes in turns, and what only waits in place of a card: the network's batches, and a segmenter.
 #   bench/segment.sh [TURNS]      5 turns
 # Environment: WSP_BUILD_DIR (default build/release, configured with -DWSP_BUILD_BENCH=ON), WSP_THREADS (2), WSP_BENCH_MODELS (folder
 # of bench/segment_models.py; made anew when not given).
@@ -17,4 +17,5 @@ fi
 for name in 2.5d-256 2d-512 3d-96; do
   "$bench" plumbing "$models/$name.json" --turns "${1:-5}" --threads "$threads"
 done
+"$bench" device --turns "${1:-5}" --threads "$threads"
 "$bench" overlap --threads "$threads"

@@ -12,11 +12,13 @@
 #include <chrono>
 #include <cmath>
 #include <filesystem>
+#include <mutex>
 #include <thread>
 
 #include "io/core/log.hpp"
 #include "preprocess/phantom/cohort.hpp"
 #include "preprocess/pipeline/ingest.hpp"
+#include "preprocess/segment/model_segmenter.hpp"
 #include "preprocess/segment/torch_segmenter.hpp"
 
 namespace {
@@ -126,7 +128,107 @@ int run_plumbing(const Plumbing& o) {
   return 0;
 }
 
-// A device that does nothing but take its time.
+// A device that does one thing after another and nothing but take its time.
+class WaitingDevice {
+ public:
+  // When work of `seconds` that is given to it now will be done.
+  std::chrono::steady_clock::time_point take(double seconds) {
+    const std::lock_guard lock(mutex_);
+    const auto now = std::chrono::steady_clock::now();
+    free_ = std::max(free_, now) + std::chrono::duration_cast<std::chrono::nanoseconds>(
+                                       std::chrono::duration<double>(seconds));
+    return free_;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::chrono::steady_clock::time_point free_;
+};
+
+// A network on such a device, in batches of 16 slices as on a card.
+class WaitingNetwork : public Network {
+ public:
+  [[nodiscard]] bool concurrent() const override { return false; }
+  [[nodiscard]] std::int64_t batch(int) const override { return 16; }
+  std::unique_ptr<NetworkSlot> make_slot(const BatchShape& largest) override;
+  double slice_s = 0;
+  WaitingDevice device;
+};
+
+class WaitingSlot : public NetworkSlot {
+ public:
+  WaitingSlot(WaitingNetwork& network, const BatchShape& largest)
+      : network_(network),
+        input_(static_cast<std::size_t>(largest.samples * largest.channels * largest.voxels())),
+        output_(static_cast<std::size_t>(largest.samples * largest.voxels())) {}
+  std::span<float> input() override { return input_; }
+  void start(const BatchShape& shape) override {
+    done_ = network_.device.take(static_cast<double>(shape.samples) * network_.slice_s);
+  }
+  void wait() override { std::this_thread::sleep_until(done_); }
+  [[nodiscard]] std::span<const float> output() const override { return output_; }
+
+ private:
+  WaitingNetwork& network_;
+  std::vector<float> input_, output_;
+  std::chrono::steady_clock::time_point done_;
+};
+
+std::unique_ptr<NetworkSlot> WaitingNetwork::make_slot(const BatchShape& largest) {
+  return std::make_unique<WaitingSlot>(*this, largest);
+}
+
+// segment() of volumes whose network only waits, one after the other and two at a time as in an ingest.
+int run_device(int turns) {
+  ModelDescriptor model;
+  model.name = "waiting";
+  model.dimensions = 2;
+  model.neighbours = 1;
+  model.axes = {ModelAxis{2, false}, ModelAxis{1, false}, ModelAxis{0, false}};
+  model.low_hu = -100;
+  model.high_hu = 400;
+  model.liver_channels = {0};
+  const Volume volume = make_volume({512, 512, 96}, {0.8, 0.8, 2.5});
+  auto made = std::make_unique<WaitingNetwork>();
+  WaitingNetwork& network = *made;
+  ModelSegmenter segmenter(model, std::move(made), {0});
+  constexpr int kVolumes = 4;
+  const auto segment = [&] {
+    if (!segmenter.segment(volume)) throw std::runtime_error("the model rejected the volume");
+  };
+  const auto one_by_one = [&] {
+    for (int i = 0; i < kVolumes; ++i) segment();
+  };
+  const auto by_two = [&] {
+    std::thread other([&] {
+      for (int i = 0; i < kVolumes / 2; ++i) segment();
+    });
+    for (int i = 0; i < kVolumes / 2; ++i) segment();
+    other.join();
+  };
+  one_by_one();
+  std::vector<double> host;
+  for (int turn = 0; turn < turns; ++turn) host.push_back(cost_of(one_by_one).wall / kVolumes);
+  const double host_s = median(host);
+  for (const double factor : {0.5, 1.0, 2.0, 4.0}) {
+    const double device_s = factor * host_s;
+    network.slice_s = device_s / static_cast<double>(volume.geometry.size[2]);
+    std::vector<double> single, pairs;
+    for (int turn = 0; turn < turns; ++turn) {
+      single.push_back(cost_of(one_by_one).wall / kVolumes);
+      pairs.push_back(cost_of(by_two).wall / kVolumes);
+    }
+    const double larger = std::max(device_s, host_s);
+    fmt::print(
+        "a volume of 512 x 512 x 96: host {:.0f} ms, device {:.0f} ms: one at a time {:.0f} ms = "
+        "{:.2f} x the larger, two at a time {:.0f} ms = {:.2f} x\n",
+        1e3 * host_s, 1e3 * device_s, 1e3 * median(single), median(single) / larger,
+        1e3 * median(pairs), median(pairs) / larger);
+  }
+  return 0;
+}
+
+// A segmenter on such a device.
 class WaitingSegmenter : public Segmenter {
  public:
   explicit WaitingSegmenter(double wait) : wait_s(wait) {}
@@ -137,10 +239,11 @@ class WaitingSegmenter : public Segmenter {
     made.mask.voxels.resize(volume.hu.size());
     std::transform(volume.hu.begin(), volume.hu.end(), made.mask.voxels.begin(),
                    [](std::int16_t hu) { return hu > 80 && hu < 160 ? 1 : 0; });
-    std::this_thread::sleep_for(std::chrono::duration<double>(wait_s));
+    std::this_thread::sleep_until(device.take(wait_s));
     return made;
   }
   double wait_s;
+  WaitingDevice device;
 };
 
 struct Overlap {
@@ -197,6 +300,8 @@ int main(int argc, char** argv) {
   auto* p = app.add_subcommand("plumbing", "segment() beside bare forward passes");
   p->add_option("MODEL", plumbing.descriptor)->required();
   p->add_option("--turns", plumbing.turns);
+  auto* d = app.add_subcommand("device", "segment() with a network that only waits");
+  d->add_option("--turns", plumbing.turns);
   auto* w = app.add_subcommand("overlap", "an ingest with a segmenter that only waits");
   w->add_option("--cases", overlap.cases);
   app.require_subcommand(1);
@@ -206,6 +311,7 @@ int main(int argc, char** argv) {
     const tbb::global_control limit(tbb::global_control::max_allowed_parallelism,
                                     static_cast<std::size_t>(threads));
     overlap.threads = threads;
+    if (d->parsed()) return run_device(plumbing.turns);
     return p->parsed() ? run_plumbing(plumbing) : run_overlap(overlap);
   } catch (const std::exception& e) {
     fmt::print(stderr, "segment_bench: {}\n", e.what());

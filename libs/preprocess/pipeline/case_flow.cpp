@@ -3,6 +3,7 @@
 #include <tbb/concurrent_queue.h>
 #include <tbb/flow_graph.h>
 
+#include <array>
 #include <atomic>
 #include <exception>
 #include <mutex>
@@ -14,17 +15,18 @@ namespace {
 using ItemPtr = std::shared_ptr<FlowItem>;
 using Device = tbb::flow::async_node<ItemPtr, ItemPtr>;
 
-// The thread that waits for the device. What predict throws is kept for the flow to throw.
-class DeviceThread {
+// The threads that wait for the device. What predict throws first is kept for the flow to throw.
+class DeviceThreads {
  public:
-  explicit DeviceThread(std::function<void(FlowItem&)> predict)
-      : predict_(std::move(predict)), thread_([this] { work(); }) {}
-  ~DeviceThread() {
-    orders_.push({});
-    thread_.join();
+  explicit DeviceThreads(std::function<void(FlowItem&)> predict) : predict_(std::move(predict)) {
+    for (std::thread& thread : threads_) thread = std::thread([this] { work(); });
   }
-  DeviceThread(const DeviceThread&) = delete;
-  DeviceThread& operator=(const DeviceThread&) = delete;
+  ~DeviceThreads() {
+    for (std::size_t i = 0; i < threads_.size(); ++i) orders_.push({});
+    for (std::thread& thread : threads_) thread.join();
+  }
+  DeviceThreads(const DeviceThreads&) = delete;
+  DeviceThreads& operator=(const DeviceThreads&) = delete;
 
   void order(ItemPtr item, Device::gateway_type& gateway) {
     gateway.reserve_wait();
@@ -66,7 +68,7 @@ class DeviceThread {
   std::atomic<bool> given_up_{false};
   std::mutex mutex_;
   std::exception_ptr failure_;
-  std::thread thread_;  // last: it uses all of the above
+  std::array<std::thread, kCasesOnDevice> threads_;  // last: they use all of the above
 };
 
 bool wants_model(const FlowItem& item) {
@@ -75,11 +77,11 @@ bool wants_model(const FlowItem& item) {
 
 }  // namespace
 
-void run_flow(const FlowStages& stages, std::size_t tokens, bool own_thread) {
+void run_flow(const FlowStages& stages, std::size_t tokens, bool own_threads) {
   namespace flow = tbb::flow;
   flow::graph graph;
-  std::optional<DeviceThread> device;
-  if (own_thread) device.emplace(stages.predict);
+  std::optional<DeviceThreads> device;
+  if (own_threads) device.emplace(stages.predict);
   const auto check_device = [&] {
     if (device) device->rethrow();
   };

@@ -25,9 +25,13 @@ struct FlowStages {
   std::function<void(FlowItem&)> collect;           ///< one at a time, in the order of next()
 };
 
+/// Cases that predict works on at once with threads of its own: one has its grid made, or its mask, while
+/// the other keeps the device busy.
+inline constexpr std::size_t kCasesOnDevice = 2;
+
 /// Run cases through read -> predict -> finish -> collect on oneTBB's threads, at most `tokens` of
-/// them at once. With `own_thread` predict has a thread of its own and takes one case at a time, so
-/// that a device that is waited for costs no core and never waits for reading or compressing.
-void run_flow(const FlowStages& stages, std::size_t tokens, bool own_thread);
+/// them at once. With `own_threads` predict has kCasesOnDevice threads of its own, so that a device
+/// that is waited for costs no core and never waits for reading or compressing.
+void run_flow(const FlowStages& stages, std::size_t tokens, bool own_threads);
 
 }  // namespace wsp

@@ -303,7 +303,7 @@ class Job {
     for (const CasePlan& plan : plan_.cases) largest = std::max(largest, cost(plan));
     const std::size_t threads =
         tbb::global_control::active_value(tbb::global_control::max_allowed_parallelism);
-    constexpr std::size_t kForDevice = 3;  // waiting for it, in it, coming from it
+    constexpr std::size_t kForDevice = kCasesOnDevice + 2;  // waiting for it, in it, coming from it
     return std::clamp<std::size_t>(static_cast<std::size_t>(memory_ / largest), 1,
                                    threads + 1 + (waits_for_device() ? kForDevice : 0));
   }

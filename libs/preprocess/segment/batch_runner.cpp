@@ -1,6 +1,5 @@
 #include "preprocess/segment/batch_runner.hpp"
 
-#include <tbb/concurrent_queue.h>
 #include <tbb/parallel_for.h>
 
 #include <algorithm>
@@ -15,11 +14,6 @@ constexpr std::size_t kInFlight = 3;  // filled, on the device, read back
 struct Range {
   std::int64_t first = 0, count = 0;
 };
-
-Range batch_range(const BatchJob& job, std::int64_t batch) {
-  const std::int64_t first = batch * job.batch;
-  return {first, std::min(job.batch, job.count - first)};
-}
 
 BatchShape shape_of(const BatchJob& job, std::int64_t samples) {
   BatchShape shape = job.sample;
@@ -39,6 +33,10 @@ void take_sample(const BatchJob& job, Range range, std::int64_t i, const Network
   job.take(range.first + i, values);
 }
 
+void finish(const BatchJob& job, Range range) {
+  if (job.finish) job.finish(range.first, range.count);
+}
+
 }  // namespace
 
 void check_probabilities(std::span<const float> values) {
@@ -53,30 +51,40 @@ void check_probabilities(std::span<const float> values) {
 }
 
 void BatchRunner::run(const BatchJob& job) {
-  if (network_.concurrent())
-    run_concurrently(job);
-  else
-    run_in_flight(job);
+  try {
+    if (network_.concurrent())
+      run_concurrently(job);
+    else
+      run_in_flight(job);
+  } catch (const BadOutput& e) {
+    if (network_.precision() != "fp16") throw;
+    throw BadOutput(std::string(e.what()) +
+                    "; fp16 ends at 65504: --model-precision bf16 or fp32 may do");
+  }
 }
 
 void BatchRunner::run_concurrently(const BatchJob& job) {
-  tbb::concurrent_queue<std::unique_ptr<NetworkSlot>> idle;
-  const std::int64_t batches = (job.count + job.batch - 1) / job.batch;
-  tbb::parallel_for(
-      tbb::blocked_range<std::int64_t>(0, batches, 1),
-      [&](const tbb::blocked_range<std::int64_t>& part) {
-        std::unique_ptr<NetworkSlot> slot;
-        if (!idle.try_pop(slot)) slot = network_.make_slot(shape_of(job, job.batch));
-        for (std::int64_t b = part.begin(); b < part.end(); ++b) {
-          const Range range = batch_range(job, b);
-          for (std::int64_t i = 0; i < range.count; ++i) fill_sample(job, range, i, *slot);
-          slot->start(shape_of(job, range.count));
-          slot->wait();
-          for (std::int64_t i = 0; i < range.count; ++i) take_sample(job, range, i, *slot);
-        }
-        idle.push(std::move(slot));
-      },
-      tbb::simple_partitioner());
+  for (std::int64_t first = 0; first < job.count; first += job.piece) {
+    const Range piece{first, std::min(job.piece, job.count - first)};
+    job.prepare(piece.first, piece.count);
+    const std::int64_t batches = (piece.count + job.batch - 1) / job.batch;
+    tbb::parallel_for(
+        tbb::blocked_range<std::int64_t>(0, batches, 1),
+        [&](const tbb::blocked_range<std::int64_t>& part) {
+          auto slot = network_.take_slot(shape_of(job, job.batch));
+          for (std::int64_t b = part.begin(); b < part.end(); ++b) {
+            const Range range{first + b * job.batch,
+                              std::min(job.batch, piece.count - b * job.batch)};
+            for (std::int64_t i = 0; i < range.count; ++i) fill_sample(job, range, i, *slot);
+            slot->start(shape_of(job, range.count));
+            slot->wait();
+            for (std::int64_t i = 0; i < range.count; ++i) take_sample(job, range, i, *slot);
+          }
+          network_.give_back(std::move(slot));
+        },
+        tbb::simple_partitioner());
+    finish(job, piece);
+  }
 }
 
 void BatchRunner::run_in_flight(const BatchJob& job) {
@@ -91,13 +99,15 @@ void BatchRunner::run_in_flight(const BatchJob& job) {
     const Range range = std::exchange(flight.range, {});
     tbb::parallel_for(std::int64_t{0}, range.count,
                       [&](std::int64_t i) { take_sample(job, range, i, *flight.slot); });
+    finish(job, range);
   };
   const std::int64_t batches = (job.count + job.batch - 1) / job.batch;
   for (std::int64_t b = 0; b < batches; ++b) {
     Flight& flight = ring[static_cast<std::size_t>(b) % kInFlight];
     land(flight);
-    if (!flight.slot) flight.slot = network_.make_slot(shape_of(job, job.batch));
-    const Range range = batch_range(job, b);
+    if (!flight.slot) flight.slot = network_.take_slot(shape_of(job, job.batch));
+    const Range range{b * job.batch, std::min(job.batch, job.count - b * job.batch)};
+    job.prepare(range.first, range.count);
     tbb::parallel_for(std::int64_t{0}, range.count,
                       [&](std::int64_t i) { fill_sample(job, range, i, *flight.slot); });
     flight.slot->start(shape_of(job, range.count));
@@ -105,6 +115,8 @@ void BatchRunner::run_in_flight(const BatchJob& job) {
   }
   for (std::int64_t b = batches; b < batches + static_cast<std::int64_t>(kInFlight); ++b)
     land(ring[static_cast<std::size_t>(b) % kInFlight]);
+  for (Flight& flight : ring)
+    if (flight.slot) network_.give_back(std::move(flight.slot));
 }
 
 }  // namespace wsp

@@ -20,6 +20,11 @@ std::string words_of(const std::string& text) {
   return line;
 }
 
+// What every case after this one would meet again: the process cannot use the card any more.
+bool lost_the_card(const std::string& text) { return text.find("CUDA error") != std::string::npos; }
+
+}  // namespace
+
 bool lacks_memory(const std::exception& error) {
   if (dynamic_cast<const std::bad_alloc*>(&error) != nullptr) return true;
   const std::string text = error.what();
@@ -28,17 +33,12 @@ bool lacks_memory(const std::exception& error) {
   return false;
 }
 
-// What every case after this one would meet again: the process cannot use the card any more.
-bool lost_the_card(const std::string& text) { return text.find("CUDA error") != std::string::npos; }
-
-}  // namespace
-
 Rejection segmenter_failure(const std::exception& error) {
   if (lacks_memory(error)) {
     const bool on_card = std::string(error.what()).find("CUDA") != std::string::npos;
     return {"", "mask", Code::SEGMENTER_FAILED,
             on_card ? "no memory on the card to run the model on this volume: see nvidia-smi for what else "
-                      "uses it, or take --model-precision bf16, fewer --threads or --device cpu"
+                      "uses it, or take --model-precision bf16 or --device cpu"
                     : "no memory to run the model on this volume"};
   }
   const std::string words = words_of(error.what());

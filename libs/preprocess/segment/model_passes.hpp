@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <map>
 #include <vector>
 
 #include "preprocess/segment/model_grid.hpp"
@@ -17,12 +18,27 @@ std::uint16_t quantised(float probability);
 /// The least probability that makes a place worth a closer look in the coarse pass.
 inline double coarse_threshold(const ModelDescriptor& model) { return model.threshold / 2; }
 
+/// Planes of a grid as the network takes them, each made once for as long as it is wanted.
+class HeldPlanes {
+ public:
+  explicit HeldPlanes(const ModelGrid& grid) : grid_(grid) {}
+  /// Make what is missing of the planes `wanted` (any order, repeats allowed) on oneTBB's threads, and
+  /// let go of all others.
+  void hold(std::vector<std::int64_t> wanted);
+  /// A held plane [y][x].
+  [[nodiscard]] const std::vector<float>& at(std::int64_t z) const { return planes_.at(z); }
+
+ private:
+  const ModelGrid& grid_;
+  std::map<std::int64_t, std::vector<float>> planes_;
+};
+
 /// 2d and 2.5d: every slice, or those about the finds of a coarse pass.
 Probabilities run_slices(const ModelGrid& grid, const ModelDescriptor& model, Network& network,
                          const SegmentationPlan& plan);
 
-/// 3d: Gaussian-weighted sliding window. Beside the result it holds the planes and sums of one
-/// layer of windows, whatever the volume's length.
+/// 3d: Gaussian-weighted sliding window. Beside the result it holds the planes of one layer of windows,
+/// or of 16 windows, and the sums of one layer, whatever the volume's length.
 Probabilities run_windows(const ModelGrid& grid, const ModelDescriptor& model, Network& network,
                           const SegmentationPlan& plan);
 

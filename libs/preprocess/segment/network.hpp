@@ -2,9 +2,11 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <span>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 namespace wsp {
 
@@ -41,7 +43,10 @@ class NetworkSlot {
 /// A network that gives the probability of liver. Thread-safe; slots are not.
 class Network {
  public:
+  Network() = default;
   virtual ~Network() = default;
+  Network(const Network&) = delete;
+  Network& operator=(const Network&) = delete;
   /// True: slots are used by many threads at once (CPU). False: one thread keeps several under way.
   [[nodiscard]] virtual bool concurrent() const = 0;
   /// In what it computes where it may be another precision than its weights': fp32, bf16 or fp16.
@@ -50,6 +55,15 @@ class Network {
   [[nodiscard]] virtual std::int64_t batch(int dimensions) const = 0;
   /// A slot with room for batches up to this shape.
   virtual std::unique_ptr<NetworkSlot> make_slot(const BatchShape& largest) = 0;
+
+  /// The same out of those given back, where one of them has the room. As many are kept as were ever in
+  /// use at once: their buffers are not made anew for every volume.
+  std::unique_ptr<NetworkSlot> take_slot(const BatchShape& largest);
+  void give_back(std::unique_ptr<NetworkSlot> slot);
+
+ private:
+  std::mutex mutex_;
+  std::vector<std::unique_ptr<NetworkSlot>> idle_;
 };
 
 }  // namespace wsp

@@ -25,13 +25,16 @@ class Segmenter {
   /// "name version", for the case's JSON.
   [[nodiscard]] virtual std::string name() const { return "segmenter"; }
   /// True: segment() works on oneTBB's threads, for several volumes at once. False: it waits for a
-  /// device, and gets a thread of its own, one volume at a time, while oneTBB's threads read and
+  /// device, and gets threads of its own for two volumes at a time, while oneTBB's threads read and
   /// compress other cases.
   [[nodiscard]] virtual bool concurrent() const { return false; }
   /// The liver of a volume, or SEGMENTER_FAILED or SEGMENTER_BAD_OUTPUT; what it throws counts as
   /// the first, except an Error, which stops the job.
   virtual Outcome<Segmentation> segment(const Volume& volume) = 0;
 };
+
+/// What a model threw for want of memory, on the host or on a card.
+bool lacks_memory(const std::exception& error);
 
 /// What became of a volume on which a model threw: SEGMENTER_FAILED with its own words, without paths,
 /// or with the lack of memory named. Throws Error(failure) where the card itself failed, since no later

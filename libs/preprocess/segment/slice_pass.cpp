@@ -1,5 +1,3 @@
-#include <tbb/parallel_for.h>
-
 #include <algorithm>
 #include <cmath>
 
@@ -49,11 +47,38 @@ class SlicePass {
         depth_(grid.size()[0]),
         result_(static_cast<std::size_t>(depth_)) {}
 
-  // The slices are run in pieces, so that the planes held at once do not grow with the volume.
   void run(const std::vector<std::int64_t>& slices) {
-    constexpr std::size_t kPiece = 64;
-    for (std::size_t first = 0; first < slices.size(); first += kPiece)
-      run_piece(std::span(slices).subspan(first, std::min(kPiece, slices.size() - first)));
+    const std::int64_t k = model_.neighbours;
+    const auto within = [&](std::int64_t z) { return std::clamp<std::int64_t>(z, 0, depth_ - 1); };
+    HeldPlanes planes(grid_);
+    BatchJob job;
+    job.sample = {1, model_.channels(), {1, order_.rows(), order_.columns()}};
+    job.count = static_cast<std::int64_t>(slices.size());
+    job.batch = network_.batch(2);
+    job.piece = (kPiece + job.batch - 1) / job.batch * job.batch;
+    job.prepare = [&](std::int64_t first, std::int64_t count) {
+      std::vector<std::int64_t> wanted;
+      for (std::int64_t i = first; i < first + count; ++i)
+        for (std::int64_t away = -k; away <= k; ++away)
+          wanted.push_back(within(slices[static_cast<std::size_t>(i)] + away));
+      planes.hold(std::move(wanted));
+    };
+    job.fill = [&](std::int64_t i, std::span<float> input) {
+      const auto pixels = static_cast<std::size_t>(grid_.plane_size());
+      for (std::int64_t c = 0; c < model_.channels(); ++c) {
+        const std::int64_t away = model_.axes[0].reversed ? k - c : c - k;
+        const auto& plane = planes.at(within(slices[static_cast<std::size_t>(i)] + away));
+        float* out = input.data() + static_cast<std::size_t>(c) * pixels;
+        order_.for_each([&](std::size_t to, std::size_t from) { out[to] = plane[from]; });
+      }
+    };
+    job.take = [&](std::int64_t i, std::span<const float> output) {
+      auto& plane = result_[static_cast<std::size_t>(slices[static_cast<std::size_t>(i)])];
+      plane.resize(output.size());
+      order_.for_each(
+          [&](std::size_t from, std::size_t to) { plane[to] = quantised(output[from]); });
+    };
+    BatchRunner(network_).run(job);
   }
 
   [[nodiscard]] bool may_hold_liver(std::int64_t z) const {
@@ -69,43 +94,7 @@ class SlicePass {
   Probabilities take_result() { return std::move(result_); }
 
  private:
-  // Every plane that the slices and their neighbours need, made once.
-  void run_piece(std::span<const std::int64_t> slices) {
-    std::vector<std::vector<float>> planes(static_cast<std::size_t>(depth_));
-    std::vector<std::int64_t> needed;
-    const std::int64_t k = model_.neighbours;
-    for (const std::int64_t z : slices)
-      for (std::int64_t n = z - k; n <= z + k; ++n)
-        needed.push_back(std::clamp<std::int64_t>(n, 0, depth_ - 1));
-    std::sort(needed.begin(), needed.end());
-    needed.erase(std::unique(needed.begin(), needed.end()), needed.end());
-    tbb::parallel_for(std::size_t{0}, needed.size(), [&](std::size_t i) {
-      planes[static_cast<std::size_t>(needed[i])] = grid_.plane(needed[i]);
-    });
-
-    BatchJob job;
-    job.sample = {1, model_.channels(), {1, order_.rows(), order_.columns()}};
-    job.count = static_cast<std::int64_t>(slices.size());
-    job.batch = network_.batch(2);
-    job.fill = [&](std::int64_t i, std::span<float> input) {
-      const auto pixels = static_cast<std::size_t>(grid_.plane_size());
-      for (std::int64_t c = 0; c < model_.channels(); ++c) {
-        const std::int64_t away = model_.axes[0].reversed ? k - c : c - k;
-        const std::int64_t z =
-            std::clamp<std::int64_t>(slices[static_cast<std::size_t>(i)] + away, 0, depth_ - 1);
-        const std::vector<float>& plane = planes[static_cast<std::size_t>(z)];
-        float* out = input.data() + static_cast<std::size_t>(c) * pixels;
-        order_.for_each([&](std::size_t to, std::size_t from) { out[to] = plane[from]; });
-      }
-    };
-    job.take = [&](std::int64_t i, std::span<const float> output) {
-      auto& plane = result_[static_cast<std::size_t>(slices[static_cast<std::size_t>(i)])];
-      plane.resize(output.size());
-      order_.for_each(
-          [&](std::size_t from, std::size_t to) { plane[to] = quantised(output[from]); });
-    };
-    BatchRunner(network_).run(job);
-  }
+  static constexpr std::int64_t kPiece = 64;  // slices whose planes are held at once on a CPU
 
   const ModelGrid& grid_;
   const ModelDescriptor& model_;

@@ -1,6 +1,7 @@
 #include "preprocess/segment/torch_network.hpp"
 
 #include <ATen/Parallel.h>
+#include <c10/core/Event.h>
 #include <c10/core/StreamGuard.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 #include <dlfcn.h>
@@ -10,13 +11,17 @@
 #include <torch/version.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
+#include <limits>
+#include <mutex>
 #include <optional>
 #include <sstream>
 
 #include "io/core/error.hpp"
 #include "io/core/log.hpp"
 #include "preprocess/segment/half_precision.hpp"
+#include "preprocess/segment/segmenter.hpp"
 
 namespace wsp {
 namespace {
@@ -78,10 +83,12 @@ void keep_blas_to_one_thread() {
 
 class TorchNetwork;
 
-// Buffers of one batch, pinned where the device is a card, and a stream of its own there.
+// Buffers of one batch on the host, pinned where the device is a card, and as large ones there. The
+// copies have a stream of their own, so that they run beside another slot's forward pass.
 class TorchSlot : public NetworkSlot {
  public:
   TorchSlot(TorchNetwork& network, const BatchShape& largest);
+  ~TorchSlot() override;
   std::span<float> input() override {
     return {input_.data_ptr<float>(), static_cast<std::size_t>(input_.numel())};
   }
@@ -90,21 +97,32 @@ class TorchSlot : public NetworkSlot {
   }
   void start(const BatchShape& shape) override;
   void wait() override {
-    if (stream_) stream_->synchronize();
+    if (copies_) copies_->synchronize();
   }
 
  private:
+  void start_on_card(const torch::Tensor& input, const BatchShape& shape);
   TorchNetwork& network_;
   torch::Tensor input_, output_;
-  torch::Tensor on_device_;  // kept until the next batch: the copy back reads it
-  std::optional<c10::Stream> stream_;
+  torch::Tensor card_input_, card_output_;
+  std::optional<c10::Stream> copies_;
 };
+
+// What `waiting` has still to do begins after what `other` has now.
+void wait_for(const c10::Stream& waiting, const c10::Stream& other) {
+  c10::Event there(other.device_type());
+  there.record(other);
+  there.block(waiting);
+}
 
 class TorchNetwork : public Network {
  public:
   TorchNetwork(const ModelDescriptor& model, torch::jit::Module module, torch::Device device,
                std::optional<torch::ScalarType> half)
-      : model_(model), module_(std::move(module)), device_(device), half_(half) {}
+      : model_(model), module_(std::move(module)), device_(device), half_(half) {
+    if (!device_.is_cpu())
+      forward_ = c10::impl::VirtualGuardImpl(device_.type()).getStreamFromGlobalPool(device_);
+  }
 
   [[nodiscard]] std::string precision() const override {
     return !half_ ? "fp32" : *half_ == torch::kHalf ? "fp16" : "bf16";
@@ -119,10 +137,60 @@ class TorchNetwork : public Network {
     return std::make_unique<TorchSlot>(*this, largest);
   }
   [[nodiscard]] torch::Device device() const { return device_; }
+  /// A card's: where every forward pass runs, one behind the other, so that all take their memory from
+  /// one pool. Whoever starts work there holds the lock, so that no two passes hold theirs at once.
+  [[nodiscard]] const std::optional<c10::Stream>& forward_stream() const { return forward_; }
+  [[nodiscard]] std::unique_lock<std::mutex> lock() { return std::unique_lock(mutex_); }
   [[nodiscard]] bool plane() const { return model_.dimensions == 2; }
 
-  /// [samples, channels, spatial...] -> probability of liver [samples, spatial...], float32.
+  /// [samples, channels, spatial...] -> probability of liver [samples, spatial...], float32. Where
+  /// memory does not do for the batch it is parted, and every later one too.
   torch::Tensor forward(const torch::Tensor& input, const BatchShape& shape) {
+    for (;;) {
+      std::int64_t limit = most_;
+      const std::int64_t most = std::min(limit, shape.samples);
+      try {
+        return forward_by(most, input, shape);
+      } catch (const std::exception& e) {
+        if (!lacks_memory(e) || most == 1) throw;
+        if (most_.compare_exchange_strong(limit, most / 2))
+          log::warn("too little memory to run the model on " + std::to_string(most) +
+                    " samples at once: it is run on " + std::to_string(most / 2) + " from now on");
+      }
+    }
+  }
+
+  /// Half precision convolutions of planes are fastest with the channels last; a network that minds
+  /// the layout (by view()) gets the usual one.
+  void choose_layout() {
+    if (!half_ || !plane()) return;
+    const BatchShape shape = small_batch(model_);
+    const torch::Tensor input = torch::full(sizes_of(shape, shape.channels, true),
+                                            model_.low_hu * model_.factor + model_.offset,
+                                            torch::TensorOptions(device_).dtype(torch::kFloat));
+    try {
+      lay_out(torch::MemoryFormat::ChannelsLast);
+      (void)forward_all(input, shape);
+    } catch (const std::exception&) {
+      lay_out(torch::MemoryFormat::Contiguous);
+    }
+    // The stream of the forward passes does not wait for this one, which still arranges the weights.
+    if (device_.is_cuda()) torch::cuda::synchronize(device_.index());
+  }
+
+ private:
+  torch::Tensor forward_by(std::int64_t most, const torch::Tensor& input, const BatchShape& shape) {
+    if (most >= shape.samples) return forward_all(input, shape);
+    std::vector<torch::Tensor> parts;
+    BatchShape part = shape;
+    for (std::int64_t first = 0; first < shape.samples; first += most) {
+      part.samples = std::min(most, shape.samples - first);
+      parts.push_back(forward_all(input.narrow(0, first, part.samples), part));
+    }
+    return torch::cat(parts, 0);
+  }
+
+  torch::Tensor forward_all(const torch::Tensor& input, const BatchShape& shape) {
     const torch::NoGradGuard no_gradient;
     // Without the profiling executor: it would run the first batches by other code than the rest.
     const torch::jit::GraphOptimizerEnabledGuard as_written(false);
@@ -138,25 +206,6 @@ class TorchNetwork : public Network {
     return liver(std::move(output), shape);
   }
 
-  /// Half precision convolutions of planes are fastest with the channels last; a network that minds
-  /// the layout (by view()) gets the usual one.
-  void choose_layout() {
-    if (!half_ || !plane()) return;
-    const BatchShape shape = small_batch(model_);
-    const torch::Tensor input = torch::full(sizes_of(shape, shape.channels, true),
-                                            model_.low_hu * model_.factor + model_.offset,
-                                            torch::TensorOptions(device_).dtype(torch::kFloat));
-    try {
-      lay_out(torch::MemoryFormat::ChannelsLast);
-      (void)forward(input, shape);
-    } catch (const std::exception&) {
-      lay_out(torch::MemoryFormat::Contiguous);
-    }
-    // The workers' streams do not wait for this one, which still arranges the weights.
-    if (device_.is_cuda()) torch::cuda::synchronize(device_.index());
-  }
-
- private:
   torch::Tensor liver(torch::Tensor output, const BatchShape& shape) const {
     if (!model_.liver_labels.empty()) return liver_of_labels(std::move(output), shape);
     const bool spatial = output.dim() == (plane() ? 4 : 5);
@@ -218,34 +267,65 @@ class TorchNetwork : public Network {
   torch::Device device_;
   std::optional<torch::ScalarType> half_;
   torch::MemoryFormat layout_ = torch::MemoryFormat::Contiguous;  ///< of planes in half precision
+  std::optional<c10::Stream> forward_;
+  std::mutex mutex_;
+  std::atomic<std::int64_t> most_{std::numeric_limits<std::int64_t>::max()};  ///< samples of a pass
 };
 
 TorchSlot::TorchSlot(TorchNetwork& network, const BatchShape& largest) : network_(network) {
-  const bool card = !network.device().is_cpu();
-  const auto options = torch::dtype(torch::kFloat32).pinned_memory(card);
-  input_ = torch::empty({largest.samples * largest.channels * largest.voxels()}, options);
-  output_ = torch::empty({largest.samples * largest.voxels()}, options);
-  if (card)
-    stream_ = c10::impl::VirtualGuardImpl(network.device().type())
-                  .getStreamFromGlobalPool(network.device());
+  const torch::Device device = network.device();
+  const auto options = torch::dtype(torch::kFloat32).pinned_memory(!device.is_cpu());
+  const std::int64_t values = largest.samples * largest.voxels();
+  input_ = torch::empty({values * largest.channels}, options);
+  output_ = torch::empty({values}, options);
+  if (device.is_cpu()) return;
+  copies_ = c10::impl::VirtualGuardImpl(device.type()).getStreamFromGlobalPool(device);
+  const auto lock = network.lock();
+  const c10::StreamGuard on(*network.forward_stream());
+  card_input_ = torch::empty(input_.sizes(), torch::TensorOptions(device).dtype(torch::kFloat32));
+  card_output_ = torch::empty(output_.sizes(), card_input_.options());
+  // What held this memory before may still be read there.
+  wait_for(*copies_, *network.forward_stream());
+}
+
+TorchSlot::~TorchSlot() {
+  // Not before the copies are done may the buffers be another's.
+  try {
+    wait();
+  } catch (const std::exception&) {  // the card failed, which was said where it was met
+  }
 }
 
 void TorchSlot::start(const BatchShape& shape) {
-  const auto sizes = sizes_of(shape, shape.channels, network_.plane());
-  const torch::Tensor host =
-      input_.narrow(0, 0, shape.samples * shape.channels * shape.voxels()).view(sizes);
-  const std::int64_t values = shape.samples * shape.voxels();
-  if (!stream_) {
-    const torch::Tensor p = network_.forward(host, shape).contiguous();
-    std::memcpy(output_.data_ptr<float>(), p.data_ptr<float>(),
-                static_cast<std::size_t>(values) * sizeof(float));
-    return;
-  }
-  const c10::StreamGuard on(*stream_);
+  const torch::Tensor input = input_.narrow(0, 0, shape.samples * shape.channels * shape.voxels());
+  if (copies_) return start_on_card(input, shape);
   const torch::Tensor p =
-      network_.forward(host.to(network_.device(), /*non_blocking=*/true), shape);
-  on_device_ = p.contiguous().view({values});
-  output_.narrow(0, 0, values).copy_(on_device_, /*non_blocking=*/true);
+      network_.forward(input.view(sizes_of(shape, shape.channels, network_.plane())), shape)
+          .contiguous();
+  std::memcpy(output_.data_ptr<float>(), p.data_ptr<float>(),
+              static_cast<std::size_t>(p.numel()) * sizeof(float));
+}
+
+void TorchSlot::start_on_card(const torch::Tensor& input, const BatchShape& shape) {
+  const c10::Stream& forward = *network_.forward_stream();
+  const torch::Tensor there = card_input_.narrow(0, 0, input.numel());
+  {
+    const c10::StreamGuard on(*copies_);
+    there.copy_(input, /*non_blocking=*/true);
+  }
+  const std::int64_t values = shape.samples * shape.voxels();
+  const torch::Tensor made = card_output_.narrow(0, 0, values);
+  {
+    const auto lock = network_.lock();
+    wait_for(forward, *copies_);
+    const c10::StreamGuard on(forward);
+    made.copy_(
+        network_.forward(there.view(sizes_of(shape, shape.channels, network_.plane())), shape)
+            .reshape({values}));
+  }
+  wait_for(*copies_, forward);
+  const c10::StreamGuard on(*copies_);
+  output_.narrow(0, 0, values).copy_(made, /*non_blocking=*/true);
 }
 
 }  // namespace

@@ -26,7 +26,7 @@ struct Box {
 class WindowPass {
  public:
   WindowPass(const ModelGrid& grid, const ModelDescriptor& model, Network& network)
-      : grid_(grid), model_(model), network_(network), size_(grid.size()) {
+      : model_(model), network_(network), size_(grid.size()), planes_(grid) {
     for (std::size_t t = 0; t < 3; ++t)
       patch_[2 - static_cast<std::size_t>(model.axes[t].volume_axis)] = model.patch[t];
     weights_ = gaussian_weights(patch_);
@@ -40,18 +40,12 @@ class WindowPass {
     }
   }
 
-  // Everything at once, without overlap: the box about what may be liver, widened by half a window.
+  // Everything once, without overlap: the box about what may be liver, widened by half a window.
   std::optional<Box> find() {
     std::optional<Box> box;
-    const auto layers = starts(0);
-    for (const std::int64_t z : layers[0]) {
-      const auto windows = layer(layers, z, Box{{0, 0, 0}, size_});
-      std::vector<std::vector<float>> found(windows.size());
-      run_windows_of(windows, [&](std::size_t i, std::span<const float> p) {
-        found[i].assign(p.begin(), p.end());
-      });
-      for (std::size_t i = 0; i < windows.size(); ++i) widen(box, windows[i], found[i]);
-    }
+    run_windows_of(windows(0, Box{{0, 0, 0}, size_}), [&](std::span<const Output> outputs) {
+      for (const Output& output : outputs) widen(box, output);
+    });
     if (!box) return box;
     for (std::size_t a = 0; a < 3; ++a) {
       box->first[a] = std::max<std::int64_t>(0, box->first[a] - patch_[a] / 2);
@@ -60,17 +54,12 @@ class WindowPass {
     return box;
   }
 
-  // Layer by layer from the feet: a plane is finished when no later window reaches it.
+  // From the feet upwards: a plane is finished when no later window reaches it.
   Probabilities run(const Box& box) {
     result_.assign(static_cast<std::size_t>(size_[0]), {});
-    const auto layers = starts(model_.overlap);
-    std::vector<std::int64_t> zs;
-    for (const std::int64_t z : layers[0])
-      if (z < box.end[0] && z + patch_[0] > box.first[0]) zs.push_back(z);
-    for (std::size_t i = 0; i < zs.size(); ++i) {
-      add_layer(layer(layers, zs[i], box));
-      finish_planes(i + 1 < zs.size() ? zs[i + 1] : size_[0]);
-    }
+    run_windows_of(windows(model_.overlap, box),
+                   [&](std::span<const Output> outputs) { add(outputs); });
+    finish_planes(size_[0]);
     return std::move(result_);
   }
 
@@ -81,29 +70,22 @@ class WindowPass {
     std::vector<float> weighted, weight;  // [y][x]
   };
 
-  [[nodiscard]] std::array<std::vector<std::int64_t>, 3> starts(double overlap) const {
-    std::array<std::vector<std::int64_t>, 3> all;
-    for (std::size_t a = 0; a < 3; ++a) all[a] = window_starts(size_[a], patch_[a], overlap);
+  // What the network made of a window, in its own order.
+  struct Output {
+    Index start{};
+    std::vector<float> probability;
+  };
+
+  // Those that meet the box, by z, then y, then x.
+  [[nodiscard]] std::vector<Index> windows(double overlap, const Box& box) const {
+    std::array<std::vector<std::int64_t>, 3> starts;
+    for (std::size_t a = 0; a < 3; ++a) starts[a] = window_starts(size_[a], patch_[a], overlap);
+    std::vector<Index> all;
+    for (const std::int64_t z : starts[0])
+      for (const std::int64_t y : starts[1])
+        for (const std::int64_t x : starts[2])
+          if (box.meets({z, y, x}, patch_)) all.push_back({z, y, x});
     return all;
-  }
-
-  [[nodiscard]] std::vector<Index> layer(const std::array<std::vector<std::int64_t>, 3>& all,
-                                         std::int64_t z, const Box& box) const {
-    std::vector<Index> windows;
-    for (const std::int64_t y : all[1])
-      for (const std::int64_t x : all[2])
-        if (box.meets({z, y, x}, patch_)) windows.push_back({z, y, x});
-    return windows;
-  }
-
-  // Planes of the input that the layer at z needs; those of earlier layers that it does not go.
-  void make_planes(std::int64_t z) {
-    std::erase_if(planes_, [&](const auto& p) { return p.first < z || p.first >= z + patch_[0]; });
-    std::vector<std::int64_t> missing;
-    for (std::int64_t k = z; k < z + patch_[0]; ++k)
-      if (planes_.try_emplace(k).second) missing.push_back(k);
-    tbb::parallel_for(std::size_t{0}, missing.size(),
-                      [&](std::size_t i) { planes_.at(missing[i]) = grid_.plane(missing[i]); });
   }
 
   // Visits a window's voxels: (index in the network's tensor, y * width + x in the grid, z).
@@ -115,14 +97,24 @@ class WindowPass {
               (start[1] + y) * size_[2] + start[2], (z * patch_[1] + y) * patch_[2]);
   }
 
-  template <class Take>
-  void run_windows_of(const std::vector<Index>& windows, Take take) {
-    if (windows.empty()) return;
-    make_planes(windows.front()[0]);
+  // Calls done(outputs) with those of some consecutive windows after another, in the windows' order.
+  template <class Done>
+  void run_windows_of(const std::vector<Index>& windows, Done done) {
+    constexpr std::int64_t kPiece = 16;  // windows whose outputs are held at once on a CPU
+    std::vector<Output> outputs;
+    for (const Index& start : windows) outputs.push_back({start, {}});
     BatchJob job;
     job.sample = {1, 1, model_.patch};
     job.count = static_cast<std::int64_t>(windows.size());
     job.batch = network_.batch(3);
+    job.piece = (kPiece + job.batch - 1) / job.batch * job.batch;
+    job.prepare = [&](std::int64_t first, std::int64_t count) {
+      std::vector<std::int64_t> wanted;
+      for (std::int64_t i = first; i < first + count; ++i)
+        for (std::int64_t z = 0; z < patch_[0]; ++z)
+          wanted.push_back(windows[static_cast<std::size_t>(i)][0] + z);
+      planes_.hold(std::move(wanted));
+    };
     job.fill = [&](std::int64_t i, std::span<float> input) {
       const Index& start = windows[static_cast<std::size_t>(i)];
       for_each_row(start,
@@ -133,37 +125,39 @@ class WindowPass {
                    });
     };
     job.take = [&](std::int64_t i, std::span<const float> output) {
-      take(static_cast<std::size_t>(i), output);
+      outputs[static_cast<std::size_t>(i)].probability.assign(output.begin(), output.end());
+    };
+    job.finish = [&](std::int64_t first, std::int64_t count) {
+      const auto part = std::span(outputs).subspan(static_cast<std::size_t>(first),
+                                                   static_cast<std::size_t>(count));
+      done(part);
+      for (Output& output : part) output.probability = {};
     };
     BatchRunner(network_).run(job);
   }
 
-  // Sums are made window by window in one order, so that they round alike at any number of threads;
-  // a group of windows is held until it is added.
-  void add_layer(const std::vector<Index>& windows) {
-    if (windows.empty()) return;
-    const auto area = static_cast<std::size_t>(size_[1] * size_[2]);
-    for (std::int64_t k = 0; k < patch_[0]; ++k) {
-      Sums& sums = sums_[windows.front()[0] + k];
-      sums.weighted.resize(area);
-      sums.weight.resize(area);
-    }
-    constexpr std::size_t kGroup = 16;
-    for (std::size_t first = 0; first < windows.size(); first += kGroup) {
-      const std::size_t end = std::min(windows.size(), first + kGroup);
-      const std::vector<Index> group(windows.begin() + static_cast<std::ptrdiff_t>(first),
-                                     windows.begin() + static_cast<std::ptrdiff_t>(end));
-      std::vector<std::vector<float>> outputs(group.size());
-      run_windows_of(group, [&](std::size_t i, std::span<const float> p) {
-        outputs[i].assign(p.begin(), p.end());
-      });
+  // Sums are made window by window in one order, so that they round alike at any number of threads.
+  void add(std::span<const Output> outputs) {
+    while (!outputs.empty()) {
+      const std::int64_t z = outputs.front().start[0];
+      const auto end = std::find_if(outputs.begin(), outputs.end(),
+                                    [&](const Output& output) { return output.start[0] != z; });
+      const auto layer = outputs.first(static_cast<std::size_t>(end - outputs.begin()));
+      finish_planes(z);
+      for (std::int64_t k = 0; k < patch_[0]; ++k) {
+        Sums& sums = sums_[z + k];
+        sums.weighted.resize(static_cast<std::size_t>(size_[1] * size_[2]));
+        sums.weight.resize(sums.weighted.size());
+      }
       tbb::parallel_for(std::int64_t{0}, patch_[0], [&](std::int64_t plane) {
-        for (std::size_t i = 0; i < group.size(); ++i) add_plane(group[i], plane, outputs[i]);
+        for (const Output& output : layer) add_plane(output, plane);
       });
+      outputs = outputs.subspan(layer.size());
     }
   }
 
-  void add_plane(const Index& start, std::int64_t z, const std::vector<float>& output) {
+  void add_plane(const Output& output, std::int64_t z) {
+    const Index& start = output.start;
     Sums& sums = sums_.at(start[0] + z);
     for (std::int64_t y = 0; y < patch_[1]; ++y) {
       const std::int64_t tensor = tensor_origin_ + z * tensor_step_[0] + y * tensor_step_[1];
@@ -172,7 +166,7 @@ class WindowPass {
       for (std::int64_t x = 0; x < patch_[2]; ++x) {
         const auto i = static_cast<std::size_t>(x);
         sums.weighted[at + i] +=
-            w[x] * output[static_cast<std::size_t>(tensor + x * tensor_step_[2])];
+            w[x] * output.probability[static_cast<std::size_t>(tensor + x * tensor_step_[2])];
         sums.weight[at + i] += w[x];
       }
     }
@@ -189,7 +183,9 @@ class WindowPass {
     }
   }
 
-  void widen(std::optional<Box>& box, const Index& start, const std::vector<float>& p) const {
+  void widen(std::optional<Box>& box, const Output& output) const {
+    const Index& start = output.start;
+    const std::vector<float>& p = output.probability;
     const auto least = static_cast<float>(coarse_threshold(model_));
     for_each_row(start,
                  [&](std::int64_t z, std::int64_t tensor, std::int64_t in_plane, std::int64_t) {
@@ -206,13 +202,12 @@ class WindowPass {
                  });
   }
 
-  const ModelGrid& grid_;
   const ModelDescriptor& model_;
   Network& network_;
   Index size_, patch_{}, tensor_step_{};
   std::int64_t tensor_origin_ = 0;
   std::vector<float> weights_;
-  std::map<std::int64_t, std::vector<float>> planes_;
+  HeldPlanes planes_;
   std::map<std::int64_t, Sums> sums_;
   Probabilities result_;
 };

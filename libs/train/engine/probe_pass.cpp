@@ -9,6 +9,8 @@
 #include "io/core/error.hpp"
 #include "io/core/interrupt.hpp"
 #include "io/core/log.hpp"
+#include "train/engine/device.hpp"
+#include "train/engine/on_its_way.hpp"
 #include "train/engine/views.hpp"
 
 namespace wsp::train {
@@ -17,6 +19,7 @@ namespace {
 constexpr std::size_t kSlicesPerCase = 4;   // evenly spread over the case
 constexpr std::size_t kMostSlices = 2000;   // on each side
 constexpr std::size_t kBatch = 32;
+constexpr std::size_t kAhead = 2;           // batches that a device may have before it
 
 std::vector<TrainSlice> spread(const std::vector<TrainSlice>& all) {
   std::map<std::int32_t, std::vector<const TrainSlice*>> cases;
@@ -100,7 +103,7 @@ ProbeSlices ProbePass::embed(Encoder& encoder, const torch::Device& device,
     return rows;
   };
   const std::int64_t side = loading_.image_size;
-  std::vector<torch::Tensor> parts;
+  std::vector<OnItsWay> parts;
   kept.clear();
   // Embed a batch without the slices for which the loader put in others.
   const auto take = [&](const BatchLease& lease) {
@@ -116,8 +119,8 @@ ProbeSlices ProbePass::embed(Encoder& encoder, const torch::Device& device,
         torch::from_blob(pixels, {static_cast<std::int64_t>(lease.rows().size()), side, side},
                          torch::kShort)
             .index_select(0, torch::tensor(sound, torch::kLong));
-    parts.push_back(
-        encoder.forward(plain_views(hu.to(device))).to(torch::kCPU, torch::kDouble));
+    parts.emplace_back(encoder.forward(plain_views(send(hu, device))));
+    if (parts.size() > kAhead) (void)parts[parts.size() - 1 - kAhead].get();
   };
   std::int64_t next = 0;
   while (next < batches) {
@@ -135,8 +138,9 @@ ProbeSlices ProbePass::embed(Encoder& encoder, const torch::Device& device,
     }
   }
   ProbeSlices result;
-  result.features = parts.empty() ? torch::zeros({0, encoder.representation()}, torch::kDouble)
-                                  : torch::cat(parts, 0);
+  std::vector<torch::Tensor> features{torch::zeros({0, encoder.representation()}, torch::kDouble)};
+  for (OnItsWay& part : parts) features.push_back(part.get().to(torch::kDouble));
+  result.features = torch::cat(features, 0);
   for (const TrainSlice& slice : kept) {
     result.label.push_back(slice.label);
     result.subject.push_back(slice.subject);

@@ -4,6 +4,7 @@
 #include <torch/torch.h>
 
 #include <algorithm>
+#include <deque>
 #include <nlohmann/json.hpp>
 
 #include "io/core/atomic_file.hpp"
@@ -15,6 +16,7 @@
 #include "train/data/loader.hpp"
 #include "train/data/training_set.hpp"
 #include "train/engine/device.hpp"
+#include "train/engine/on_its_way.hpp"
 #include "train/engine/views.hpp"
 #include "train/model/encoder.hpp"
 #include "train/model/safetensors.hpp"
@@ -23,6 +25,8 @@ namespace wsp::train {
 namespace {
 
 namespace fs = std::filesystem;
+
+constexpr std::size_t kAhead = 2;  // batches that a device may have before it
 
 std::string metadata_of(const TensorFile& file, const char* key) {
   const auto found = file.metadata.find(key);
@@ -128,24 +132,32 @@ FeatureTable embed_dataset(const EmbedOptions& o) {
     table.dimensions = loaded.encoder->representation();
     Progress progress("embedding", rows.size(), "slices");
     BatchLoader loader(reader, source, 0, loading);
+    std::deque<OnItsWay> under_way;
+    const auto land = [&](std::size_t ahead) {
+      for (; under_way.size() > ahead; under_way.pop_front()) {
+        const torch::Tensor features = under_way.front().get().to(torch::kFloat).contiguous();
+        table.values.insert(table.values.end(), features.data_ptr<float>(),
+                            features.data_ptr<float>() + features.numel());
+      }
+    };
     while (const auto lease = loader.next()) {
       stop_if_interrupted("run the same command again; nothing was written");
       const auto n = static_cast<std::int64_t>(lease->rows().size());
       auto* pixels = const_cast<std::int16_t*>(lease->images().data());
+      const torch::Tensor hu =
+          send(torch::from_blob(pixels, {n, side, side}, torch::kShort), device);
+      {
+        const Autocast autocast(device, o.precision);
+        under_way.emplace_back(loaded.encoder->forward(plain_views(hu)));
+      }
+      // A card computes meanwhile.
       for (std::int64_t i = 0; i < n; ++i)
         table.content.push_back(xxh3_64(bytes_of(lease->images().subspan(
             static_cast<std::size_t>(i * side * side), static_cast<std::size_t>(side * side)))));
-      const torch::Tensor hu = torch::from_blob(pixels, {n, side, side}, torch::kShort).to(device);
-      torch::Tensor features;
-      {
-        const Autocast autocast(device, o.precision);
-        features = loaded.encoder->forward(plain_views(hu));
-      }
-      features = features.to(torch::kCPU, torch::kFloat).contiguous();
-      table.values.insert(table.values.end(), features.data_ptr<float>(),
-                          features.data_ptr<float>() + features.numel());
+      land(kAhead);
       progress.advance(static_cast<std::uint64_t>(n));
     }
+    land(0);
     fs::path named = fs::absolute(o.dataset).lexically_normal();
     if (named.filename().empty()) named = named.parent_path();
     table.facts = {{"encoder", loaded.encoder->options().name},

@@ -161,6 +161,20 @@ class GrowsByContent(torch.nn.Module):
         return x
 
 
+class TakesOneAtATime(torch.nn.Module):
+    """Band2d where there is memory for one slice of a real volume, or for none (`never`), in the words of LibTorch's allocator."""
+
+    def __init__(self, never: bool):
+        super().__init__()
+        self.never = never
+        self.band = Band2d()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if x.size(3) > 64 and (self.never or x.size(0) > 1):
+            raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB (GPU 0; 15.78 GiB total capacity)")
+        return self.band(x)
+
+
 SCALE = {"window_hu": [-100, 400], "scale": [0, 1]}
 PROBABILITY = {"activation": "none", "liver_channels": [0]}
 MODELS = {
@@ -185,6 +199,8 @@ MODELS = {
     "hangs_by_content": (HangsByContent(), {"dimensions": "2d", "orientation": "SPL", **SCALE}, PROBABILITY),
     "raises_by_content": (RaisesByContent(), {"dimensions": "2d", "orientation": "SPL", **SCALE}, PROBABILITY),
     "grows_by_content": (GrowsByContent(), {"dimensions": "2d", "orientation": "SPL", **SCALE}, PROBABILITY),
+    "one_at_a_time": (TakesOneAtATime(False), {"dimensions": "2d", "orientation": "SPL", **SCALE}, {"activation": "sigmoid", "liver_channels": [0]}),
+    "never_fits": (TakesOneAtATime(True), {"dimensions": "2d", "orientation": "SPL", **SCALE}, {"activation": "sigmoid", "liver_channels": [0]}),
     "crashes": (Crashes(), {"dimensions": "2d", "orientation": "SPL", **SCALE}, PROBABILITY),
 }
 

@@ -6,8 +6,10 @@
 #include <cmath>
 #include <functional>
 #include <new>
+#include <numeric>
 
 #include "io/core/error.hpp"
+#include "preprocess/segment/batch_runner.hpp"
 #include "preprocess/segment/model_segmenter.hpp"
 #include "preprocess/segment/sliding_window.hpp"
 
@@ -22,9 +24,11 @@ class FakeNetwork : public Network {
   FakeNetwork(Forward forward, bool at_once) : forward_(std::move(forward)), at_once_(at_once) {}
   [[nodiscard]] bool concurrent() const override { return at_once_; }
   [[nodiscard]] std::int64_t batch(int) const override { return 3; }
+  [[nodiscard]] std::string precision() const override { return precision_; }
   std::unique_ptr<NetworkSlot> make_slot(const BatchShape& largest) override;
 
-  std::atomic<std::int64_t> samples{0}, under_way{0}, most_under_way{0};
+  std::atomic<std::int64_t> samples{0}, under_way{0}, most_under_way{0}, slots{0};
+  std::string precision_ = "fp32";
   Forward forward_;
 
  private:
@@ -64,6 +68,7 @@ class FakeSlot : public NetworkSlot {
 };
 
 std::unique_ptr<NetworkSlot> FakeNetwork::make_slot(const BatchShape& largest) {
+  ++slots;
   return std::make_unique<FakeSlot>(*this, largest);
 }
 
@@ -159,7 +164,7 @@ TEST(SlidingWindow, WeightsAreAGaussianAboutTheMiddle) {
 
 // A device that is waited for gets several batches at once, and gives what threads give.
 TEST(Passes, DeviceAndThreadsGiveTheSameBytes) {
-  const Volume v = block({50, 44, 60}, {10, 8, 15}, {40, 30, 50});
+  const Volume v = block({50, 44, 170}, {10, 8, 15}, {40, 30, 130});
   for (const int dimensions : {2, 3}) {
     const ModelDescriptor d = model(dimensions, dimensions == 2 ? 2 : 0);
     const Made threads = run(d, v, 0, true), device = run(d, v, 0, false);
@@ -169,6 +174,95 @@ TEST(Passes, DeviceAndThreadsGiveTheSameBytes) {
     EXPECT_GE(device.most_under_way, 2);
     EXPECT_GT(std::count(threads.made.mask.voxels.begin(), threads.made.mask.voxels.end(), 1),
               20000);
+  }
+}
+
+// A device has its first batch before anything of the later ones is made, and two before it from then on.
+TEST(BatchRunner, PreparesABatchWhileOthersAreUnderWay) {
+  FakeNetwork network(bright, false);
+  BatchJob job;
+  job.sample = {1, 1, {1, 2, 2}};
+  job.count = 20;  // 7 batches, the last of two
+  job.batch = 3;
+  job.piece = 9;
+  std::vector<std::int64_t> prepared, under_way, finished;
+  std::atomic<std::int64_t> filled{0}, taken{0};
+  job.prepare = [&](std::int64_t first, std::int64_t count) {
+    EXPECT_EQ(filled, first) << "no more is made than the next batch needs";
+    for (std::int64_t i = first; i < first + count; ++i) prepared.push_back(i);
+    under_way.push_back(network.under_way);
+  };
+  job.fill = [&](std::int64_t i, std::span<float> input) {
+    EXPECT_LT(i, std::ssize(prepared));
+    std::fill(input.begin(), input.end(), static_cast<float>(i));
+    ++filled;
+  };
+  job.take = [&](std::int64_t i, std::span<const float> output) {
+    EXPECT_EQ(output[0], static_cast<float>(i) / 100);
+    ++taken;
+  };
+  job.finish = [&](std::int64_t first, std::int64_t count) {
+    EXPECT_EQ(taken, first + count);
+    for (std::int64_t i = first; i < first + count; ++i) finished.push_back(i);
+  };
+  BatchRunner(network).run(job);
+  std::vector<std::int64_t> all(20);
+  std::iota(all.begin(), all.end(), 0);
+  EXPECT_EQ(prepared, all);
+  EXPECT_EQ(finished, all);
+  EXPECT_EQ(under_way, (std::vector<std::int64_t>{0, 1, 2, 2, 2, 2, 2}));
+  EXPECT_EQ(network.slots, 3);
+  // Another job finds their slots; a larger one gets larger ones.
+  prepared.clear();
+  under_way.clear();
+  finished.clear();
+  filled = taken = 0;
+  BatchRunner(network).run(job);
+  EXPECT_EQ(network.slots, 3);
+  job.sample.spatial = {1, 2, 3};
+  prepared.clear();
+  filled = taken = 0;
+  BatchRunner(network).run(job);
+  EXPECT_EQ(network.slots, 6);
+}
+
+TEST(BatchRunner, ThreadsGetAJobPieceByPiece) {
+  FakeNetwork network(bright, true);
+  BatchJob job;
+  job.sample = {1, 1, {1, 2, 2}};
+  job.count = 20;
+  job.batch = 3;
+  job.piece = 9;
+  std::vector<std::int64_t> order;
+  std::atomic<std::int64_t> taken{0};
+  job.prepare = [&](std::int64_t first, std::int64_t count) { order.insert(order.end(), {first, count}); };
+  job.fill = [](std::int64_t, std::span<float> input) { std::fill(input.begin(), input.end(), 50.0F); };
+  job.take = [&](std::int64_t, std::span<const float>) { ++taken; };
+  job.finish = [&](std::int64_t first, std::int64_t count) {
+    EXPECT_EQ(taken, first + count);
+    order.insert(order.end(), {-first, -count});
+  };
+  BatchRunner(network).run(job);
+  EXPECT_EQ(order, (std::vector<std::int64_t>{0, 9, 0, -9, 9, 9, -9, -9, 18, 2, -18, -2}));
+}
+
+TEST(BatchRunner, SaysWhatHelpsWhereFp16RanOver) {
+  FakeNetwork network([](auto, const auto&, std::span<float> out) { out[0] = INFINITY; }, false);
+  BatchJob job;
+  job.prepare = [](std::int64_t, std::int64_t) {};
+  job.fill = [](std::int64_t, std::span<float>) {};
+  job.take = [](std::int64_t, std::span<const float>) {};
+  job.count = 1;
+  for (const char* precision : {"fp16", "bf16"}) {
+    network.precision_ = precision;
+    try {
+      BatchRunner(network).run(job);
+      FAIL() << precision;
+    } catch (const BadOutput& e) {
+      EXPECT_EQ(std::string(e.what()).find("--model-precision bf16 or fp32") != std::string::npos,
+                std::string(precision) == "fp16")
+          << e.what();
+    }
   }
 }
 

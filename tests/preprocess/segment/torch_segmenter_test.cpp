@@ -283,7 +283,8 @@ TEST_F(TorchSegmenterTest, SaysWhyAModelFailedOnAVolume) {
   const Volume volume = make_volume({80, 80, 3});
   for (const auto& [name, words] : std::map<std::string, std::string>{
            {"raises_by_content", "no room for 96 columns in (path)"},
-           {"grows_by_content", "no memory to run the model"}}) {
+           {"grows_by_content", "no memory to run the model"},
+           {"never_fits", "no memory on the card"}}) {
     const auto answer = make_torch_segmenter(descriptor(name), "cpu", {})->segment(volume);
     ASSERT_FALSE(answer.ok()) << name;
     EXPECT_EQ(answer.rejection().code, Code::SEGMENTER_FAILED) << name;
@@ -291,6 +292,21 @@ TEST_F(TorchSegmenterTest, SaysWhyAModelFailedOnAVolume) {
         << answer.rejection().detail;
     EXPECT_EQ(answer.rejection().detail.find("/home"), std::string::npos);
   }
+}
+
+// Where memory does not do for a batch, the model is run on smaller ones.
+TEST_F(TorchSegmenterTest, PartsABatchThatDoesNotFit) {
+  const Volume volume = make_volume({80, 80, 7});
+  testing::internal::CaptureStderr();
+  const Segmentation parted = segment("one_at_a_time", volume);
+  const std::string said = testing::internal::GetCapturedStderr();
+  const Segmentation whole = segment("band", volume);
+  EXPECT_EQ(parted.mask.voxels, whole.mask.voxels);
+  EXPECT_EQ(parted.probability, whole.probability);
+  EXPECT_GT(std::count(whole.mask.voxels.begin(), whole.mask.voxels.end(), 1), 0);
+  const std::string warning = "too little memory to run the model on 2 samples at once: it is run on 1";
+  EXPECT_NE(said.find(warning), std::string::npos) << said;
+  EXPECT_EQ(said.find(warning), said.rfind(warning)) << said;
 }
 
 // Another model file, another descriptor, another way of running it: another identity.
