@@ -45,6 +45,20 @@ def link_dependencies(folder):
         (folder / "lib" / found.name).symlink_to(found)
 
 
+def check_cuda_of_torch(work):
+    """What a LibTorch says of its CUDA: pip's wheel, the archive of pytorch.org, one without CUDA."""
+    script = work / "ask.cmake"
+    script.write_text(f'include({support.SOURCE}/cmake/WspTorchCuda.cmake)\nwsp_cuda_of_torch(found ${{FOLDER}})\n'
+                      'message(NOTICE "found=${found}.")\n')
+    for named, expected in ((b"libcudart.so.13", "13"), (b"libcudart-9335f6a2.so.12.0", "12"), (b"libcuda.so.1", ""), (None, "")):
+        if named is not None:
+            (work / "libc10_cuda.so").write_bytes(b"\x7fELF\0" + named + b"\0libc.so.6\0")
+        else:
+            (work / "libc10_cuda.so").unlink()
+        said = subprocess.run(["cmake", f"-DFOLDER={work}", "-P", script], capture_output=True, text=True)
+        support.check(f"found={expected}." in said.stderr, (named, said.stderr))
+
+
 # One place at every run, so that a second one compiles what changed; what CMake found is forgotten each time.
 place = build_tree.BUILD / "gpu_node_test"
 build = place / ("full" if FULL else "few")
@@ -52,6 +66,7 @@ shutil.rmtree(place / "dependencies", ignore_errors=True)
 link_dependencies(place / "dependencies")
 with support.temporary() as work:
     work = pathlib.Path(work)
+    check_cuda_of_torch(work)
     # Debian's LibTorch itself asks CMake for protobuf: that one is left out, not hidden.
     # What is compiled, found and linked does not depend on the optimiser, which takes half of the time.
     build_tree.shell("cmake", "--fresh", "-S", support.SOURCE, "--preset", "gpu-node", "-B", build, "-Wno-dev",
