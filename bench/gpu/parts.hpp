@@ -14,8 +14,8 @@ struct Options {
   bool plain = false;
 };
 
-/// Liver masks of a volume on the host by the ingest's own segmenter, beside the bare network on
-/// slices that lie on the device.
+/// Liver masks of volumes on the host by the ingest's own segmenter, two at a time as the ingest has
+/// them, beside the bare network on as many slices that lie on the device.
 nlohmann::json unet_inference(const Options& options);
 
 }  // namespace wsp::bench
