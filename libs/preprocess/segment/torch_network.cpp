@@ -12,11 +12,13 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cstring>
 #include <limits>
 #include <mutex>
 #include <optional>
 #include <sstream>
+#include <thread>
 
 #include "io/core/error.hpp"
 #include "io/core/log.hpp"
@@ -96,9 +98,7 @@ class TorchSlot : public NetworkSlot {
     return {output_.data_ptr<float>(), static_cast<std::size_t>(output_.numel())};
   }
   void start(const BatchShape& shape) override;
-  void wait() override {
-    if (copies_) copies_->synchronize();
-  }
+  void wait() override;
 
  private:
   void start_on_card(const torch::Tensor& input, const BatchShape& shape);
@@ -274,16 +274,20 @@ class TorchNetwork : public Network {
 
 TorchSlot::TorchSlot(TorchNetwork& network, const BatchShape& largest) : network_(network) {
   const torch::Device device = network.device();
-  const auto options = torch::dtype(torch::kFloat32).pinned_memory(!device.is_cpu());
   const std::int64_t values = largest.samples * largest.voxels();
+  std::unique_lock<std::mutex> lock;
+  std::optional<c10::StreamGuard> on;
+  if (!device.is_cpu()) {
+    lock = network.lock();
+    on.emplace(*network.forward_stream());
+  }
+  const auto options = torch::dtype(torch::kFloat32).pinned_memory(!device.is_cpu());
   input_ = torch::empty({values * largest.channels}, options);
   output_ = torch::empty({values}, options);
-  if (device.is_cpu()) return;
-  copies_ = c10::impl::VirtualGuardImpl(device.type()).getStreamFromGlobalPool(device);
-  const auto lock = network.lock();
-  const c10::StreamGuard on(*network.forward_stream());
+  if (!on) return;
   card_input_ = torch::empty(input_.sizes(), torch::TensorOptions(device).dtype(torch::kFloat32));
   card_output_ = torch::empty(output_.sizes(), card_input_.options());
+  copies_ = c10::impl::VirtualGuardImpl(device.type()).getStreamFromGlobalPool(device);
   // What held this memory before may still be read there.
   wait_for(*copies_, *network.forward_stream());
 }
@@ -294,6 +298,12 @@ TorchSlot::~TorchSlot() {
     wait();
   } catch (const std::exception&) {  // the card failed, which was said where it was met
   }
+}
+
+// CUDA's own waiting would keep a core busy, which reads and compresses other cases.
+void TorchSlot::wait() {
+  while (copies_ && !copies_->query())
+    std::this_thread::sleep_for(std::chrono::microseconds(50));
 }
 
 void TorchSlot::start(const BatchShape& shape) {
