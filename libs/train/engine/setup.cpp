@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <ctime>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -237,6 +238,10 @@ std::vector<std::string> TrainSetup::notes() const {
     lines.emplace_back(
         "batch normalisation takes its statistics over each micro-batch of each rank; --norm group "
         "has none and gives the gradient of the whole batch");
+  if (const std::int64_t stored = reader.layout().height; config.image_size > stored)
+    lines.push_back(fmt::format("the dataset's slices of {0} x {0} are enlarged, which adds no detail and costs {1:.1f} times "
+                                "the work: --image-size {0} is what it holds",
+                                stored, std::pow(static_cast<double>(config.image_size) / static_cast<double>(stored), 2)));
   return lines;
 }
 

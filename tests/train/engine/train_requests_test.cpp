@@ -114,6 +114,23 @@ TEST_F(TrainOptions, NothingHeldBackMeansNoProbe) {
   expect_in(setup.notes()[1], {("of " + std::to_string(drawn.size()) + " subjects").c_str()});
 }
 
+TEST_F(TrainOptions, EnlargedSlicesAreSaid) {
+  TrainConfig c = small();
+  const auto says = [&] {
+    const TrainSetup setup(c, into("x"), 1, torch::kCPU);
+    for (const std::string& line : setup.notes())
+      if (line.find("are enlarged") != std::string::npos) return line;
+    return std::string();
+  };
+  EXPECT_EQ(says(), "");
+  const TrainSetup usual(c, into("x"), 1, torch::kCPU);
+  const std::int64_t stored = usual.reader.layout().height;
+  c.image_size = stored;
+  EXPECT_EQ(says(), "");
+  c.image_size = 2 * stored;
+  expect_in(says(), {"4.0 times", ("--image-size " + std::to_string(stored)).c_str()});
+}
+
 TEST_F(TrainOptions, KernelColumnsWeighOrAreRefused) {
   TrainConfig c = small();
   c.max_steps = 1;
