@@ -5,7 +5,6 @@
 
 #include <stdexcept>
 
-#include "train/engine/device_fault.hpp"
 #include "train/engine/optimizer.hpp"
 
 namespace wsp::train {
