@@ -62,11 +62,11 @@ INSTANTIATE_TEST_SUITE_P(
              "out of memory"},
         Case{"CUDA error: out of memory", kFailure, false, "--micro-batch"},
         Case{"CUDA error: unspecified launch failure", kFailure, true, "Xid"},
-        Case{"CUDA error: uncorrectable ECC error encountered", kFailure, true, "--resume"},
-        Case{"CUDA error: the launch timed out and was terminated", kFailure, true, "--resume"},
+        Case{"CUDA error: uncorrectable ECC error encountered", kFailure, true, "start it again"},
+        Case{"CUDA error: the launch timed out and was terminated", kFailure, true, "start it again"},
         Case{"CUDA error: unknown error", kFailure, true, "--device cuda:N"},
         Case{"CUDA error: an illegal memory access was encountered", kFailure, true, "CUDA_LAUNCH_BLOCKING=1"},
-        Case{"CUDA error: device-side assert triggered", kFailure, true, "--resume"}));
+        Case{"CUDA error: device-side assert triggered", kFailure, true, "run again"}));
 
 TEST(DeviceFaults, OtherMessagesAreNone) {
   for (const char* text : {"", "mat1 and mat2 shapes cannot be multiplied", "out of memory", "unknown error"})
