@@ -132,7 +132,7 @@ class WindowPass {
       const auto part = std::span(outputs).subspan(static_cast<std::size_t>(first),
                                                    static_cast<std::size_t>(count));
       done(part);
-      for (Output& output : part) output.probability = {};
+      for (Output& output : part) std::vector<float>().swap(output.probability);  // = {} would keep the memory
     };
     BatchRunner(network_).run(job);
   }

@@ -54,7 +54,7 @@ INSTANTIATE_TEST_SUITE_P(
              "another process"},
         Case{"CUDA error: system not yet initialized", kFailure, false, "fabricmanager"},
         Case{"CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`", kFailure, false,
-             "--micro-batch"},
+             "nvidia-smi"},
         Case{"CUDA out of memory. Tried to allocate 20.00 GiB (GPU 0; 15.77 GiB total capacity; 1.10 GiB "
              "already allocated; 14.02 GiB free; 1.12 GiB reserved in total by PyTorch)",
              kFailure, false, "--micro-batch"},
