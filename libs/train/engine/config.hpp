@@ -51,7 +51,7 @@ struct TrainConfig {
   std::string precision = "fp32";  ///< fp32, tf32, bf16 or fp16
   std::string channels_last = "auto";  ///< auto (on CUDA in half precision), on or off
   bool deterministic = false;      ///< CUDA: the same bits again on the same card
-  std::string cuda_kernels = "off";  ///< off or on: our own for views and contrastive loss
+  std::string cuda_kernels = "off";  ///< off or on: our own for views, pooling and contrastive loss
   std::string init_sha256;         ///< of the --init weights, or empty
   std::string dataset_sha256;      ///< of dataset.json
   int ranks = 1;
