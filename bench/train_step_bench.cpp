@@ -18,6 +18,7 @@
 
 namespace {
 
+using namespace wsp;
 using namespace wsp::train;
 
 struct Options : wsp::bench::StepChoices {

@@ -20,6 +20,7 @@
 
 namespace {
 
+using namespace wsp;
 using namespace wsp::train;
 using wsp::bench::median;
 using wsp::bench::Options;
