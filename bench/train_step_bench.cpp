@@ -6,43 +6,35 @@
 #include <torch/torch.h>
 
 #include <CLI/CLI.hpp>
-#include <algorithm>
-#include <chrono>
-#include <cmath>
 #include <nlohmann/json.hpp>
-#include <optional>
 
 #include "card.hpp"
 #include "timer.hpp"
+#include "train/engine/config.hpp"
 #include "train/engine/device.hpp"
-#include "train/engine/on_its_way.hpp"
-#include "train/engine/optimizer.hpp"
-#include "train/engine/setup.hpp"
-#include "train/engine/step.hpp"
 #include "train/engine/step_graph.hpp"
-#include "train/engine/views.hpp"
 #include "train/model/cuda_kernels.hpp"
+#include "whole_step.hpp"
 
 namespace {
 
+using namespace wsp;
 using namespace wsp::train;
 
-struct Options {
-  std::string encoder = "tinynet";
+struct Options : wsp::bench::StepChoices {
   int threads = 2;
-  std::int64_t batch = 16;
-  std::int64_t size = 160;
   int steps = 10;
   int warm_up = 3;
   bool parts = false;
-  std::string device = "cpu", precision = "fp32", channels_last = "auto", norm = "batch";
-  std::int64_t micro_batch = 0, loss_tile = 0, compare_micro_batch = 0;
+  std::string device = "cpu";
+  std::int64_t compare_micro_batch = 0;
   double memory_limit_gb = 0;
-  bool deterministic = false, json = false, cuda_kernels = false, cuda_graph = false;
+  bool deterministic = false, json = false;
 };
 
 using wsp::bench::median;
 using wsp::bench::seconds;
+using wsp::bench::WholeStep;
 
 double cpu_seconds() {
   rusage used{};
@@ -53,98 +45,8 @@ double cpu_seconds() {
   return of(used.ru_utime) + of(used.ru_stime);
 }
 
-// One step after another on the device, none waited for: what the trainer does. The host reads a step's numbers with the
-// next one.
-struct Bench {
-  const Options& o;
-  torch::Device device;
-  std::unique_ptr<Method> method;
-  FlatParameters parameters;
-  Optimizer optimizer;
-  GradScaler scaler;
-  Ranks ranks;
-  torch::Tensor hu;
-  Targets targets;
-  std::optional<StepGraph> graph;
-  OnItsWay late;
-  double loss = 0;
-
-  static std::unique_ptr<Method> networks(const Options& o, const torch::Device& device) {
-    torch::manual_seed(1);
-    EncoderOptions encoder;
-    encoder.name = o.encoder;
-    encoder.norm = o.norm == "group" ? Norm::group : Norm::batch;
-    MethodOptions options;
-    options.loss_tile = o.loss_tile;
-    encoder.cuda_kernels = o.cuda_kernels;
-    if (o.cuda_kernels)
-      options.cuda_loss = o.precision == "fp32" ? ContrastivePrecision::exact : ContrastivePrecision::tensor;
-    auto method = make_method(options, make_encoder(encoder));
-    method->train();
-    method->to(device);
-    if (use_channels_last(o.channels_last, device, o.precision)) make_channels_last(*method);
-    return method;
-  }
-
-  Bench(const Options& options, const torch::Device& on)
-      : o(options),
-        device(on),
-        method(networks(options, on)),
-        parameters(*method),
-        optimizer(parameters, {}),
-        scaler(false),
-        ranks({}, torch::kCPU, 60) {
-    hu = torch::randint(-100, 401, {o.batch, o.size, o.size}, torch::kShort).to(device);
-    targets.label = torch::arange(o.batch, torch::kLong).remainder(4).to(device);
-    targets.depth = torch::rand({o.batch}, torch::kDouble).to(device);
-    if (o.cuda_graph)
-      graph.emplace(make_cuda_recorder(device), [this](const torch::Tensor& views, const Targets& its) {
-        return backward_batch(*method, views, its, {0, o.precision, 1.0}, scaler, ranks);
-      });
-  }
-
-  std::vector<ViewParameters> drawn(int step) const {
-    std::vector<ViewParameters> views;
-    for (int view = 0; view < 2; ++view)
-      for (std::int64_t i = 0; i < o.batch; ++i)
-        views.push_back(draw_view({}, 1, 0, static_cast<std::uint64_t>(step * o.batch + i), view));
-    return views;
-  }
-  [[nodiscard]] ViewDrawing drawing() const {
-    TrainConfig config;
-    config.cuda_kernels = o.cuda_kernels ? "on" : "off";
-    config.precision = o.precision;
-    return view_drawing(config);
-  }
-  StepResult gradient(int step, std::int64_t micro_batch) {
-    const auto all = drawn(step);
-    const auto views = [&](std::int64_t at, std::int64_t count) {
-      std::vector<ViewParameters> some;
-      for (const std::int64_t view : {std::int64_t{0}, o.batch})
-        for (std::int64_t i = 0; i < count; ++i)
-          some.push_back(all[static_cast<std::size_t>(view + at + i)]);
-      return draw_views(hu.narrow(0, at, count), some, drawing());
-    };
-    if (graph) return graph->run(draw_views(hu, all, drawing()), targets);
-    return backward_batch(*method, views, o.batch, targets, {micro_batch, o.precision, 1.0}, scaler, ranks);
-  }
-  void update(const StepResult& result) {
-    torch::NoGradGuard no_grad;
-    const torch::Tensor norm = parameters.gradient_norm();
-    if (device.is_cpu()) {
-      if (std::isfinite(norm.item<double>())) optimizer.step(1e-4);
-      loss = result.loss.item<double>();
-    } else {
-      optimizer.step(1e-4, torch::isfinite(norm).logical_not().to(torch::kFloat).view({1}));
-      (void)late.get();  // the step before must be done: the host is at most one ahead
-      late = OnItsWay(result.loss);
-    }
-    parameters.zero_gradients();
-  }
-};
-
 // The gradient of a batch by two sizes of micro-batch: the largest difference, relative to its norm.
-double gradient_difference(Bench& bench, const Options& o) {
+double gradient_difference(WholeStep& bench, const Options& o) {
   bench.parameters.zero_gradients();
   (void)bench.gradient(0, o.micro_batch);
   const torch::Tensor one = bench.parameters.gradients().clone();
@@ -172,7 +74,7 @@ int run(const Options& o) {
   const int card = device.is_cuda() ? device.index() : wsp::bench::kNoCard;
   if (o.memory_limit_gb > 0)
     wsp::bench::limit_memory(card, static_cast<std::int64_t>(o.memory_limit_gb * 1e9));
-  Bench bench(o, device);
+  WholeStep bench(o, device);
   std::vector<double> total, gradient, update;
   double cpu = 0, began = 0;
   for (int step = -o.warm_up; step < o.steps; ++step) {
@@ -196,15 +98,15 @@ int run(const Options& o) {
   // On a card only the whole row of steps has a time: the host runs ahead.
   const double ms = device.is_cuda() ? 1000 * (seconds() - began) / o.steps : median(total);
   const double cpu_ms = 1000 * (cpu_seconds() - cpu) / o.steps;
-  if (device.is_cuda()) bench.loss = bench.late.get().item<double>();
+  const double loss = bench.last_loss();
   if (o.json) {
-    nlohmann::json found{{"ms", ms}, {"cpu_ms", cpu_ms}, {"loss", bench.loss}};
+    nlohmann::json found{{"ms", ms}, {"cpu_ms", cpu_ms}, {"loss", loss}};
     if (const auto peak = wsp::bench::peak_bytes(card)) found["peak_MiB"] = static_cast<double>(*peak) / 1048576;
     if (o.compare_micro_batch > 0) found["gradient_difference"] = gradient_difference(bench, o);
     fmt::print("{}\n", found.dump());
     return 0;
   }
-  fmt::print("ours {:.2f} {:.2f} loss {:.4f}\n", ms, cpu_ms, bench.loss);
+  fmt::print("ours {:.2f} {:.2f} loss {:.4f}\n", ms, cpu_ms, loss);
   if (o.parts)
     fmt::print("views and gradient {:.2f} update {:.2f}\n", median(gradient), median(update));
   return 0;

@@ -6,7 +6,10 @@ function(wsp_library name)
   target_link_libraries(${name} PUBLIC ${ARG_PUBLIC} PRIVATE wsp_options ${ARG_PRIVATE})
 endfunction()
 
-# wsp_test(NAME SOURCES ... LIBS ... [LABELS ...]): one GoogleTest binary, run as one ctest test.
+include(GoogleTest)
+
+# wsp_test(NAME SOURCES ... LIBS ... [LABELS ...]): one GoogleTest binary, run as one ctest test; one labelled gpu as a ctest test for
+# each of its own, so that a limit of time holds for each and those that a card is missing for are told.
 function(wsp_test name)
   cmake_parse_arguments(ARG "" "" "SOURCES;LIBS;LABELS" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
@@ -17,6 +20,11 @@ function(wsp_test name)
   endif()
   target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR}/tests)
   target_link_libraries(${name} PRIVATE wsp_options ${ARG_LIBS} GTest::gmock GTest::gtest_main)
+  if("gpu" IN_LIST ARG_LABELS)
+    gtest_discover_tests(${name} TEST_PREFIX ${name}. DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60
+                         PROPERTIES LABELS gpu ENVIRONMENT OMP_WAIT_POLICY=passive)
+    return()
+  endif()
   add_test(NAME ${name} COMMAND ${name})
   set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}" ENVIRONMENT "${WSP_TEST_ENVIRONMENT}")
 endfunction()

@@ -1,7 +1,6 @@
 #include "card.hpp"
 
 #include <c10/cuda/CUDACachingAllocator.h>
-#include <c10/cuda/CUDAGuard.h>
 #include <cuda_runtime_api.h>
 
 #include <algorithm>
@@ -11,11 +10,11 @@ namespace wsp::bench {
 
 namespace allocator = c10::cuda::CUDACachingAllocator;
 
-void wait_for_card(int card) {
-  if (card == kNoCard) return;
-  const c10::cuda::CUDAGuard on_card(static_cast<c10::DeviceIndex>(card));
-  if (const cudaError_t code = cudaDeviceSynchronize(); code != cudaSuccess)
-    throw std::runtime_error(cudaGetErrorString(code));
+std::optional<std::string> card_name(int card) {
+  cudaDeviceProp properties{};
+  if (card == kNoCard || cudaGetDeviceProperties(&properties, card) != cudaSuccess)
+    return std::nullopt;
+  return properties.name;
 }
 
 std::optional<std::int64_t> peak_bytes(int card) {

@@ -20,6 +20,7 @@
 
 namespace {
 
+using namespace wsp;
 using namespace wsp::train;
 using wsp::bench::median;
 using wsp::bench::Options;
@@ -173,11 +174,22 @@ int main(int argc, char** argv) {
   u->add_option("--slices", o.slices)->capture_default_str();
   u->add_option("--width", o.width)->capture_default_str();
   u->add_option("--depth", o.depth)->capture_default_str();
+  auto* s = app.add_subcommand("layers", "The stages of a training step, each by itself");
+  s->add_option("--encoder", o.encoder, "tinynet, resnet18, ...")->capture_default_str();
+  s->add_option("--batch", o.batch)->capture_default_str();
+  s->add_flag("--cuda-kernels", o.cuda_kernels, "As wsp-train's");
+  auto* e = app.add_subcommand("embed", "Features of a dataset's slices beside the bare encoder");
+  e->add_option("--dataset", o.dataset)->required();
+  e->add_option("--encoder", o.encoder, "tinynet, resnet18, ...")->capture_default_str();
+  e->add_option("--batch", o.batch)->capture_default_str();
   app.require_subcommand(1);
   CLI11_PARSE(app, argc, argv);
   try {
-    if (u->parsed()) {
-      fmt::print("{}\n", wsp::bench::unet_inference(o).dump());
+    if (u->parsed() || s->parsed() || e->parsed()) {
+      const auto measure = u->parsed()   ? wsp::bench::unet_inference
+                           : s->parsed() ? wsp::bench::layers
+                                         : wsp::bench::embedding;
+      fmt::print("{}\n", measure(o).dump());
       return 0;
     }
     const torch::Device device = choose_device(o.device, 0);
@@ -188,8 +200,11 @@ int main(int argc, char** argv) {
                                                : pooling(o, device);
     fmt::print("{}\n", found.dump());
     return 0;
-  } catch (const std::exception& e) {
-    fmt::print(stderr, "gpu_bench: {}\n", readable_error(e).what());
+  } catch (const wsp::Error& error) {
+    fmt::print(stderr, "gpu_bench: {}\n", error.what());
+    return 1;
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "gpu_bench: {}\n", readable_error(error).what());
     return 1;
   }
 }

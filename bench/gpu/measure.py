@@ -1,8 +1,12 @@
-"""The table of docs/PERFORMANCE.md's GPU section: ours and theirs in turns, medians, beside the targets.
+"""The tables of docs/PERFORMANCE.md's GPU section: ours and theirs in turns, medians, beside the targets; and each stage of a step
+beside its floor.
 
 measure.py --build BUILD [--device cuda] [--out results.json] [--python PYTHON] [--budget SECONDS] [--limit SECONDS] [--quick]
-prints the table and writes it as JSON: per row ours, theirs, ratio, target, met ("yes", "no" or "not run: why"). --quick uses sizes that
-mean nothing and judges nothing: it shows that every program runs, on the CPU too. Exit 0 where every row was run, else 1.
+           [--tflops N --gbps N]
+prints the tables and writes them as JSON: per row ours, theirs, ratio, target, met ("yes", "no" or "not run: why"); per stage its counts,
+floor, measured time and gap. The floor is that of the card, by its name (roofline.PEAKS) or by --tflops and --gbps of its data sheet;
+of another card it stays unknown. --quick uses sizes that mean nothing and judges nothing: it shows that every program runs, on the CPU
+too. Exit 0 where every row was run, else 1.
 """
 import argparse
 import json
@@ -12,6 +16,8 @@ import subprocess
 import sys
 import tempfile
 import time
+
+import roofline
 
 HERE = pathlib.Path(__file__).resolve().parent
 
@@ -30,6 +36,7 @@ class Bench:
         self.began = time.monotonic()
         self.steps = {}  # (encoder, side) -> results of the turns, shared by several rows
         self.facts = {"device": args.device, "quick": args.quick}
+        self.work = tempfile.TemporaryDirectory(prefix="wsp-gpu-bench-")
 
     def left(self):
         return self.args.budget - (time.monotonic() - self.began)
@@ -129,6 +136,13 @@ class Bench:
         return self.part("unet", lambda ours, theirs: theirs / ours,
                          *(["--slices", 2, "--size", 64, "--width", 8, "--depth", 2] if self.quick else []))
 
+    def embed(self, encoder):
+        ours, theirs, ratio, unit = self.part(
+            "embed", lambda ours, theirs: theirs / ours, "--dataset", self.dataset(), "--encoder", encoder,
+            *(["--batch", 16, "--size", 160] if self.quick else []))
+        self.facts[f"embed_{encoder}_slices"] = self.slices()
+        return ours, theirs, ratio, unit
+
     def pooling(self):
         return self.part("pooling", lambda ours, theirs: theirs / ours,
                          *(["--batch", 1, "--size", 32] if self.quick else []))
@@ -141,17 +155,24 @@ class Bench:
         found = statistics.median(self.ours(encoder, option)["ms"] for _ in range(self.turns))
         return found, usual, usual / found, "ms"
 
+    def slices(self):
+        return 64 if self.quick else 1024
+
+    def dataset(self):
+        """Shards in the page cache, made once."""
+        data = pathlib.Path(self.work.name) / "data"
+        if not (data / "dataset.json").exists():
+            self.command(self.build / "bench/loader_bench", data, "--only-make", "--slices", self.slices())
+        return data
+
     def waiting(self):
-        with tempfile.TemporaryDirectory(prefix="wsp-gpu-bench-") as work:
-            data = pathlib.Path(work) / "data"
-            self.command(self.build / "bench/loader_bench", data, "--only-make", *(["--slices", 64] if self.quick else []))
-            run = pathlib.Path(work) / "run"
-            batch, steps, size = (2, 6, 160) if self.quick else (64, 60, 512)
-            self.command(self.build / "tools/wsp-train", data, "--out", run, "--encoder", "tinynet", "--image-size", size,
-                         "--batch", batch, "--device", self.args.device, "--precision", "bf16" if self.cuda else "fp32",
-                         "--hold-back", 0, "--probe-every", 0, "--epochs", 1, "--samples-per-epoch", 100000, "--max-steps",
-                         steps, "--log-every", 2, "--no-tensorboard", "--log-level", "warn")
-            lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+        data, run = self.dataset(), pathlib.Path(self.work.name) / "run"
+        batch, steps, size = (2, 6, 160) if self.quick else (64, 60, 512)
+        self.command(self.build / "tools/wsp-train", data, "--out", run, "--encoder", "tinynet", "--image-size", size,
+                     "--batch", batch, "--device", self.args.device, "--precision", "bf16" if self.cuda else "fp32",
+                     "--hold-back", 0, "--probe-every", 0, "--epochs", 1, "--samples-per-epoch", 100000, "--max-steps",
+                     steps, "--log-every", 2, "--no-tensorboard", "--log-level", "warn")
+        lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
         shares = [line["wait_share"] for line in lines if line["kind"] == "train"]
         if not shares:
             raise NotRun("wsp-train wrote no line of a step")
@@ -163,8 +184,8 @@ class Bench:
             raise NotRun("memory is counted on a card only")
         eager = self.results("resnet18", "eager")
         ours = self.ours("resnet18", "--micro-batch", micro_batch) if micro_batch else self.results("resnet18", "ours")[0]
-        if "peak_MiB" not in ours or "peak_MiB" not in eager[0]:
-            raise NotRun("memory is counted on a card only")
+        if "peak_MiB" not in ours:
+            raise NotRun("this build counts no memory: its nvcc and its LibTorch have different CUDAs, or one has none")
         theirs = statistics.median(r["peak_MiB"] for r in eager)
         return ours["peak_MiB"], theirs, ours["peak_MiB"] / theirs, "MiB"
 
@@ -181,6 +202,41 @@ class Bench:
         usual = self.median_ms("resnet18", "ours")
         found = self.ours("resnet18", "--deterministic")
         return found["ms"], usual, found["ms"] / usual, "ms"
+
+    # Stages of a step ---------------------------------------------------------------------------------------------------
+
+    def peaks(self, found):
+        """TFLOP/s and GB/s of the card that a program ran on; None twice where nothing is known of it."""
+        if self.args.tflops is not None:
+            return self.args.tflops, self.args.gbps
+        return roofline.PEAKS.get(self.facts.get("card"), (None, None)) if found["bytes"] == 2 else (None, None)
+
+    def stages(self, encoder):
+        """The rows of roofline.py, measured; all are timed, or none stands."""
+        size = ["--batch", 2, "--size", 160, "--turns", 1, "--calls", 1] if self.quick else \
+            ["--batch", 64, "--size", 512, "--turns", 5, "--calls", 10]
+        found = self.last_json(self.build / "bench/gpu/gpu_bench", "layers", "--encoder", encoder, "--device", self.args.device, *size)
+        if "card" in found:
+            self.facts["card"] = found["card"]
+        tflops, gbps = self.peaks(found)
+        rows = roofline.table(encoder, found["batch"], found["size"], found["bytes"], tflops, gbps)
+        timed = [each["stage"] for each in found["stages"]]
+        if timed != [row["key"] for row in rows]:
+            raise NotRun(f"gpu_bench times {timed}, and roofline.py has {[row['key'] for row in rows]}")
+        for row, each in zip(rows, found["stages"]):
+            row["measured_ms"] = each["ms"]
+            row["gap"] = None if row["floor_ms"] is None else each["ms"] / row["floor_ms"]
+        counts = {name: found[name] for name in ("batch", "size", "precision", "channels_last", "bytes")}
+        return {**counts, "tflops": tflops, "gbps": gbps, "rows": rows}
+
+
+def described(bench, stages):
+    """What a table of stages is of, and what is missing."""
+    where = bench.facts.get("card", bench.args.device)
+    floor = f"floor at {stages['tflops']:g} TFLOP/s and {stages['gbps']:g} GB/s" if stages["tflops"] is not None else \
+        f"floor and gap left out, since no peaks of half precision are known of '{where}': --tflops and --gbps of its data sheet give them"
+    return (f"{stages['encoder']}, batch {stages['batch']}, two views, {stages['size']}², {stages['precision']}"
+            f"{', channels-last' if stages['channels_last'] else ''}, on {where}; {floor}")
 
 
 def rows(bench):
@@ -202,14 +258,26 @@ def rows(bench):
     yield "peak memory, resnet18", "eager", "<= 0.55 x", at_most(0.55), lambda: bench.memory(0)
     yield "the same, micro-batch 16", "eager", "<= 0.30 x", at_most(0.3), lambda: bench.memory(1 if bench.quick else 16)
     yield "batch 4,096 in 16 GB", "micro-batch 32", "<= 0.02", at_most(0.02), bench.large_batch
+    for encoder in ("tinynet", "resnet18"):
+        yield f"embed, {encoder}", "bare forward", "(none)", lambda ratio: True, lambda e=encoder: bench.embed(e)
     yield "U-Net inference", "bare forward", ">= 0.90 x", at_least(0.9), bench.unet
     yield "step, deterministic", "resnet18, not so", "(measured)", lambda ratio: True, bench.deterministic
 
 
-def keep(bench, table, out):
-    """Write the table as far as it has come: whoever ends the run early keeps it."""
+def keep(bench, table, stages, out):
+    """Write the tables as far as they have come: whoever ends the run early keeps them."""
     bench.facts["seconds"] = round(time.monotonic() - bench.began, 1)
-    out.write_text(json.dumps({"facts": bench.facts, "rows": table}, indent=1) + "\n")
+    out.write_text(json.dumps({"facts": bench.facts, "rows": table, "stages": stages}, indent=1) + "\n")
+
+
+def attempted(measure):
+    """What was measured, and why not."""
+    try:
+        return measure(), None
+    except NotRun as why:
+        return None, f"not run: {why}"
+    except Exception as why:  # noqa: BLE001  no fault of one row may cost the table
+        return None, f"not run: {type(why).__name__}: {why}"[:160]
 
 
 def main():
@@ -220,27 +288,39 @@ def main():
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("gpu-results.json"))
     parser.add_argument("--budget", type=float, default=400)
     parser.add_argument("--limit", type=float, default=100, help="seconds that one program may take")
+    parser.add_argument("--tflops", type=float, help="of half precision, dense")
+    parser.add_argument("--gbps", type=float, help="of the card's memory")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--list", action="store_true", help="only say what would be measured")
     args = parser.parse_args()
+    if (args.tflops is None) != (args.gbps is None):
+        parser.error("--tflops and --gbps go together")
     bench = Bench(args)
     if args.list:
         for what, against, target, *_ in rows(bench):
             print(f"  {what:26}{against:26}target {target}")
+        print("  every stage of a step      its floor (bench/gpu/roofline.py), TinyNet and ResNet-18")
         return 0
-    table = []
+    table, stages = [], []
     for what, against, target, judge, measure in rows(bench):
         row = {"what": what, "against": against, "target": target, "ours": None, "theirs": None, "ratio": None}
-        try:
-            row["ours"], row["theirs"], row["ratio"], row["unit"] = measure()
+        found, row["met"] = attempted(measure)
+        if found is not None:
+            row["ours"], row["theirs"], row["ratio"], row["unit"] = found
             row["met"] = "not judged" if args.quick else "yes" if judge(row["ratio"]) else "no"
-        except NotRun as why:
-            row["met"] = f"not run: {why}"
-        except Exception as why:  # noqa: BLE001  no fault of one row may cost the table
-            row["met"] = f"not run: {type(why).__name__}: {why}"[:160]
         table.append(row)
-        keep(bench, table, args.out)
+        keep(bench, table, stages, args.out)
         print(f"... {what}, {against}: {row['met']}", file=sys.stderr, flush=True)
+    for encoder in ("tinynet", "resnet18"):
+        found, why = attempted(lambda e=encoder: bench.stages(e))
+        stages.append({"encoder": encoder, "met": why or "measured", **(found or {"rows": []})})
+        keep(bench, table, stages, args.out)
+        print(f"... stages, {encoder}: {stages[-1]['met']}", file=sys.stderr, flush=True)
+
+    for found in stages:
+        print(f"{described(bench, found)}\n\n{roofline.markdown(found['rows'])}\n" if found["rows"] else
+              f"stages of {found['encoder']}: {found['met']}\n")
+
     def number(value):
         return "-" if value is None else f"{value:.4g}"
 
@@ -249,7 +329,7 @@ def main():
         print(f"{row['what']:26}{row['against']:26}{number(row['ours']):>10}{number(row['theirs']):>10}"
               f"{number(row['ratio']):>8}  {row['target']:12}{row['met']}")
     print(f"{bench.facts.get('card', args.device)}, {bench.facts['seconds']} s -> {args.out}")
-    return 0 if all(not row["met"].startswith("not run") for row in table) else 1
+    return 0 if all(not row["met"].startswith("not run") for row in table + stages) else 1
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@
 #include "io/core/hash.hpp"
 #include "parts.hpp"
 #include "preprocess/segment/torch_segmenter.hpp"
+#include "scratch.hpp"
 #include "timer.hpp"
 #include "train/engine/device.hpp"
 #include "train/model/unet.hpp"
@@ -19,26 +20,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using namespace wsp::train;
-
-/// A folder that is gone with the program.
-class Scratch {
- public:
-  Scratch()
-      : path_(fs::temp_directory_path() /
-              ("wsp-gpu-bench-" + std::to_string(std::random_device()()))) {
-    fs::create_directory(path_);
-  }
-  ~Scratch() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-  }
-  Scratch(const Scratch&) = delete;
-  Scratch& operator=(const Scratch&) = delete;
-  [[nodiscard]] const fs::path& path() const { return path_; }
-
- private:
-  fs::path path_;
-};
 
 // The network as `wsp-unet export` writes it, whose slices are as large as the volume's.
 fs::path write_model(const fs::path& folder, UNet& net, std::int64_t size) {

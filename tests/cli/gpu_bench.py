@@ -1,5 +1,5 @@
 """bench/gpu: every program of the GPU's table runs, here on the CPU at sizes that mean nothing; without a card the script says
-what it would do; the roofline's counts are those of the layers."""
+what it would do; the roofline's counts are those of the layers, and `gpu_bench layers` times every stage that it has."""
 import json
 import os
 import pathlib
@@ -35,8 +35,11 @@ for encoder in ("tinynet", "resnet18"):
 forward = sum(f for name, f, _ in roofline.stages("resnet18", 1, 224, 2) if name.endswith("forward")) / 2
 forward += 2 * 64 * 112 * 112 * 2 * 49
 support.check(abs(forward / 2 / 1.814e9 - 1) < 0.01, forward)
-rows = json.loads(subprocess.run([sys.executable, SCRIPTS / "roofline.py", "--json"], capture_output=True, check=True).stdout)
-support.check(abs(rows["floor_ms"] - sum(r["floor_ms"] for r in rows["rows"])) < 1e-9, rows["floor_ms"])
+for more in ([], ["--layers"]):
+    *rows, whole = json.loads(subprocess.run([sys.executable, SCRIPTS / "roofline.py", "--json", *more], capture_output=True,
+                                             check=True).stdout)["rows"]
+    support.check(len(rows) == (43 if more else 13), rows)
+    support.check(abs(whole["floor_ms"] - sum(r["floor_ms"] for r in rows)) < 1e-9 and abs(whole["floor_ms"] - 8.936) < 1e-3, whole)
 
 script("--nonsense", expect=2)
 if subprocess.run(["sh", "-c", "nvidia-smi -L | grep -q ^GPU"], capture_output=True).returncode != 0:
@@ -48,10 +51,11 @@ support.require("torch") if sys.executable == DEBIAN_PYTHON else None
 with support.temporary() as work:
     out = pathlib.Path(work) / "results"
     # Exit 1: memory is counted on a card only, and our kernels need one: six rows cannot be run.
+    # The stages are joined by their names: measure.py has no row of them unless gpu_bench timed just those of roofline.py.
     done = script("--device", "cpu", "--quick", "--out", out, expect=1, WSP_NO_BUILD="1", OMP_WAIT_POLICY="passive")
     results = json.loads((out / "results.json").read_text())
 table = {(row["what"], row["against"]): row for row in results["rows"]}
-support.check(len(table) == 17, list(table))
+support.check(len(table) == 19, list(table))
 for (what, against), row in table.items():
     if "memory" in what or what.startswith("the same"):
         support.check(row["met"] == "not run: memory is counted on a card only", row)
@@ -62,5 +66,12 @@ for (what, against), row in table.items():
     support.check(row["met"] == "not judged" and row["ratio"] is not None and row["ours"] >= 0, row)
     support.check(what in done.stdout.split("== 3/3")[1], done.stdout)
 support.check(0 <= table["batch 4,096 in 16 GB", "micro-batch 32"]["ratio"] < 1e-3, table)
+for found, rows in zip(results["stages"], (14, 14), strict=True):
+    support.check(found["met"] == "measured" and len(found["rows"]) == rows, found)
+    support.check(all(row["measured_ms"] > 0 and row["gap"] is None for row in found["rows"]), found)
+    whole = found["rows"][-1]
+    support.check(3 * whole["measured_ms"] > max(row["measured_ms"] for row in found["rows"][:-1]), found)  # the machine may be busy
+    support.check(f"| **whole step** | {whole['GFLOP']:.4g} |" in done.stdout, done.stdout)
+support.check("known of 'cpu': --tflops and --gbps" in done.stdout, done.stdout)
 support.check(done.stdout.rstrip().endswith("results.json"), "the table comes last")
 print(f"{len(table)} rows in {results['facts']['seconds']} s")

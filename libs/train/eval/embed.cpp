@@ -87,6 +87,7 @@ FeatureTable embed_dataset(const EmbedOptions& o) {
     const Loaded loaded = load(o);
     loaded.encoder->to(device);
     loaded.encoder->eval();
+    if (use_channels_last("auto", device, o.precision)) make_channels_last(*loaded.encoder);
 
     FeatureTable table;
     table.label_names = reader.layout().label_names;

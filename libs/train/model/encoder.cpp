@@ -40,12 +40,14 @@ class TinyNet final : public Encoder {
     register_module("features", features_);
   }
 
-  torch::Tensor forward(const torch::Tensor& x) override {
-    require_image(*this, x);
-    torch::Tensor y = x;
-    const auto layer_of = options().cuda_kernels && x.is_cuda() ? fused_pooled_convolution : pooled_convolution;
-    for (const auto& layer : convolutions_) y = layer_of(y, layer->weight, layer->bias);
-    return y.mean({2, 3});
+  [[nodiscard]] const std::vector<std::string>& stages() const override {
+    static const std::vector<std::string> names = {"conv1", "conv2", "conv3", "conv4", "conv5"};
+    return names;
+  }
+  torch::Tensor run_stage(std::size_t stage, const torch::Tensor& x) override {
+    const auto& layer = convolutions_.at(stage);
+    const bool fused = options().cuda_kernels && x.is_cuda();
+    return (fused ? fused_pooled_convolution : pooled_convolution)(x, layer->weight, layer->bias);
   }
   [[nodiscard]] std::int64_t representation() const override { return kChannels.back(); }
   [[nodiscard]] std::int64_t latent() const override { return 64; }
@@ -57,8 +59,7 @@ class TinyNet final : public Encoder {
   std::vector<nn::Conv2d> convolutions_;
 };
 
-}  // namespace
-
+// Unless x is [n, 1, h, w] with h, w >= encoder.smallest_image().
 void require_image(const Encoder& encoder, const torch::Tensor& x) {
   const std::int64_t least = encoder.smallest_image();
   if (x.dim() == 4 && x.size(1) == 1 && x.size(2) >= least && x.size(3) >= least) return;
@@ -69,6 +70,15 @@ void require_image(const Encoder& encoder, const torch::Tensor& x) {
   throw Error(ErrorCode::usage, encoder.options().name +
                                     " takes [n, 1, h, w] with images of at least " + side + "x" +
                                     side + ", found [" + found + "]: choose a larger image size");
+}
+
+}  // namespace
+
+torch::Tensor Encoder::forward(const torch::Tensor& x) {
+  require_image(*this, x);
+  torch::Tensor y = x;
+  for (std::size_t stage = 0; stage < stages().size(); ++stage) y = run_stage(stage, y);
+  return y.mean({2, 3});
 }
 
 const std::vector<std::string>& encoder_names() {

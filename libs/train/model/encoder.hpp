@@ -22,9 +22,15 @@ struct EncoderOptions {
 /// An encoder of single-channel slices in [0, 1].
 class Encoder : public torch::nn::Module {
  public:
-  /// x: [n, 1, h, w] float, in either memory format. Returns [n, representation()]. Throws
-  /// Error(usage) for an image below smallest_image() or with more than one channel.
-  virtual torch::Tensor forward(const torch::Tensor& x) = 0;
+  /// All stages() one after another and the mean over the image. x: [n, 1, h, w] float, in either
+  /// memory format. Returns [n, representation()]. Throws Error(usage) for an image below
+  /// smallest_image() or with more than one channel.
+  torch::Tensor forward(const torch::Tensor& x);
+  /// TinyNet: "conv1" to "conv5", each with pooling and ReLU. ResNet: "conv1" with normalisation,
+  /// pooling and ReLU, then "layer1" to "layer4".
+  [[nodiscard]] virtual const std::vector<std::string>& stages() const = 0;
+  /// One of stages(), by its place, on what the one before returned. Changes x in no way.
+  virtual torch::Tensor run_stage(std::size_t stage, const torch::Tensor& x) = 0;
   [[nodiscard]] virtual std::int64_t representation() const = 0;
   [[nodiscard]] virtual std::int64_t latent() const = 0;  ///< output of its projection head
   [[nodiscard]] virtual std::int64_t smallest_image() const = 0;

@@ -6,9 +6,6 @@
 /// What the sources of the encoders share; not for users of the library.
 namespace wsp::train {
 
-/// Throw Error(usage) unless x is [n, 1, h, w] with h, w >= encoder.smallest_image().
-void require_image(const Encoder& encoder, const torch::Tensor& x);
-
 /// ResNet-18, -34 or -50 by options.name.
 std::shared_ptr<Encoder> make_resnet(const EncoderOptions& options);
 

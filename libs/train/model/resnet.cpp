@@ -110,17 +110,19 @@ class ResNet final : public Encoder {
     representation_ = channels;
   }
 
-  torch::Tensor forward(const torch::Tensor& x) override {
-    require_image(*this, x);
+  [[nodiscard]] const std::vector<std::string>& stages() const override {
+    static const std::vector<std::string> names = {"conv1", "layer1", "layer2", "layer3", "layer4"};
+    return names;
+  }
+  torch::Tensor run_stage(std::size_t stage, const torch::Tensor& x) override {
+    if (stage > 0) return layers_.at(stage - 1)->forward(x);
     // As in TinyNet, ReLU after the pooling; the padding of the pooling is minus infinity, and no
     // window holds nothing else.
     // On the CPU channels-last throughout: what fast_convolution() works on, and four times faster
     // to pool.
     const torch::Tensor image =
         x.is_cpu() ? conv1_(x).contiguous(torch::MemoryFormat::ChannelsLast) : conv1_(x);
-    torch::Tensor y = torch::max_pool2d(bn1_(image), 3, 2, 1).relu_();
-    for (auto& layer : layers_) y = layer->forward(y);
-    return y.mean({2, 3});
+    return torch::max_pool2d(bn1_(image), 3, 2, 1).relu_();
   }
   [[nodiscard]] std::int64_t representation() const override { return representation_; }
   [[nodiscard]] std::int64_t latent() const override { return 128; }

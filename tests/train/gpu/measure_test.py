@@ -1,4 +1,5 @@
-"""bench/gpu/measure.py with programs that fail, hang or print nonsense: the other rows are measured and the table is printed."""
+"""bench/gpu/measure.py with programs that fail, hang or print nonsense: the other rows are measured and the table is printed; and
+its rows of stages, beside the floors of roofline.py and the tables of docs/PERFORMANCE.md."""
 import json
 import pathlib
 import subprocess
@@ -6,13 +7,36 @@ import sys
 import tempfile
 import unittest
 
-MEASURE = pathlib.Path(__file__).resolve().parents[3] / "bench/gpu/measure.py"
+SOURCE = pathlib.Path(__file__).resolve().parents[3]
+MEASURE = SOURCE / "bench/gpu/measure.py"
+sys.dont_write_bytecode = True
+sys.path.insert(0, str(MEASURE.parent))
+import roofline  # noqa: E402
+
 STEP = '#!/bin/sh\necho \'{"ms": 2.0, "peak_MiB": 10, "gradient_difference": 0.001}\'\n'
 
 
+def gpu_bench(card, forget=None):
+    """A stand-in that times every stage as 1, 2, 3, ... ms, but for one that it does not know."""
+    return f"""#!{sys.executable} -B
+import json, sys
+sys.path.insert(0, {str(MEASURE.parent)!r})
+import roofline
+if sys.argv[1] != "layers":
+    print('{{"ours_ms": 1.0, "theirs_ms": 1.0}}')
+    sys.exit()
+value = lambda name: sys.argv[sys.argv.index(name) + 1]
+encoder, batch, size = value("--encoder"), int(value("--batch")), int(value("--size"))
+keys = [row["key"] for row in roofline.table(encoder, batch, size, 2) if row["key"] != {forget!r}]
+print(json.dumps({{"encoder": encoder, "batch": batch, "size": size, "bytes": 2, "precision": "bf16", "channels_last": True,
+                  "card": {card!r}, "stages": [{{"stage": key, "ms": i + 1.0}} for i, key in enumerate(keys)]}}))
+"""
+
+
 class Measure(unittest.TestCase):
-    def measured(self, **programs):
-        """Rows by name and side, the exit code and what was printed, with these programs in place of the built ones."""
+    def measured(self, *arguments, **programs):
+        """Rows by name and side, the exit code and what was printed, with these programs in place of the built ones. The rows of
+        stages stand in self.stages, by encoder."""
         with tempfile.TemporaryDirectory() as work:
             work = pathlib.Path(work)
             usual = {"bench/train_step_bench": STEP, "python": '#!/bin/sh\necho \'{"ms": 6.0, "peak_MiB": 40, "torch": "2"}\'\n',
@@ -23,8 +47,10 @@ class Measure(unittest.TestCase):
                 (work / name).chmod(0o755)
             out = work / "results.json"
             done = subprocess.run([sys.executable, MEASURE, "--build", work, "--python", work / "python", "--out", out,
-                                   "--budget", "60", "--limit", "2"], capture_output=True, text=True)
-            rows = json.loads(out.read_text())["rows"]
+                                   "--budget", "60", "--limit", "2", *arguments], capture_output=True, text=True)
+            results = json.loads(out.read_text())
+        rows = results["rows"]
+        self.stages = {found["encoder"]: found for found in results["stages"]}
         return {(row["what"], row["against"]): row for row in rows}, done.returncode, done.stdout
 
     def test_what_the_compiled_baseline_cannot_do_costs_its_own_rows_alone(self):
@@ -53,6 +79,51 @@ class Measure(unittest.TestCase):
             self.assertEqual(rows["step, resnet18", "compiled, bf16"]["met"], "yes")
             self.assertEqual(code, 1)
             self.assertIn("U-Net inference", printed)
+
+    def test_every_stage_stands_beside_the_floor_of_the_card(self):
+        _, _, printed = self.measured(bench__gpu__gpu_bench=gpu_bench("NVIDIA H100 PCIe"))
+        rows = {row["stage"]: row for row in self.stages["tinynet"]["rows"]}
+        self.assertEqual(len(rows), 14)
+        back = rows["conv2 5x5, pool, ReLU, backward"]
+        flops = 2 * 2 * 128 * 32 * 250 * 250 * 16 * 25  # twice that of the way forward, on 250 x 250 outputs
+        self.assertEqual(back["measured_ms"], 5)
+        self.assertAlmostEqual(back["floor_ms"], 1000 * flops / 756e12)
+        self.assertAlmostEqual(back["gap"], 5 / back["floor_ms"])
+        self.assertEqual(rows["whole step"]["measured_ms"], 14)
+        self.assertIn(f"| conv2 5x5, pool, ReLU, backward | 409.6 | 720.6 | {back['floor_ms']:.3f} | 5.000 | {5 / back['floor_ms']:.1f} |",
+                      printed)
+        self.assertIn("on NVIDIA H100 PCIe; floor at 756 TFLOP/s and 2000 GB/s", printed)
+        self.assertEqual([row["key"] for row in self.stages["resnet18"]["rows"]][1:5],
+                         ["conv1 forward", "conv1 backward", "layer1 forward", "layer1 backward"])
+        self.assertLess(printed.index("**whole step**"), printed.index("U-Net inference"))
+
+    def test_a_card_that_nobody_knows_has_no_gap_unless_its_peaks_are_given(self):
+        unknown = gpu_bench("NVIDIA H100 80GB HBM3 MIG 1g.10gb")
+        _, _, printed = self.measured(bench__gpu__gpu_bench=unknown)
+        self.assertIn("no peaks of half precision are known of 'NVIDIA H100 80GB HBM3 MIG 1g.10gb': --tflops and --gbps", printed)
+        for row in self.stages["resnet18"]["rows"]:
+            self.assertEqual((row["floor_ms"], row["gap"], row["measured_ms"] > 0), (None, None, True))
+        self.measured("--tflops", "100", "--gbps", "400", bench__gpu__gpu_bench=unknown)
+        copied = self.stages["resnet18"]["rows"][0]
+        self.assertEqual(copied["stage"], "augmentation")
+        self.assertAlmostEqual(copied["floor_ms"], 1000 * 64 * 512 * 512 * (2 + 2 * 2) / 400e9)
+
+    def test_a_stage_that_is_not_timed_is_not_passed_over(self):
+        _, code, printed = self.measured(bench__gpu__gpu_bench=gpu_bench("NVIDIA H200", forget="layer3 backward"))
+        self.assertEqual(self.stages["tinynet"]["met"], "measured")
+        self.assertIn("roofline.py has", self.stages["resnet18"]["met"])
+        self.assertEqual((self.stages["resnet18"]["rows"], code), ([], 1))
+        self.assertIn("U-Net inference", printed)
+
+
+class Documented(unittest.TestCase):
+    def test_the_stages_and_counts_are_those_of_roofline(self):
+        def told(table):
+            return [line.split("|")[1:4] for line in table.splitlines()]
+
+        sections = (SOURCE / "docs/PERFORMANCE.md").read_text().split("\n\n")
+        found = [told(section) for section in sections if section.startswith("| stage | GFLOP | MB |")]
+        self.assertEqual(found, [told(roofline.markdown(roofline.table(encoder, 64, 512, 2))) for encoder in ("tinynet", "resnet18")])
 
 
 if __name__ == "__main__":

@@ -60,6 +60,22 @@ TEST(Contrastive, GradientEqualsFiniteDifferencesOfTheDoubleLoop) {
     }
 }
 
+TEST(Contrastive, SomeRowsByLoopsOverPairsEqualTheTiles) {
+  for (const std::int64_t n : {1, 2, 37, 70})
+    for (int number = 0; number < kVariants - 1; ++number) {
+      const Batch batch(static_cast<std::uint32_t>(n + number), n, 6, 3);
+      const auto p = variant(batch, number);
+      const std::vector<std::int64_t> rows = {2 * n - 1, 0, n, n / 2};
+      const Evaluated all = evaluate(p, 8), some = evaluate_at(p, rows);
+      SCOPED_TRACE("n " + std::to_string(n) + " variant " + std::to_string(number));
+      EXPECT_NEAR(some.loss, all.loss, 1e-11 * (1 + std::abs(all.loss)));
+      for (std::size_t row = 0; row < rows.size(); ++row)
+        for (std::size_t k = 0; k < 6; ++k)
+          ASSERT_NEAR(some.grad[row * 6 + k],
+                      all.grad[static_cast<std::size_t>(rows[row]) * 6 + k], 1e-11);
+    }
+}
+
 TEST(Contrastive, ThreadsNeverChangeABit) {
   const Batch batch(3, 37, 20, 3);
   for (int number = 0; number < kVariants; ++number)

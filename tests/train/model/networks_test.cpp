@@ -64,6 +64,22 @@ TEST_P(EveryEncoder, HasThePublishedSizesAndShapes) {
   EXPECT_EQ(parameter_count(*make_method({}, make_encoder({size.name}))), size.with_head);
 }
 
+TEST_P(EveryEncoder, IsItsStagesOneAfterAnother) {
+  auto encoder = make_encoder({GetParam().name});
+  const std::int64_t side = encoder->smallest_image() + 9;
+  Tensor y = torch::rand({2, 1, side, side});
+  const Tensor expected = encoder->forward(y);
+  for (std::size_t stage = 0; stage < encoder->stages().size(); ++stage) {
+    // A leaf, as where one stage is run by itself: it must come out as it went in.
+    const Tensor x = y.detach().clone().requires_grad_(stage > 0), before = x.detach().clone();
+    y = encoder->run_stage(stage, x);
+    y.sum().backward();
+    EXPECT_TRUE(torch::equal(x, before)) << encoder->stages()[stage];
+  }
+  EXPECT_TRUE(torch::equal(y.mean({2, 3}), expected));
+  EXPECT_ANY_THROW(encoder->run_stage(encoder->stages().size(), y));
+}
+
 TEST(TinyNet, IsConvolutionReluPoolingFiveTimes) {
   auto encoder = make_encoder({});
   const Tensor x = torch::rand({2, 1, 160, 171});
