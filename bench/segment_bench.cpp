@@ -12,6 +12,7 @@
 #include <chrono>
 #include <cmath>
 #include <filesystem>
+#include <future>
 #include <mutex>
 #include <thread>
 
@@ -200,11 +201,12 @@ int run_device(int turns) {
     for (int i = 0; i < kVolumes; ++i) segment();
   };
   const auto by_two = [&] {
-    std::thread other([&] {
+    const auto half = [&] {
       for (int i = 0; i < kVolumes / 2; ++i) segment();
-    });
-    for (int i = 0; i < kVolumes / 2; ++i) segment();
-    other.join();
+    };
+    auto other = std::async(std::launch::async, half);
+    half();
+    other.get();
   };
   one_by_one();
   std::vector<double> host;

@@ -38,8 +38,8 @@ void declare(CLI::App& app, Options& o) {
       ->capture_default_str();
   run->add_flag("--deterministic", c.deterministic, "The same bits again on the same card, slower; on the CPU always so");
   run->add_option("--cuda-kernels", c.cuda_kernels,
-                  "on: views and contrastive loss by our own CUDA kernels, which have not yet run on a card: they are "
-                  "tested on the host only. off: by LibTorch")->capture_default_str();
+                  "on: views, contrastive loss and TinyNet's pooling by our own CUDA kernels, which have not yet run on a card: "
+                  "they are tested on the host only. off: by LibTorch")->capture_default_str();
   run->add_option("--cuda-graph", r.cuda_graph,
                   "on: forward, loss and backward of a step as one CUDA graph, which has not yet run on a card")
       ->capture_default_str();

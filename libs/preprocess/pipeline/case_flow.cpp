@@ -85,9 +85,18 @@ void run_flow(const FlowStages& stages, std::size_t tokens, bool own_threads) {
   const auto check_device = [&] {
     if (device) device->rethrow();
   };
+  // The graph ends only when all that the device was ordered is back: what a stage throws stops that too.
+  const auto stage = [&](const auto& work) {
+    try {
+      return work();
+    } catch (...) {
+      if (device) device->give_up();
+      throw;
+    }
+  };
 
   flow::input_node<ItemPtr> source(graph, [&](tbb::flow_control& control) {
-    ItemPtr item = stages.next();
+    ItemPtr item = stage(stages.next);
     if (!item) control.stop();
     return item;
   });
@@ -96,7 +105,7 @@ void run_flow(const FlowStages& stages, std::size_t tokens, bool own_threads) {
   using Reader = flow::multifunction_node<ItemPtr, std::tuple<ItemPtr, ItemPtr>>;
   Reader reader(graph, flow::unlimited, [&](ItemPtr item, Reader::output_ports_type& ports) {
     check_device();
-    stages.read(*item);
+    stage([&] { stages.read(*item); });
     if (!wants_model(*item)) {
       std::get<1>(ports).try_put(std::move(item));
     } else if (device) {
@@ -111,14 +120,14 @@ void run_flow(const FlowStages& stages, std::size_t tokens, bool own_threads) {
   });
   flow::function_node<ItemPtr, ItemPtr> finisher(graph, flow::unlimited, [&](ItemPtr item) {
     check_device();
-    stages.finish(*item);
+    stage([&] { stages.finish(*item); });
     item->hand.reset();  // the volume goes before its turn comes
     return item;
   });
   flow::sequencer_node<ItemPtr> sequencer(graph, [](const ItemPtr& item) { return item->number; });
   flow::function_node<ItemPtr, flow::continue_msg> collector(graph, flow::serial,
                                                              [&](ItemPtr item) {
-                                                               stages.collect(*item);
+                                                               stage([&] { stages.collect(*item); });
                                                                return flow::continue_msg();
                                                              });
   flow::make_edge(source, limiter);
@@ -130,14 +139,7 @@ void run_flow(const FlowStages& stages, std::size_t tokens, bool own_threads) {
   flow::make_edge(sequencer, collector);
   flow::make_edge(collector, limiter.decrementer());
   source.activate();
-  try {
-    graph.wait_for_all();
-  } catch (...) {
-    // The graph is cancelled; what the device still has under way refers to its nodes.
-    if (device) device->give_up();
-    device.reset();
-    throw;
-  }
+  graph.wait_for_all();
   check_device();
 }
 

@@ -1,6 +1,7 @@
 #include "preprocess/segment/batch_runner.hpp"
 
 #include <tbb/parallel_for.h>
+#include <tbb/task_group.h>
 
 #include <algorithm>
 #include <cmath>
@@ -35,6 +36,11 @@ void take_sample(const BatchJob& job, Range range, std::int64_t i, const Network
 
 void finish(const BatchJob& job, Range range) {
   if (job.finish) job.finish(range.first, range.count);
+}
+
+// oneTBB's loops end early, and say nothing, where the work that they are part of is given up.
+void stop_if_given_up() {
+  if (tbb::is_current_task_group_canceling()) throw std::runtime_error("given up");
 }
 
 }  // namespace
@@ -83,6 +89,7 @@ void BatchRunner::run_concurrently(const BatchJob& job) {
           network_.give_back(std::move(slot));
         },
         tbb::simple_partitioner());
+    stop_if_given_up();
     finish(job, piece);
   }
 }

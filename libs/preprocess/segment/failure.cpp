@@ -1,6 +1,7 @@
-#include <new>
 #include <regex>
+#include <string_view>
 
+#include "io/core/device_fault.hpp"
 #include "io/core/error.hpp"
 #include "preprocess/segment/segmenter.hpp"
 
@@ -20,33 +21,25 @@ std::string words_of(const std::string& text) {
   return line;
 }
 
-// What every case after this one would meet again: the process cannot use the card any more.
-bool lost_the_card(const std::string& text) { return text.find("CUDA error") != std::string::npos; }
-
 }  // namespace
 
-bool lacks_memory(const std::exception& error) {
-  if (dynamic_cast<const std::bad_alloc*>(&error) != nullptr) return true;
-  const std::string text = error.what();
-  for (const char* words : {"out of memory", "can't allocate memory", "Cannot allocate memory", "bad_alloc"})
-    if (text.find(words) != std::string::npos) return true;
-  return false;
-}
-
 Rejection segmenter_failure(const std::exception& error) {
-  if (lacks_memory(error)) {
-    const bool on_card = std::string(error.what()).find("CUDA") != std::string::npos;
+  const std::string_view text = error.what();
+  if (is_out_of_memory(error)) {
+    const bool on_card = text.find("CUDA") != text.npos || text.find("CUDNN") != text.npos;
     return {"", "mask", Code::SEGMENTER_FAILED,
             on_card ? "no memory on the card to run the model on this volume: see nvidia-smi for what else "
                       "uses it, or take --model-precision bf16 or --device cpu"
                     : "no memory to run the model on this volume"};
   }
   const std::string words = words_of(error.what());
-  if (lost_the_card(error.what()))
+  // What every later case would meet too.
+  const DeviceFault* fault = find_device_fault(text);
+  if (fault != nullptr || text.find("CUDA error") != text.npos)
     throw Error(ErrorCode::failure,
-                "the card failed (" + words +
-                    "), and this process cannot use it any more: see nvidia-smi and dmesg (lines with Xid), then "
-                    "start again, on another card with --device cuda:N or with --device cpu; complete cases are kept");
+                "the card failed (" + words + "): " +
+                    std::string(fault != nullptr ? fault->advice : "see nvidia-smi, and dmesg for lines with Xid") +
+                    ". Complete cases are kept; --device cuda:N takes another card, --device cpu none");
   return {"", "mask", Code::SEGMENTER_FAILED,
           "the model failed on this volume" + (words.empty() ? words : ": " + words)};
 }

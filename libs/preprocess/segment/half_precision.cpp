@@ -1,9 +1,9 @@
 #include "preprocess/segment/half_precision.hpp"
 
 #include <ATen/autocast_mode.h>
-#include <torch/version.h>
 
 #include "io/core/error.hpp"
+#include "io/device/device.hpp"
 
 namespace wsp {
 
@@ -28,30 +28,14 @@ HalfScope::HalfScope(const c10::Device& device, std::optional<c10::ScalarType> t
   cached_ = at::autocast::is_autocast_cache_enabled();
   at::autocast::set_autocast_cache_enabled(false);
   at::autocast::increment_nesting();
-  set(true, *type);
+  set_autocast(cuda_, true, *type);
 }
 
 HalfScope::~HalfScope() {
   if (!active_) return;
-  set(false, c10::kFloat);
+  set_autocast(cuda_, false, c10::kFloat);
   at::autocast::decrement_nesting();
   at::autocast::set_autocast_cache_enabled(cached_);
-}
-
-void HalfScope::set(bool on, c10::ScalarType type) const {
-#if TORCH_VERSION_MAJOR > 2 || (TORCH_VERSION_MAJOR == 2 && TORCH_VERSION_MINOR >= 4)
-  const auto device = cuda_ ? at::kCUDA : at::kCPU;
-  if (on) at::autocast::set_autocast_dtype(device, type);
-  at::autocast::set_autocast_enabled(device, on);
-#else
-  if (cuda_) {
-    if (on) at::autocast::set_autocast_gpu_dtype(type);
-    at::autocast::set_enabled(on);
-  } else {
-    if (on) at::autocast::set_autocast_cpu_dtype(type);
-    at::autocast::set_cpu_enabled(on);
-  }
-#endif
 }
 
 }  // namespace wsp

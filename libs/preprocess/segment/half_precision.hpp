@@ -25,7 +25,6 @@ class HalfScope {
   HalfScope& operator=(const HalfScope&) = delete;
 
  private:
-  void set(bool on, c10::ScalarType type) const;
   bool cuda_, active_, cached_ = false;
 };
 

@@ -1,6 +1,7 @@
 #include "preprocess/segment/model_segmenter.hpp"
 
 #include <tbb/parallel_for.h>
+#include <tbb/task_group.h>
 
 #include <cmath>
 
@@ -53,7 +54,10 @@ Outcome<Segmentation> ModelSegmenter::segment(const Volume& volume) {
     const Probabilities probabilities = model_.dimensions == 3
                                             ? run_windows(grid, model_, *network_, plan_)
                                             : run_slices(grid, model_, *network_, plan_);
-    return on_native_grid(volume, grid, model_.threshold, probabilities);
+    Segmentation made = on_native_grid(volume, grid, model_.threshold, probabilities);
+    // A loop that was cut short left a part of the mask out: it must not get into a cache.
+    if (tbb::is_current_task_group_canceling()) throw std::runtime_error("given up");
+    return made;
   } catch (const Error&) {
     throw;
   } catch (const BadOutput& e) {

@@ -16,7 +16,7 @@ struct SegmentationPlan {
 
 /// Segments with any network that a descriptor describes: volume -> its grid -> batches of slices
 /// or sliding windows -> probabilities -> the volume's own grid -> threshold. Deterministic at any
-/// number of threads as long as the network is. Thread-safe where the network is concurrent().
+/// number of threads as long as the network is. Thread-safe.
 class ModelSegmenter : public Segmenter {
  public:
   ModelSegmenter(ModelDescriptor model, std::unique_ptr<Network> network, SegmentationPlan plan);

@@ -27,7 +27,7 @@ struct BatchShape {
 /// One batch on its way: fill input(), start(), wait(), read output(). For one thread at a time.
 class NetworkSlot {
  public:
-  virtual ~NetworkSlot() = default;
+  virtual ~NetworkSlot() = default;  ///< must not use the network, which may be gone
   /// At least samples * channels * voxels values.
   [[nodiscard]] virtual std::span<float> input() = 0;
   /// Begin the forward pass; on the CPU it is done when this returns. Throws BadOutput, and
@@ -47,7 +47,7 @@ class Network {
   virtual ~Network() = default;
   Network(const Network&) = delete;
   Network& operator=(const Network&) = delete;
-  /// True: slots are used by many threads at once (CPU). False: one thread keeps several under way.
+  /// True: slots are used by many threads at once (CPU). False: each thread that uses it keeps several under way.
   [[nodiscard]] virtual bool concurrent() const = 0;
   /// In what it computes where it may be another precision than its weights': fp32, bf16 or fp16.
   [[nodiscard]] virtual std::string precision() const { return "fp32"; }

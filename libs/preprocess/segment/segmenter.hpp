@@ -29,12 +29,9 @@ class Segmenter {
   /// compress other cases.
   [[nodiscard]] virtual bool concurrent() const { return false; }
   /// The liver of a volume, or SEGMENTER_FAILED or SEGMENTER_BAD_OUTPUT; what it throws counts as
-  /// the first, except an Error, which stops the job.
+  /// the first, except an Error, which stops the job. Called by several threads at once.
   virtual Outcome<Segmentation> segment(const Volume& volume) = 0;
 };
-
-/// What a model threw for want of memory, on the host or on a card.
-bool lacks_memory(const std::exception& error);
 
 /// What became of a volume on which a model threw: SEGMENTER_FAILED with its own words, without paths,
 /// or with the lack of memory named. Throws Error(failure) where the card itself failed, since no later

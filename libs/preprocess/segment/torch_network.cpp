@@ -20,39 +20,14 @@
 #include <sstream>
 #include <thread>
 
+#include "io/core/device_fault.hpp"
 #include "io/core/error.hpp"
 #include "io/core/log.hpp"
+#include "io/device/device.hpp"
 #include "preprocess/segment/half_precision.hpp"
-#include "preprocess/segment/segmenter.hpp"
 
 namespace wsp {
 namespace {
-
-std::string first_line(const std::exception& error) {
-  const std::string text = error.what();
-  return text.substr(0, text.find('\n'));
-}
-
-torch::Device choose_device(const std::string& text) {
-  const auto cards = static_cast<int>(torch::cuda::device_count());
-  if (text == "cpu" || (text == "auto" && cards == 0)) return torch::kCPU;
-  int index = 0;
-  if (text.starts_with("cuda:")) {
-    const std::string digits = text.substr(5);
-    if (digits.empty() || digits.size() > 3 ||
-        digits.find_first_not_of("0123456789") != std::string::npos)
-      throw Error(ErrorCode::usage, "--device is '" + text + "': expected cuda:N");
-    index = std::stoi(digits);
-  } else if (text != "auto" && text != "cuda") {
-    throw Error(ErrorCode::usage, "--device is '" + text + "': expected auto, cpu, cuda or cuda:N");
-  }
-  if (index >= cards)
-    throw Error(ErrorCode::usage,
-                "--device is '" + text + "', but LibTorch sees " + std::to_string(cards) +
-                    " CUDA cards; use --device cpu, or a build against a LibTorch "
-                    "with CUDA");
-  return {torch::kCUDA, static_cast<c10::DeviceIndex>(index)};
-}
 
 // Several heads (deep supervision): the first is the prediction.
 torch::Tensor first_tensor(const torch::jit::IValue& value) {
@@ -106,6 +81,7 @@ class TorchSlot : public NetworkSlot {
   torch::Tensor input_, output_;
   torch::Tensor card_input_, card_output_;
   std::optional<c10::Stream> copies_;
+  std::optional<c10::Event> done_;  ///< the output is there
 };
 
 // What `waiting` has still to do begins after what `other` has now.
@@ -152,7 +128,7 @@ class TorchNetwork : public Network {
       try {
         return forward_by(most, input, shape);
       } catch (const std::exception& e) {
-        if (!lacks_memory(e) || most == 1) throw;
+        if (!is_out_of_memory(e) || most == 1) throw;
         if (most_.compare_exchange_strong(limit, most / 2))
           log::warn("too little memory to run the model on " + std::to_string(most) +
                     " samples at once: it is run on " + std::to_string(most / 2) + " from now on");
@@ -272,6 +248,9 @@ class TorchNetwork : public Network {
   std::atomic<std::int64_t> most_{std::numeric_limits<std::int64_t>::max()};  ///< samples of a pass
 };
 
+// CUDA's own waiting keeps a core busy, which others have a use for.
+void sleep_a_little() { std::this_thread::sleep_for(std::chrono::microseconds(50)); }
+
 TorchSlot::TorchSlot(TorchNetwork& network, const BatchShape& largest) : network_(network) {
   const torch::Device device = network.device();
   const std::int64_t values = largest.samples * largest.voxels();
@@ -287,23 +266,26 @@ TorchSlot::TorchSlot(TorchNetwork& network, const BatchShape& largest) : network
   if (!on) return;
   card_input_ = torch::empty(input_.sizes(), torch::TensorOptions(device).dtype(torch::kFloat32));
   card_output_ = torch::empty(output_.sizes(), card_input_.options());
-  copies_ = c10::impl::VirtualGuardImpl(device.type()).getStreamFromGlobalPool(device);
+  // The pool hands out its streams in turn, that of the forward passes too.
+  do copies_ = c10::impl::VirtualGuardImpl(device.type()).getStreamFromGlobalPool(device);
+  while (*copies_ == *network.forward_stream());
   // What held this memory before may still be read there.
   wait_for(*copies_, *network.forward_stream());
 }
 
+// Not before the copies are done may the buffers be another's.
 TorchSlot::~TorchSlot() {
-  // Not before the copies are done may the buffers be another's.
   try {
-    wait();
-  } catch (const std::exception&) {  // the card failed, which was said where it was met
+    while (copies_ && !copies_->query()) sleep_a_little();
+  } catch (const std::exception&) {
+    // The card failed, and LibTorch asks it before it frees pinned memory: better leaked than thrown here.
+    (void)input_.unsafeReleaseTensorImpl();
+    (void)output_.unsafeReleaseTensorImpl();
   }
 }
 
-// CUDA's own waiting would keep a core busy, which reads and compresses other cases.
 void TorchSlot::wait() {
-  while (copies_ && !copies_->query())
-    std::this_thread::sleep_for(std::chrono::microseconds(50));
+  while (done_ && !done_->query()) sleep_a_little();
 }
 
 void TorchSlot::start(const BatchShape& shape) {
@@ -336,6 +318,8 @@ void TorchSlot::start_on_card(const torch::Tensor& input, const BatchShape& shap
   wait_for(*copies_, forward);
   const c10::StreamGuard on(*copies_);
   output_.narrow(0, 0, values).copy_(made, /*non_blocking=*/true);
+  done_.emplace(copies_->device_type());
+  done_->record(*copies_);
 }
 
 }  // namespace
@@ -351,7 +335,8 @@ BatchShape small_batch(const ModelDescriptor& model) {
 std::unique_ptr<Network> load_torchscript(const ModelDescriptor& model, const std::string& bytes,
                                           const std::string& device_name,
                                           const std::string& precision) {
-  const torch::Device device = choose_device(device_name);
+  const torch::Device device = choose_device(device_name, 0);
+  try_device(device);
   const auto half = half_precision(precision, model.precision, device);
   try {
     std::istringstream stream(bytes);

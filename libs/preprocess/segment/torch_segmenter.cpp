@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <csignal>
 #include <cstring>
+#include <optional>
 #include <vector>
 
 #include "io/core/atomic_file.hpp"
@@ -58,24 +59,25 @@ void probe(const ModelDescriptor& model, Network& network) {
   check_probabilities(slot->output());
 }
 
-// Loads and probes; returns what is wrong, or nothing.
-std::string trouble_with(const ModelDescriptor& model, const std::string& bytes,
-                         const std::string& device, const std::string& precision) {
+// Loads and probes; returns what is wrong, if anything.
+std::optional<Error> trouble_with(const ModelDescriptor& model, const std::string& bytes,
+                                  const std::string& device, const std::string& precision) {
   try {
     probe(model, *load_torchscript(model, bytes, device, precision));
-    return {};
+    return std::nullopt;
   } catch (const Error& e) {
-    return e.what();
+    return e;
   } catch (const std::exception& e) {
     std::string text = e.what();
     // TorchScript's own words stand at the end of a trace.
     if (const auto at = text.rfind("RuntimeError: "); at != std::string::npos) text.erase(0, at);
-    return "the model " + model.file.string() + " fails on a small input " +
-           "that follows its descriptor: " + text.substr(0, text.find('\n')) +
-           " (see docs/MODELS.md)";
+    return Error(ErrorCode::usage, "the model " + model.file.string() + " fails on a small input " +
+                                       "that follows its descriptor: " +
+                                       text.substr(0, text.find('\n')) + " (see docs/MODELS.md)");
   }
 }
 
+// The child's answer: nothing, or the error's code as one byte and its words.
 [[noreturn]] void answer_and_leave(const ModelDescriptor& model, const std::string& bytes,
                                    const std::string& device, const std::string& precision, int answer,
                                    pid_t parent) {
@@ -84,9 +86,11 @@ std::string trouble_with(const ModelDescriptor& model, const std::string& bytes,
   std::signal(SIGTERM, SIG_DFL);
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (::getppid() != parent) ::_exit(1);
-  const std::string trouble = trouble_with(model, bytes, device, precision);
-  const auto written = ::write(answer, trouble.data(), trouble.size());
-  ::_exit(written == static_cast<ssize_t>(trouble.size()) && trouble.empty() ? 0 : 1);
+  std::string words;
+  if (const auto trouble = trouble_with(model, bytes, device, precision))
+    words = static_cast<char>(trouble->code()) + std::string(trouble->what());
+  const auto written = ::write(answer, words.data(), words.size());
+  ::_exit(written == static_cast<ssize_t>(words.size()) && words.empty() ? 0 : 1);
 }
 
 enum class Heard { all, too_late, stop };
@@ -146,7 +150,7 @@ void probe_in_child(const ModelDescriptor& model, const std::string& bytes,
                 name + " gives no answer to" + kInput + " within " +
                     std::to_string(std::chrono::duration_cast<std::chrono::seconds>(limit).count()) +
                     " s, and was ended: does it return at all? (see docs/MODELS.md)");
-  if (!trouble.empty()) throw Error(ErrorCode::usage, trouble);
+  if (!trouble.empty()) throw Error(static_cast<ErrorCode>(trouble[0]), trouble.substr(1));
   if (WIFSIGNALED(status))
     throw Error(ErrorCode::usage, name + " crashes on" + kInput + " (signal " +
                                       std::to_string(WTERMSIG(status)) +
@@ -164,8 +168,8 @@ std::unique_ptr<Network> load_torch_network(const ModelDescriptor& model,
   const std::string bytes = read_checked(model);
   if (WSP_PROBE_HERE == 0) {
     probe_in_child(model, bytes, device, precision, limit);
-  } else if (const std::string trouble = trouble_with(model, bytes, device, precision); !trouble.empty()) {
-    throw Error(ErrorCode::usage, trouble);
+  } else if (const auto trouble = trouble_with(model, bytes, device, precision)) {
+    throw *trouble;
   }
   return load_torchscript(model, bytes, device, precision);
 }

@@ -88,13 +88,14 @@ class WindowPass {
     return all;
   }
 
-  // Visits a window's voxels: (index in the network's tensor, y * width + x in the grid, z).
+  // Visits a window's rows: (z in the window, index of the first voxel in the network's tensor, y * width + x of it in
+  // the grid).
   template <class Visit>
   void for_each_row(const Index& start, Visit visit) const {
     for (std::int64_t z = 0; z < patch_[0]; ++z)
       for (std::int64_t y = 0; y < patch_[1]; ++y)
         visit(z, tensor_origin_ + z * tensor_step_[0] + y * tensor_step_[1],
-              (start[1] + y) * size_[2] + start[2], (z * patch_[1] + y) * patch_[2]);
+              (start[1] + y) * size_[2] + start[2]);
   }
 
   // Calls done(outputs) with those of some consecutive windows after another, in the windows' order.
@@ -118,7 +119,7 @@ class WindowPass {
     job.fill = [&](std::int64_t i, std::span<float> input) {
       const Index& start = windows[static_cast<std::size_t>(i)];
       for_each_row(start,
-                   [&](std::int64_t z, std::int64_t tensor, std::int64_t in_plane, std::int64_t) {
+                   [&](std::int64_t z, std::int64_t tensor, std::int64_t in_plane) {
                      const float* row = planes_.at(start[0] + z).data() + in_plane;
                      for (std::int64_t x = 0; x < patch_[2]; ++x)
                        input[static_cast<std::size_t>(tensor + x * tensor_step_[2])] = row[x];
@@ -131,7 +132,7 @@ class WindowPass {
       const auto part = std::span(outputs).subspan(static_cast<std::size_t>(first),
                                                    static_cast<std::size_t>(count));
       done(part);
-      for (Output& output : part) output.probability = {};
+      for (Output& output : part) std::vector<float>().swap(output.probability);  // = {} would keep the memory
     };
     BatchRunner(network_).run(job);
   }
@@ -188,7 +189,7 @@ class WindowPass {
     const std::vector<float>& p = output.probability;
     const auto least = static_cast<float>(coarse_threshold(model_));
     for_each_row(start,
-                 [&](std::int64_t z, std::int64_t tensor, std::int64_t in_plane, std::int64_t) {
+                 [&](std::int64_t z, std::int64_t tensor, std::int64_t in_plane) {
                    for (std::int64_t x = 0; x < patch_[2]; ++x) {
                      if (!(p[static_cast<std::size_t>(tensor + x * tensor_step_[2])] >= least))
                        continue;

@@ -22,8 +22,9 @@
 namespace wsp::train {
 namespace {
 
-BufferAllocator pinned_allocator() {
-  // Torch's pinned memory, kept alive until it is released.
+// Torch's pinned memory, from which `side` copies, kept alive until it is released. Where the card was lost it is leaked:
+// LibTorch asks the card before it frees what was copied from.
+BufferAllocator pinned_allocator(const c10::Stream& side) {
   auto held = std::make_shared<std::map<void*, torch::Tensor>>();
   return {[held](std::size_t bytes) {
             torch::Tensor block = torch::empty({static_cast<std::int64_t>(bytes)},
@@ -32,7 +33,15 @@ BufferAllocator pinned_allocator() {
             held->emplace(address, std::move(block));
             return address;
           },
-          [held](void* address) { held->erase(address); }};
+          [held, side](void* address) {
+            const auto block = held->find(address);
+            try {
+              (void)side.query();
+            } catch (const std::exception&) {
+              (void)block->second.unsafeReleaseTensorImpl();
+            }
+            held->erase(block);
+          }};
 }
 
 constexpr std::int64_t kDamaged = -1, kNotCached = -2;
@@ -156,8 +165,8 @@ DeviceBatches::DeviceBatches(const DatasetReader& reader, BatchLoader::Source so
     return;
   }
   if (!device.is_cpu()) {
-    options.allocator = pinned_allocator();
     side_ = c10::impl::VirtualGuardImpl(device.type()).getStreamFromGlobalPool(device);
+    options.allocator = pinned_allocator(*side_);
   }
   loader_ = std::make_unique<BatchLoader>(reader, std::move(source), first, std::move(options));
 }

@@ -3,13 +3,11 @@
 
 #include <string>
 
+#include "io/core/device_fault.hpp"
 #include "io/core/error.hpp"
+#include "io/device/device.hpp"
 
 namespace wsp::train {
-
-/// "auto" (the card of this rank where there is one, else the CPU), "cpu", "cuda" or "cuda:N". Throws
-/// Error(usage) where the device is absent, saying why.
-torch::Device choose_device(const std::string& text, int local_rank);
 
 /// Mixed precision of the forward pass: fp32, tf32, bf16 or fp16, on any device and LibTorch.
 class Autocast {
@@ -24,9 +22,6 @@ class Autocast {
 };
 /// Throws Error(usage) for a precision that the device lacks; sets TF32.
 void prepare_precision(const torch::Device& device, const std::string& precision);
-/// Run a kernel on the card, so that one that cannot be used is refused before anything is written. Throws Error saying
-/// what would work; does nothing on the CPU.
-void try_device(const torch::Device& device);
 /// `deterministic`: the same bits on the same card, by LibTorch's deterministic algorithms (it warns of an operation that has
 /// none); call it before the first matrix product. Otherwise cuDNN tries its algorithms on each new shape and takes the
 /// fastest. On the CPU a run has the same bits either way.
@@ -44,12 +39,8 @@ torch::Tensor send(const torch::Tensor& host, const torch::Device& device);
 /// Our own error for one that is not, e.g. LibTorch's: what to do about too little memory or a card that cannot be used,
 /// or the first line of it.
 Error readable_error(const std::exception& error);
-/// True for what Torch throws when a device or the machine has no memory left.
-bool is_out_of_memory(const std::exception& error);
 /// True for an error after which this process can do nothing more on its card. Tensors that lie there must then be leaked:
 /// LibTorch may throw from their destructors.
 bool is_card_lost(const std::exception& error);
-/// First line of a Torch exception, without its C++ trace.
-std::string first_line(const std::exception& error);
 
 }  // namespace wsp::train

@@ -2,6 +2,7 @@
 
 #include <c10/core/impl/VirtualGuardImpl.h>
 
+#include <chrono>
 #include <thread>
 
 namespace wsp::train {
@@ -13,8 +14,16 @@ OnItsWay::OnItsWay(const torch::Tensor& tensor)
   there_->record(c10::impl::VirtualGuardImpl(tensor.device().type()).getStream(tensor.device()));
 }
 
+OnItsWay::~OnItsWay() {
+  try {
+    if (there_) (void)there_->query();
+  } catch (const std::exception&) {
+    (void)host_.unsafeReleaseTensorImpl();
+  }
+}
+
 const torch::Tensor& OnItsWay::get() {
-  while (there_ && !there_->query()) std::this_thread::yield();
+  while (there_ && !there_->query()) std::this_thread::sleep_for(std::chrono::microseconds(20));
   there_.reset();
   return host_;
 }

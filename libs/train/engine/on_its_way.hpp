@@ -10,8 +10,15 @@ namespace wsp::train {
 /// waits, for that copy alone. On the CPU it is there at once.
 class OnItsWay {
  public:
+  /// Batches that a device may have before it while the host prepares the next.
+  static constexpr std::size_t kAhead = 2;
+
   OnItsWay() = default;
   explicit OnItsWay(const torch::Tensor& tensor);
+  /// Does not wait. Where the card was lost the tensor is leaked: LibTorch asks the card before it frees pinned memory.
+  ~OnItsWay();
+  OnItsWay(OnItsWay&&) = default;
+  OnItsWay& operator=(OnItsWay&&) = default;
   /// The tensor on the host; waits until it is there.
   [[nodiscard]] const torch::Tensor& get();
 

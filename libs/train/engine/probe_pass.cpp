@@ -19,7 +19,6 @@ namespace {
 constexpr std::size_t kSlicesPerCase = 4;   // evenly spread over the case
 constexpr std::size_t kMostSlices = 2000;   // on each side
 constexpr std::size_t kBatch = 32;
-constexpr std::size_t kAhead = 2;           // batches that a device may have before it
 
 std::vector<TrainSlice> spread(const std::vector<TrainSlice>& all) {
   std::map<std::int32_t, std::vector<const TrainSlice*>> cases;
@@ -120,7 +119,7 @@ ProbeSlices ProbePass::embed(Encoder& encoder, const torch::Device& device,
                          torch::kShort)
             .index_select(0, torch::tensor(sound, torch::kLong));
     parts.emplace_back(encoder.forward(plain_views(send(hu, device))));
-    if (parts.size() > kAhead) (void)parts[parts.size() - 1 - kAhead].get();
+    if (parts.size() > OnItsWay::kAhead) (void)parts[parts.size() - 1 - OnItsWay::kAhead].get();
   };
   std::int64_t next = 0;
   while (next < batches) {

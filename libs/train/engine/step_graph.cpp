@@ -2,7 +2,6 @@
 
 #include "io/core/error.hpp"
 #include "train/engine/device.hpp"
-#include "train/engine/device_fault.hpp"
 
 namespace wsp::train {
 namespace {

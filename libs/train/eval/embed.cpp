@@ -27,8 +27,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::size_t kAhead = 2;  // batches that a device may have before it
-
 std::string metadata_of(const TensorFile& file, const char* key) {
   const auto found = file.metadata.find(key);
   return found == file.metadata.end() ? std::string() : found->second;
@@ -158,7 +156,7 @@ FeatureTable embed_dataset(const EmbedOptions& o) {
       for (std::int64_t i = 0; i < n; ++i)
         table.content.push_back(xxh3_64(bytes_of(lease->images().subspan(
             static_cast<std::size_t>(i * side * side), static_cast<std::size_t>(side * side)))));
-      land(kAhead);
+      land(OnItsWay::kAhead);
       progress.advance(static_cast<std::uint64_t>(n));
     }
     land(0);

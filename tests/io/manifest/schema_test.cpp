@@ -61,6 +61,25 @@ TEST(Schemas, AreVersionedDraft7AndReferToNothingElse) {
   EXPECT_THROW((void)schema_violations("absent.schema.json", {}), Error);
 }
 
+// Names of the properties below a schema that say nothing of themselves.
+void undescribed(const nlohmann::json& schema, const std::string& where, std::vector<std::string>& found) {
+  const auto properties = schema.value("properties", nlohmann::json::object());
+  for (const auto& [name, property] : properties.items()) {
+    if (property.value("description", "").empty()) found.push_back(where + "/" + name);
+    undescribed(property, where + "/" + name, found);
+  }
+  for (const char* below : {"items", "additionalProperties"})
+    if (schema.contains(below) && schema[below].is_object()) undescribed(schema[below], where + "[]", found);
+}
+
+TEST(Schemas, DescribeEveryProperty) {
+  for (const std::string& name : kSchemas) {
+    std::vector<std::string> found;
+    undescribed(load_json(kSource / "schemas" / (name + ".schema.json")), name, found);
+    EXPECT_THAT(found, testing::IsEmpty());
+  }
+}
+
 TEST(Schemas, SayWhereWhatWasExpectedAndWhatWasFound) {
   const auto lines = [](nlohmann::json value) {
     value["name"] = "x";

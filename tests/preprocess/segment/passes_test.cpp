@@ -1,5 +1,7 @@
 #include <gtest/gtest.h>
 #include <sys/resource.h>
+#include <tbb/parallel_for.h>
+#include <tbb/task_group.h>
 
 #include <algorithm>
 #include <atomic>
@@ -330,6 +332,44 @@ TEST(SegmenterFailure, ALostCardStopsTheJobAndWantOfMemoryRejectsTheCase) {
     EXPECT_EQ(e.code(), ErrorCode::failure);
     EXPECT_NE(std::string(e.what()).find("--device cuda:N"), std::string::npos) << e.what();
   }
+}
+
+TEST(SegmenterFailure, WordsOfTheLibrariesAreKnown) {
+  const Rejection full = segmenter_failure(std::runtime_error("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"));
+  EXPECT_NE(full.detail.find("no memory on the card"), std::string::npos) << full.detail;
+  const Rejection handle = segmenter_failure(
+      std::runtime_error("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"));
+  EXPECT_NE(handle.detail.find("no memory on the card"), std::string::npos) << handle.detail;
+  try {
+    (void)segmenter_failure(std::runtime_error("CUDA error: no kernel image is available for execution on the device"));
+    ADD_FAILURE() << "every case would be rejected for it";
+  } catch (const Error& e) {
+    EXPECT_NE(std::string(e.what()).find("holds no code for the card"), std::string::npos) << e.what();
+  }
+}
+
+// oneTBB's loops end early without a word where another case stopped the job: half a mask is none.
+TEST(Passes, AVolumeThatIsGivenUpGivesNoMask) {
+  const Volume v = block({50, 44, 60}, {10, 8, 15}, {40, 30, 50});
+  for (const int dimensions : {2, 3})
+    for (const std::int64_t last : {1, 5, 40}) {
+      tbb::task_group_context context;
+      std::atomic<std::int64_t> runs{0};
+      const Forward forward = [&](auto in, const auto& shape, auto out) {
+        bright(in, shape, out);
+        if (++runs == last) context.cancel_group_execution();
+      };
+      bool made = false;
+      tbb::parallel_for(
+          0, 1,
+          [&](int) {
+            ModelSegmenter segmenter(model(dimensions), std::make_unique<FakeNetwork>(forward, true), {10});
+            made = segmenter.segment(v).ok();
+          },
+          context);
+      EXPECT_GE(runs, last);
+      EXPECT_FALSE(made) << dimensions << " " << last;
+    }
 }
 
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)

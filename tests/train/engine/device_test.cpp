@@ -5,7 +5,6 @@
 
 #include <stdexcept>
 
-#include "train/engine/device_fault.hpp"
 #include "train/engine/optimizer.hpp"
 
 namespace wsp::train {
@@ -55,7 +54,7 @@ INSTANTIATE_TEST_SUITE_P(
              "another process"},
         Case{"CUDA error: system not yet initialized", kFailure, false, "fabricmanager"},
         Case{"CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`", kFailure, false,
-             "--micro-batch"},
+             "nvidia-smi"},
         Case{"CUDA out of memory. Tried to allocate 20.00 GiB (GPU 0; 15.77 GiB total capacity; 1.10 GiB "
              "already allocated; 14.02 GiB free; 1.12 GiB reserved in total by PyTorch)",
              kFailure, false, "--micro-batch"},
@@ -63,11 +62,11 @@ INSTANTIATE_TEST_SUITE_P(
              "out of memory"},
         Case{"CUDA error: out of memory", kFailure, false, "--micro-batch"},
         Case{"CUDA error: unspecified launch failure", kFailure, true, "Xid"},
-        Case{"CUDA error: uncorrectable ECC error encountered", kFailure, true, "--resume"},
-        Case{"CUDA error: the launch timed out and was terminated", kFailure, true, "--resume"},
+        Case{"CUDA error: uncorrectable ECC error encountered", kFailure, true, "start it again"},
+        Case{"CUDA error: the launch timed out and was terminated", kFailure, true, "start it again"},
         Case{"CUDA error: unknown error", kFailure, true, "--device cuda:N"},
         Case{"CUDA error: an illegal memory access was encountered", kFailure, true, "CUDA_LAUNCH_BLOCKING=1"},
-        Case{"CUDA error: device-side assert triggered", kFailure, true, "--resume"}));
+        Case{"CUDA error: device-side assert triggered", kFailure, true, "run again"}));
 
 TEST(DeviceFaults, OtherMessagesAreNone) {
   for (const char* text : {"", "mat1 and mat2 shapes cannot be multiplied", "out of memory", "unknown error"})

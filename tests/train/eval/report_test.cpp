@@ -238,7 +238,7 @@ TEST(Plan, ThoseShippedAreSound) {
     std::sort(names.begin(), names.end());
     EXPECT_EQ(std::adjacent_find(names.begin(), names.end()), names.end()) << "two cells share a directory";
   }
-  EXPECT_EQ(plans, 4);
+  EXPECT_EQ(plans, 5);
   // Without a pretraining dataset only what needs none is run.
   for (const Cell& cell : load_plan(WSP_SOURCE_DIR "/plans/tcga-lihc.json").cells())
     EXPECT_TRUE(cell.method == "random" || cell.method == "imagenet" || cell.method == "supervised") << cell.name();

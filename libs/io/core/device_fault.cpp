@@ -1,6 +1,8 @@
-#include "train/engine/device_fault.hpp"
+#include "io/core/device_fault.hpp"
 
-namespace wsp::train {
+#include <new>
+
+namespace wsp {
 namespace {
 
 constexpr std::string_view kNoCard =
@@ -21,14 +23,13 @@ constexpr std::string_view kNotReady =
     "the card is not ready yet: machines whose cards are joined by NVSwitch need the service nvidia-fabricmanager to "
     "run";
 constexpr std::string_view kNoLibrary =
-    "cuBLAS or cuDNN cannot start, as a rule for want of memory on the card: see nvidia-smi for what else uses it, or "
-    "lower --batch or --micro-batch";
+    "cuBLAS or cuDNN cannot start, as a rule for want of memory on the card: see nvidia-smi for what else uses it";
 constexpr std::string_view kLost =
     "the card was lost: see dmesg for lines with Xid, and nvidia-smi. Nothing on it can be used by this process any "
-    "more; start it again with --resume, on another card with --device cuda:N";
+    "more; start it again, on another card with --device cuda:N";
 constexpr std::string_view kDefect =
     "a kernel read or wrote where it must not, which is a defect of this program or of LibTorch, or of the card's "
-    "memory: run again with --resume, and with CUDA_LAUNCH_BLOCKING=1 to learn where if it comes back";
+    "memory: run again, and with CUDA_LAUNCH_BLOCKING=1 to learn where if it comes back";
 
 // The more special first.
 constexpr DeviceFault kFaults[] = {
@@ -71,4 +72,18 @@ const DeviceFault* find_device_fault(std::string_view message) {
   return nullptr;
 }
 
-}  // namespace wsp::train
+bool is_out_of_memory(const std::exception& error) {
+  if (dynamic_cast<const std::bad_alloc*>(&error) != nullptr) return true;
+  const std::string_view text = error.what();
+  for (const char* words : {"out of memory", "STATUS_ALLOC_FAILED", "not enough memory", "can't allocate memory",
+                            "Cannot allocate memory", "bad_alloc"})
+    if (text.find(words) != std::string_view::npos) return true;
+  return false;
+}
+
+std::string first_line(const std::exception& error) {
+  const std::string text = error.what();
+  return text.substr(0, text.find('\n'));
+}
+
+}  // namespace wsp
