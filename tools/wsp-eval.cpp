@@ -1,21 +1,25 @@
 // wsp-eval: does this pretraining help to diagnose? From weights to features, probes, figures and tables.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <iostream>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "io/core/atomic_file.hpp"
 #include "io/core/error.hpp"
 #include "io/core/hash.hpp"
 #include "io/core/log.hpp"
 #include "io/core/png.hpp"
-#include "io/shard/dataset.hpp"
 #include "tool_main.hpp"
 #include "train/engine/tensorboard.hpp"
+#include "train/eval/cell.hpp"
 #include "train/eval/embed.hpp"
 #include "train/eval/experiment.hpp"
 #include "train/eval/finetune.hpp"
+#include "train/eval/overlap.hpp"
 #include "train/eval/pca_figure.hpp"
+#include "train/eval/roster.hpp"
 #include "train/eval/saved_probe.hpp"
 #include "train/eval/table.hpp"
 
@@ -33,17 +37,21 @@ struct Options {
   fs::path out, plan, against, save, probe, pretraining;
   std::vector<std::string> features, labels, positives;
   std::string c = "1", reader;
-  bool npy = false, projector = false, force = false, no_shortcuts = false, list = false, tables_only = false;
+  bool npy = false, projector = false, force = false, no_shortcuts = false, list = false, tables_only = false, allow_overlap = false;
   int shown = 10, refits = 200;
   CLI::App *embed_command = nullptr, *probe_command = nullptr, *pca_command = nullptr, *finetune_command = nullptr,
            *table_command = nullptr, *predict_command = nullptr;
 };
 
-void declare_diagnosis(CLI::App& app, Options& o) {
-  app.add_option("--label", o.labels, "Label column; one for all datasets, or one each, repeated")->required()
+void declare_diagnosis(CLI::App& app, Options& o, bool several) {
+  app.add_option("--label", o.labels, several ? "Label column; one for all datasets, or one each, repeated" : "Label column")->required()
       ->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  app.add_option("--positive", o.positives, "Its positive classes, e.g. F3,F4 or 3,4; as often as --label")->required()
-      ->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  app.add_option("--positive", o.positives, several ? "Its positive classes, e.g. F3,F4 or 3,4; as often as --label" : "Its positive classes, e.g. F3,F4 or 3,4")
+      ->required()->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+}
+
+void declare_overlap(CLI::App& app, bool& allow) {
+  app.add_flag("--allow-overlap", allow, "Go on where the encoder was trained on those it is evaluated on; the result is flagged");
 }
 
 void declare_folds(CLI::App& app, Options& o) {
@@ -76,50 +84,53 @@ void declare(CLI::App& app, Options& o) {
 
   CLI::App* probe = o.probe_command = app.add_subcommand("probe", "Cross-validated logistic regression on frozen features");
   probe->add_option("FEATURES", o.features, "Feature files, one per dataset of one encoder")->required();
-  declare_diagnosis(*probe, o);
+  declare_diagnosis(*probe, o, true);
   declare_folds(*probe, o);
   probe->add_option("--repeats", o.protocol.cv.repeats, "Times the folds are drawn anew")->check(CLI::Range(1, 1000))->capture_default_str();
   probe->add_option("--permutations", o.protocol.permutations, "Shuffles of the diagnoses; 0: none")->check(CLI::Range(0, 1000000))->capture_default_str();
-  probe->add_option("--knn", o.protocol.cv.neighbours, "Nearest neighbours instead of a regression: how many")->check(CLI::Range(0, 100000));
+  probe->add_option("--knn", o.protocol.cv.neighbours, "Nearest neighbours instead of a regression: how many")->check(CLI::Range(1, 100000))->excludes("--C");
   probe->add_option("--against", o.against, "Feature file of another encoder on the same single dataset: paired difference");
-  probe->add_option("--pretraining", o.pretraining, "Dataset that the encoder was trained on: shared subjects are refused");
+  probe->add_option("--pretraining", o.pretraining, "Dataset that the encoder was trained on: subjects and volumes of both are refused");
+  declare_overlap(*probe, o.allow_overlap);
   probe->add_flag("--no-shortcuts", o.no_shortcuts, "Do not probe for spacing, pixel size, kernel, scanner, dataset");
-  probe->add_option("--save", o.save, "Also fit on all subjects and keep the probe for predict (P.json)");
-  probe->add_option("--refits", o.refits, "Subject-bootstrap refits kept in P.json")->check(CLI::Range(100, 100000))->capture_default_str();
+  CLI::Option* save = probe->add_option("--save", o.save, "Also fit on all subjects and keep the probe for predict (P.json)");
+  probe->add_option("--refits", o.refits, "Subject-bootstrap refits kept in P.json")->check(CLI::Range(100, 100000))->capture_default_str()->needs(save);
   probe->add_flag("--force", o.force, "Replace an earlier P.json");
 
   CLI::App* pca = o.pca_command = app.add_subcommand("pca", "The paper's figure 2, as SVG and PNG, with numbers");
   pca->add_option("FEATURES", o.features, "Feature file")->required()->expected(1);
-  declare_diagnosis(*pca, o);
+  declare_diagnosis(*pca, o, false);
   pca->add_option("--out", o.out, "Directory for pca.svg, pca.png, pca.json")->required();
   pca->add_flag("--force", o.force, "Replace an earlier figure");
   pca->add_option("--subjects", o.shown, "Subjects shown")->check(CLI::Range(1, 1000))->capture_default_str();
 
   CLI::App* finetune = o.finetune_command = app.add_subcommand("finetune", "Train a network to tell the diagnosis, fold by fold");
   finetune->add_option("DATASET", o.finetune.dataset, "Dataset directory")->required();
-  declare_diagnosis(*finetune, o);
+  declare_diagnosis(*finetune, o, false);
   declare_folds(*finetune, o);
   wt::TrainConfig& t = o.finetune.config;
   finetune->add_option("--out", o.finetune.out, "Directory of the folds' runs; folds that are complete are taken over")->required();
   finetune->add_option("--init", o.finetune.init, "Encoder to start from (default: from scratch)");
   finetune->add_option("--encoder", t.encoder, "tinynet, resnet18, resnet34 or resnet50")->capture_default_str();
+  finetune->add_option("--norm", t.norm, "batch or group: ResNet's normalisation, as that of --init")->capture_default_str();
   finetune->add_option("--image-size", t.image_size, "Side of the images")->capture_default_str();
   finetune->add_option("--batch", t.batch, "Slices per batch")->capture_default_str();
   finetune->add_option("--samples-per-epoch", t.samples_per_epoch, "Draws that make an epoch")->capture_default_str();
   finetune->add_option("--epochs", t.epochs, "Epochs")->capture_default_str();
   finetune->add_option("--lr", t.learning_rate, "Learning rate")->capture_default_str();
   finetune->add_option("--device", o.finetune.device, "auto, cpu, cuda or cuda:N")->capture_default_str();
-  finetune->add_flag("--force", o.finetune.force, "Begin folds anew that were trained with other options");
+  declare_overlap(*finetune, o.finetune.allow_overlap);
+  finetune->add_flag("--force", o.finetune.force, "Replace an earlier finetune.json; begin folds anew that were trained with other options");
 
   CLI::App* table = o.table_command = app.add_subcommand("table", "Run a plan: pretrain, embed, probe, and write the paper's tables");
   table->add_option("PLAN", o.plan, "PLAN.json")->required();
   table->add_option("--out", o.experiment.out, "Directory of cells and tables; what is complete there is taken over")->required();
   table->add_option("--root", o.experiment.root, "Where the plan's relative paths begin")->capture_default_str();
   table->add_option("--device", o.experiment.device, "auto, cpu, cuda or cuda:N")->capture_default_str();
-  table->add_option("--job", o.experiment.job, "Compute this cell only, from 0")->check(CLI::NonNegativeNumber);
-  table->add_flag("--tables-only", o.tables_only, "Compute nothing: write the tables of the cells that are complete");
+  CLI::Option* job = table->add_option("--job", o.experiment.job, "Compute this cell only, from 0")->check(CLI::NonNegativeNumber);
+  CLI::Option* tables_only = table->add_flag("--tables-only", o.tables_only, "Compute nothing: write the tables of the cells that are complete")->excludes(job);
   table->add_flag("--force", o.experiment.force, "Compute cells anew that another plan or other data forbid to take over");
-  table->add_flag("--list", o.list, "Say which cells there are, and run nothing");
+  table->add_flag("--list", o.list, "Say which cells there are, and run nothing")->excludes(job)->excludes(tables_only);
 
   CLI::App* predict = o.predict_command = app.add_subcommand("predict", "A saved probe on new patients; research only");
   predict->add_option("DATASET", o.embed.dataset, "Dataset directory")->required();
@@ -136,6 +147,12 @@ std::vector<wt::Diagnosis> diagnoses(const Options& o) {
   for (std::size_t i = 0; i < o.labels.size(); ++i)
     all.push_back({o.labels[i], wt::parse_positive(o.positives[i]), o.reader});
   return all;
+}
+
+wt::Diagnosis one_diagnosis(const Options& o) {
+  const auto all = diagnoses(o);
+  if (all.size() > 1) throw wsp::Error(wsp::ErrorCode::usage, fmt::format("{} --label for one dataset: give one", all.size()));
+  return all.front();
 }
 
 void set_c(Options& o) {
@@ -205,15 +222,22 @@ int run_embed(Options& o, bool as_json) {
   return 0;
 }
 
-void check_pretraining(const Options& o, const std::vector<wt::FeatureTable>& tables) {
-  if (o.pretraining.empty()) return;
-  std::vector<std::string> seen;
-  const wsp::DatasetReader reader(o.pretraining);
-  for (const wsp::IndexCase& c : reader.cases()) seen.push_back(c.subject);
-  for (const wt::FeatureTable& t : tables)
-    if (const auto shared = wt::shared_subjects(t, seen); !shared.empty())
-      throw wsp::Error(wsp::ErrorCode::usage, fmt::format("{} subjects of {} were pretrained on, e.g. {}: a probe on them flatters the encoder; leave them out",
-                                                          shared.size(), t.facts.at("dataset"), shared.front()));
+// What the encoder was trained on of each cohort; refused unless allowed.
+std::vector<std::vector<std::string>> check_pretraining(const Options& o, const std::vector<wt::FeatureTable>& tables, const std::vector<wt::Cohort>& cohorts) {
+  std::optional<wt::FeatureTable> pretraining;
+  if (!o.pretraining.empty()) pretraining = wt::pretraining_roster(tables.front(), o.pretraining);
+  std::vector<std::vector<std::string>> overlaps;
+  std::vector<std::string> all;
+  for (std::size_t i = 0; i < tables.size(); ++i) {
+    overlaps.push_back(wt::training_overlap(tables[i], cohorts[i].set.names, pretraining ? &*pretraining : nullptr));
+    all.insert(all.end(), overlaps[i].begin(), overlaps[i].end());
+    const std::string& method = tables[i].facts.at("method");
+    if (!pretraining && overlaps[i].empty() && method != "random" && method != "unknown" &&
+        std::all_of(tables[i].cases.begin(), tables[i].cases.end(), [](const wt::FeatureCase& c) { return c.trained_on < 0; }))
+      wsp::log::warn("the weights behind " + tables[i].facts.at("dataset") + " do not say on whom they were trained: --pretraining DATASET tells whom they share with it");
+  }
+  wt::judge_overlap(all, o.allow_overlap);
+  return overlaps;
 }
 
 int run_probe(Options& o, bool as_json) {
@@ -229,35 +253,49 @@ int run_probe(Options& o, bool as_json) {
   for (const std::string& file : o.features) tables.push_back(wt::read_features(file));
   if (all.size() != 1 && all.size() != tables.size())
     throw wsp::Error(wsp::ErrorCode::usage, fmt::format("{} --label for {} feature files: give one for all, or one each", all.size(), tables.size()));
-  check_pretraining(o, tables);
+  if (!o.against.empty() && tables.size() > 1)
+    throw wsp::Error(wsp::ErrorCode::usage, fmt::format("--against compares two encoders on one dataset, found {} feature files beside it: give one", tables.size()));
+  std::vector<wt::Cohort> cohorts;
+  std::vector<const wt::FeatureTable*> pointers;
+  for (std::size_t i = 0; i < tables.size(); ++i) {
+    pointers.push_back(&tables[i]);
+    cohorts.push_back(wt::make_cohort({&tables[i]}, {all.size() == 1 ? all[0] : all[i]}));
+    for (const std::string& remark : cohorts[i].remarks) wsp::log::warn(remark);
+  }
+  const wt::Cohort cohort = wt::make_cohort(pointers, all);
+  const auto overlaps = check_pretraining(o, tables, cohorts);
+  wt::Cohort other;
+  std::vector<std::string> overlap_of_other;
+  if (!o.against.empty()) {
+    const wt::FeatureTable table = wt::read_features(o.against);
+    other = wt::make_cohort({&table}, {all[0]});
+    if (other.set.names != cohorts[0].set.names)
+      throw wsp::Error(wsp::ErrorCode::usage, "--against holds other subjects: a paired comparison needs the same dataset");
+    overlap_of_other = wt::training_overlap(table, other.set.names);
+    wt::judge_overlap(overlap_of_other, o.allow_overlap);
+  }
   json result{{"alone", json::array()}};
   std::string text;
-  const auto one = [&](const wt::Cohort& cohort, const std::string& name) {
-    const wt::ProtocolResult r = wt::run_protocol(cohort, name, o.protocol);
+  const auto one = [&](const wt::Cohort& judged, const std::string& name, const std::vector<std::string>& overlap) {
+    wt::ProtocolResult r = wt::run_protocol(judged, name, o.protocol);
+    r.overlap = overlap;
     text += wt::to_text(r);
     return r;
   };
-  std::vector<const wt::FeatureTable*> pointers;
+  std::vector<std::string> every_overlap;
   wt::ProtocolResult first, whole;
   for (std::size_t i = 0; i < tables.size(); ++i) {
-    const wt::Diagnosis& d = all.size() == 1 ? all[0] : all[i];
-    const wt::Cohort alone = wt::make_cohort({&tables[i]}, {d});
-    for (const std::string& remark : alone.remarks) wsp::log::warn(remark);
-    const wt::ProtocolResult r = one(alone, tables[i].facts.at("dataset"));
+    const wt::ProtocolResult r = one(cohorts[i], tables[i].facts.at("dataset"), overlaps[i]);
+    every_overlap.insert(every_overlap.end(), overlaps[i].begin(), overlaps[i].end());
     result["alone"].push_back(wt::to_json(r));
     if (i == 0) first = whole = r;
-    pointers.push_back(&tables[i]);
   }
-  const wt::Cohort cohort = wt::make_cohort(pointers, all);
   if (tables.size() > 1) {
-    whole = one(cohort, "aggregated");
+    whole = one(cohort, "aggregated", every_overlap);
     result["aggregated"] = wt::to_json(whole);
   }
   if (!o.against.empty()) {
-    const wt::FeatureTable other = wt::read_features(o.against);
-    const wt::ProtocolResult r = one(wt::make_cohort({&other}, {all[0]}), "against " + o.against.filename().string());
-    if (r.subject_names != first.subject_names)
-      throw wsp::Error(wsp::ErrorCode::usage, "--against holds other subjects: a paired comparison needs the same dataset");
+    const wt::ProtocolResult r = one(other, "against " + o.against.filename().string(), overlap_of_other);
     const wt::PairedDifference d = wt::paired_difference(first.cv, first.bootstrap, r.cv, r.bootstrap);
     const wt::DeLongComparison fixed = wt::delong_compare(first.cv.probability[0], r.cv.probability[0], first.positive);
     result["against"] = {{"result", wt::to_json(r)},
@@ -278,19 +316,25 @@ int run_probe(Options& o, bool as_json) {
 }
 
 int run_pca(const Options& o, bool as_json, std::uint64_t seed) {
+  const wt::Diagnosis diagnosis = one_diagnosis(o);
   for (const char* name : {"pca.svg", "pca.png", "pca.json"}) refuse_existing(o.out / name, o.force);
   make_directory(o.out);
   const wt::FeatureTable table = wt::read_features(o.features.at(0));
-  const wt::PcaSummary s = wt::summarise_pca(wt::make_cohort({&table}, diagnoses(o)), o.shown, seed,
+  const wt::Cohort cohort = wt::make_cohort({&table}, {diagnosis});
+  const auto overlap = wt::training_overlap(table, cohort.set.names);
+  for (const std::string& sentence : overlap) wsp::log::warn(sentence + ": such a figure flatters it");
+  const wt::PcaSummary s = wt::summarise_pca(cohort, o.shown, seed,
                                              table.facts.at("method") + ", " + table.facts.at("encoder") + ", on " + table.facts.at("dataset"));
   wsp::write_file_atomic(o.out / "pca.svg", wt::scatter_svg(s.figure));
   if (wsp::png_available())
     wsp::write_file_atomic(o.out / "pca.png", wt::scatter_png(s.figure));
   else
     wsp::log::warn("no pca.png: this build has no libpng; pca.svg is the same figure");
-  wsp::write_file_atomic(o.out / "pca.json", wt::to_json(s).dump(1) + "\n");
+  json numbers = wt::to_json(s);
+  if (!overlap.empty()) numbers["overlap"] = overlap;
+  wsp::write_file_atomic(o.out / "pca.json", numbers.dump(1) + "\n");
   if (as_json)
-    std::cout << wt::to_json(s).dump() << "\n";
+    std::cout << numbers.dump() << "\n";
   else
     fmt::print("{}\nsilhouette of the diagnoses {:.2f}\n{}\n{}\n", s.figure.subtitle, s.class_silhouette, (o.out / "pca.svg").string(), (wsp::png_available() ? (o.out / "pca.png").string() : std::string()));
   return 0;
@@ -298,7 +342,8 @@ int run_pca(const Options& o, bool as_json, std::uint64_t seed) {
 
 int run_finetune(Options& o, const wsp::CommonOptions& common) {
   set_c(o);
-  o.finetune.diagnosis = diagnoses(o).at(0);
+  o.finetune.diagnosis = one_diagnosis(o);
+  refuse_existing(o.finetune.out / "finetune.json", o.finetune.force);
   o.finetune.protocol = o.protocol;
   o.finetune.threads = common.threads;
   o.finetune.config.seed = common.seed;
@@ -313,14 +358,30 @@ int run_finetune(Options& o, const wsp::CommonOptions& common) {
 int run_table(Options& o, const wsp::CommonOptions& common) {
   const wt::Plan plan = wt::load_plan(o.plan);
   const auto cells = plan.cells();
+  const auto source = wt::first_alike(cells);
   if (o.list) {
-    for (std::size_t k = 0; k < cells.size(); ++k) fmt::print("{}\t{}\n", k, cells[k].name());
+    json all = json::array();
+    std::string text;
+    for (std::size_t k = 0; k < cells.size(); ++k) {
+      const bool own = source[k] == k;
+      all.push_back({{"job", k}, {"cell", cells[k].name()}});
+      if (!own) all.back()["same_as"] = cells[source[k]].name();
+      text += fmt::format("{}\t{}{}\n", k, cells[k].name(), own ? "" : "\t" + cells[source[k]].name());
+    }
+    std::cout << (common.json ? all.dump() + "\n" : text);
     return 0;
   }
   o.experiment.threads = common.threads;
   const auto results = o.tables_only ? wt::complete_cells(plan, o.experiment.out) : wt::run_experiment(plan, o.experiment);
   if (o.experiment.job >= 0) {
-    fmt::print("cell {} is done; {} of {} are\n", o.experiment.job, results.size(), cells.size());
+    const auto k = static_cast<std::size_t>(o.experiment.job);
+    json done{{"job", k}, {"cell", cells[k].name()}, {"complete", results.size()}, {"cells", cells.size()}};
+    std::string text = fmt::format("cell {} is done; {} of {} are\n", k, results.size(), cells.size());
+    if (const std::size_t first = source[k]; first != k) {
+      done["same_as"] = cells[first].name();
+      text = fmt::format("cell {} has nothing to compute: its training is that of cell {}, {}\n", k, first, cells[first].name());
+    }
+    std::cout << (common.json ? done.dump() + "\n" : text);
     return 0;
   }
   const auto tables = wt::make_tables(plan, results);
@@ -340,11 +401,14 @@ int run_predict(Options& o, bool as_json) {
   const wt::FeatureTable features = wt::embed_dataset(o.embed);
   const auto predictions = wt::predict(probe, features);
   const std::int64_t known = wt::subjects_fitted_on(probe, features);
+  const auto overlap = wt::training_overlap(features, wt::subjects_of(features));
+  for (const std::string& sentence : overlap) wsp::log::warn(sentence + ": what it says of them is no prediction");
   if (known > 0)
     wsp::log::warn(fmt::format("{} of {} patients are of the cohort that the probe was fitted on: what it says of them is no prediction",
                                known, predictions.size()));
   json all{{"label", probe.label}, {"positive", probe.positive}, {"intended_use", "research only; not a medical device"},
            {"trained_on_subjects", probe.subjects}, {"of_the_training_cohort", known}, {"subjects", json::array()}};
+  if (!overlap.empty()) all["overlap"] = overlap;
   std::string tsv = "subject\tprobability\tlow\thigh\tslices\tdriving_slices\n";
   for (const wt::SubjectPrediction& s : predictions) {
     json driving = json::array();

@@ -164,9 +164,10 @@ assert len(json.loads((root / "kinds/compared.json").read_text())) == 1
 tune = ("finetune", root / "d1", "--label", "label", "--positive", "2,3", "--folds", "2", "--encoder", "resnet18", "--image-size", "48",
         "--batch", "8", "--samples-per-epoch", "16", "--epochs", "1", "--out", root / "tuned", "--bootstrap", "100", "--json")
 fixed = json.loads(run(*tune).stdout)
-chosen = json.loads(run(*tune, "--C", "cv").stdout)
+chosen = json.loads(run(*tune, "--C", "cv", "--force").stdout)
 assert fixed["chosen_c"] == [[1, 1]] and chosen["chosen_c"] != [[1, 1]], chosen["chosen_c"]
 assert chosen["predictions"] != fixed["predictions"]
+(root / "tuned/finetune.json").unlink()
 assert "--force" in run(*tune, "--lr", "0.01", code=2).stderr
 assert "begun anew" in run(*tune, "--lr", "0.01", "--force").stderr
 told = run("embed", root / "d1", "--encoder", root / "given.safetensors", "--out", root / "nodir/x.h5", code=5).stderr
@@ -201,4 +202,28 @@ table(foreign, "foreign")
 tables = {t["name"]: t for t in json.loads((root / "foreign/results.json").read_text())["tables"]}
 assert tables["balanced-accuracy"]["header"] == ["method", "resnet18"] and tables["balanced-accuracy"]["rows"][0][0] == "random"
 assert "D2 in the paper" in tables["auc"]["header"]
+# Cells of one training share its run; numbers, files and tables stay true. --json is honoured.
+twice = plan(pretraining={"dataset": "pretrain"}, methods=["random", "wsp"], sigmas=[0.1, 0.3], ablation={"kernel": ["rbf"]})
+listed = [line.split("\t") for line in table(twice, "twice", "--list").stdout.splitlines()]
+assert listed == [["0", "random-resnet18-s1"], ["1", "wsp-resnet18-s1"], ["2", "wsp-resnet18-s1-sigma=0.1", "wsp-resnet18-s1"], ["3", "wsp-resnet18-s1-sigma=0.3"],
+                  ["4", "wsp-resnet18-s1-rbf,kept,paper", "wsp-resnet18-s1"]], listed
+assert json.loads(table(twice, "twice", "--list", "--json").stdout)[2] == {"job": 2, "cell": listed[2][1], "same_as": listed[1][1]}
+assert not (root / "twice").exists()
+assert "nothing to compute: its training is that of cell 1, wsp-resnet18-s1" in table(twice, "twice", "--job", "2").stdout
+assert not (root / "twice/cells").exists()
+assert json.loads(table(twice, "twice", "--job", "1", "--json").stdout) == {"job": 1, "cell": "wsp-resnet18-s1", "complete": 3, "cells": 5}
+assert json.loads(table(twice, "twice", "--job", "4", "--json").stdout)["same_as"] == "wsp-resnet18-s1"
+table(twice, "twice")
+assert sorted(p.name for p in (root / "twice/cells").iterdir()) == ["random-resnet18-s1", "wsp-resnet18-s1", "wsp-resnet18-s1-sigma=0.3"]
+tables = {t["name"]: t for t in json.loads((root / "twice/results.json").read_text())["tables"]}
+shown = tables["auc"]["rows"][1][2]
+assert shown != "-" and tables["sigma"]["rows"][0] == ["0.1", shown] and tables["ablation"]["rows"][0][3] == shown, tables
+assert tables["sigma"]["rows"][1][1] != "-"
+for name, row in (("sigma", "sigma=0.1"), ("ablation", "rbf,kept,paper")):
+    assert tables[name]["notes"] == [f"{row} shows the runs of wsp-resnet18-s1, whose training is the same: no repetition of them."], tables[name]
+assert not any("missing" in note for note in tables["auc"]["notes"])
+assert table(twice, "twice", "--tables-only", "--json").stdout == table(twice, "twice", "--json").stdout
+full = run("table", support.SOURCE / "plans/phantom-full.json", "--out", root / "x", "--list").stdout.splitlines()
+assert len(full) == 111 and sum(line.count("\t") == 2 for line in full) == 6, full
+
 print("eval_table: stopped, changed, damaged, refused, finetune, tables: ok")

@@ -12,6 +12,7 @@
 #include "io/core/error.hpp"
 #include "io/core/hash.hpp"
 #include "io/core/log.hpp"
+#include "train/data/provenance.hpp"
 #include "train/engine/device.hpp"
 #include "train/engine/step_graph.hpp"
 #include "train/model/cuda_kernels.hpp"
@@ -163,6 +164,26 @@ std::unique_ptr<Method> build(const TrainConfig& config, const RunOptions& optio
   return method;
 }
 
+std::set<std::int32_t> subjects_drawn(const TrainingSet& set) {
+  std::set<std::int32_t> drawn;  // set.subjects also names those that are held back
+  for (const TrainSlice& slice : set.slices) drawn.insert(slice.subject);
+  return drawn;
+}
+
+std::optional<std::set<std::string>> everyone_trained_on(const TrainConfig& config, const RunOptions& options,
+                                                         const TrainingSet& set) {
+  std::set<std::string> marks;
+  if (config.method != "random")
+    for (const std::int32_t s : subjects_drawn(set)) marks.insert(subject_mark(set.subjects[static_cast<std::size_t>(s)]));
+  if (options.init.empty()) return marks;
+  const Provenance before = provenance_of(read_tensor_file(options.init).metadata, options.init);
+  if (before.trained_on)
+    marks.insert(before.trained_on->begin(), before.trained_on->end());
+  else if (!before.dataset_sha256.empty() && before.method != "random")
+    return std::nullopt;  // an earlier release's; foreign weights have seen no dataset of ours
+  return marks;
+}
+
 }  // namespace
 
 SelectOptions select_options(const TrainConfig& config) {
@@ -198,6 +219,7 @@ TrainSetup::TrainSetup(TrainConfig wanted, const RunOptions& run_options, int ra
       sampler(set, sampler_options(config)) {
   check_dataset(reader, options.dataset, options.verify);
   method = build(config, options, set, device);
+  trained_on = everyone_trained_on(config, options, set);
 }
 
 LoaderOptions TrainSetup::loader_options() const {
@@ -224,15 +246,16 @@ std::vector<std::string> TrainSetup::notes() const {
   std::int64_t trainable = 0;
   for (const torch::Tensor& p : method->parameters())
     if (p.requires_grad()) trainable += p.numel();
-  std::set<std::int32_t> drawn;  // set.subjects also names those that are held back
-  for (const TrainSlice& slice : set.slices) drawn.insert(slice.subject);
   std::vector<std::string> lines{
       fmt::format("{} with {}: {:.2f} million trainable parameters, representation {}", config.method,
                   config.encoder, static_cast<double>(trainable) / 1e6,
                   method->encoder().representation()),
       fmt::format("{} slices of {} subjects to draw from, {} slices held back for the probe",
-                  set.slices.size(), drawn.size(), set.held_back.size())};
+                  set.slices.size(), subjects_drawn(set).size(), set.held_back.size())};
   for (const std::string& line : set.left_out) lines.push_back("left out: " + line);
+  if (!trained_on)
+    lines.emplace_back("the --init weights do not say on whom they were trained, so these will not either: wsp-eval probe can tell it only "
+                       "with --pretraining DATASET");
   if (config.norm == "batch" && (config.micro_batch > 0 || config.ranks > 1) &&
       config.encoder != "tinynet")
     lines.emplace_back(

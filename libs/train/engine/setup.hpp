@@ -3,6 +3,8 @@
 
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -34,6 +36,9 @@ struct TrainSetup {
   TrainingSet set;
   BalancedSampler sampler;
   std::unique_ptr<Method> method;
+  /// subject_mark() of everyone that the encoder was trained on once this run is over, those of the --init weights
+  /// included; none where these do not say.
+  std::optional<std::set<std::string>> trained_on;
 };
 
 /// Throws Error(corrupt) for a dataset that fails its checks: every hash with `verify`, else that the files are there and

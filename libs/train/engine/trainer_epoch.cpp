@@ -9,6 +9,7 @@
 #include "io/core/hash.hpp"
 #include "io/core/interrupt.hpp"
 #include "io/core/log.hpp"
+#include "train/data/provenance.hpp"
 
 namespace wsp::train {
 
@@ -118,12 +119,13 @@ void Trainer::save(bool best) {
 }
 
 void Trainer::export_weights(const char* name) {
-  save_encoder_weights(setup_.method->encoder(), options_.out / name,
-                       {{"wsp.method", config_.method},
-                        {"wsp.image_size", std::to_string(config_.image_size)},
-                        {"wsp.steps", std::to_string(position_.batches)},
-                        {"wsp.seed", std::to_string(config_.seed)},
-                        {"wsp.dataset_sha256", config_.dataset_sha256}});
+  std::vector<std::pair<std::string, std::string>> about{{"wsp.method", config_.method},
+                                                         {"wsp.image_size", std::to_string(config_.image_size)},
+                                                         {"wsp.steps", std::to_string(position_.batches)},
+                                                         {"wsp.seed", std::to_string(config_.seed)},
+                                                         {"wsp.dataset_sha256", config_.dataset_sha256}};
+  if (setup_.trained_on) about.emplace_back("wsp.trained_on", marks_text(*setup_.trained_on));
+  save_encoder_weights(setup_.method->encoder(), options_.out / name, about);
 }
 
 bool Trainer::stop_requested() {

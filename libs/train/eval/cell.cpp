@@ -1,5 +1,6 @@
 #include "train/eval/cell.hpp"
 
+#include <map>
 #include <optional>
 
 #include "io/core/atomic_file.hpp"
@@ -173,6 +174,14 @@ TrainConfig training_of(const Cell& cell) {
   } catch (const Error& e) {
     throw Error(ErrorCode::usage, "the plan's training options of the cell " + cell.name() + ": " + e.what());
   }
+}
+
+std::vector<std::size_t> first_alike(const std::vector<Cell>& cells) {
+  std::map<std::string, std::size_t> first;
+  std::vector<std::size_t> indices;
+  for (std::size_t k = 0; k < cells.size(); ++k)
+    indices.push_back(first.emplace(cells[k].method + " " + to_json(training_of(cells[k])).dump(), k).first->second);
+  return indices;
 }
 
 json inputs_of(const Plan& plan, const Cell& cell, const fs::path& root) {

@@ -13,6 +13,9 @@ namespace wsp::train {
 /// The training configuration: the defaults and the plan's overrides, checked. Throws Error(usage) naming what is
 /// unknown, of another type or out of range.
 TrainConfig training_of(const Cell& cell);
+/// For each cell the index of the first whose method and training are the same, mostly its own. The others have nothing to
+/// compute: sigma=0.1 of a plan whose "wsp" has that sigma.
+std::vector<std::size_t> first_alike(const std::vector<Cell>& cells);
 /// SHA-256 of what the cell reads: dataset.json of its pretraining dataset ("pretraining") and of every evaluation
 /// ("evaluation D1"), and given weights ("weights"). Throws Error where one is not there.
 nlohmann::json inputs_of(const Plan& plan, const Cell& cell, const std::filesystem::path& root);

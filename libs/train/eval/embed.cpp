@@ -18,6 +18,7 @@
 #include "train/engine/device.hpp"
 #include "train/engine/on_its_way.hpp"
 #include "train/engine/views.hpp"
+#include "train/eval/roster.hpp"
 #include "train/model/encoder.hpp"
 #include "train/model/safetensors.hpp"
 
@@ -33,7 +34,8 @@ std::string metadata_of(const TensorFile& file, const char* key) {
 
 struct Loaded {
   std::shared_ptr<Encoder> encoder;
-  std::string method, pretraining, image_size;
+  Provenance provenance;
+  std::string image_size;
 };
 
 Loaded load(const EmbedOptions& o) {
@@ -42,8 +44,7 @@ Loaded load(const EmbedOptions& o) {
                                   "weights such as encoder.safetensors of a run");
   const TensorFile file = read_tensor_file(o.encoder);
   Loaded loaded;
-  loaded.method = metadata_of(file, "wsp.method");
-  loaded.pretraining = metadata_of(file, "wsp.dataset_sha256");
+  loaded.provenance = provenance_of(file.metadata, o.encoder);
   loaded.image_size = metadata_of(file, "wsp.image_size");
   if (o.encoder_name.empty()) {
     loaded.encoder = load_encoder(o.encoder);
@@ -77,6 +78,9 @@ FeatureCase describe(const fs::path& dataset, const IndexCase& entry) {
 
 FeatureTable embed_dataset(const EmbedOptions& o) {
   try {
+    // Another word would run in fp32 and stand in the facts.
+    if (o.precision != "fp32" && o.precision != "tf32" && o.precision != "bf16" && o.precision != "fp16")
+      throw Error(ErrorCode::usage, "--precision is '" + o.precision + "': expected one of fp32, tf32, bf16, fp16");
     torch::NoGradGuard no_grad;
     at::set_num_threads(std::max(1, o.threads));
     const torch::Device device = choose_device(o.device, 0);
@@ -160,15 +164,14 @@ FeatureTable embed_dataset(const EmbedOptions& o) {
     fs::path named = fs::absolute(o.dataset).lexically_normal();
     if (named.filename().empty()) named = named.parent_path();
     table.facts = {{"encoder", loaded.encoder->options().name},
-                   {"method", loaded.method.empty() ? "unknown" : loaded.method},
                    {"encoder_sha256", hex(sha256_file(o.encoder))},
-                   {"pretraining_sha256", loaded.pretraining.empty() ? "unknown" : loaded.pretraining},
                    {"dataset", named.filename().string()},
                    {"dataset_sha256", hex(sha256_file(o.dataset / "dataset.json"))},
                    {"image_size", std::to_string(side)},
                    {"precision", o.precision},
                    {"labelled", labelled_fact(o)},
                    {"flagged", flagged_fact(o)}};
+    set_provenance(table, loaded.provenance);
     return table;
   } catch (const Error&) {
     throw;

@@ -20,7 +20,7 @@ struct EmbedOptions {
 
 /// Every slice of every case (but those flagged as untrustworthy) through the encoder as it is, without
 /// augmentation, in evaluation mode. The result does not depend on batch, threads or workers but for
-/// rounding. Throws Error: usage for weights that are no encoder's, no_input, corrupt, interrupted.
+/// rounding. Throws Error: usage for weights that are no encoder's and an unknown precision, no_input, corrupt, interrupted.
 FeatureTable embed_dataset(const EmbedOptions& options);
 /// Whether a table holds what embed_dataset() would give: the same weights, dataset, choice of cases, image size and
 /// precision. Throws Error(failure) where weights or dataset cannot be read.

@@ -55,12 +55,39 @@ bool is_done(const Plan& plan, const Cell& cell, const ExperimentOptions& o) {
   return false;
 }
 
+// Results of a cell: its own, or those of the first whose training is the same.
+class Takings {
+ public:
+  Takings(const Plan& plan, const fs::path& out) : plan_(plan), out_(out), cells_(plan.cells()), first_(first_alike(cells_)) {}
+
+  [[nodiscard]] const std::vector<Cell>& cells() const { return cells_; }
+  [[nodiscard]] bool computes(std::size_t k) const { return first_[k] == k; }
+  [[nodiscard]] const Cell& source(std::size_t k) const { return cells_[first_[k]]; }
+  [[nodiscard]] StoredCell stored(std::size_t k) const {
+    StoredCell stored = stored_cell(plan_, source(k), out_);
+    if (stored.state == CellState::complete && !computes(k)) {
+      stored.result["cell"] = cells_[k].name();
+      stored.result["variant"] = cells_[k].variant;
+      stored.result["same_as"] = source(k).name();
+    }
+    return stored;
+  }
+
+ private:
+  const Plan& plan_;
+  const fs::path& out_;
+  std::vector<Cell> cells_;
+  std::vector<std::size_t> first_;
+};
+
 }  // namespace
 
 std::vector<json> complete_cells(const Plan& plan, const fs::path& out) {
+  const Takings takings(plan, out);
   std::vector<json> done;
-  for (const Cell& cell : plan.cells()) {
-    StoredCell stored = stored_cell(plan, cell, out);
+  for (std::size_t k = 0; k < takings.cells().size(); ++k) {
+    const Cell& cell = takings.source(k);
+    StoredCell stored = takings.stored(k);
     if (stored.state == CellState::of_another_plan)
       throw Error(ErrorCode::usage, "the cell " + cell.name() + " in " + out.string() + " was computed under another plan: give "
                                     "another --out, or run without --tables-only and with --force to compute it anew");
@@ -76,13 +103,14 @@ std::vector<json> complete_cells(const Plan& plan, const fs::path& out) {
 }
 
 std::vector<json> run_experiment(const Plan& plan, const ExperimentOptions& o) {
-  const std::vector<Cell> cells = plan.cells();
+  const Takings takings(plan, o.out);
+  const std::vector<Cell>& cells = takings.cells();
   if (o.job >= static_cast<int>(cells.size()))
     throw Error(ErrorCode::usage, fmt::format("--job is {}: the plan has cells 0 to {}", o.job, static_cast<int>(cells.size()) - 1));
   check_plan(plan, o);  // before hours of work
   std::vector<std::size_t> missing;
   for (std::size_t k = 0; k < cells.size(); ++k)
-    if ((o.job < 0 || static_cast<int>(k) == o.job) && !is_done(plan, cells[k], o)) missing.push_back(k);
+    if ((o.job < 0 || static_cast<int>(k) == o.job) && takings.computes(k) && !is_done(plan, cells[k], o)) missing.push_back(k);
   for (const std::size_t k : missing) {
     stop_if_interrupted("run the same command again to go on");
     log::info(fmt::format("cell {} of {}: {}", k + 1, cells.size(), cells[k].name()));
@@ -94,8 +122,8 @@ std::vector<json> run_experiment(const Plan& plan, const ExperimentOptions& o) {
   }
   // Another job's cells are its own business.
   std::vector<json> done;
-  for (const Cell& cell : cells)
-    if (StoredCell stored = stored_cell(plan, cell, o.out); stored.state == CellState::complete)
+  for (std::size_t k = 0; k < cells.size(); ++k)
+    if (StoredCell stored = takings.stored(k); stored.state == CellState::complete)
       done.push_back(std::move(stored.result));
   return done;
 }

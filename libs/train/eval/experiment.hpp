@@ -19,7 +19,8 @@ struct ExperimentOptions {
 /// Compute what is missing of a plan's cells (each in OUT/cells/NAME: the run, its features, its figure,
 /// cell.json last) and return all that are there. Before the first of them check_plan() is asked. A damaged
 /// cell is computed anew with a warning. Throws Error(usage) for a cell that was computed under another plan, or from
-/// datasets or weights with another SHA-256, unless `force`.
+/// datasets or weights with another SHA-256, unless `force`. A cell whose training is that of an earlier one (first_alike())
+/// is not computed: it is returned with that one's results and its name, "same_as".
 std::vector<nlohmann::json> run_experiment(const Plan& plan, const ExperimentOptions& options);
 /// The cells that are complete in OUT. Throws Error: usage for a cell of another plan, corrupt for a damaged one,
 /// no_input where there is none.

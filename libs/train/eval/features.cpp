@@ -120,6 +120,7 @@ void write_features(const fs::path& path, const FeatureTable& t) {
                        column<std::string>(t.cases, [](auto& c) { return c.scanner.empty() ? "unknown" : c.scanner; }));
       h5::write_column(cases.get(), "spacing_mm", column<double>(t.cases, [](auto& c) { return c.spacing_mm; }));
       h5::write_column(cases.get(), "pixel_mm", column<double>(t.cases, [](auto& c) { return c.pixel_mm; }));
+      h5::write_column(cases.get(), "trained_on", column<std::int64_t>(t.cases, [](auto& c) { return std::int64_t{c.trained_on}; }));
       for (std::size_t l = 0; l < t.labels.size(); ++l)
         h5::write_column(cases.get(), ("label_" + t.label_names[l]).c_str(), t.labels[l]);
     }
@@ -158,11 +159,13 @@ FeatureTable read_features(const fs::path& path) {
     const auto scanners = h5::read_strings(file.get(), "cases/scanner");
     const auto spacing = h5::read_doubles(file.get(), "cases/spacing_mm");
     const auto pixel = h5::read_doubles(file.get(), "cases/pixel_mm");
-    if (subjects.size() != names.size() || kernels.size() != names.size() ||
+    std::vector<std::int64_t> trained_on(names.size(), -1);  // absent in files of an earlier toolkit
+    if (H5Lexists(file.get(), "cases/trained_on", H5P_DEFAULT) > 0) trained_on = h5::read_integers(file.get(), "cases/trained_on");
+    if (subjects.size() != names.size() || trained_on.size() != names.size() || kernels.size() != names.size() ||
         scanners.size() != names.size() || spacing.size() != names.size() || pixel.size() != names.size())
       throw Error(ErrorCode::corrupt, "its columns of cases differ in length");
     for (std::size_t i = 0; i < names.size(); ++i)
-      t.cases.push_back({names[i], subjects[i], spacing[i], pixel[i], kernels[i], scanners[i]});
+      t.cases.push_back({names[i], subjects[i], spacing[i], pixel[i], kernels[i], scanners[i], static_cast<int>(trained_on[i])});
     for (const std::string& label : t.label_names)
       t.labels.push_back(h5::read_integers(file.get(), "cases/label_" + label));
     read_matrix(file.get(), t, t.case_id.size());

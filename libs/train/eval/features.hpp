@@ -14,6 +14,7 @@ struct FeatureCase {
   double spacing_mm = 0, pixel_mm = 0;  ///< 0 where the dataset does not say
   std::string kernel;                   ///< class of the reconstruction kernel, or empty
   std::string scanner;                  ///< its maker, or empty
+  int trained_on = -1;                  ///< whether the encoder was trained on its subject: 1, 0; -1 where the weights do not say
 };
 
 /// Features of slices, cases together, slices of a case from feet to head.
@@ -34,7 +35,7 @@ struct FeatureTable {
 };
 
 /// Write F.h5 atomically: /slices/{features [n][d] float32, case, depth, content}, /cases/{name,
-/// subject, spacing_mm, pixel_mm, kernel, scanner, LABEL...}, facts as attributes. The same table
+/// subject, spacing_mm, pixel_mm, kernel, scanner, trained_on, LABEL...}, facts as attributes. The same table
 /// gives the same bytes. Throws Error(output).
 void write_features(const std::filesystem::path& path, const FeatureTable& table);
 /// Read and check it. Throws Error(no_input) where there is no such file, Error(corrupt).

@@ -2,12 +2,13 @@
 
 #include <fmt/format.h>
 
-
 #include "io/core/error.hpp"
 #include "io/core/log.hpp"
 #include "train/eval/embed.hpp"
 #include "train/eval/folds.hpp"
 #include "train/eval/go_on.hpp"
+#include "train/eval/network_check.hpp"
+#include "train/eval/overlap.hpp"
 #include "train/eval/roster.hpp"
 
 namespace wsp::train {
@@ -15,6 +16,13 @@ ProtocolResult finetune(const FinetuneOptions& o) {
   const FeatureTable known = roster(o.dataset, o.config.include_flagged);
   const Cohort planned = make_cohort({&known}, {o.diagnosis});
   for (const std::string& remark : planned.remarks) log::warn(remark);
+  std::vector<std::string> overlap;
+  if (std::filesystem::is_regular_file(o.init)) {  // else train() says what is wrong
+    FeatureTable seen = known;
+    set_provenance(seen, weights_provenance(o.init));
+    overlap = training_overlap(seen, planned.set.names);
+    judge_overlap(overlap, o.allow_overlap);
+  }
   const auto& positive = planned.set.positive;
   CrossValidation cv;
   cv.fold = {stratified_folds(positive, o.protocol.cv.folds, o.protocol.cv.seed, 0)};
@@ -71,7 +79,9 @@ ProtocolResult finetune(const FinetuneOptions& o) {
       }
     cv.scores.push_back(binary_scores(tested, truth));
   }
-  return summarise(last, o.name, std::move(cv), o.protocol);
+  ProtocolResult result = summarise(last, o.name, std::move(cv), o.protocol);
+  result.overlap = overlap;
+  return result;
 }
 
 }  // namespace wsp::train

@@ -5,6 +5,7 @@
 #include "io/core/error.hpp"
 #include "train/engine/setup.hpp"
 #include "train/model/encoder.hpp"
+#include "train/model/safetensors.hpp"
 
 namespace wsp::train {
 
@@ -17,6 +18,8 @@ void check_image_size(const std::string& backbone, std::int64_t image_size) {
 void check_weights(const std::string& backbone, const std::filesystem::path& weights) {
   load_encoder_weights(*make_encoder({backbone, Norm::batch}), weights);
 }
+
+Provenance weights_provenance(const std::filesystem::path& weights) { return provenance_of(read_tensor_file(weights).metadata, weights); }
 
 void check_training_data(const TrainConfig& config, const DatasetReader& reader) {
   (void)select_slices(reader, select_options(config));

@@ -13,6 +13,7 @@
 #include "train/eval/cell.hpp"
 #include "train/eval/folds.hpp"
 #include "train/eval/network_check.hpp"
+#include "train/eval/overlap.hpp"
 #include "train/eval/roster.hpp"
 
 namespace wsp::train {
@@ -82,6 +83,20 @@ void check_aggregate(const Plan& plan, const std::vector<FeatureTable>& tables) 
     (void)make_cohort(all, diagnoses);
   } catch (Error& error) {
     throw error.within("in the plan's aggregate " + plan.aggregate);
+  }
+}
+
+// Given weights may be an encoder of ours.
+void check_training_of_weights(const Plan& plan, const std::vector<Cell>& cells, const std::vector<FeatureTable>& tables, const fs::path& root) {
+  std::set<std::string> done;
+  for (const Cell& cell : cells) {
+    if (cell.method != "imagenet" || !done.insert(cell.backbone).second) continue;
+    const Provenance provenance = weights_provenance(root / plan.weights.at(cell.backbone));
+    for (FeatureTable table : tables) {
+      set_provenance(table, provenance);
+      if (const auto overlap = training_overlap(table, subjects_of(table)); !overlap.empty())
+        refuse("the plan's weights of " + cell.backbone + ": " + overlap.front() + ": give others, or evaluate on others");
+    }
   }
 }
 
@@ -180,6 +195,7 @@ void check_plan(const Plan& plan, const ExperimentOptions& o) {
       check_evaluation(plan, e, tables.back());
     }
     check_aggregate(plan, tables);
+    check_training_of_weights(plan, cells, tables, o.root);
   }
   check_overlap(plan, o);
   check_pretraining(plan, cells, o.root);

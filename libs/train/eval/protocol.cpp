@@ -96,6 +96,7 @@ json to_json(const ProtocolResult& r) {
                    {"sensitivity", r.reader->sensitivity},
                    {"specificity", r.reader->specificity},
                    {"subjects", r.reader->subjects}};
+  if (!r.overlap.empty()) j["overlap"] = r.overlap;
   for (const Shortcut& s : r.shortcuts)
     j["shortcuts"].push_back(s.skipped.empty()
                                  ? json{{"what", s.what}, {"auc", number(s.auc)}, {"subjects", s.subjects}}
@@ -115,6 +116,7 @@ std::string to_text(const ProtocolResult& r) {
   std::string text = fmt::format("{}: {} subjects ({} positive), {} slices, {} folds{}\n", r.name, r.subjects, r.positives,
                                  r.slices, r.cv.chosen_c.front().size(),
                                  r.cv.fold.size() > 1 ? fmt::format(" x {}", r.cv.fold.size()) : "");
+  for (const std::string& sentence : r.overlap) text += fmt::format("  {:<18} {}\n", "flattered", sentence);
   const auto row = [&](const char* what, double BinaryScores::* measure, const Interval* interval) {
     text += fmt::format("  {:<18} {}{}\n", what, mean_sd(over_folds(r.cv, measure)),
                         interval != nullptr && !r.bootstrap.auc_samples.empty()

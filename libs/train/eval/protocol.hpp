@@ -29,6 +29,7 @@ struct ProtocolResult {
   std::vector<Shortcut> shortcuts;
   std::vector<std::string> subject_names;
   std::vector<std::uint8_t> positive;
+  std::vector<std::string> overlap;  ///< what flatters it: training_overlap(), allowed by the user
 };
 
 /// Cross-validated probe with everything around it. Throws Error(usage) where folds cannot be had.

@@ -87,7 +87,8 @@ std::optional<PublishedValue> published_balanced_accuracy(const std::string& met
   return std::nullopt;
 }
 
-std::optional<PublishedValue> published_sigma(double sigma, const std::string& evaluation) {
+std::optional<PublishedValue> published_sigma(const std::string& backbone, double sigma, const std::string& evaluation) {
+  if (backbone != "tinynet") return std::nullopt;
   const auto column = column_of(evaluation);
   if (column)
     for (const SigmaRow& row : kSigma)

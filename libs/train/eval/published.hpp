@@ -15,7 +15,7 @@ std::optional<PublishedValue> published_auc(const std::string& backbone, const s
 /// Table 2: balanced accuracy on D1, the only dataset it has, of the better backbone; method "readers" is the
 /// radiologists'.
 std::optional<PublishedValue> published_balanced_accuracy(const std::string& method, const std::string& evaluation);
-/// AUC of WSP with TinyNet by sigma.
-std::optional<PublishedValue> published_sigma(double sigma, const std::string& evaluation);
+/// AUC of WSP by sigma; the paper has it of TinyNet alone.
+std::optional<PublishedValue> published_sigma(const std::string& backbone, double sigma, const std::string& evaluation);
 
 }  // namespace wsp::train

@@ -1,11 +1,15 @@
 #include "train/eval/roster.hpp"
 
+#include <fmt/format.h>
 #include <tbb/parallel_for.h>
 
+#include "io/core/error.hpp"
 #include "io/core/hash.hpp"
 #include "io/core/interrupt.hpp"
+#include "io/core/log.hpp"
 #include "io/core/progress.hpp"
 #include "io/shard/dataset.hpp"
+#include "train/data/resize.hpp"
 #include "train/data/training_set.hpp"
 
 namespace wsp::train {
@@ -18,17 +22,21 @@ std::string directory_name(const fs::path& dataset) {
   return (path.filename().empty() ? path.parent_path() : path).filename().string();
 }
 
-std::vector<std::uint64_t> pixel_hashes(const DatasetReader& reader, const std::vector<std::size_t>& rows) {
+std::vector<std::uint64_t> pixel_hashes(const DatasetReader& reader, const std::vector<std::size_t>& rows, std::int64_t side) {
   const auto pixels = static_cast<std::size_t>(reader.layout().height * reader.layout().width);
+  const Resizer resizer(reader.layout().height, reader.layout().width, side > 0 ? side : reader.layout().height);
+  const bool as_stored = side == 0 || resizer.is_identity();
   std::vector<std::uint64_t> hashes(rows.size());
   Progress progress("comparing volumes", rows.size(), "slices");
   tbb::parallel_for(tbb::blocked_range<std::size_t>(0, rows.size(), 64), [&](const auto& range) {
     stop_if_interrupted("run the same command again to go on");
-    std::vector<std::int16_t> image(pixels);
+    std::vector<std::int16_t> image(pixels), resized(as_stored ? 0 : static_cast<std::size_t>(side * side));
+    std::vector<std::int32_t> sums;
     ReadScratch scratch;
     for (std::size_t i = range.begin(); i < range.end(); ++i) {
       reader.read_image(rows[i], image, scratch);
-      hashes[i] = xxh3_64(bytes_of(std::span<const std::int16_t>(image)));
+      if (!as_stored) resizer.image(image, resized, sums);
+      hashes[i] = xxh3_64(bytes_of(std::span<const std::int16_t>(as_stored ? image : resized)));
     }
     progress.advance(range.size());
   });
@@ -37,7 +45,7 @@ std::vector<std::uint64_t> pixel_hashes(const DatasetReader& reader, const std::
 
 }  // namespace
 
-FeatureTable roster(const fs::path& dataset, bool include_flagged, RosterContent content) {
+FeatureTable roster(const fs::path& dataset, bool include_flagged, RosterContent content, std::int64_t image_size) {
   const DatasetReader reader(dataset);
   FeatureTable t;
   t.dimensions = 1;
@@ -57,7 +65,7 @@ FeatureTable roster(const fs::path& dataset, bool include_flagged, RosterContent
   t.values.assign(rows.size(), 0);
   const std::string sha256 = hex(sha256_file(dataset / "dataset.json"));
   if (content == RosterContent::pixels)
-    t.content = pixel_hashes(reader, rows);
+    t.content = pixel_hashes(reader, rows, image_size);
   else
     for (const std::size_t row : rows) {
       const std::string slice = sha256 + " " + std::to_string(row);
@@ -65,6 +73,29 @@ FeatureTable roster(const fs::path& dataset, bool include_flagged, RosterContent
     }
   t.facts = {{"dataset", directory_name(dataset)}, {"dataset_sha256", sha256}};
   return t;
+}
+
+void set_provenance(FeatureTable& t, const Provenance& p) {
+  t.facts["method"] = p.method.empty() ? "unknown" : p.method;
+  t.facts["pretraining_sha256"] = p.dataset_sha256.empty() ? "unknown" : p.dataset_sha256;
+  for (FeatureCase& c : t.cases) c.trained_on = !p.trained_on ? -1 : p.trained_on->contains(subject_mark(c.subject)) ? 1 : 0;
+}
+
+FeatureTable pretraining_roster(const FeatureTable& features, const fs::path& dataset) {
+  const auto fact = [&](const char* name) {
+    const auto known = features.facts.find(name);
+    return known == features.facts.end() ? std::string("unknown") : known->second;
+  };
+  const std::string named = fact("pretraining_sha256");
+  const std::string found = roster(dataset, true).facts.at("dataset_sha256");
+  if (named == "unknown")
+    log::warn("--pretraining: the weights behind " + fact("dataset") + " do not name the dataset that they were trained on; " +
+              dataset.string() + " is taken for it");
+  else if (named != found)
+    throw Error(ErrorCode::usage, fmt::format("--pretraining {} is not the dataset that the encoder was trained on: SHA-256 of its dataset.json {}, "
+                                              "the features say {}; give that dataset as it was then",
+                                              dataset.string(), found.substr(0, 12), named.substr(0, 12)));
+  return roster(dataset, true, RosterContent::pixels, std::stoll(fact("image_size")));
 }
 
 }  // namespace wsp::train

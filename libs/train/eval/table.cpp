@@ -1,6 +1,7 @@
 #include "train/eval/table.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
@@ -90,6 +91,14 @@ class Results {
     return values;
   }
 
+  // Names of the cells whose results a variant shows in place of its own.
+  [[nodiscard]] std::vector<std::string> taken_from(const std::string& variant) const {
+    std::vector<std::string> names;
+    for (const json& cell : cells_)
+      if (cell.at("variant") == variant && cell.contains("same_as")) names.push_back(cell["same_as"]);
+    return names;
+  }
+
   [[nodiscard]] std::optional<double> reader(const std::string& evaluation) const {
     for (const json& cell : cells_)
       if (cell.at("results").contains(evaluation) && cell["results"][evaluation].contains("reader"))
@@ -176,6 +185,9 @@ ResultTable accuracy_table(const Plan& plan, const Results& results) {
   ResultTable t{"balanced-accuracy", "Table 2: balanced accuracy on " + e + ", mean (sd) over folds", {"method"}, {}, {}};
   for (const std::string& backbone : plan.backbones) t.header.push_back(backbone);
   if (plan.backbones.size() > 1) t.header.push_back("better backbone");
+  const auto reader = results.reader(e);
+  const std::size_t reader_column = t.header.size();
+  if (reader) t.header.emplace_back("no network");
   const bool beside = in_paper(plan, e) && published_balanced_accuracy("wsp", e);
   if (beside) t.header.push_back("in the paper");
   for (const std::string& method : plan.methods) {
@@ -188,18 +200,20 @@ ResultTable accuracy_table(const Plan& plan, const Results& results) {
       if (!g.empty() && (best.empty() || mean(g.accuracy) > mean(best))) best = g.accuracy;
     }
     if (plan.backbones.size() > 1) row.push_back(best.empty() ? kAbsent : mean_sd(best));
+    if (reader) row.emplace_back("");
     if (beside) row.push_back(or_absent(published_balanced_accuracy(method, e)));
     t.rows.push_back(row);
   }
-  if (const auto reader = results.reader(e)) {
+  if (reader) {
     std::vector<std::string> row(t.header.size(), "");
     row[0] = "readers";
-    row[1] = fmt::format("{:.2f}", *reader);
+    row[reader_column] = fmt::format("{:.2f}", *reader);
     if (beside) row.back() = or_absent(published_balanced_accuracy("readers", e));
     t.rows.push_back(row);
   }
   if (plan.backbones.size() > 1)
     t.notes.emplace_back("The better backbone is chosen on the very folds it is shown on, as in the paper: read it as an upper end.");
+  if (beside) t.notes.emplace_back("The paper has one value of a method, that of its better backbone.");
   return t;
 }
 
@@ -208,9 +222,10 @@ ResultTable variants_table(const Plan& plan, const Results& results, bool sigma)
   ResultTable t = sigma ? ResultTable{"sigma", "AUC of WSP by the width of the depth kernel, " + backbone, {"sigma"}, {}, {}}
                         : ResultTable{"ablation", "AUC of WSP by kernel, depth convention and normalisation, " + backbone,
                                       {"kernel", "depth over", "normalisation"}, {}, {}};
+  const auto beside = [&](const std::string& e) { return sigma && in_paper(plan, e) && published_sigma(backbone, 0.1, e); };
   for (const std::string& e : evaluations_of(plan)) {
     t.header.push_back(e);
-    if (sigma && in_paper(plan, e)) t.header.push_back(e + " in the paper");
+    if (beside(e)) t.header.push_back(e + " in the paper");
   }
   std::vector<std::string> seen;
   for (const Cell& cell : plan.cells()) {
@@ -225,9 +240,11 @@ ResultTable variants_table(const Plan& plan, const Results& results, bool sigma)
       row = {cell.train.at("kernel"), cell.train.at("depth_scale"), cell.train.at("normalisation")};
     for (const std::string& e : evaluations_of(plan)) {
       row.push_back(value_text(results.group("wsp", backbone, cell.variant, e)));
-      if (sigma && in_paper(plan, e)) row.push_back(or_absent(published_sigma(cell.train.at("sigma"), e)));
+      if (beside(e)) row.push_back(or_absent(published_sigma(backbone, cell.train.at("sigma"), e)));
     }
     t.rows.push_back(row);
+    if (const auto names = results.taken_from(cell.variant); !names.empty())
+      t.notes.push_back(fmt::format("{} shows the runs of {}, whose training is the same: no repetition of them.", cell.variant, fmt::join(names, ", ")));
   }
   return t;
 }

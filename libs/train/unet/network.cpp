@@ -3,7 +3,6 @@
 #include <nlohmann/json.hpp>
 
 #include "io/core/error.hpp"
-#include "io/core/hash.hpp"
 #include "io/core/interrupt.hpp"
 #include "train/engine/batches.hpp"
 #include "train/engine/device.hpp"
@@ -37,20 +36,7 @@ std::vector<Piece> pieces_of(const std::vector<MaskedVolume>& volumes, std::int6
   return pieces;
 }
 
-std::set<std::string> read_marks(const std::string& text, const fs::path& file) {
-  try {
-    return nlohmann::json::parse(text).get<std::set<std::string>>();
-  } catch (const nlohmann::json::exception&) {
-    throw Error(ErrorCode::corrupt, file.string() + " does not list the subjects trained on as "
-                                                    "wsp-unet train writes them: train it again");
-  }
-}
-
 }  // namespace
-
-std::string subject_mark(const std::string& subject) {
-  return hex(sha256("wsp-unet trained on " + subject)).substr(0, 32);
-}
 
 std::set<std::string> subject_marks(const std::vector<MaskedVolume>& volumes) {
   std::set<std::string> marks;
@@ -83,8 +69,7 @@ TrainedUNet load_trained_unet(const fs::path& source) {
     check_config(trained.config);
     trained.net = std::make_shared<UNet>(network_options(trained.config));
     load_unet_weights(*trained.net, file.tensors);
-    if (const auto marks = file.metadata.find("wsp.trained_on"); marks != file.metadata.end())
-      trained.trained_on = read_marks(marks->second, trained.file);
+    trained.trained_on = provenance_of(file.metadata, trained.file).trained_on;
   } catch (Error& e) {
     throw e.within("while loading the weights " + trained.file.string());
   }

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "train/data/loader.hpp"
+#include "train/data/provenance.hpp"
 #include "train/data/volume_set.hpp"
 #include "train/model/unet.hpp"
 #include "train/unet/config.hpp"
@@ -25,9 +26,6 @@ struct TrainedUNet {
   std::optional<std::set<std::string>> trained_on;
 };
 
-/// What stands for a subject in the weights' list of those trained on: half a SHA-256, so that
-/// weights which are passed on name nobody.
-std::string subject_mark(const std::string& subject);
 /// The marks of the subjects of `volumes`.
 std::set<std::string> subject_marks(const std::vector<MaskedVolume>& volumes);
 

@@ -365,7 +365,7 @@ void UNetTrainer::save(bool best) {
 void UNetTrainer::write_weights(const char* name) {
   save_unet_weights(*setup_.net, options_.out / name,
                     {{"wsp.config", to_json(config_).dump()},
-                     {"wsp.trained_on", nlohmann::json(subject_marks(setup_.set.training)).dump()},
+                     {"wsp.trained_on", marks_text(subject_marks(setup_.set.training))},
                      {"wsp.steps", std::to_string(position_.batches)}});
 }
 

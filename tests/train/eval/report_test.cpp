@@ -11,6 +11,7 @@
 #include "support/test_data.hpp"
 #include "train/eval/cohort.hpp"
 #include "train/eval/features.hpp"
+#include "train/eval/overlap.hpp"
 #include "train/eval/pca_figure.hpp"
 #include "train/eval/plan.hpp"
 #include "train/eval/published.hpp"
@@ -60,7 +61,8 @@ std::string message_of(const std::function<void()>& f) {
 
 TEST(Features, ComeBackAsTheyWereAndDamageIsSeen) {
   const test::TemporaryDirectory scratch;
-  const FeatureTable t = make_features(10, 1, "a");
+  FeatureTable t = make_features(10, 1, "a");
+  t.cases[3].trained_on = 1;
   const auto path = scratch.path() / "f.h5";
   write_features(path, t);
   const std::string bytes = read_file(path);
@@ -72,6 +74,8 @@ TEST(Features, ComeBackAsTheyWereAndDamageIsSeen) {
   EXPECT_EQ(back.facts, t.facts);
   EXPECT_EQ(back.cases[3].kernel, "sharp");
   EXPECT_EQ(back.cases[3].scanner, "Siemens");
+  EXPECT_EQ(back.cases[3].trained_on, 1);
+  EXPECT_EQ(back.cases[4].trained_on, -1);
   write_features(path, t);
   EXPECT_EQ(read_file(path), bytes) << "the same table gives other bytes";
   int seen = 0;
@@ -118,6 +122,38 @@ TEST(Cohort, RefusesWhatWouldFlatter) {
   EXPECT_EQ(reader.balanced_accuracy, 1);
   EXPECT_EQ(parse_positive("F3,F4"), (std::vector<std::int64_t>{3, 4}));
   for (const char* bad : {"", "F", "3,", "3;4", "F3x"}) EXPECT_THROW((void)parse_positive(bad), Error) << bad;
+}
+
+TEST(TrainingOverlap, KnowsSubjectsByTheWeightsByNameAndByPixels) {
+  FeatureTable t = make_features(6, 1, "a");
+  const std::vector<std::string> all = subjects_of(t);
+  const auto first_of = [](const std::vector<std::string>& overlap) { return overlap.empty() ? "" : overlap.front(); };
+  ASSERT_EQ(all.size(), 6U);
+  EXPECT_EQ(first_of(training_overlap(t, all)), "");  // trained on another dataset, no word on whom
+  t.facts["pretraining_sha256"] = t.facts["dataset_sha256"];
+  EXPECT_NE(first_of(training_overlap(t, all)).find("trained on a itself"), std::string::npos);
+  FeatureTable random = t;
+  random.facts["method"] = "random";
+  EXPECT_EQ(first_of(training_overlap(random, all)), "");
+  for (std::size_t c = 0; c < 6; ++c) t.cases[c].trained_on = c < 2 ? 1 : 0;
+  EXPECT_NE(first_of(training_overlap(t, all)).find("on 2 of the 6 subjects of a, e.g. sub-a100"), std::string::npos) << first_of(training_overlap(t, all));
+  const std::vector<std::string> held_back(all.begin() + 2, all.end());
+  EXPECT_EQ(first_of(training_overlap(t, held_back)), "") << "of the same dataset, but none of those trained on";
+  EXPECT_EQ(first_of(training_overlap(t, held_back, &t)), "") << "their own volumes stand in it, and were not trained on";
+
+  FeatureTable pretraining = make_features(6, 2, "b");
+  t = make_features(6, 1, "a");
+  EXPECT_TRUE(training_overlap(t, all, &pretraining).empty());
+  pretraining.cases[5].subject = all[1];
+  for (std::size_t i = 0; i < 5; ++i) pretraining.content[i] = t.content[16 + i];  // 5 of 8 slices of the third case
+  const auto found = training_overlap(t, all, &pretraining);
+  ASSERT_EQ(found.size(), 2U);
+  EXPECT_NE(found[0].find("1 of the 6 subjects of a stand in b"), std::string::npos) << found[0];
+  EXPECT_NE(found[1].find("1 volumes of a have the same pixels"), std::string::npos) << found[1];
+  EXPECT_TRUE(training_overlap(t, {all[0], all[3]}, &pretraining).empty()) << "nobody asked about is in it";
+  EXPECT_NE(message_of([&] { judge_overlap(found, false); }).find("--allow-overlap"), std::string::npos);
+  EXPECT_NO_THROW(judge_overlap(found, true));
+  EXPECT_NO_THROW(judge_overlap({}, false));
 }
 
 TEST(ShortcutProbes, FindWhatTheFeaturesTell) {
@@ -236,8 +272,99 @@ TEST(Table, ShowsMeansOverSeedsAndFoldsBesideThePaper) {
   EXPECT_EQ(published_auc("resnet18", "wsp", "D1+2")->text(), "0.84 (0.07)");
   EXPECT_EQ(published_balanced_accuracy("readers", "D1")->text(), "0.82");
   EXPECT_FALSE(published_balanced_accuracy("readers", "D2"));
-  EXPECT_EQ(published_sigma(0.3, "D2")->text(), "0.82 (0.31)");
+  EXPECT_EQ(published_sigma("tinynet", 0.3, "D2")->text(), "0.82 (0.31)");
+  EXPECT_FALSE(published_sigma("resnet18", 0.3, "D2"));
   EXPECT_FALSE(published_auc("tinynet", "imagenet", "D1"));
+}
+
+// A cell's results by hand: on each evaluation two folds of AUC and balanced accuracy around the numbers given.
+json hand_made_cell(const std::string& method, const std::string& backbone, const std::string& variant, double auc, double accuracy,
+                    bool reader = false) {
+  json results;
+  for (const char* e : {"D1", "D2", "D1+2"}) {
+    json r{{"auc", {{"folds", {auc - 0.1, auc + 0.1}}}}, {"balanced_accuracy", {{"folds", {accuracy - 0.1, accuracy + 0.1}}}}, {"predictions", json::array()}};
+    for (int s = 0; s < 8; ++s)
+      r["predictions"].push_back({{"subject", std::to_string(s)}, {"truth", s % 2}, {"fold", s / 4}, {"probability", {0.5}}});
+    if (reader && std::string(e) == "D1") r["reader"] = {{"balanced_accuracy", 0.66}};
+    results[e] = r;
+  }
+  return {{"cell", Cell{method, backbone, 1, variant, {}}.name()}, {"method", method}, {"backbone", backbone}, {"seed", 1}, {"variant", variant}, {"results", results}};
+}
+
+Plan plan_of_two_backbones(const std::vector<std::string>& backbones) {
+  Plan plan = load_plan(WSP_SOURCE_DIR "/schemas/examples/plan.json");
+  plan.published = true;
+  plan.methods = {"supervised", "imagenet", "wsp"};
+  plan.backbones = backbones;
+  plan.seeds = {1};
+  plan.weights = {{"resnet18", "resnet18.safetensors"}};
+  plan.sigmas = {0.01, 0.1};
+  plan.text["ablation"] = {{"kernel", {"rbf", "laplacian"}}, {"depth_scale", {"kept", "liver"}}};
+  return plan;
+}
+
+const ResultTable& named(const std::vector<ResultTable>& tables, const std::string& name) {
+  return *std::find_if(tables.begin(), tables.end(), [&](const ResultTable& t) { return t.name == name; });
+}
+
+using Row = std::vector<std::string>;
+
+TEST(Table, ShowsTwoBackbonesReadersAndTheBetterOfBothBesideThePaper) {
+  const Plan plan = plan_of_two_backbones({"tinynet", "resnet18"});
+  json supervised = hand_made_cell("supervised", "tinynet", "", 0.6, 0.7);
+  supervised["results"].erase("D1+2");
+  const auto tables = make_tables(plan, {supervised, hand_made_cell("wsp", "tinynet", "", 0.7, 0.5, true), hand_made_cell("imagenet", "resnet18", "", 0.5, 0.55),
+                                         hand_made_cell("wsp", "resnet18", "", 0.8, 0.65)});
+  const ResultTable& auc = named(tables, "auc");
+  EXPECT_EQ(auc.header, (Row{"method", "backbone", "D1", "D1 in the paper", "D1 minus WSP", "D2", "D2 in the paper", "D2 minus WSP", "D1+2",
+                             "D1+2 in the paper", "D1+2 minus WSP", "seeds", "permutation p on D1 (median)"}));
+  const auto paper = [&](std::size_t row) { return Row{auc.rows[row][0], auc.rows[row][1], auc.rows[row][3], auc.rows[row][6], auc.rows[row][9]}; };
+  ASSERT_EQ(auc.rows.size(), 5U);  // no ImageNet weights of TinyNet
+  EXPECT_EQ(paper(0), (Row{"supervised", "tinynet", "0.79 (0.05)", "0.65 (0.25)", "0.71 (0.04)"}));
+  EXPECT_EQ(paper(1), (Row{"wsp", "tinynet", "0.84 (0.12)", "0.91 (0.11)", "0.79 (0.11)"}));
+  EXPECT_EQ(paper(2), (Row{"supervised", "resnet18", "0.77 (0.10)", "0.56 (0.29)", "0.72 (0.08)"}));
+  EXPECT_EQ(paper(3), (Row{"imagenet", "resnet18", "0.72 (0.17)", "0.76 (0.04)", "0.66 (0.10)"}));
+  EXPECT_EQ(paper(4), (Row{"wsp", "resnet18", "0.84 (0.07)", "0.85 (0.10)", "0.84 (0.07)"}));
+  EXPECT_EQ(auc.rows[0][8], "-") << "a supervised network is of one dataset";
+  EXPECT_EQ(auc.rows[1][2].substr(0, 11), "0.70 (0.14)");
+  EXPECT_EQ(auc.rows[2][2], "-") << "resnet18 has no supervised cell";
+  EXPECT_EQ(auc.rows[3][10].substr(0, 5), "-0.30") << "against the WSP of its own backbone";
+  EXPECT_EQ(auc.rows[4][8].substr(0, 11), "0.80 (0.14)");
+
+  const ResultTable& accuracy = named(tables, "balanced-accuracy");
+  EXPECT_EQ(accuracy.header, (Row{"method", "tinynet", "resnet18", "better backbone", "no network", "in the paper"}));
+  ASSERT_EQ(accuracy.rows.size(), 4U);
+  EXPECT_EQ(accuracy.rows[0], (Row{"supervised", "0.70 (0.14)", "-", "0.70 (0.14)", "", "0.78 (0.04)"}));
+  EXPECT_EQ(accuracy.rows[1], (Row{"imagenet", "-", "0.55 (0.14)", "0.55 (0.14)", "", "0.74 (0.13)"}));
+  EXPECT_EQ(accuracy.rows[2], (Row{"wsp", "0.50 (0.14)", "0.65 (0.14)", "0.65 (0.14)", "", "0.85 (0.09)"}));
+  EXPECT_EQ(accuracy.rows[3], (Row{"readers", "", "", "", "0.66", "0.82"}));
+}
+
+TEST(Table, ShowsThePapersSigmaBesideTinyNetAloneAndNamesTheRunsShownTwice) {
+  json again = hand_made_cell("wsp", "tinynet", "sigma=0.1", 0.7, 0.5);
+  again["same_as"] = "wsp-tinynet-s1";
+  const auto tables = make_tables(plan_of_two_backbones({"tinynet", "resnet18"}),
+                                  {hand_made_cell("wsp", "tinynet", "sigma=0.01", 0.6, 0.5), again, hand_made_cell("wsp", "tinynet", "laplacian,liver,paper", 0.4, 0.5)});
+  const ResultTable& sigma = named(tables, "sigma");
+  EXPECT_EQ(sigma.header, (Row{"sigma", "D1", "D1 in the paper", "D2", "D2 in the paper", "D1+2", "D1+2 in the paper"}));
+  ASSERT_EQ(sigma.rows.size(), 2U);
+  EXPECT_EQ((Row{sigma.rows[0][0], sigma.rows[0][2], sigma.rows[0][4], sigma.rows[0][6]}), (Row{"0.01", "0.81 (0.07)", "0.85 (0.13)", "0.81 (0.08)"}));
+  EXPECT_EQ(sigma.rows[0][1].substr(0, 11), "0.60 (0.14)");
+  EXPECT_EQ(sigma.rows[1][1].substr(0, 11), "0.70 (0.14)");
+  ASSERT_EQ(sigma.notes.size(), 1U);
+  EXPECT_EQ(sigma.notes[0], "sigma=0.1 shows the runs of wsp-tinynet-s1, whose training is the same: no repetition of them.");
+  const ResultTable& ablation = named(tables, "ablation");
+  EXPECT_EQ(ablation.header, (Row{"kernel", "depth over", "normalisation", "D1", "D2", "D1+2"}));
+  ASSERT_EQ(ablation.rows.size(), 4U);
+  EXPECT_EQ(ablation.rows[0], (Row{"rbf", "kept", "paper", "-", "-", "-"}));
+  EXPECT_EQ((Row{ablation.rows[3].begin(), ablation.rows[3].begin() + 3}), (Row{"laplacian", "liver", "paper"}));
+  EXPECT_EQ(ablation.rows[3][4].substr(0, 11), "0.40 (0.14)");
+  EXPECT_TRUE(ablation.notes.empty());
+
+  const auto other = make_tables(plan_of_two_backbones({"resnet18", "tinynet"}), {hand_made_cell("wsp", "resnet18", "sigma=0.01", 0.6, 0.5)});
+  EXPECT_EQ(named(other, "sigma").header, (Row{"sigma", "D1", "D2", "D1+2"}));
+  EXPECT_NE(named(other, "sigma").title.find("resnet18"), std::string::npos);
+  EXPECT_EQ(named(other, "sigma").rows[0][1].substr(0, 11), "0.60 (0.14)");
 }
 
 }  // namespace

@@ -1,0 +1,31 @@
+#include "train/data/provenance.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include "io/core/error.hpp"
+#include "io/core/hash.hpp"
+
+namespace wsp::train {
+
+std::string subject_mark(const std::string& subject) {
+  return hex(sha256("wsp-unet trained on " + subject)).substr(0, 32);
+}
+
+std::string marks_text(const std::set<std::string>& marks) { return nlohmann::json(marks).dump(); }
+
+Provenance provenance_of(const std::map<std::string, std::string>& metadata, const std::filesystem::path& file) {
+  const auto value = [&](const char* key) {
+    const auto found = metadata.find(key);
+    return found == metadata.end() ? std::string() : found->second;
+  };
+  Provenance p{value("wsp.method"), value("wsp.dataset_sha256"), std::nullopt};
+  if (!metadata.contains("wsp.trained_on")) return p;
+  try {
+    p.trained_on = nlohmann::json::parse(value("wsp.trained_on")).get<std::set<std::string>>();
+  } catch (const nlohmann::json::exception&) {
+    throw Error(ErrorCode::corrupt, file.string() + " does not list the subjects trained on as our trainers write them: train it again");
+  }
+  return p;
+}
+
+}  // namespace wsp::train
