@@ -127,13 +127,16 @@ void check_case(const json& test_case, Deviation& deviation) {
     }
     // scikit-learn's L-BFGS stops when the loss changes by less than 2e-9 of itself, up to 2e-5 before the optimum. Its
     // numbers must differ from ours by what their own gradient says is left of the way; to 2e-8, since ours is solved to a
-    // gradient of 1e-8.
+    // gradient of 1e-8, and to what a step of Newton's misses, which goes with its square.
     const std::vector<double> theirs = joined(golden["coef"], golden["intercept"]), ours = joined(model.coefficients, model.intercept);
     const Objective at_theirs = objective_at(theirs, z, y, c), at_ours = objective_at(ours, z, y, c);
     EXPECT_LE(at_ours.largest_gradient, std::min(1e-8 * std::max(1.0, c), at_theirs.largest_gradient));
     EXPECT_LE(at_ours.value, at_theirs.value * (1 + 1e-14));
+    double longest = 0;
+    for (const double step : at_theirs.step) longest = std::max(longest, std::abs(step));
+    const double missed = 10 * longest * longest;  // 1.4e-9 at the 1.2e-5 of the golden file that comes with the data
     for (std::size_t j = 0; j <= d; ++j) {
-      EXPECT_NEAR(ours[j], theirs[j] + at_theirs.step[j], 2e-8) << (j < d ? "coefficient " + std::to_string(j) : "intercept");
+      EXPECT_NEAR(ours[j], theirs[j] + at_theirs.step[j], 2e-8 + missed) << (j < d ? "coefficient " + std::to_string(j) : "intercept");
       EXPECT_NEAR(ours[j], theirs[j], 5e-5) << "the golden values are no solution of this problem";
       if (std::abs(at_theirs.step[j]) < 9e-6) {
         EXPECT_NEAR(ours[j], theirs[j], 1e-5);
@@ -150,7 +153,7 @@ void check_case(const json& test_case, Deviation& deviation) {
       const double expected = golden["prob"][i];
       const Predicted there = predict_at(theirs, at_theirs.step, of_subject[tested[i]]);
       EXPECT_NEAR(there.probability, expected, 1e-12) << "scaler, sigmoid and mean over slices";
-      EXPECT_NEAR(ours_p[tested[i]], expected + there.change, 1e-8);
+      EXPECT_NEAR(ours_p[tested[i]], expected + there.change, 1e-8 + missed);
       EXPECT_NEAR(ours_p[tested[i]], expected, 2e-5);
       if (std::abs(there.change) < 9e-7) {
         EXPECT_NEAR(ours_p[tested[i]], expected, 1e-6);
