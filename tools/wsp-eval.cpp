@@ -109,6 +109,7 @@ void declare(CLI::App& app, Options& o) {
   finetune->add_option("--epochs", t.epochs, "Epochs")->capture_default_str();
   finetune->add_option("--lr", t.learning_rate, "Learning rate")->capture_default_str();
   finetune->add_option("--device", o.finetune.device, "auto, cpu, cuda or cuda:N")->capture_default_str();
+  finetune->add_option("--precision", t.precision, "Of training and of the features scored: fp32, tf32, bf16 or fp16")->capture_default_str();
   finetune->add_flag("--force", o.finetune.force, "Begin folds anew that were trained with other options");
 
   CLI::App* table = o.table_command = app.add_subcommand("table", "Run a plan: pretrain, embed, probe, and write the paper's tables");
@@ -301,6 +302,7 @@ int run_finetune(Options& o, const wsp::CommonOptions& common) {
   o.finetune.diagnosis = diagnoses(o).at(0);
   o.finetune.protocol = o.protocol;
   o.finetune.threads = common.threads;
+  o.finetune.precision = o.finetune.config.precision;
   o.finetune.config.seed = common.seed;
   o.finetune.name = o.finetune.init.empty() ? "from scratch" : "fine-tuned";
   wt::check_config(o.finetune.config);

@@ -86,6 +86,7 @@ FeatureTable embed_dataset(const EmbedOptions& o) {
     const DatasetReader reader(o.dataset);
     const Loaded loaded = load(o);
     loaded.encoder->to(device);
+    if (use_channels_last("auto", device, o.precision)) make_channels_last(*loaded.encoder);
     loaded.encoder->eval();
 
     FeatureTable table;

@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-
 #include "io/core/error.hpp"
 #include "io/core/log.hpp"
 #include "train/eval/embed.hpp"
@@ -48,6 +47,7 @@ ProtocolResult finetune(const FinetuneOptions& o) {
     embed.encoder = summary.weights;
     embed.labelled = o.diagnosis.label;
     embed.device = o.device;
+    embed.precision = o.precision;
     embed.threads = o.threads;
     embed.include_flagged = o.config.include_flagged;
     const FeatureTable features = embed_dataset(embed);
