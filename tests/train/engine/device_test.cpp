@@ -79,12 +79,14 @@ TEST(DeviceFaults, WhatLiesOnALostCardIsLeaked) {
     ~Held() { freed = true; }
   };
   const auto freed_after = [](const char* message) {
-    static bool freed;  // outlives what is leaked
-    freed = false;
-    EXPECT_THROW(leaking_if_card_lost(std::unique_ptr<Held>(new Held{freed}),
+    bool freed = false;
+    auto* held = new Held{freed};
+    EXPECT_THROW(leaking_if_card_lost(std::unique_ptr<Held>(held),
                                       [&](Held&) -> int { throw std::runtime_error(message); }),
                  std::runtime_error);
-    return freed;
+    const bool was = freed;
+    if (!was) delete held;
+    return was;
   };
   EXPECT_TRUE(freed_after("CUDA out of memory"));
   EXPECT_TRUE(freed_after("anything else"));
