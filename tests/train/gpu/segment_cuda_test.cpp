@@ -1,6 +1,7 @@
 // A liver model on a card beside the same model on the CPU.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <future>
 #include <nlohmann/json.hpp>
@@ -9,6 +10,7 @@
 #include "io/core/atomic_file.hpp"
 #include "io/core/error.hpp"
 #include "io/core/hash.hpp"
+#include "io/device/device.hpp"
 #include "preprocess/segment/torch_network.hpp"
 #include "preprocess/segment/torch_segmenter.hpp"
 #include "support/test_data.hpp"
@@ -23,8 +25,8 @@ namespace fs = std::filesystem;
 using wsp::test::TemporaryDirectory;
 using wsp::test::WatchedMemory;
 
-// Side of the slices: on a card so large that a batch takes much memory.
-std::int64_t side() { return on_card() ? 256 : 64; }
+// Side of the slices: so large that a batch takes more memory than the weights, on a card, whose batch is 16, much more.
+std::int64_t side() { return on_card() ? 256 : 128; }
 
 // Smooth shapes with noise on them, others for each `number`.
 Volume make_volume(std::int64_t slices, int number) {

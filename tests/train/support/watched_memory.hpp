@@ -3,9 +3,10 @@
 #include <torch/version.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cstring>
 #include <functional>
+#include <mutex>
+#include <unordered_map>
 #include <utility>
 
 namespace wsp::test {
@@ -21,8 +22,11 @@ class WatchedMemory final : public c10::Allocator {
   WatchedMemory(const WatchedMemory&) = delete;
   WatchedMemory& operator=(const WatchedMemory&) = delete;
 
-  /// Bytes of all blocks made in such a scope that are not freed.
-  [[nodiscard]] static std::size_t held() { return held_; }
+  /// Bytes of all blocks made in such a scope that are not freed; blocks may outlive it.
+  [[nodiscard]] static std::size_t held() {
+    const std::lock_guard lock(books().mutex);
+    return books().held;
+  }
   /// The largest block asked for in this scope.
   [[nodiscard]] std::size_t largest() const { return largest_; }
 
@@ -36,28 +40,40 @@ class WatchedMemory final : public c10::Allocator {
   // Asked for by some of these versions.
   void copy_data(void* to, const void* from, std::size_t bytes) const { std::memcpy(to, from, bytes); }
 #endif
+  // LibTorch asks for memory without its owner too: a block is known by its address alone.
+  c10::DeleterFnPtr raw_deleter() const override { return &give_back; }
 
  private:
-  struct Block {
-    c10::DataPtr memory;
-    std::size_t bytes;
+  struct Books {
+    std::mutex mutex;
+    std::unordered_map<void*, std::size_t> size;
+    std::size_t held = 0;
   };
+  static Books& books() {
+    static Books& kept = *new Books;  // blocks are freed until the process ends
+    return kept;
+  }
   c10::DataPtr make(std::size_t bytes) const {
     if (before_) before_(bytes);
-    auto* block = new Block{c10::GetDefaultCPUAllocator()->allocate(bytes), bytes};
-    largest_ = std::max(largest_.load(), bytes);
-    held_ += bytes;
-    return {block->memory.get(), block, &give_back, c10::Device(c10::kCPU)};
+    void* address = c10::GetDefaultCPUAllocator()->raw_allocate(bytes);
+    const std::lock_guard lock(books().mutex);
+    largest_ = std::max(largest_, bytes);
+    if (address != nullptr) books().held += books().size[address] = bytes;
+    return {address, address, &give_back, c10::Device(c10::kCPU)};
   }
-  static void give_back(void* context) {
-    auto* block = static_cast<Block*>(context);
-    held_ -= block->bytes;
-    delete block;
+  static void give_back(void* address) {
+    if (address == nullptr) return;
+    {
+      const std::lock_guard lock(books().mutex);
+      const auto found = books().size.find(address);
+      books().held -= found->second;
+      books().size.erase(found);
+    }
+    c10::GetDefaultCPUAllocator()->raw_deallocate(address);
   }
 
   std::function<void(std::size_t)> before_;
-  mutable std::atomic<std::size_t> largest_{0};
-  inline static std::atomic<std::size_t> held_{0};  // blocks outlive the scope
+  mutable std::size_t largest_ = 0;
 };
 
 }  // namespace wsp::test
