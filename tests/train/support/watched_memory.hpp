@@ -1,6 +1,5 @@
 #pragma once
 #include <c10/core/CPUAllocator.h>
-#include <torch/version.h>
 
 #include <algorithm>
 #include <cstring>
@@ -18,7 +17,7 @@ class WatchedMemory final : public c10::Allocator {
   explicit WatchedMemory(std::function<void(std::size_t bytes)> before = {}) : before_(std::move(before)) {
     c10::SetCPUAllocator(this);
   }
-  ~WatchedMemory() override { c10::SetCPUAllocator(c10::GetDefaultCPUAllocator()); }
+  ~WatchedMemory() { c10::SetCPUAllocator(c10::GetDefaultCPUAllocator()); }
   WatchedMemory(const WatchedMemory&) = delete;
   WatchedMemory& operator=(const WatchedMemory&) = delete;
 
@@ -30,18 +29,12 @@ class WatchedMemory final : public c10::Allocator {
   /// The largest block asked for in this scope.
   [[nodiscard]] std::size_t largest() const { return largest_; }
 
-#if TORCH_VERSION_MAJOR > 2 || (TORCH_VERSION_MAJOR == 2 && TORCH_VERSION_MINOR >= 3)
-  c10::DataPtr allocate(std::size_t bytes) override { return make(bytes); }
-  void copy_data(void* to, const void* from, std::size_t bytes) const override {
-    std::memcpy(to, from, bytes);
-  }
-#else
-  c10::DataPtr allocate(std::size_t bytes) const override { return make(bytes); }
-  // Asked for by some of these versions.
+  // No `override`: which of these a LibTorch asks for follows its version. It wants memory without an owner too, so that a
+  // block is known by its address alone.
+  c10::DataPtr allocate(std::size_t bytes) const { return make(bytes); }
+  c10::DataPtr allocate(std::size_t bytes) { return make(bytes); }
   void copy_data(void* to, const void* from, std::size_t bytes) const { std::memcpy(to, from, bytes); }
-#endif
-  // LibTorch asks for memory without its owner too: a block is known by its address alone.
-  c10::DeleterFnPtr raw_deleter() const override { return &give_back; }
+  c10::DeleterFnPtr raw_deleter() const { return &give_back; }
 
  private:
   struct Books {
