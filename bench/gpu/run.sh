@@ -56,7 +56,7 @@ fi
 if [ "$device" != cpu ]; then
   say "2/3  tests on the card"
   # A kernel that hangs must leave time for the rest.
-  timeout 120 ctest --test-dir "$build" -L gpu --timeout 60 --output-on-failure --no-tests=error 2>&1 |
+  timeout 150 ctest --test-dir "$build" -L gpu --timeout 60 --output-on-failure --no-tests=error 2>&1 |
     tee "$out/tests.log" || tests=1
 fi
 
