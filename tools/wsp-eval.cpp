@@ -119,6 +119,7 @@ void declare(CLI::App& app, Options& o) {
   finetune->add_option("--epochs", t.epochs, "Epochs")->capture_default_str();
   finetune->add_option("--lr", t.learning_rate, "Learning rate")->capture_default_str();
   finetune->add_option("--device", o.finetune.device, "auto, cpu, cuda or cuda:N")->capture_default_str();
+  finetune->add_option("--precision", t.precision, "Of training and of the features scored: fp32, tf32, bf16 or fp16")->capture_default_str();
   declare_overlap(*finetune, o.finetune.allow_overlap);
   finetune->add_flag("--force", o.finetune.force, "Replace an earlier finetune.json; begin folds anew that were trained with other options");
 
@@ -346,6 +347,7 @@ int run_finetune(Options& o, const wsp::CommonOptions& common) {
   refuse_existing(o.finetune.out / "finetune.json", o.finetune.force);
   o.finetune.protocol = o.protocol;
   o.finetune.threads = common.threads;
+  o.finetune.precision = o.finetune.config.precision;
   o.finetune.config.seed = common.seed;
   o.finetune.name = o.finetune.init.empty() ? "from scratch" : "fine-tuned";
   wt::check_config(o.finetune.config);

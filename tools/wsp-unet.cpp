@@ -97,6 +97,7 @@ void declare_optimisation(CLI::App& app, UNetConfig& c) {
   group->add_option("--clip-norm", c.clip_norm, "Largest norm of the gradient; 0: no limit")->capture_default_str();
   group->add_option("--dice-weight", c.dice_weight, "Of the Dice loss beside the cross-entropy")->capture_default_str();
   group->add_option("--precision", c.precision, "fp32, tf32 or bf16")->capture_default_str();
+  group->add_option("--channels-last", c.channels_last, "auto (on CUDA in bf16), on or off: layout of the images in the network")->capture_default_str();
 }
 
 void declare_export(CLI::App& app, wsp::train::UNetExport& e) {

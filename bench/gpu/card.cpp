@@ -30,6 +30,7 @@ void limit_memory(int card, std::int64_t bytes) {
   cudaDeviceProp properties{};
   if (cudaGetDeviceProperties(&properties, card) != cudaSuccess)
     throw std::runtime_error("the card does not say how much memory it has");
+  allocator::emptyCache();  // what it keeps for later counts too
   allocator::setMemoryFraction(
       std::min(1.0, static_cast<double>(bytes) / static_cast<double>(properties.totalGlobalMem)),
       static_cast<c10::DeviceIndex>(card));

@@ -22,7 +22,8 @@ std::optional<std::string> card_name(int card);
 /// Most bytes that tensors took at once on the card since reset_peak().
 std::optional<std::int64_t> peak_bytes(int card);
 void reset_peak(int card);
-/// Let LibTorch take no more than this; past it an allocation fails as on a card that has no more.
+/// Let LibTorch take no more than this, and give back what it keeps for later; past it an allocation fails as on a card that
+/// has no more.
 void limit_memory(int card, std::int64_t bytes);
 
 }  // namespace wsp::bench

@@ -5,7 +5,7 @@
 # --device cpu --quick: every program at sizes that mean nothing, to see that all of it runs. --tflops, --gbps: the peaks of a card
 # that bench/gpu/roofline.py does not know by name, from its data sheet.
 # The benchmarks always have 200 s or more, and all that is left of 520: a build that is not done in the first 300 is kept, and the
-# same command goes on with it; tests have up to 120, and what the build left of it.
+# same command goes on with it; tests have up to 150, and what the build left of it.
 # Environment: WSP_PYTHON (default python3: a Python with PyTorch 2 or newer), CMAKE_PREFIX_PATH (default: that PyTorch's),
 # WSP_DEPENDENCIES (folder of bench/gpu/dependencies.sh, where the machine lacks HDF5 and its like), WSP_BUILD_DIR (default
 # build/gpu-node; one that is built already with WSP_NO_BUILD=1), WSP_CUDA_ARCHITECTURES, WSP_SECONDS (default 520) for all of it and
@@ -72,7 +72,7 @@ if [ "$device" != cpu ]; then
   say "2/3  tests on the card"
   # A kernel that hangs must leave time for the rest.
   limit=$(($(left) - kept))
-  limit=$((limit > 120 ? 120 : limit < least_tests ? least_tests : limit))
+  limit=$((limit > 150 ? 150 : limit < least_tests ? least_tests : limit))
   timeout "$limit" ctest --test-dir "$build" -L gpu --timeout 60 --output-on-failure --no-tests=error 2>&1 |
     tee "$out/tests.log" || {
     codes=("${PIPESTATUS[@]}") tests=1

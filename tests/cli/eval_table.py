@@ -170,6 +170,11 @@ assert chosen["predictions"] != fixed["predictions"]
 (root / "tuned/finetune.json").unlink()
 assert "--force" in run(*tune, "--lr", "0.01", code=2).stderr
 assert "begun anew" in run(*tune, "--lr", "0.01", "--force").stderr
+# --precision is that of the training and of the features.
+assert '--precision: was "fp32", is "bf16"' in run(*tune, "--lr", "0.01", "--precision", "bf16", code=2).stderr
+half = [root / "half" if word == root / "tuned" else word for word in tune]
+assert json.loads(run(*half, "--precision", "bf16").stdout)["predictions"] != fixed["predictions"]
+assert "needs a CUDA card" in run(*half, "--force", "--precision", "fp16", code=2).stderr
 told = run("embed", root / "d1", "--encoder", root / "given.safetensors", "--out", root / "nodir/x.h5", code=5).stderr
 assert "there is no directory" in told and "nodir" in told, told
 

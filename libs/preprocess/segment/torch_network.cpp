@@ -1,5 +1,6 @@
 #include "preprocess/segment/torch_network.hpp"
 
+#include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <c10/core/Event.h>
 #include <c10/core/StreamGuard.h>
@@ -343,6 +344,9 @@ std::unique_ptr<Network> load_torchscript(const ModelDescriptor& model, const st
     torch::jit::Module module = torch::jit::load(stream, device);
     module.eval();
     if (device.is_cpu()) keep_blas_to_one_thread();
+    // LibTorch lets cuDNN round float32 to TF32 unless told otherwise.
+    at::globalContext().setAllowTF32CuBLAS(false);
+    at::globalContext().setAllowTF32CuDNN(false);
     auto network = std::make_unique<TorchNetwork>(model, std::move(module), device, half);
     log::debug("liver model " + model.name + " " + model.version + " on " + device.str() + ", " +
                network->precision());

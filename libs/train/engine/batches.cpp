@@ -63,6 +63,25 @@ std::uint64_t free_bytes(const torch::Device& device) {
 
 }  // namespace
 
+DeviceBatch::~DeviceBatch() {
+  try {
+    if (used_on) (void)used_on->query();
+  } catch (const std::exception&) {
+    (void)hu.unsafeReleaseTensorImpl();
+    (void)masks.unsafeReleaseTensorImpl();
+  }
+}
+
+DeviceBatch& DeviceBatch::operator=(DeviceBatch&& other) noexcept {
+  std::swap(number, other.number);  // what was here goes by the destructor
+  std::swap(hu, other.hu);
+  std::swap(masks, other.masks);
+  std::swap(rows, other.rows);
+  std::swap(lease, other.lease);
+  std::swap(used_on, other.used_on);
+  return *this;
+}
+
 DeviceCache::DeviceCache(const DatasetReader& reader, LoaderOptions options,
                          const torch::Device& device)
     : place_(reader.slices().size(), kNotCached) {
@@ -234,6 +253,7 @@ std::optional<DeviceBatch> DeviceBatches::next() {
   ahead_ = fetch();
   const auto stream = c10::impl::VirtualGuardImpl(device_.type()).getStream(device_);
   now.ready->block(stream);
+  now.batch.used_on = stream;
   now.batch.hu.record_stream(stream);
   if (now.batch.masks.defined()) now.batch.masks.record_stream(stream);
   // Started a batch ago, the copy is done by now as a rule; then the loader may fill the slot again.

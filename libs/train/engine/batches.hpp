@@ -13,13 +13,21 @@
 
 namespace wsp::train {
 
-/// A batch on the device.
+/// A batch on the device. Move-only.
 struct DeviceBatch {
+  DeviceBatch() = default;
+  /// Where the card was lost the tensors are leaked: LibTorch asks the card before it frees what two streams used, and what
+  /// it then throws out of a destructor ends the process.
+  ~DeviceBatch();
+  DeviceBatch(DeviceBatch&&) = default;
+  DeviceBatch& operator=(DeviceBatch&& other) noexcept;
+
   std::int64_t number = 0;
   torch::Tensor hu;                 ///< [m, s, s] int16
   torch::Tensor masks;              ///< [m, s, s] uint8, where the loader reads them; else undefined
   std::vector<std::uint32_t> rows;  ///< [m] rows of the index
   BatchLease lease;                 ///< what `hu` and `masks` may look into on the CPU
+  std::optional<c10::Stream> used_on;  ///< a card's stream that works on them; they came there by another
 };
 
 /// Slices on the device, decoded and resized once.

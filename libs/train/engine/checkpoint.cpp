@@ -45,6 +45,11 @@ std::vector<fs::path> CheckpointStore::list() const {
 
 bool CheckpointStore::any() const { return !list().empty() || fs::exists(best_path()); }
 
+Error CheckpointStore::with_way_on(Error error) const {
+  if (!any()) return error;
+  return error.within("the last checkpoint is sound: go on with --resume and the same options");
+}
+
 void CheckpointStore::set_aside(const std::vector<fs::path>& damaged) {
   std::error_code ignored;
   for (const fs::path& path : damaged) fs::rename(path, path.string() + ".damaged", ignored);

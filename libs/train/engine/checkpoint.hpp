@@ -4,6 +4,7 @@
 #include <optional>
 #include <vector>
 
+#include "io/core/error.hpp"
 #include "train/model/safetensors.hpp"
 
 namespace wsp::train {
@@ -26,6 +27,8 @@ class CheckpointStore {
   /// cannot be read.
   [[nodiscard]] std::optional<Found> newest() const;
   [[nodiscard]] bool any() const;
+  /// The error of a run that breaks off, with what there is to go on from, if anything.
+  [[nodiscard]] Error with_way_on(Error error) const;
   /// Set damaged checkpoints aside as NAME.damaged, so that they do not count among the newest.
   void set_aside(const std::vector<std::filesystem::path>& damaged);
   /// Remove every checkpoint.

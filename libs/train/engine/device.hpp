@@ -1,6 +1,7 @@
 #pragma once
 #include <torch/torch.h>
 
+#include <memory>
 #include <string>
 
 #include "io/core/device_fault.hpp"
@@ -42,5 +43,15 @@ Error readable_error(const std::exception& error);
 /// True for an error after which this process can do nothing more on its card. Tensors that lie there must then be leaked:
 /// LibTorch may throw from their destructors.
 bool is_card_lost(const std::exception& error);
+/// work(*held), where `held` owns what lies on a card. Where the work ends because the card was lost, `held` is leaked.
+template <class Held, class Work>
+auto leaking_if_card_lost(std::unique_ptr<Held> held, Work&& work) {
+  try {
+    return work(*held);
+  } catch (const std::exception& e) {
+    if (is_card_lost(e)) (void)held.release();
+    throw;
+  }
+}
 
 }  // namespace wsp::train

@@ -187,6 +187,17 @@ void Optimizer::load_state(const std::map<std::string, torch::Tensor>& state, st
   set_steps(steps);
 }
 
+torch::Tensor step_where_finite(FlatParameters& parameters, Optimizer& optimizer, const torch::Tensor& loss,
+                                double clip_norm, double learning_rate) {
+  const torch::NoGradGuard no_grad;
+  const torch::Tensor norm = parameters.gradient_norm();
+  const torch::Tensor skip =
+      torch::isfinite(norm).logical_and(torch::isfinite(loss)).logical_not().to(torch::kFloat).view({1});
+  if (clip_norm > 0) parameters.gradients().mul_((clip_norm / norm).clamp_max(1));
+  optimizer.step(learning_rate, skip);
+  return norm;
+}
+
 double scheduled_rate(double base, std::int64_t step, std::int64_t steps,
                       std::int64_t warmup_steps) {
   if (step < warmup_steps)

@@ -72,6 +72,11 @@ class Optimizer {
   std::vector<std::pair<std::string, torch::Tensor>> buffers_;
 };
 
+/// Clip the gradients (clip_norm 0: not) and make a step, without waiting for the device: it decides itself that a step whose
+/// scalar `loss` or gradient is not finite changes no weight. Returns the norm before clipping, on the device.
+torch::Tensor step_where_finite(FlatParameters& parameters, Optimizer& optimizer, const torch::Tensor& loss,
+                                double clip_norm, double learning_rate);
+
 /// Learning rate at a step: linear warm-up, then half a cosine down to 0 at the last step.
 double scheduled_rate(double base, std::int64_t step, std::int64_t steps, std::int64_t warmup_steps);
 

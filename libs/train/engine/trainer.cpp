@@ -190,7 +190,7 @@ TrainSummary Trainer::run() {
   return summary;
 }
 
-void Trainer::train_loop() {
+void Trainer::train_loop() try {
   const auto source = [this](std::int64_t i) -> std::vector<std::uint32_t> {
     if (i >= total_batches_) return {};
     auto rows = rank_share(setup_.sampler.batch(i / steps_per_epoch_, i % steps_per_epoch_),
@@ -220,13 +220,10 @@ void Trainer::train_loop() {
     } catch (const Error&) {
       throw;
     } catch (const std::exception& e) {
-      if (!is_out_of_memory(e)) {
-        Error error = readable_error(e);
-        throw store_.any() ? error.within("the last checkpoint is sound: go on with --resume") : error;
-      }
+      if (!is_out_of_memory(e)) throw;
       graph_.reset();  // its pool is memory too
-      throw Error(ErrorCode::failure,
-                  "out of memory on " + device_.str() + ". " + fitting_micro_batch(*batch_));
+      throw store_.with_way_on({ErrorCode::failure, "out of memory on " + device_.str() + ". " +
+                                                        fitting_micro_batch(*batch_)});
     }
     const bool stop = stop_requested();
     if (epoch_complete) end_of_epoch();
@@ -237,18 +234,17 @@ void Trainer::train_loop() {
   }
   batch_.reset();
   if (progress_) progress_->finish();
+} catch (const Error&) {
+  throw;
+} catch (const std::exception& e) {
+  throw store_.with_way_on(readable_error(e));
 }
 
 TrainSummary train(TrainConfig config, const RunOptions& options) {
   try {
     at::set_num_threads(std::max(1, options.threads));
-    auto trainer = std::make_unique<Trainer>(std::move(config), options);
-    try {
-      return trainer->run();
-    } catch (const std::exception& e) {
-      if (is_card_lost(e)) (void)trainer.release();
-      throw;
-    }
+    return leaking_if_card_lost(std::make_unique<Trainer>(std::move(config), options),
+                                [](Trainer& trainer) { return trainer.run(); });
   } catch (const Error&) {
     throw;
   } catch (const std::exception& e) {

@@ -153,18 +153,13 @@ double Trainer::apply_gradients() {
   return finite ? norm : position_.gradient_norm;
 }
 
-// The same without waiting: the device itself decides that a step with numbers that are not finite changes no weight, and
-// the run stops when it has read them. Returns the norm, on the device.
+// The same without waiting: the run stops when it has read numbers that are not finite. Returns the norm, on the device.
 torch::Tensor Trainer::apply_gradients_unless_not_finite(const torch::Tensor& loss) {
   torch::NoGradGuard no_grad;
   finish_gradients();
-  const torch::Tensor norm = parameters_.gradient_norm();
-  const torch::Tensor skip =
-      torch::isfinite(norm).logical_and(torch::isfinite(loss)).logical_not().to(torch::kFloat).view({1});
-  if (config_.clip_norm > 0)
-    parameters_.gradients().mul_((config_.clip_norm / norm).clamp_max(1));
   const double progress = next_learning_rate();
-  optimizer_.step(position_.learning_rate, skip);
+  const torch::Tensor norm = step_where_finite(parameters_, optimizer_, loss, config_.clip_norm,
+                                               position_.learning_rate);
   setup_.method->after_step(progress);
   parameters_.zero_gradients();
   return norm;

@@ -56,6 +56,7 @@ ProtocolResult finetune(const FinetuneOptions& o) {
     embed.encoder = summary.weights;
     embed.labelled = o.diagnosis.label;
     embed.device = o.device;
+    embed.precision = o.precision;
     embed.threads = o.threads;
     embed.include_flagged = o.config.include_flagged;
     const FeatureTable features = embed_dataset(embed);

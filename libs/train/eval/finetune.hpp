@@ -14,6 +14,7 @@ struct FinetuneOptions {
   TrainConfig config;          ///< of each fold's training; method, label, subjects are set
   ProtocolOptions protocol;
   std::string name, device = "auto";
+  std::string precision = "fp32";  ///< of the features that are scored
   int threads = 1;
   bool force = false;  ///< begin folds anew that were trained with other options
   bool allow_overlap = false;  ///< go on where `init` was trained on subjects of the cohort; the result is flagged

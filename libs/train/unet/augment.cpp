@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "io/core/counter_rng.hpp"
+#include "train/engine/device.hpp"
 
 namespace wsp::train {
 namespace {
@@ -68,7 +69,7 @@ void change_intensities(torch::Tensor& images, const std::vector<PairParameters>
     torch::Tensor image = images[i];
     if (p.gamma != 1) image.pow_(p.gamma);
     if (p.gain != 1 || p.offset != 0) image.mul_(p.gain).add_(p.offset);
-    if (p.noise > 0) image.add_(noise_of(p, image.sizes()).to(image.device()));
+    if (p.noise > 0) image.add_(send(noise_of(p, image.sizes()), image.device()));
   }
   images.clamp_(0, 1);
 }
@@ -99,9 +100,9 @@ AugmentedPair augment_pairs(const torch::Tensor& images, const torch::Tensor& ma
   const torch::NoGradGuard no_grad;
   const std::int64_t side = images.size(3);
   // Torch's sampler counts from -1 at the left edge of the first pixel to 1 at the right of the last.
-  const torch::Tensor grid =
-      ((source_positions(parameters, side, elastic_grid) * 2 + 1) / static_cast<double>(side) - 1)
-          .to(images.device());
+  const torch::Tensor grid = send(
+      (source_positions(parameters, side, elastic_grid) * 2 + 1) / static_cast<double>(side) - 1,
+      images.device());
   auto options = F::GridSampleFuncOptions().padding_mode(torch::kZeros).align_corners(false);
   AugmentedPair pair;
   pair.images = F::grid_sample(images, grid, options.mode(torch::kBilinear));

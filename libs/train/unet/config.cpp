@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <string_view>
 
 #include "io/core/error.hpp"
 #include "io/manifest/manifest.hpp"
@@ -48,8 +49,12 @@ void each_field(Config& c, Visit&& visit) {
   visit("clip_norm", c.clip_norm);
   visit("dice_weight", c.dice_weight);
   visit("precision", c.precision);
+  visit("channels_last", c.channels_last);
   visit("dataset_sha256", c.dataset_sha256);
 }
+
+// Absent from configurations of earlier releases, which computed what the default does.
+bool added_later(std::string_view field) { return field == "channels_last"; }
 
 // A field as it is asked for on the command line.
 std::string asked_as(const std::string& field) {
@@ -125,6 +130,7 @@ void check_config(const UNetConfig& c) {
   check_augmentation(c);
   one_of("schedule", c.schedule, {"poly", "cosine"});
   one_of("precision", c.precision, {"fp32", "tf32", "bf16"});
+  one_of("channels-last", c.channels_last, {"auto", "on", "off"});
   need(c.learning_rate > 0, "lr", c.learning_rate, "above 0");
   need(c.weight_decay >= 0, "weight-decay", c.weight_decay, "0 or more");
   need(c.warmup_epochs >= 0, "warmup-epochs", c.warmup_epochs, "0 or more");
@@ -146,7 +152,9 @@ UNetConfig unet_config_from_json(const json& value) {
     throw Error(ErrorCode::corrupt, "the U-Net's configuration does not follow its schema "
                                     "(schemas/unet_config.schema.json):" + text);
   UNetConfig config;
-  each_field(config, [&](const char* name, auto& field) { value.at(name).get_to(field); });
+  each_field(config, [&](const char* name, auto& field) {
+    if (value.contains(name) || !added_later(name)) value.at(name).get_to(field);
+  });
   return config;
 }
 

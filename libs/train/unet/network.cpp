@@ -88,6 +88,7 @@ std::string prediction_precision(const std::string& asked, const UNetConfig& con
 }
 
 void place_for_prediction(TrainedUNet& trained, const torch::Device& device, const std::string& precision) {
+  prepare_precision(device, precision);
   trained.net->to(device);
   if (use_channels_last("auto", device, precision)) make_channels_last(*trained.net);
 }

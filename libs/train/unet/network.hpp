@@ -37,7 +37,7 @@ TrainedUNet load_trained_unet(const std::filesystem::path& source);
 /// In what a trained network predicts on a device: `asked`, or for auto float32 on the CPU and what it was trained in on a
 /// card. Throws Error(usage) for another word than auto, fp32, bf16 and fp16, and for fp16 on the CPU.
 std::string prediction_precision(const std::string& asked, const UNetConfig& config, const torch::Device& device);
-/// Move a trained network to a device, laid out for that precision.
+/// Move a trained network to a device, laid out for that precision; sets TF32, which LibTorch else takes for fp32 too.
 void place_for_prediction(TrainedUNet& trained, const torch::Device& device, const std::string& precision);
 /// Probabilities [n, 1, s, s] float32 of inputs [n, 2k+1, s, s], by stored_logits() in that precision.
 torch::Tensor predicted_probability(UNet& net, const torch::Tensor& input, std::int64_t ratio,

@@ -40,6 +40,7 @@ std::shared_ptr<UNet> make_network(const UNetConfig& config, const torch::Device
   torch::manual_seed(config.seed);
   auto net = std::make_shared<UNet>(network_options(config));
   net->to(device);
+  if (use_channels_last(config.channels_last, device, config.precision)) make_channels_last(*net);
   return net;
 }
 
@@ -124,12 +125,14 @@ TrainedBatch backward_pairs(const UNetSetup& setup, const DeviceBatch& batch) {
   result.pair = augment_pairs(images, masks, parameters, config.elastic_grid);
   {
     const Autocast autocast(setup.device, config.precision);
-    result.logits = setup.net->forward(result.pair.images);
+    const bool last = use_channels_last(config.channels_last, setup.device, config.precision);
+    result.logits = setup.net->forward(
+        last ? result.pair.images.contiguous(torch::MemoryFormat::ChannelsLast) : result.pair.images);
   }
   const torch::Tensor loss =
       segmentation_loss(result.logits, result.pair.masks, config.dice_weight);
   loss.backward();
-  result.loss = loss.item<double>();
+  result.loss = loss.detach();
   return result;
 }
 

@@ -40,7 +40,7 @@ struct UNetSetup {
 struct TrainedBatch {
   AugmentedPair pair;
   torch::Tensor logits;  ///< [m, 1, s, s], with its graph
-  double loss = 0;
+  torch::Tensor loss;    ///< scalar, detached, on the device
 };
 /// Augment a batch as (seed, epoch, place in the epoch) say, and add the gradient of its loss to the parameters'.
 TrainedBatch backward_pairs(const UNetSetup& setup, const DeviceBatch& batch);

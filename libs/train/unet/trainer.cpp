@@ -2,7 +2,10 @@
 
 #include <chrono>
 #include <cmath>
+#include <deque>
+#include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <thread>
 
 #include "io/core/error.hpp"
@@ -13,6 +16,7 @@
 #include "train/engine/batches.hpp"
 #include "train/engine/checkpoint.hpp"
 #include "train/engine/device.hpp"
+#include "train/engine/on_its_way.hpp"
 #include "train/engine/run_directory.hpp"
 #include "train/engine/run_log.hpp"
 #include "train/engine/run_state.hpp"
@@ -50,6 +54,7 @@ class UNetTrainer {
         config_(setup_.config),
         parameters_(*setup_.net),
         optimizer_(parameters_, adamw(config_)),
+        reads_late_(setup_.device.is_cuda() || options.read_late),
         store_(options.out, options.keep),
         steps_per_epoch_(setup_.steps_per_epoch),
         total_batches_(setup_.total_batches) {}
@@ -61,8 +66,12 @@ class UNetTrainer {
   void load_checkpoint();
   void train_loop();
   bool one_batch(DeviceBatch& batch);
-  void apply_gradients();
-  void log_line();
+  void next_learning_rate();
+  double apply_gradients();
+  struct Step;
+  void settle(std::size_t left_open);
+  void settle_step(Step& step);
+  void log_line(const Step& step);
   void end_of_epoch();
   void judge_epoch();
   [[noreturn]] void leave_interrupted() const;
@@ -75,7 +84,7 @@ class UNetTrainer {
   [[nodiscard]] bool can_validate() const {
     return options_.probe_every > 0 && !setup_.set.validation.empty();
   }
-  [[noreturn]] void refuse_not_finite(const char* what) const;
+  [[noreturn]] void refuse_not_finite(const char* what, std::int64_t batch) const;
   [[nodiscard]] UNetSummary summary() const;
 
   RunOptions options_;
@@ -84,11 +93,21 @@ class UNetTrainer {
   FlatParameters parameters_;
   Optimizer optimizer_;
   GradScaler scaler_{false};
+  bool reads_late_;
   CheckpointStore store_;
   std::int64_t steps_per_epoch_, total_batches_;
   std::unique_ptr<RunDirectory> directory_;
   std::unique_ptr<RunLog> log_;
   std::unique_ptr<DeviceBatches> batches_;
+  std::optional<DeviceBatch> batch_;  ///< in work
+  /// A batch that was given to the device, and its numbers once they are there.
+  struct Step {
+    std::int64_t batch = 0;
+    double learning_rate = 0;
+    bool line_due = false;
+    OnItsWay numbers;  ///< float64 [2]: loss, norm of the gradient
+  };
+  std::deque<Step> open_steps_;
   std::unique_ptr<Progress> progress_;
   Position position_;
   std::int64_t resumed_at_ = 0;
@@ -195,7 +214,7 @@ UNetSummary UNetTrainer::summary() const {
   return s;
 }
 
-void UNetTrainer::train_loop() {
+void UNetTrainer::train_loop() try {
   setup_.net->train();
   if (position_.probe_due) judge_epoch();
   batches_ = std::make_unique<DeviceBatches>(
@@ -205,18 +224,19 @@ void UNetTrainer::train_loop() {
       "training", static_cast<std::uint64_t>(total_batches_ * config_.batch), "slices",
       static_cast<std::uint64_t>(position_.batches * config_.batch));
   started_ = line_started_ = Clock::now();
-  while (auto batch = stop_early_ ? std::nullopt : batches_->next()) {
+  while (!stop_early_ && (batch_ = batches_->next())) {
     bool epoch_complete = false;
     try {
-      epoch_complete = one_batch(*batch);
+      epoch_complete = one_batch(*batch_);
     } catch (const Error&) {
       throw;
     } catch (const std::exception& e) {
-      if (!is_out_of_memory(e)) throw readable_error(e);
-      throw Error(ErrorCode::failure,
-                  fmt::format("out of memory on {}: {} slices of {}x{} at once do not fit; use a "
-                              "smaller --batch, --width or --image-size",
-                              setup_.device.str(), config_.batch, config_.image_size, config_.image_size));
+      if (!is_out_of_memory(e)) throw;
+      throw store_.with_way_on(
+          {ErrorCode::failure,
+           fmt::format("out of memory on {}: {} slices of {}x{} at once do not fit; use a "
+                       "smaller --batch, --width or --image-size",
+                       setup_.device.str(), config_.batch, config_.image_size, config_.image_size)});
     }
     const bool stop = interrupt_signal() != 0;
     if (epoch_complete) end_of_epoch();
@@ -225,7 +245,12 @@ void UNetTrainer::train_loop() {
       leave_interrupted();
     }
   }
+  batch_.reset();
   progress_->finish();
+} catch (const Error&) {
+  throw;
+} catch (const std::exception& e) {
+  throw store_.with_way_on(readable_error(e));
 }
 
 // One batch, as numbered prose; true when an epoch is complete with it.
@@ -233,18 +258,29 @@ bool UNetTrainer::one_batch(DeviceBatch& batch) {
   // 1. The gradient of a batch of augmented slices: a function of (seed, epoch, place in the epoch).
   const TrainedBatch result = backward_pairs(setup_, batch);
   ++position_.batches;
-  if (!std::isfinite(result.loss)) refuse_not_finite("the loss");
+  Step now;
+  now.batch = position_.batches;
 
-  // 2. A step of the optimizer.
-  apply_gradients();
+  // 2. A step of the optimizer; nothing that is not finite reaches it.
+  torch::Tensor norm;
+  if (reads_late_) {
+    next_learning_rate();
+    norm = step_where_finite(parameters_, optimizer_, result.loss, config_.clip_norm, position_.learning_rate);
+  } else {
+    if (!std::isfinite(result.loss.item<double>())) refuse_not_finite("the loss", now.batch);
+    norm = torch::full({}, apply_gradients(), torch::kDouble);
+  }
+  parameters_.zero_gradients();
+  now.learning_rate = position_.learning_rate;
 
-  // 3. What the run says of itself.
-  ++line_steps_;
-  position_.line.add(result.loss, position_.gradient_norm);
-  position_.epoch.add(result.loss, position_.gradient_norm);
-  progress_->advance(static_cast<std::uint64_t>(config_.batch));
+  // 3. What the run says of itself, as soon as it is known: of this step, or of the one before while the device works.
   const bool epoch_complete =
       position_.batches % steps_per_epoch_ == 0 || position_.batches == total_batches_;
+  now.line_due = position_.batches == 1 || position_.batches % options_.log_every == 0;
+  now.numbers = OnItsWay(
+      torch::stack({result.loss.to(torch::kDouble), norm.to(setup_.device, torch::kDouble)}));
+  open_steps_.push_back(std::move(now));
+  progress_->advance(static_cast<std::uint64_t>(config_.batch));
   if (batch.number % steps_per_epoch_ == 0) {
     const torch::Tensor hu =
         result.pair.images.select(1, config_.neighbours).mul(500).sub(100);
@@ -253,45 +289,64 @@ bool UNetTrainer::one_batch(DeviceBatch& batch) {
                                                        torch::kFloat))}),
                     "slice, mask, predicted");
   }
-  if (position_.batches == 1 || position_.batches % options_.log_every == 0) log_line();
+  settle(reads_late_ && !epoch_complete ? 1 : 0);
   if (!epoch_complete && options_.checkpoint_every > 0 &&
       position_.batches % options_.checkpoint_every == 0)
     save(false);
   return epoch_complete;
 }
 
-void UNetTrainer::refuse_not_finite(const char* what) const {
+void UNetTrainer::refuse_not_finite(const char* what, std::int64_t batch) const {
   throw Error(ErrorCode::failure,
               fmt::format("{} is not finite at step {}: stopped before it could be kept. {}Try a "
                           "smaller --lr, --clip-norm 1 or --precision fp32",
-                          what, position_.batches,
-                          store_.any() ? "The last checkpoint is sound. " : ""));
+                          what, batch, store_.any() ? "The last checkpoint is sound. " : ""));
 }
 
-// Nothing that is not finite reaches the optimizer.
-void UNetTrainer::apply_gradients() {
-  const torch::NoGradGuard no_grad;
-  torch::Tensor& gradients = parameters_.gradients();
-  const double norm = parameters_.gradient_norm().item<double>();
-  if (!std::isfinite(norm)) refuse_not_finite("a gradient");
-  if (config_.clip_norm > 0 && norm > config_.clip_norm) gradients.mul_(config_.clip_norm / norm);
+void UNetTrainer::next_learning_rate() {
   const auto warmup = static_cast<std::int64_t>(
       std::lround(config_.warmup_epochs * static_cast<double>(steps_per_epoch_)));
   position_.learning_rate = decayed_rate(config_.schedule, config_.learning_rate,
                                          position_.batches - 1, total_batches_, warmup);
-  optimizer_.step(position_.learning_rate);
-  position_.gradient_norm = norm;
-  parameters_.zero_gradients();
 }
 
-void UNetTrainer::log_line() {
+// Returns the norm of the gradient.
+double UNetTrainer::apply_gradients() {
+  const torch::NoGradGuard no_grad;
+  const double norm = parameters_.gradient_norm().item<double>();
+  if (!std::isfinite(norm)) refuse_not_finite("a gradient", position_.batches);
+  if (config_.clip_norm > 0 && norm > config_.clip_norm)
+    parameters_.gradients().mul_(config_.clip_norm / norm);
+  next_learning_rate();
+  optimizer_.step(position_.learning_rate);
+  return norm;
+}
+
+// Take in the numbers of steps, oldest first, until `left_open` are left.
+void UNetTrainer::settle(std::size_t left_open) {
+  for (; open_steps_.size() > left_open; open_steps_.pop_front()) settle_step(open_steps_.front());
+}
+
+void UNetTrainer::settle_step(Step& step) {
+  const torch::Tensor& numbers = step.numbers.get();
+  const double loss = numbers[0].item<double>(), norm = numbers[1].item<double>();
+  if (!std::isfinite(loss)) refuse_not_finite("the loss", step.batch);
+  if (!std::isfinite(norm)) refuse_not_finite("a gradient", step.batch);
+  position_.gradient_norm = norm;
+  ++line_steps_;
+  position_.line.add(loss, norm);
+  position_.epoch.add(loss, norm);
+  if (step.line_due) log_line(step);
+}
+
+void UNetTrainer::log_line(const Step& step) {
   const double seconds = seconds_since(line_started_);
   const double waited = batches_->statistics().waited_s;
   const double share = (waited - line_waited_) / std::max(seconds, 1e-9);
   const double loss = position_.line.mean_loss();
-  log_->add("train", position_.batches,
+  log_->add("train", step.batch,
             {{"loss", loss},
-             {"lr", position_.learning_rate},
+             {"lr", step.learning_rate},
              {"gradient_norm", position_.gradient_norm},
              {"slices_per_s", static_cast<double>(line_steps_ * config_.batch) / seconds},
              {"wait_share", share}});
@@ -355,7 +410,9 @@ void UNetTrainer::validate() {
 }
 
 void UNetTrainer::save(bool best) {
-  if (!torch::isfinite(parameters_.values()).all().item<bool>()) refuse_not_finite("a weight");
+  settle(0);
+  if (!torch::isfinite(parameters_.values()).all().item<bool>())
+    refuse_not_finite("a weight", position_.batches);
   log_->flush();
   store_.save(position_.batches,
               pack_state(*setup_.net, parameters_, optimizer_, scaler_, position_, 1, to_json(config_)),
@@ -374,8 +431,8 @@ void UNetTrainer::write_weights(const char* name) {
 UNetSummary train_unet(UNetConfig config, const RunOptions& options) {
   try {
     at::set_num_threads(std::max(1, options.threads));
-    UNetTrainer trainer(std::move(config), options);
-    return trainer.run();
+    return leaking_if_card_lost(std::make_unique<UNetTrainer>(std::move(config), options),
+                                [](UNetTrainer& trainer) { return trainer.run(); });
   } catch (const Error&) {
     throw;
   } catch (const std::exception& e) {

@@ -73,6 +73,29 @@ TEST(DeviceFaults, OtherMessagesAreNone) {
     EXPECT_EQ(find_device_fault(text), nullptr) << text;
 }
 
+TEST(DeviceFaults, WhatLiesOnALostCardIsLeaked) {
+  struct Held {
+    bool& freed;
+    ~Held() { freed = true; }
+  };
+  const auto freed_after = [](const char* message) {
+    bool freed = false;
+    auto* held = new Held{freed};
+    EXPECT_THROW(leaking_if_card_lost(std::unique_ptr<Held>(held),
+                                      [&](Held&) -> int { throw std::runtime_error(message); }),
+                 std::runtime_error);
+    const bool was = freed;
+    if (!was) delete held;
+    return was;
+  };
+  EXPECT_TRUE(freed_after("CUDA out of memory"));
+  EXPECT_TRUE(freed_after("anything else"));
+  EXPECT_FALSE(freed_after("CUDA error: unspecified launch failure"));
+  bool freed = false;
+  EXPECT_EQ(leaking_if_card_lost(std::unique_ptr<Held>(new Held{freed}), [](Held&) { return 7; }), 7);
+  EXPECT_TRUE(freed);
+}
+
 TEST(Device, ACardThatIsNotThereIsRefused) {
   if (torch::cuda::device_count() > 0) GTEST_SKIP() << "this machine has a card";
   for (const char* device : {"cuda", "cuda:0"}) try {

@@ -17,7 +17,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::vector<std::int16_t> picture(std::int64_t size, int subject, int label, int slice, double depth) {
+// [size][size] HU; `bare`: without a body.
+std::vector<std::int16_t> picture(std::int64_t size, int subject, int label, int slice, double depth, bool bare) {
   CounterRng rng(7, {static_cast<std::uint64_t>(subject), static_cast<std::uint64_t>(slice)});
   std::vector<std::int16_t> image(static_cast<std::size_t>(size * size));
   const double half = static_cast<double>(size) / 2, wide = half * (0.55 + 0.35 * depth);
@@ -27,7 +28,7 @@ std::vector<std::int16_t> picture(std::int64_t size, int subject, int label, int
       const double dx = (static_cast<double>(x) - half) / wide;
       const double dy = (static_cast<double>(y) - half) / (0.7 * half);
       double hu = -100;
-      if (dx * dx + dy * dy < 1)
+      if (!bare && dx * dx + dy * dy < 1)
         hu = 60 + 60 * std::sin(wave * static_cast<double>(x)) * std::sin(wave * static_cast<double>(y)) +
              10 * (rng.uniform() - 0.5);
       image[static_cast<std::size_t>(y * size + x)] =
@@ -52,7 +53,7 @@ void write_train_dataset(const fs::path& root, const TrainDatasetOptions& option
   std::vector<std::vector<CaseRecord>> shards(static_cast<std::size_t>(options.shards));
   std::map<std::string, std::map<std::string, std::map<std::string, std::size_t>>> classes;
   std::string ledger = "path\tcode\tkind\tcase\tdetail\n";
-  const std::vector<std::uint8_t> mask(static_cast<std::size_t>(options.size * options.size), 1);
+  std::vector<std::uint8_t> mask(static_cast<std::size_t>(options.size * options.size), 1);
   for (int c = options.first; c < options.first + options.subjects; ++c) {
     const int label = c % options.classes;
     CaseRecord record;
@@ -68,8 +69,12 @@ void write_train_dataset(const fs::path& root, const TrainDatasetOptions& option
       slice.source_index = s;
       slice.z_mm = 3 * s;
       slice.depth_kept = slice.depth_liver = slice.depth_volume = depth;
-      slice.liver_area_mm2 = 1000;
-      const auto image = picture(options.size, c, label, s, depth);
+      const bool bare = s >= options.slices - options.bare;
+      slice.liver_area_mm2 = bare ? 0 : 1000;
+      const auto image = picture(options.size, c, label, s, depth, bare);
+      if (options.bare > 0)
+        std::transform(image.begin(), image.end(), mask.begin(),
+                       [](std::int16_t hu) { return static_cast<std::uint8_t>(hu > -100); });
       slice.image = compress_slice(bytes_of(std::span<const std::int16_t>(image)), 2, layout.codec,
                                    chunk_seed(record.name, s, false));
       slice.mask = compress_slice(mask, 1, layout.codec, chunk_seed(record.name, s, true));

@@ -8,6 +8,7 @@ namespace wsp::test {
 struct TrainDatasetOptions {
   int subjects = 24;
   int slices = 8;  ///< per case; one case a subject
+  int bare = 0;    ///< of them the last ones, without a liver; where there are any, masks are the body, else all of the slice
   int classes = 4;
   std::int64_t size = 64;
   int shards = 4;

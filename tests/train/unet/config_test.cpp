@@ -39,6 +39,12 @@ TEST(UNetConfig, RefusesWhatDoesNotFollowTheSchema) {
   EXPECT_THROW((void)unet_config_from_json(value), Error);
 }
 
+TEST(UNetConfig, ReadsThatOfARunBeforeChannelsLast) {
+  auto value = to_json(UNetConfig{});
+  value.erase("channels_last");
+  EXPECT_EQ(unet_config_from_json(value).channels_last, "auto");
+}
+
 TEST(UNetConfig, NamesTheOptionThatIsOutOfRange) {
   const auto refusal = [](auto change) {
     UNetConfig config;
@@ -56,6 +62,7 @@ TEST(UNetConfig, NamesTheOptionThatIsOutOfRange) {
   EXPECT_THAT(refusal([](UNetConfig& c) { c.learning_rate = -1; }), HasSubstr("--lr is -1"));
   EXPECT_THAT(refusal([](UNetConfig& c) { c.elastic = 0.5; }), HasSubstr("--elastic is 0.5"));
   EXPECT_THAT(refusal([](UNetConfig& c) { c.schedule = "step"; }), HasSubstr("poly, cosine"));
+  EXPECT_THAT(refusal([](UNetConfig& c) { c.channels_last = "yes"; }), HasSubstr("auto, on, off"));
   EXPECT_THAT(refusal([](UNetConfig& c) { c.noise = std::nan(""); }), HasSubstr("--noise"));
 }
 
