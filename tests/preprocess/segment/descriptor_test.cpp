@@ -77,7 +77,7 @@ TEST(Descriptor, IdentityIsItsMeaning) {
   lower["sha256"] = std::string(64, 'a');
   upper["sha256"] = std::string(64, 'A');
   EXPECT_EQ(parse_descriptor(upper, "m.json").identity, parse_descriptor(lower, "m.json").identity);
-  EXPECT_EQ(parse_descriptor(upper, "m.json").sha256, lower["sha256"]);
+  EXPECT_EQ(parse_descriptor(upper, "m.json").sha256, lower["sha256"].get<std::string>());
   for (const auto& [pointer, value] :
        std::map<std::string, nlohmann::json>{{"/sha256", std::string(64, 'a')},
                                              {"/output/threshold", 0.4},
