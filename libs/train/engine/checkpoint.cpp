@@ -47,7 +47,7 @@ bool CheckpointStore::any() const { return !list().empty() || fs::exists(best_pa
 
 Error CheckpointStore::with_way_on(Error error) const {
   if (!any()) return error;
-  return error.within("the last checkpoint is sound: go on with --resume and the same options");
+  return error.within("the last checkpoint is sound: go on with --resume and otherwise the same options");
 }
 
 void CheckpointStore::set_aside(const std::vector<fs::path>& damaged) {

@@ -1,10 +1,12 @@
 #include "train/engine/run_state.hpp"
 
 #include <ATen/CPUGeneratorImpl.h>
+#include <fmt/format.h>
 
 #include <nlohmann/json.hpp>
 
 #include "io/core/error.hpp"
+#include "io/core/log.hpp"
 
 namespace wsp::train {
 namespace {
@@ -32,9 +34,13 @@ const torch::Tensor& find(const TensorFile& state, const std::string& name,
 }  // namespace
 
 void refuse_other_config(const TrainConfig& was, const TrainConfig& is) {
-  const auto lines = differences(was, is);
-  if (lines.empty()) return;
-  refuse_differences(lines);
+  TrainConfig in_other_pieces = was;
+  in_other_pieces.micro_batch = is.micro_batch;
+  if (!differences(in_other_pieces, is).empty()) refuse_differences(differences(was, is));
+  if (was.micro_batch != is.micro_batch)
+    log::warn(fmt::format("--micro-batch was {}, is {}: the gradient stays that of the whole batch, but for rounding and, with --norm "
+                          "batch, for statistics over each micro-batch",
+                          was.micro_batch, is.micro_batch));
 }
 
 void refuse_differences(const std::vector<std::string>& lines) {

@@ -37,7 +37,8 @@ struct Position {
   std::int64_t corrupt_slices = 0;              ///< replaced so far, over all ranks
 };
 
-/// Throws Error(usage) when two configurations compute different things, naming each difference.
+/// Throws Error(usage) when two configurations compute different things, naming each difference. Another --micro-batch is
+/// only said: a run that ran out of memory goes on with a smaller one.
 void refuse_other_config(const TrainConfig& was, const TrainConfig& is);
 /// The same from lines that name the differences.
 [[noreturn]] void refuse_differences(const std::vector<std::string>& lines);

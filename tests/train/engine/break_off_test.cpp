@@ -75,6 +75,18 @@ TEST_F(BreakingOff, WithoutMemoryForAStepItSaysWhichMicroBatchFits) {
                      "--micro-batch 4 does (tried)", kWayOn});
     EXPECT_EQ(WatchedMemory::held(), before) << "nothing of the run is left in memory";
   }
+  // As told: on with a smaller micro-batch.
+  RunOptions smaller = kept("smaller");
+  fs::copy(o.out, smaller.out, fs::copy_options::recursive);
+  smaller.resume = true;
+  TrainConfig in_pieces = c;
+  in_pieces.micro_batch = 4;
+  testing::internal::CaptureStderr();
+  EXPECT_EQ(train(in_pieces, smaller).steps, 4);
+  expect_in(testing::internal::GetCapturedStderr(), {"--micro-batch was 0, is 4"});
+  in_pieces.seed += 1;
+  smaller.resume = true;
+  expect_in(error_of(in_pieces, smaller, ErrorCode::usage), {"--seed"});
   expect_sound(c, o, whole);
 }
 
