@@ -125,7 +125,7 @@ void declare(CLI::App& app, Options& o) {
 
   CLI::App* table = o.table_command = app.add_subcommand("table", "Run a plan: pretrain, embed, probe, and write the paper's tables");
   table->add_option("PLAN", o.plan, "PLAN.json")->required();
-  table->add_option("--out", o.experiment.out, "Directory of cells and tables; what is complete there is taken over")->required();
+  table->add_option("--out", o.experiment.out, "Directory of cells and tables; what is complete there is taken over; needed but for --list");
   table->add_option("--root", o.experiment.root, "Where the plan's relative paths begin")->capture_default_str();
   table->add_option("--device", o.experiment.device, "auto, cpu, cuda or cuda:N")->capture_default_str();
   CLI::Option* job = table->add_option("--job", o.experiment.job, "Compute this cell only, from 0")->check(CLI::NonNegativeNumber);
@@ -373,6 +373,7 @@ int run_table(Options& o, const wsp::CommonOptions& common) {
     std::cout << (common.json ? all.dump() + "\n" : text);
     return 0;
   }
+  if (o.experiment.out.empty()) throw wsp::Error(wsp::ErrorCode::usage, "--out is required: the directory of cells and tables");
   o.experiment.threads = common.threads;
   const auto results = o.tables_only ? wt::complete_cells(plan, o.experiment.out) : wt::run_experiment(plan, o.experiment);
   if (o.experiment.job >= 0) {

@@ -62,7 +62,7 @@ def check_options():
 
 
 def cells(plan):
-    rows = support.run("wsp-eval", "table", support.SOURCE / plan, "--root", "nowhere", "--out", "nowhere", "--list").stdout.splitlines()
+    rows = support.run("wsp-eval", "table", support.SOURCE / plan, "--list").stdout.splitlines()
     support.check([int(row.split("\t")[0]) for row in rows] == list(range(len(rows))), f"{plan} --list: {rows}")
     return len(rows)
 
