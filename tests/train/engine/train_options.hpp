@@ -9,6 +9,7 @@
 #include "io/core/atomic_file.hpp"
 #include "io/core/error.hpp"
 #include "io/core/log.hpp"
+#include "support/expect_error.hpp"
 #include "support/test_data.hpp"
 #include "train/data/training_set.hpp"
 #include "train/engine/setup.hpp"
@@ -69,17 +70,7 @@ class TrainOptions : public testing::Test {
     return all;
   }
   static std::string error_of(const TrainConfig& c, const RunOptions& o, ErrorCode expected) {
-    try {
-      (void)train(c, o);
-    } catch (const Error& e) {
-      EXPECT_EQ(e.code(), expected) << e.what();
-      return e.what();
-    }
-    ADD_FAILURE() << "no error";
-    return {};
-  }
-  static void expect_in(const std::string& text, std::initializer_list<const char*> parts) {
-    for (const char* part : parts) EXPECT_NE(text.find(part), std::string::npos) << text;
+    return wsp::test::error_of(expected, [&] { (void)train(c, o); });
   }
 
   // A copy in which every third slice that is drawn is damaged, and all of one held-back case.
@@ -108,3 +99,7 @@ class TrainOptions : public testing::Test {
 };
 
 }  // namespace wsp::train::test
+
+namespace wsp::train {
+using wsp::test::expect_in;
+}  // namespace wsp::train

@@ -9,6 +9,7 @@
 #include "io/core/counter_rng.hpp"
 #include "io/core/error.hpp"
 #include "io/core/log.hpp"
+#include "support/expect_error.hpp"
 #include "support/test_data.hpp"
 #include "train/support/train_dataset.hpp"
 
@@ -50,14 +51,7 @@ class Training : public testing::Test {
     return o;
   }
   static std::string error_of(const TrainConfig& c, const RunOptions& o, ErrorCode expected) {
-    try {
-      (void)train(c, o);
-    } catch (const Error& e) {
-      EXPECT_EQ(e.code(), expected) << e.what();
-      return e.what();
-    }
-    ADD_FAILURE() << "no error";
-    return {};
+    return wsp::test::error_of(expected, [&] { (void)train(c, o); });
   }
   static std::unique_ptr<test::TemporaryDirectory> scratch_;
 };

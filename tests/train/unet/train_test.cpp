@@ -9,6 +9,7 @@
 #include "io/core/atomic_file.hpp"
 #include "io/core/error.hpp"
 #include "io/core/log.hpp"
+#include "support/expect_error.hpp"
 #include "support/test_data.hpp"
 #include "train/model/safetensors.hpp"
 #include "train/support/train_dataset.hpp"
@@ -28,6 +29,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using test::WatchedMemory;
+using wsp::test::expect_in;
 
 class UNetTraining : public testing::Test {
  protected:
@@ -82,17 +84,7 @@ class UNetTraining : public testing::Test {
     return all;
   }
   static std::string error_of(const UNetConfig& c, const RunOptions& o, ErrorCode expected) {
-    try {
-      (void)train_unet(c, o);
-    } catch (const Error& e) {
-      EXPECT_EQ(e.code(), expected) << e.what();
-      return e.what();
-    }
-    ADD_FAILURE() << "no error";
-    return {};
-  }
-  static void expect_in(const std::string& text, std::initializer_list<const char*> parts) {
-    for (const char* part : parts) EXPECT_NE(text.find(part), std::string::npos) << text;
+    return wsp::test::error_of(expected, [&] { (void)train_unet(c, o); });
   }
   // A run that broke off after its checkpoint of step 2 is as sound as `whole` there, and ends as it does.
   static void expect_sound(RunOptions o, const RunOptions& whole) {
