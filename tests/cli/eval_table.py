@@ -171,6 +171,7 @@ assert chosen["predictions"] != fixed["predictions"]
 assert "--force" in run(*tune, "--lr", "0.01", code=2).stderr
 assert "begun anew" in run(*tune, "--lr", "0.01", "--force").stderr
 # --precision is that of the training and of the features.
+(root / "tuned/finetune.json").unlink()
 assert '--precision: was "fp32", is "bf16"' in run(*tune, "--lr", "0.01", "--precision", "bf16", code=2).stderr
 half = [root / "half" if word == root / "tuned" else word for word in tune]
 assert json.loads(run(*half, "--precision", "bf16").stdout)["predictions"] != fixed["predictions"]

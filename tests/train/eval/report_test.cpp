@@ -303,7 +303,7 @@ Plan plan_of_two_backbones(const std::vector<std::string>& backbones) {
   return plan;
 }
 
-const ResultTable& named(const std::vector<ResultTable>& tables, const std::string& name) {
+const ResultTable& named(const std::vector<ResultTable>& tables, const char* name) {
   return *std::find_if(tables.begin(), tables.end(), [&](const ResultTable& t) { return t.name == name; });
 }
 
