@@ -38,7 +38,7 @@ Probabilities run_slices(const ModelGrid& grid, const ModelDescriptor& model, Ne
                          const SegmentationPlan& plan);
 
 /// 3d: Gaussian-weighted sliding window. Beside the result it holds the planes of one layer of windows,
-/// or of 16 windows, and the sums of one layer, whatever the volume's length.
+/// or of up to 16 windows, and the sums of one layer, whatever the volume's length.
 Probabilities run_windows(const ModelGrid& grid, const ModelDescriptor& model, Network& network,
                           const SegmentationPlan& plan);
 

@@ -1,4 +1,5 @@
 #include <tbb/parallel_for.h>
+#include <tbb/task_arena.h>
 
 #include <algorithm>
 #include <map>
@@ -101,14 +102,15 @@ class WindowPass {
   // Calls done(outputs) with those of some consecutive windows after another, in the windows' order.
   template <class Done>
   void run_windows_of(const std::vector<Index>& windows, Done done) {
-    constexpr std::int64_t kPiece = 16;  // windows whose outputs are held at once on a CPU
     std::vector<Output> outputs;
     for (const Index& start : windows) outputs.push_back({start, {}});
     BatchJob job;
     job.sample = {1, 1, model_.patch};
     job.count = static_cast<std::int64_t>(windows.size());
     job.batch = network_.batch(3);
-    job.piece = (kPiece + job.batch - 1) / job.batch * job.batch;
+    // Windows whose outputs are held at once on a CPU.
+    const auto held = std::clamp<std::int64_t>(2 * tbb::this_task_arena::max_concurrency(), 4, 16);
+    job.piece = (held + job.batch - 1) / job.batch * job.batch;
     job.prepare = [&](std::int64_t first, std::int64_t count) {
       std::vector<std::int64_t> wanted;
       for (std::int64_t i = first; i < first + count; ++i)

@@ -81,9 +81,11 @@ TEST_F(BreakingOff, WithoutMemoryForAStepItSaysWhichMicroBatchFits) {
   smaller.resume = true;
   TrainConfig in_pieces = c;
   in_pieces.micro_batch = 4;
+  log::configure("warn");
   testing::internal::CaptureStderr();
   EXPECT_EQ(train(in_pieces, smaller).steps, 4);
   expect_in(testing::internal::GetCapturedStderr(), {"--micro-batch was 0, is 4"});
+  log::configure("error");
   in_pieces.seed += 1;
   smaller.resume = true;
   expect_in(error_of(in_pieces, smaller, ErrorCode::usage), {"--seed"});
