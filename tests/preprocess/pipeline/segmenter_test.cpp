@@ -206,6 +206,20 @@ TEST_F(SegmenterTest, CachedMasksAskNobody) {
   EXPECT_GT(segmenter_.calls, 2);
 }
 
+// Equal volumes that are on the device at once: both store the same file.
+TEST_F(SegmenterTest, EqualVolumesStoreOneMask) {
+  options_.mask_cache = work_.path() / "cache";
+  for (int i = 0; i < 12; ++i) add("v" + std::to_string(i));
+  segmenter_.waits_for_another = true;
+  for (int turn = 0; turn < 10; ++turn) {
+    fs::remove_all(*options_.mask_cache);
+    options_.output = work_.path() / ("turn-" + std::to_string(turn));
+    segmenter_.most_inside = 0;
+    EXPECT_EQ(ingest(options_).cases, 12U);
+    EXPECT_EQ(std::distance(fs::directory_iterator(*options_.mask_cache), fs::directory_iterator()), 1);
+  }
+}
+
 TEST_F(SegmenterTest, ComparesItsMasksWithGivenOnes) {
   add("a");
   add("b", FakeSegmenter::kFails);
