@@ -1,10 +1,8 @@
 #include "preprocess/pipeline/mask_cache.hpp"
 
-#include <unistd.h>
-
-#include <atomic>
 #include <cstring>
 #include <limits>
+#include <mutex>
 #include <span>
 
 #include "io/core/atomic_file.hpp"
@@ -147,17 +145,10 @@ void MaskCache::store(const std::string& key, const PredictedMask& predicted) co
   put_run(bytes, run);
   const Digest digest = sha256(bytes);
   bytes.append(reinterpret_cast<const char*>(digest.data()), digest.size());
-  // Others may store the same mask at this moment, in this process or in another: each by a name of its own first.
-  static std::atomic<unsigned> count{0};
-  const auto own = path_of(key + "." + std::to_string(::getpid()) + "-" + std::to_string(count++));
-  write_file_atomic(own, std::string_view(bytes), 0600);
-  std::error_code ec;
-  std::filesystem::rename(own, path_of(key), ec);
-  if (ec) {
-    const std::string why = ec.message();
-    std::filesystem::remove(own, ec);
-    throw Error(ErrorCode::output, "cannot rename to " + path_of(key).string() + ": " + why);
-  }
+  // Equal volumes may be done at the same moment, and the file that is renamed has one name.
+  static std::mutex one_at_a_time;
+  const std::lock_guard lock(one_at_a_time);
+  write_file_atomic(path_of(key), std::string_view(bytes), 0600);
 }
 
 }  // namespace wsp
