@@ -3,6 +3,7 @@
 #include <set>
 
 #include "io/core/error.hpp"
+#include "io/medical/export_walk.hpp"
 #include "io/medical/image_file.hpp"
 #include "io/medical/masks.hpp"
 
@@ -41,19 +42,19 @@ std::set<std::string> candidates(const Series& series) {
 
 }  // namespace
 
-MaskDirectory::MaskDirectory(const fs::path& root) : root_(root) {
+MaskDirectory::MaskDirectory(const fs::path& root, bool follow_links) : root_(root) {
   std::error_code ec;
   if (!fs::is_directory(root, ec))
     throw Error(ErrorCode::no_input,
                 "the mask directory " + root.string() +
                     " cannot be read; expected a folder of NIfTI or NRRD files");
-  std::error_code walk;
   std::set<fs::path> cases;  // folders in which liver.nii.gz stands for the liver
-  for (fs::recursive_directory_iterator it(root, walk), end; !walk && it != end;
-       it.increment(walk)) {
-    const fs::path& path = it->path();
-    if (!it->is_regular_file(walk) || walk || !is_image_file_name(path)) continue;
-    if (path.filename().string().starts_with('.')) continue;  // shadow files of macOS
+  for (FileEntry& file : list_mask_files(root, follow_links)) {
+    if (file.code != Code::USED) {
+      others_.push_back(std::move(file));
+      continue;
+    }
+    const fs::path path = root / file.relative_path;
     std::string stem = stem_of(path.filename().string());
     if (stem == "liver") {
       // TotalSegmentator: CASE/liver.nii.gz or CASE/segmentations/liver.nii.gz
@@ -65,9 +66,6 @@ MaskDirectory::MaskDirectory(const fs::path& root) : root_(root) {
     }
     entries_.push_back({stem, path, false});
   }
-  if (walk)
-    throw Error(ErrorCode::no_input,
-                "the mask directory " + root.string() + " cannot be read: " + walk.message());
   // Their other files are other organs and the image: every case has a ct.nii.gz.
   cases.erase(root);
   for (Entry& entry : entries_)
@@ -91,7 +89,14 @@ std::vector<fs::path> MaskDirectory::find(const Series& series) const {
 std::vector<std::string> MaskDirectory::unused() const {
   std::vector<std::string> names;
   for (const Entry& entry : entries_)
-    if (!entry.used) names.push_back(fs::relative(entry.path, root_).generic_string());
+    if (!entry.used) names.push_back(entry.path.lexically_relative(root_).generic_string());
+  return names;
+}
+
+std::vector<std::string> MaskDirectory::files() const {
+  std::vector<std::string> names;
+  for (const Entry& entry : entries_)
+    names.push_back(entry.path.lexically_relative(root_).generic_string());
   return names;
 }
 

@@ -42,7 +42,7 @@ Outcome<LiverMask> read_mask_file(const std::filesystem::path& path, const Loade
 class MaskDirectory {
  public:
   /// Throws Error(no_input) when the directory cannot be read.
-  explicit MaskDirectory(const std::filesystem::path& root);
+  explicit MaskDirectory(const std::filesystem::path& root, bool follow_links = false);
   /// Files whose stem (or folder, for CASE/liver.nii.gz) equals the series UID, the patient ID, or
   /// the stem of a NIfTI source (with "_seg", "_mask", "_liver", "segmentation-" variants;
   /// "volume-N" matches "segmentation-N" as in LiTS; "_0000" is dropped as in nnU-Net). Beside
@@ -50,6 +50,10 @@ class MaskDirectory {
   [[nodiscard]] std::vector<std::filesystem::path> find(const Series& series) const;
   /// Root-relative paths that no find() returned so far. Not thread-safe against find().
   [[nodiscard]] std::vector<std::string> unused() const;
+  /// Root-relative paths of all.
+  [[nodiscard]] std::vector<std::string> files() const;
+  /// What else lies there (paths below the root): other files, and what could not be looked into.
+  [[nodiscard]] const std::vector<FileEntry>& others() const { return others_; }
   [[nodiscard]] std::size_t size() const { return entries_.size(); }
 
  private:
@@ -60,6 +64,7 @@ class MaskDirectory {
   };
   std::filesystem::path root_;
   std::vector<Entry> entries_;
+  std::vector<FileEntry> others_;
 };
 
 }  // namespace wsp
