@@ -237,10 +237,20 @@ struct CanonicalOrder {
 }  // namespace
 
 bool is_image_file_name(const fs::path& path) {
-  const std::string name = path.filename().string();
   for (const std::string_view end : {".nii", ".nii.gz", ".hdr", ".hdr.gz", ".nrrd", ".nhdr"})
-    if (name.ends_with(end) && name.size() > end.size()) return true;
+    if (image::has_ending(path, end)) return true;
   return false;
+}
+
+std::string image_stem(const fs::path& path) {
+  std::string name = path.filename().string();
+  for (const std::string_view end : {".seg.nrrd", ".seg.nhdr", ".nii.gz", ".nii", ".hdr.gz", ".hdr",
+                                     ".img.gz", ".img", ".nrrd", ".nhdr"})
+    if (image::has_ending(path, end)) {
+      name.resize(name.size() - end.size());
+      break;
+    }
+  return name;
 }
 
 Outcome<ImageHeader> read_image_header(const fs::path& path) { return header_of(path); }

@@ -9,8 +9,12 @@
 /// NIfTI-1/2 (header checked here, voxels through zlib) and NRRD (ITK's NrrdImageIO). Not DICOM.
 namespace wsp {
 
-/// True by name: .nii, .nii.gz, .hdr/.hdr.gz (NIfTI or Analyze pair), .nrrd, .nhdr.
+/// True by name, in any case: .nii, .nii.gz, .hdr, .hdr.gz (NIfTI or Analyze pair), .nrrd, .nhdr.
 [[nodiscard]] bool is_image_file_name(const std::filesystem::path& path);
+
+/// The file name without the ending of an image: that of a volume, of a pair's pixels (.img) or of
+/// 3D Slicer's segmentation (.seg.nrrd). "Case.7.NII.GZ" -> "Case.7"; any other name stays whole.
+[[nodiscard]] std::string image_stem(const std::filesystem::path& path);
 
 struct ImageHeader {
   Geometry geometry;      ///< file's own axis order, LPS mm (NIfTI's RAS converted)

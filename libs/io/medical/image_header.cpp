@@ -20,6 +20,11 @@ constexpr std::int64_t kMaxVoxels = std::int64_t{1} << 32;
 
 Rejection refuse(Code code, std::string detail) { return {"", "read", code, std::move(detail)}; }
 
+std::string lower(std::string text) {
+  for (char& c : text) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return text;
+}
+
 std::string read_start(const fs::path& path, unsigned bytes) {
   std::string data(bytes, '\0');
   gzFile file = gzopen(path.c_str(), "rb");
@@ -130,9 +135,13 @@ std::string find_image_file(const fs::path& header) {
 
 }  // namespace
 
-bool is_nrrd(const fs::path& path) {
+bool has_ending(const fs::path& path, std::string_view ending) {
   const std::string name = path.filename().string();
-  return name.ends_with(".nrrd") || name.ends_with(".nhdr");
+  return name.size() > ending.size() && lower(name.substr(name.size() - ending.size())) == ending;
+}
+
+bool is_nrrd(const fs::path& path) {
+  return has_ending(path, ".nrrd") || has_ending(path, ".nhdr");
 }
 
 Outcome<NiftiHeader> read_nifti_header(const fs::path& path) {
@@ -236,11 +245,6 @@ struct NrrdText {
   std::string type, encoding = "raw", kinds, data_file;
   bool space = false, directions = false, origin = false;
 };
-
-std::string lower(std::string text) {
-  for (char& c : text) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  return text;
-}
 
 NrrdText parse_nrrd(const std::string& start) {
   NrrdText out;

@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
 #include <filesystem>
+#include <string_view>
 #include <vector>
 
 #include "io/medical/image_file.hpp"
@@ -25,6 +26,8 @@ Outcome<std::vector<char>> read_nifti_voxels(const NiftiHeader& header);
 /// Check a NRRD header's text; the transform comes from ITK afterwards, so the geometry is empty.
 Outcome<ImageHeader> check_nrrd_header(const std::filesystem::path& path);
 [[nodiscard]] bool is_nrrd(const std::filesystem::path& path);
+/// Whether the file name has this ending (in small letters) in any case, and more before it.
+[[nodiscard]] bool has_ending(const std::filesystem::path& path, std::string_view ending);
 
 /// Refuse voxel sizes, origins and axes that make no grid: not finite, not positive, or axes that
 /// are more than half a degree off a right angle (BAD_HEADER).

@@ -349,10 +349,23 @@ TEST(Nrrd, RefusalsAreNamed) {
 }
 
 TEST(ImageFile, NamesAreKnownByTheirEnds) {
-  for (const char* name : {"a.nii", "a.nii.gz", "a.hdr", "a.hdr.gz", "a.nrrd", "a.nhdr"})
+  for (const char* name : {"a.nii", "a.nii.gz", "a.hdr", "a.hdr.gz", "a.nrrd", "a.nhdr", "a.NII",
+                           "a.NII.GZ", "a.Nii.gz", "a.HDR", "a.NRRD", "a.seg.nrrd"})
     EXPECT_TRUE(is_image_file_name(name)) << name;
   for (const char* name : {"a.img", "a.dcm", ".nii", "nii", "a.gz", ""})
     EXPECT_FALSE(is_image_file_name(name)) << name;
+}
+
+TEST(ImageFile, StemsAreWholeButForTheEnding) {
+  for (const char* end : {".nii", ".nii.gz", ".hdr", ".hdr.gz", ".img", ".img.gz", ".nrrd", ".nhdr",
+                          ".seg.nrrd", ".NII", ".NII.GZ", ".Nii.gz", ".HDR", ".NRRD", ".Seg.Nrrd"})
+    EXPECT_EQ(image_stem(fs::path("p.nii") / ("Case.7_0000" + std::string(end))), "Case.7_0000")
+        << end;
+  EXPECT_EQ(image_stem("a.nii.nii.gz"), "a.nii");
+  for (const char* name : {"a.dcm", "a.gz", "a.seg", "a", ".nii", ".nii.gz", ".seg.nrrd", "1.2.3"})
+    EXPECT_FALSE(image_stem(name).empty()) << name;
+  for (const char* name : {"a.dcm", "a.gz", "a.seg", "a", ".nii", "1.2.3"})
+    EXPECT_EQ(image_stem(name), name);
 }
 
 }  // namespace
