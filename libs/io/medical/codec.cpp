@@ -189,8 +189,7 @@ Outcome<std::vector<std::uint8_t>> read_codestream(DcmPixelData& pixels, const P
   return codestream;
 }
 
-Outcome<Pixels> decode_by_rle(DcmPixelData& pixels, const PixelFormat& format,
-                              std::int32_t frame) {
+Outcome<Pixels> decode_by_rle(DcmPixelData& pixels, const PixelFormat& format, std::int32_t frame) {
   const auto codestream = read_codestream(pixels, format, frame);
   if (!codestream) return codestream.rejection();
   const auto words =
@@ -215,8 +214,8 @@ Outcome<Pixels> decode_by_openjpeg(DcmPixelData& data, const PixelFormat& format
                                            " bits, header " + std::to_string(format.allocated));
   }
   for (const std::int32_t value : pixels.values)
-    pixels.words.push_back(static_cast<std::uint32_t>(
-        read_bits(static_cast<std::uint32_t>(value), precision, false)));
+    pixels.words.push_back(
+        static_cast<std::uint32_t>(read_bits(static_cast<std::uint32_t>(value), precision, false)));
   if (image.value().is_signed == format.is_signed) return pixels;
   for (std::int32_t& value : pixels.values) {
     const std::int32_t read =
@@ -241,10 +240,9 @@ std::vector<std::uint8_t> mark_padding(DcmDataset& dataset, const PixelFormat& f
   const auto within = [&](std::int32_t v) { return v >= low && v <= high; };
   std::vector<std::uint8_t> padding(pixels.values.size());
   for (std::size_t i = 0; i < padding.size(); ++i)
-    padding[i] = within(pixels.values[i]) ||
-                         (format.allocated == 16 && within(read(pixels.words[i])))
-                     ? 1
-                     : 0;
+    padding[i] =
+        within(pixels.values[i]) || (format.allocated == 16 && within(read(pixels.words[i]))) ? 1
+                                                                                              : 0;
   return padding;
 }
 
@@ -325,7 +323,7 @@ class InProcessDecoder final : public FrameDecoder {
                     : syntax == UID_RLELosslessTransferSyntax
                         ? decode_by_rle(*data, format.value(), frames[i])
                         : decode_by_dcmtk(dataset, *data, format.value(),
-                                                 DcmXfer(syntax.c_str()).getXfer(), frames[i]);
+                                          DcmXfer(syntax.c_str()).getXfer(), frames[i]);
       if (!pixels) return pixels.rejection();
       out.columns = format.value().columns;
       out.rows = format.value().rows;

@@ -72,8 +72,8 @@ void read_identity(DcmItem& item, Header& header) {
   header.manufacturer = upper(text(item, DCM_Manufacturer));
   header.image_type = upper(ascii(item, DCM_ImageType));
   header.description = upper(text(item, DCM_SeriesDescription));
-  header.protocol = upper(text(item, DCM_ProtocolName) + " / " +
-                          text(item, DCM_AcquisitionProtocolDescription));
+  header.protocol =
+      upper(text(item, DCM_ProtocolName) + " / " + text(item, DCM_AcquisitionProtocolDescription));
   header.comments = upper(text(item, DCM_ImageComments));
   header.contrast_agent = text(item, DCM_ContrastBolusAgent);
   if (header.contrast_agent.empty() && item.tagExistsWithValue(DCM_ContrastBolusAgentSequence)) {
@@ -162,8 +162,8 @@ Code classify_image(DcmDataset& dataset, const Header& header) {
 /// A RescaleType that is not HU, by the standard's defined terms (PS3.3 C.11.1.1.2); empty where it
 /// is HU, unspecified or absent: CT must name any other.
 std::string other_units(DcmItem& item) {
-  static const std::set<std::string> kHu{"", "HU", "US", "UNSPECIFIED", "HOUNSFIELD",
-                                         "HOUNSFIELD UNIT", "HOUNSFIELD UNITS"};
+  static const std::set<std::string> kHu{
+      "", "HU", "US", "UNSPECIFIED", "HOUNSFIELD", "HOUNSFIELD UNIT", "HOUNSFIELD UNITS"};
   static const std::set<std::string> kTerms{"OD", "MGML", "Z_EFF", "ED", "EDW", "HU_MOD", "PCT"};
   const std::string type = upper(text(item, DCM_RescaleType));
   if (kHu.contains(type)) return {};
@@ -186,42 +186,41 @@ constexpr std::string_view kMaterial = "material map";
 constexpr std::string_view kVirtual = "virtual non-contrast image";
 
 /// Said by a series description as well as by ImageType.
-constexpr std::array<MapName, 35> kMapPhrases{
-    {{"ZEFF", kAtomicNumber},
-     {"Z EFF", kAtomicNumber},
-     {"EFF Z", kAtomicNumber},
-     {"EFFECTIVE Z", kAtomicNumber},
-     {"Z EFFECTIVE", kAtomicNumber},
-     {"RHO Z", kAtomicNumber},
-     {"EFF ATOMIC NUM", kAtomicNumber},
-     {"EFFECTIVE ATOMIC NUMBER", kAtomicNumber},
-     {"ATOMIC NUMBER", kAtomicNumber},
-     {"ELECTRON DENSITY", kDensity},
-     {"ELECTRONDENSITY", kDensity},
-     {"E DENSITY", kDensity},
-     {"IODINE MAP", kMaterial},
-     {"IODINE DENSITY", kMaterial},
-     {"IODINE CONCENTRATION", kMaterial},
-     {"IODINE OVERLAY", kMaterial},
-     {"IODINE NO WATER", kMaterial},
-     {"IODINE WATER", kMaterial},
-     {"WATER IODINE", kMaterial},
-     {"MD IODINE", kMaterial},
-     {"MD WATER", kMaterial},
-     {"MD FAT", kMaterial},
-     {"MD HAP", kMaterial},
-     {"FAT MAP", kMaterial},
-     {"URIC ACID", kMaterial},
-     {"CALCIUM SUPPRESSION", kMaterial},
-     {"MAT SPECIFIC", kMaterial},
-     {"MAT FRACTIONAL", kMaterial},
-     {"MAT VALUE BASED", kMaterial},
-     {"VNC", kVirtual},
-     {"VIRTUAL NON CONTRAST", kVirtual},
-     {"VIRTUAL NONCONTRAST", kVirtual},
-     {"VIRTUAL NON ENHANCED", kVirtual},
-     {"VIRTUAL UNENHANCED", kVirtual},
-     {"VIRTUAL NATIVE", kVirtual}}};
+constexpr std::array<MapName, 35> kMapPhrases{{{"ZEFF", kAtomicNumber},
+                                               {"Z EFF", kAtomicNumber},
+                                               {"EFF Z", kAtomicNumber},
+                                               {"EFFECTIVE Z", kAtomicNumber},
+                                               {"Z EFFECTIVE", kAtomicNumber},
+                                               {"RHO Z", kAtomicNumber},
+                                               {"EFF ATOMIC NUM", kAtomicNumber},
+                                               {"EFFECTIVE ATOMIC NUMBER", kAtomicNumber},
+                                               {"ATOMIC NUMBER", kAtomicNumber},
+                                               {"ELECTRON DENSITY", kDensity},
+                                               {"ELECTRONDENSITY", kDensity},
+                                               {"E DENSITY", kDensity},
+                                               {"IODINE MAP", kMaterial},
+                                               {"IODINE DENSITY", kMaterial},
+                                               {"IODINE CONCENTRATION", kMaterial},
+                                               {"IODINE OVERLAY", kMaterial},
+                                               {"IODINE NO WATER", kMaterial},
+                                               {"IODINE WATER", kMaterial},
+                                               {"WATER IODINE", kMaterial},
+                                               {"MD IODINE", kMaterial},
+                                               {"MD WATER", kMaterial},
+                                               {"MD FAT", kMaterial},
+                                               {"MD HAP", kMaterial},
+                                               {"FAT MAP", kMaterial},
+                                               {"URIC ACID", kMaterial},
+                                               {"CALCIUM SUPPRESSION", kMaterial},
+                                               {"MAT SPECIFIC", kMaterial},
+                                               {"MAT FRACTIONAL", kMaterial},
+                                               {"MAT VALUE BASED", kMaterial},
+                                               {"VNC", kVirtual},
+                                               {"VIRTUAL NON CONTRAST", kVirtual},
+                                               {"VIRTUAL NONCONTRAST", kVirtual},
+                                               {"VIRTUAL NON ENHANCED", kVirtual},
+                                               {"VIRTUAL UNENHANCED", kVirtual},
+                                               {"VIRTUAL NATIVE", kVirtual}}};
 
 /// Words that mean a map in ImageType, and may mean anything in a description.
 constexpr std::array<MapName, 5> kMapTypes{{{"IODINE", kMaterial},

@@ -40,8 +40,8 @@ struct Header {
   std::int64_t columns = 0, rows = 0, frames = 1;
   bool lossy = false;
   std::vector<FrameHeader> planes;
-  /// What keeps the whole series from being a volume of HU though this is an image of one: USED when
-  /// nothing does, else BAD_HEADER (a value that is no number), RESCALE_MISSING or NOT_HU.
+  /// What keeps the whole series from being a volume of HU though this is an image of one: USED
+  /// when nothing does, else BAD_HEADER (a value that is no number), RESCALE_MISSING or NOT_HU.
   Code fault = Code::USED;
   std::string fault_detail;
   std::vector<Code> flags;         ///< SYNTAX_REPAIRED, MONOENERGETIC
@@ -73,8 +73,9 @@ DcmItem* functional_group(DcmDataset& dataset, std::int64_t frame, std::uint16_t
 
 /// True for ImageType values that name a reformation, projection, map or other derived image.
 bool is_derived_type(const std::string& image_type);
-/// The map that ImageType or a series description (upper case) names, whose values are no HU of what
-/// was scanned: "electron density map", "virtual non-contrast image", ...; empty where they name none.
+/// The map that ImageType or a series description (upper case) names, whose values are no HU of
+/// what was scanned: "electron density map", "virtual non-contrast image", ...; empty where they
+/// name none.
 std::string derived_map(const std::string& image_type, const std::string& description);
 /// True where they name a virtual monoenergetic image: HU of one photon energy.
 bool is_monoenergetic(const std::string& image_type, const std::string& description);

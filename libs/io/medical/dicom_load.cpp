@@ -126,8 +126,8 @@ E_TransferSyntax actual_syntax(DcmDataset& dataset) {
   return dataset.insert(renamed.get(), OFTrue).good() ? (renamed.release(), found) : read;
 }
 
-/// Name the syntax that the data set is written in where the meta header names another. True when it
-/// did.
+/// Name the syntax that the data set is written in where the meta header names another. True when
+/// it did.
 bool repair_syntax(DcmFileFormat& file) {
   DcmMetaInfo* meta = file.getMetaInfo();
   const std::string named = meta != nullptr ? ascii(*meta, DCM_TransferSyntaxUID) : "";

@@ -12,11 +12,10 @@ namespace wsp::dicom {
 
 /// Load a file's attributes into `file`; values above 64 KiB (pixels) stay on disk until asked for.
 /// Files without preamble and meta header are tried when their first element is plausible; where
-/// the meta header names another transfer syntax than the data set is written in, the data set's own
-/// stands in the meta header afterwards and `syntax_repaired` is set. Elements of unusual types are
-/// given the data dictionary's (retype).
-/// Returns USED when loaded, else EMPTY_FILE, NOT_DICOM, PERMISSION_DENIED, TRUNCATED_FILE or
-/// UNREADABLE.
+/// the meta header names another transfer syntax than the data set is written in, the data set's
+/// own stands in the meta header afterwards and `syntax_repaired` is set. Elements of unusual types
+/// are given the data dictionary's (retype). Returns USED when loaded, else EMPTY_FILE, NOT_DICOM,
+/// PERMISSION_DENIED, TRUNCATED_FILE or UNREADABLE.
 Rejection load(const std::filesystem::path& path, DcmFileFormat& file,
                bool* syntax_repaired = nullptr);
 

@@ -231,8 +231,9 @@ Numbers read_numbers(DcmItem& item, const DcmTagKey& tag, std::size_t count) {
     numbers.values.push_back(*value);
   }
   if (texts.size() != count)
-    return {{}, name + " has " + std::to_string(texts.size()) + " values, expected " +
-                    std::to_string(count)};
+    return {{},
+            name + " has " + std::to_string(texts.size()) + " values, expected " +
+                std::to_string(count)};
   return numbers;
 }
 

@@ -70,10 +70,10 @@ bool is_digits(const std::string& word) {
 
 /// What comes before or after it is no contrast agent.
 bool is_intervention(const std::string& word) {
-  return is_any(word, {"OP*",   "TACE",    "TX",       "TRANSPL*", "RFA",    "MWA",   "ABL*",
-                       "SURG*", "CHEMO*",  "TREAT*",   "THERA*",   "STENT*", "BIOP*", "BX",
-                       "PROC*", "INTERV*", "MONITOR*", "TAVI",     "TAVR",   "EVAR",  "RT",
-                       "SIRT",  "TIPS"});
+  return is_any(word,
+                {"OP*",      "TACE",   "TX",     "TRANSPL*", "RFA",   "MWA",  "ABL*",  "SURG*",
+                 "CHEMO*",   "TREAT*", "THERA*", "STENT*",   "BIOP*", "BX",   "PROC*", "INTERV*",
+                 "MONITOR*", "TAVI",   "TAVR",   "EVAR",     "RT",    "SIRT", "TIPS"});
 }
 
 /// The phase that word `i` names where it stands; unknown for words that only look so: "SIN" and
@@ -106,10 +106,10 @@ Phase phase_of_word(const std::vector<std::string>& words, std::size_t i) {
       return Phase::unknown;
   }
   if (phase == Phase::unenhanced) {
-    const bool contrast =
-        is_any(next, {"CONTR*", "CONTRAST*", "CONTRASTE", "CON", "CONT", "KONTR*", "ENH*", "INJ*",
-                      "IV", "I", "C", "CE", "EC", "CM", "KM", "MDC", "M", "MC", "PDC", "PRODUIT",
-                      "MEDIO", "MEZZO", "CIV", "INIEZ*", "INY*"});
+    const bool contrast = is_any(
+        next, {"CONTR*", "CONTRAST*", "CONTRASTE", "CON",   "CONT", "KONTR*", "ENH*", "INJ*", "IV",
+               "I",      "C",         "CE",        "EC",    "CM",   "KM",     "MDC",  "M",    "MC",
+               "PDC",    "PRODUIT",   "MEDIO",     "MEZZO", "CIV",  "INIEZ*", "INY*"});
     if (word == "SIN" && !contrast) return Phase::unknown;
     if (is_any(word, {"NON", "WITHOUT", "SANS", "OHNE", "SENZA", "WO"}) && !next.empty() &&
         !contrast)
@@ -145,8 +145,7 @@ std::vector<NamedDelay> named_delays(const std::string& text) {
     const int now = kind(i);
     std::size_t end = i;
     while (end < text.size() && kind(end) == now) ++end;
-    if (now == 2 && end - i <= 3 && last != '.' && last != ',' &&
-        (i == 0 || kind(i - 1) == 0)) {
+    if (now == 2 && end - i <= 3 && last != '.' && last != ',' && (i == 0 || kind(i - 1) == 0)) {
       std::size_t unit = end;
       while (unit < text.size() && text[unit] == ' ') ++unit;
       std::size_t unit_end = unit;
@@ -176,8 +175,7 @@ Named phase_in_text(const std::string& text) {
   Named found;
   const auto name = [&](Phase phase) {
     if (phase == Phase::unknown) return;
-    found.several =
-        found.several || (found.phase != Phase::unknown && found.phase != phase);
+    found.several = found.several || (found.phase != Phase::unknown && found.phase != phase);
     found.phase = phase;
   };
   const std::vector<NamedDelay> delays = named_delays(text);
@@ -194,13 +192,12 @@ Named phase_in_text(const std::string& text) {
   }
   for (std::size_t i = 0; i < words.size(); ++i) {
     // "DELAY 35 S" is how long was waited.
-    const bool waited =
-        is_any(words[i], {"DELAY*", "DEL"}) &&
-        std::any_of(delays.begin(), delays.end(), [&](const NamedDelay& delay) {
-          const Phase phase = phase_from_delay(delay.seconds);
-          return (delay.word == i + 1 || delay.word + 2 == i) &&
-                 (phase == Phase::arterial || phase == Phase::portal);
-        });
+    const bool waited = is_any(words[i], {"DELAY*", "DEL"}) &&
+                        std::any_of(delays.begin(), delays.end(), [&](const NamedDelay& delay) {
+                          const Phase phase = phase_from_delay(delay.seconds);
+                          return (delay.word == i + 1 || delay.word + 2 == i) &&
+                                 (phase == Phase::arterial || phase == Phase::portal);
+                        });
     if (!waited) name(phase_of_word(words, i));
   }
   if (found.phase == Phase::unenhanced && with) found.several = true;

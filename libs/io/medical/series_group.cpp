@@ -166,8 +166,7 @@ std::vector<Planes> split_collisions(const Planes& planes) {
       [](const PlaneRef& p) {
         return p.header->description + "/" + p.header->protocol + "/" + p.header->comments;
       },
-      in_plane_origin,
-      [](const PlaneRef& p) { return p.frame->time; },
+      in_plane_origin, [](const PlaneRef& p) { return p.frame->time; },
       [](const PlaneRef& p) {
         return p.frame->image_type + "/" + p.header->kernel + "/" + p.frame->acquisition;
       }};
@@ -285,9 +284,16 @@ void judge(Series& series, bool collision, const ScanOptions& options) {
 
 ScoreInput score_input(const PlaneRef& plane) {
   const Header& header = *plane.header;
-  return {header.description,    header.kernel,           header.manufacturer,
-          header.contrast_agent, plane.frame->image_type, plane.frame->phase,
-          header.acquisition_seconds, header.bolus_seconds, header.protocol, header.comments};
+  return {header.description,
+          header.kernel,
+          header.manufacturer,
+          header.contrast_agent,
+          plane.frame->image_type,
+          plane.frame->phase,
+          header.acquisition_seconds,
+          header.bolus_seconds,
+          header.protocol,
+          header.comments};
 }
 
 /// Refuse the planes whose header's fault no option overrules, and return the others: all of them

@@ -84,8 +84,8 @@ bool is_readable(Code code) {
 }
 
 /// Decode all planes of a series in parallel and hand each to `take(plane index, frame)`, which is
-/// called from several threads. Returns the first refusal in the order of tasks, else what the words
-/// of all planes of a CT volume contradict.
+/// called from several threads. Returns the first refusal in the order of tasks, else what the
+/// words of all planes of a CT volume contradict.
 template <class Take>
 std::optional<Rejection> decode_planes(const Scan& scan, const Series& series,
                                        std::vector<StoredStatistics>& statistics,
