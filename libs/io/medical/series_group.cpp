@@ -163,8 +163,10 @@ std::vector<Planes> split_collisions(const Planes& planes) {
       [](const PlaneRef& p) { return p.header->sop_class_uid; },
       // Anonymisers give every slice its own: not a reason to split by itself.
       [](const PlaneRef& p) { return p.header->frame_of_reference_uid; },
-      [](const PlaneRef& p) { return p.header->description; }, in_plane_origin,
-      [](const PlaneRef& p) { return p.frame->time; },
+      [](const PlaneRef& p) {
+        return p.header->description + "/" + p.header->protocol + "/" + p.header->comments;
+      },
+      in_plane_origin, [](const PlaneRef& p) { return p.frame->time; },
       [](const PlaneRef& p) {
         return p.frame->image_type + "/" + p.header->kernel + "/" + p.frame->acquisition;
       }};
@@ -226,6 +228,12 @@ Series describe(const Planes& planes, const std::vector<FileEntry>& files) {
     out.sop_instance_uid = plane.header->sop_instance_uid;
     series.planes.push_back(std::move(out));
   }
+  for (const Code flag : {Code::SYNTAX_REPAIRED, Code::MONOENERGETIC}) {
+    const auto has = [&](const PlaneRef& plane) {
+      return std::count(plane.header->flags.begin(), plane.header->flags.end(), flag) > 0;
+    };
+    if (std::any_of(planes.begin(), planes.end(), has)) series.flags.push_back(flag);
+  }
   for (const std::string& syntax : syntaxes) {
     series.transfer_syntax.append(series.transfer_syntax.empty() ? "" : "+").append(syntax);
   }
@@ -276,9 +284,47 @@ void judge(Series& series, bool collision, const ScanOptions& options) {
 
 ScoreInput score_input(const PlaneRef& plane) {
   const Header& header = *plane.header;
-  return {header.description,    header.kernel,           header.manufacturer,
-          header.contrast_agent, plane.frame->image_type, plane.frame->phase,
-          header.acquisition_seconds, header.bolus_seconds};
+  return {header.description,
+          header.kernel,
+          header.manufacturer,
+          header.contrast_agent,
+          plane.frame->image_type,
+          plane.frame->phase,
+          header.acquisition_seconds,
+          header.bolus_seconds,
+          header.protocol,
+          header.comments};
+}
+
+/// Refuse the planes whose header's fault no option overrules, and return the others: all of them
+/// are refused with it unless each faulty plane lies where a sound one does, so that no series is
+/// shortened in silence.
+Planes refuse_faults(const Planes& planes, const std::vector<FileEntry>& files,
+                     const ScanOptions& options, std::vector<Series>& out) {
+  Planes faulty, sound;
+  for (const PlaneRef& plane : planes) {
+    const Code fault = plane.header->fault;
+    const bool overruled =
+        options.trust_hu && (fault == Code::RESCALE_MISSING || fault == Code::NOT_HU);
+    (fault == Code::USED || overruled ? sound : faulty).push_back(plane);
+  }
+  if (faulty.empty()) return sound;
+  const bool apart = std::all_of(faulty.begin(), faulty.end(), [&](const PlaneRef& plane) {
+    return plane.frame->has_position &&
+           std::any_of(sound.begin(), sound.end(), [&](const PlaneRef& other) {
+             return same_geometry(plane, other) &&
+                    norm(plane.frame->position - other.frame->position) < kSamePositionMm;
+           });
+  });
+  const Header& first = *faulty.front().header;
+  for (const Planes& cluster : split_by_geometry(apart ? faulty : planes)) {
+    Series series = describe(cluster, files);
+    series.code = first.fault;
+    series.detail = first.fault_detail + " (" + std::to_string(faulty.size()) + " of " +
+                    std::to_string(planes.size()) + " slices)";
+    out.push_back(std::move(series));
+  }
+  return apart ? sound : Planes{};
 }
 
 /// Split one bucket of original CT planes into volumes.
@@ -297,6 +343,9 @@ void group_volumes(const std::filesystem::path& root, const Planes& planes,
       Series series = describe(part, files);
       judge(series, unresolved, options);
       add_flags(series);
+      if (std::any_of(part.begin(), part.end(),
+                      [](const PlaneRef& p) { return p.header->fault != Code::USED; }))
+        series.flags.push_back(Code::HU_OVERRULED);
       score_series(series, score_input(part.front()), options);
       for (const std::size_t file : duplicates) {
         // Of a split cluster the first part names them: each is named once.
@@ -348,7 +397,7 @@ std::vector<Series> group_series(const std::filesystem::path& root,
   std::vector<Series> series;
   for (const auto& [bucket, planes] : buckets) {
     if (std::get<Code>(bucket) == Code::USED) {
-      group_volumes(root, planes, files, options, series);
+      group_volumes(root, refuse_faults(planes, files, options, series), files, options, series);
     } else {
       for (const Planes& cluster : split_by_geometry(planes))
         series.push_back(describe(cluster, files));

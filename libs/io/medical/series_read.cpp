@@ -77,8 +77,15 @@ StoredStatistics measure(const DecodedFrame& frame) {
   return s;
 }
 
+/// Codes that a caller may overrule (it pinned the series); the others leave nothing to read.
+bool is_readable(Code code) {
+  return code == Code::USED || code == Code::TOO_FEW_SLICES || code == Code::NOT_SELECTED ||
+         code == Code::TILTED || code == Code::GAPS;
+}
+
 /// Decode all planes of a series in parallel and hand each to `take(plane index, frame)`, which is
-/// called from several threads. Returns the first refusal in the order of tasks.
+/// called from several threads. Returns the first refusal in the order of tasks, else what the
+/// words of all planes of a CT volume contradict.
 template <class Take>
 std::optional<Rejection> decode_planes(const Scan& scan, const Series& series,
                                        std::vector<StoredStatistics>& statistics,
@@ -86,6 +93,7 @@ std::optional<Rejection> decode_planes(const Scan& scan, const Series& series,
   const std::vector<Task> tasks = plan(series);
   const auto decoder = dicom::make_frame_decoder();
   std::vector<std::optional<Rejection>> refusals(tasks.size());
+  std::vector<dicom::WordEvidence> words(tasks.size());
   statistics.assign(series.planes.size(), {});
   // Isolated: a thread that waits here must not start another case and its memory.
   tbb::this_task_arena::isolate([&] {
@@ -104,6 +112,7 @@ std::optional<Rejection> decode_planes(const Scan& scan, const Series& series,
           return;
         }
         statistics[task.planes[i]] = measure(frame);
+        words[t].add(frame.words);
         take(task.planes[i], frame);
       }
     });
@@ -111,6 +120,10 @@ std::optional<Rejection> decode_planes(const Scan& scan, const Series& series,
   for (auto& refusal : refusals) {
     if (refusal) return refusal;
   }
+  dicom::WordEvidence all;
+  for (const auto& one : words) all.add(one);
+  if (std::string found = all.contradiction(); is_readable(series.code) && !found.empty())
+    return refuse(Code::PIXELS_CONTRADICT, std::move(found));
   return std::nullopt;
 }
 
@@ -197,12 +210,6 @@ Outcome<LoadedVolume> read_image(const Scan& scan, const Series& series) {
   loaded.source_hash = hash_sources(scan, loaded.files);
   loaded.sop_instance_uids.assign(static_cast<std::size_t>(loaded.volume.geometry.size[2]), "");
   return loaded;
-}
-
-/// Codes that a caller may overrule (it pinned the series); the others leave nothing to read.
-bool is_readable(Code code) {
-  return code == Code::USED || code == Code::TOO_FEW_SLICES || code == Code::NOT_SELECTED ||
-         code == Code::TILTED || code == Code::GAPS;
 }
 
 Outcome<LoadedVolume> read_dicom(const Scan& scan, const Series& series,
