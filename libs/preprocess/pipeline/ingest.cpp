@@ -20,6 +20,7 @@
 #include "preprocess/pipeline/case_work.hpp"
 #include "preprocess/pipeline/crosswalk.hpp"
 #include "preprocess/pipeline/ledger.hpp"
+#include "preprocess/pipeline/mask_table.hpp"
 #include "preprocess/pipeline/output.hpp"
 #include "preprocess/pipeline/plan.hpp"
 
@@ -55,7 +56,7 @@ class Job {
         memory_(options.memory_bytes != 0 ? options.memory_bytes : default_memory()),
         manifest_(options.manifest ? load_manifest(*options.manifest) : default_manifest()),
         naming_(make_naming(options)) {
-    if (options_.masks) masks_.emplace(*options_.masks);
+    masks_ = open_masks(options_.masks, options_.masks_table);
     if (options_.labels) labels_.emplace(LabelTable::load(*options_.labels, manifest_));
     config_ = resolved_config();
     config_hash_ = hex(sha256(config_.dump()));
@@ -81,6 +82,8 @@ class Job {
               std::to_string(scan_.series.size()) + " series, " +
               std::to_string(plan_.cases.size()) + " cases to read");
     warn_of_idle_pins();
+    refuse_misfits(plan_);
+    for (const std::string& hint : plan_.hints) log::warn("hint: " + hint);
     drop_too_large();
     keep_what_nothing_replaces();
     // Nothing of an earlier dataset was touched so far.
@@ -424,18 +427,21 @@ class Job {
     const auto root = fs::weakly_canonical(scan_.root).string() + '/';
     const auto add = [&](const fs::path& path, Code code, const std::string& name) {
       if (fs::weakly_canonical(path).string().starts_with(root)) return;  // counted with the export
-      const std::string relative = "masks/" + fs::relative(path, *options_.masks).generic_string();
+      const std::string relative = "masks/" + fs::relative(path, masks_->root()).generic_string();
       mask_names_.emplace_back(naming_.path(relative), relative);
       rows.push_back({mask_names_.back().first, {code, name, ""}});
     };
     for (const auto& [path, name] : used)
       add(path, name.empty() ? Code::MASK_UNREFERENCED : Code::USED_AS_MASK, name);
     for (const std::string& relative : masks_->unused()) {
-      const fs::path path = *options_.masks / relative;
+      const fs::path path = masks_->root() / relative;
       if (used.contains(fs::weakly_canonical(path))) continue;
       add(path, Code::MASK_UNREFERENCED, "");
       ++summary_.unused_masks;
     }
+    for (const std::string& relative : masks_->ambiguous())
+      add(masks_->root() / relative, Code::MASK_AMBIGUOUS, "");
+    for (const auto& [relative, code] : masks_->problems()) add(masks_->root() / relative, code, "");
   }
 
   // In the dataset, since the cases' JSON holds the same numbers.
