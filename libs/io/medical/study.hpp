@@ -73,7 +73,13 @@ struct Series {
       Code::USED;  ///< USED: eligible; else why the series is not (rejected or ignored code)
   std::string detail;
   std::vector<Code> flags;
+  std::vector<std::size_t> data_files;  ///< indices into Scan::files: voxels beside the planes' own
+                                        ///< file (.img, .raw)
 };
+
+/// Every file that a series is read from, as indices into Scan::files: those of the planes in the
+/// order of their first use, then data_files.
+[[nodiscard]] std::vector<std::size_t> source_files(const Series& series);
 
 /// A SEG or RTSTRUCT object of the export.
 struct MaskObject {

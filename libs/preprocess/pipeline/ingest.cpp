@@ -171,8 +171,8 @@ class Job {
   }
 
   void reject(const CasePlan& plan, Rejection rejection) {
-    for (const Plane& plane : scan_.series[plan.series].planes)
-      plan_.files[plane.file] = {rejection.code, plan.name, rejection.detail};
+    for (const std::size_t file : source_files(scan_.series[plan.series]))
+      plan_.files[file] = {rejection.code, plan.name, rejection.detail};
     for (const std::size_t m : plan.mask_objects) {
       Disposition& file = plan_.files[scan_.masks[m].file];
       if (file.code == Code::MASK_UNREFERENCED)
