@@ -20,6 +20,7 @@
 #include "io/medical/scan.hpp"
 #include "preprocess/pipeline/ingest.hpp"
 #include "preprocess/pipeline/ledger.hpp"
+#include "preprocess/pipeline/mask_table.hpp"
 #include "preprocess/pipeline/plan.hpp"
 #include "preprocess/pipeline/scan_report.hpp"
 #include "preprocess/segment/torch_segmenter.hpp"
@@ -42,6 +43,7 @@ struct Options {
   bool force = false, pixels = false;
   int max_quarantined = -1;
   wsp::IngestConfig config;
+  std::string masks_table;
 };
 
 // Inputs that the choice of series depends on; ingest and scan share them.
@@ -55,8 +57,11 @@ void declare_inputs(CLI::App& app, Options& o) {
   app.add_option("--manifest", o.manifest,
                  "What the labels and keys mean (data-manifests/*.json, docs/MANIFESTS.md)");
   app.add_option("--masks", o.masks,
-                 "Folder of liver masks: NIfTI or NRRD by series UID, patient ID or file stem, or "
-                 "CASE/liver.nii.gz");
+                 "Folder of liver masks: NIfTI or NRRD by series UID, patient ID or path, or "
+                 "CASE/liver.nii.gz; a name must fit one volume alone");
+  app.add_option("--masks-table", o.masks_table,
+                 "Table (CSV) with the columns case (path, series UID or patient ID) and mask (a "
+                 "file), where names do not say whose a mask is");
 }
 
 void declare_series(CLI::App& app, Options& o) {
@@ -271,14 +276,16 @@ std::optional<std::filesystem::path> mask_cache_of(const Options& o) {
 int run_scan(const Options& o, bool json) {
   const wsp::DataManifest manifest =
       o.manifest.empty() ? wsp::default_manifest() : wsp::load_manifest(o.manifest);
-  std::optional<wsp::MaskDirectory> masks;
   const wsp::IngestConfig config = resolve(o);
-  if (!o.masks.empty()) masks.emplace(o.masks, config.follow_links);
+  const auto masks =
+      wsp::open_masks(path_or_none(o.masks), path_or_none(o.masks_table), config.follow_links);
   const wsp::Scan scan = wsp::scan_export(o.input, wsp::scan_options(config, manifest));
   // Names are the export's own here, and nothing is written: no key is needed.
   const wsp::Naming naming(wsp::IdMode::keep, wsp::SiteKey(std::vector<std::uint8_t>(32, 0)));
   const auto plan =
       wsp::plan_cases({scan, config, manifest, nullptr, masks ? &*masks : nullptr, naming, false});
+  for (const auto* lines : {&plan.misfits, &plan.hints})
+    for (const std::string& line : *lines) wsp::log::warn(line);
   const auto report = wsp::scan_report(scan, plan, o.pixels, masks ? &*masks : nullptr);
   std::cout << (json ? wsp::json_text(report, 1) + "\n" : wsp::to_text(report));
   const bool usable =
@@ -361,6 +368,7 @@ int run_ingest(const Options& o, bool json) {
   options.manifest = path_or_none(o.manifest);
   options.labels = path_or_none(o.labels);
   options.masks = path_or_none(o.masks);
+  options.masks_table = path_or_none(o.masks_table);
   options.site_key = path_or_none(o.site_key);
   options.new_site_key = path_or_none(o.new_site_key);
   options.crosswalk = path_or_none(o.crosswalk);

@@ -21,6 +21,7 @@
 #include "preprocess/pipeline/case_work.hpp"
 #include "preprocess/pipeline/crosswalk.hpp"
 #include "preprocess/pipeline/ledger.hpp"
+#include "preprocess/pipeline/mask_table.hpp"
 #include "preprocess/pipeline/output.hpp"
 #include "preprocess/pipeline/plan.hpp"
 
@@ -56,7 +57,7 @@ class Job {
         memory_(options.memory_bytes != 0 ? options.memory_bytes : default_memory()),
         manifest_(options.manifest ? load_manifest(*options.manifest) : default_manifest()),
         naming_(make_naming(options)) {
-    if (options_.masks) masks_.emplace(*options_.masks, options_.config.follow_links);
+    masks_ = open_masks(options_.masks, options_.masks_table, options_.config.follow_links);
     if (options_.labels) labels_.emplace(LabelTable::load(*options_.labels, manifest_));
     config_ = resolved_config();
     nlohmann::json shaping = config_;  // which files are seen shapes no case
@@ -84,6 +85,8 @@ class Job {
               std::to_string(scan_.series.size()) + " series, " +
               std::to_string(plan_.cases.size()) + " cases to read");
     warn_of_idle_pins();
+    refuse_misfits(plan_);
+    for (const std::string& hint : plan_.hints) log::warn("hint: " + hint);
     drop_too_large();
     keep_what_nothing_replaces();
     // Nothing of an earlier dataset was touched so far.
@@ -427,12 +430,12 @@ class Job {
     std::map<fs::path, std::string> used;
     for (const CasePlan& plan : plan_.cases)
       for (const auto& path : plan.mask_files)
-        used[path] = names_.contains(plan.name) ? plan.name : "";
+        used[path.lexically_normal()] = names_.contains(plan.name) ? plan.name : "";
     std::error_code ec;
     const fs::path root = fs::weakly_canonical(scan_.root, ec);
     const auto add = [&](const std::string& relative, Code code, const std::string& name,
                          const std::string& detail) {
-      const fs::path path = *options_.masks / relative;
+      const fs::path path = masks_->root() / relative;
       const fs::path inside = fs::weakly_canonical(path.parent_path(), ec).lexically_relative(root);
       if (!ec && !inside.empty() && *inside.begin() != "..") {
         // Left out as an image, yet used as a mask.
@@ -447,10 +450,14 @@ class Job {
       mask_names_.emplace_back(naming_.path("masks/" + relative), "masks/" + relative);
       rows.push_back({mask_names_.back().first, {code, name, detail}});
     };
+    const auto in_doubt = masks_->ambiguous();
+    const std::set<std::string> ambiguous(in_doubt.begin(), in_doubt.end());
     for (const std::string& relative : masks_->files()) {
-      const auto hit = used.find(*options_.masks / relative);
+      const auto hit = used.find((masks_->root() / relative).lexically_normal());
       const std::string name = hit == used.end() ? "" : hit->second;
-      add(relative, name.empty() ? Code::MASK_UNREFERENCED : Code::USED_AS_MASK, name, "");
+      const Code unused =
+          ambiguous.contains(relative) ? Code::MASK_AMBIGUOUS : Code::MASK_UNREFERENCED;
+      add(relative, name.empty() ? unused : Code::USED_AS_MASK, name, "");
     }
     for (const FileEntry& file : masks_->others())
       add(file.relative_path, file.code, "", file.detail);

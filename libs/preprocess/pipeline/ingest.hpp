@@ -53,6 +53,7 @@ struct IngestOptions {
   Segmenter* segmenter = nullptr;  ///< asked for a mask where no other source has one
   std::optional<std::filesystem::path> mask_cache;  ///< directory of the segmenter's masks
   std::string tool_version;
+  std::optional<std::filesystem::path> masks_table;  ///< CSV: case, mask
 };
 
 /// What an ingest did, for the last lines on the screen and --json.

@@ -50,6 +50,7 @@ void check_places(const IngestOptions& o) {
   outside("--manifest", o.manifest);
   outside("--labels", o.labels);
   outside("--masks", o.masks);
+  outside("--masks-table", o.masks_table);
   outside("--site-key", o.site_key);
   outside("--new-site-key", o.new_site_key);
   outside("--crosswalk", o.crosswalk);
