@@ -23,6 +23,7 @@ struct FrameHeader {
   double pixel_x_mm = 0, pixel_y_mm = 0, thickness_mm = 0;
   /// Keys that may separate images which lie at the same position, each empty when absent.
   std::string image_type, acquisition, temporal, phase, time;
+  std::string stack, kernel, kvp, contrast, event_uid;  ///< likewise
 };
 
 enum class FileKind { none, image, seg, rtstruct };
@@ -40,6 +41,8 @@ struct Header {
   std::int64_t columns = 0, rows = 0, frames = 1;
   bool lossy = false;
   std::vector<FrameHeader> planes;
+  std::string series_number, series_description, acquisition_uid, scan_options;
+  std::string patient_name;  ///< upper case, to tell persons apart; goes no further
 };
 
 /// Read one file's header; never throws on bad data. `header.code` is USED for a CT image that can
