@@ -84,6 +84,10 @@ void read_identity(DcmItem& item, Header& header) {
     header.acquisition_seconds = seconds_of_day(ascii(item, DCM_AcquisitionDateTime));
   }
   header.bolus_seconds = seconds_of_day(ascii(item, DCM_ContrastBolusStartTime));
+  header.series_number = ascii(item, DCM_SeriesNumber);
+  header.acquisition_uid = ascii(item, DCM_AcquisitionUID);
+  header.scan_options = upper(ascii(item, DCM_ScanOptions));
+  header.patient_name = upper(text(item, DCM_PatientName));
 }
 
 /// What an enhanced object says of its first frame only.

@@ -23,6 +23,7 @@ struct FrameHeader {
   double pixel_x_mm = 0, pixel_y_mm = 0, thickness_mm = 0;
   /// Keys that may separate images which lie at the same position, each empty when absent.
   std::string image_type, acquisition, temporal, phase, time;
+  std::string stack, kernel, kvp, contrast, event_uid;  ///< likewise
 };
 
 enum class FileKind { none, image, seg, rtstruct };
@@ -46,6 +47,8 @@ struct Header {
   std::string fault_detail;
   std::vector<Code> flags;         ///< SYNTAX_REPAIRED, MONOENERGETIC
   std::string protocol, comments;  ///< further free text, upper case: for words only
+  std::string series_number, acquisition_uid, scan_options;
+  std::string patient_name;  ///< upper case, to tell persons apart; goes no further
 };
 
 /// How stored values become HU, of one frame: from its functional groups in an enhanced object.

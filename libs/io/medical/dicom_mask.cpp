@@ -162,9 +162,13 @@ Outcome<MaskObject> read_mask_references(const std::filesystem::path& path, bool
       add_series(*one);
       add_instances(*one, DCM_ReferencedInstanceSequence);
     }
-    for (DcmItem* group : items(data, DCM_PerFrameFunctionalGroupsSequence))
+    for (DcmItem* group : items(data, DCM_PerFrameFunctionalGroupsSequence)) {
       for (DcmItem* derivation : items(*group, DCM_DerivationImageSequence))
         add_instances(*derivation, DCM_SourceImageSequence);
+      for (DcmItem* plane : items(*group, DCM_PlanePositionSequence))
+        if (const auto position = numbers(*plane, DCM_ImagePositionPatient, 3))
+          object.positions_mm.push_back({(*position)[0], (*position)[1], (*position)[2]});
+    }
   }
   object.series_uids.assign(series.begin(), series.end());
   object.sop_instance_uids.assign(instances.begin(), instances.end());

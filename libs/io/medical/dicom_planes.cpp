@@ -126,12 +126,19 @@ std::string read_planes(DcmDataset& dataset, Header& header) {
       plane.temporal = ascii(content, DCM_TemporalPositionIndex);
       plane.time = ascii(content, DCM_FrameAcquisitionDateTime);
       plane.phase = ascii(view.in(DCM_ContrastBolusUsageSequence), DCM_ContrastBolusAgentPhase);
+      plane.stack = ascii(content, DCM_StackID);
     } else {
       plane.acquisition = ascii(dataset, DCM_AcquisitionNumber);
       plane.temporal = ascii(dataset, DCM_TemporalPositionIdentifier);
       plane.time = ascii(dataset, DCM_AcquisitionTime);
       plane.phase = ascii(dataset, DCM_ContrastBolusAgentPhase);
     }
+    plane.kernel = upper(text(view.in(DCM_CTReconstructionSequence), DCM_ConvolutionKernel));
+    plane.kvp = ascii(view.in(DCM_CTXRayDetailsSequence), DCM_KVP);
+    plane.contrast =
+        ascii(view.in(DCM_ContrastBolusUsageSequence), DCM_ContrastBolusAgentAdministered);
+    plane.event_uid =
+        ascii(view.in(DCM_IrradiationEventIdentificationSequence), DCM_IrradiationEventUID);
     header.planes.push_back(std::move(plane));
   }
   return wrong;

@@ -14,6 +14,7 @@
 #include "io/core/hash.hpp"
 #include "io/medical/codec.hpp"
 #include "io/medical/image_file.hpp"
+#include "io/medical/interleave.hpp"
 #include "io/medical/scan.hpp"
 #include "io/medical/series_group.hpp"
 
@@ -280,7 +281,13 @@ Outcome<LoadedVolume> read_series(const Scan& scan, const Series& series,
   if (!is_readable(series.code)) return refuse(series.code, series.detail);
   if (series.planes.empty()) return refuse(Code::TOO_FEW_SLICES, "no slice");
   try {
-    return series.is_dicom ? read_dicom(scan, series, options) : read_image(scan, series);
+    auto loaded = series.is_dicom ? read_dicom(scan, series, options) : read_image(scan, series);
+    if (loaded) {
+      // The scan saw a sample of the slices.
+      if (std::string found = dicom::find_alternation(loaded.value().volume); !found.empty())
+        return refuse(Code::INTERLEAVED, std::move(found));
+    }
+    return loaded;
   } catch (const Error&) {
     return refuse(Code::UNREADABLE, "a file changed or vanished since the scan");
   } catch (const std::bad_alloc&) {

@@ -38,6 +38,13 @@ struct ScoreReason {
 enum class Phase { unknown, unenhanced, arterial, portal, delayed };
 std::string_view to_string(Phase phase);
 
+/// Why the planes of one series became several volumes.
+struct SplitReason {
+  std::vector<std::string> attributes;  ///< names of those that tell the parts apart; no values
+  std::vector<std::size_t> slices;      ///< of each part
+  std::vector<double> spacing_mm;       ///< median distance within each part
+};
+
 /// One candidate volume: planes of one series that share orientation, acquisition, phase and
 /// geometry.
 struct Series {
@@ -75,6 +82,8 @@ struct Series {
   std::vector<Code> flags;
   std::vector<std::size_t> data_files;  ///< indices into Scan::files: voxels beside the planes' own
                                         ///< file (.img, .raw)
+  std::vector<SplitReason> split_by;  ///< what told this volume from others of its series
+  bool several_persons = false;       ///< its IDs are shared with another person's images
 };
 
 /// Every file that a series is read from, as indices into Scan::files: those of the planes in the
@@ -87,6 +96,7 @@ struct MaskObject {
   bool is_rtstruct = false;
   std::vector<std::string> series_uids;        ///< referenced series
   std::vector<std::string> sop_instance_uids;  ///< referenced instances
+  std::vector<Vec3> positions_mm;              ///< of a SEG's frames
 };
 
 /// Everything found below one root. Deterministic: files by relative path, series by key.

@@ -1,6 +1,8 @@
 #include "preprocess/pipeline/plan.hpp"
 
 #include <algorithm>
+#include <cmath>
+#include <iterator>
 #include <set>
 
 #include "io/core/error.hpp"
@@ -389,22 +391,51 @@ class Planner {
 
 }  // namespace
 
+namespace {
+
+// Of several volumes of one series a mask belongs to those whose instances it names; where it names
+// none of theirs, or one that all share (a multi-frame file), to those on whose planes it lies.
+bool lies_on(const MaskObject& mask, const Series& series) {
+  constexpr double kNearMm = 0.1;
+  return std::all_of(mask.positions_mm.begin(), mask.positions_mm.end(), [&](const Vec3& position) {
+    return std::any_of(series.planes.begin(), series.planes.end(), [&](const Plane& plane) {
+      return std::abs(dot(position, series.normal) - plane.z_mm) <= kNearMm;
+    });
+  });
+}
+
+}  // namespace
+
 std::vector<std::vector<std::size_t>> referring_masks(const Scan& scan) {
-  std::map<std::string, std::vector<std::size_t>> by_instance, by_series;
+  std::map<std::string, std::vector<std::size_t>> families;  // the volumes of one series
+  for (std::size_t s = 0; s < scan.series.size(); ++s)
+    families[scan.series[s].series_uid].push_back(s);
+  std::vector<std::vector<std::size_t>> referring(scan.series.size());
   for (std::size_t m = 0; m < scan.masks.size(); ++m) {
-    for (const auto& uid : scan.masks[m].sop_instance_uids) by_instance[uid].push_back(m);
-    for (const auto& uid : scan.masks[m].series_uids)
-      if (!uid.empty()) by_series[uid].push_back(m);
-  }
-  std::vector<std::vector<std::size_t>> referring;
-  for (const Series& series : scan.series) {
-    std::set<std::size_t> found;
-    for (const Plane& plane : series.planes)
-      if (const auto hit = by_instance.find(plane.sop_instance_uid); hit != by_instance.end())
-        found.insert(hit->second.begin(), hit->second.end());
-    if (const auto hit = by_series.find(series.series_uid); hit != by_series.end())
-      found.insert(hit->second.begin(), hit->second.end());
-    referring.emplace_back(found.begin(), found.end());
+    const MaskObject& mask = scan.masks[m];
+    const std::set<std::string> instances(mask.sop_instance_uids.begin(),
+                                          mask.sop_instance_uids.end());
+    const auto named = [&](std::size_t s) {
+      const auto& planes = scan.series[s].planes;
+      return std::any_of(planes.begin(), planes.end(), [&](const Plane& plane) {
+        return instances.contains(plane.sop_instance_uid);
+      });
+    };
+    for (const auto& [uid, members] : families) {
+      std::vector<std::size_t> found;
+      std::copy_if(members.begin(), members.end(), std::back_inserter(found), named);
+      if (found.empty() && !uid.empty() &&
+          std::find(mask.series_uids.begin(), mask.series_uids.end(), uid) !=
+              mask.series_uids.end())
+        found = members;
+      if (members.size() > 1 && found.size() > 1 && !mask.positions_mm.empty()) {
+        std::vector<std::size_t> placed;
+        std::copy_if(found.begin(), found.end(), std::back_inserter(placed),
+                     [&](std::size_t s) { return lies_on(mask, scan.series[s]); });
+        if (!placed.empty()) found = std::move(placed);
+      }
+      for (const std::size_t s : found) referring[s].push_back(m);
+    }
   }
   return referring;
 }
