@@ -225,6 +225,37 @@ void FramePlane::update(DcmItem& group) {
 
 }  // namespace dicom
 
+namespace {
+
+// Where an object lies.
+void read_place(DcmDataset& data, MaskObject& object) {
+  using namespace dicom;
+  if (object.is_rtstruct) {
+    for (DcmItem* roi : items(data, DCM_ROIContourSequence))
+      for (DcmItem* contour : items(*roi, DCM_ContourSequence))
+        if (const auto point = numbers(*contour, DCM_ContourData, 3);
+            point && ascii(*contour, DCM_ContourGeometricType).starts_with("CLOSED"))
+          object.contour_points_mm.push_back({(*point)[0], (*point)[1], (*point)[2]});
+    return;
+  }
+  const double columns = bits16(data, DCM_Columns).value_or(0);
+  const double rows = bits16(data, DCM_Rows).value_or(0);
+  FramePlane shared;
+  for (DcmItem* group : items(data, DCM_SharedFunctionalGroupsSequence)) shared.update(*group);
+  std::set<std::array<Vec3, 4>> frames;  // segments share planes
+  for (DcmItem* group : items(data, DCM_PerFrameFunctionalGroupsSequence)) {
+    FramePlane plane = shared;
+    plane.update(*group);
+    const Vec3 across = plane.dx * (columns - 1) * plane.row;
+    const Vec3 down = plane.dy * (rows - 1) * plane.column;
+    frames.insert({plane.position, plane.position + across, plane.position + down,
+                   plane.position + across + down});
+  }
+  object.frame_corners_mm.assign(frames.begin(), frames.end());
+}
+
+}  // namespace
+
 Outcome<MaskObject> read_mask_references(const std::filesystem::path& path, bool is_rtstruct) {
   using namespace dicom;
   DcmFileFormat file;
@@ -233,36 +264,43 @@ Outcome<MaskObject> read_mask_references(const std::filesystem::path& path, bool
   DcmDataset& data = *file.getDataset();
   MaskObject object;
   object.is_rtstruct = is_rtstruct;
-  std::set<std::string> series, instances;
-  const auto add_instances = [&](DcmItem& parent, const DcmTagKey& sequence) {
-    for (std::string& uid : referenced_instances(parent, sequence))
-      instances.insert(std::move(uid));
+  std::set<std::string> series, listed, drawn_on;
+  const auto add = [](std::set<std::string>& to, DcmItem& parent, const DcmTagKey& sequence) {
+    for (std::string& uid : referenced_instances(parent, sequence)) to.insert(std::move(uid));
   };
   const auto add_series = [&](DcmItem& item) {
     if (std::string uid = ascii(item, DCM_SeriesInstanceUID); !uid.empty())
       series.insert(std::move(uid));
   };
+  object.patient_id = text(data, DCM_PatientID);
+  object.study_uid = ascii(data, DCM_StudyInstanceUID);
+  object.frame_of_reference_uid = ascii(data, DCM_FrameOfReferenceUID);
   if (is_rtstruct) {
-    for (DcmItem* frame : items(data, DCM_ReferencedFrameOfReferenceSequence))
+    for (DcmItem* frame : items(data, DCM_ReferencedFrameOfReferenceSequence)) {
+      if (object.frame_of_reference_uid.empty())
+        object.frame_of_reference_uid = ascii(*frame, DCM_FrameOfReferenceUID);
       for (DcmItem* study : items(*frame, DCM_RTReferencedStudySequence))
         for (DcmItem* one : items(*study, DCM_RTReferencedSeriesSequence)) {
           add_series(*one);
-          add_instances(*one, DCM_ContourImageSequence);
+          add(listed, *one, DCM_ContourImageSequence);
         }
+    }
     for (DcmItem* roi : items(data, DCM_ROIContourSequence))
       for (DcmItem* contour : items(*roi, DCM_ContourSequence))
-        add_instances(*contour, DCM_ContourImageSequence);
+        add(drawn_on, *contour, DCM_ContourImageSequence);
   } else {
     for (DcmItem* one : items(data, DCM_ReferencedSeriesSequence)) {
       add_series(*one);
-      add_instances(*one, DCM_ReferencedInstanceSequence);
+      add(listed, *one, DCM_ReferencedInstanceSequence);
     }
     for (DcmItem* group : items(data, DCM_PerFrameFunctionalGroupsSequence))
       for (DcmItem* derivation : items(*group, DCM_DerivationImageSequence))
-        add_instances(*derivation, DCM_SourceImageSequence);
+        add(drawn_on, *derivation, DCM_SourceImageSequence);
   }
   object.series_uids.assign(series.begin(), series.end());
+  const auto& instances = drawn_on.empty() ? listed : drawn_on;
   object.sop_instance_uids.assign(instances.begin(), instances.end());
+  read_place(data, object);
   return object;
 }
 

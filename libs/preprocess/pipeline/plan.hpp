@@ -3,6 +3,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "io/manifest/manifest.hpp"
@@ -60,9 +61,8 @@ struct PlanInputs {
   const Naming& naming;
   bool segmenter;  ///< a segmenter can make masks
 };
-/// Which SEG and RTSTRUCT objects refer to each series, by series or SOP instance UID: indices into
-/// Scan::masks, ascending, one list per Scan::series.
-std::vector<std::vector<std::size_t>> referring_masks(const Scan& scan);
+/// True for a patient ID that names nobody: empty, "0", "ANONYMOUS" and their kind.
+bool is_placeholder(std::string_view id);
 /// Choose series, subjects, labels and mask sources.
 IngestPlan plan_cases(const PlanInputs& inputs);
 
