@@ -1,4 +1,5 @@
 #pragma once
+#include <array>
 #include <cstdint>
 #include <filesystem>
 #include <optional>
@@ -95,8 +96,11 @@ struct MaskObject {
   std::size_t file = 0;
   bool is_rtstruct = false;
   std::vector<std::string> series_uids;        ///< referenced series
-  std::vector<std::string> sop_instance_uids;  ///< referenced instances
-  std::vector<Vec3> positions_mm;              ///< of a SEG's frames
+  std::vector<std::string> sop_instance_uids;  ///< those of its frames or contours, else the series'
+  std::string patient_id, study_uid, frame_of_reference_uid;
+  /// Where it lies: the centres of each SEG frame's corner pixels, or a point of each contour.
+  std::vector<std::array<Vec3, 4>> frame_corners_mm;
+  std::vector<Vec3> contour_points_mm;
 };
 
 /// Everything found below one root. Deterministic: files by relative path, series by key.

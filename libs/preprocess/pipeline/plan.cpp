@@ -1,13 +1,12 @@
 #include "preprocess/pipeline/plan.hpp"
 
 #include <algorithm>
-#include <cmath>
-#include <iterator>
 #include <set>
 
 #include "io/core/error.hpp"
 #include "io/core/names.hpp"
 #include "io/medical/image_file.hpp"
+#include "preprocess/pipeline/mask_place.hpp"
 #include "preprocess/pipeline/name_hints.hpp"
 #include "preprocess/pipeline/subjects.hpp"
 
@@ -64,13 +63,18 @@ class Planner {
       const auto own = canonical(in_.scan.root / in_.scan.series[s].relative_path);
       is_mask_[s] = serves.contains(own) || unclear.contains(own);
     }
+    const MaskPlaces places = place_masks(in_.scan);
     if (in_.config.ignore_mask_objects)
       mask_objects_.resize(n);
     else
-      mask_objects_ = referring_masks(in_.scan);
+      mask_objects_ = places.of_series;
     for (const MaskObject& mask : in_.scan.masks)
       if (plan_.files[mask.file].code == Code::USED)
         plan_.files[mask.file].code = Code::MASK_UNREFERENCED;
+    for (const std::size_t m : places.ambiguous)
+      if (!in_.config.ignore_mask_objects)
+        plan_.files[in_.scan.masks[m].file] = {Code::MASK_AMBIGUOUS, "",
+                                               "it is not proven which series it belongs to"};
   }
 
   void gather_studies() {
@@ -390,55 +394,6 @@ class Planner {
 };
 
 }  // namespace
-
-namespace {
-
-// Of several volumes of one series a mask belongs to those whose instances it names; where it names
-// none of theirs, or one that all share (a multi-frame file), to those on whose planes it lies.
-bool lies_on(const MaskObject& mask, const Series& series) {
-  constexpr double kNearMm = 0.1;
-  return std::all_of(mask.positions_mm.begin(), mask.positions_mm.end(), [&](const Vec3& position) {
-    return std::any_of(series.planes.begin(), series.planes.end(), [&](const Plane& plane) {
-      return std::abs(dot(position, series.normal) - plane.z_mm) <= kNearMm;
-    });
-  });
-}
-
-}  // namespace
-
-std::vector<std::vector<std::size_t>> referring_masks(const Scan& scan) {
-  std::map<std::string, std::vector<std::size_t>> families;  // the volumes of one series
-  for (std::size_t s = 0; s < scan.series.size(); ++s)
-    families[scan.series[s].series_uid].push_back(s);
-  std::vector<std::vector<std::size_t>> referring(scan.series.size());
-  for (std::size_t m = 0; m < scan.masks.size(); ++m) {
-    const MaskObject& mask = scan.masks[m];
-    const std::set<std::string> instances(mask.sop_instance_uids.begin(),
-                                          mask.sop_instance_uids.end());
-    const auto named = [&](std::size_t s) {
-      const auto& planes = scan.series[s].planes;
-      return std::any_of(planes.begin(), planes.end(), [&](const Plane& plane) {
-        return instances.contains(plane.sop_instance_uid);
-      });
-    };
-    for (const auto& [uid, members] : families) {
-      std::vector<std::size_t> found;
-      std::copy_if(members.begin(), members.end(), std::back_inserter(found), named);
-      if (found.empty() && !uid.empty() &&
-          std::find(mask.series_uids.begin(), mask.series_uids.end(), uid) !=
-              mask.series_uids.end())
-        found = members;
-      if (members.size() > 1 && found.size() > 1 && !mask.positions_mm.empty()) {
-        std::vector<std::size_t> placed;
-        std::copy_if(found.begin(), found.end(), std::back_inserter(placed),
-                     [&](std::size_t s) { return lies_on(mask, scan.series[s]); });
-        if (!placed.empty()) found = std::move(placed);
-      }
-      for (const std::size_t s : found) referring[s].push_back(m);
-    }
-  }
-  return referring;
-}
 
 IngestPlan plan_cases(const PlanInputs& inputs) { return Planner(inputs).run(); }
 
