@@ -309,6 +309,7 @@ Outcome<LabelImage> read_label_image(const fs::path& path) {
   LabelImage image;
   image.geometry = order.geometry;
   image.segments = pixels.value().segments;
+  image.flags = pixels.value().header.flags;
   std::optional<double> odd;
   image.values.resize(static_cast<std::size_t>(order.geometry.voxels()));
   const bool known = with_values(pixels.value(), [&](const auto* voxels) {

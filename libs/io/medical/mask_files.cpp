@@ -216,6 +216,7 @@ Outcome<LiverMask> read_mask_file(const fs::path& path, const LoadedVolume& load
     return Rejection{"", "mask", Code::NO_LIVER, no_liver_among(image.values, labels.value())};
   LiverMask mask;
   mask.geometry = g;
+  mask.flags = image.flags;
   mask.voxels.assign(static_cast<std::size_t>(g.voxels()), 0);
   // Every slice lies where its own origin says: spacing may be uneven.
   bool same = image.geometry.size == g.size &&
