@@ -84,15 +84,25 @@ bool with_values(const Pixels& pixels, Visit&& visit) {
   }
 }
 
-Io::Pointer nrrd_io(const fs::path& path) {
-  Io::Pointer io = itk::NrrdImageIO::New().GetPointer();
-  io->SetFileName(path.string());
-  return io;
+// Our reading of a NRRD's header, which ITK's must not contradict where it reads the voxels.
+Outcome<image::NrrdHeader> nrrd_header_of(const fs::path& path, itk::ImageIOBase& io) {
+  auto header = image::read_nrrd_header(path);
+  if (!header) return header;
+  try {
+    io.SetFileName(path.string());
+    io.ReadImageInformation();
+  } catch (const std::exception&) {
+    return refuse(Code::BAD_HEADER, "the NRRD header cannot be parsed");
+  }
+  if (io.GetImageSizeInComponents() != header.value().image.geometry.voxels() ||
+      io.GetComponentSize() != header.value().voxel_bytes)
+    return refuse(Code::BAD_HEADER, "two readings of the header disagree");
+  return header;
 }
 
 Outcome<ImageHeader> header_of(const fs::path& path) {
   if (image::is_nrrd(path)) {
-    auto nrrd = image::read_nrrd_header(path);
+    auto nrrd = nrrd_header_of(path, *itk::NrrdImageIO::New());
     if (!nrrd) return nrrd.rejection();
     return std::move(nrrd).value().image;
   }
@@ -125,28 +135,19 @@ Outcome<Pixels> read_nifti_pixels(const fs::path& path) {
 }
 
 Outcome<Pixels> read_nrrd_pixels(const fs::path& path) {
-  auto read = image::read_nrrd_header(path);
+  const auto io = itk::NrrdImageIO::New();
+  auto read = nrrd_header_of(path, *io);
   if (!read) return read.rejection();
   Pixels pixels;
   pixels.header = std::move(read.value().image);
   pixels.segments = std::move(read.value().segments);
   try {
-    const auto io = nrrd_io(path);
-    io->ReadImageInformation();
-    const unsigned dimensions = io->GetNumberOfDimensions();
-    itk::ImageIORegion region(dimensions);
-    std::int64_t voxels = io->GetNumberOfComponents();
-    for (unsigned k = 0; k < dimensions; ++k) {
-      region.SetIndex(k, 0);
+    itk::ImageIORegion region(io->GetNumberOfDimensions());
+    for (unsigned k = 0; k < io->GetNumberOfDimensions(); ++k)
       region.SetSize(k, io->GetDimensions(k));
-      voxels *= static_cast<std::int64_t>(io->GetDimensions(k));
-    }
-    if (voxels != pixels.header.geometry.voxels() ||
-        io->GetComponentSize() != read.value().voxel_bytes)
-      return refuse(Code::BAD_HEADER, "two readings of the header disagree");
     io->SetIORegion(region);
     pixels.type = io->GetComponentType();
-    pixels.bytes.resize(static_cast<std::size_t>(voxels) * io->GetComponentSize());
+    pixels.bytes.resize(static_cast<std::size_t>(io->GetImageSizeInBytes()));
     io->Read(pixels.bytes.data());
   } catch (const std::bad_alloc&) {
     throw;
@@ -296,9 +297,8 @@ std::vector<std::uint8_t> in_file_order(const LiverMask& mask, const Geometry& f
       mask.voxels.size() != static_cast<std::size_t>(file.voxels()))
     throw Error(ErrorCode::failure, "a mask and the file that it is for differ in size");
   std::vector<std::uint8_t> voxels(mask.voxels.size());
-  order.for_each([&](std::size_t i, std::int64_t j) {
-    voxels[static_cast<std::size_t>(j)] = mask.voxels[i];
-  });
+  order.for_each(
+      [&](std::size_t i, std::int64_t j) { voxels[static_cast<std::size_t>(j)] = mask.voxels[i]; });
   return voxels;
 }
 
@@ -309,6 +309,7 @@ Outcome<LabelImage> read_label_image(const fs::path& path) {
   LabelImage image;
   image.geometry = order.geometry;
   image.segments = pixels.value().segments;
+  image.flags = pixels.value().header.flags;
   std::optional<double> odd;
   image.values.resize(static_cast<std::size_t>(order.geometry.voxels()));
   const bool known = with_values(pixels.value(), [&](const auto* voxels) {

@@ -48,6 +48,7 @@ struct LabelImage {
     std::int32_t value = 0;
   };
   std::vector<Segment> segments;
+  std::vector<Code> flags;  ///< of the header
 };
 /// Refuses values that are no whole numbers, as those of a probability map, and NaN
 /// (MASK_UNREADABLE); a thousandth of rounding is allowed.

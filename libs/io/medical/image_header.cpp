@@ -270,19 +270,25 @@ fs::path pair_data(const fs::path& header) {
   const bool packed = has_ending(header, ".hdr.gz");
   if ((!packed && !has_ending(header, ".hdr")) || !is_pair(read_start(header, 352))) return {};
   const std::string stem = image_stem(header);
-  std::array<fs::path, 2> found;
+  const std::array<std::string, 2> ends{packed ? ".img.gz" : ".img", packed ? ".img" : ".img.gz"};
   std::error_code error;
+  for (const std::string& end : ends)
+    if (fs::path data = header.parent_path() / (stem + end); fs::is_regular_file(data, error))
+      return data;
+  // In capitals, wholly or partly: the first by name.
+  std::array<std::string, 2> found;
   for (fs::directory_iterator it(header.parent_path().empty() ? "." : header.parent_path(), error),
-       end;
-       !error && it != end; it.increment(error)) {
-    const fs::path name = it->path().filename();
-    if (!name.string().starts_with(stem) || image_stem(name) != stem) continue;
-    for (const bool gz : {false, true})
-      if (has_ending(name, gz ? ".img.gz" : ".img") &&
-          (found[gz].empty() || name.string() < found[gz].filename().string()))
-        found[gz] = header.parent_path() / name;
+       last;
+       !error && it != last; it.increment(error)) {
+    const std::string name = it->path().filename().string();
+    if (!name.starts_with(stem)) continue;
+    for (std::size_t k = 0; k < 2; ++k)
+      if (lower(name.substr(stem.size())) == ends[k] && (found[k].empty() || name < found[k]))
+        found[k] = name;
   }
-  return found[packed].empty() ? found[!packed] : found[packed];
+  for (const std::string& name : found)
+    if (!name.empty()) return header.parent_path() / name;
+  return {};
 }
 
 Outcome<NiftiHeader> read_nifti_header(const fs::path& path) {

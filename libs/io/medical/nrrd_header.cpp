@@ -57,7 +57,7 @@ struct Text {
   std::map<std::string, std::string> fields;  // by name, in small letters and without spaces
   std::map<std::string, std::string> pairs;   // key:=value
   std::vector<std::string> list;              // the lines after `data file: LIST`
-  bool twice = false;                         // a field with two values
+  bool twice = false;                         // a field that stands twice
   std::size_t length = 0;                     // of the header, in bytes
 
   [[nodiscard]] std::string field(const std::string& name) const {
@@ -79,7 +79,7 @@ Outcome<Text> read_text(const fs::path& path) {
   std::istringstream lines(start);
   for (std::string line; std::getline(lines, line); text.length += line.size() + 1) {
     if (text.field("datafile").starts_with("LIST")) {
-      if (!trim(line).empty()) text.list.push_back(trim(line));
+      text.list.push_back(trim(line));
       continue;
     }
     if (trim(line).empty()) {  // the voxels follow
@@ -94,8 +94,7 @@ Outcome<Text> read_text(const fs::path& path) {
     } else if (value.starts_with(' ')) {
       std::string name = lower(line.substr(0, colon));
       std::erase(name, ' ');
-      const auto [field, fresh] = text.fields.emplace(std::move(name), trim(value));
-      text.twice = text.twice || (!fresh && field->second != trim(value));
+      text.twice |= !text.fields.emplace(std::move(name), trim(value)).second;
     }
   }
   return text;
@@ -334,17 +333,34 @@ Outcome<std::vector<fs::path>> files_of(const fs::path& header, const Text& text
   }
   std::vector<fs::path> files;
   for (const std::string& name : names) {
+    if (name.empty()) return refuse(Code::BAD_HEADER, "an empty line among the data files");
     const fs::path file = fs::path(name).lexically_normal();
-    if (file.empty() || file.is_absolute() || *file.begin() == "..")
+    if (file.is_absolute() || *file.begin() == "..")
       return refuse(Code::BAD_HEADER, "a data file lies outside the header's folder");
     files.push_back(header.parent_path() / file);
   }
   return files;
 }
 
-Rejection check_data(const fs::path& path, const Text& text, double bytes, bool packed) {
+// Several files hold one slice each, or by the field's last number parts of that many dimensions.
+bool fit(std::size_t files, const Text& text, const std::vector<std::int64_t>& sizes) {
+  const auto field = words(text.field("datafile"));
+  const bool list = field.front().starts_with("LIST");
+  if (!list && field.front().find('%') == std::string::npos) return true;
+  std::size_t parts = sizes.size() - 1;
+  if (field.size() == (list ? 2U : 5U)) parts = number<std::size_t>(field.back()).value_or(0);
+  if (parts == sizes.size()) return static_cast<std::size_t>(sizes.back()) % files == 0;
+  double wanted = 1;
+  for (std::size_t k = parts; k < sizes.size(); ++k) wanted *= static_cast<double>(sizes[k]);
+  return parts > 0 && parts < sizes.size() && wanted == static_cast<double>(files);
+}
+
+Rejection check_data(const fs::path& path, const Text& text, const Axes& axes, double bytes,
+                     bool packed) {
   const auto files = files_of(path, text);
   if (!files) return files.rejection();
+  if (!files.value().empty() && !fit(files.value().size(), text, axes.sizes))
+    return refuse(Code::BAD_HEADER, "the number of data files does not fit the sizes");
   if (files.value().empty())
     return check_bytes(path, bytes + (packed ? 0 : static_cast<double>(text.length)), packed);
   for (const fs::path& file : files.value()) {
@@ -377,7 +393,7 @@ Outcome<NrrdHeader> read_nrrd_header(const fs::path& path) {
   const auto read = read_text(path);
   if (!read) return read.rejection();
   const Text& text = read.value();
-  if (text.twice) return refuse(Code::BAD_HEADER, "a field stands twice with different values");
+  if (text.twice) return refuse(Code::BAD_HEADER, "a field stands twice");
   const auto axes = axes_of(text);
   if (!axes) return axes.rejection();
   const Type* type = type_of(text.word("type"));
@@ -392,8 +408,8 @@ Outcome<NrrdHeader> read_nrrd_header(const fs::path& path) {
   const auto grid = grid_of(text, axes.value());
   if (!grid) return grid.rejection();
   const double bytes = letters ? 1 : static_cast<double>(type->bytes);  // a digit at least
-  if (Rejection r =
-          check_data(path, text, bytes * static_cast<double>(grid.value().voxels()), packed);
+  if (Rejection r = check_data(path, text, axes.value(),
+                               bytes * static_cast<double>(grid.value().voxels()), packed);
       r.code != Code::USED)
     return r;
   return NrrdHeader{{grid.value(), type->component}, type->bytes, packed, segments_of(text)};

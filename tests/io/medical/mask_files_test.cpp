@@ -257,6 +257,20 @@ TEST_F(MaskFile, CutAtTheEndOfItsFile) {
   EXPECT_EQ(total(coarse.value()), 10 * 5 * 4);
 }
 
+// Where qform and sform turn an axis round, one of them puts the liver to the other side.
+TEST_F(MaskFile, WhoseTransformsDisagreeIsFlagged) {
+  const LoadedVolume ct = volume();
+  ASSERT_TRUE(read(ct, ct.volume.geometry, kCone));
+  write_nifti(here_.path() / "mask.nii", ct.volume.geometry, std::vector<std::uint8_t>(480, 1));
+  std::fstream file(here_.path() / "mask.nii", std::ios::in | std::ios::out | std::ios::binary);
+  file.seekp(252);
+  file.write("\1\0", 2);  // qform_code, with the rotation of RAS; the sform says LPS
+  file.close();
+  const auto mask = read_mask_file(here_.path() / "mask.nii", ct, {});
+  ASSERT_TRUE(mask) << mask.rejection().detail;
+  EXPECT_EQ(mask.value().flags, Flags{Code::ORIENTATION_CONFLICT});
+}
+
 TEST_F(MaskFile, BesideTheVolume) {
   const LoadedVolume ct = volume();
   const auto all = [](const Vec3&) { return true; };
