@@ -321,8 +321,9 @@ TEST_F(Rtstruct, LongContoursAreReadAsUn) {
   const auto as_un = [](DcmDataset& d) {
     DcmItem& contour =
         test::sequence_item(test::sequence_item(d, DCM_ROIContourSequence), DCM_ContourSequence);
-    OFString text;
-    ASSERT_TRUE(contour.findAndGetOFStringArray(DCM_ContourData, text).good());
+    const char* value = nullptr;
+    ASSERT_TRUE(contour.findAndGetString(DCM_ContourData, value).good());
+    std::string text = value;
     if (text.size() % 2 != 0) text += ' ';
     contour.findAndDeleteElement(DCM_ContourData);
     auto* element = new DcmOtherByteOtherWord(DcmTag(DCM_ContourData, EVR_UN));
