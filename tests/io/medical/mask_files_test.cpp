@@ -7,6 +7,7 @@
 #include <functional>
 #include <nlohmann/json.hpp>
 #include <numeric>
+#include <tuple>
 
 #include "io/core/error.hpp"
 #include "io/medical/image_file.hpp"
@@ -227,6 +228,35 @@ TEST_F(MaskFile, FollowsSlicesOfUnevenSpacing) {
   const auto even = read(ct, grid({8, 6, 10}, {2, 2, 4}, {10, 20, 300}), inside);
   ASSERT_TRUE(even) << even.rejection().detail;
   EXPECT_EQ(even.value().flags, Flags{Code::MASK_RESAMPLED});
+}
+
+// Thick slices fill their slabs, to half a slice beyond the ends and no further; a border is the
+// upper slice's. The truth is an explicit loop.
+TEST_F(MaskFile, SlicesOfAnotherDistanceAreSlabs) {
+  const LoadedVolume ct = volume();
+  const auto box = [](const Vec3& p) { return p[0] > 11 && p[0] < 21 && p[1] > 21 && p[1] < 29; };
+  for (const auto& [count, distance, first] :
+       {std::tuple{4, 6.0, 306.0}, {3, 6.0, 303.0}, {3, 9.0, 304.5}, {22, 1.0, 303.0}}) {
+    // Only the inner slices hold the tips of the liver: nothing is cut.
+    const double end = first + distance * (count - 1);
+    const auto tapered = [&, first = first](const Vec3& p) {
+      const bool tip = p[2] < first + 0.1 || p[2] > end - 0.1;
+      return tip ? p[0] == 14 && p[1] == 24 : box(p);
+    };
+    const auto mask = read(ct, grid({8, 6, count}, {2, 2, distance}, {10, 20, first}), tapered);
+    ASSERT_TRUE(mask) << mask.rejection().detail;
+    const auto n = test::counts(mask.value());
+    for (int k = 0; k < 10; ++k) {
+      const double z = 300 + 3 * k;
+      int expected = 0;
+      for (int i = 0; i < count; ++i) {
+        const double from = z - (first + distance * i);
+        if (from >= -distance / 2 && from < distance / 2)
+          expected = i == 0 || i == count - 1 ? 1 : 5 * 4;
+      }
+      EXPECT_EQ(n[static_cast<std::size_t>(k)], expected) << distance << ' ' << first << ' ' << k;
+    }
+  }
 }
 
 TEST_F(MaskFile, CroppedRoundTheLiver) {
