@@ -11,12 +11,15 @@
 #include <vector>
 
 #include "io/core/error.hpp"
+#include "io/core/json_text.hpp"
 #include "io/core/log.hpp"
+#include "io/core/printable.hpp"
 #include "io/manifest/identity.hpp"
 #include "io/manifest/manifest.hpp"
 #include "io/medical/masks.hpp"
 #include "io/medical/scan.hpp"
 #include "preprocess/pipeline/ingest.hpp"
+#include "preprocess/pipeline/ledger.hpp"
 #include "preprocess/pipeline/mask_table.hpp"
 #include "preprocess/pipeline/plan.hpp"
 #include "preprocess/pipeline/scan_report.hpp"
@@ -45,6 +48,12 @@ struct Options {
 
 // Inputs that the choice of series depends on; ingest and scan share them.
 void declare_inputs(CLI::App& app, Options& o) {
+  app.add_option("--exclude", o.config.exclude,
+                 "Leave out what matches, and all below it: a glob such as '*_seg.nii.gz' or "
+                 "'labelsTr/', matched with paths below EXPORT and with names; may be given again")
+      ->allow_extra_args(false);
+  app.add_flag("--follow-links", o.config.follow_links,
+               "Enter directories behind symbolic links too, each once");
   app.add_option("--manifest", o.manifest,
                  "What the labels and keys mean (data-manifests/*.json, docs/MANIFESTS.md)");
   app.add_option("--masks", o.masks,
@@ -267,8 +276,9 @@ std::optional<std::filesystem::path> mask_cache_of(const Options& o) {
 int run_scan(const Options& o, bool json) {
   const wsp::DataManifest manifest =
       o.manifest.empty() ? wsp::default_manifest() : wsp::load_manifest(o.manifest);
-  const auto masks = wsp::open_masks(path_or_none(o.masks), path_or_none(o.masks_table));
   const wsp::IngestConfig config = resolve(o);
+  const auto masks =
+      wsp::open_masks(path_or_none(o.masks), path_or_none(o.masks_table), config.follow_links);
   const wsp::Scan scan = wsp::scan_export(o.input, wsp::scan_options(config, manifest));
   // Names are the export's own here, and nothing is written: no key is needed.
   const wsp::Naming naming(wsp::IdMode::keep, wsp::SiteKey(std::vector<std::uint8_t>(32, 0)));
@@ -276,13 +286,14 @@ int run_scan(const Options& o, bool json) {
       wsp::plan_cases({scan, config, manifest, nullptr, masks ? &*masks : nullptr, naming, false});
   for (const auto* lines : {&plan.misfits, &plan.hints})
     for (const std::string& line : *lines) wsp::log::warn(line);
-  const auto report = wsp::scan_report(scan, plan, o.pixels);
-  std::cout << (json ? report.dump(1) + "\n" : wsp::to_text(report));
+  const auto report = wsp::scan_report(scan, plan, o.pixels, masks ? &*masks : nullptr);
+  std::cout << (json ? wsp::json_text(report, 1) + "\n" : wsp::to_text(report));
   const bool usable =
       std::any_of(scan.series.begin(), scan.series.end(),
                   [](const wsp::Series& series) { return series.code == wsp::Code::USED; });
-  if (usable) return 0;
-  wsp::log::error("no series of the export can be used; each has a code that says why");
+  if (usable) return report["unseen"].empty() ? 0 : 3;
+  wsp::log::error("no series of the export can be used\n" +
+                  wsp::reasons_text({}, report["codes"]));
   return wsp::exit_code(wsp::ErrorCode::no_input);
 }
 
@@ -292,11 +303,12 @@ int run_verify(const Options& o, bool json) {
   for (const wsp::Finding& f : findings) {
     list.push_back({{"code", wsp::to_string(f.code)}, {"where", f.where}, {"detail", f.detail}});
     if (!json)
-      std::cout << fmt::format("{}  {}  {}\n    {}\n", wsp::to_string(f.code), f.where, f.detail,
+      std::cout << fmt::format("{}  {}  {}\n    {}\n", wsp::to_string(f.code),
+                               wsp::printable(f.where), wsp::printable(f.detail),
                                wsp::info(f.code).remedy);
   }
   if (json)
-    std::cout << nlohmann::json{{"findings", list}}.dump(1) << "\n";
+    std::cout << wsp::json_text(nlohmann::json{{"findings", list}}, 1) << "\n";
   else if (findings.empty())
     std::cout << "verified: every hash and every count agrees\n";
   return findings.empty() ? 0 : wsp::exit_code(wsp::ErrorCode::corrupt);
@@ -304,7 +316,7 @@ int run_verify(const Options& o, bool json) {
 
 void print_summary(const Options& o, const wsp::IngestSummary& s) {
   std::cout << fmt::format("{} cases of {} subjects, {} slices -> {}\n", s.cases, s.subjects,
-                           s.slices, o.output);
+                           s.slices, wsp::printable(o.output));
   if (s.reused_cases > 0)
     std::cout << fmt::format("  {} unchanged cases were taken over\n", s.reused_cases);
   std::cout << fmt::format("  {} files:", s.files);
@@ -342,6 +354,7 @@ void print_summary(const Options& o, const wsp::IngestSummary& s) {
         s.comparisons.size(), *mean);
   if (s.unused_masks > 0)
     std::cout << fmt::format("  {} mask files matched no case\n", s.unused_masks);
+  std::cout << wsp::unseen_text(s.file_codes);
 }
 
 int run_ingest(const Options& o, bool json) {
@@ -371,7 +384,7 @@ int run_ingest(const Options& o, bool json) {
   options.mask_cache = mask_cache_of(o);
   const wsp::IngestSummary summary = wsp::ingest(options);
   if (json)
-    std::cout << wsp::to_json(summary).dump(1) << "\n";
+    std::cout << wsp::json_text(wsp::to_json(summary), 1) << "\n";
   else
     print_summary(o, summary);
   if (o.config.compare_masks && summary.comparisons.empty())
@@ -379,13 +392,15 @@ int run_ingest(const Options& o, bool json) {
         "--compare-masks: 0 cases have a given mask, so nothing was compared; give them with --masks, "
         "or as SEG or RTSTRUCT objects of the export");
   if (summary.cases == 0) {
-    wsp::log::error("no case could be made; quarantine.tsv and ledger.tsv say why");
+    wsp::log::error("no case could be made; the main reasons (quarantine.tsv and ledger.tsv name "
+                    "each):\n" +
+                    wsp::reasons_text(summary.quarantine_codes, summary.file_codes));
     return wsp::exit_code(wsp::ErrorCode::no_input);
   }
   if (o.max_quarantined >= 0 &&
       summary.quarantined_cases > static_cast<std::size_t>(o.max_quarantined))
     return 3;
-  return 0;
+  return wsp::unseen_files(summary.file_codes).empty() ? 0 : 3;
 }
 
 }  // namespace
@@ -403,9 +418,10 @@ int main(int argc, char** argv) {
       "             --manifest data-manifests/hospital-template.json\n"
       "  wsp-ingest EXPORT --out DATASET --new-site-key KEY --liver-model liver-unet.json\n"
       "  wsp-ingest verify DATASET                             every hash, every count\n\n"
-      "Exit codes: 0 done, 1 failure, 2 usage, 3 more quarantined cases than --max-quarantined, 4 "
-      "no usable\n"
-      "input, 5 output not writable, 6 dataset corrupt, 130/143 interrupted (run again to resume;\n"
+      "Exit codes: 0 done, 1 failure, 2 usage, 3 done, but not all that was given could be seen\n"
+      "(links, archives, closed directories), or more quarantined cases than --max-quarantined,\n"
+      "4 no usable input, 5 output not writable, 6 dataset corrupt, 130/143 interrupted (run again "
+      "to resume;\n"
       "a second signal ends at once, where a case or its model hangs).";
   tool.declare = [&](CLI::App& app) { declare(app, options); };
   tool.run = [&](const wsp::CommonOptions& common) {

@@ -8,6 +8,7 @@
 #include <set>
 
 #include "io/core/error.hpp"
+#include "io/medical/export_walk.hpp"
 #include "io/medical/image_file.hpp"
 
 namespace wsp {
@@ -93,17 +94,33 @@ struct MaskDirectory::Claim {
   std::string problem;  // why it is not the series' alone
 };
 
-MaskDirectory::MaskDirectory(const fs::path& root) : root_(root) {
+MaskDirectory::MaskDirectory(const fs::path& root, bool follow_links) : root_(root) {
   std::error_code ec;
   if (!fs::is_directory(root, ec))
     throw Error(ErrorCode::no_input,
                 "the mask directory " + root.string() +
                     " cannot be read; expected a folder of NIfTI or NRRD files");
-  fs::directory_iterator(root, ec);
-  if (ec)
-    throw Error(ErrorCode::no_input,
-                "the mask directory " + root.string() + " cannot be read: " + ec.message());
-  walk(root);
+  std::set<fs::path> with_masks;  // folders that keep images and masks apart
+  for (FileEntry& file : list_mask_files(root, follow_links)) {
+    if (file.code != Code::USED) {
+      others_.push_back(std::move(file));
+      continue;
+    }
+    Entry entry;
+    entry.path = root / file.relative_path;
+    entry.name = name_of(file.relative_path);
+    entries_.push_back(std::move(entry));
+    for (fs::path at = fs::path(file.relative_path).parent_path(); !at.empty();
+         at = at.parent_path())
+      if (is_kind(at, {"label", "mask", "seg", "segmentation", "annotation"}))
+        with_masks.insert(at.parent_path());
+  }
+  for (Entry& entry : entries_)
+    for (fs::path at = entry.path.lexically_relative(root).parent_path(); !at.empty();
+         at = at.parent_path())
+      if (with_masks.contains(at.parent_path()) &&
+          is_kind(at, {"image", "img", "volume", "ct", "scan"}))
+        entry.name.stem.clear();
   std::sort(entries_.begin(), entries_.end(),
             [](const Entry& a, const Entry& b) { return a.path < b.path; });
   // TotalSegmentator: CASE/liver.nii.gz or CASE/segmentations/liver.nii.gz. What else lies there,
@@ -131,9 +148,10 @@ MaskDirectory::MaskDirectory(const fs::path& root) : root_(root) {
     if (!entry.by_folder && others.contains(entry.name.stem)) entry.name.stem.clear();
 }
 
-MaskDirectory::MaskDirectory(const fs::path& root, const std::vector<MaskRow>& rows, bool others)
+MaskDirectory::MaskDirectory(const fs::path& root, const std::vector<MaskRow>& rows, bool others,
+                             bool follow_links)
     : root_(root) {
-  if (others) *this = MaskDirectory(root);
+  if (others) *this = MaskDirectory(root, follow_links);
   std::set<fs::path> named;
   for (const MaskRow& row : rows) named.insert(fs::weakly_canonical(row.file));
   std::erase_if(entries_, [&](const Entry& entry) {
@@ -149,40 +167,6 @@ MaskDirectory::MaskDirectory(const fs::path& root, const std::vector<MaskRow>& r
     entry.row = i;
     entries_.push_back(std::move(entry));
   }
-}
-
-void MaskDirectory::walk(const fs::path& folder) {
-  std::vector<fs::path> folders, files;
-  const auto name = [&](const fs::path& path) { return path.lexically_relative(root_).generic_string(); };
-  std::error_code ec, kind;
-  for (fs::directory_iterator it(folder, ec), end; !ec && it != end; it.increment(ec)) {
-    const fs::path& path = it->path();
-    const bool link = it->is_symlink(kind);
-    if (it->is_directory(kind)) {
-      if (link)
-        problems_.emplace_back(name(path), Code::LINK_NOT_FOLLOWED);
-      else
-        folders.push_back(path);
-    } else if (link && !fs::exists(path, kind)) {
-      problems_.emplace_back(name(path), Code::DANGLING_LINK);
-    } else if (it->is_regular_file(kind) && is_image_file_name(path) &&
-               !path.filename().string().starts_with('.')) {  // shadow files of macOS
-      files.push_back(path);
-    }
-  }
-  if (ec) problems_.emplace_back(name(folder), Code::UNREADABLE_DIRECTORY);
-  const bool has_masks = std::any_of(folders.begin(), folders.end(), [](const fs::path& f) {
-    return is_kind(f, {"label", "mask", "seg", "segmentation", "annotation"});
-  });
-  for (const fs::path& below : folders)
-    if (!has_masks || !is_kind(below, {"image", "img", "volume", "ct", "scan"})) walk(below);
-  for (const fs::path& path : files) {
-    Entry entry;
-    entry.path = path;
-    entry.name = name_of(path.lexically_relative(root_));
-    entries_.push_back(std::move(entry));
-  }
-  std::sort(problems_.begin(), problems_.end());
 }
 
 // Every series that an entry may belong to, by the best of its names only.
@@ -218,10 +202,11 @@ std::vector<std::vector<MaskDirectory::Claim>> MaskDirectory::claims(const Scan&
   }
   std::vector<std::map<std::size_t, int>> owners(entries_.size());  // series -> rank
   // Folders of the export, as a mask's folder may be one that holds other patients.
-  std::set<std::string> export_folders;
+  std::set<std::string> export_owners;
   for (const Series& series : scan.series)
     for (const std::string& folder : path_name(series.relative_path).folders)
-      export_folders.insert(folder);
+      export_owners.insert(folder_owner(folder));
+  export_owners.erase("");
 
   const auto claim = [&](std::size_t e, std::size_t s, int rank, bool counts) {
     entries_[e].known = true;
@@ -236,8 +221,12 @@ std::vector<std::vector<MaskDirectory::Claim>> MaskDirectory::claims(const Scan&
   const auto of_others = [&](const Entry& entry, const std::vector<std::string>& its) {
     return !entry.by_row && std::any_of(entry.name.folders.begin(), entry.name.folders.end(),
                                         [&](const std::string& f) {
-                                          return export_folders.contains(f) && !in(its, f) &&
-                                                 !folder_owner(f).empty();
+                                          const std::string owner = folder_owner(f);
+                                          return export_owners.contains(owner) &&
+                                                 std::none_of(its.begin(), its.end(),
+                                                              [&](const std::string& own) {
+                                                                return folder_owner(own) == owner;
+                                                              });
                                         });
   };
   const auto by_identifier = [&](std::size_t s, const std::string& id, int rank, bool folders_count) {
@@ -384,6 +373,13 @@ std::vector<std::string> MaskDirectory::with(State state) const {
   std::set<std::string> names;
   for (const Entry& entry : entries_)
     if (entry.state == state) names.insert(entry.path.lexically_relative(root_).generic_string());
+  return {names.begin(), names.end()};
+}
+
+std::vector<std::string> MaskDirectory::files() const {
+  std::set<std::string> names;
+  for (const Entry& entry : entries_)
+    names.insert(entry.path.lexically_relative(root_).generic_string());
   return {names.begin(), names.end()};
 }
 

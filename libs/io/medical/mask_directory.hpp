@@ -2,7 +2,6 @@
 #include <cstddef>
 #include <filesystem>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "io/core/codes.hpp"
@@ -41,16 +40,17 @@ struct MaskMatch {
 class MaskDirectory {
  public:
   /// Walk a directory. Throws Error(no_input) when it cannot be read.
-  explicit MaskDirectory(const std::filesystem::path& root);
+  explicit MaskDirectory(const std::filesystem::path& root, bool follow_links = false);
   /// A mask table: what it says counts, and no name of a file. With `others`, `root` is walked for
   /// the files that no row names. Throws Error(no_input) like the other.
-  MaskDirectory(const std::filesystem::path& root, const std::vector<MaskRow>& rows, bool others);
+  MaskDirectory(const std::filesystem::path& root, const std::vector<MaskRow>& rows, bool others,
+                bool follow_links = false);
 
   /// Decide for the whole scan, one answer per Scan::series. Not thread-safe.
   [[nodiscard]] std::vector<MaskMatch> match(const Scan& scan) const;
 
-  /// Root-relative paths, after match(): of files that are nobody's, and of those that could be
-  /// several volumes'.
+  /// Root-relative paths, sorted, after match(): of files that are nobody's, and of those that could
+  /// be several volumes'.
   [[nodiscard]] std::vector<std::string> unused() const { return with(State::unused); }
   [[nodiscard]] std::vector<std::string> ambiguous() const { return with(State::ambiguous); }
   /// The names under which unused files go, for hints.
@@ -59,10 +59,10 @@ class MaskDirectory {
   [[nodiscard]] std::size_t elsewhere() const;
   /// 0-based rows of the table that name no series of the scan.
   [[nodiscard]] std::vector<std::size_t> unknown_rows() const;
-  /// What could not be looked at: links, directories (root-relative).
-  [[nodiscard]] const std::vector<std::pair<std::string, Code>>& problems() const {
-    return problems_;
-  }
+  /// Root-relative paths of all.
+  [[nodiscard]] std::vector<std::string> files() const;
+  /// What else lies there (paths below the root): other files, and what could not be looked into.
+  [[nodiscard]] const std::vector<FileEntry>& others() const { return others_; }
   [[nodiscard]] std::size_t size() const { return entries_.size(); }
   [[nodiscard]] const std::filesystem::path& root() const { return root_; }
 
@@ -80,13 +80,12 @@ class MaskDirectory {
     mutable bool elsewhere = false;  ///< and lies in other folders
   };
   struct Claim;
-  void walk(const std::filesystem::path& folder);
   [[nodiscard]] std::vector<std::string> with(State state) const;
   [[nodiscard]] std::vector<std::vector<Claim>> claims(const Scan& scan) const;
 
   std::filesystem::path root_;
   std::vector<Entry> entries_;
-  std::vector<std::pair<std::string, Code>> problems_;
+  std::vector<FileEntry> others_;
 };
 
 }  // namespace wsp

@@ -12,6 +12,7 @@ namespace wsp {
 /// Error(usage) for a malformed table, and by number for rows whose file does not exist;
 /// Error(no_input) for a directory that cannot be read.
 std::optional<MaskDirectory> open_masks(const std::optional<std::filesystem::path>& masks,
-                                        const std::optional<std::filesystem::path>& table);
+                                        const std::optional<std::filesystem::path>& table,
+                                        bool follow_links);
 
 }  // namespace wsp
