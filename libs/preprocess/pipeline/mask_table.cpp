@@ -51,7 +51,7 @@ std::vector<MaskRow> read_rows(const fs::path& file, const fs::path& root) {
     fs::path found = root / path;
     if (!fs::is_regular_file(found, ec)) found = file.parent_path() / path;
     if (!fs::is_regular_file(found, ec)) missing.push_back(r + 1);
-    rows.push_back({name, found});
+    rows.push_back({name, fs::absolute(found).lexically_normal()});
   }
   if (!missing.empty())
     throw Error(ErrorCode::usage, "the mask table " + file.string() + " names files that do not exist, in row" +
@@ -68,10 +68,11 @@ std::optional<MaskDirectory> open_masks(const std::optional<fs::path>& masks,
   if (masks && is_table(*masks)) {
     if (table)
       throw Error(ErrorCode::usage, "--masks and --masks-table both name a table; give one");
-    return MaskDirectory(masks->parent_path(), read_rows(*masks, masks->parent_path()), false);
+    const fs::path root = fs::absolute(*masks).parent_path();
+    return MaskDirectory(root, read_rows(*masks, root), false);
   }
   if (table) {
-    const fs::path root = masks.value_or(table->parent_path());
+    const fs::path root = masks ? fs::absolute(*masks) : fs::absolute(*table).parent_path();
     return MaskDirectory(root, read_rows(*table, root), masks.has_value(), follow_links);
   }
   if (masks) return MaskDirectory(*masks, follow_links);

@@ -98,7 +98,7 @@ TEST(Labels, SayWhatIsWrongWhereAndWhatWasExpected) {
 TEST(Labels, MapWordsAndSayWhichAreKnown) {
   DataManifest manifest = default_manifest();
   manifest.labels[0].values = {{"none", 0}, {"severe", 3}};
-  manifest.labels[0].missing = "n/a";
+  manifest.labels[0].missing = {"n/a"};
   LabelTable labels = table("subject,label\nA,severe\nB,n/a\nC,\n", manifest);
   EXPECT_EQ(labels.find(patient("A")).labels.values, std::vector<std::int64_t>{3});
   EXPECT_EQ(labels.find(patient("B")).labels.values, std::vector<std::int64_t>{-1});
