@@ -28,8 +28,8 @@ double lower_median(std::vector<double> values) {
 
 using Positions = std::vector<double>;
 
-/// One regular grid that may have lost a few slices, at most a fifth of them.
-bool is_grid(std::span<const double> z) {
+/// One regular grid that may have lost slices: at most one distance in `holes_in` is longer.
+bool is_grid(std::span<const double> z, std::size_t holes_in) {
   const auto gaps = distances(z);
   if (gaps.size() < 2) return false;
   const double spacing = lower_median(gaps);
@@ -39,7 +39,7 @@ bool is_grid(std::span<const double> z) {
     if (std::abs(gap - count * spacing) > count * tolerance(spacing)) return false;
     if (count > 1) ++holes;
   }
-  return holes * 5 <= gaps.size();
+  return holes * holes_in <= gaps.size();
 }
 
 /// Move the grid that starts at the first plane with this spacing from `z` to `grid`; what is left.
@@ -59,7 +59,7 @@ Positions take_grid(std::span<const double> z, double spacing, Positions& grid) 
 
 /// Positions as at most `most` grids of three slices or more, or nothing.
 std::vector<Positions> decompose(std::span<const double> z, int most) {
-  if (is_grid(z)) return {Positions(z.begin(), z.end())};
+  if (is_grid(z, 5)) return {Positions(z.begin(), z.end())};
   if (most < 2 || z.size() < 6) return {};
   // The first grid's second slice comes after at most one slice of each other grid, or a few when
   // the grids differ in spacing.
@@ -67,7 +67,7 @@ std::vector<Positions> decompose(std::span<const double> z, int most) {
   for (std::size_t j = 1; j <= std::min(kFarthest, z.size() - 1); ++j) {
     Positions mine;
     const Positions rest = take_grid(z, z[j] - z.front(), mine);
-    if (!is_grid(mine) || rest.size() < 3) continue;
+    if (!is_grid(mine, 5) || rest.size() < 3) continue;
     if (auto others = decompose(rest, most - 1); !others.empty()) {
       others.insert(others.begin(), std::move(mine));
       return others;
@@ -97,7 +97,7 @@ std::vector<Grid> woven_grids(std::span<const double> z, double thickness) {
   // Positions are often written to a tenth of a millimetre: 0.6, 0.7, 0.6, 0.7 is 0.65.
   constexpr double kRoundedMm = 0.11;
   const auto [low, high] = std::minmax_element(gaps.begin(), gaps.end());
-  if (*high - *low <= kRoundedMm) return {};
+  if (*high - *low <= kRoundedMm || is_grid(z, 3)) return {};
   const auto grids = decompose(z, 3);
   // Slices that lie inside another grid's range: few at a seam are a slip of the table.
   constexpr int kLeastInside = 4;

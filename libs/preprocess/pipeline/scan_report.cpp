@@ -34,6 +34,11 @@ nlohmann::json describe(const Series& s, const SeriesChoice& choice) {
   nlohmann::json gaps = nlohmann::json::array();
   for (const std::size_t k : s.missing_after)
     if (k < s.gaps_mm.size()) gaps.push_back({{"after_slice", k}, {"distance_mm", s.gaps_mm[k]}});
+  nlohmann::json split = nlohmann::json::array();
+  for (const SplitReason& reason : s.split_by)
+    split.push_back({{"attributes", reason.attributes},
+                     {"slices", reason.slices},
+                     {"spacing_mm", reason.spacing_mm}});
   nlohmann::json flags = nlohmann::json::array();
   for (const Code flag : s.flags) flags.push_back(to_string(flag));
   nlohmann::json series{{"key", readable(s.key)},
@@ -56,7 +61,8 @@ nlohmann::json describe(const Series& s, const SeriesChoice& choice) {
                         {"reasons", reasons},
                         {"disposition", to_string(s.code)},
                         {"detail", s.detail},
-                        {"flags", flags}};
+                        {"flags", flags},
+                        {"split_by", split}};
   if (!s.planes.empty()) series["z_range_mm"] = {s.planes.front().z_mm, s.planes.back().z_mm};
   return series;
 }
