@@ -16,6 +16,7 @@
 #include "io/manifest/manifest.hpp"
 #include "io/medical/masks.hpp"
 #include "io/medical/scan.hpp"
+#include "preprocess/pipeline/earlier_run.hpp"
 #include "preprocess/pipeline/ingest.hpp"
 #include "preprocess/pipeline/plan.hpp"
 #include "preprocess/pipeline/scan_report.hpp"
@@ -36,7 +37,7 @@ struct Options {
   double coarse_mm = wsp::SegmentationPlan{}.coarse_mm;
   std::vector<int> window{-100, 400};
   double fraction = 0.7;
-  bool force = false, pixels = false;
+  bool force = false, prune = false, pixels = false;
   int max_quarantined = -1;
   wsp::IngestConfig config;
 };
@@ -104,6 +105,8 @@ void declare(CLI::App& app, Options& o) {
   general->add_option("--labels", o.labels, "Label table (CSV) read as the manifest says");
   declare_inputs(*general, o);
   general->add_flag("--force", o.force, "Replace a dataset that was made with other options");
+  general->add_flag("--prune", o.prune,
+                    "Drop the cases of the dataset that the export no longer gives");
   general->add_option("--memory", o.memory,
                       "Budget for volumes in flight, e.g. 8G (default: half of the machine)");
   general->add_option("--max-quarantined", o.max_quarantined,
@@ -315,6 +318,9 @@ void print_summary(const Options& o, const wsp::IngestSummary& s) {
       std::cout << fmt::format(" {} {}", code, count);
     std::cout << "\n";
   }
+  if (!s.lost_cases.empty())
+    std::cout << fmt::format("  {} cases of the earlier dataset are gone: {}\n",
+                             s.lost_cases.size(), wsp::to_text(s.lost_cases));
   if (s.label_rows > 0)
     std::cout << fmt::format("  labels: {} rows, {} matched no case; {} cases have no label\n",
                              s.label_rows, s.unmatched_label_rows, s.unlabelled_cases);
@@ -355,6 +361,7 @@ int run_ingest(const Options& o, bool json) {
   options.config = resolve(o);
   options.memory_bytes = parse_bytes(o.memory);
   options.force = o.force;
+  options.prune = o.prune;
   options.tool_version = WSP_VERSION;
   // A model that cannot run is found before anything is read.
   std::unique_ptr<wsp::Segmenter> segmenter;
@@ -378,7 +385,7 @@ int run_ingest(const Options& o, bool json) {
   if (o.max_quarantined >= 0 &&
       summary.quarantined_cases > static_cast<std::size_t>(o.max_quarantined))
     return 3;
-  return 0;
+  return summary.lost_cases.empty() || o.prune ? 0 : 3;
 }
 
 }  // namespace
@@ -396,9 +403,10 @@ int main(int argc, char** argv) {
       "             --manifest data-manifests/hospital-template.json\n"
       "  wsp-ingest EXPORT --out DATASET --new-site-key KEY --liver-model liver-unet.json\n"
       "  wsp-ingest verify DATASET                             every hash, every count\n\n"
-      "Exit codes: 0 done, 1 failure, 2 usage, 3 more quarantined cases than --max-quarantined, 4 "
-      "no usable\n"
-      "input, 5 output not writable, 6 dataset corrupt, 130/143 interrupted (run again to resume;\n"
+      "Exit codes: 0 done, 1 failure, 2 usage, 3 more quarantined cases than --max-quarantined or "
+      "cases lost,\n"
+      "4 no usable input, 5 output not writable, 6 dataset corrupt, 130/143 interrupted (run again "
+      "to resume;\n"
       "a second signal ends at once, where a case or its model hangs).";
   tool.declare = [&](CLI::App& app) { declare(app, options); };
   tool.run = [&](const wsp::CommonOptions& common) {

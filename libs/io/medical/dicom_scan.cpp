@@ -211,7 +211,11 @@ Scan scan_export(const fs::path& root, const ScanOptions& options) {
   for (FileEntry& entry : scan.files) {
     if (!is_nifti_pixels(entry.relative_path)) continue;
     const std::size_t header = find_pair_header(scan.files, entry.relative_path);
-    if (header < scan.files.size()) entry.code = scan.files[header].code;
+    if (header == scan.files.size()) continue;
+    entry.code = scan.files[header].code;
+    for (Series& series : scan.series)
+      if (series.relative_path == scan.files[header].relative_path)
+        series.data_files.push_back(static_cast<std::size_t>(&entry - scan.files.data()));
   }
   std::sort(scan.series.begin(), scan.series.end(),
             [](const Series& a, const Series& b) { return a.key < b.key; });

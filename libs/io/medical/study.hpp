@@ -2,6 +2,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -73,7 +74,16 @@ struct Series {
       Code::USED;  ///< USED: eligible; else why the series is not (rejected or ignored code)
   std::string detail;
   std::vector<Code> flags;
+  std::vector<std::size_t>
+      data_files;  ///< indices into Scan::files: voxels that lie beside the header
 };
+
+/// Every file of a series but its duplicates: those of its planes and its data files.
+inline std::set<std::size_t> files_behind(const Series& series) {
+  std::set<std::size_t> files(series.data_files.begin(), series.data_files.end());
+  for (const Plane& plane : series.planes) files.insert(plane.file);
+  return files;
+}
 
 /// A SEG or RTSTRUCT object of the export.
 struct MaskObject {

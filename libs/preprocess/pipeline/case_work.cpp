@@ -4,15 +4,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <mutex>
 #include <new>
-#include <set>
 
 #include "io/core/error.hpp"
 #include "io/core/hash.hpp"
 #include "preprocess/ops/liver.hpp"
 #include "preprocess/pipeline/preview.hpp"
-#include "preprocess/pipeline/provenance.hpp"
 
 namespace wsp {
 namespace {
@@ -38,6 +37,15 @@ void add_flags(std::vector<Code>& flags, const std::vector<Code>& more) {
   flags.insert(flags.end(), more.begin(), more.end());
 }
 
+// A mask file and the voxels beside its header.
+std::vector<std::filesystem::path> image_files(const std::filesystem::path& path) {
+  std::vector<std::filesystem::path> files{path};
+  for (const char* end : {".img", ".img.gz"})
+    if (auto data = path; data.extension() == ".hdr" && exists(data.replace_extension(end)))
+      files.push_back(data);
+  return files;
+}
+
 std::span<const std::uint8_t> as_bytes(const std::vector<std::int16_t>& v) {
   return bytes_of(std::span<const std::int16_t>(v));
 }
@@ -46,28 +54,41 @@ std::span<const std::uint8_t> as_bytes(const std::vector<std::int16_t>& v) {
 
 std::string case_key(const CaseInputs& in, const CasePlan& plan, const std::string& config_hash) {
   const Series& series = in.scan.series[plan.series];
-  Sha256 hash;
-  hash.update(config_hash);
-  std::set<std::string> contents;  // a set: the order of names in the export does not matter
-  const auto add = [&](const std::filesystem::path& path) {
+  const auto path_of = [&](std::size_t f) { return in.scan.root / in.scan.files[f].relative_path; };
+  const auto content = [](const std::filesystem::path& path) -> std::string {
     try {
-      contents.insert(hex(sha256_file(path)));
+      return hex(sha256_file(path));
     } catch (const Error&) {
-      contents.insert("unreadable");  // reading it will say why
+      return "unreadable";  // reading it will say why
     }
   };
-  std::set<std::size_t> files;
-  for (const Plane& plane : series.planes) files.insert(plane.file);
-  for (const std::size_t m : plan.mask_objects) files.insert(in.scan.masks[m].file);
-  for (const std::size_t f : files) add(in.scan.root / in.scan.files[f].relative_path);
-  for (const auto& path : plan.mask_files) add(path);
-  for (const std::string& digest : contents) hash.update(digest);
+  // What was read, and as what: a copy counts again, and a volume's file as its mask is another
+  // case. Sorted, so that what the files are called does not matter.
+  std::vector<std::string> contents;
+  std::map<std::size_t, std::string> frames;
+  for (const Plane& plane : series.planes) frames[plane.file] += ' ' + std::to_string(plane.frame);
+  for (const auto& [f, numbers] : frames)
+    contents.push_back("planes " + content(path_of(f)) + numbers);
+  for (const std::size_t f : series.data_files) contents.push_back("data " + content(path_of(f)));
+  for (const std::size_t f : series.duplicate_files)
+    contents.push_back("duplicate " + content(path_of(f)));
+  for (const std::size_t m : plan.mask_objects)
+    contents.push_back((in.scan.masks[m].is_rtstruct ? "rtstruct " : "seg ") +
+                       content(path_of(in.scan.masks[m].file)));
+  for (const auto& mask : plan.mask_files) {
+    std::string line = "mask";
+    for (const auto& path : image_files(mask)) line += ' ' + content(path);
+    contents.push_back(std::move(line));
+  }
+  std::sort(contents.begin(), contents.end());
+  Sha256 hash;
+  hash.update(config_hash);
+  for (const std::string& line : contents) hash.update(line + '\n');
   nlohmann::json rest{{"name", plan.name},
                       {"subject", plan.subject},
                       {"split", plan.split},
                       {"labels", plan.labels},
-                      {"candidates", plan.candidates},
-                      {"duplicate_files", series.duplicate_files.size()}};
+                      {"candidates", plan.candidates}};
   // The case's JSON names each label.
   for (const LabelColumn& label : in.manifest.labels) rest["label_names"].push_back(label.name);
   for (const Code flag : plan.flags) rest["flags"].push_back(to_string(flag));
@@ -264,6 +285,7 @@ CaseProduct make_product(const CaseInputs& in, const CasePlan& plan, JudgedCase 
   product.provenance =
       make_provenance(in.scan.series[plan.series], plan, loaded, in.manifest, record, measured);
   product.preview = make_preview(volume, liver, kept, in.config.window);
+  product.provenance["preview_sha256"] = hex(sha256(product.preview));
   return product;
 }
 

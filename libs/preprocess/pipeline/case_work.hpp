@@ -48,8 +48,8 @@ struct JudgedCase {
   std::vector<Code> flags;
 };
 
-/// The key of a case: SHA-256 over the contents of its files and masks, its plan and the
-/// configuration.
+/// The key of a case: SHA-256 over every file that is read for it and as what (image, data beside a
+/// header, duplicate, mask, SEG, RTSTRUCT), its plan and the configuration with the data epoch.
 std::string case_key(const CaseInputs& inputs, const CasePlan& plan,
                      const std::string& config_hash);
 

@@ -19,6 +19,7 @@
 #include "preprocess/pipeline/case_flow.hpp"
 #include "preprocess/pipeline/case_work.hpp"
 #include "preprocess/pipeline/crosswalk.hpp"
+#include "preprocess/pipeline/earlier_run.hpp"
 #include "preprocess/pipeline/ledger.hpp"
 #include "preprocess/pipeline/output.hpp"
 #include "preprocess/pipeline/plan.hpp"
@@ -46,8 +47,6 @@ std::uint64_t cost_of(const Series& series, bool predicted) {
          (kBytesPerVoxel + (predicted ? kBytesPerPredictedVoxel : 0));
 }
 
-using Previous = std::map<std::string, CaseRecord>;  // cases of an earlier run by name
-
 class Job {
  public:
   explicit Job(const IngestOptions& options)
@@ -59,11 +58,16 @@ class Job {
     if (options_.labels) labels_.emplace(LabelTable::load(*options_.labels, manifest_));
     config_ = resolved_config();
     config_hash_ = hex(sha256(config_.dump()));
+    nlohmann::json chosen = config_;  // another version of the tool makes the cases again, no more
+    chosen.erase("tool_version");
+    chosen.erase("data_epoch");
     if (options_.config.compare_masks && options_.segmenter == nullptr)
       throw Error(ErrorCode::usage,
                   "--compare-masks needs a model to compare: give --liver-model MODEL.json");
     if (options_.mask_cache && options_.segmenter != nullptr) cache_.emplace(*options_.mask_cache);
-    output_.emplace(options_.output, config_hash_, options_.tool_version, options_.force);
+    output_.emplace(options_.output, hex(sha256(chosen.dump())), options_.tool_version,
+                    options_.force);
+    earlier_ = output_->standing().cases;
   }
 
   IngestSummary run() {
@@ -83,6 +87,7 @@ class Job {
     warn_of_idle_pins();
     drop_too_large();
     keep_what_nothing_replaces();
+    keep_what_would_go();
     // Nothing of an earlier dataset was touched so far.
     output_->claim();
     // 3. Read, mask, cut, compress; write each shard as it fills.
@@ -116,6 +121,7 @@ class Job {
     if (options_.config.liver_labels.empty()) config["liver_labels"] = manifest_.liver_labels;
     config["manifest"] = manifest_.name;
     config["tool_version"] = options_.tool_version;
+    config["data_epoch"] = kDataEpoch;
     if (options_.segmenter != nullptr) config["segmenter"] = options_.segmenter->identity();
     return config;
   }
@@ -143,7 +149,7 @@ class Job {
           return options_.segmenter != nullptr || !plan.mask_files.empty() ||
                  !plan.mask_objects.empty();
         });
-    const std::size_t stands = output_->finished_cases();
+    const std::size_t stands = finished_cases(options_.output);
     if (some || stands == 0) return;
     throw Error(ErrorCode::no_input,
                 "no case can be made: expected a usable series with a liver mask, found " +
@@ -151,6 +157,22 @@ class Job {
                     " usable series and no mask for any. The dataset of " + std::to_string(stands) +
                     " cases in --out is left as it is; check the export and --masks, or choose "
                     "another --out");
+  }
+
+  // A part of the export that is not mounted, say, must not take its cases away.
+  void keep_what_would_go() {
+    std::set<std::string> planned;
+    for (const CasePlan& plan : plan_.cases) planned.insert(plan.name);
+    summary_.lost_cases = lost_cases(earlier_, planned, plan_);
+    if (summary_.lost_cases.empty()) return;
+    const std::string what = std::to_string(summary_.lost_cases.size()) + " of the " +
+                             std::to_string(earlier_.size()) + " cases of the dataset in --out";
+    if (!options_.prune)
+      throw Error(ErrorCode::no_input,
+                  what + " would go: " + to_text(summary_.lost_cases) +
+                      ". The dataset is left as it is; restore the export, or add --prune to drop "
+                      "them");
+    log::warn(what + " go: " + to_text(summary_.lost_cases));
   }
 
   [[nodiscard]] std::uint64_t cost(const CasePlan& plan) const {
@@ -168,8 +190,8 @@ class Job {
   }
 
   void reject(const CasePlan& plan, Rejection rejection) {
-    for (const Plane& plane : scan_.series[plan.series].planes)
-      plan_.files[plane.file] = {rejection.code, plan.name, rejection.detail};
+    for (const std::size_t f : files_behind(scan_.series[plan.series]))
+      plan_.files[f] = {rejection.code, plan.name, rejection.detail};
     for (const std::size_t m : plan.mask_objects) {
       Disposition& file = plan_.files[scan_.masks[m].file];
       if (file.code == Code::MASK_UNREFERENCED)
@@ -189,41 +211,6 @@ class Job {
       for (const LabelColumn& column : manifest_.labels) layout.label_names.push_back(column.name);
     }
     return layout;
-  }
-
-  // A case of an earlier run is taken over when its key, provenance and preview still stand.
-  std::optional<CaseProduct> take_over(Previous& previous, const CasePlan& plan) const {
-    const auto old = previous.find(plan.name);
-    if (old == previous.end() || old->second.source_hash != plan.key) return std::nullopt;
-    const fs::path json = options_.output / "cases" / (plan.name + ".json");
-    const fs::path png = options_.output / "previews" / (plan.name + ".png");
-    if (!fs::exists(json) || !fs::exists(png)) return std::nullopt;
-    CaseProduct product;
-    product.record = std::move(old->second);
-    product.provenance = load_json(json);
-    const std::string image = read_file(png);
-    product.preview.assign(image.begin(), image.end());
-    const auto& files = product.provenance["ledger"];
-    for (const auto& entry : files) {
-      const auto file = file_by_hash_.find(entry.at(0).get<std::string>());
-      const auto code = parse_code(entry.at(1).get<std::string>());
-      if (file == file_by_hash_.end() || !code) return std::nullopt;
-      product.files.emplace_back(file->second, *code);
-    }
-    return product;
-  }
-
-  std::shared_ptr<Previous> load_previous(int shard) const {
-    auto previous = std::make_shared<Previous>();
-    if (!fs::exists(options_.output / "shards" / shard_file_name(shard))) return previous;
-    try {
-      for (CaseRecord& record : read_shard_cases(options_.output, shard))
-        previous->emplace(record.name, std::move(record));
-    } catch (const Error& e) {
-      log::warn(std::string("shard of an earlier run is unusable and is made again: ") + e.what());
-      previous->clear();
-    }
-    return previous;
   }
 
   // A shard's compressed slices are held until it is written.
@@ -253,7 +240,7 @@ class Job {
     Progress progress("ingest", plan_.cases.size(), "cases");
     std::size_t number = 0;
     int shard = -1;  // of the case that was begun last
-    std::shared_ptr<Previous> previous;
+    std::shared_ptr<EarlierCases> earlier;
     FlowStages stages;
     stages.next = [&]() -> std::shared_ptr<FlowItem> {
       if (number == plan_.cases.size() || interrupt_signal() != 0) return nullptr;
@@ -261,13 +248,16 @@ class Job {
       item->plan = plan_.cases[number];
       item->number = number++;
       const int its = shard_of(item->plan.name, options_.config.shards);
-      if (std::exchange(shard, its) != its) previous = load_previous(its);
-      item->context = previous;
+      if (std::exchange(shard, its) != its)
+        earlier = std::make_shared<EarlierCases>(load_earlier_cases(options_.output, its));
+      item->context = earlier;
       return item;
     };
     stages.read = [&](FlowItem& item) {
       item.plan.key = case_key(inputs, item.plan, config_hash_);
-      if (auto taken = take_over(*std::static_pointer_cast<Previous>(item.context), item.plan)) {
+      if (auto taken =
+              take_over(options_.output, *std::static_pointer_cast<EarlierCases>(item.context),
+                        item.plan, file_by_hash_)) {
         ++reused_;
         item.result.emplace(std::move(*taken));
         return;
@@ -371,6 +361,8 @@ class Job {
   }
 
   void finish() {
+    // Now with those that were refused only when they were read.
+    summary_.lost_cases = lost_cases(earlier_, names_, plan_);
     remove_stale();
     write_index(options_.output, std::move(places_), layout());
 
@@ -473,6 +465,7 @@ class Job {
   std::map<std::string, MaskComparisonRow> comparisons_;  // by case
   std::vector<CasePlaces> places_;
   std::set<std::string> subjects_, names_;
+  std::set<std::string> earlier_;  // cases of the complete dataset that is updated
   nlohmann::json classes_ = nlohmann::json::object();
 };
 
@@ -511,6 +504,10 @@ nlohmann::json to_json(const IngestConfig& c) {
 
 nlohmann::json to_json(const IngestSummary& s) {
   const auto mean = mean_dice(s.comparisons);
+  nlohmann::json lost = nlohmann::json::array();
+  for (const LostCase& c : s.lost_cases)
+    lost.push_back({{"case", c.name},
+                    {"code", c.code ? nlohmann::json(to_string(*c.code)) : nlohmann::json()}});
   return {{"files", s.files},
           {"cases", s.cases},
           {"subjects", s.subjects},
@@ -528,7 +525,8 @@ nlohmann::json to_json(const IngestSummary& s) {
           {"comparisons", to_json(s.comparisons)},
           {"mean_dice", mean ? nlohmann::json(*mean) : nlohmann::json()},
           {"unmatched_pins", s.unmatched_pins},
-          {"unusable_pins", s.unusable_pins}};
+          {"unusable_pins", s.unusable_pins},
+          {"lost_cases", lost}};
 }
 
 IngestSummary ingest(const IngestOptions& options) {
