@@ -2,12 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
-#include <system_error>
 
-#include "io/core/error.hpp"
 #include "io/core/interrupt.hpp"
 #include "io/core/progress.hpp"
 #include "io/medical/dicom_header.hpp"
+#include "io/medical/export_walk.hpp"
 #include "io/medical/image_file.hpp"
 #include "io/medical/masks.hpp"
 #include "io/medical/scan.hpp"
@@ -17,66 +16,6 @@ namespace wsp {
 namespace {
 
 namespace fs = std::filesystem;
-
-/// List regular files below root, sorted by path; what cannot be entered is left out with its code.
-void walk(const fs::path& root, const fs::path& relative, std::vector<FileEntry>& files) {
-  std::error_code error;
-  fs::directory_iterator entries(root / relative, error);
-  if (error) {
-    if (relative.empty()) {
-      throw Error(ErrorCode::no_input,
-                  "expected a readable directory as export, found: " + error.message());
-    }
-    FileEntry entry;
-    entry.relative_path = relative.generic_string();
-    entry.code = Code::PERMISSION_DENIED;
-    entry.detail = "directory";
-    files.push_back(std::move(entry));
-    return;
-  }
-  for (; entries != fs::directory_iterator(); entries.increment(error)) {
-    if (error) break;
-    const fs::directory_entry& item = *entries;
-    const fs::path path = relative / item.path().filename();
-    if (item.is_directory(error)) {
-      // Links to directories are not followed: they can form circles.
-      if (!item.is_symlink(error)) walk(root, path, files);
-      continue;
-    }
-    FileEntry entry;
-    entry.relative_path = path.generic_string();
-    if (item.is_regular_file(error)) {
-      entry.bytes = item.file_size(error);
-      entry.code = Code::USED;  // until its content says otherwise
-    } else {
-      entry.code = item.is_symlink(error) ? Code::PERMISSION_DENIED : Code::NOT_DICOM;
-      entry.detail = item.is_symlink(error) ? "broken link" : "not a regular file";
-    }
-    files.push_back(std::move(entry));
-  }
-}
-
-std::vector<FileEntry> list_files(fs::path& root) {
-  std::error_code error;
-  const fs::file_status status = fs::status(root, error);
-  if (!fs::exists(status))
-    throw Error(ErrorCode::no_input, "expected an export to scan, found nothing at the path given");
-  std::vector<FileEntry> files;
-  if (fs::is_directory(status)) {
-    walk(root, {}, files);
-  } else {
-    FileEntry entry;
-    entry.relative_path = root.filename().generic_string();
-    entry.bytes = fs::file_size(root, error);
-    entry.code = Code::USED;
-    files.push_back(std::move(entry));
-    root = root.parent_path();
-  }
-  std::sort(files.begin(), files.end(), [](const FileEntry& a, const FileEntry& b) {
-    return a.relative_path < b.relative_path;
-  });
-  return files;
-}
 
 bool is_nifti_pixels(const std::string& name) {
   return name.ends_with(".img") || name.ends_with(".img.gz");
@@ -94,6 +33,25 @@ std::size_t find_pair_header(const std::vector<FileEntry>& files, const std::str
       return static_cast<std::size_t>(at - files.begin());
   }
   return files.size();
+}
+
+/// Of a file that could not be read as what it seemed to be: whether it is packed, or whether the
+/// disk, the network share or the permissions are to blame and not its bytes.
+bool explain_refusal(const fs::path& path, bool image, FileEntry& entry) {
+  if (!image && entry.code != Code::NOT_DICOM && entry.code != Code::EMPTY_FILE &&
+      entry.code != Code::UNREADABLE && entry.code != Code::TRUNCATED_FILE &&
+      entry.code != Code::PERMISSION_DENIED)
+    return false;
+  if (std::string failure = read_failure(path); !failure.empty()) {
+    entry.code = Code::PERMISSION_DENIED;
+    entry.detail = std::move(failure);
+    return true;
+  }
+  const auto kind = archive_kind(path);
+  if (!kind || (image && *kind == "gzip")) return false;
+  entry.code = Code::ARCHIVE;
+  entry.detail = *kind;
+  return true;
 }
 
 /// A NIfTI or NRRD volume as a series: its axis nearest the body's becomes the stack.
@@ -143,7 +101,7 @@ Scan scan_export(const fs::path& root, const ScanOptions& options) {
   initialise_medical_io();
   Scan scan;
   scan.root = root;
-  scan.files = list_files(scan.root);
+  scan.files = list_files(scan.root, {options.follow_links, options.exclude});
   std::vector<dicom::Header> headers(scan.files.size());
   std::vector<std::optional<Outcome<ImageHeader>>> images(scan.files.size());
   std::vector<std::optional<Outcome<MaskObject>>> masks(scan.files.size());
@@ -160,8 +118,13 @@ Scan scan_export(const fs::path& root, const ScanOptions& options) {
       return;
     }
     try {
+      if (is_apple_double(path)) {
+        entry.code = Code::APPLEDOUBLE;
+        return;
+      }
       if (is_image_file_name(path)) {
         images[i] = read_image_header(path);
+        if (!images[i]->ok() && explain_refusal(path, true, entry)) images[i].reset();
         return;
       }
       if (is_nifti_pixels(entry.relative_path) &&
@@ -179,6 +142,7 @@ Scan scan_export(const fs::path& root, const ScanOptions& options) {
     }
     entry.code = headers[i].code;
     entry.detail = headers[i].detail;
+    explain_refusal(path, false, entry);
   });
 
   progress.finish();
@@ -211,11 +175,7 @@ Scan scan_export(const fs::path& root, const ScanOptions& options) {
   for (FileEntry& entry : scan.files) {
     if (!is_nifti_pixels(entry.relative_path)) continue;
     const std::size_t header = find_pair_header(scan.files, entry.relative_path);
-    if (header == scan.files.size()) continue;
-    entry.code = scan.files[header].code;
-    for (Series& series : scan.series)
-      if (series.relative_path == scan.files[header].relative_path)
-        series.data_files.push_back(static_cast<std::size_t>(&entry - scan.files.data()));
+    if (header < scan.files.size()) entry.code = scan.files[header].code;
   }
   std::sort(scan.series.begin(), scan.series.end(),
             [](const Series& a, const Series& b) { return a.key < b.key; });

@@ -9,6 +9,8 @@
 #include <limits>
 #include <map>
 #include <new>
+#include <optional>
+#include <sstream>
 
 #include "io/core/error.hpp"
 #include "io/medical/image_header.hpp"
@@ -22,14 +24,21 @@ Rejection refuse(Code code, std::string detail) { return {"", "read", code, std:
 
 using Io = itk::ImageIOBase;
 
-// File order, x fastest, scl_slope and scl_inter applied.
+// File order, x fastest.
 struct Pixels {
   ImageHeader header;
   itk::IOComponentEnum type = itk::IOComponentEnum::UNKNOWNCOMPONENTTYPE;
   std::vector<char> bytes;
+  double slope = 1, intercept = 0;
+  std::vector<LabelImage::Segment> segments;
+
+  template <class T>
+  [[nodiscard]] double scaled(T stored) const {
+    return static_cast<double>(stored) * slope + intercept;
+  }
 };
 
-// Call visit(const T*) with the voxels; false for a type that is no number.
+// Call visit(const T*) with the voxels as stored; false for a type that is no number.
 template <class Visit>
 bool with_values(const Pixels& pixels, Visit&& visit) {
   const auto as = [&]<class T>(T) { visit(reinterpret_cast<const T*>(pixels.bytes.data())); };
@@ -81,39 +90,15 @@ Io::Pointer nrrd_io(const fs::path& path) {
   return io;
 }
 
-// ITK's view of a NRRD's transform (already LPS).
-Geometry geometry_from(const itk::ImageIOBase& io) {
-  Geometry g;
-  for (unsigned k = 0; k < 3; ++k) {
-    g.size[k] = static_cast<std::int64_t>(io.GetDimensions(k));
-    g.spacing_mm[k] = io.GetSpacing(k);
-    g.origin_mm[k] = io.GetOrigin(k);
-    const auto axis = io.GetDirection(k);
-    g.axis[k] = {axis[0], axis[1], axis[2]};
-  }
-  return g;
-}
-
 Outcome<ImageHeader> header_of(const fs::path& path) {
-  if (!image::is_nrrd(path)) {
-    auto nifti = image::read_nifti_header(path);
-    if (!nifti) return nifti.rejection();
-    return std::move(nifti).value().image;
+  if (image::is_nrrd(path)) {
+    auto nrrd = image::read_nrrd_header(path);
+    if (!nrrd) return nrrd.rejection();
+    return std::move(nrrd).value().image;
   }
-  auto checked = image::check_nrrd_header(path);
-  if (!checked) return checked;
-  try {
-    const auto io = nrrd_io(path);
-    io->ReadImageInformation();
-    if (io->GetNumberOfDimensions() != 3) return refuse(Code::NOT_3D, "");
-    if (io->GetNumberOfComponents() != 1) return refuse(Code::RGB_VOXELS, "");
-    auto geometry = image::check_geometry(geometry_from(*io));
-    if (!geometry) return geometry.rejection();
-    return ImageHeader{geometry.value(),
-                       itk::ImageIOBase::GetComponentTypeAsString(io->GetComponentType())};
-  } catch (const std::exception&) {
-    return refuse(Code::BAD_HEADER, "the NRRD header cannot be parsed");
-  }
+  auto nifti = image::read_nifti_header(path);
+  if (!nifti) return nifti.rejection();
+  return std::move(nifti).value().image;
 }
 
 itk::IOComponentEnum component_of(const std::string& name) {
@@ -131,49 +116,44 @@ Outcome<Pixels> read_nifti_pixels(const fs::path& path) {
   const image::NiftiHeader& header = read.value();
   auto voxels = image::read_nifti_voxels(header);
   if (!voxels) return voxels.rejection();
-  Pixels pixels{header.image, component_of(header.image.component), std::move(voxels).value()};
-  if (header.slope == 1 && header.intercept == 0) return pixels;
-  const auto n = static_cast<std::size_t>(header.image.geometry.voxels());
-  std::vector<char> scaled(n * sizeof(double));
-  with_values(pixels, [&](const auto* stored) {
-    for (std::size_t i = 0; i < n; ++i) {
-      const double value = static_cast<double>(stored[i]) * header.slope + header.intercept;
-      std::memcpy(scaled.data() + i * sizeof(double), &value, sizeof(double));
-    }
-  });
-  pixels.type = Io::DOUBLE;
-  pixels.bytes = std::move(scaled);
-  return pixels;
+  return Pixels{header.image,
+                component_of(header.image.component),
+                std::move(voxels).value(),
+                header.slope,
+                header.intercept,
+                {}};
 }
 
 Outcome<Pixels> read_nrrd_pixels(const fs::path& path) {
-  auto header = header_of(path);
-  if (!header) return header.rejection();
+  auto read = image::read_nrrd_header(path);
+  if (!read) return read.rejection();
   Pixels pixels;
-  pixels.header = header.value();
-  const auto& size = pixels.header.geometry.size;
+  pixels.header = std::move(read.value().image);
+  pixels.segments = std::move(read.value().segments);
   try {
     const auto io = nrrd_io(path);
     io->ReadImageInformation();
-    itk::ImageIORegion region(3);
-    for (unsigned k = 0; k < 3; ++k) {
-      const auto n = static_cast<itk::SizeValueType>(size[k]);
+    const unsigned dimensions = io->GetNumberOfDimensions();
+    itk::ImageIORegion region(dimensions);
+    std::int64_t voxels = io->GetNumberOfComponents();
+    for (unsigned k = 0; k < dimensions; ++k) {
       region.SetIndex(k, 0);
-      region.SetSize(k, n);
-      // ITK drops trailing dimensions of one voxel.
-      if ((k < io->GetNumberOfDimensions() ? io->GetDimensions(k) : 1) != n)
-        return refuse(Code::BAD_HEADER, "two readings of the header disagree");
+      region.SetSize(k, io->GetDimensions(k));
+      voxels *= static_cast<std::int64_t>(io->GetDimensions(k));
     }
-    if (io->GetNumberOfComponents() != 1) return refuse(Code::RGB_VOXELS, "");
+    if (voxels != pixels.header.geometry.voxels() ||
+        io->GetComponentSize() != read.value().voxel_bytes)
+      return refuse(Code::BAD_HEADER, "two readings of the header disagree");
     io->SetIORegion(region);
     pixels.type = io->GetComponentType();
-    pixels.bytes.resize(static_cast<std::size_t>(pixels.header.geometry.voxels()) *
-                        io->GetComponentSize());
+    pixels.bytes.resize(static_cast<std::size_t>(voxels) * io->GetComponentSize());
     io->Read(pixels.bytes.data());
   } catch (const std::bad_alloc&) {
     throw;
   } catch (const std::exception&) {
-    return refuse(Code::UNREADABLE, "the voxels cannot be read");
+    return read.value().packed
+               ? refuse(Code::DECODE_FAILED, "its gzip data are damaged or break off")
+               : refuse(Code::UNREADABLE, "the voxels cannot be read");
   }
   return pixels;
 }
@@ -237,10 +217,31 @@ struct CanonicalOrder {
 }  // namespace
 
 bool is_image_file_name(const fs::path& path) {
-  const std::string name = path.filename().string();
   for (const std::string_view end : {".nii", ".nii.gz", ".hdr", ".hdr.gz", ".nrrd", ".nhdr"})
-    if (name.ends_with(end) && name.size() > end.size()) return true;
+    if (image::has_ending(path, end)) return true;
   return false;
+}
+
+std::string image_stem(const fs::path& path) {
+  std::string name = path.filename().string();
+  for (const std::string_view end : {".seg.nrrd", ".seg.nhdr", ".nii.gz", ".nii", ".hdr.gz", ".hdr",
+                                     ".img.gz", ".img", ".nrrd", ".nhdr"})
+    if (image::has_ending(path, end)) {
+      name.resize(name.size() - end.size());
+      break;
+    }
+  return name;
+}
+
+std::vector<fs::path> image_files(const fs::path& header) {
+  std::vector<fs::path> files{header};
+  if (image::is_nrrd(header)) {
+    const auto data = image::nrrd_data(header);
+    files.insert(files.end(), data.begin(), data.end());
+  } else if (fs::path data = image::pair_data(header); !data.empty()) {
+    files.push_back(std::move(data));
+  }
+  return files;
 }
 
 Outcome<ImageHeader> read_image_header(const fs::path& path) { return header_of(path); }
@@ -252,13 +253,14 @@ Outcome<ImageVolume> read_image_volume(const fs::path& path) {
   ImageVolume image;
   Volume& volume = image.volume;
   volume.geometry = order.geometry;
+  volume.flags = pixels.value().header.flags;
   volume.hu.resize(static_cast<std::size_t>(order.geometry.voxels()));
   image.minimum = std::numeric_limits<std::int64_t>::max();
   image.maximum = std::numeric_limits<std::int64_t>::min();
   bool finite = true;
   const bool known = with_values(pixels.value(), [&](const auto* voxels) {
     order.for_each([&](std::size_t i, std::int64_t j) {
-      const auto exact = static_cast<double>(voxels[j]);
+      const double exact = pixels.value().scaled(voxels[j]);
       finite = finite && std::isfinite(exact);
       // A voxel beyond this is no Hounsfield unit; the bound keeps the sum from overflowing.
       const double rounded = finite ? std::clamp(std::nearbyint(exact), -1e9, 1e9) : 0.0;
@@ -306,17 +308,28 @@ Outcome<LabelImage> read_label_image(const fs::path& path) {
   const CanonicalOrder order(pixels.value().header.geometry);
   LabelImage image;
   image.geometry = order.geometry;
+  image.segments = pixels.value().segments;
+  std::optional<double> odd;
   image.values.resize(static_cast<std::size_t>(order.geometry.voxels()));
   const bool known = with_values(pixels.value(), [&](const auto* voxels) {
     order.for_each([&](std::size_t i, std::int64_t j) {
-      const auto exact = static_cast<double>(voxels[j]);
-      image.values[i] =
-          std::isfinite(exact)
-              ? static_cast<std::int32_t>(std::clamp(std::nearbyint(exact), -2e9, 2e9))
-              : 0;
+      const double exact = pixels.value().scaled(voxels[j]);
+      const double nearest = std::nearbyint(exact);
+      constexpr double kRounding = 1e-3;
+      if (std::abs(exact - nearest) <= kRounding)
+        image.values[i] = static_cast<std::int32_t>(std::clamp(nearest, -2e9, 2e9));
+      else
+        odd = exact;  // NaN and infinity too
     });
   });
   if (!known) return refuse(Code::BAD_HEADER, "unknown voxel type");
+  if (odd) {
+    std::ostringstream detail;
+    detail << "a voxel is " << *odd << ", no whole number: ";
+    detail << (std::isfinite(*odd) ? "a map of probabilities or an image, not of labels"
+                                   : "it has no label");
+    return refuse(Code::MASK_UNREADABLE, detail.str());
+  }
   return image;
 }
 

@@ -6,15 +6,26 @@
 #include "io/core/outcome.hpp"
 #include "io/core/volume.hpp"
 
-/// NIfTI-1/2 (header checked here, voxels through zlib) and NRRD (ITK's NrrdImageIO). Not DICOM.
+/// NIfTI-1/2 (header checked here, voxels through zlib) and NRRD (header read here, voxels by ITK).
+/// Not DICOM.
 namespace wsp {
 
-/// True by name: .nii, .nii.gz, .hdr/.hdr.gz (NIfTI or Analyze pair), .nrrd, .nhdr.
+/// True by name, in any case: .nii, .nii.gz, .hdr, .hdr.gz (NIfTI or Analyze pair), .nrrd, .nhdr.
 [[nodiscard]] bool is_image_file_name(const std::filesystem::path& path);
 
+/// The file name without the ending of an image: that of a volume, of a pair's pixels (.img) or of
+/// 3D Slicer's segmentation (.seg.nrrd). "Case.7.NII.GZ" -> "Case.7"; any other name stays whole.
+[[nodiscard]] std::string image_stem(const std::filesystem::path& path);
+
+/// Every file that is read for the image with this header: itself, then the voxels behind it (the
+/// .img of a .hdr; a NRRD's data files). Best effort: a header that is refused still names the
+/// files that would go with it. Files that are not there are left out.
+[[nodiscard]] std::vector<std::filesystem::path> image_files(const std::filesystem::path& header);
+
 struct ImageHeader {
-  Geometry geometry;      ///< file's own axis order, LPS mm (NIfTI's RAS converted)
-  std::string component;  ///< e.g. "int16", "float64"
+  Geometry geometry;          ///< file's own axis order, LPS mm (NIfTI's RAS converted)
+  std::string component;      ///< e.g. "int16", "float64"
+  std::vector<Code> flags{};  ///< ORIENTATION_CONFLICT
 };
 /// Read and check the header only; refuses complex, RGB, 4-D, no-affine and absurd headers by code,
 /// without allocating pixels. Cheap guards on raw header bytes come before ITK sees the file.
@@ -27,11 +38,19 @@ struct ImageVolume {
 /// Read as canonical HU (float rounded half to even).
 Outcome<ImageVolume> read_image_volume(const std::filesystem::path& path);
 
-/// A label map in canonical orientation; values are rounded integers.
+/// A label map in canonical orientation.
 struct LabelImage {
   Geometry geometry;
   std::vector<std::int32_t> values;
+  /// What the values mean, where the file says so itself (3D Slicer's .seg.nrrd).
+  struct Segment {
+    std::string name;
+    std::int32_t value = 0;
+  };
+  std::vector<Segment> segments;
 };
+/// Refuses values that are no whole numbers, as those of a probability map, and NaN
+/// (MASK_UNREADABLE); a thousandth of rounding is allowed.
 Outcome<LabelImage> read_label_image(const std::filesystem::path& path);
 
 /// A canonical mask's voxels in the axis order and directions of a file with this header, so that

@@ -3,10 +3,13 @@
 #include <zlib.h>
 
 #include <algorithm>
+#include <array>
 #include <cctype>
 #include <cmath>
 #include <cstring>
+#include <fstream>
 #include <map>
+#include <optional>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -16,17 +19,65 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::int64_t kMaxVoxels = std::int64_t{1} << 32;
-
 Rejection refuse(Code code, std::string detail) { return {"", "read", code, std::move(detail)}; }
 
-std::string read_start(const fs::path& path, unsigned bytes) {
+// A file that zlib unpacks where it begins as gzip does, and reads as it is elsewhere.
+class ZFile {
+ public:
+  explicit ZFile(const fs::path& path) : file_(gzopen(path.c_str(), "rb")) {
+    if (file_ != nullptr) gzbuffer(file_, 1U << 17);
+  }
+  ZFile(const ZFile&) = delete;
+  ZFile& operator=(const ZFile&) = delete;
+  ~ZFile() {
+    if (file_ != nullptr) gzclose(file_);
+  }
+  [[nodiscard]] bool seek(std::int64_t offset) {
+    return file_ != nullptr && gzseek(file_, offset, SEEK_SET) == offset;
+  }
+  // As many as there are, up to `bytes`.
+  std::size_t read(char* into, std::size_t bytes) {
+    std::size_t have = 0;
+    while (file_ != nullptr && have < bytes) {
+      const auto step = static_cast<unsigned>(std::min<std::size_t>(bytes - have, 1U << 26));
+      const int n = gzread(file_, into + have, step);
+      if (n <= 0) break;
+      have += static_cast<std::size_t>(n);
+    }
+    return have;
+  }
+  // To the end, where the checksum and the length of gzip stand.
+  std::int64_t drain() {
+    std::vector<char> buffer(1U << 20);
+    std::int64_t total = 0;
+    for (std::size_t n = 1; n > 0; total += static_cast<std::int64_t>(n))
+      n = read(buffer.data(), buffer.size());
+    return total;
+  }
+  // USED while nothing was wrong with what was read.
+  [[nodiscard]] Rejection verdict() {
+    int state = Z_ERRNO;
+    if (file_ != nullptr) gzerror(file_, &state);
+    if (state == Z_BUF_ERROR) return refuse(Code::TRUNCATED_FILE, "its gzip data break off");
+    if (state == Z_DATA_ERROR)
+      return refuse(Code::DECODE_FAILED, "its gzip data are damaged: code, checksum or length");
+    if (state != Z_OK) return refuse(Code::UNREADABLE, "the file cannot be read");
+    return refuse(Code::USED, "");
+  }
+
+ private:
+  gzFile file_;
+};
+
+bool is_gzip(const fs::path& path) {
+  char magic[3] = {};
+  std::ifstream(path, std::ios::binary).read(magic, 3);
+  return std::memcmp(magic, "\x1f\x8b\x08", 3) == 0;
+}
+
+std::string read_start(const fs::path& path, std::size_t bytes) {
   std::string data(bytes, '\0');
-  gzFile file = gzopen(path.c_str(), "rb");
-  if (file == nullptr) return {};
-  const int n = gzread(file, data.data(), bytes);
-  gzclose(file);
-  data.resize(n > 0 ? static_cast<std::size_t>(n) : 0);
+  data.resize(ZFile(path).read(data.data(), bytes));
   return data;
 }
 
@@ -52,7 +103,7 @@ class Fields {
 struct Raw {
   std::int64_t dim[8];
   double pixdim[8], quatern[3], qoffset[3], srow[3][4], vox_offset, slope, intercept;
-  int datatype, qform, sform;
+  int datatype, qform, sform, units;
 };
 
 template <class Dim, class Real, class Offset>
@@ -75,68 +126,170 @@ Raw unpack(const Fields& f, std::size_t dim, std::size_t type, std::size_t pixdi
     for (std::size_t k = 0; k < 4; ++k)
       raw.srow[i][k] = f.get<Real>(quatern + (6 + 4 * i + k) * sizeof(Real));
   }
+  raw.units = sizeof(Real) == 4 ? f.get<std::uint8_t>(123) : f.get<std::int32_t>(500);
   return raw;
 }
 
-// Columns of the voxel-to-world matrix (RAS) and its offset.
-Outcome<Geometry> geometry_of(const Raw& raw) {
-  double m[3][3], offset[3];
-  if (raw.sform > 0) {
-    for (int r = 0; r < 3; ++r) {
-      for (int c = 0; c < 3; ++c) m[r][c] = raw.srow[r][c];
-      offset[r] = raw.srow[r][3];
-    }
-  } else if (raw.qform > 0) {
-    const double b = raw.quatern[0], c = raw.quatern[1], d = raw.quatern[2];
-    const double rest = 1 - (b * b + c * c + d * d);
-    const double a = rest > 1e-7 ? std::sqrt(rest) : 0;
-    const double scale = rest > 1e-7 ? 1 : 1 / std::sqrt(b * b + c * c + d * d);
-    const double w = a, x = b * scale, y = c * scale, z = d * scale;
-    const double rotation[3][3] = {
-        {w * w + x * x - y * y - z * z, 2 * (x * y - w * z), 2 * (x * z + w * y)},
-        {2 * (x * y + w * z), w * w + y * y - x * x - z * z, 2 * (y * z - w * x)},
-        {2 * (x * z - w * y), 2 * (y * z + w * x), w * w + z * z - x * x - y * y}};
-    const double handed = raw.pixdim[0] < 0 ? -1 : 1;
-    for (int r = 0; r < 3; ++r) {
-      for (int k = 0; k < 3; ++k)
-        m[r][k] = rotation[r][k] * raw.pixdim[k + 1] * (k == 2 ? handed : 1);
-      offset[r] = raw.qoffset[r];
-    }
-  } else {
-    return refuse(Code::NO_AFFINE, "qform_code and sform_code are 0");
+// The voxel-to-world matrix by its columns, and its offset; RAS, in the header's unit.
+struct Transform {
+  std::array<Vec3, 3> column;
+  Vec3 offset;
+};
+
+// Nothing where the numbers span no volume: an empty or half-written transform.
+std::optional<Transform> usable(const Transform& t) {
+  double lengths = 1;
+  for (const Vec3& column : t.column) lengths *= norm(column);
+  const double volume = std::abs(dot(cross(t.column[0], t.column[1]), t.column[2]));
+  if (!(lengths > 0) || !(volume > 1e-3 * lengths) || !std::isfinite(lengths) ||
+      !std::isfinite(norm(t.offset)))
+    return std::nullopt;
+  return t;
+}
+
+std::optional<Transform> sform_of(const Raw& raw) {
+  if (raw.sform <= 0) return std::nullopt;
+  Transform t{};
+  for (std::size_t r = 0; r < 3; ++r) {
+    for (std::size_t c = 0; c < 3; ++c) t.column[c][r] = raw.srow[r][c];
+    t.offset[r] = raw.srow[r][3];
   }
+  return usable(t);
+}
+
+std::optional<Transform> qform_of(const Raw& raw) {
+  if (raw.qform <= 0) return std::nullopt;
+  const double b = raw.quatern[0], c = raw.quatern[1], d = raw.quatern[2];
+  const double square = b * b + c * c + d * d;
+  if (!(square < 1.001)) return std::nullopt;  // no rotation
+  const double rest = 1 - square;
+  const double w = rest > 1e-7 ? std::sqrt(rest) : 0;
+  const double scale = rest > 1e-7 ? 1 : 1 / std::sqrt(square);
+  const double x = b * scale, y = c * scale, z = d * scale;
+  Transform t{};
+  t.column = {{{w * w + x * x - y * y - z * z, 2 * (x * y + w * z), 2 * (x * z - w * y)},
+               {2 * (x * y - w * z), w * w + y * y - x * x - z * z, 2 * (y * z + w * x)},
+               {2 * (x * z + w * y), 2 * (y * z - w * x), w * w + z * z - x * x - y * y}}};
+  // Lengths have no sign; only pixdim[0] turns the third axis round.
+  for (std::size_t k = 0; k < 3; ++k) t.column[k] = std::abs(raw.pixdim[k + 1]) * t.column[k];
+  if (raw.pixdim[0] < 0) t.column[2] = -1.0 * t.column[2];
+  for (std::size_t r = 0; r < 3; ++r) t.offset[r] = raw.qoffset[r];
+  return usable(t);
+}
+
+// Whether two transforms turn an axis another way, or give the voxels another size. A different
+// origin and a small rotation are what a registration writes into the sform.
+bool contradict(const Transform& a, const Transform& b) {
+  constexpr double kNearestAxis = 0.7;  // 45 degrees: beyond, the volume lies or stands otherwise
+  constexpr double kSameSize = 0.01;
+  for (std::size_t k = 0; k < 3; ++k) {
+    const double p = norm(a.column[k]), q = norm(b.column[k]);
+    if (dot(a.column[k], b.column[k]) < kNearestAxis * p * q) return true;
+    if (std::abs(p - q) > kSameSize * q) return true;
+  }
+  return false;
+}
+
+// Unknown is taken as mm, as everybody does.
+double millimetres(int units) {
+  switch (units & 7) {
+    case 1:
+      return 1000;
+    case 3:
+      return 1e-3;
+    default:
+      return 1;
+  }
+}
+
+Outcome<ImageHeader> place(const Raw& raw) {
+  if (raw.sform <= 0 && raw.qform <= 0)
+    return refuse(Code::NO_AFFINE, "qform_code and sform_code are 0");
+  const auto sform = sform_of(raw), qform = qform_of(raw);
+  if (!sform && !qform)
+    return refuse(Code::NO_AFFINE, "the transform of the sform or qform is empty or no transform");
+  if (!sform && raw.pixdim[0] < 0 && raw.pixdim[0] != -1)
+    return refuse(Code::BAD_HEADER,
+                  "pixdim[0] is neither 1 nor -1: readers differ in which end is "
+                  "the head");
+  const Transform& t = sform ? *sform : *qform;
+  const double mm = millimetres(raw.units);
   Geometry g;
   for (std::size_t k = 0; k < 3; ++k) {
-    const Vec3 column{-m[0][k], -m[1][k], m[2][k]};  // RAS -> LPS
+    const Vec3& c = t.column[k];
+    const Vec3 column{-mm * c[0], -mm * c[1], mm * c[2]};  // RAS -> LPS
     g.spacing_mm[k] = norm(column);
     g.axis[k] = (1 / g.spacing_mm[k]) * column;
     g.size[k] = raw.dim[k + 1];
   }
-  g.origin_mm = {-offset[0], -offset[1], offset[2]};
-  return check_geometry(g);
+  g.origin_mm = {-mm * t.offset[0], -mm * t.offset[1], mm * t.offset[2]};
+  auto checked = check_geometry(g);
+  if (!checked) return checked.rejection();
+  ImageHeader header{checked.value(), ""};
+  if (sform && qform && contradict(*sform, *qform))
+    header.flags.push_back(Code::ORIENTATION_CONFLICT);
+  return header;
 }
 
-std::string find_image_file(const fs::path& header) {
-  std::string stem = header.string();
-  for (const std::string_view end : {".hdr.gz", ".hdr"})
-    if (stem.ends_with(end)) {
-      stem.resize(stem.size() - end.size());
-      break;
-    }
-  for (const char* end : {".img", ".img.gz"})
-    if (fs::exists(stem + end)) return stem + end;
-  return {};
+bool is_pair(const std::string& bytes) {
+  for (const std::size_t at : {std::size_t{344}, std::size_t{4}})
+    if (bytes.size() > at + 3 && (bytes.substr(at, 3) == "n+1" || bytes.substr(at, 3) == "n+2"))
+      return false;
+  return true;
+}
+
+// Where the voxels of a file begin that says vox_offset 0: after the header, and after the four
+// bytes of the extension flag if its length has room for them.
+Outcome<std::int64_t> offset_by_length(const fs::path& path, std::int64_t header,
+                                       std::int64_t voxels) {
+  ZFile file(path);
+  const std::int64_t before = file.drain() - voxels;
+  if (Rejection r = file.verdict(); r.code != Code::USED) return r;
+  if (before == header || before == header + 4) return before;
+  return refuse(Code::BAD_HEADER,
+                "vox_offset is 0, and the file's length does not say where its voxels begin");
 }
 
 }  // namespace
 
-bool is_nrrd(const fs::path& path) {
+std::string lower(std::string text) {
+  for (char& c : text) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return text;
+}
+
+bool has_ending(const fs::path& path, std::string_view ending) {
   const std::string name = path.filename().string();
-  return name.ends_with(".nrrd") || name.ends_with(".nhdr");
+  return name.size() > ending.size() && lower(name.substr(name.size() - ending.size())) == ending;
+}
+
+bool is_nrrd(const fs::path& path) {
+  return has_ending(path, ".nrrd") || has_ending(path, ".nhdr");
+}
+
+fs::path pair_data(const fs::path& header) {
+  const bool packed = has_ending(header, ".hdr.gz");
+  if ((!packed && !has_ending(header, ".hdr")) || !is_pair(read_start(header, 352))) return {};
+  const std::string stem = image_stem(header);
+  std::array<fs::path, 2> found;
+  std::error_code error;
+  for (fs::directory_iterator it(header.parent_path().empty() ? "." : header.parent_path(), error),
+       end;
+       !error && it != end; it.increment(error)) {
+    const fs::path name = it->path().filename();
+    if (!name.string().starts_with(stem) || image_stem(name) != stem) continue;
+    for (const bool gz : {false, true})
+      if (has_ending(name, gz ? ".img.gz" : ".img") &&
+          (found[gz].empty() || name.string() < found[gz].filename().string()))
+        found[gz] = header.parent_path() / name;
+  }
+  return found[packed].empty() ? found[!packed] : found[packed];
 }
 
 Outcome<NiftiHeader> read_nifti_header(const fs::path& path) {
-  const std::string bytes = read_start(path, 540);
+  ZFile file(path);
+  std::string bytes(540, '\0');
+  bytes.resize(file.read(bytes.data(), bytes.size()));
+  if (Rejection r = file.verdict(); bytes.size() < 348 && r.code != Code::USED) return r;
   if (bytes.size() < 348)
     return refuse(Code::BAD_HEADER, std::to_string(bytes.size()) + " bytes; expected at least 348");
   std::int32_t size = 0;
@@ -179,27 +332,38 @@ Outcome<NiftiHeader> read_nifti_header(const fs::path& path) {
     if (raw.dim[i] > 1)
       return refuse(Code::NOT_3D, "dimension " + std::to_string(i) + " has " +
                                       std::to_string(raw.dim[i]) + " entries");
-  const std::string name = path.filename().string();
   const bool pair = magic[1] == 'i';
-  const std::string data = pair ? find_image_file(path) : path.string();
-  if (data.empty()) return refuse(Code::BAD_HEADER, "the header has no .img file beside it");
-  if (!(raw.vox_offset >= 0 && raw.vox_offset < 1e9))
-    return refuse(Code::BAD_HEADER, "vox_offset is absurd");
-  const double need = (pair ? 0 : std::max(raw.vox_offset, second ? 540.0 : 348.0)) +
-                      static_cast<double>(voxels) * type->second.second;
-  if (Rejection r = check_bytes(data, need, data.ends_with(".gz")); r.code != Code::USED) return r;
-  auto geometry = geometry_of(raw);
-  if (!geometry) return geometry.rejection();
   NiftiHeader header;
-  header.image = {geometry.value(), type->second.first};
+  header.data = pair ? pair_data(path) : path;
+  if (header.data.empty()) return refuse(Code::BAD_HEADER, "the header has no .img file beside it");
   header.swapped = swapped;
-  header.data = data;
-  header.offset = static_cast<std::int64_t>(raw.vox_offset);
-  if (!pair) header.offset = std::max<std::int64_t>(header.offset, second ? 540 : 348);
   header.voxel_bytes = type->second.second;
-  if (std::isfinite(raw.slope) && raw.slope != 0) {
+  if (std::isfinite(raw.slope) && raw.slope != 0) {  // 0 and NaN: no scaling
+    if (!std::isfinite(raw.intercept))
+      return refuse(Code::BAD_HEADER, "scl_inter is not a number beside a scl_slope");
     header.slope = raw.slope;
-    header.intercept = std::isfinite(raw.intercept) ? raw.intercept : 0;
+    header.intercept = raw.intercept;
+  }
+  if (!(raw.vox_offset >= 0 && raw.vox_offset < 1e9) ||
+      raw.vox_offset != std::floor(raw.vox_offset) ||
+      (!pair && raw.vox_offset > 0 && raw.vox_offset < size))
+    return refuse(Code::BAD_HEADER, "vox_offset is absurd");
+  header.offset = static_cast<std::int64_t>(raw.vox_offset);
+  const bool no_offset = !pair && header.offset == 0;
+  const std::int64_t voxel_bytes = voxels * header.voxel_bytes;
+  if (Rejection r = check_bytes(
+          header.data, static_cast<double>((no_offset ? size : header.offset) + voxel_bytes),
+          is_gzip(header.data));
+      r.code != Code::USED)
+    return r;
+  auto placed = place(raw);
+  if (!placed) return placed.rejection();
+  header.image = std::move(placed).value();
+  header.image.component = type->second.first;
+  if (no_offset) {
+    const auto offset = offset_by_length(header.data, size, voxel_bytes);
+    if (!offset) return offset.rejection();
+    header.offset = offset.value();
   }
   return header;
 }
@@ -208,18 +372,14 @@ Outcome<std::vector<char>> read_nifti_voxels(const NiftiHeader& header) {
   const auto bytes = static_cast<std::size_t>(header.image.geometry.voxels()) *
                      static_cast<std::size_t>(header.voxel_bytes);
   std::vector<char> voxels(bytes);
-  gzFile file = gzopen(header.data.c_str(), "rb");
-  if (file == nullptr) return refuse(Code::UNREADABLE, "the voxels cannot be read");
-  std::size_t have = 0;
-  if (gzseek(file, header.offset, SEEK_SET) == header.offset)
-    while (have < bytes) {
-      const auto step = static_cast<unsigned>(std::min<std::size_t>(bytes - have, 1U << 26));
-      const int n = gzread(file, voxels.data() + have, step);
-      if (n <= 0) break;
-      have += static_cast<std::size_t>(n);
-    }
-  gzclose(file);
-  if (have != bytes) return refuse(Code::UNREADABLE, "the voxels cannot be read");
+  ZFile file(header.data);
+  const std::size_t have = file.seek(header.offset) ? file.read(voxels.data(), bytes) : 0;
+  if (have == bytes) file.drain();
+  if (Rejection r = file.verdict(); r.code != Code::USED) return r;
+  if (have != bytes)
+    return refuse(Code::TRUNCATED_FILE, "the header asks for " + std::to_string(bytes) +
+                                            " bytes of voxels, the file has " +
+                                            std::to_string(have));
   if (header.swapped)
     for (std::size_t i = 0; i < bytes; i += static_cast<std::size_t>(header.voxel_bytes))
       std::reverse(voxels.begin() + static_cast<std::ptrdiff_t>(i),
@@ -227,111 +387,16 @@ Outcome<std::vector<char>> read_nifti_voxels(const NiftiHeader& header) {
   return voxels;
 }
 
-namespace {
-
-// The fields of a NRRD header that decide whether ITK may see it.
-struct NrrdText {
-  std::int64_t dimension = 0;
-  std::vector<std::int64_t> sizes;
-  std::string type, encoding = "raw", kinds, data_file;
-  bool space = false, directions = false, origin = false;
-};
-
-std::string lower(std::string text) {
-  for (char& c : text) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  return text;
-}
-
-NrrdText parse_nrrd(const std::string& start) {
-  NrrdText out;
-  std::istringstream lines(start);
-  std::string line;
-  while (std::getline(lines, line)) {
-    if (!line.empty() && line.back() == '\r') line.pop_back();
-    if (line.empty()) break;  // the pixels follow
-    const auto colon = line.find(": ");
-    if (line.front() == '#' || colon == std::string::npos) continue;
-    const std::string key = lower(line.substr(0, colon));
-    std::istringstream value(line.substr(colon + 2));
-    std::string rest;
-    std::getline(std::istringstream(line.substr(colon + 2)) >> std::ws, rest);
-    if (key == "dimension") value >> out.dimension;
-    if (key == "sizes")
-      for (std::int64_t n = 0; value >> n;) out.sizes.push_back(n);
-    if (key == "type") out.type = lower(rest);
-    if (key == "encoding") out.encoding = lower(rest);
-    if (key == "kinds") out.kinds = lower(rest);
-    if (key == "space") out.space = !rest.empty();
-    if (key == "space directions") out.directions = !rest.empty();
-    if (key == "space origin") out.origin = !rest.empty();
-    if (key == "data file" || key == "datafile") out.data_file = rest;
-  }
-  return out;
-}
-
-}  // namespace
-
-Outcome<ImageHeader> check_nrrd_header(const fs::path& path) {
-  const std::string start = read_start(path, 65536);
-  if (!start.starts_with("NRRD000")) return refuse(Code::BAD_HEADER, "no NRRD magic");
-  const NrrdText text = parse_nrrd(start);
-  if (text.kinds.find("complex") != std::string::npos)
-    return refuse(Code::COMPLEX_VOXELS, "a NRRD axis of kind complex");
-  for (const char* kind : {"rgb", "hsv", "xyz", "vector", "color", "matrix"})
-    if (text.kinds.find(kind) != std::string::npos)
-      return refuse(Code::RGB_VOXELS, std::string("a NRRD axis of kind ") + kind);
-  if (text.dimension != 3 || text.sizes.size() != 3)
-    return refuse(Code::NOT_3D, std::to_string(text.dimension) + " dimensions");
-  double voxels = 1;
-  for (const std::int64_t n : text.sizes) {
-    if (n < 1 || n > 65536) return refuse(Code::BAD_HEADER, "a size is absurd");
-    voxels *= static_cast<double>(n);
-  }
-  if (voxels > static_cast<double>(kMaxVoxels))
-    return refuse(Code::BAD_HEADER, "the sizes are absurd");
-  if (text.type.empty() || text.type == "block")
-    return refuse(Code::BAD_HEADER, "the voxel type is no number");
-  if (!text.space || !text.directions || !text.origin)
-    return refuse(Code::NO_AFFINE, "space, space directions or space origin is missing");
-  fs::path data = path;
-  if (!text.data_file.empty()) {
-    const fs::path file = text.data_file;
-    if (file.has_parent_path() || file.string().find_first_of(" %") != std::string::npos ||
-        file.string().starts_with("LIST"))
-      return refuse(Code::BAD_HEADER, "the detached data must be one file beside the header");
-    data = path.parent_path() / file;
-    std::error_code ec;
-    if (!fs::is_regular_file(data, ec))
-      return refuse(Code::BAD_HEADER, "the detached data file is missing");
-  }
-  // One byte is the least that a voxel takes in any encoding that is not compressed.
-  int bytes = 1;
-  if (text.encoding == "raw" || text.encoding.starts_with("gz")) {
-    if (text.type.find("short") != std::string::npos || text.type.find("16") != std::string::npos)
-      bytes = 2;
-    for (const char* word : {"int", "int32", "uint", "uint32", "float", "int32_t", "uint32_t",
-                             "signed int", "unsigned int"})
-      if (text.type == word) bytes = 4;
-    if (text.type.find("long") != std::string::npos || text.type.find("64") != std::string::npos ||
-        text.type == "double")
-      bytes = 8;
-  }
-  const auto pixels_begin = start.find("\n\n");
-  const bool attached_raw =
-      text.data_file.empty() && text.encoding == "raw" && pixels_begin != std::string::npos;
-  const double before = attached_raw ? static_cast<double>(pixels_begin + 2) : 0;
-  if (Rejection r = check_bytes(data, before + voxels * bytes,
-                                text.encoding.starts_with("gz") || text.encoding.starts_with("bz"));
-      r.code != Code::USED)
-    return r;
-  return ImageHeader{};
-}
-
 Outcome<Geometry> check_geometry(const Geometry& geometry) {
+  constexpr double kLeastMm = 0.01, kMostMm = 100;
   for (std::size_t k = 0; k < 3; ++k) {
     const double length = geometry.spacing_mm[k];
-    if (!(length > 1e-6) || !(length < 1e4))
-      return refuse(Code::BAD_HEADER, "the voxel size is not a positive length");
+    if (!(length >= kLeastMm) || !(length <= kMostMm)) {
+      std::ostringstream detail;
+      detail << "a voxel of " << length
+             << " mm along an axis; is the header's unit of length right?";
+      return refuse(Code::BAD_HEADER, detail.str());
+    }
     if (!std::isfinite(geometry.origin_mm[k]))
       return refuse(Code::BAD_HEADER, "the origin is not finite");
   }

@@ -1,16 +1,25 @@
 #pragma once
 #include <cstdint>
 #include <filesystem>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "io/medical/image_file.hpp"
 
-/// Header guards that come before ITK. Internal to io/medical.
+/// Header guards that come before any library. Internal to io/medical.
 namespace wsp::image {
 
+inline constexpr std::int64_t kMaxVoxels = std::int64_t{1} << 32;
+
+[[nodiscard]] std::string lower(std::string text);
+/// Whether the file name has this ending (in small letters) in any case, and more before it.
+[[nodiscard]] bool has_ending(const std::filesystem::path& path, std::string_view ending);
+[[nodiscard]] bool is_nrrd(const std::filesystem::path& path);
+
 /// Check a NIfTI header's raw bytes before any library sees the file, and take the transform from
-/// it (sform where its code is positive, else qform; NIfTI-1 §"orientation"). Gzip is undone by
-/// zlib.
+/// it (sform where its code is positive and it is one, else qform; NIfTI-1 §"orientation"), in mm
+/// by xyzt_units. Gzip is known by its magic and undone by zlib.
 struct NiftiHeader {
   ImageHeader image;
   bool swapped = false;        ///< the file has the other byte order
@@ -20,14 +29,27 @@ struct NiftiHeader {
   double slope = 1, intercept = 0;
 };
 Outcome<NiftiHeader> read_nifti_header(const std::filesystem::path& path);
-/// The voxels as stored, in this machine's byte order; file order, x fastest. Through zlib.
+/// The voxels as stored, in this machine's byte order; file order, x fastest. Through zlib, whose
+/// checksums hold to the file's end (TRUNCATED_FILE, DECODE_FAILED).
 Outcome<std::vector<char>> read_nifti_voxels(const NiftiHeader& header);
-/// Check a NRRD header's text; the transform comes from ITK afterwards, so the geometry is empty.
-Outcome<ImageHeader> check_nrrd_header(const std::filesystem::path& path);
-[[nodiscard]] bool is_nrrd(const std::filesystem::path& path);
+/// The file with the voxels of a pair's header: .img or .img.gz beside it, the one that is packed
+/// as the header is before the other, in any case. Empty where there is none, and for a header
+/// that holds its voxels itself.
+[[nodiscard]] std::filesystem::path pair_data(const std::filesystem::path& header);
 
-/// Refuse voxel sizes, origins and axes that make no grid: not finite, not positive, or axes that
-/// are more than half a degree off a right angle (BAD_HEADER).
+/// What a NRRD header says. Its geometry is wholly taken from here; ITK reads the voxels.
+struct NrrdHeader {
+  ImageHeader image;
+  std::size_t voxel_bytes = 0;
+  bool packed = false;  ///< by gzip
+  std::vector<LabelImage::Segment> segments;
+};
+Outcome<NrrdHeader> read_nrrd_header(const std::filesystem::path& path);
+/// The detached data files of a NRRD header that are there.
+[[nodiscard]] std::vector<std::filesystem::path> nrrd_data(const std::filesystem::path& header);
+
+/// Refuse voxel sizes, origins and axes that make no grid of a body: not finite, voxels under
+/// 0.01 mm or over 100 mm, or axes that are more than half a degree off a right angle (BAD_HEADER).
 Outcome<Geometry> check_geometry(const Geometry& geometry);
 /// Refuse a header that asks for more bytes than its file can hold (TRUNCATED_FILE); compressed
 /// data cannot shrink below a thousandth. USED where it can.

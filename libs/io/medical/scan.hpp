@@ -1,6 +1,7 @@
 #pragma once
 #include <map>
 #include <string>
+#include <vector>
 
 #include "io/core/outcome.hpp"
 #include "io/core/volume.hpp"
@@ -13,6 +14,8 @@ struct ScanOptions {
   bool reject_tilt = false;
   bool reject_gaps = false;
   std::map<std::string, double> score_weights;  ///< criterion -> factor, 1 where absent
+  bool follow_links = false;                    ///< enter directories behind symbolic links
+  std::vector<std::string> exclude;             ///< globs of files and directories to leave out
 };
 
 /// Register DCMTK's codecs and ITK's formats; call once in main before anything else of this
@@ -20,7 +23,8 @@ struct ScanOptions {
 void initialise_medical_io();
 
 /// Walk `root` in parallel (oneTBB), read every header, and group the planes into series.
-/// Symbolic links to directories are not followed. A single file as root is a scan of one file.
+/// Every file has its entry, also what was excluded, packed, or could not be reached (see
+/// list_files() in export_walk.hpp). A single file as root is a scan of one file.
 /// Throws Error(no_input) only when root does not exist or cannot be listed, Error(interrupted)
 /// when a signal asks to stop.
 Scan scan_export(const std::filesystem::path& root, const ScanOptions& options);

@@ -187,36 +187,13 @@ std::string hash_sources(const Scan& scan, const std::vector<std::size_t>& files
   return hex(all.finish());
 }
 
-std::vector<std::size_t> files_of(const Series& series) {
-  std::vector<std::size_t> files;
-  std::set<std::size_t> seen;
-  for (const Plane& plane : series.planes) {
-    if (seen.insert(plane.file).second) files.push_back(plane.file);
-  }
-  return files;
-}
-
-/// The image file of a series and, for a pair, its pixels.
-std::vector<std::size_t> image_files(const Scan& scan, const Series& series) {
-  std::vector<std::size_t> files = files_of(series);
-  const std::string name = series.relative_path;
-  const auto dot = name.rfind(".hdr");
-  if (dot == std::string::npos) return files;
-  for (std::size_t i = 0; i < scan.files.size(); ++i) {
-    const std::string& other = scan.files[i].relative_path;
-    if (other == name.substr(0, dot) + ".img" || other == name.substr(0, dot) + ".img.gz")
-      files.push_back(i);
-  }
-  return files;
-}
-
 Outcome<LoadedVolume> read_image(const Scan& scan, const Series& series) {
   auto image = read_image_volume(scan.root / series.relative_path);
   if (!image) return image.rejection();
   LoadedVolume loaded;
   loaded.volume = std::move(image.value().volume);
   loaded.stored = {image.value().minimum, image.value().maximum, image.value().sum, 0};
-  loaded.files = image_files(scan, series);
+  loaded.files = source_files(series);
   loaded.source_hash = hash_sources(scan, loaded.files);
   loaded.sop_instance_uids.assign(static_cast<std::size_t>(loaded.volume.geometry.size[2]), "");
   return loaded;
@@ -272,13 +249,23 @@ Outcome<LoadedVolume> read_dicom(const Scan& scan, const Series& series,
     dicom::resample_tilt(volume);
     volume.flags.push_back(Code::TILT_RESAMPLED);
   }
-  loaded.files = files_of(series);
+  loaded.files = source_files(series);
   loaded.duplicate_files = series.duplicate_files;
   loaded.source_hash = hash_sources(scan, loaded.files);
   return loaded;
 }
 
 }  // namespace
+
+std::vector<std::size_t> source_files(const Series& series) {
+  std::vector<std::size_t> files;
+  std::set<std::size_t> seen;
+  for (const Plane& plane : series.planes) {
+    if (seen.insert(plane.file).second) files.push_back(plane.file);
+  }
+  files.insert(files.end(), series.data_files.begin(), series.data_files.end());
+  return files;
+}
 
 Outcome<LoadedVolume> read_series(const Scan& scan, const Series& series,
                                   const ReadOptions& options) {

@@ -2,7 +2,6 @@
 #include <cstdint>
 #include <filesystem>
 #include <optional>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -74,16 +73,13 @@ struct Series {
       Code::USED;  ///< USED: eligible; else why the series is not (rejected or ignored code)
   std::string detail;
   std::vector<Code> flags;
-  std::vector<std::size_t>
-      data_files;  ///< indices into Scan::files: voxels that lie beside the header
+  std::vector<std::size_t> data_files;  ///< indices into Scan::files: voxels beside the planes' own
+                                        ///< file (.img, .raw)
 };
 
-/// Every file of a series but its duplicates: those of its planes and its data files.
-inline std::set<std::size_t> files_behind(const Series& series) {
-  std::set<std::size_t> files(series.data_files.begin(), series.data_files.end());
-  for (const Plane& plane : series.planes) files.insert(plane.file);
-  return files;
-}
+/// Every file that a series is read from, as indices into Scan::files: those of the planes in the
+/// order of their first use, then data_files.
+[[nodiscard]] std::vector<std::size_t> source_files(const Series& series);
 
 /// A SEG or RTSTRUCT object of the export.
 struct MaskObject {

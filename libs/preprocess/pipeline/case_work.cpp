@@ -10,6 +10,7 @@
 
 #include "io/core/error.hpp"
 #include "io/core/hash.hpp"
+#include "io/medical/image_file.hpp"
 #include "preprocess/ops/liver.hpp"
 #include "preprocess/pipeline/preview.hpp"
 
@@ -37,15 +38,6 @@ void add_flags(std::vector<Code>& flags, const std::vector<Code>& more) {
   flags.insert(flags.end(), more.begin(), more.end());
 }
 
-// A mask file and the voxels beside its header.
-std::vector<std::filesystem::path> image_files(const std::filesystem::path& path) {
-  std::vector<std::filesystem::path> files{path};
-  for (const char* end : {".img", ".img.gz"})
-    if (auto data = path; data.extension() == ".hdr" && exists(data.replace_extension(end)))
-      files.push_back(data);
-  return files;
-}
-
 std::span<const std::uint8_t> as_bytes(const std::vector<std::int16_t>& v) {
   return bytes_of(std::span<const std::int16_t>(v));
 }
@@ -62,24 +54,27 @@ std::string case_key(const CaseInputs& in, const CasePlan& plan, const std::stri
       return "unreadable";  // reading it will say why
     }
   };
+  // An image's header may have its voxels beside it.
+  const auto with_data = [&](const std::filesystem::path& header) {
+    std::string hashes;
+    for (const auto& path : image_files(header)) hashes += ' ' + content(path);
+    return hashes;
+  };
   // What was read, and as what: a copy counts again, and a volume's file as its mask is another
   // case. Sorted, so that what the files are called does not matter.
   std::vector<std::string> contents;
   std::map<std::size_t, std::string> frames;
   for (const Plane& plane : series.planes) frames[plane.file] += ' ' + std::to_string(plane.frame);
   for (const auto& [f, numbers] : frames)
-    contents.push_back("planes " + content(path_of(f)) + numbers);
-  for (const std::size_t f : series.data_files) contents.push_back("data " + content(path_of(f)));
+    contents.push_back("planes" +
+                       (series.is_dicom ? ' ' + content(path_of(f)) : with_data(path_of(f))) + ',' +
+                       numbers);
   for (const std::size_t f : series.duplicate_files)
     contents.push_back("duplicate " + content(path_of(f)));
   for (const std::size_t m : plan.mask_objects)
     contents.push_back((in.scan.masks[m].is_rtstruct ? "rtstruct " : "seg ") +
                        content(path_of(in.scan.masks[m].file)));
-  for (const auto& mask : plan.mask_files) {
-    std::string line = "mask";
-    for (const auto& path : image_files(mask)) line += ' ' + content(path);
-    contents.push_back(std::move(line));
-  }
+  for (const auto& mask : plan.mask_files) contents.push_back("mask" + with_data(mask));
   std::sort(contents.begin(), contents.end());
   Sha256 hash;
   hash.update(config_hash);

@@ -16,6 +16,7 @@
 #include "io/core/interrupt.hpp"
 #include "io/core/log.hpp"
 #include "io/core/progress.hpp"
+#include "io/medical/image_file.hpp"
 #include "preprocess/pipeline/case_flow.hpp"
 #include "preprocess/pipeline/case_work.hpp"
 #include "preprocess/pipeline/crosswalk.hpp"
@@ -190,8 +191,8 @@ class Job {
   }
 
   void reject(const CasePlan& plan, Rejection rejection) {
-    for (const std::size_t f : files_behind(scan_.series[plan.series]))
-      plan_.files[f] = {rejection.code, plan.name, rejection.detail};
+    for (const std::size_t file : source_files(scan_.series[plan.series]))
+      plan_.files[file] = {rejection.code, plan.name, rejection.detail};
     for (const std::size_t m : plan.mask_objects) {
       Disposition& file = plan_.files[scan_.masks[m].file];
       if (file.code == Code::MASK_UNREFERENCED)
@@ -414,11 +415,14 @@ class Job {
       for (const auto& path : plan.mask_files)
         used[fs::weakly_canonical(path)] = names_.contains(plan.name) ? plan.name : "";
     const auto root = fs::weakly_canonical(scan_.root).string() + '/';
-    const auto add = [&](const fs::path& path, Code code, const std::string& name) {
-      if (fs::weakly_canonical(path).string().starts_with(root)) return;  // counted with the export
-      const std::string relative = "masks/" + fs::relative(path, *options_.masks).generic_string();
-      mask_names_.emplace_back(naming_.path(relative), relative);
-      rows.push_back({mask_names_.back().first, {code, name, ""}});
+    const auto add = [&](const fs::path& mask, Code code, const std::string& name) {
+      for (const fs::path& path : image_files(mask)) {
+        if (fs::weakly_canonical(path).string().starts_with(root)) continue;  // counted there
+        const std::string relative =
+            "masks/" + fs::relative(path, *options_.masks).generic_string();
+        mask_names_.emplace_back(naming_.path(relative), relative);
+        rows.push_back({mask_names_.back().first, {code, name, ""}});
+      }
     };
     for (const auto& [path, name] : used)
       add(path, name.empty() ? Code::MASK_UNREFERENCED : Code::USED_AS_MASK, name);

@@ -121,7 +121,7 @@ class Planner {
   }
 
   void set_files(std::size_t s, Code code, const std::string& name, const std::string& detail) {
-    for (const std::size_t f : files_behind(in_.scan.series[s])) {
+    for (const std::size_t f : source_files(in_.scan.series[s])) {
       Disposition& file = plan_.files[f];
       if (file.code == Code::USED && !file.case_name.empty()) continue;  // another series uses it
       file = {code, name, detail};
@@ -295,8 +295,8 @@ class Planner {
     for (CasePlan& plan : plan_.cases) {
       if (!unique.empty() && unique.back().name == plan.name) {
         plan_.rejections.push_back({plan.name, "select", Code::DUPLICATE_CASE, ""});
-        for (const std::size_t f : files_behind(in_.scan.series[plan.series]))
-          plan_.files[f] = {Code::DUPLICATE_CASE, plan.name, ""};
+        for (const std::size_t file : source_files(in_.scan.series[plan.series]))
+          plan_.files[file] = {Code::DUPLICATE_CASE, plan.name, ""};
         continue;
       }
       unique.push_back(std::move(plan));

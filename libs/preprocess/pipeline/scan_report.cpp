@@ -57,7 +57,7 @@ nlohmann::json scan_report(const Scan& scan, const IngestPlan& plan, bool pixels
   std::vector<bool> in_series(scan.files.size(), false);
   for (std::size_t i = 0; i < scan.series.size(); ++i) {
     series[i] = describe(scan.series[i], plan.series[i]);
-    for (const Plane& plane : scan.series[i].planes) in_series[plane.file] = true;
+    for (const std::size_t file : source_files(scan.series[i])) in_series[file] = true;
   }
   if (pixels) {
     Progress progress("reading pixels", scan.series.size(), "series");

@@ -206,7 +206,14 @@ TEST_F(NibabelCases, AgreeInGridAndVoxels) {
       const Vec3 n = cross(v.geometry.axis[0], v.geometry.axis[1]);
       EXPECT_NEAR(v.z_mm[k], dot(v.slice_origin_mm[k], n) / norm(n), 1e-6);
     }
+    EXPECT_EQ(std::find(v.flags.begin(), v.flags.end(), Code::ORIENTATION_CONFLICT) != v.flags.end(),
+              one.value("conflict", false));
     const auto labels = read_label_image(path);
+    if (!one["whole"].get<bool>()) {
+      ASSERT_FALSE(labels);
+      EXPECT_EQ(labels.rejection().code, Code::MASK_UNREADABLE);
+      continue;
+    }
     ASSERT_TRUE(labels);
     EXPECT_TRUE(std::equal(v.hu.begin(), v.hu.end(), labels.value().values.begin()));
   }
@@ -343,16 +350,29 @@ TEST(Nrrd, RefusalsAreNamed) {
   EXPECT_EQ(code(replaced(good, "(2,0,0)", "(0,0,0)") + pixels), "BAD_HEADER");
   EXPECT_EQ(code(nrrd(std::string(kPlaced) + "data file: /etc/passwd\n")), "BAD_HEADER");
   EXPECT_EQ(code(nrrd(std::string(kPlaced) + "data file: absent.raw\n")), "BAD_HEADER");
-  EXPECT_EQ(code(replaced(good, "raw", "gzip") + "\x1f\x8b\x08" + pixels), "UNREADABLE");
+  EXPECT_EQ(code(replaced(good, "raw", "gzip") + "\x1f\x8b\x08" + pixels), "DECODE_FAILED");
   EXPECT_EQ(code("NRRX0004\n"), "BAD_HEADER");
   EXPECT_EQ(code(""), "BAD_HEADER");
 }
 
 TEST(ImageFile, NamesAreKnownByTheirEnds) {
-  for (const char* name : {"a.nii", "a.nii.gz", "a.hdr", "a.hdr.gz", "a.nrrd", "a.nhdr"})
+  for (const char* name : {"a.nii", "a.nii.gz", "a.hdr", "a.hdr.gz", "a.nrrd", "a.nhdr", "a.NII",
+                           "a.NII.GZ", "a.Nii.gz", "a.HDR", "a.NRRD", "a.seg.nrrd"})
     EXPECT_TRUE(is_image_file_name(name)) << name;
   for (const char* name : {"a.img", "a.dcm", ".nii", "nii", "a.gz", ""})
     EXPECT_FALSE(is_image_file_name(name)) << name;
+}
+
+TEST(ImageFile, StemsAreWholeButForTheEnding) {
+  for (const char* end : {".nii", ".nii.gz", ".hdr", ".hdr.gz", ".img", ".img.gz", ".nrrd", ".nhdr",
+                          ".seg.nrrd", ".NII", ".NII.GZ", ".Nii.gz", ".HDR", ".NRRD", ".Seg.Nrrd"})
+    EXPECT_EQ(image_stem(fs::path("p.nii") / ("Case.7_0000" + std::string(end))), "Case.7_0000")
+        << end;
+  EXPECT_EQ(image_stem("a.nii.nii.gz"), "a.nii");
+  for (const char* name : {"a.dcm", "a.gz", "a.seg", "a", ".nii", ".nii.gz", ".seg.nrrd", "1.2.3"})
+    EXPECT_FALSE(image_stem(name).empty()) << name;
+  for (const char* name : {"a.dcm", "a.gz", "a.seg", "a", ".nii", "1.2.3"})
+    EXPECT_EQ(image_stem(name), name);
 }
 
 }  // namespace

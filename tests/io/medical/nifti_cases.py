@@ -1,4 +1,5 @@
 """Write NIfTI files with nibabel, and what as_closest_canonical makes of them; or check ours."""
+import gzip
 import itertools
 import json
 import sys
@@ -29,6 +30,7 @@ def truth(image):
         "spacing": spacing.tolist(),
         "origin": affine[:3, 3].tolist(),
         "axis": (affine[:3, :3] / spacing).T.tolist(),
+        "whole": bool((data == np.rint(data)).all()),
         "hu": np.rint(data).astype(int).flatten(order="F").tolist(),
     }
 
@@ -72,6 +74,7 @@ def make(out):
     image = nib.Nifti1Image(voxels(), affine(rotation((0.2, 0.1, -0.3)) @ np.diag([-1, -1, 3])))
     image.set_qform(affine(np.eye(3)), 2)
     add("both.nii", image)
+    cases[-1]["conflict"] = True
     # Kinds of file.
     lps = affine(np.diag([-1.0, -1.0, 2.0]))
     add("second.nii", nib.Nifti2Image(voxels(), lps))
@@ -110,6 +113,145 @@ def make(out):
     sheared = np.diag([-1.0, -1.0, 2.0])
     sheared[1, 2] = 0.5
     add("sheared.nii", nib.Nifti1Image(voxels(), affine(sheared)), "BAD_HEADER")
+    # sform and qform: which differences matter.
+    def both(name, sform, qform, conflict, scode=1, qcode=1):
+        one = nib.Nifti1Image(voxels(), None)
+        one.set_qform(qform, qcode)
+        one.set_sform(sform, scode)
+        add(name, one)
+        cases[-1]["conflict"] = conflict
+
+    grid = np.diag([-0.7, -0.7, 2.5])
+    for axis in range(3):
+        flipped = grid.copy()
+        flipped[axis] *= -1
+        both(f"flip{axis}.nii", affine(flipped), affine(grid), True)
+        both(f"flipq{axis}.nii.gz", affine(grid), affine(flipped), True)
+        both(f"flip_code{axis}.nii", affine(flipped), affine(grid), False, qcode=0)
+    both("moved.nii", affine(grid, (100, -50, 7)), affine(grid), False)
+    both("turned.nii", affine(rotation((0.1, -0.2, 0.2)) @ grid), affine(grid), False)
+    both("swapped.nii", affine(grid[[1, 0, 2]]), affine(grid), True)
+    both("size.nii", affine(2 * grid), affine(grid), True)
+    both("same.nii", affine(grid), affine(grid), False)
+
+    def patch(source, name, *changes):
+        """Write a copy with other header bytes; give its path."""
+        header = bytearray((out / source).read_bytes())
+        for at, value in changes:
+            header[at:at + len(value)] = value
+        (out / name).write_bytes(header)
+        return out / name
+
+    def same(source, name):
+        """The same right values as another file's."""
+        cases.append({**next(c for c in cases if c["file"] == source), "file": name})
+
+    zeros, nan = bytes(48), np.full(12, np.nan, "<f4").tobytes()
+    # An empty sform beside a good qform is none; alone it is no transform.
+    image = nib.Nifti1Image(voxels(), None)
+    image.set_qform(affine(rotation((0.1, 0, 0)) @ grid), 1)
+    image.set_sform(None, 0)
+    add("q.nii", image)
+    for name, rows in (("zero", zeros), ("nan", nan), ("flat", np.ones(12, "<f4").tobytes())):
+        patch("q.nii", f"{name}_sform.nii", (254, b"\1\0"), (280, rows))
+        same("q.nii", f"{name}_sform.nii")
+        patch("q.nii", f"{name}_alone.nii", (252, b"\0\0\1\0"), (280, rows))
+        cases.append({"file": f"{name}_alone.nii", "code": "NO_AFFINE"})
+    # An empty qform beside a good sform is none.
+    patch("same.nii", "no_q.nii", (80, bytes(12)))
+    same("same.nii", "no_q.nii")
+    patch("q.nii", "q_no_size.nii", (80, bytes(12)))
+    cases.append({"file": "q_no_size.nii", "code": "NO_AFFINE"})
+    patch("q.nii", "q_no_rotation.nii", (256, np.array([1, 1, 1], "<f4").tobytes()))
+    cases.append({"file": "q_no_rotation.nii", "code": "NO_AFFINE"})
+    # Lengths have no sign, qfac turns the third axis round.
+    for k in range(3):
+        path = patch("q.nii", f"negative{k}.nii", (80 + 4 * k, np.array(-(0.7, 0.7, 2.5)[k], "<f4").tobytes()))
+        cases.append({"file": path.name, **truth(nib.load(path))})
+        assert cases[-1]["origin"] == next(c for c in cases if c["file"] == "q.nii")["origin"]
+    for name, qfac in (("minus", -1), ("zero", 0), ("plus", 1)):
+        path = patch("q.nii", f"qfac_{name}.nii", (76, np.array(qfac, "<f4").tobytes()))
+        cases.append({"file": path.name, **truth(nib.load(path))})
+    patch("q.nii", "qfac_odd.nii", (76, np.array(-3, "<f4").tobytes()))
+    cases.append({"file": "qfac_odd.nii", "code": "BAD_HEADER"})
+    # Units of length; nibabel leaves the affine in the header's unit.
+    for name, unit, mm in (("mm", 2, 1), ("unknown", 0, 1), ("seconds", 8, 1), ("metre", 1, 1000), ("micron", 3, 1e-3)):
+        for kind in ("s", "q"):
+            one = nib.Nifti1Image(voxels(), None)
+            scaled = affine(grid / mm, np.array([-31.5, 12.25, 400.75]) / mm)
+            one.set_sform(scaled if kind == "s" else None, int(kind == "s"))
+            one.set_qform(scaled, int(kind == "q"))
+            nib.save(one, out / "unit.nii")
+            path = patch("unit.nii", f"unit_{name}_{kind}.nii", (123, bytes([unit])))
+            right = truth(nib.load(path))
+            for key in ("spacing", "origin"):
+                right[key] = [mm * number for number in right[key]]
+            cases.append({"file": path.name, **right})
+    for name, unit in (("metre", 1), ("micron", 3)):
+        patch("q.nii", f"wrong_{name}.nii", (123, bytes([unit])))
+        cases.append({"file": f"wrong_{name}.nii", "code": "BAD_HEADER"})
+    second = nib.Nifti2Image(voxels(), affine(1000 * grid))
+    second.header.set_xyzt_units("micron")
+    nib.save(second, out / "unit_second.nii")
+    cases.append({"file": "unit_second.nii", **truth(second)})
+    for key in ("spacing", "origin"):
+        cases[-1][key] = [1e-3 * number for number in cases[-1][key]]
+    # Where the voxels begin.
+    plain = (out / "same.nii").read_bytes()
+    offset = lambda value: np.array(value, "<f4").tobytes()
+    for name, data in (("0_352", plain), ("0_348", plain[:348] + plain[352:])):
+        (out / f"offset{name}.nii").write_bytes(data[:108] + offset(0) + data[112:])
+        (out / f"offset{name}.nii.gz").write_bytes(gzip.compress((out / f"offset{name}.nii").read_bytes()))
+        same("same.nii", f"offset{name}.nii")
+        same("same.nii", f"offset{name}.nii.gz")
+    (out / "offset400.nii").write_bytes(plain[:108] + offset(400) + plain[112:352] + bytes(48) + plain[352:])
+    same("same.nii", "offset400.nii")
+    for name, value in (("1", 1), ("347", 347), ("half", 352.5), ("nan", np.nan), ("huge", 1e30)):
+        patch("same.nii", f"offset_{name}.nii", (108, offset(value)))
+        cases.append({"file": f"offset_{name}.nii", "code": "BAD_HEADER"})
+    patch("same.nii", "offset_beyond.nii", (108, offset(353)))
+    cases.append({"file": "offset_beyond.nii", "code": "TRUNCATED_FILE"})
+    (out / "offset_unknown.nii").write_bytes(plain[:108] + offset(0) + plain[112:] + b"12")
+    cases.append({"file": "offset_unknown.nii", "code": "BAD_HEADER"})
+    # Scaling that is none, and one that is half.
+    for name, slope, inter in (("nan", np.nan, np.nan), ("zero", 0, 100), ("inf", np.inf, 1)):
+        patch("same.nii", f"slope_{name}.nii", (112, offset(slope) + offset(inter)))
+        same("same.nii", f"slope_{name}.nii")
+    patch("same.nii", "inter_nan.nii", (112, offset(2) + offset(np.nan)))
+    cases.append({"file": "inter_nan.nii", "code": "BAD_HEADER"})
+    patch("same.nii", "cal.nii", (124, offset(10) + offset(-10)))
+    same("same.nii", "cal.nii")
+    # Gzip is what begins as gzip does.
+    packed = gzip.compress(plain)
+    for name, data in (("packed.nii", packed), ("plain.nii.gz", plain), ("junk.nii.gz", packed + b"junk" * 9),
+                       ("PLAIN.NII", plain), ("Packed.Nii.GZ", packed), ("padded.nii.gz", packed + bytes(512)),
+                       ("members.nii.gz", gzip.compress(plain[:400]) + gzip.compress(plain[400:]))):
+        (out / name).write_bytes(data)
+        same("same.nii", name)
+    damaged = bytearray(packed)
+    damaged[-6] ^= 1
+    wrong = bytearray(packed)
+    wrong[-1] ^= 1
+    for name, data, code in (("crc.nii.gz", damaged, "DECODE_FAILED"), ("length.nii.gz", wrong, "DECODE_FAILED"),
+                             ("cut_crc.nii.gz", packed[:-7], "TRUNCATED_FILE"), ("cut_length.nii.gz", packed[:-1], "TRUNCATED_FILE"),
+                             ("short.nii.gz", gzip.compress(plain[:-2]), "TRUNCATED_FILE")):
+        (out / name).write_bytes(data)
+        cases.append({"file": name, "code": code})
+    # Pairs, in any case, either part packed, voxels after a gap.
+    pair, voxel_part = (out / "pair.hdr").read_bytes(), (out / "pair.img").read_bytes()
+    for stem, names in enumerate(((".HDR", ".IMG"), (".hdr", ".IMG.GZ"), (".hdr.gz", ".img"), (".Hdr.Gz", ".img.gz"))):
+        for end, data in zip(names, (pair, voxel_part)):
+            (out / f"pair{stem}{end}").write_bytes(gzip.compress(data) if end.lower().endswith("gz") else data)
+        same("pair.hdr", f"pair{stem}{names[0]}")
+    (out / "gap.hdr").write_bytes(pair[:108] + offset(64) + pair[112:])
+    (out / "gap.img").write_bytes(bytes(64) + voxel_part)
+    same("pair.hdr", "gap.hdr")
+    (out / "gap_cut.hdr").write_bytes(pair[:108] + offset(64) + pair[112:])
+    (out / "gap_cut.img").write_bytes(bytes(64) + voxel_part[:-1])
+    cases.append({"file": "gap_cut.hdr", "code": "TRUNCATED_FILE"})
+    (out / "analyze.hdr").write_bytes(pair[:344] + bytes(4))
+    (out / "analyze.img").write_bytes(voxel_part)
+    cases.append({"file": "analyze.hdr", "code": "NO_AFFINE"})
     # Refused by name.
     add("complex.nii", nib.Nifti1Image(voxels().astype(np.complex64), lps), "COMPLEX_VOXELS")
     rgb = np.zeros((3, 4, 5), dtype=[("R", "u1"), ("G", "u1"), ("B", "u1")])
@@ -125,7 +267,7 @@ def make(out):
     cases.append({"file": "cut.nii", "code": "TRUNCATED_FILE"})
     nib.save(nib.Nifti1Image(voxels((60, 60, 60)), lps), out / "cut.nii.gz")
     (out / "cut.nii.gz").write_bytes((out / "cut.nii.gz").read_bytes()[:100000])
-    cases.append({"file": "cut.nii.gz", "code": "UNREADABLE"})
+    cases.append({"file": "cut.nii.gz", "code": "TRUNCATED_FILE"})
     (out / "lonely.hdr").write_bytes((out / "pair.hdr").read_bytes())
     cases.append({"file": "lonely.hdr", "code": "BAD_HEADER"})
     for name, at, value in (("dim.nii", 42, b"\xff\xff"), ("offset.nii", 108, b"\x00\x00\xc0\xff"),
