@@ -19,6 +19,7 @@
 #include "preprocess/pipeline/earlier_run.hpp"
 #include "preprocess/pipeline/ingest.hpp"
 #include "preprocess/pipeline/plan.hpp"
+#include "preprocess/pipeline/plan_report.hpp"
 #include "preprocess/pipeline/scan_report.hpp"
 #include "preprocess/segment/torch_segmenter.hpp"
 #include "tool_main.hpp"
@@ -28,6 +29,7 @@ namespace {
 struct Options {
   CLI::App* scan = nullptr;
   CLI::App* verify = nullptr;
+  CLI::App* plan = nullptr;
   std::vector<CLI::App*> groups;  // options of the ingest
   std::string input, output, manifest, labels, masks, site_key, new_site_key, crosswalk;
   std::string slices = "central", codec = "lz4", tilt = "resample", gaps = "accept", phase = "any",
@@ -37,7 +39,7 @@ struct Options {
   double coarse_mm = wsp::SegmentationPlan{}.coarse_mm;
   std::vector<int> window{-100, 400};
   double fraction = 0.7;
-  bool force = false, prune = false, pixels = false;
+  bool force = false, prune = false, pixels = false, quick = false;
   int max_quarantined = -1;
   wsp::IngestConfig config;
 };
@@ -94,11 +96,13 @@ void declare_model(CLI::App& app, Options& o) {
                "the two to mask_comparison.tsv");
 }
 
-void declare(CLI::App& app, Options& o) {
+// All options of the ingest; returns their groups.
+std::vector<CLI::App*> declare_ingest(CLI::App& app, Options& o) {
+  std::vector<CLI::App*> groups;
   app.add_option("EXPORT", o.input, "Folder of DICOM, NIfTI or NRRD files, searched recursively");
   const auto group = [&](const char* title) {
-    o.groups.push_back(app.add_option_group(title));
-    return o.groups.back();
+    groups.push_back(app.add_option_group(title));
+    return groups.back();
   };
   auto* general = group("Input and output");
   general->add_option("--out", o.output, "Dataset directory to make (required)");
@@ -173,7 +177,16 @@ void declare(CLI::App& app, Options& o) {
                    "Number of shards, a power of two; fixed for the dataset's life")
       ->check(CLI::Range(1, 4096))
       ->capture_default_str();
+  return groups;
+}
 
+void declare(CLI::App& app, Options& o) {
+  o.groups = declare_ingest(app, o);
+  o.plan = app.add_subcommand(
+      "plan", "Say what the ingest with these options would take and refuse; writes nothing");
+  declare_ingest(*o.plan, o);
+  o.plan->add_flag("--quick", o.quick,
+                   "By headers alone, without reading pixels and masks: verdicts may change");
   o.scan = app.add_subcommand("scan", "Show what is in an export; writes nothing");
   o.scan->add_option("EXPORT", o.input, "Folder to look at")->required();
   o.scan->add_flag("--pixels", o.pixels,
@@ -344,11 +357,7 @@ void print_summary(const Options& o, const wsp::IngestSummary& s) {
     std::cout << fmt::format("  {} mask files matched no case\n", s.unused_masks);
 }
 
-int run_ingest(const Options& o, bool json) {
-  if (o.input.empty() || o.output.empty())
-    throw wsp::Error(
-        wsp::ErrorCode::usage,
-        "expected an export and a dataset: wsp-ingest EXPORT --out DATASET (see --help)");
+wsp::IngestOptions ingest_options(const Options& o) {
   wsp::IngestOptions options;
   options.input = o.input;
   options.output = o.output;
@@ -363,12 +372,49 @@ int run_ingest(const Options& o, bool json) {
   options.force = o.force;
   options.prune = o.prune;
   options.tool_version = WSP_VERSION;
-  // A model that cannot run is found before anything is read.
-  std::unique_ptr<wsp::Segmenter> segmenter;
-  if (!o.liver_model.empty())
-    segmenter = wsp::make_torch_segmenter(o.liver_model, o.device, {o.coarse_mm}, o.model_precision);
-  options.segmenter = segmenter.get();
   options.mask_cache = mask_cache_of(o);
+  return options;
+}
+
+// A model that cannot run is found before anything is read.
+std::unique_ptr<wsp::Segmenter> segmenter_of(const Options& o) {
+  if (o.liver_model.empty()) return nullptr;
+  return wsp::make_torch_segmenter(o.liver_model, o.device, {o.coarse_mm}, o.model_precision);
+}
+
+// How an ingest ends, and hence its dry run.
+int exit_code_of(const Options& o, const wsp::IngestSummary& summary) {
+  if (summary.cases == 0) return wsp::exit_code(wsp::ErrorCode::no_input);
+  if (o.max_quarantined >= 0 &&
+      summary.quarantined_cases > static_cast<std::size_t>(o.max_quarantined))
+    return 3;
+  return summary.lost_cases.empty() || o.prune ? 0 : 3;
+}
+
+int run_plan(const Options& o, bool json) {
+  if (o.input.empty())
+    throw wsp::Error(wsp::ErrorCode::usage, "expected an export: wsp-ingest plan EXPORT");
+  wsp::IngestOptions options = ingest_options(o);
+  const auto segmenter = segmenter_of(o);
+  options.segmenter = segmenter.get();
+  const wsp::Forecast forecast = wsp::forecast(options, o.quick);
+  const nlohmann::json report = wsp::plan_report(forecast);
+  // File names and headers need be no UTF-8.
+  std::cout << (json ? report.dump(1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n"
+                     : wsp::plan_text(report));
+  if (forecast.error) throw wsp::Error(*forecast.error);
+  if (forecast.summary.cases == 0) wsp::log::error("no case could be made");
+  return exit_code_of(o, forecast.summary);
+}
+
+int run_ingest(const Options& o, bool json) {
+  if (o.input.empty() || o.output.empty())
+    throw wsp::Error(
+        wsp::ErrorCode::usage,
+        "expected an export and a dataset: wsp-ingest EXPORT --out DATASET (see --help)");
+  wsp::IngestOptions options = ingest_options(o);
+  const auto segmenter = segmenter_of(o);
+  options.segmenter = segmenter.get();
   const wsp::IngestSummary summary = wsp::ingest(options);
   if (json)
     std::cout << wsp::to_json(summary).dump(1) << "\n";
@@ -378,14 +424,9 @@ int run_ingest(const Options& o, bool json) {
     wsp::log::warn(
         "--compare-masks: 0 cases have a given mask, so nothing was compared; give them with --masks, "
         "or as SEG or RTSTRUCT objects of the export");
-  if (summary.cases == 0) {
+  if (summary.cases == 0)
     wsp::log::error("no case could be made; quarantine.tsv and ledger.tsv say why");
-    return wsp::exit_code(wsp::ErrorCode::no_input);
-  }
-  if (o.max_quarantined >= 0 &&
-      summary.quarantined_cases > static_cast<std::size_t>(o.max_quarantined))
-    return 3;
-  return summary.lost_cases.empty() || o.prune ? 0 : 3;
+  return exit_code_of(o, summary);
 }
 
 }  // namespace
@@ -399,6 +440,7 @@ int main(int argc, char** argv) {
   tool.footer =
       "Examples:\n"
       "  wsp-ingest scan EXPORT --pixels                       what is there? (writes nothing)\n"
+      "  wsp-ingest plan EXPORT --masks MASKS --labels labels.csv   what would become of it?\n"
       "  wsp-ingest EXPORT --out DATASET --new-site-key KEY --masks MASKS --labels labels.csv\n"
       "             --manifest data-manifests/hospital-template.json\n"
       "  wsp-ingest EXPORT --out DATASET --new-site-key KEY --liver-model liver-unet.json\n"
@@ -417,6 +459,7 @@ int main(int argc, char** argv) {
     if (options.scan->parsed()) return run_scan(options, common.json);
     if (options.verify->parsed()) return run_verify(options, common.json);
     if (!options.liver_model.empty()) wsp::switch_to_torch_build(argv);
+    if (options.plan->parsed()) return run_plan(options, common.json);
     return run_ingest(options, common.json);
   };
   return wsp::tool_main(argc, argv, tool);

@@ -178,6 +178,7 @@ LabelTable::Lookup LabelTable::find(const CaseKeys& keys) {
       if (lookup.state == Lookup::State::missing) {
         lookup.state = Lookup::State::found;
         lookup.labels = row.labels;
+        lookup.row = it->second + 1;
       } else if (row.labels.values != lookup.labels.values ||
                  row.labels.split != lookup.labels.split) {
         lookup.state = Lookup::State::ambiguous;

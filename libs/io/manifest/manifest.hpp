@@ -75,6 +75,7 @@ class LabelTable {
   struct Lookup {
     enum class State { found, missing, ambiguous } state = State::missing;
     CaseLabels labels;
+    std::size_t row = 0;  ///< 1-based data row (header excluded) that was found first
   };
   /// Look a case up by the manifest's key; marks the row as used. Not thread-safe.
   [[nodiscard]] Lookup find(const CaseKeys& keys);

@@ -24,6 +24,7 @@
 #include "preprocess/pipeline/ledger.hpp"
 #include "preprocess/pipeline/output.hpp"
 #include "preprocess/pipeline/plan.hpp"
+#include "preprocess/pipeline/plan_report.hpp"
 
 namespace wsp {
 namespace {
@@ -50,11 +51,11 @@ std::uint64_t cost_of(const Series& series, bool predicted) {
 
 class Job {
  public:
-  explicit Job(const IngestOptions& options)
+  explicit Job(const IngestOptions& options, bool dry = false)
       : options_(options),
         memory_(options.memory_bytes != 0 ? options.memory_bytes : default_memory()),
         manifest_(options.manifest ? load_manifest(*options.manifest) : default_manifest()),
-        naming_(make_naming(options)) {
+        naming_(make_naming(options, dry)) {
     if (options_.masks) masks_.emplace(*options_.masks);
     if (options_.labels) labels_.emplace(LabelTable::load(*options_.labels, manifest_));
     config_ = resolved_config();
@@ -65,13 +66,61 @@ class Job {
     if (options_.config.compare_masks && options_.segmenter == nullptr)
       throw Error(ErrorCode::usage,
                   "--compare-masks needs a model to compare: give --liver-model MODEL.json");
+    const std::string options_hash = hex(sha256(chosen.dump()));
+    if (dry) {
+      if (std::error_code ec;
+          fs::is_directory(options_.output, ec) && !fs::is_empty(options_.output, ec))
+        earlier_ = judge_output(options_.output, options_hash, options_.force).cases;
+      if (!named(options_)) earlier_.clear();
+      return;
+    }
     if (options_.mask_cache && options_.segmenter != nullptr) cache_.emplace(*options_.mask_cache);
-    output_.emplace(options_.output, hex(sha256(chosen.dump())), options_.tool_version,
-                    options_.force);
+    output_.emplace(options_.output, options_hash, options_.tool_version, options_.force);
     earlier_ = output_->standing().cases;
   }
 
   IngestSummary run() {
+    prepare();
+    keep_what_stands();
+    // Nothing of an earlier dataset was touched so far.
+    output_->claim();
+    // 3. Read, mask, cut, compress; write each shard as it fills.
+    process();
+    // 4. Index, ledger, quarantine; dataset.json last.
+    finish();
+    return summary_;
+  }
+
+  Forecast dry_run(bool quick) {
+    Forecast forecast;
+    forecast.quick = quick;
+    forecast.named = named(options_);
+    prepare();
+    try {
+      keep_what_stands();
+    } catch (const Error& e) {
+      forecast.error = e;
+    }
+    quick ? trust_headers(forecast) : judge_cases(forecast);
+    if (!forecast.error) summary_.lost_cases = lost_cases(earlier_, names_, plan_);
+    for (const FileEntry& file : scan_.files)
+      mask_names_.emplace_back(naming_.path(file.relative_path), file.relative_path);
+    const auto rows = account();
+    const std::map<std::string, std::string> paths(mask_names_.begin(), mask_names_.end());
+    for (const LedgerRow& row : rows) {
+      const auto path = paths.find(row.path_hash);
+      forecast.ledger.emplace_back(path == paths.end() ? row.path_hash : path->second,
+                                   row.disposition);
+    }
+    for (const LabelColumn& label : manifest_.labels) forecast.label_names.push_back(label.name);
+    forecast.scan = std::move(scan_);
+    forecast.plan = std::move(plan_);
+    forecast.summary = std::move(summary_);
+    return forecast;
+  }
+
+ private:
+  void prepare() {
     // 1. What is there?
     log::info("scanning the export");
     scan_ = scan_export(options_.input, scan_options(options_.config, manifest_));
@@ -87,22 +136,24 @@ class Job {
               std::to_string(plan_.cases.size()) + " cases to read");
     warn_of_idle_pins();
     drop_too_large();
-    keep_what_nothing_replaces();
-    keep_what_would_go();
-    // Nothing of an earlier dataset was touched so far.
-    output_->claim();
-    // 3. Read, mask, cut, compress; write each shard as it fills.
-    process();
-    // 4. Index, ledger, quarantine; dataset.json last.
-    finish();
-    return summary_;
   }
 
- private:
-  static Naming make_naming(const IngestOptions& o) {
+  void keep_what_stands() {
+    keep_what_nothing_replaces();
+    keep_what_would_go();
+  }
+
+  // Pseudonyms need a key, which a dry run does not make.
+  static bool named(const IngestOptions& o) {
+    return o.config.ids == IdMode::keep || o.site_key ||
+           (o.new_site_key && fs::exists(*o.new_site_key));
+  }
+
+  static Naming make_naming(const IngestOptions& o, bool dry) {
     if (o.site_key && o.new_site_key)
       throw Error(ErrorCode::usage, "--site-key and --new-site-key exclude each other");
     if (o.site_key) return {o.config.ids, SiteKey::load(*o.site_key)};
+    if (dry && !named(o)) return {IdMode::keep, SiteKey(std::vector<std::uint8_t>(32, 0))};
     if (o.new_site_key) {
       // Made on first use: the command that is run again to resume must find its own key.
       if (!fs::exists(*o.new_site_key)) return {o.config.ids, SiteKey::create(*o.new_site_key)};
@@ -299,21 +350,100 @@ class Job {
                                    threads + 1 + (waits_for_device() ? kForDevice : 0));
   }
 
+  // What reading a case said of its files.
+  void dispose(const std::vector<std::pair<std::size_t, Code>>& files, const std::string& name) {
+    for (const auto& [file, code] : files) {
+      const bool its_own = info(code).kind == CodeKind::used || code == Code::DUPLICATE_FILE;
+      plan_.files[file] = {code, its_own ? name : "", ""};
+    }
+  }
+
+  void count_case(const std::string& name, const std::string& subject,
+                  const std::vector<Code>& flags, std::size_t slices) {
+    for (const Code flag : flags) ++summary_.flags[std::string(to_string(flag))];
+    summary_.slices += slices;
+    ++summary_.cases;
+    subjects_.insert(subject);
+    names_.insert(name);
+  }
+
+  void take(Forecast& forecast, const CasePlan& plan, CaseVerdict verdict) {
+    count_case(plan.name, plan.subject, verdict.flags,
+               verdict.open ? 0 : static_cast<std::size_t>(verdict.kept.count()));
+    forecast.taken.emplace(plan.series, std::move(verdict));
+  }
+
+  void trust_headers(Forecast& forecast) {
+    for (const CasePlan& plan : plan_.cases) take(forecast, plan, {true, "", plan.flags});
+  }
+
+  // As process(), to the point where nothing but compressing and writing is left.
+  void judge_cases(Forecast& forecast) {
+    const CaseInputs inputs{scan_, options_.config, manifest_, options_.segmenter, nullptr};
+    Progress progress("judging", plan_.cases.size(), "cases");
+    std::size_t number = 0;
+    std::vector<CaseVerdict> verdicts(plan_.cases.size());
+    std::vector<std::vector<std::pair<std::size_t, Code>>> files(plan_.cases.size());
+    FlowStages stages;
+    stages.next = [&]() -> std::shared_ptr<FlowItem> {
+      if (number == plan_.cases.size() || interrupt_signal() != 0) return nullptr;
+      auto item = std::make_shared<FlowItem>();
+      item->plan = plan_.cases[number];
+      item->number = number++;
+      return item;
+    };
+    stages.read = [&](FlowItem& item) {
+      auto hand = read_case(inputs, item.plan);
+      if (hand)
+        item.hand.emplace(std::move(hand).value());
+      else
+        item.result.emplace(hand.rejection());
+    };
+    stages.predict = [](FlowItem&) {};  // its answer is open
+    stages.finish = [&](FlowItem& item) {
+      if (item.result) return;
+      for (const std::size_t f : item.hand->loaded.duplicate_files)
+        files[item.number].emplace_back(f, Code::DUPLICATE_FILE);
+      if (!item.hand->given) {
+        verdicts[item.number] = {true, "model", item.plan.flags};
+        return;
+      }
+      auto outcome = judge_case(inputs, item.plan, std::move(*item.hand));
+      if (!outcome) {
+        item.result.emplace(outcome.rejection());
+        return;
+      }
+      const JudgedCase& judged = outcome.value();
+      const auto& of_masks = judged.liver.files;
+      files[item.number].insert(files[item.number].begin(), of_masks.begin(), of_masks.end());
+      verdicts[item.number] = {false,
+                               judged.measured.mask_source,
+                               judged.flags,
+                               judged.liver_ml,
+                               judged.loaded.volume.geometry.size[2],
+                               judged.measured.extent,
+                               judged.measured.kept};
+    };
+    stages.collect = [&](FlowItem& item) {
+      progress.advance();
+      if (item.result) return reject(item.plan, item.result->rejection());
+      dispose(files[item.number], item.plan.name);
+      take(forecast, item.plan, std::move(verdicts[item.number]));
+    };
+    run_flow(stages, cases_at_once(), false);
+    stop_if_interrupted("nothing was written; run the same command again");
+  }
+
   void collect(FlowItem& item) {
     if (!item.result->ok()) {
       reject(item.plan, item.result->rejection());
       return;
     }
     CaseProduct product = std::move(*item.result).value();
+    dispose(product.files, product.record.name);
     nlohmann::json files = nlohmann::json::array();
-    for (const auto& [file, code] : product.files) {
-      plan_.files[file] = {code,
-                           info(code).kind == CodeKind::used || code == Code::DUPLICATE_FILE
-                               ? product.record.name
-                               : "",
-                           ""};
+    for (const auto& [file, code] : product.files)
       files.push_back({naming_.path(scan_.files[file].relative_path), to_string(code)});
-    }
     product.provenance["ledger"] = std::move(files);
     if (auto row = comparison_of(product.provenance))
       comparisons_.emplace(product.record.name, std::move(*row));
@@ -329,9 +459,8 @@ class Job {
   void write_products(int shard, std::vector<CaseProduct> products) {
     std::vector<CaseRecord> records;
     for (CaseProduct& product : products) {
-      for (const Code flag : product.record.flags) ++summary_.flags[std::string(to_string(flag))];
-      summary_.slices += product.record.slices.size();
-      subjects_.insert(product.record.subject);
+      count_case(product.record.name, product.record.subject, product.record.flags,
+                 product.record.slices.size());
       for (std::size_t l = 0; l < product.record.labels.size(); ++l) {
         auto& count =
             classes_[layout().label_names.at(l)][std::to_string(product.record.labels[l])];
@@ -339,7 +468,6 @@ class Job {
         count["cases"] = count.value("cases", 0) + 1;
         count["slices"] = count.value("slices", std::size_t{0}) + product.record.slices.size();
       }
-      names_.insert(product.record.name);
       records.push_back(std::move(product.record));
     }
     auto places = write_shard(options_.output, shard, std::move(records), layout());
@@ -350,7 +478,6 @@ class Job {
       write_file_atomic(options_.output / "previews" / (name + ".png"),
                         std::span<const std::uint8_t>(product.preview));
     }
-    summary_.cases += products.size();
     std::move(places.begin(), places.end(), std::back_inserter(places_));
   }
 
@@ -366,24 +493,7 @@ class Job {
     summary_.lost_cases = lost_cases(earlier_, names_, plan_);
     remove_stale();
     write_index(options_.output, std::move(places_), layout());
-
-    std::vector<LedgerRow> rows;
-    for (std::size_t i = 0; i < scan_.files.size(); ++i)
-      rows.push_back({naming_.path(scan_.files[i].relative_path), plan_.files[i]});
-    add_mask_rows(rows);
-    for (const LedgerRow& row : rows)
-      ++summary_.file_codes[std::string(to_string(row.disposition.code))];
-    for (const Rejection& r : plan_.rejections)
-      ++summary_.quarantine_codes[std::string(to_string(r.code))];
-    summary_.files = rows.size();
-    summary_.subjects = subjects_.size();
-    summary_.quarantined_cases = plan_.rejections.size();
-    summary_.unlabelled_cases = plan_.unlabelled;
-    if (labels_) {
-      summary_.label_rows = labels_->rows();
-      summary_.unmatched_label_rows = labels_->unmatched_rows();
-      summary_.unmatched_label_row_numbers = labels_->unmatched_row_numbers();
-    }
+    const auto rows = account();
     write_file_atomic(options_.output / "ledger.tsv", ledger_text(rows));
     write_file_atomic(options_.output / "quarantine.tsv", quarantine_text(plan_.rejections, rows));
     if (options_.crosswalk) write_crosswalk();
@@ -405,6 +515,28 @@ class Job {
                                 {"dispositions", summary_.file_codes},
                                 {"flags", summary_.flags}};
     write_dataset_json(options_.output, fields, layout());
+  }
+
+  // Every input file with its disposition, and the totals.
+  std::vector<LedgerRow> account() {
+    std::vector<LedgerRow> rows;
+    for (std::size_t i = 0; i < scan_.files.size(); ++i)
+      rows.push_back({naming_.path(scan_.files[i].relative_path), plan_.files[i]});
+    add_mask_rows(rows);
+    for (const LedgerRow& row : rows)
+      ++summary_.file_codes[std::string(to_string(row.disposition.code))];
+    for (const Rejection& r : plan_.rejections)
+      ++summary_.quarantine_codes[std::string(to_string(r.code))];
+    summary_.files = rows.size();
+    summary_.subjects = subjects_.size();
+    summary_.quarantined_cases = plan_.rejections.size();
+    summary_.unlabelled_cases = plan_.unlabelled;
+    if (labels_) {
+      summary_.label_rows = labels_->rows();
+      summary_.unmatched_label_rows = labels_->unmatched_rows();
+      summary_.unmatched_label_row_numbers = labels_->unmatched_row_numbers();
+    }
+    return rows;
   }
 
   // Mask files outside the export are input too.
@@ -531,6 +663,11 @@ nlohmann::json to_json(const IngestSummary& s) {
           {"unmatched_pins", s.unmatched_pins},
           {"unusable_pins", s.unusable_pins},
           {"lost_cases", lost}};
+}
+
+Forecast forecast(const IngestOptions& options, bool quick) {
+  check_places(options);
+  return Job(options, true).dry_run(quick);
 }
 
 IngestSummary ingest(const IngestOptions& options) {
