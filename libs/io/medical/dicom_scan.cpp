@@ -2,12 +2,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 
 #include "io/core/interrupt.hpp"
 #include "io/core/progress.hpp"
 #include "io/medical/dicom_header.hpp"
 #include "io/medical/export_walk.hpp"
-#include "io/medical/image_file.hpp"
+#include "io/medical/image_header.hpp"
 #include "io/medical/masks.hpp"
 #include "io/medical/scan.hpp"
 #include "io/medical/series_group.hpp"
@@ -17,22 +18,91 @@ namespace {
 
 namespace fs = std::filesystem;
 
-bool is_nifti_pixels(const std::string& name) {
-  return name.ends_with(".img") || name.ends_with(".img.gz");
+/// A NIfTI or NRRD header and the files that hold its voxels.
+struct ImageEntry {
+  Outcome<ImageHeader> header;
+  std::vector<fs::path> files;          ///< header first
+  std::vector<std::size_t> data_files;  ///< those behind it, as indices into the scan's files
+};
+
+bool is_voxels_by_name(const fs::path& path) {
+  return image::has_ending(path, ".img") || image::has_ending(path, ".img.gz") ||
+         image::has_ending(path, ".raw") || image::has_ending(path, ".raw.gz");
 }
 
-/// The header file of a NIfTI or Analyze pair, or an index past the end.
-std::size_t find_pair_header(const std::vector<FileEntry>& files, const std::string& pixels) {
-  const std::string stem = pixels.substr(0, pixels.rfind(".img"));
-  for (const char* extension : {".hdr", ".hdr.gz"}) {
-    const std::string wanted = stem + extension;
-    const auto at = std::lower_bound(
-        files.begin(), files.end(), wanted,
-        [](const FileEntry& f, const std::string& p) { return f.relative_path < p; });
-    if (at != files.end() && at->relative_path == wanted)
-      return static_cast<std::size_t>(at - files.begin());
+bool by_path(const FileEntry& a, const FileEntry& b) { return a.relative_path < b.relative_path; }
+
+/// A scan of one file reads what stands behind it, too.
+void add_data_files(Scan& scan) {
+  const std::string name = scan.files.front().relative_path;
+  if (!is_image_file_name(name)) return;
+  for (const fs::path& path : image_files(scan.root / name)) {
+    FileEntry entry;
+    entry.relative_path = path.lexically_relative(scan.root).generic_string();
+    if (scan.root.empty()) entry.relative_path = path.generic_string();
+    if (entry.relative_path == name) continue;
+    std::error_code error;
+    entry.bytes = fs::file_size(path, error);
+    entry.code = Code::USED;
+    scan.files.push_back(std::move(entry));
   }
-  return files.size();
+  std::sort(scan.files.begin(), scan.files.end(), by_path);
+}
+
+/// Give every file with voxels to the header that names it; returns the owner of each. An image
+/// whose voxels were left out of the scan is refused, and so are two that read the same voxels
+/// differently.
+std::map<std::size_t, std::size_t> claim_data(const std::vector<FileEntry>& files,
+                                              std::vector<std::optional<ImageEntry>>& images) {
+  std::map<std::size_t, std::size_t> owners;
+  const auto refuse = [](Code code, const char* detail) {
+    return Rejection{"", "scan", code, detail};
+  };
+  const auto claim = [&](std::size_t i) {
+    ImageEntry& image = *images[i];
+    const fs::path& header = image.files.front();
+    for (std::size_t k = 1; k < image.files.size(); ++k) {
+      FileEntry wanted;
+      wanted.relative_path = (fs::path(files[i].relative_path).parent_path() /
+                              image.files[k].lexically_relative(header.parent_path()))
+                                 .lexically_normal()
+                                 .generic_string();
+      const auto at = std::lower_bound(files.begin(), files.end(), wanted, by_path);
+      if (at == files.end() || at->relative_path != wanted.relative_path) {
+        image.header =
+            refuse(Code::BAD_HEADER, "its voxels lie behind a link that was not followed");
+        return;
+      }
+      if (at->code == Code::EXCLUDED) {
+        image.header = refuse(Code::EXCLUDED, "the file with its voxels");
+        return;
+      }
+      image.data_files.push_back(static_cast<std::size_t>(at - files.begin()));
+    }
+    for (const std::size_t file : image.data_files) {
+      const auto [owner, fresh] = owners.emplace(file, i);
+      Outcome<ImageHeader>& other = images[owner->second]->header;
+      if (fresh || !image.header || !other) continue;
+      if (same_grid(image.header.value().geometry, other.value().geometry) &&
+          image.header.value().component == other.value().component)
+        image.header = refuse(Code::DUPLICATE_FILE, "another header of the same voxels");
+      else
+        image.header = other = refuse(Code::BAD_HEADER,
+                                      "two headers describe the same voxels "
+                                      "differently");
+    }
+  };
+  // A header that is refused leaves its voxels to one that is not.
+  std::vector<std::size_t> refused;
+  for (std::size_t i = 0; i < images.size(); ++i) {
+    if (!images[i]) continue;
+    if (images[i]->header)
+      claim(i);
+    else
+      refused.push_back(i);
+  }
+  for (const std::size_t i : refused) claim(i);
+  return owners;
 }
 
 /// Of a file that could not be read as what it seemed to be: whether it is packed, or whether the
@@ -85,6 +155,7 @@ Series image_series(std::size_t file, const FileEntry& entry, const ImageHeader&
     series.planes.push_back(std::move(plane));
   }
   series.code = Code::USED;
+  series.flags = header.flags;
   dicom::measure_geometry(series);
   if (g.size[stack] < options.min_slices) {
     series.code = Code::TOO_FEW_SLICES;
@@ -102,35 +173,46 @@ Scan scan_export(const fs::path& root, const ScanOptions& options) {
   Scan scan;
   scan.root = root;
   scan.files = list_files(scan.root, {options.follow_links, options.exclude});
+  if (scan.files.size() == 1 && !fs::is_directory(root)) add_data_files(scan);
   std::vector<dicom::Header> headers(scan.files.size());
-  std::vector<std::optional<Outcome<ImageHeader>>> images(scan.files.size());
+  std::vector<std::optional<ImageEntry>> images(scan.files.size());
   std::vector<std::optional<Outcome<MaskObject>>> masks(scan.files.size());
 
   Progress progress("reading headers", scan.files.size(), "files");
-  tbb::parallel_for(std::size_t{0}, scan.files.size(), [&](std::size_t i) {
-    stop_if_interrupted("nothing was written; run the same command again");
-    progress.advance();
-    FileEntry& entry = scan.files[i];
-    if (entry.code != Code::USED) return;
-    const fs::path path = scan.root / entry.relative_path;
+  const auto each_file = [&](const auto& read) {
+    tbb::parallel_for(std::size_t{0}, scan.files.size(), [&](std::size_t i) {
+      stop_if_interrupted("nothing was written; run the same command again");
+      FileEntry& entry = scan.files[i];
+      if (entry.code == Code::USED) read(i, entry, scan.root / entry.relative_path);
+    });
+  };
+  // 1. Images: their headers say which files hold their voxels.
+  each_file([&](std::size_t i, FileEntry& entry, const fs::path& path) {
     if (entry.bytes == 0) {
       entry.code = Code::EMPTY_FILE;
+    } else if (is_apple_double(path)) {
+      entry.code = Code::APPLEDOUBLE;
+    } else if (is_image_file_name(path)) {
+      try {
+        images[i] = {read_image_header(path), image_files(path), {}};
+      } catch (const std::exception&) {
+        images[i] = {Rejection{"", "scan", Code::UNREADABLE, "exception while reading the header"},
+                     {path},
+                     {}};
+      }
+      if (!images[i]->header && explain_refusal(path, true, entry)) images[i].reset();
+    } else {
       return;
     }
+    progress.advance();
+  });
+  const auto owners = claim_data(scan.files, images);
+  // 2. What is left may be DICOM.
+  each_file([&](std::size_t i, FileEntry& entry, const fs::path& path) {
+    if (images[i]) return;
+    progress.advance();
+    if (owners.contains(i)) return;  // disposed of with its header, below
     try {
-      if (is_apple_double(path)) {
-        entry.code = Code::APPLEDOUBLE;
-        return;
-      }
-      if (is_image_file_name(path)) {
-        images[i] = read_image_header(path);
-        if (!images[i]->ok() && explain_refusal(path, true, entry)) images[i].reset();
-        return;
-      }
-      if (is_nifti_pixels(entry.relative_path) &&
-          find_pair_header(scan.files, entry.relative_path) < scan.files.size()) {
-        return;  // disposed of with its header, below
-      }
       headers[i] = dicom::read_header(path);
       const bool seg = headers[i].kind == dicom::FileKind::seg;
       if (seg || headers[i].kind == dicom::FileKind::rtstruct)
@@ -142,7 +224,9 @@ Scan scan_export(const fs::path& root, const ScanOptions& options) {
     }
     entry.code = headers[i].code;
     entry.detail = headers[i].detail;
-    explain_refusal(path, false, entry);
+    const bool voxels = entry.code == Code::NOT_DICOM && is_voxels_by_name(path);
+    const bool explained = explain_refusal(path, voxels, entry);
+    if (voxels && !explained) entry.code = Code::DATA_WITHOUT_HEADER;
   });
 
   progress.finish();
@@ -151,14 +235,16 @@ Scan scan_export(const fs::path& root, const ScanOptions& options) {
   for (std::size_t i = 0; i < scan.files.size(); ++i) {
     FileEntry& entry = scan.files[i];
     if (images[i]) {
-      entry.code = images[i]->ok() ? Code::USED : images[i]->rejection().code;
-      if (!images[i]->ok()) {
-        entry.detail = images[i]->rejection().detail;
-        continue;
+      const Outcome<ImageHeader>& header = images[i]->header;
+      if (header) {
+        scan.series.push_back(image_series(i, entry, header.value(), options));
+        scan.series.back().data_files = images[i]->data_files;
+        entry.code = scan.series.back().code;
+        entry.detail = header.value().component;
+      } else {
+        entry.code = header.rejection().code;
+        entry.detail = header.rejection().detail;
       }
-      entry.detail = images[i]->value().component;
-      scan.series.push_back(image_series(i, entry, images[i]->value(), options));
-      entry.code = scan.series.back().code;
     }
     if (masks[i]) {
       if (masks[i]->ok()) {
@@ -172,10 +258,9 @@ Scan scan_export(const fs::path& root, const ScanOptions& options) {
       }
     }
   }
-  for (FileEntry& entry : scan.files) {
-    if (!is_nifti_pixels(entry.relative_path)) continue;
-    const std::size_t header = find_pair_header(scan.files, entry.relative_path);
-    if (header < scan.files.size()) entry.code = scan.files[header].code;
+  for (const auto& [file, header] : owners) {
+    scan.files[file].code = scan.files[header].code;
+    scan.files[file].detail = "voxels of another file's header";
   }
   std::sort(scan.series.begin(), scan.series.end(),
             [](const Series& a, const Series& b) { return a.key < b.key; });
