@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "io/core/error.hpp"
-#include "preprocess/ops/slices.hpp"
+#include "preprocess/ops/liver.hpp"
 #include "preprocess/pipeline/plan.hpp"
 
 namespace wsp {
