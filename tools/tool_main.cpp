@@ -4,13 +4,18 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <filesystem>
+#include <iostream>
 #include <new>
 #include <nlohmann/json.hpp>
+#include <sstream>
 #include <thread>
 
 #include "io/core/error.hpp"
 #include "io/core/interrupt.hpp"
+#include "io/core/json_text.hpp"
 #include "io/core/log.hpp"
+#include "io/core/printable.hpp"
 
 namespace wsp {
 namespace {
@@ -52,7 +57,7 @@ class JsonConfig : public CLI::Config {
           "(see --help)");
   }
   static std::string text(const nlohmann::json& value) {
-    return value.is_string() ? value.get<std::string>() : value.dump();
+    return value.is_string() ? value.get<std::string>() : json_text(value);
   }
   static void flatten(const nlohmann::json& object, const std::vector<std::string>& parents,
                       std::vector<CLI::ConfigItem>& items) {
@@ -88,9 +93,18 @@ int refuse_subcommand(const CLI::App& app) {
     if (given.empty() && !word.starts_with("-")) given = word;
   std::fprintf(stderr, "%s: %s: expected one of %s (see --help)\n", app.get_name().c_str(),
                given.empty() ? "a subcommand is required"
-                             : ("'" + given + "' is no subcommand").c_str(),
+                             : ("'" + printable(given) + "' is no subcommand").c_str(),
                known.c_str());
   return exit_code(ErrorCode::usage);
+}
+
+// Help and version on stdout; errors, which repeat what was typed, on stderr.
+int show(const CLI::App& app, const CLI::ParseError& e) {
+  std::ostringstream out, error;
+  const int code = app.exit(e, out, error);
+  std::cout << out.str() << std::flush;
+  std::cerr << printable_message(error.str());
+  return code == 0 ? 0 : exit_code(ErrorCode::usage);
 }
 
 }  // namespace
@@ -126,11 +140,9 @@ int tool_main(int argc, char** argv, const Tool& tool) {
   } catch (const CLI::RequiredError& e) {
     if (app.get_require_subcommand_min() > 0 && app.get_subcommands().empty())
       return refuse_subcommand(app);
-    app.exit(e);
-    return exit_code(ErrorCode::usage);
+    return show(app, e);
   } catch (const CLI::ParseError& e) {
-    const int code = app.exit(e);
-    return code == 0 ? 0 : exit_code(ErrorCode::usage);
+    return show(app, e);
   }
   try {
     log::configure(common.log_level);
@@ -147,6 +159,10 @@ int tool_main(int argc, char** argv, const Tool& tool) {
     return exit_code(e.code());
   } catch (const std::bad_alloc&) {
     log::error("out of memory: use fewer --threads, or options that hold less at once (see --help)");
+    return exit_code(ErrorCode::failure);
+  } catch (const std::filesystem::filesystem_error& e) {
+    log::error("cannot use the path " + printable(e.path1().string()) + ": " +
+               e.code().message());
     return exit_code(ErrorCode::failure);
   } catch (const std::exception& e) {
     log::error(std::string("unexpected failure: ") + e.what());

@@ -9,6 +9,7 @@
 #include "io/core/atomic_file.hpp"
 #include "io/core/error.hpp"
 #include "io/core/hash.hpp"
+#include "io/core/json_text.hpp"
 #include "io/core/log.hpp"
 #include "io/core/png.hpp"
 #include "tool_main.hpp"
@@ -217,7 +218,7 @@ int run_embed(Options& o, bool as_json) {
     writer.close();
   }
   if (as_json)
-    std::cout << json{{"features", o.out.string()}, {"slices", table.rows()}, {"cases", table.cases.size()}, {"dimensions", table.dimensions}, {"facts", table.facts}}.dump() << "\n";
+    std::cout << wsp::json_text(json{{"features", o.out.string()}, {"slices", table.rows()}, {"cases", table.cases.size()}, {"dimensions", table.dimensions}, {"facts", table.facts}}) << "\n";
   else
     fmt::print("{} slices of {} cases, {} features each -> {}\n", table.rows(), table.cases.size(), table.dimensions, o.out.string());
   return 0;
@@ -312,7 +313,7 @@ int run_probe(Options& o, bool as_json) {
     wt::write_probe(o.save, wt::fit_saved_probe(cohort, pointers, all, c, o.refits, o.protocol.cv.seed));
     text += "probe -> " + o.save.string() + "\n";
   }
-  std::cout << (as_json ? result.dump() + "\n" : text);
+  std::cout << (as_json ? wsp::json_text(result) + "\n" : text);
   return 0;
 }
 
@@ -333,9 +334,9 @@ int run_pca(const Options& o, bool as_json, std::uint64_t seed) {
     wsp::log::warn("no pca.png: this build has no libpng; pca.svg is the same figure");
   json numbers = wt::to_json(s);
   if (!overlap.empty()) numbers["overlap"] = overlap;
-  wsp::write_file_atomic(o.out / "pca.json", numbers.dump(1) + "\n");
+  wsp::write_file_atomic(o.out / "pca.json", wsp::json_text(numbers, 1) + "\n");
   if (as_json)
-    std::cout << numbers.dump() << "\n";
+    std::cout << wsp::json_text(numbers) << "\n";
   else
     fmt::print("{}\nsilhouette of the diagnoses {:.2f}\n{}\n{}\n", s.figure.subtitle, s.class_silhouette, (o.out / "pca.svg").string(), (wsp::png_available() ? (o.out / "pca.png").string() : std::string()));
   return 0;
@@ -352,8 +353,8 @@ int run_finetune(Options& o, const wsp::CommonOptions& common) {
   o.finetune.name = o.finetune.init.empty() ? "from scratch" : "fine-tuned";
   wt::check_config(o.finetune.config);
   const wt::ProtocolResult r = wt::finetune(o.finetune);
-  wsp::write_file_atomic(o.finetune.out / "finetune.json", wt::to_json(r).dump(1) + "\n");
-  std::cout << (common.json ? wt::to_json(r).dump() + "\n" : wt::to_text(r));
+  wsp::write_file_atomic(o.finetune.out / "finetune.json", wsp::json_text(wt::to_json(r), 1) + "\n");
+  std::cout << (common.json ? wsp::json_text(wt::to_json(r)) + "\n" : wt::to_text(r));
   return 0;
 }
 
@@ -370,7 +371,7 @@ int run_table(Options& o, const wsp::CommonOptions& common) {
       if (!own) all.back()["same_as"] = cells[source[k]].name();
       text += fmt::format("{}\t{}{}\n", k, cells[k].name(), own ? "" : "\t" + cells[source[k]].name());
     }
-    std::cout << (common.json ? all.dump() + "\n" : text);
+    std::cout << (common.json ? wsp::json_text(all) + "\n" : text);
     return 0;
   }
   if (o.experiment.out.empty()) throw wsp::Error(wsp::ErrorCode::usage, "--out is required: the directory of cells and tables");
@@ -384,13 +385,13 @@ int run_table(Options& o, const wsp::CommonOptions& common) {
       done["same_as"] = cells[first].name();
       text = fmt::format("cell {} has nothing to compute: its training is that of cell {}, {}\n", k, first, cells[first].name());
     }
-    std::cout << (common.json ? done.dump() + "\n" : text);
+    std::cout << (common.json ? wsp::json_text(done) + "\n" : text);
     return 0;
   }
   const auto tables = wt::make_tables(plan, results);
   wt::write_tables(o.experiment.out, plan, tables);
   if (common.json)
-    std::cout << wt::to_json(tables).dump() << "\n";
+    std::cout << wsp::json_text(wt::to_json(tables)) << "\n";
   else
     std::cout << wt::to_markdown(tables, plan.name) << "\n" << (o.experiment.out / "results.html").string() << "\n";
   return 0;
@@ -424,8 +425,8 @@ int run_predict(Options& o, bool as_json) {
     tsv += fmt::format("{}\t{:.4f}\t{:.4f}\t{:.4f}\t{}\t{}\n", s.subject, s.probability, s.low, s.high, s.slices, words);
   }
   wsp::write_file_atomic(o.out / "predictions.tsv", tsv);
-  wsp::write_file_atomic(o.out / "predictions.json", all.dump(1) + "\n");
-  std::cout << (as_json ? all.dump() + "\n" : tsv);
+  wsp::write_file_atomic(o.out / "predictions.json", wsp::json_text(all, 1) + "\n");
+  std::cout << (as_json ? wsp::json_text(all) + "\n" : tsv);
   return 0;
 }
 

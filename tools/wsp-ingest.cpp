@@ -11,13 +11,17 @@
 #include <vector>
 
 #include "io/core/error.hpp"
+#include "io/core/json_text.hpp"
 #include "io/core/log.hpp"
+#include "io/core/printable.hpp"
 #include "io/manifest/identity.hpp"
 #include "io/manifest/manifest.hpp"
 #include "io/medical/masks.hpp"
 #include "io/medical/scan.hpp"
 #include "preprocess/pipeline/earlier_run.hpp"
 #include "preprocess/pipeline/ingest.hpp"
+#include "preprocess/pipeline/ledger.hpp"
+#include "preprocess/pipeline/mask_table.hpp"
 #include "preprocess/pipeline/plan.hpp"
 #include "preprocess/pipeline/plan_report.hpp"
 #include "preprocess/pipeline/scan_report.hpp"
@@ -42,15 +46,25 @@ struct Options {
   bool force = false, prune = false, pixels = false, quick = false;
   int max_quarantined = -1;
   wsp::IngestConfig config;
+  std::string masks_table;
 };
 
 // Inputs that the choice of series depends on; ingest and scan share them.
 void declare_inputs(CLI::App& app, Options& o) {
+  app.add_option("--exclude", o.config.exclude,
+                 "Leave out what matches, and all below it: a glob such as '*_seg.nii.gz' or "
+                 "'labelsTr/', matched with paths below EXPORT and with names; may be given again")
+      ->allow_extra_args(false);
+  app.add_flag("--follow-links", o.config.follow_links,
+               "Enter directories behind symbolic links too, each once");
   app.add_option("--manifest", o.manifest,
                  "What the labels and keys mean (data-manifests/*.json, docs/MANIFESTS.md)");
   app.add_option("--masks", o.masks,
-                 "Folder of liver masks: NIfTI or NRRD by series UID, patient ID or file stem, or "
-                 "CASE/liver.nii.gz");
+                 "Folder of liver masks: NIfTI or NRRD by series UID, patient ID or path, or "
+                 "CASE/liver.nii.gz; a name must fit one volume alone");
+  app.add_option("--masks-table", o.masks_table,
+                 "Table (CSV) with the columns case (path, series UID or patient ID) and mask (a "
+                 "file), where names do not say whose a mask is");
 }
 
 void declare_series(CLI::App& app, Options& o) {
@@ -278,21 +292,24 @@ std::optional<std::filesystem::path> mask_cache_of(const Options& o) {
 int run_scan(const Options& o, bool json) {
   const wsp::DataManifest manifest =
       o.manifest.empty() ? wsp::default_manifest() : wsp::load_manifest(o.manifest);
-  std::optional<wsp::MaskDirectory> masks;
-  if (!o.masks.empty()) masks.emplace(o.masks);
   const wsp::IngestConfig config = resolve(o);
+  const auto masks =
+      wsp::open_masks(path_or_none(o.masks), path_or_none(o.masks_table), config.follow_links);
   const wsp::Scan scan = wsp::scan_export(o.input, wsp::scan_options(config, manifest));
   // Names are the export's own here, and nothing is written: no key is needed.
   const wsp::Naming naming(wsp::IdMode::keep, wsp::SiteKey(std::vector<std::uint8_t>(32, 0)));
   const auto plan =
       wsp::plan_cases({scan, config, manifest, nullptr, masks ? &*masks : nullptr, naming, false});
-  const auto report = wsp::scan_report(scan, plan, o.pixels);
-  std::cout << (json ? report.dump(1) + "\n" : wsp::to_text(report));
+  for (const auto* lines : {&plan.misfits, &plan.hints})
+    for (const std::string& line : *lines) wsp::log::warn(line);
+  const auto report = wsp::scan_report(scan, plan, o.pixels, masks ? &*masks : nullptr);
+  std::cout << (json ? wsp::json_text(report, 1) + "\n" : wsp::to_text(report));
   const bool usable =
       std::any_of(scan.series.begin(), scan.series.end(),
                   [](const wsp::Series& series) { return series.code == wsp::Code::USED; });
-  if (usable) return 0;
-  wsp::log::error("no series of the export can be used; each has a code that says why");
+  if (usable) return report["unseen"].empty() ? 0 : 3;
+  wsp::log::error("no series of the export can be used\n" +
+                  wsp::reasons_text({}, report["codes"]));
   return wsp::exit_code(wsp::ErrorCode::no_input);
 }
 
@@ -302,11 +319,12 @@ int run_verify(const Options& o, bool json) {
   for (const wsp::Finding& f : findings) {
     list.push_back({{"code", wsp::to_string(f.code)}, {"where", f.where}, {"detail", f.detail}});
     if (!json)
-      std::cout << fmt::format("{}  {}  {}\n    {}\n", wsp::to_string(f.code), f.where, f.detail,
+      std::cout << fmt::format("{}  {}  {}\n    {}\n", wsp::to_string(f.code),
+                               wsp::printable(f.where), wsp::printable(f.detail),
                                wsp::info(f.code).remedy);
   }
   if (json)
-    std::cout << nlohmann::json{{"findings", list}}.dump(1) << "\n";
+    std::cout << wsp::json_text(nlohmann::json{{"findings", list}}, 1) << "\n";
   else if (findings.empty())
     std::cout << "verified: every hash and every count agrees\n";
   return findings.empty() ? 0 : wsp::exit_code(wsp::ErrorCode::corrupt);
@@ -314,7 +332,7 @@ int run_verify(const Options& o, bool json) {
 
 void print_summary(const Options& o, const wsp::IngestSummary& s) {
   std::cout << fmt::format("{} cases of {} subjects, {} slices -> {}\n", s.cases, s.subjects,
-                           s.slices, o.output);
+                           s.slices, wsp::printable(o.output));
   if (s.reused_cases > 0)
     std::cout << fmt::format("  {} unchanged cases were taken over\n", s.reused_cases);
   std::cout << fmt::format("  {} files:", s.files);
@@ -355,6 +373,7 @@ void print_summary(const Options& o, const wsp::IngestSummary& s) {
         s.comparisons.size(), *mean);
   if (s.unused_masks > 0)
     std::cout << fmt::format("  {} mask files matched no case\n", s.unused_masks);
+  std::cout << wsp::unseen_text(s.file_codes);
 }
 
 wsp::IngestOptions ingest_options(const Options& o) {
@@ -364,6 +383,7 @@ wsp::IngestOptions ingest_options(const Options& o) {
   options.manifest = path_or_none(o.manifest);
   options.labels = path_or_none(o.labels);
   options.masks = path_or_none(o.masks);
+  options.masks_table = path_or_none(o.masks_table);
   options.site_key = path_or_none(o.site_key);
   options.new_site_key = path_or_none(o.new_site_key);
   options.crosswalk = path_or_none(o.crosswalk);
@@ -388,7 +408,8 @@ int exit_code_of(const Options& o, const wsp::IngestSummary& summary) {
   if (o.max_quarantined >= 0 &&
       summary.quarantined_cases > static_cast<std::size_t>(o.max_quarantined))
     return 3;
-  return summary.lost_cases.empty() || o.prune ? 0 : 3;
+  const bool lost = !summary.lost_cases.empty() && !o.prune;
+  return lost || !wsp::unseen_files(summary.file_codes).empty() ? 3 : 0;
 }
 
 int run_plan(const Options& o, bool json) {
@@ -399,11 +420,12 @@ int run_plan(const Options& o, bool json) {
   options.segmenter = segmenter.get();
   const wsp::Forecast forecast = wsp::forecast(options, o.quick);
   const nlohmann::json report = wsp::plan_report(forecast);
-  // File names and headers need be no UTF-8.
-  std::cout << (json ? report.dump(1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n"
-                     : wsp::plan_text(report));
+  std::cout << (json ? wsp::json_text(report, 1) + "\n" : wsp::plan_text(report));
   if (forecast.error) throw wsp::Error(*forecast.error);
-  if (forecast.summary.cases == 0) wsp::log::error("no case could be made");
+  if (forecast.summary.cases == 0)
+    wsp::log::error("no case could be made; the main reasons:\n" +
+                    wsp::reasons_text(forecast.summary.quarantine_codes,
+                                      forecast.summary.file_codes));
   return exit_code_of(o, forecast.summary);
 }
 
@@ -417,7 +439,7 @@ int run_ingest(const Options& o, bool json) {
   options.segmenter = segmenter.get();
   const wsp::IngestSummary summary = wsp::ingest(options);
   if (json)
-    std::cout << wsp::to_json(summary).dump(1) << "\n";
+    std::cout << wsp::json_text(wsp::to_json(summary), 1) << "\n";
   else
     print_summary(o, summary);
   if (o.config.compare_masks && summary.comparisons.empty())
@@ -425,7 +447,9 @@ int run_ingest(const Options& o, bool json) {
         "--compare-masks: 0 cases have a given mask, so nothing was compared; give them with --masks, "
         "or as SEG or RTSTRUCT objects of the export");
   if (summary.cases == 0)
-    wsp::log::error("no case could be made; quarantine.tsv and ledger.tsv say why");
+    wsp::log::error("no case could be made; the main reasons (quarantine.tsv and ledger.tsv name "
+                    "each):\n" +
+                    wsp::reasons_text(summary.quarantine_codes, summary.file_codes));
   return exit_code_of(o, summary);
 }
 
@@ -445,8 +469,9 @@ int main(int argc, char** argv) {
       "             --manifest data-manifests/hospital-template.json\n"
       "  wsp-ingest EXPORT --out DATASET --new-site-key KEY --liver-model liver-unet.json\n"
       "  wsp-ingest verify DATASET                             every hash, every count\n\n"
-      "Exit codes: 0 done, 1 failure, 2 usage, 3 more quarantined cases than --max-quarantined or "
-      "cases lost,\n"
+      "Exit codes: 0 done, 1 failure, 2 usage, 3 done, but not all that was given could be seen\n"
+      "(links, archives, closed directories), cases of the earlier dataset are gone, or more are\n"
+      "quarantined than --max-quarantined,\n"
       "4 no usable input, 5 output not writable, 6 dataset corrupt, 130/143 interrupted (run again "
       "to resume;\n"
       "a second signal ends at once, where a case or its model hangs).";

@@ -3,6 +3,8 @@
 #include <nlohmann/json.hpp>
 
 #include "io/core/error.hpp"
+#include "io/core/json_text.hpp"
+#include "io/core/printable.hpp"
 #include "io/medical/scan.hpp"
 #include "preprocess/phantom/cohort.hpp"
 #include "tool_main.hpp"
@@ -51,10 +53,11 @@ int main(int argc, char** argv) {
                         {"labels", out + "/labels.csv"}};
     if (options.hospital) made["phi"] = out + "/phi.txt";
     if (common.json)
-      std::cout << made.dump(1) << "\n";
+      std::cout << wsp::json_text(made, 1) << "\n";
     else
-      std::cout << options.subjects << " subjects -> " << out << "/export, " << out << "/truth, " << out << "/labels.csv"
-                << (options.hospital ? ", " + out + "/phi.txt" : "") << "\n";
+      std::cout << wsp::printable(std::to_string(options.subjects) + " subjects -> " + out + "/export, " + out + "/truth, " + out +
+                                  "/labels.csv" + (options.hospital ? ", " + out + "/phi.txt" : ""))
+                << "\n";
     return 0;
   };
   return wsp::tool_main(argc, argv, tool);

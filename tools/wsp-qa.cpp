@@ -8,7 +8,9 @@
 #include <string>
 
 #include "io/core/error.hpp"
+#include "io/core/json_text.hpp"
 #include "io/core/log.hpp"
+#include "io/core/printable.hpp"
 #include "preprocess/report/report.hpp"
 #include "tool_main.hpp"
 
@@ -55,7 +57,7 @@ std::optional<std::filesystem::path> path_or_none(const std::string& text) {
 
 void print(const wsp::qa::QaSummary& s) {
   std::cout << fmt::format("{} cases of {} subjects: {} errors, {} warnings -> {}\n", s.cases, s.subjects, s.errors,
-                           s.warnings, s.report.string());
+                           s.warnings, wsp::printable(s.report.string()));
   for (const auto& [code, n] : s.codes) std::cout << fmt::format("  {} {}\n", code, n);
   if (s.taken > 0)
     std::cout << fmt::format("  pixels: {} {} read, {} unchanged since the last run\n", s.read, s.read == 1 ? "case" : "cases",
@@ -107,7 +109,7 @@ int run(const Options& o, bool json) {
                      {"report", s.report.string()}};
     if (s.with_baseline) j["baseline"] = {{"tests", s.baseline_tests}, {"drifts", s.baseline_drifts}};
     if (s.ratings > 0) j["ratings"] = {{"given", s.ratings}, {"unmatched", s.unmatched_ratings}};
-    std::cout << j.dump(1) << "\n";
+    std::cout << wsp::json_text(j, 1) << "\n";
   } else {
     print(s);
   }

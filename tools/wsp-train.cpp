@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "io/core/error.hpp"
+#include "io/core/json_text.hpp"
 #include "tool_main.hpp"
 #include "train/engine/train.hpp"
 
@@ -146,19 +147,18 @@ void apply_preset(CLI::App& app, Options& o) {
 int report(const wsp::train::TrainSummary& s, const Options& o, bool json) {
   if (s.rank != 0) return 0;
   if (json) {
-    std::cout << nlohmann::json{{"steps", s.steps},
-                                {"epochs", s.epochs},
-                                {"first_loss", s.first_loss},
-                                {"last_loss", s.last_loss},
-                                {"first_probe", s.first_probe},
-                                {"last_probe", s.last_probe},
-                                {"best_probe", s.best_probe},
-                                {"slices_per_s", s.slices_per_s},
-                                {"wait_share", s.wait_share},
-                                {"corrupt_slices", s.corrupt_slices},
-                                {"stopped_early", s.stopped_early},
-                                {"weights", s.weights.string()}}
-                     .dump()
+    std::cout << wsp::json_text(nlohmann::json{{"steps", s.steps},
+                                               {"epochs", s.epochs},
+                                               {"first_loss", s.first_loss},
+                                               {"last_loss", s.last_loss},
+                                               {"first_probe", s.first_probe},
+                                               {"last_probe", s.last_probe},
+                                               {"best_probe", s.best_probe},
+                                               {"slices_per_s", s.slices_per_s},
+                                               {"wait_share", s.wait_share},
+                                               {"corrupt_slices", s.corrupt_slices},
+                                               {"stopped_early", s.stopped_early},
+                                               {"weights", s.weights.string()}})
               << "\n";
     return 0;
   }

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "io/core/error.hpp"
+#include "io/core/json_text.hpp"
 #include "io/core/log.hpp"
 #include "io/core/progress.hpp"
 #include "preprocess/ops/liver.hpp"
@@ -95,7 +96,7 @@ int predict(const PredictOptions& o, const CommonOptions& common) {
     made.push_back({{"volume", path.string()}, {"mask", out.string()}});
     if (!common.json) std::cout << out.string() << "\n";
   }
-  if (common.json) std::cout << made.dump() << "\n";
+  if (common.json) std::cout << wsp::json_text(made) << "\n";
   return refused ? 3 : 0;
 }
 

@@ -8,6 +8,7 @@
 
 #include "io/core/atomic_file.hpp"
 #include "io/core/error.hpp"
+#include "io/core/json_text.hpp"
 #include "tool_main.hpp"
 #include "train/unet/unet.hpp"
 #include "wsp-unet-predict.hpp"
@@ -140,17 +141,16 @@ int train(Options& o, const wsp::CommonOptions& common) {
   o.run.tensorboard = !o.no_tensorboard;
   const auto s = wsp::train::train_unet(o.config, o.run);
   if (common.json) {
-    std::cout << nlohmann::json{{"steps", s.steps},
-                                {"epochs", s.epochs},
-                                {"first_loss", s.first_loss},
-                                {"last_loss", s.last_loss},
-                                {"best_dice", s.best_dice},
-                                {"last_dice", s.last_dice},
-                                {"slices_per_s", s.slices_per_s},
-                                {"wait_share", s.wait_share},
-                                {"stopped_early", s.stopped_early},
-                                {"weights", s.weights.string()}}
-                     .dump()
+    std::cout << wsp::json_text(nlohmann::json{{"steps", s.steps},
+                                               {"epochs", s.epochs},
+                                               {"first_loss", s.first_loss},
+                                               {"last_loss", s.last_loss},
+                                               {"best_dice", s.best_dice},
+                                               {"last_dice", s.last_dice},
+                                               {"slices_per_s", s.slices_per_s},
+                                               {"wait_share", s.wait_share},
+                                               {"stopped_early", s.stopped_early},
+                                               {"weights", s.weights.string()}})
               << "\n";
     return 0;
   }
@@ -165,7 +165,7 @@ int train(Options& o, const wsp::CommonOptions& common) {
 int export_model(const Options& o, const wsp::CommonOptions& common) {
   const auto descriptor = wsp::train::export_unet(o.exported);
   if (common.json)
-    std::cout << descriptor.dump() << "\n";
+    std::cout << wsp::json_text(descriptor) << "\n";
   else
     fmt::print("model       {}\nTorchScript {}, SHA-256 {}\n", o.exported.descriptor.string(),
                (o.exported.descriptor.parent_path() / descriptor["file"].get<std::string>()).string(),
@@ -213,10 +213,10 @@ int evaluate(Options& o, const wsp::CommonOptions& common) {
     std::filesystem::create_directories(o.evaluation_out, code);
     if (code) throw wsp::Error(wsp::ErrorCode::output, "cannot make " + o.evaluation_out.string() + ": " + code.message());
     wsp::write_file_atomic(tsv_file, wsp::train::evaluation_tsv(evaluation));
-    wsp::write_file_atomic(json_file, result.dump(1) + "\n");
+    wsp::write_file_atomic(json_file, wsp::json_text(result, 1) + "\n");
   }
   if (common.json)
-    std::cout << result.dump() << "\n";
+    std::cout << wsp::json_text(result) << "\n";
   else
     print_table(result);
   return 0;

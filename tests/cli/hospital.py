@@ -160,11 +160,12 @@ def reconcile(dataset, export, truth):
     """Every input file has one row with the code that its kind deserves; counts and quarantine agree with the rows."""
     rows = ledger(dataset)
     files = {p.relative_to(export) for p in export.rglob("*") if p.is_file()}
-    masks = {p.relative_to(truth) for p in truth.rglob("*.nii.gz")} if truth else set()
+    masks = {p.relative_to(truth) for p in truth.rglob("*") if p.is_file()} if truth else set()
     expected = {path_hash(f): f for f in files} | {path_hash(f"masks/{m}"): m for m in masks}
     support.check(rows.keys() == expected.keys(), f"{len(rows)} ledger rows for {len(files)} files and {len(masks)} masks")
     for key, relative in expected.items():
-        codes = {"USED_AS_MASK"} if relative in masks else expected_codes(relative, files, bool(truth))
+        codes = ({"USED_AS_MASK" if relative.name.endswith(".nii.gz") else "NOT_DICOM"} if relative in masks
+                 else expected_codes(relative, files, bool(truth)))
         support.check(rows[key][1] in codes, f"{relative} is {rows[key][1]}, expected {codes}")
     copies = [rows[path_hash(f)][1] for f in files if f.name == "IM77777" or f.parent.parent / "COPY" / "IM77777" in files
               and (f.parent.name, f.name) == ("SE00002", "IM00004")]

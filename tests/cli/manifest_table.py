@@ -114,7 +114,7 @@ TABLE = [
     ("corrupt/nifti/crash-0* corrupt/nifti/crash-9*", {"series": {}, "others": {"NOT_DICOM": 2}}),
     ("corrupt/hdf5_cve", {"others": {"NOT_DICOM": 69}}),
     ("corrupt/hdf5_fuzz", {"others": {"NOT_DICOM": 4}}),
-    ("junk", {"others": {"NOT_DICOM": 5}}),
+    ("junk", {"others": {"NOT_DICOM": 4, "ARCHIVE": 1}}),
     ("hdf5_zoo", {"others": {"NOT_DICOM": 10}}),
     *((f"nifti_zoo/{t}.nii", CUBE) for t in ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", "float32", "float64")),
     ("nifti_zoo/f32.nii.gz", {"size": [11, 11, 11]}),

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "io/core/error.hpp"
+#include "io/core/printable.hpp"
 
 namespace wsp::log {
 namespace {
@@ -26,9 +27,9 @@ void configure(std::string_view level) {
                                       "': expected trace, debug, info, warn, error or off");
   logger().set_level(parsed);
 }
-void debug(std::string_view text) { logger().debug("{}", text); }
-void info(std::string_view text) { logger().info("{}", text); }
-void warn(std::string_view text) { logger().warn("{}", text); }
-void error(std::string_view text) { logger().error("{}", text); }
+void debug(std::string_view text) { logger().debug("{}", printable_message(text)); }
+void info(std::string_view text) { logger().info("{}", printable_message(text)); }
+void warn(std::string_view text) { logger().warn("{}", printable_message(text)); }
+void error(std::string_view text) { logger().error("{}", printable_message(text)); }
 
 }  // namespace wsp::log

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
+#include <map>
 
 #include "io/core/error.hpp"
 
@@ -175,6 +177,44 @@ CsvTable parse_csv(std::string text, const std::string& file) {
                     "as CSV in UTF-8 (a spreadsheet file itself is not read)");
   }
   return Parser(text, file).run();
+}
+
+std::string known_column(const std::string& name) {
+  static const std::map<std::string, std::vector<std::string>> names{
+      {"patient_id",
+       {"patientid", "patient", "patid", "pid", "patno", "patientno", "patientnumber", "patnr",
+        "patientennummer", "mrn", "subject", "subjectid", "sub", "case", "caseid", "participant",
+        "participantid", "id"}},
+      {"accession", {"accession", "accessionnumber", "accno", "accessionno"}},
+      {"study_uid", {"studyinstanceuid", "studyuid", "study"}},
+      {"series_uid", {"seriesinstanceuid", "seriesuid", "series"}},
+      {"path", {"path", "file", "filename", "filepath", "image", "volume", "scan", "ctfile"}},
+      {"label",
+       {"label", "score", "class", "grade", "stage", "metavir", "ishak", "fibrosis",
+        "fibrosisstage", "fibrosisscore", "radiologicalscore", "radiological", "steatosis",
+        "cirrhosis", "histology", "diagnosis", "target", "severity", "rating"}},
+      {"split", {"split", "fold", "partition", "subset"}},
+      {"other",
+       {"age", "sex", "gender", "alter", "geschlecht", "birthdate", "dob", "geburtsdatum", "date",
+        "studydate", "datum", "name", "patientname", "comment", "comments", "bemerkung", "site",
+        "bmi", "scanner", "phase", "reader", "mask"}}};
+  std::string word;
+  for (const char c : name)
+    if (std::isalnum(static_cast<unsigned char>(c)) != 0)
+      word += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  for (const auto& [kind, words] : names)
+    if (std::find(words.begin(), words.end(), word) != words.end()) return kind;
+  return "";
+}
+
+bool has_header(const CsvTable& table, const std::vector<std::string>& expected) {
+  return std::any_of(table.header.begin(), table.header.end(), [&](const std::string& cell) {
+    const std::string kind = known_column(cell);
+    // Words for a label may stand in a cell too: "cirrhosis".
+    const bool names_cases = !kind.empty() && kind != "label" && kind != "split" && kind != "other";
+    return names_cases || (!cell.empty() &&
+                           std::find(expected.begin(), expected.end(), cell) != expected.end());
+  });
 }
 
 }  // namespace wsp

@@ -19,4 +19,13 @@ struct CsvTable {
 /// for a ragged row, a quote that is left open or closed early, NUL, or bytes that are no UTF-8.
 CsvTable parse_csv(std::string text, const std::string& file);
 
+/// What a column's name says that it holds, for well-known names in any case and spelling
+/// ("PatientID", "patient_id", "MRN" -> "patient_id"; "METAVIR", "score" -> "label"; "" where
+/// nothing is known): patient_id, accession, study_uid, series_uid, path, label, split or other.
+std::string known_column(const std::string& name);
+
+/// True where the first row is a header and no data: one of its cells is among `expected`, or is
+/// a well-known name for what names a case. Only then may a message repeat it.
+bool has_header(const CsvTable& table, const std::vector<std::string>& expected);
+
 }  // namespace wsp

@@ -9,6 +9,7 @@
 
 #include "io/core/atomic_file.hpp"
 #include "io/core/error.hpp"
+#include "io/core/json_text.hpp"
 #include "io/manifest/manifest.hpp"
 
 namespace wsp {
@@ -106,17 +107,16 @@ std::string describe(const valijson::ValidationResults::Error& error, const json
   }
   std::string text = (where.empty() ? "/" : where) + ": " + error.description;
   if (wanted == nullptr || here == nullptr) return text;
-  constexpr auto kReplace = json::error_handler_t::replace;
   if (const json* words = child(*wanted, "enum"))
-    text += "; expected one of " + words->dump(-1, ' ', false, kReplace);
+    text += "; expected one of " + json_text(*words);
   else if (const json* pattern = child(*wanted, "pattern"))
-    text += "; expected text like " + pattern->dump(-1, ' ', false, kReplace);
+    text += "; expected text like " + json_text(*pattern);
   else if (const json* type = child(*wanted, "type"); type != nullptr && is_of_type(*here, *type))
     return text;  // what is wrong is not its type
   else if (type != nullptr)
-    text += "; expected " + (type->is_string() ? type->get<std::string>() : type->dump());
+    text += "; expected " + (type->is_string() ? type->get<std::string>() : json_text(*type));
   text += ", found ";
-  const std::string found = here->is_structured() ? "" : here->dump(-1, ' ', false, kReplace);
+  const std::string found = here->is_structured() ? "" : json_text(*here);
   return text + (found.empty() || found.size() > 60 ? here->type_name() : found);
 }
 

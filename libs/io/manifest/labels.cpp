@@ -2,21 +2,18 @@
 #include <charconv>
 #include <optional>
 #include <regex>
+#include <set>
 #include <string_view>
 
 #include "io/core/atomic_file.hpp"
 #include "io/core/error.hpp"
 #include "io/core/log.hpp"
+#include "io/core/names.hpp"
 #include "io/manifest/csv.hpp"
 #include "io/manifest/manifest.hpp"
 
 namespace wsp {
 namespace {
-
-std::string file_name(const std::string& path) {
-  const std::size_t slash = path.rfind('/');
-  return slash == std::string::npos ? path : path.substr(slash + 1);
-}
 
 std::string list_of(const std::vector<std::string>& words) {
   std::string text;
@@ -24,16 +21,27 @@ std::string list_of(const std::vector<std::string>& words) {
   return text;
 }
 
-std::size_t find_column(const CsvTable& table, const std::string& name, const std::string& file) {
+std::size_t find_column(const CsvTable& table, const std::string& name,
+                        const DataManifest& manifest, const std::string& file) {
   const auto count = std::count(table.header.begin(), table.header.end(), name);
   if (count == 1)
     return static_cast<std::size_t>(std::find(table.header.begin(), table.header.end(), name) -
                                     table.header.begin());
+  std::vector<std::string> expected{manifest.key_column};
+  for (const LabelColumn& label : manifest.labels) expected.push_back(label.column);
+  const std::string it_has =
+      has_header(table, expected)
+          ? "it has " + list_of(table.header) +
+                ". Name the right column in the manifest, or correct the table"
+          // Its first row may be a patient's: no cell of it is told.
+          : "none of its " + std::to_string(table.header.size()) +
+                " columns has a name that is known here. If the first row is data, put a header row "
+                "above it: " + list_of(expected) +
+                "; if it is a header, name its columns in the manifest";
   throw Error(ErrorCode::usage,
               "the label table " + file + " has " +
                   (count == 0 ? "no column" : std::to_string(count) + " columns") + " '" + name +
-                  "', expected one; it has " + list_of(table.header) +
-                  ". Name the right column in the manifest, or correct the table");
+                  "', expected one; " + it_has);
 }
 
 // A whole number, also as "2.0": tables that went through pandas hold classes like that.
@@ -55,7 +63,9 @@ std::optional<std::int64_t> integer_of(std::string_view text) {
 }
 
 std::int64_t class_of(const LabelColumn& label, const std::string& text, const std::string& where) {
-  if (text.empty() || (!label.missing.empty() && text == label.missing)) return -1;
+  if (text.empty() ||
+      std::find(label.missing.begin(), label.missing.end(), text) != label.missing.end())
+    return -1;
   if (!label.values.empty()) {
     const auto hit = label.values.find(text);
     if (hit != label.values.end()) return hit->second;
@@ -108,27 +118,31 @@ std::string trimmed(const std::string& text) {
   return text.substr(first, text.find_last_not_of(" \t") - first + 1);
 }
 
-// What the table may call this case, best first.
-std::vector<std::string> candidates(const DataManifest& manifest, const CaseKeys& keys) {
+// What the table may call this case, as it stands.
+std::vector<std::string> whole_names(const DataManifest& manifest, const CaseKeys& keys) {
   if (manifest.key == "accession") return {keys.accession};
   if (manifest.key == "study_uid") return {keys.study_uid};
   if (manifest.key == "series_uid") return {keys.series_uid};
-  std::vector<std::string> wanted;
   if (manifest.key == "path") {
+    std::vector<std::string> names{keys.relative_path};
     if (auto group = first_group(manifest.path_pattern, keys.relative_path))
-      wanted.push_back(*std::move(group));
-    wanted.push_back(keys.relative_path);
-    wanted.push_back(file_name(keys.relative_path));
-    return wanted;
+      names.push_back(*std::move(group));
+    return names;
   }
-  if (!keys.patient_id.empty()) return {keys.patient_id};
-  // In NIfTI exports the subject is known by the manifest's pattern, else by the file's stem.
-  if (auto group = first_group(manifest.subject_pattern, keys.relative_path))
-    wanted.push_back(*std::move(group));
-  const std::string file = file_name(keys.relative_path);
-  wanted.push_back(file.substr(0, file.find('.')));
-  return wanted;
+  if (!keys.path_stem.empty())
+    if (auto group = first_group(manifest.subject_pattern, keys.relative_path)) return {*group};
+  return {keys.patient_id};
 }
+
+// And the paths of which a row may give the end, with the folders that it wants.
+std::vector<PathName> path_names(const DataManifest& manifest, const CaseKeys& keys) {
+  if (keys.path_stem.empty() || (manifest.key != "path" && manifest.key != "patient_id")) return {};
+  std::vector<PathName> names = volume_names(path_name(keys.path_stem));
+  names.push_back(path_name(keys.relative_path));  // a row may write the extension
+  return names;
+}
+
+constexpr int kWhole = 1'000'000;  // above every folder_agreement()
 
 }  // namespace
 
@@ -141,12 +155,12 @@ LabelTable LabelTable::load(const std::filesystem::path& csv, const DataManifest
   const CsvTable table = parse_csv(read_file(csv), file);
   LabelTable labels;
   labels.manifest_ = manifest;
-  const std::size_t key = find_column(table, manifest.key_column, file);
+  const std::size_t key = find_column(table, manifest.key_column, manifest, file);
   std::vector<std::size_t> columns;
   for (const LabelColumn& label : manifest.labels)
-    columns.push_back(find_column(table, label.column, file));
+    columns.push_back(find_column(table, label.column, manifest, file));
   const bool has_split = !manifest.split_column.empty();
-  const std::size_t split = has_split ? find_column(table, manifest.split_column, file) : 0;
+  const std::size_t split = has_split ? find_column(table, manifest.split_column, manifest, file) : 0;
   for (std::size_t r = 0; r < table.rows.size(); ++r) {
     const std::string where = file + ", " + table.place(r) + ", column '";
     Row row;
@@ -160,33 +174,96 @@ LabelTable LabelTable::load(const std::filesystem::path& csv, const DataManifest
                                            where + manifest.labels[l].column + "'"));
     if (has_split)
       row.labels.split = split_of(table.rows[r][split], where + manifest.split_column + "'");
-    labels.by_key_.emplace(row.key, labels.rows_.size());
     labels.rows_.push_back(std::move(row));
   }
   return labels;
 }
 
-LabelTable::Lookup LabelTable::find(const CaseKeys& keys) {
-  Lookup lookup;
-  for (const std::string& candidate : candidates(manifest_, keys)) {
-    const std::string key = trimmed(candidate);
-    if (key.empty()) continue;
-    const auto [begin, end] = by_key_.equal_range(key);
-    for (auto it = begin; it != end; ++it) {
-      Row& row = rows_[it->second];
-      row.used = true;
+std::vector<LabelTable::Lookup> LabelTable::match(const std::vector<CaseKeys>& cases) const {
+  std::multimap<std::string, std::size_t> by_key, by_stem;
+  std::vector<PathName> row_names;
+  for (std::size_t r = 0; r < rows_.size(); ++r) {
+    by_key.emplace(rows_[r].key, r);
+    row_names.push_back(path_name(rows_[r].key));
+    by_stem.emplace(row_names.back().stem, r);
+  }
+  // 1. The cases that each row fits, and how well.
+  std::vector<std::map<std::size_t, int>> owners(rows_.size());  // case -> rank
+  for (std::size_t c = 0; c < cases.size(); ++c) {
+    for (const std::string& name : whole_names(manifest_, cases[c])) {
+      const std::string key = trimmed(name);
+      if (key.empty()) continue;
+      const auto [begin, end] = by_key.equal_range(key);
+      for (auto it = begin; it != end; ++it) owners[it->second][c] = kWhole;
+    }
+    for (const PathName& name : path_names(manifest_, cases[c])) {
+      const auto [begin, end] = by_stem.equal_range(name.stem);
+      for (auto it = begin; it != end; ++it)
+        if (const int rank = folder_agreement(row_names[it->second].folders, name.folders);
+            rank > 0) {
+          int& best = owners[it->second][c];
+          best = std::max(best, rank);
+        }
+    }
+  }
+  // 2. A row is its best fitting cases', where they are one subject's.
+  struct Claim {
+    std::size_t row;
+    int rank;
+    bool shared;
+  };
+  std::vector<std::vector<Claim>> claims(cases.size());
+  for (std::size_t r = 0; r < rows_.size(); ++r) {
+    int best = 0;
+    for (const auto& [c, rank] : owners[r]) best = std::max(best, rank);
+    std::set<std::string> subjects;
+    for (const auto& [c, rank] : owners[r])
+      if (rank == best)
+        subjects.insert(cases[c].subject.empty() ? "case " + std::to_string(c)
+                                                 : "subject " + cases[c].subject);
+    for (const auto& [c, rank] : owners[r])
+      if (rank == best) claims[c].push_back({r, rank, subjects.size() > 1});
+  }
+  // 3. What is a case's alone, unless something fits as well that may be another's.
+  std::vector<Lookup> lookups(cases.size());
+  for (std::size_t c = 0; c < cases.size(); ++c) {
+    Lookup& lookup = lookups[c];
+    int own = 0, shared = 0;
+    for (const Claim& claim : claims[c]) {
+      int& best = claim.shared ? shared : own;
+      best = std::max(best, claim.rank);
+    }
+    for (const Claim& claim : claims[c]) {
+      if (claim.shared ? shared < own : own <= shared) continue;
+      const Row& row = rows_[claim.row];
+      lookup.rows.push_back(claim.row);
       if (lookup.state == Lookup::State::missing) {
         lookup.state = Lookup::State::found;
         lookup.labels = row.labels;
-        lookup.row = it->second + 1;
       } else if (row.labels.values != lookup.labels.values ||
                  row.labels.split != lookup.labels.split) {
         lookup.state = Lookup::State::ambiguous;
+        lookup.problem = "rows of the label table disagree";
       }
     }
-    if (lookup.state != Lookup::State::missing) break;
+    if (shared > 0 && shared >= own) {
+      lookup.state = Lookup::State::ambiguous;
+      lookup.problem = "a row of the label table fits cases of several subjects";
+    }
+    if (lookup.state == Lookup::State::ambiguous) lookup.labels = {};
   }
-  return lookup;
+  return lookups;
+}
+
+void LabelTable::use(const Lookup& lookup) {
+  for (const std::size_t row : lookup.rows) rows_.at(row).used = true;
+}
+
+std::vector<std::pair<std::size_t, std::string>> LabelTable::unmatched_keys() const {
+  std::vector<std::pair<std::size_t, std::string>> keys;
+  for (std::size_t i = 0; i < rows_.size(); ++i)
+    if (!rows_[i].used) keys.emplace_back(i + 1, rows_[i].key);
+  return keys;
 }
 
 std::size_t LabelTable::rows() const { return rows_.size(); }

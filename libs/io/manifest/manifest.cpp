@@ -39,7 +39,12 @@ std::vector<LabelColumn> parse_labels(const nlohmann::json& json, const std::str
     LabelColumn column;
     column.name = entry.at("name");
     column.column = entry.value("column", column.name);
-    column.missing = entry.value("missing", "");
+    if (const auto missing = entry.find("missing"); missing != entry.end()) {
+      if (missing->is_string())
+        column.missing = {missing->get<std::string>()};
+      else
+        column.missing = missing->get<std::vector<std::string>>();
+    }
     if (entry.contains("values"))
       for (const auto& [text, value] : entry.at("values").items()) column.values[text] = value;
     if (is_reserved(column.name))
@@ -63,7 +68,7 @@ DataManifest default_manifest() {
   manifest.name = "default";
   manifest.key = "patient_id";
   manifest.key_column = "subject";
-  manifest.labels.push_back({"label", "label", {}, ""});
+  manifest.labels.push_back({"label", "label", {}, {}});
   return manifest;
 }
 

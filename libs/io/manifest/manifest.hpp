@@ -25,6 +25,8 @@ struct CaseKeys {
   std::string patient_id, accession, study_uid, series_uid;
   std::string
       relative_path;  ///< for NIfTI: path below the export; for DICOM: the series' first file
+  std::string path_stem;  ///< for NIfTI: the path without its extension; empty for DICOM
+  std::string subject;    ///< whose case it is; cases of one subject may share a row
 };
 
 /// One integer label column: which table column, how its text becomes a class.
@@ -32,8 +34,8 @@ struct LabelColumn {
   std::string name;    ///< column of the index, e.g. "label", "metavir"
   std::string column;  ///< column of the table
   std::map<std::string, std::int64_t>
-      values;           ///< text -> class; empty: the text is an integer already
-  std::string missing;  ///< text that means unknown (empty text always does)
+      values;  ///< text -> class; empty: the text is an integer already
+  std::vector<std::string> missing;  ///< texts that mean unknown (empty text always does)
 };
 
 /// What a data manifest says (data-manifests/*.json, schemas/manifest.schema.json).
@@ -47,7 +49,9 @@ struct DataManifest {
                                     ///< subject (NIfTI)
   std::vector<LabelColumn> labels;  ///< the first is the weak label, named "label"
   std::string split_column;         ///< optional table column -> /slices/split, /cases/split
-  std::map<std::string, std::string> subject_map;  ///< study UID or patient ID -> subject
+  /// Study UID or patient ID, or the path of a NIfTI volume (whole, without its extension, or its
+  /// stem) -> subject.
+  std::map<std::string, std::string> subject_map;
   std::vector<std::string> pin_series;             ///< series UIDs always taken
   std::map<std::string, double>
       score_weights;                          ///< re-weights of the series score by criterion name
@@ -69,20 +73,27 @@ struct CaseLabels {
 class LabelTable {
  public:
   /// Throws Error(usage) that names the row and column for: missing column, ragged row, a text that
-  /// the value map lacks, and the table's available columns where the wanted one is absent. A cell
-  /// itself stands only in the log, at debug level: it may name a patient.
+  /// the value map lacks, and the table's available columns where the wanted one is absent and the
+  /// first row is no data. A cell itself stands only in the log, at debug level: it may name a
+  /// patient.
   static LabelTable load(const std::filesystem::path& csv, const DataManifest& manifest);
   struct Lookup {
     enum class State { found, missing, ambiguous } state = State::missing;
     CaseLabels labels;
-    std::size_t row = 0;  ///< 1-based data row (header excluded) that was found first
+    std::vector<std::size_t> rows;  ///< 0-based, that speak of the case
+    std::string problem;            ///< why it is ambiguous; no identifiers
   };
-  /// Look a case up by the manifest's key; marks the row as used. Not thread-safe.
-  [[nodiscard]] Lookup find(const CaseKeys& keys);
+  /// Look all cases of an export up at once by the manifest's key. A row serves the cases that its
+  /// key fits best (a path: folder_agreement()), and only where these are one subject's.
+  [[nodiscard]] std::vector<Lookup> match(const std::vector<CaseKeys>& cases) const;
+  /// Count the rows of a lookup as matched.
+  void use(const Lookup& lookup);
+  /// The keys of the rows that were not used, with their 1-based numbers; for hints, not for logs.
+  [[nodiscard]] std::vector<std::pair<std::size_t, std::string>> unmatched_keys() const;
   [[nodiscard]] std::size_t rows() const;
-  /// Number of rows that no find() matched so far.
+  /// Number of rows that were not used so far.
   [[nodiscard]] std::size_t unmatched_rows() const;
-  /// 1-based data row numbers (header excluded) that no find() matched.
+  /// 1-based data row numbers (header excluded) that were not used.
   [[nodiscard]] std::vector<std::size_t> unmatched_row_numbers() const;
 
  private:
@@ -93,7 +104,6 @@ class LabelTable {
   };
   DataManifest manifest_;
   std::vector<Row> rows_;
-  std::multimap<std::string, std::size_t> by_key_;
 };
 
 }  // namespace wsp

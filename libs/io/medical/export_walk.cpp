@@ -20,6 +20,7 @@
 
 #include "io/core/error.hpp"
 #include "io/core/log.hpp"
+#include "io/medical/image_file.hpp"
 
 namespace wsp {
 namespace {
@@ -78,7 +79,7 @@ class Walker {
     if (error) {
       if (relative.empty())
         throw Error(ErrorCode::no_input,
-                    "expected a readable directory as export, found: " + error.message());
+                    "expected a readable directory, found: " + error.message());
       return add(relative,
                  error == std::errc::permission_denied ? Code::PERMISSION_DENIED
                                                        : Code::UNREADABLE_DIRECTORY,
@@ -92,8 +93,7 @@ class Walker {
     while (entries != fs::directory_iterator()) {
       std::error_code unknown;  // then it is no directory, and file() says why
       const bool link = entries->is_symlink(unknown);
-      items.push_back(
-          {entries->path().filename(), !link && entries->is_directory(unknown), link});
+      items.push_back({entries->path().filename(), !link && entries->is_directory(unknown), link});
       entries.increment(error);
       if (error) break;  // the iterator is at its end now, as after the last entry
     }
@@ -262,9 +262,43 @@ std::vector<FileEntry> list_files(fs::path& root, const WalkOptions& options) {
   return Walker(root, options).run_on_file(name);
 }
 
+std::vector<FileEntry> list_mask_files(fs::path root, bool follow_links) {
+  std::vector<FileEntry> files;
+  try {
+    files = list_files(root, {follow_links, {}, false});
+  } catch (Error& e) {
+    throw e.within("while listing the mask directory (--masks)");
+  }
+  for (FileEntry& file : files) {
+    if (file.code != Code::USED) continue;
+    const fs::path path = root / file.relative_path;
+    const auto say = [&](Code code, std::string detail = {}) {
+      file.code = code;
+      file.detail = std::move(detail);
+    };
+    if (is_apple_double(path))
+      say(Code::APPLEDOUBLE);
+    else if (is_image_file_name(path) && path.filename().native().starts_with('.'))
+      say(Code::NOT_DICOM, "a hidden file");
+    else if (is_image_file_name(path))
+      continue;
+    else if (file.bytes == 0)
+      say(Code::EMPTY_FILE);
+    else if (std::string failure = read_failure(path); !failure.empty())
+      say(Code::PERMISSION_DENIED, std::move(failure));
+    else if (bytes_at(path, 128, 4) == "DICM")
+      say(Code::MASK_UNREFERENCED,
+          "a DICOM file: SEG and RTSTRUCT objects are read where they lie in the export");
+    else if (const auto kind = archive_kind(path))
+      say(Code::ARCHIVE, *kind);
+    else
+      say(Code::NOT_DICOM);
+  }
+  return files;
+}
+
 bool is_apple_double(const fs::path& path) {
-  return path.filename().string().starts_with("._") &&
-         bytes_at(path, 0, 4) == "\x00\x05\x16\x07"sv;
+  return path.filename().string().starts_with("._") && bytes_at(path, 0, 4) == "\x00\x05\x16\x07"sv;
 }
 
 std::optional<std::string> archive_kind(const fs::path& path) {

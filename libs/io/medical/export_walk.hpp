@@ -31,6 +31,10 @@ struct WalkOptions {
 /// Throws Error(no_input) where root does not exist or cannot be opened.
 std::vector<FileEntry> list_files(std::filesystem::path& root, const WalkOptions& options);
 
+/// List the files of a --masks directory in the same way: NIfTI and NRRD files are USED, by name
+/// alone; everything else has its own code. Throws Error(no_input).
+std::vector<FileEntry> list_mask_files(std::filesystem::path root, bool follow_links);
+
 /// True for a shadow file of macOS: named ._NAME, with AppleDouble's magic.
 bool is_apple_double(const std::filesystem::path& path);
 

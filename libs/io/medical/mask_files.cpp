@@ -2,7 +2,6 @@
 #include <cmath>
 #include <set>
 
-#include "io/core/error.hpp"
 #include "io/medical/image_file.hpp"
 #include "io/medical/masks.hpp"
 
@@ -10,92 +9,6 @@ namespace wsp {
 namespace {
 
 namespace fs = std::filesystem;
-
-std::string stem_of(std::string name) {
-  for (const std::string_view end : {".gz", ".nii", ".nrrd", ".nhdr", ".hdr"})
-    if (name.size() > end.size() && name.ends_with(end)) name.resize(name.size() - end.size());
-  return name;
-}
-
-// The names under which the mask of one volume may go.
-std::set<std::string> candidates(const Series& series) {
-  std::set<std::string> stems;
-  for (const std::string& id : {series.series_uid, series.patient_id, series.key})
-    if (!id.empty()) stems.insert(id);
-  if (!series.is_dicom) {
-    std::string stem = stem_of(fs::path(series.relative_path).filename().string());
-    stems.insert(stem);
-    if (stem.ends_with("_0000")) {
-      stem.resize(stem.size() - 5);
-      stems.insert(stem);
-    }
-    stems.insert("segmentation-" + (stem.starts_with("volume-") ? stem.substr(7) : stem));
-    const std::string folder = fs::path(series.relative_path).parent_path().filename().string();
-    if (!folder.empty()) stems.insert(folder + "/liver");
-  }
-  for (const std::string& stem : std::set<std::string>(stems))
-    for (const char* end : {"_seg", "_mask", "_liver", "-seg", "-mask", "/liver"})
-      stems.insert(stem + end);
-  return stems;
-}
-
-}  // namespace
-
-MaskDirectory::MaskDirectory(const fs::path& root) : root_(root) {
-  std::error_code ec;
-  if (!fs::is_directory(root, ec))
-    throw Error(ErrorCode::no_input,
-                "the mask directory " + root.string() +
-                    " cannot be read; expected a folder of NIfTI or NRRD files");
-  std::error_code walk;
-  std::set<fs::path> cases;  // folders in which liver.nii.gz stands for the liver
-  for (fs::recursive_directory_iterator it(root, walk), end; !walk && it != end;
-       it.increment(walk)) {
-    const fs::path& path = it->path();
-    if (!it->is_regular_file(walk) || walk || !is_image_file_name(path)) continue;
-    if (path.filename().string().starts_with('.')) continue;  // shadow files of macOS
-    std::string stem = stem_of(path.filename().string());
-    if (stem == "liver") {
-      // TotalSegmentator: CASE/liver.nii.gz or CASE/segmentations/liver.nii.gz
-      fs::path folder = path.parent_path();
-      cases.insert(folder);
-      if (folder.filename() == "segmentations" && folder != root) folder = folder.parent_path();
-      cases.insert(folder);
-      stem = folder.filename().string() + "/liver";
-    }
-    entries_.push_back({stem, path, false});
-  }
-  if (walk)
-    throw Error(ErrorCode::no_input,
-                "the mask directory " + root.string() + " cannot be read: " + walk.message());
-  // Their other files are other organs and the image: every case has a ct.nii.gz.
-  cases.erase(root);
-  for (Entry& entry : entries_)
-    if (cases.contains(entry.path.parent_path()) && !entry.stem.ends_with("/liver"))
-      entry.stem.clear();
-  std::sort(entries_.begin(), entries_.end(),
-            [](const Entry& a, const Entry& b) { return a.path < b.path; });
-}
-
-std::vector<fs::path> MaskDirectory::find(const Series& series) const {
-  const auto stems = candidates(series);
-  std::vector<fs::path> found;
-  for (const Entry& entry : entries_)
-    if (stems.contains(entry.stem)) {
-      entry.used = true;
-      found.push_back(entry.path);
-    }
-  return found;
-}
-
-std::vector<std::string> MaskDirectory::unused() const {
-  std::vector<std::string> names;
-  for (const Entry& entry : entries_)
-    if (!entry.used) names.push_back(fs::relative(entry.path, root_).generic_string());
-  return names;
-}
-
-namespace {
 
 // A liver that ends in full width where its own file ends was cut there. Where the volume ends too
 // it is truncated like the volume; further inside, the file holds a part or lies elsewhere than its

@@ -6,6 +6,7 @@
 
 #include "io/core/outcome.hpp"
 #include "io/core/volume.hpp"
+#include "io/medical/mask_directory.hpp"
 #include "io/medical/scan.hpp"
 
 namespace wsp {
@@ -37,29 +38,5 @@ Outcome<LiverMask> read_rtstruct_mask(const std::filesystem::path& path, const L
 /// slices inside the volume; nearer to the volume's end that is flagged LIVER_TRUNCATED.
 Outcome<LiverMask> read_mask_file(const std::filesystem::path& path, const LoadedVolume& volume,
                                   const MaskOptions& options);
-
-/// Index of a --masks directory: files and CASE/liver.nii.gz folders, by stem.
-class MaskDirectory {
- public:
-  /// Throws Error(no_input) when the directory cannot be read.
-  explicit MaskDirectory(const std::filesystem::path& root);
-  /// Files whose stem (or folder, for CASE/liver.nii.gz) equals the series UID, the patient ID, or
-  /// the stem of a NIfTI source (with "_seg", "_mask", "_liver", "segmentation-" variants;
-  /// "volume-N" matches "segmentation-N" as in LiTS; "_0000" is dropped as in nnU-Net). Beside
-  /// CASE/liver.nii.gz nothing else of CASE counts. Sorted; empty when none.
-  [[nodiscard]] std::vector<std::filesystem::path> find(const Series& series) const;
-  /// Root-relative paths that no find() returned so far. Not thread-safe against find().
-  [[nodiscard]] std::vector<std::string> unused() const;
-  [[nodiscard]] std::size_t size() const { return entries_.size(); }
-
- private:
-  struct Entry {
-    std::string stem;
-    std::filesystem::path path;
-    mutable bool used = false;
-  };
-  std::filesystem::path root_;
-  std::vector<Entry> entries_;
-};
 
 }  // namespace wsp

@@ -6,6 +6,7 @@
 
 #include "io/core/atomic_file.hpp"
 #include "io/core/hash.hpp"
+#include "io/core/json_text.hpp"
 #include "io/shard/columns.hpp"
 #include "io/shard/hdf5_file.hpp"
 #include "io/shard/shard_file.hpp"
@@ -102,7 +103,7 @@ void write_dataset_json(const fs::path& dataset, const nlohmann::json& fields,
                     {"shards", layout.shards},
                     {"codec", to_string(layout.codec)}};
   json["files"] = std::move(files);
-  write_file_atomic(dataset / "dataset.json", json.dump(1) + "\n");
+  write_file_atomic(dataset / "dataset.json", json_text(json, 1) + "\n");
 }
 
 }  // namespace wsp

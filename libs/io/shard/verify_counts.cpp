@@ -2,6 +2,7 @@
 #include <map>
 #include <set>
 
+#include "io/core/json_text.hpp"
 #include "io/manifest/manifest.hpp"
 #include "io/shard/verify.hpp"
 
@@ -139,7 +140,7 @@ void verify_counts(const fs::path& root, const Json& dataset, const std::vector<
   const auto compare = [&](const std::string& what, const Json& stated, const Json& found) {
     if (stated != found)
       findings.add(Code::COUNT_MISMATCH, "dataset.json",
-                   what + ": " + stated.dump() + " stated, " + found.dump() + " found");
+                   what + ": " + json_text(stated) + " stated, " + json_text(found) + " found");
   };
   const auto stated = [&](const char* group) {
     return dataset.contains(group) && dataset[group].is_object() ? dataset[group] : Json::object();

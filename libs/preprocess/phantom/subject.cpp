@@ -11,6 +11,7 @@
 #include <set>
 
 #include "io/core/atomic_file.hpp"
+#include "io/core/json_text.hpp"
 #include "io/medical/image_file.hpp"
 
 namespace wsp::phantom {
@@ -222,7 +223,7 @@ void Subject::write_truth(const std::string& name, const Stack& s) {
       {"caudate_scale", anatomy_.caudate_scale},
       {"liver_ml",
        static_cast<double>(voxels) * g.spacing_mm[0] * g.spacing_mm[1] * g.spacing_mm[2] / 1000}};
-  write_file_atomic(options_.out / "truth" / (name + ".json"), json.dump(1) + "\n");
+  write_file_atomic(options_.out / "truth" / (name + ".json"), json_text(json, 1) + "\n");
 }
 
 void Subject::write_nifti_case(const Stack& s) {

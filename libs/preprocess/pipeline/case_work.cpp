@@ -10,6 +10,7 @@
 
 #include "io/core/error.hpp"
 #include "io/core/hash.hpp"
+#include "io/core/json_text.hpp"
 #include "io/medical/image_file.hpp"
 #include "preprocess/ops/liver.hpp"
 #include "preprocess/pipeline/preview.hpp"
@@ -87,7 +88,7 @@ std::string case_key(const CaseInputs& in, const CasePlan& plan, const std::stri
   // The case's JSON names each label.
   for (const LabelColumn& label : in.manifest.labels) rest["label_names"].push_back(label.name);
   for (const Code flag : plan.flags) rest["flags"].push_back(to_string(flag));
-  hash.update(rest.dump());
+  hash.update(json_text(rest));
   if (in.segmenter != nullptr) hash.update(in.segmenter->identity());
   return hex(hash.finish());
 }

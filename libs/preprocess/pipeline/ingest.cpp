@@ -14,6 +14,7 @@
 #include "io/core/error.hpp"
 #include "io/core/hash.hpp"
 #include "io/core/interrupt.hpp"
+#include "io/core/json_text.hpp"
 #include "io/core/log.hpp"
 #include "io/core/progress.hpp"
 #include "io/medical/image_file.hpp"
@@ -22,6 +23,7 @@
 #include "preprocess/pipeline/crosswalk.hpp"
 #include "preprocess/pipeline/earlier_run.hpp"
 #include "preprocess/pipeline/ledger.hpp"
+#include "preprocess/pipeline/mask_table.hpp"
 #include "preprocess/pipeline/output.hpp"
 #include "preprocess/pipeline/plan.hpp"
 #include "preprocess/pipeline/plan_report.hpp"
@@ -56,17 +58,18 @@ class Job {
         memory_(options.memory_bytes != 0 ? options.memory_bytes : default_memory()),
         manifest_(options.manifest ? load_manifest(*options.manifest) : default_manifest()),
         naming_(make_naming(options, dry)) {
-    if (options_.masks) masks_.emplace(*options_.masks);
+    masks_ = open_masks(options_.masks, options_.masks_table, options_.config.follow_links);
     if (options_.labels) labels_.emplace(LabelTable::load(*options_.labels, manifest_));
     config_ = resolved_config();
-    config_hash_ = hex(sha256(config_.dump()));
-    nlohmann::json chosen = config_;  // another version of the tool makes the cases again, no more
-    chosen.erase("tool_version");
-    chosen.erase("data_epoch");
+    nlohmann::json shaping = config_;  // which files are seen shapes no case
+    for (const char* name : {"exclude", "follow_links"}) shaping.erase(name);
+    config_hash_ = hex(sha256(json_text(shaping)));
+    // Another version of the tool makes the cases again, and no more.
+    for (const char* name : {"tool_version", "data_epoch"}) shaping.erase(name);
     if (options_.config.compare_masks && options_.segmenter == nullptr)
       throw Error(ErrorCode::usage,
                   "--compare-masks needs a model to compare: give --liver-model MODEL.json");
-    const std::string options_hash = hex(sha256(chosen.dump()));
+    const std::string options_hash = hex(sha256(json_text(shaping)));
     if (dry) {
       if (std::error_code ec;
           fs::is_directory(options_.output, ec) && !fs::is_empty(options_.output, ec))
@@ -135,10 +138,12 @@ class Job {
               std::to_string(scan_.series.size()) + " series, " +
               std::to_string(plan_.cases.size()) + " cases to read");
     warn_of_idle_pins();
+    for (const std::string& hint : plan_.hints) log::warn("hint: " + hint);
     drop_too_large();
   }
 
   void keep_what_stands() {
+    refuse_misfits(plan_);
     keep_what_nothing_replaces();
     keep_what_would_go();
   }
@@ -171,6 +176,9 @@ class Job {
   nlohmann::json resolved_config() const {
     nlohmann::json config = to_json(options_.config);
     if (options_.config.liver_labels.empty()) config["liver_labels"] = manifest_.liver_labels;
+    // A glob may name a patient: under pseudonyms it is written as a path of the ledger is.
+    if (options_.config.ids == IdMode::pseudonym)
+      for (auto& glob : config["exclude"]) glob = naming_.path(glob.get<std::string>());
     config["manifest"] = manifest_.name;
     config["tool_version"] = options_.tool_version;
     config["data_epoch"] = kDataEpoch;
@@ -208,7 +216,8 @@ class Job {
                     std::to_string(plan_.cases.size()) +
                     " usable series and no mask for any. The dataset of " + std::to_string(stands) +
                     " cases in --out is left as it is; check the export and --masks, or choose "
-                    "another --out");
+                    "another --out. What became of the files:\n" +
+                    reasons_text({}, code_counts(plan_.files)));
   }
 
   // A part of the export that is not mounted, say, must not take its cases away.
@@ -474,7 +483,7 @@ class Job {
     for (const CaseProduct& product : products) {
       const std::string name = product.provenance["name"];
       write_file_atomic(options_.output / "cases" / (name + ".json"),
-                        product.provenance.dump(1) + "\n");
+                        json_text(product.provenance, 1) + "\n");
       write_file_atomic(options_.output / "previews" / (name + ".png"),
                         std::span<const std::uint8_t>(product.preview));
     }
@@ -539,31 +548,45 @@ class Job {
     return rows;
   }
 
-  // Mask files outside the export are input too.
+  // Every file of --masks is input too; those inside the export are counted there.
   void add_mask_rows(std::vector<LedgerRow>& rows) {
     if (!masks_) return;
     std::map<fs::path, std::string> used;
     for (const CasePlan& plan : plan_.cases)
       for (const auto& path : plan.mask_files)
-        used[fs::weakly_canonical(path)] = names_.contains(plan.name) ? plan.name : "";
-    const auto root = fs::weakly_canonical(scan_.root).string() + '/';
-    const auto add = [&](const fs::path& mask, Code code, const std::string& name) {
-      for (const fs::path& path : image_files(mask)) {
-        if (fs::weakly_canonical(path).string().starts_with(root)) continue;  // counted there
-        const std::string relative =
-            "masks/" + fs::relative(path, *options_.masks).generic_string();
-        mask_names_.emplace_back(naming_.path(relative), relative);
-        rows.push_back({mask_names_.back().first, {code, name, ""}});
+        used[path.lexically_normal()] = names_.contains(plan.name) ? plan.name : "";
+    const std::vector<std::string> unclear = masks_->ambiguous();
+    std::error_code ec;
+    const fs::path root = fs::weakly_canonical(scan_.root, ec);
+    const auto add = [&](const std::string& relative, Code code, const std::string& name,
+                         const std::string& detail) {
+      const fs::path path = masks_->root() / relative;
+      const fs::path inside = fs::weakly_canonical(path.parent_path(), ec).lexically_relative(root);
+      if (!ec && !inside.empty() && *inside.begin() != "..") {
+        // Left out as an image, yet used as a mask.
+        const std::string in_export =
+            (inside / path.filename()).lexically_normal().generic_string();
+        for (std::size_t i = 0; code == Code::USED_AS_MASK && i < scan_.files.size(); ++i)
+          if (rows[i].disposition.code == Code::EXCLUDED &&
+              scan_.files[i].relative_path == in_export)
+            rows[i].disposition = {code, name, detail};
+        return;
       }
+      mask_names_.emplace_back(naming_.path("masks/" + relative), "masks/" + relative);
+      rows.push_back({mask_names_.back().first, {code, name, detail}});
     };
-    for (const auto& [path, name] : used)
-      add(path, name.empty() ? Code::MASK_UNREFERENCED : Code::USED_AS_MASK, name);
-    for (const std::string& relative : masks_->unused()) {
-      const fs::path path = *options_.masks / relative;
-      if (used.contains(fs::weakly_canonical(path))) continue;
-      add(path, Code::MASK_UNREFERENCED, "");
-      ++summary_.unused_masks;
+    for (const std::string& relative : masks_->files()) {
+      const auto hit = used.find((masks_->root() / relative).lexically_normal());
+      const std::string name = hit == used.end() ? "" : hit->second;
+      add(relative,
+          !name.empty()                                            ? Code::USED_AS_MASK
+          : std::binary_search(unclear.begin(), unclear.end(), relative) ? Code::MASK_AMBIGUOUS
+                                                                   : Code::MASK_UNREFERENCED,
+          name, "");
     }
+    for (const FileEntry& file : masks_->others())
+      add(file.relative_path, file.code, "", file.detail);
+    summary_.unused_masks = masks_->unused().size();
   }
 
   // In the dataset, since the cases' JSON holds the same numbers.
@@ -613,6 +636,8 @@ ScanOptions scan_options(const IngestConfig& config, const DataManifest& manifes
   options.reject_tilt = config.reject_tilt;
   options.reject_gaps = config.reject_gaps;
   options.score_weights = manifest.score_weights;
+  options.follow_links = config.follow_links;
+  options.exclude = config.exclude;
   return options;
 }
 
@@ -635,7 +660,9 @@ nlohmann::json to_json(const IngestConfig& c) {
           {"compare_masks", c.compare_masks},
           {"ids", c.ids == IdMode::keep ? "keep" : "pseudonym"},
           {"liver_roi", c.liver_roi},
-          {"liver_labels", c.liver_labels}};
+          {"liver_labels", c.liver_labels},
+          {"follow_links", c.follow_links},
+          {"exclude", c.exclude}};
 }
 
 nlohmann::json to_json(const IngestSummary& s) {
@@ -651,6 +678,7 @@ nlohmann::json to_json(const IngestSummary& s) {
           {"quarantined_cases", s.quarantined_cases},
           {"reused_cases", s.reused_cases},
           {"file_codes", s.file_codes},
+          {"unseen", unseen_files(s.file_codes)},
           {"quarantine_codes", s.quarantine_codes},
           {"flags", s.flags},
           {"label_rows", s.label_rows},

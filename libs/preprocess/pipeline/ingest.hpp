@@ -42,6 +42,8 @@ struct IngestConfig {
   IdMode ids = IdMode::pseudonym;
   std::vector<std::string> liver_roi{"liver"};
   std::vector<std::int64_t> liver_labels;  ///< empty: the manifest's
+  bool follow_links = false;         ///< of the export and of --masks, to directories
+  std::vector<std::string> exclude;  ///< globs of what is left out of the export
 };
 /// The resolved configuration as it stands in dataset.json (schemas/config.schema.json).
 nlohmann::json to_json(const IngestConfig& config);
@@ -58,6 +60,7 @@ struct IngestOptions {
   Segmenter* segmenter = nullptr;  ///< asked for a mask where no other source has one
   std::optional<std::filesystem::path> mask_cache;  ///< directory of the segmenter's masks
   std::string tool_version;
+  std::optional<std::filesystem::path> masks_table;  ///< CSV: case, mask
   bool prune = false;  ///< cases of the dataset that this export does not give may go
 };
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <set>
 #include <utility>
+#include <vector>
 
 namespace wsp {
 namespace {
@@ -49,6 +50,58 @@ std::string quarantine_text(const std::vector<Rejection>& cases,
   std::string text = "what\tname\tcode\tdetail\tremedy\n";
   for (const std::string& line : lines) text += line;
   return text;
+}
+
+std::map<std::string, std::size_t> unseen_files(const std::map<std::string, std::size_t>& codes) {
+  std::map<std::string, std::size_t> unseen;
+  for (const Code code :
+       {Code::UNREADABLE_DIRECTORY, Code::PERMISSION_DENIED, Code::LINK_NOT_FOLLOWED,
+        Code::DANGLING_LINK, Code::ARCHIVE, Code::DATA_WITHOUT_HEADER})
+    if (const auto hit = codes.find(std::string(to_string(code))); hit != codes.end())
+      unseen.insert(*hit);
+  return unseen;
+}
+
+std::string codes_text(const std::map<std::string, std::size_t>& codes, std::size_t most) {
+  std::vector<std::pair<std::size_t, const CodeInfo*>> order;
+  for (const auto& [name, count] : codes)
+    if (const auto code = parse_code(name)) order.emplace_back(count, &info(*code));
+  std::stable_sort(order.begin(), order.end(),
+                   [](const auto& a, const auto& b) { return a.first > b.first; });
+  std::string text;
+  for (std::size_t i = 0; i < std::min(most, order.size()); ++i) {
+    const auto& [count, code] = order[i];
+    text += "  " + std::string(code->name) + ' ' + std::to_string(count) + ": " +
+            std::string(code->meaning) + '\n';
+    if (!code->remedy.empty()) text += "    -> " + std::string(code->remedy) + '\n';
+  }
+  return text;
+}
+
+std::map<std::string, std::size_t> code_counts(const std::vector<Disposition>& files) {
+  std::map<std::string, std::size_t> counts;
+  for (const Disposition& file : files) ++counts[std::string(to_string(file.code))];
+  return counts;
+}
+
+std::string reasons_text(const std::map<std::string, std::size_t>& cases,
+                         std::map<std::string, std::size_t> files) {
+  constexpr std::size_t kMost = 5;
+  std::erase_if(files, [&](const auto& entry) {
+    const auto code = parse_code(entry.first);
+    return cases.contains(entry.first) || !code || info(*code).kind == CodeKind::used;
+  });
+  std::string text;
+  if (!cases.empty()) text += "cases refused\n" + codes_text(cases, kMost);
+  if (!files.empty()) text += "files that are no part of a case\n" + codes_text(files, kMost);
+  return text;
+}
+
+std::string unseen_text(const std::map<std::string, std::size_t>& codes) {
+  const auto unseen = unseen_files(codes);
+  if (unseen.empty()) return "";
+  return "not all that was given could be seen (exit code 3):\n" +
+         codes_text(unseen, unseen.size());
 }
 
 }  // namespace wsp

@@ -5,6 +5,7 @@
 
 #include "io/core/atomic_file.hpp"
 #include "io/core/error.hpp"
+#include "io/core/json_text.hpp"
 #include "io/core/log.hpp"
 #include "io/manifest/manifest.hpp"
 #include "preprocess/pipeline/crosswalk.hpp"
@@ -15,8 +16,12 @@ namespace {
 namespace fs = std::filesystem;
 
 bool lies_in(const fs::path& path, const fs::path& directory) {
-  return (fs::weakly_canonical(fs::absolute(path)).string() + '/')
-      .starts_with(fs::weakly_canonical(fs::absolute(directory)).string() + '/');
+  std::error_code ec;  // a path that cannot be is refused where it is used
+  const auto whole = [&](const fs::path& p) {
+    return fs::weakly_canonical(fs::absolute(p, ec), ec).string() + '/';
+  };
+  const std::string inner = whole(path);
+  return !ec && inner.starts_with(whole(directory)) && !ec;
 }
 
 std::int64_t now_unix() {
@@ -28,8 +33,11 @@ std::int64_t now_unix() {
 }  // namespace
 
 void check_places(const IngestOptions& o) {
-  if (!fs::exists(o.input))
-    throw Error(ErrorCode::no_input, "the export " + o.input.string() + " does not exist");
+  std::error_code ec;
+  if (!fs::exists(o.input, ec))
+    throw Error(ErrorCode::no_input,
+                "the export " + o.input.string() +
+                    (ec ? " cannot be reached: " + ec.message() : " does not exist"));
   if (o.output.empty()) return;  // a dry run
   if (lies_in(o.output, o.input))
     throw Error(ErrorCode::usage, "--out lies inside the export; choose a directory outside it");
@@ -43,6 +51,7 @@ void check_places(const IngestOptions& o) {
   outside("--manifest", o.manifest);
   outside("--labels", o.labels);
   outside("--masks", o.masks);
+  outside("--masks-table", o.masks_table);
   outside("--site-key", o.site_key);
   outside("--new-site-key", o.new_site_key);
   outside("--crosswalk", o.crosswalk);
@@ -152,7 +161,7 @@ void OutputDirectory::write_run(const char* state) const {
                            {"started_unix", started_unix_},
                            {"written_unix", now_unix()},
                            {"tool_version", tool_version_}};
-  write_file_atomic(root_ / "run.json", run.dump(2) + "\n");
+  write_file_atomic(root_ / "run.json", json_text(run, 2) + "\n");
 }
 
 }  // namespace wsp

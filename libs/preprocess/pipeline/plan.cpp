@@ -1,54 +1,18 @@
 #include "preprocess/pipeline/plan.hpp"
 
 #include <algorithm>
-#include <regex>
 #include <set>
 
-#include "io/core/hash.hpp"
+#include "io/core/error.hpp"
+#include "io/core/names.hpp"
+#include "io/medical/image_file.hpp"
+#include "preprocess/pipeline/name_hints.hpp"
+#include "preprocess/pipeline/subjects.hpp"
 
 namespace wsp {
 namespace {
 
 constexpr double kMaskPoints = 30;  // a series without any mask source would only be quarantined
-
-bool is_placeholder(std::string_view id) {
-  static const std::set<std::string, std::less<>> words{
-      "", "0", "ANON", "ANONYMOUS", "ANONYMIZED", "ANONYMISED", "NONE", "PATIENT", "UNKNOWN"};
-  std::string upper;
-  for (const char c : id)
-    if (c != ' ') upper += static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
-  return words.contains(upper);
-}
-
-std::string without_extension(std::string path) {
-  for (const std::string_view end : {".gz", ".nii", ".nrrd", ".nhdr", ".hdr"})
-    if (path.size() > end.size() && path.ends_with(end)) path.resize(path.size() - end.size());
-  return path;
-}
-
-struct Identity {
-  std::string text;  // issuer and patient ID, the user's map, or the study
-  bool verified = true;
-};
-
-Identity identity_of(const Series& series, const DataManifest& manifest) {
-  for (const std::string& key : {series.study_uid, series.patient_id})
-    if (const auto mapped = manifest.subject_map.find(key);
-        !key.empty() && mapped != manifest.subject_map.end())
-      return {mapped->second, true};
-  if (!series.is_dicom) {
-    std::smatch match;
-    if (!manifest.subject_pattern.empty() &&
-        std::regex_search(series.relative_path, match, std::regex(manifest.subject_pattern)) &&
-        match.size() > 1)
-      return {match[1].str(), true};
-    return {without_extension(series.relative_path), true};
-  }
-  if (is_placeholder(series.patient_id))
-    return {series.study_uid.empty() ? series.key : series.study_uid, false};
-  return {series.issuer.empty() ? series.patient_id : series.issuer + "|" + series.patient_id,
-          true};
-}
 
 class Planner {
  public:
@@ -58,10 +22,12 @@ class Planner {
     plan_.files.resize(in_.scan.files.size());
     for (std::size_t i = 0; i < plan_.files.size(); ++i)
       plan_.files[i] = {in_.scan.files[i].code, "", in_.scan.files[i].detail};
+    subjects_ = tell_subjects_apart(in_.scan, in_.manifest);
     find_masks();
-    gather_subjects();
+    gather_studies();
+    find_labels();
     for (std::size_t s = 0; s < in_.scan.series.size(); ++s)
-      plan_.series.push_back({score(s), false, pinned(in_.scan.series[s]), identities_[s].text,
+      plan_.series.push_back({score(s), false, pinned(in_.scan.series[s]), subjects_.of[s].text,
                               in_.naming.case_name(case_identity(in_.scan.series[s]))});
     for (const auto& [study, members] : studies_) choose(members);
     std::sort(plan_.cases.begin(), plan_.cases.end(), [&](const CasePlan& a, const CasePlan& b) {
@@ -70,6 +36,7 @@ class Planner {
     });
     drop_duplicate_names();
     count_pins();
+    tell_what_fits_nothing();
     return std::move(plan_);
   }
 
@@ -77,23 +44,25 @@ class Planner {
   // Mask files of --masks may lie inside the export; they are no volumes then.
   void find_masks() {
     const std::size_t n = in_.scan.series.size();
-    mask_files_.resize(n);
-    std::set<std::filesystem::path> taken;
-    if (in_.masks != nullptr)
-      for (std::size_t s = 0; s < n; ++s) {
-        const auto own =
-            std::filesystem::weakly_canonical(in_.scan.root / in_.scan.series[s].relative_path);
-        for (const auto& path : in_.masks->find(in_.scan.series[s]))
-          if (std::filesystem::weakly_canonical(path) != own) {
-            mask_files_[s].push_back(path);
-            taken.insert(std::filesystem::weakly_canonical(path));
-          }
-      }
-    is_mask_.resize(n, false);
+    masks_.resize(n);
+    if (in_.masks != nullptr) masks_ = in_.masks->match(in_.scan);
+    const auto canonical = [](const auto& path) { return std::filesystem::weakly_canonical(path); };
+    std::map<std::filesystem::path, std::set<std::string>> serves;  // file -> subjects
     for (std::size_t s = 0; s < n; ++s)
-      is_mask_[s] =
-          !in_.scan.series[s].is_dicom && taken.contains(std::filesystem::weakly_canonical(
-                                              in_.scan.root / in_.scan.series[s].relative_path));
+      for (const auto& path : masks_[s].files) serves[canonical(path)].insert(subjects_.of[s].text);
+    std::set<std::filesystem::path> unclear;  // masks too, though it is not known whose
+    if (in_.masks != nullptr)
+      for (const std::string& name : in_.masks->ambiguous())
+        unclear.insert(canonical(in_.masks->root() / name));
+    is_mask_.resize(n, false);
+    for (std::size_t s = 0; s < n; ++s) {
+      // The last word, whatever named the file.
+      if (!masks_[s].files.empty() && serves[canonical(masks_[s].files.front())].size() > 1)
+        masks_[s] = {{}, "one mask file is given to cases of several subjects"};
+      if (in_.scan.series[s].is_dicom) continue;
+      const auto own = canonical(in_.scan.root / in_.scan.series[s].relative_path);
+      is_mask_[s] = serves.contains(own) || unclear.contains(own);
+    }
     if (in_.config.ignore_mask_objects)
       mask_objects_.resize(n);
     else
@@ -103,22 +72,50 @@ class Planner {
         plan_.files[mask.file].code = Code::MASK_UNREFERENCED;
   }
 
-  void gather_subjects() {
-    std::map<std::string, std::pair<std::set<std::string>, std::set<std::string>>> facts;
+  void gather_studies() {
     for (std::size_t s = 0; s < in_.scan.series.size(); ++s) {
       const Series& series = in_.scan.series[s];
-      identities_.push_back(identity_of(series, in_.manifest));
-      const std::string& who = identities_.back().text;
-      if (!series.patient_sex.empty()) facts[who].first.insert(series.patient_sex);
-      if (!series.patient_birth_date.empty()) facts[who].second.insert(series.patient_birth_date);
       if (is_mask_[s]) {
         set_files(s, Code::USED_AS_MASK, "", "");
         continue;
       }
-      studies_[who + '\n' + (series.is_dicom ? series.study_uid : series.key)].push_back(s);
+      studies_[subjects_.of[s].text + '\n' + (series.is_dicom ? series.study_uid : series.key)]
+          .push_back(s);
     }
-    for (const auto& [who, sets] : facts)
-      if (sets.first.size() > 1 || sets.second.size() > 1) conflicts_.insert(who);
+  }
+
+  // Of every volume at once, read or not: a row must fit one subject among all of them.
+  void find_labels() {
+    if (in_.labels == nullptr) return;
+    const auto& files = in_.scan.files;
+    std::vector<bool> in_series(files.size(), false);
+    for (std::size_t s = 0; s < in_.scan.series.size(); ++s) {
+      const Series& series = in_.scan.series[s];
+      for (const Plane& plane : series.planes) in_series.at(plane.file) = true;
+      CaseKeys keys;
+      if (!is_mask_[s] && series.code != Code::LABEL_MAP)
+        keys = {is_placeholder_id(series.patient_id) ? "" : series.patient_id,
+                is_placeholder_id(series.accession) ? "" : series.accession,
+                series.study_uid,
+                series.series_uid,
+                series.relative_path,
+                path_stem(series),
+                subjects_.of[s].text};
+      case_keys_.push_back(std::move(keys));
+    }
+    std::vector<CaseKeys> all = case_keys_;
+    for (std::size_t f = 0; f < files.size(); ++f)
+      if (!in_series[f] && info(files[f].code).kind == CodeKind::rejected &&
+          is_image_file_name(files[f].relative_path)) {
+        Series unreadable;
+        unreadable.is_dicom = false;
+        unreadable.relative_path = files[f].relative_path;
+        CaseKeys keys;
+        keys.relative_path = unreadable.relative_path;
+        keys.path_stem = path_stem(unreadable);
+        all.push_back(std::move(keys));
+      }
+    labels_ = in_.labels->match(all);
   }
 
   void set_files(std::size_t s, Code code, const std::string& name, const std::string& detail) {
@@ -130,7 +127,7 @@ class Planner {
   }
 
   [[nodiscard]] bool has_mask(std::size_t s) const {
-    return !mask_files_[s].empty() || !mask_objects_[s].empty();
+    return !masks_[s].files.empty() || !mask_objects_[s].empty();
   }
   [[nodiscard]] double score(std::size_t s) const {
     const auto weight = in_.manifest.score_weights.find("mask");
@@ -217,7 +214,7 @@ class Planner {
   }
 
   [[nodiscard]] static std::string case_identity(const Series& series) {
-    return series.is_dicom ? series.key : without_extension(series.key);
+    return series.is_dicom ? series.key : path_stem(series);
   }
 
   [[nodiscard]] nlohmann::json candidate(std::size_t s, bool chosen) const {
@@ -248,12 +245,16 @@ class Planner {
   void add_case(std::size_t s, const std::string& name, const nlohmann::json& candidates,
                 bool pin_failed) {
     const Series& series = in_.scan.series[s];
-    const Identity& who = identities_[s];
-    if (conflicts_.contains(who.text))
+    const Identity& who = subjects_.of[s];
+    if (subjects_.conflicts.contains(who.text))
       return reject(s, name, Code::SUBJECT_CONFLICT,
-                    "sex or birth date differ within one patient ID");
+                    who.verified ? "sex or birth date differ within one patient ID"
+                                 : "a study without a patient ID holds several persons, and this "
+                                   "series does not say whose it is");
     if (!who.verified && in_.config.strict_subjects)
-      return reject(s, name, Code::SUBJECT_MISSING, "the patient ID is empty or a placeholder");
+      return reject(s, name, Code::SUBJECT_MISSING,
+                    series.is_dicom ? "the patient ID is empty or a placeholder"
+                                    : "a NIfTI or NRRD file names no patient, nor does the manifest");
     CasePlan plan;
     plan.series = s;
     plan.name = name;
@@ -271,25 +272,96 @@ class Planner {
       plan.flags.push_back(Code::PHASE_UNSURE);
     plan.labels.assign(std::max<std::size_t>(1, in_.manifest.labels.size()), -1);
     if (in_.labels != nullptr) {
-      const auto found = in_.labels->find({series.patient_id, series.accession, series.study_uid,
-                                           series.series_uid, series.relative_path});
+      const LabelTable::Lookup& found = labels_[s];
+      in_.labels->use(found);
       if (found.state == LabelTable::Lookup::State::ambiguous)
-        return reject(s, name, Code::LABEL_AMBIGUOUS, "rows of the label table disagree");
+        return reject(s, name, Code::LABEL_AMBIGUOUS, found.problem);
       if (found.state == LabelTable::Lookup::State::found) {
         plan.labels = found.labels.values;
-        plan.label_row = found.row;
+        plan.label_rows = found.rows;
         plan.split = found.labels.split;
       } else {
         plan.flags.push_back(Code::LABEL_MISSING);
         ++plan_.unlabelled;
       }
     }
-    plan.mask_files = mask_files_[s];
+    if (!masks_[s].problem.empty())
+      return reject(s, name, Code::MASK_AMBIGUOUS, masks_[s].problem);
+    plan.mask_files = masks_[s].files;
     plan.mask_objects = mask_objects_[s];
     set_files(s, Code::USED, name, "");
     plan_.names[name] = case_identity(series);
     plan_.names[plan.subject] = who.text;
     plan_.cases.push_back(std::move(plan));
+  }
+
+  // What cases are called, by the kind of name.
+  [[nodiscard]] std::map<std::string, std::vector<std::string>> known_names() const {
+    std::map<std::string, std::vector<std::string>> names;
+    const auto add = [&](const char* kind, const std::string& name) {
+      if (!name.empty()) names[kind].push_back(name);
+    };
+    for (const Series& series : in_.scan.series) {
+      add("patient_id", series.patient_id);
+      add("accession", series.accession);
+      add("study_uid", series.study_uid);
+      add("series_uid", series.series_uid);
+      if (series.is_dicom) continue;
+      add("path", path_stem(series));
+      add("path", path_name(path_stem(series)).stem);
+    }
+    return names;
+  }
+
+  void tell_what_fits_nothing() {
+    const auto known = known_names();
+    std::vector<std::string> all;
+    for (const auto& [kind, names] : known) all.insert(all.end(), names.begin(), names.end());
+    const bool some_case = !plan_.cases.empty();
+    if (in_.labels != nullptr) {
+      const auto unmatched = in_.labels->unmatched_keys();
+      for (std::string& hint : near_matches(unmatched, all)) plan_.hints.push_back(std::move(hint));
+      for (const auto& [kind, names] : known) {
+        const std::set<std::string> set(names.begin(), names.end());
+        const auto hits = std::count_if(unmatched.begin(), unmatched.end(),
+                                        [&](const auto& row) { return set.contains(row.second); });
+        if (hits > 0 && kind != in_.manifest.key)
+          plan_.hints.push_back(std::to_string(hits) + " rows would match a case if the manifest's "
+                                                       "key were " + kind);
+      }
+      const bool none = std::all_of(labels_.begin(), labels_.end(),
+                                    [](const auto& found) { return found.rows.empty(); });
+      if (some_case && none)
+        plan_.misfits.push_back(
+            "none of the " + std::to_string(in_.labels->rows()) +
+            " rows of the label table fits a case of the export; the manifest's key is " +
+            in_.manifest.key + ", in the column '" + in_.manifest.key_column + "'");
+    }
+    if (in_.masks == nullptr) return;
+    std::vector<std::pair<std::size_t, std::string>> unused;
+    for (std::string& name : in_.masks->unused_names()) unused.emplace_back(unused.size(), std::move(name));
+    for (std::string& hint : near_matches(unused, all, "mask files"))
+      plan_.hints.push_back(std::move(hint));
+    if (const std::size_t n = in_.masks->elsewhere(); n > 0)
+      plan_.hints.push_back(std::to_string(n) +
+                            " of the mask files have the name of a volume and lie in other folders "
+                            "than it; folders must agree, or say whose they are with --masks-table");
+    if (const auto rows = in_.masks->unknown_rows(); some_case && !rows.empty()) {
+      std::vector<std::size_t> numbers;
+      for (const std::size_t row : rows) numbers.push_back(row + 1);
+      plan_.misfits.push_back("the mask table names no series of the export in row" +
+                              std::string(numbers.size() == 1 ? " " : "s ") +
+                              list_of_numbers(numbers) + " (numbered without the header)");
+    }
+    const bool none = std::all_of(masks_.begin(), masks_.end(), [](const MaskMatch& match) {
+      return match.files.empty() && match.problem.empty();
+    });
+    if (some_case && none)
+      plan_.misfits.push_back(
+          "none of the " + std::to_string(in_.masks->size()) +
+          " files of --masks fits a case of the export: there would be no mask for any. Expected "
+          "the series UID, the patient ID or the stem of a NIfTI volume as a file's name, or "
+          "CASE/liver.nii.gz");
   }
 
   void drop_duplicate_names() {
@@ -308,12 +380,13 @@ class Planner {
 
   const PlanInputs& in_;
   IngestPlan plan_;
-  std::vector<Identity> identities_;
-  std::vector<std::vector<std::filesystem::path>> mask_files_;
+  Subjects subjects_;
+  std::vector<MaskMatch> masks_;
+  std::vector<CaseKeys> case_keys_;
+  std::vector<LabelTable::Lookup> labels_;
   std::vector<std::vector<std::size_t>> mask_objects_;
   std::vector<bool> is_mask_;
   std::map<std::string, std::vector<std::size_t>> studies_;
-  std::set<std::string> conflicts_;
 };
 
 }  // namespace
@@ -339,5 +412,14 @@ std::vector<std::vector<std::size_t>> referring_masks(const Scan& scan) {
 }
 
 IngestPlan plan_cases(const PlanInputs& inputs) { return Planner(inputs).run(); }
+
+void refuse_misfits(const IngestPlan& plan) {
+  if (plan.misfits.empty()) return;
+  std::string text;
+  for (const auto* lines : {&plan.misfits, &plan.hints})
+    for (const std::string& line : *lines)
+      text += (text.empty() ? "" : lines == &plan.hints ? "\n  hint: " : "\n") + line;
+  throw Error(ErrorCode::no_input, text + "\nNo case was read");
+}
 
 }  // namespace wsp

@@ -30,7 +30,7 @@ struct CasePlan {
   std::vector<std::size_t> mask_objects;          ///< indices into Scan::masks
   nlohmann::json candidates;  ///< every series of the study, with score and reasons
   std::string key;            ///< hash of files + plan + config
-  std::size_t label_row = 0;  ///< 1-based data row of the label table; 0: none
+  std::vector<std::size_t> label_rows;  ///< of the label table, 0-based: those that speak of it
 };
 
 /// How one series of the scan fared when its study chose.
@@ -52,6 +52,8 @@ struct IngestPlan {
   std::size_t unlabelled = 0;
   std::size_t unmatched_pins = 0;  ///< pins of the manifest that name no series of the export
   std::size_t unusable_pins = 0;   ///< pins that name only series that cannot be used
+  std::vector<std::string> hints;  ///< on rows and mask files without a case: numbers, no names
+  std::vector<std::string> misfits;  ///< inputs of which nothing fits the export; see refuse_misfits
 };
 
 struct PlanInputs {
@@ -68,5 +70,8 @@ struct PlanInputs {
 std::vector<std::vector<std::size_t>> referring_masks(const Scan& scan);
 /// Choose series, subjects, labels and mask sources.
 IngestPlan plan_cases(const PlanInputs& inputs);
+/// Throw Error(no_input) where there are cases and no row of the label table or no mask file fits
+/// any, or rows of the mask table name nothing: another export's, or keys of another kind.
+void refuse_misfits(const IngestPlan& plan);
 
 }  // namespace wsp

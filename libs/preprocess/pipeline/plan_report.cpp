@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <set>
 
-#include "preprocess/pipeline/earlier_run.hpp"
+#include "io/core/printable.hpp"
 
 namespace wsp {
 namespace {
@@ -65,6 +65,7 @@ class Report {
             {"masks_without_case", masks_without_case()},
             {"label_rows",
              {{"total", summary.label_rows}, {"unmatched", summary.unmatched_label_row_numbers}}},
+            {"hints", f_.plan.hints},
             {"totals", totals},
             {"error", f_.error ? Json{{"message", f_.error->what()},
                                       {"exit_code", exit_code(f_.error->code())}}
@@ -157,7 +158,8 @@ class Report {
     line["subject"] = name(plan.subject);
     line["split"] = plan.split;
     line["labels"] = labels;
-    line["label_row"] = plan.label_row > 0 ? Json(plan.label_row) : Json();
+    line["label_rows"] = Json::array();
+    for (const std::size_t row : plan.label_rows) line["label_rows"].push_back(row + 1);
   }
 
   Json files() const {
@@ -186,13 +188,7 @@ class Report {
   std::set<std::size_t> in_series_;                  // indices into Scan::files
 };
 
-// A terminal must not obey what a file name or a header says.
-std::string printable(const Json& value) {
-  std::string text = value.get<std::string>();
-  std::replace_if(
-      text.begin(), text.end(), [](unsigned char c) { return c < 32 || c == 127; }, '?');
-  return text;
-}
+std::string shown(const Json& value) { return printable(value.get<std::string>()); }
 
 constexpr std::size_t kWidth = 80;
 
@@ -218,7 +214,7 @@ std::string paragraph(const std::string& label, const std::string& text) {
 
 std::string joined(const Json& list, const char* between) {
   std::string text;
-  for (const auto& item : list) text += (text.empty() ? "" : between) + printable(item);
+  for (const auto& item : list) text += (text.empty() ? "" : between) + shown(item);
   return text;
 }
 
@@ -236,17 +232,17 @@ std::string series_text(const Json& s) {
                   : s["chosen"].get<bool>() ? "chosen"
                                             : "");
   const auto files = s["files"].get<std::size_t>();
-  text += paragraph(
-      "from", printable(s["path"]) + (files > 1 ? fmt::format(" and {} more", files - 1) : ""));
+  text += paragraph("from",
+                    shown(s["path"]) + (files > 1 ? fmt::format(" and {} more", files - 1) : ""));
   if (s["case"].is_string() && (good || verdict == "refused"))
-    text += paragraph("case", printable(s["case"]) +
-                                  (s.contains("subject") ? " of " + printable(s["subject"]) : ""));
-  if (!s["detail"].get<std::string>().empty()) text += paragraph("found", printable(s["detail"]));
-  if (!s["remedy"].get<std::string>().empty()) text += paragraph("do", printable(s["remedy"]));
+    text += paragraph(
+        "case", shown(s["case"]) + (s.contains("subject") ? " of " + shown(s["subject"]) : ""));
+  if (!s["detail"].get<std::string>().empty()) text += paragraph("found", shown(s["detail"]));
+  if (!s["remedy"].get<std::string>().empty()) text += paragraph("do", shown(s["remedy"]));
   std::string why;
   for (const auto& r : s["reasons"])
-    why += fmt::format("{}{} {:+.4g} ({})", why.empty() ? "" : ", ", printable(r["criterion"]),
-                       r["points"].get<double>(), printable(r["why"]));
+    why += fmt::format("{}{} {:+.4g} ({})", why.empty() ? "" : ", ", shown(r["criterion"]),
+                       r["points"].get<double>(), shown(r["why"]));
   if (!why.empty()) text += paragraph("score", why);
   if (s.contains("mask")) {
     const Json& mask = s["mask"];
@@ -257,11 +253,13 @@ std::string series_text(const Json& s) {
       from += fmt::format(" ({}, {:.1f} ml)", source, mask["liver_ml"].get<double>());
     text += paragraph("mask", from);
   }
-  if (s.contains("label_row") && s["label_row"].is_number()) {
-    std::string labels = fmt::format("row {}:", s["label_row"].get<std::size_t>());
+  if (s.contains("label_rows") && !s["label_rows"].empty()) {
+    std::string labels = "row";
+    for (const auto& row : s["label_rows"]) labels += fmt::format(" {}", row.get<std::size_t>());
+    labels += ":";
     for (const auto& [name, value] : s["labels"].items())
       labels += fmt::format(" {} {}", name, value.get<std::int64_t>());
-    if (!s["split"].get<std::string>().empty()) labels += "; split " + printable(s["split"]);
+    if (!s["split"].get<std::string>().empty()) labels += "; split " + shown(s["split"]);
     text += paragraph("label", labels);
   }
   if (s.contains("kept"))
@@ -296,10 +294,10 @@ std::string plan_text(const Json& report) {
   std::string text = fmt::format("{:<32} {:>6}  {:<10}  {:>6}\n", "PATIENT / STUDY / VERDICT",
                                  "SLICES", "PHASE", "SCORE");
   for (const auto& patient : report["patients"]) {
-    text += "patient " + printable(patient["patient"]) + "\n";
+    text += "patient " + shown(patient["patient"]) + "\n";
     for (const auto& study : patient["studies"]) {
       if (!study["study"].get<std::string>().empty())
-        text += "  study " + printable(study["study"]) + "\n";
+        text += "  study " + shown(study["study"]) + "\n";
       for (const auto& series : study["series"]) text += series_text(series);
     }
   }
@@ -310,17 +308,17 @@ std::string plan_text(const Json& report) {
     text += "\nFILES THAT GIVE NOTHING\n";
     for (const auto& [code, list] : by_code) {
       text += fmt::format("  {} {}\n", list.size(), code);
-      if (const std::string remedy = printable(list[0]["remedy"]); !remedy.empty())
+      if (const std::string remedy = shown(list[0]["remedy"]); !remedy.empty())
         text += paragraph("do", remedy);
       text += listed(list, kShown, [](const Json& file) {
-        const std::string detail = printable(file["detail"]);
-        return "    " + printable(file["path"]) + (detail.empty() ? "" : "  " + detail) + "\n";
+        const std::string detail = shown(file["detail"]);
+        return "    " + shown(file["path"]) + (detail.empty() ? "" : "  " + detail) + "\n";
       });
     }
   }
   if (const Json& masks = report["masks_without_case"]; !masks.empty())
     text += "\nMASKS WITHOUT A CASE\n" +
-            listed(masks, kShown, [](const Json& path) { return "    " + printable(path) + "\n"; });
+            listed(masks, kShown, [](const Json& path) { return "    " + shown(path) + "\n"; });
   if (const Json& rows = report["label_rows"]["unmatched"]; !rows.empty()) {
     text += fmt::format("\nLABEL ROWS WITHOUT A CASE (of {}, numbered without the header)\n   ",
                         report["label_rows"]["total"].get<std::size_t>());
@@ -328,6 +326,7 @@ std::string plan_text(const Json& report) {
                    [](const Json& row) { return " " + std::to_string(row.get<std::size_t>()); }) +
             "\n";
   }
+  for (const auto& hint : report["hints"]) text += "\nhint: " + shown(hint) + "\n";
   const Json& totals = report["totals"];
   text += fmt::format("\n{} cases of {} subjects would be taken, {} refused\n",
                       totals["cases"].get<std::size_t>(), totals["subjects"].get<std::size_t>(),

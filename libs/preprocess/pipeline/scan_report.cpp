@@ -7,11 +7,20 @@
 #include <vector>
 
 #include "io/core/interrupt.hpp"
+#include "io/core/printable.hpp"
 #include "io/core/progress.hpp"
+#include "preprocess/pipeline/ledger.hpp"
 #include "preprocess/pipeline/plan.hpp"
 
 namespace wsp {
 namespace {
+
+/// A name as JSON can hold it; two names stay two.
+std::string readable(const std::string& name) { return is_utf8(name) ? name : printable(name); }
+
+nlohmann::json describe_file(const std::string& path, Code code, const std::string& detail) {
+  return {{"path", readable(path)}, {"code", to_string(code)}, {"detail", detail}};
+}
 
 nlohmann::json describe(const Series& s, const SeriesChoice& choice) {
   nlohmann::json reasons = nlohmann::json::array();
@@ -25,8 +34,8 @@ nlohmann::json describe(const Series& s, const SeriesChoice& choice) {
     if (k < s.gaps_mm.size()) gaps.push_back({{"after_slice", k}, {"distance_mm", s.gaps_mm[k]}});
   nlohmann::json flags = nlohmann::json::array();
   for (const Code flag : s.flags) flags.push_back(to_string(flag));
-  nlohmann::json series{{"key", s.key},
-                        {"path", s.relative_path},
+  nlohmann::json series{{"key", readable(s.key)},
+                        {"path", readable(s.relative_path)},
                         {"kind", s.is_dicom ? "dicom" : "image"},
                         {"planes", s.planes.size()},
                         {"size", {s.columns, s.rows, s.planes.size()}},
@@ -50,9 +59,46 @@ nlohmann::json describe(const Series& s, const SeriesChoice& choice) {
   return series;
 }
 
+constexpr std::size_t kColumns = 80;
+constexpr const char* kIndent = "    ";
+
+/// Items, a comma between them, in lines of at most kColumns where the items allow it.
+std::string listed(const std::string& head, const std::vector<std::string>& items) {
+  if (items.empty()) return "";
+  std::string text, line = kIndent + head;
+  for (std::size_t i = 0; i < items.size(); ++i) {
+    const std::string item = items[i] + (i + 1 < items.size() ? "," : "");
+    if (line.size() + 1 + item.size() > kColumns) {
+      text += line + '\n';
+      line = std::string(kIndent) + kIndent + item;
+    } else {
+      line += ' ' + item;
+    }
+  }
+  return text + line + '\n';
+}
+
+std::vector<std::string> words(const nlohmann::json& list) {
+  std::vector<std::string> all;
+  for (const auto& word : list) all.push_back(word.get<std::string>());
+  return all;
+}
+
+std::string file_lines(const nlohmann::json& files) {
+  std::string text;
+  for (const auto& f : files) {
+    text += fmt::format("  {:<24} {}\n", f["code"].get<std::string>(),
+                        printable(f["path"].get<std::string>()));
+    if (!f["detail"].get<std::string>().empty())
+      text += fmt::format("  {:<24} {}\n", "", printable(f["detail"].get<std::string>()));
+  }
+  return text;
+}
+
 }  // namespace
 
-nlohmann::json scan_report(const Scan& scan, const IngestPlan& plan, bool pixels) {
+nlohmann::json scan_report(const Scan& scan, const IngestPlan& plan, bool pixels,
+                           const MaskDirectory* masks) {
   std::vector<nlohmann::json> series(scan.series.size());
   std::vector<bool> in_series(scan.files.size(), false);
   for (std::size_t i = 0; i < scan.series.size(); ++i) {
@@ -93,12 +139,21 @@ nlohmann::json scan_report(const Scan& scan, const IngestPlan& plan, bool pixels
       file.detail = "refers to " + std::to_string(hit->second) + " series here";
     }
     ++codes[std::string(to_string(file.code))];
-    if (!in_series[i])
-      files.push_back(
-          {{"path", file.relative_path}, {"code", to_string(file.code)}, {"detail", file.detail}});
+    if (!in_series[i]) files.push_back(describe_file(file.relative_path, file.code, file.detail));
   }
-  return {
-      {"series", series}, {"files", files}, {"codes", codes}, {"file_count", scan.files.size()}};
+  nlohmann::json mask_files = nlohmann::json::array();
+  auto seen = codes;
+  if (masks != nullptr)
+    for (const FileEntry& file : masks->others()) {
+      mask_files.push_back(describe_file(file.relative_path, file.code, file.detail));
+      ++seen[std::string(to_string(file.code))];
+    }
+  return {{"series", series},
+          {"files", files},
+          {"codes", codes},
+          {"file_count", scan.files.size()},
+          {"mask_files", mask_files},
+          {"unseen", unseen_files(seen)}};
 }
 
 std::string to_text(const nlohmann::json& report) {
@@ -106,34 +161,36 @@ std::string to_text(const nlohmann::json& report) {
   for (const auto& s : report["series"]) {
     const auto& size = s["size"];
     const auto& spacing = s["spacing_mm"];
-    text += fmt::format("{}  {}x{}x{}  {:.4g} x {:.4g} x {:.4g} mm",
+    const auto& normal = s["normal"];
+    text += fmt::format("{}  {}x{}x{}  {:.4g} x {:.4g} x {:.4g} mm  phase {}  score {:.1f}{}{}\n",
                         s["disposition"].get<std::string>(), size[0].get<int>(), size[1].get<int>(),
                         size[2].get<int>(), spacing[0].get<double>(), spacing[1].get<double>(),
-                        spacing[2].get<double>());
+                        spacing[2].get<double>(), s["phase"].get<std::string>(),
+                        s["score"].get<double>(), s["pinned"].get<bool>() ? "  pinned" : "",
+                        s["chosen"].get<bool>() ? "  chosen" : "");
+    text += kIndent + printable(s["path"].get<std::string>()) + '\n' + kIndent;
     if (s.contains("z_range_mm"))
-      text += fmt::format("  z {:.3f}..{:.3f}", s["z_range_mm"][0].get<double>(),
+      text += fmt::format("z {:.3f}..{:.3f}  ", s["z_range_mm"][0].get<double>(),
                           s["z_range_mm"][1].get<double>());
+    text += fmt::format("normal ({:.4f}, {:.4f}, {:.4f})", normal[0].get<double>(),
+                        normal[1].get<double>(), normal[2].get<double>());
     if (s["tilt_deg"].get<double>() > 0.01)
       text += fmt::format("  tilt {:.2f} deg", s["tilt_deg"].get<double>());
     if (s["mask_objects"].get<std::size_t>() > 0) text += "  SEG/RTSTRUCT";
-    text += fmt::format("  phase {}  score {:.1f}{}{}\n    {}\n", s["phase"].get<std::string>(),
-                        s["score"].get<double>(), s["pinned"].get<bool>() ? "  pinned" : "",
-                        s["chosen"].get<bool>() ? "  chosen" : "", s["path"].get<std::string>());
-    const auto& normal = s["normal"];
-    text += fmt::format("    normal ({:.4f}, {:.4f}, {:.4f})\n", normal[0].get<double>(),
-                        normal[1].get<double>(), normal[2].get<double>());
+    text += '\n';
+    if (!s["detail"].get<std::string>().empty())
+      text += kIndent + printable(s["detail"].get<std::string>()) + '\n';
+    text += listed("flags", words(s["flags"]));
+    std::vector<std::string> reasons;
+    for (const auto& r : s["reasons"])
+      reasons.push_back(fmt::format("{} {:+.1f} ({})", r["criterion"].get<std::string>(),
+                                    r["points"].get<double>(), r["why"].get<std::string>()));
+    text += listed("score:", reasons);
     for (const auto& gap : s["gaps"])
       text += fmt::format("    gap of {:.3f} mm after slice {}\n", gap["distance_mm"].get<double>(),
                           gap["after_slice"].get<std::size_t>());
-    if (!s["flags"].empty()) {
-      text += "    flags";
-      for (const auto& flag : s["flags"]) text += " " + flag.get<std::string>();
-      text += "\n";
-    }
     if (!s["transfer_syntax"].get<std::string>().empty())
       text += "    transfer syntax " + s["transfer_syntax"].get<std::string>() + "\n";
-    if (!s["detail"].get<std::string>().empty())
-      text += "    " + s["detail"].get<std::string>() + "\n";
     if (s.contains("pixels") && s["pixels"].contains("sum_hu"))
       text += fmt::format("    HU {}..{}  sum {}  padding voxels {}\n",
                           s["pixels"]["minimum_hu"].get<std::int64_t>(),
@@ -144,14 +201,14 @@ std::string to_text(const nlohmann::json& report) {
       text += "    cannot be read: " + s["pixels"]["code"].get<std::string>() + "  " +
               s["pixels"]["detail"].get<std::string>() + "\n";
   }
-  if (!report["files"].empty()) text += "\nfiles in no series\n";
-  for (const auto& f : report["files"])
-    text += fmt::format("  {:<28} {}  {}\n", f["code"].get<std::string>(),
-                        f["path"].get<std::string>(), f["detail"].get<std::string>());
-  text += fmt::format("\n{} files:", report["file_count"].get<std::size_t>());
-  for (const auto& [code, count] : report["codes"].items())
-    text += fmt::format("  {} {}", code, count.get<std::size_t>());
-  return text + "\n";
+  if (!report["files"].empty()) text += "\nfiles in no series\n" + file_lines(report["files"]);
+  if (!report["mask_files"].empty())
+    text += "\nno masks, in --masks\n" + file_lines(report["mask_files"]);
+  text += fmt::format("\n{} files\n", report["file_count"].get<std::size_t>());
+  const std::map<std::string, std::size_t> codes = report["codes"];
+  text += codes_text(codes, codes.size());
+  const std::map<std::string, std::size_t> unseen = report["unseen"];
+  return text + unseen_text(unseen);
 }
 
 }  // namespace wsp

@@ -82,7 +82,8 @@ std::string describe(const json& dataset, const Publication& publication) {
 
 bool is_url(const std::string& text) {
   static const std::regex pattern("[Hh][Tt][Tt][Pp][Ss]?://[^\\s/?#<>\"]+([/?#][^\\s<>\"]*)?");
-  return std::regex_match(text, pattern);
+  constexpr std::size_t kLongest = 2048;  // std::regex recurses once per character
+  return text.size() <= kLongest && std::regex_match(text, pattern);
 }
 
 bool is_date(const std::string& text) {

@@ -9,6 +9,7 @@
 
 #include "io/core/atomic_file.hpp"
 #include "io/core/error.hpp"
+#include "io/core/json_text.hpp"
 #include "preprocess/report/assets.hpp"
 #include "preprocess/report/numbers.hpp"
 
@@ -31,7 +32,7 @@ std::string base64(const std::string& bytes) {
 
 // Inside <script>, nothing may look like the element's end or a comment's start.
 std::string script_safe(const json& j) {
-  const std::string text = j.dump(-1, ' ', false, json::error_handler_t::replace);
+  const std::string text = json_text(j);
   std::string safe;
   safe.reserve(text.size());
   for (const char c : text) {

@@ -11,6 +11,7 @@
 #include "io/core/error.hpp"
 #include "io/core/hash.hpp"
 #include "io/core/interrupt.hpp"
+#include "io/core/json_text.hpp"
 #include "io/core/progress.hpp"
 #include "io/manifest/manifest.hpp"
 #include "preprocess/report/mask_fit.hpp"
@@ -174,7 +175,7 @@ PassSummary run_pixel_pass(const fs::path& dataset, const DatasetReader& reader,
   json state{{"version", kStateVersion}, {"cases", json::object()}};
   for (const CaseFacts& facts : cases)
     state["cases"][facts.name] = {{"key", key(facts)}, {"pixels", to_json(facts.pixels)}};
-  write_file_atomic(qa / "state.json", state.dump() + "\n");
+  write_file_atomic(qa / "state.json", json_text(state) + "\n");
   return summary;
 }
 

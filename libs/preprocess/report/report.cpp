@@ -10,6 +10,7 @@
 #include "io/core/directory_lock.hpp"
 #include "io/core/error.hpp"
 #include "io/core/hash.hpp"
+#include "io/core/json_text.hpp"
 #include "io/manifest/csv.hpp"
 #include "io/manifest/manifest.hpp"
 #include "preprocess/report/baseline.hpp"
@@ -47,7 +48,7 @@ void write_cases(const fs::path& qa, const std::vector<CaseFacts>& cases, const 
                   {"liver_shape", depth.shape}};
     const auto found = of_case.find(cases[c].name);
     j["findings"] = found == of_case.end() ? json::array() : found->second;
-    write_file_unsynced(qa / "cases" / (cases[c].name + ".json"), j.dump(1) + "\n");
+    write_file_unsynced(qa / "cases" / (cases[c].name + ".json"), json_text(j, 1) + "\n");
   });
   sync_filesystem(qa);
 }
@@ -177,14 +178,15 @@ QaSummary run_qa(const QaOptions& options) {
   const std::string group = group_table(cases, audit.cases, labels, findings);
   write_file_atomic(qa / "group.tsv", group);
   const json print = fingerprint(cases, labels, audit);
-  write_file_atomic(qa / "dataset_fingerprint.json", print.dump(1) + "\n");
+  write_file_atomic(qa / "dataset_fingerprint.json", json_text(print, 1) + "\n");
   std::string lines;
-  for (const Finding& f : findings) lines += to_json(f).dump() + "\n";
+  for (const Finding& f : findings) lines += json_text(to_json(f)) + "\n";
   write_file_atomic(qa / "findings.jsonl", lines);
   write_file_atomic(
       qa / "croissant.json",
-      croissant(dataset, options.publication, labels, hex(sha256(group)), link(options.dataset, qa))
-              .dump(1) +
+      json_text(croissant(dataset, options.publication, labels, hex(sha256(group)),
+                          link(options.dataset, qa)),
+                1) +
           "\n");
   write_file_atomic(qa / "dataset_card.md",
                     dataset_card(dataset, options.publication, print, account, findings));

@@ -6,6 +6,7 @@
 
 #include "io/core/error.hpp"
 #include "io/core/hash.hpp"
+#include "io/core/json_text.hpp"
 #include "io/manifest/manifest.hpp"
 
 namespace wsp {
@@ -39,7 +40,7 @@ class Parser {
     json meaning = json_;
     meaning["sha256"] = d.sha256;
     for (const char* remark : {"comment", "file", "precision"}) meaning.erase(remark);
-    d.identity = hex(sha256(meaning.dump()));
+    d.identity = hex(sha256(json_text(meaning)));
     return d;
   }
 

@@ -14,6 +14,8 @@ std::string words_of(const std::string& text) {
   const auto last = text.rfind("Error: ");
   const auto begin = last == std::string::npos ? 0 : text.find_last_of(" \n", last) + 1;
   std::string line = text.substr(begin, text.find('\n', begin) - begin);
+  constexpr std::size_t kLongest = 4096;  // std::regex recurses once per character
+  if (line.size() > kLongest) line.resize(kLongest);
   static const std::regex path(R"((^|[\s"'(=:,])(?:~|\.{1,2})?(?:/[^\s"'(),:/]+)+/?)");
   line = std::regex_replace(line, path, "$1(path)");
   constexpr std::size_t kMost = 200;

@@ -4,6 +4,7 @@
 
 #include "io/core/error.hpp"
 #include "io/core/hash.hpp"
+#include "io/core/json_text.hpp"
 
 namespace wsp::train {
 
@@ -11,7 +12,7 @@ std::string subject_mark(const std::string& subject) {
   return hex(sha256("wsp-unet trained on " + subject)).substr(0, 32);
 }
 
-std::string marks_text(const std::set<std::string>& marks) { return nlohmann::json(marks).dump(); }
+std::string marks_text(const std::set<std::string>& marks) { return json_text(nlohmann::json(marks)); }
 
 Provenance provenance_of(const std::map<std::string, std::string>& metadata, const std::filesystem::path& file) {
   const auto value = [&](const char* key) {

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "io/core/error.hpp"
+#include "io/core/json_text.hpp"
 
 namespace wsp::train {
 namespace {
@@ -90,7 +91,7 @@ std::string value_as_asked(const std::string& field, const json& value) {
   if (field.ends_with("_sha256"))
     return value.get<std::string>().empty() ? "none" : "SHA-256 " + value.get<std::string>();
   if (value.is_array() && value.empty()) return "none";
-  return value.dump();
+  return json_text(value);
 }
 
 [[noreturn]] void refuse(const std::string& option, const std::string& found,
@@ -101,7 +102,7 @@ std::string value_as_asked(const std::string& field, const json& value) {
 void need(bool good, const char* option, double found, const char* expected) {
   // JSON, as which the configuration is kept, has neither infinities nor NaN.
   const bool finite = std::isfinite(found);
-  if (!good || !finite) refuse(option, finite ? json(found).dump() : std::to_string(found), expected);
+  if (!good || !finite) refuse(option, finite ? json_text(json(found)) : std::to_string(found), expected);
 }
 
 void need(bool good, const char* option, std::int64_t found, const char* expected) {

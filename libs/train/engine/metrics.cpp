@@ -8,6 +8,7 @@
 
 #include "io/core/atomic_file.hpp"
 #include "io/core/error.hpp"
+#include "io/core/json_text.hpp"
 
 namespace wsp::train {
 namespace {
@@ -78,7 +79,7 @@ void MetricsWriter::write(std::int64_t step,
   for (const auto& [name, value] : fields)
     std::visit([&](const auto& v) { line[name] = v; }, value);
   // Text that is not UTF-8 must not stop a run.
-  file_.append(line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + '\n');
+  file_.append(json_text(line) + '\n');
   last_step_ = step;
 }
 

@@ -6,6 +6,7 @@
 #include "io/core/atomic_file.hpp"
 #include "io/core/error.hpp"
 #include "io/core/hash.hpp"
+#include "io/core/json_text.hpp"
 #include "io/core/png.hpp"
 #include "io/manifest/manifest.hpp"
 #include "train/engine/run_log.hpp"
@@ -84,7 +85,7 @@ void redraw_views(const std::filesystem::path& run, const std::filesystem::path&
                     {"shift", {p.shift_x, p.shift_y}},
                     {"crop", {p.crop_x, p.crop_y, p.crop_w, p.crop_h}}});
   }
-  write_file_atomic(out / "views.json", list.dump(1) + "\n");
+  write_file_atomic(out / "views.json", json_text(list, 1) + "\n");
 }
 
 }  // namespace wsp::train

@@ -4,6 +4,7 @@
 
 #include "io/core/atomic_file.hpp"
 #include "io/core/error.hpp"
+#include "io/core/json_text.hpp"
 
 namespace wsp::train {
 
@@ -15,7 +16,7 @@ RunDirectory::RunDirectory(std::filesystem::path path) : path_(std::move(path)) 
 }
 
 void RunDirectory::write_json(const char* name, const nlohmann::json& value) const {
-  write_file_atomic(path_ / name, value.dump(2) + "\n");
+  write_file_atomic(path_ / name, json_text(value, 2) + "\n");
 }
 
 void judge_run_directory(const std::filesystem::path& run, std::span<const char* const> files,

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "io/core/error.hpp"
+#include "io/core/json_text.hpp"
 #include "io/core/log.hpp"
 
 namespace wsp::train {
@@ -53,7 +54,7 @@ void refuse_differences(const std::vector<std::string>& lines) {
 
 std::string position_text(const Position& position, const Optimizer& optimizer,
                           const GradScaler& scaler) {
-  return json{{"batches", position.batches},
+  return json_text(json{{"batches", position.batches},
               {"optimizer_steps", optimizer.steps()},
               {"best_probe", position.best_probe},
               {"first_probe", position.first_probe},
@@ -68,8 +69,7 @@ std::string position_text(const Position& position, const Optimizer& optimizer,
               {"learning_rate", position.learning_rate},
               {"corrupt_slices", position.corrupt_slices},
               {"scale", scaler.scale()},
-              {"scaler_good_steps", scaler.good_steps()}}
-      .dump();
+              {"scaler_good_steps", scaler.good_steps()}});
 }
 
 Position read_position(const std::string& text, Optimizer& optimizer, GradScaler& scaler) {
@@ -117,7 +117,7 @@ TensorFile pack_state(const torch::nn::Module& module, FlatParameters& parameter
     file.tensors["generator.cpu"] = generator.get_state();
   }
   file.metadata = {{"wsp.format", kFormat},
-                   {"wsp.config", config.dump()},
+                   {"wsp.config", json_text(config)},
                    {"wsp.state", position_text(position, optimizer, scaler)}};
   return file;
 }

@@ -5,6 +5,7 @@
 #include "io/core/error.hpp"
 #include "io/core/hash.hpp"
 #include "io/core/interrupt.hpp"
+#include "io/core/json_text.hpp"
 #include "io/core/log.hpp"
 #include "io/manifest/manifest.hpp"
 #include "train/engine/views.hpp"
@@ -52,7 +53,7 @@ void Trainer::clear_earlier_run() {
 
 // Every rank must compute the same thing, or the sum of their gradients means nothing.
 void Trainer::compare_ranks() {
-  const Digest digest = sha256(to_json(config_).dump());
+  const Digest digest = sha256(json_text(to_json(config_)));
   torch::Tensor mine = torch::empty({static_cast<std::int64_t>(digest.size())}, torch::kLong);
   std::copy(digest.begin(), digest.end(), mine.data_ptr<std::int64_t>());
   mine = mine.to(device_);

@@ -6,6 +6,7 @@
 #include "io/core/atomic_file.hpp"
 #include "io/core/error.hpp"
 #include "io/core/hash.hpp"
+#include "io/core/json_text.hpp"
 #include "io/core/log.hpp"
 #include "io/core/png.hpp"
 #include "train/eval/embed.hpp"
@@ -55,8 +56,8 @@ class CellRun {
       supervised(result);
     else
       frozen(result);
-    result["sha256"] = hex(sha256(result.dump()));
-    write_file_atomic(out_ / "cell.json", result.dump(1) + "\n");
+    result["sha256"] = hex(sha256(json_text(result)));
+    write_file_atomic(out_ / "cell.json", json_text(result, 1) + "\n");
   }
 
  private:
@@ -180,7 +181,7 @@ std::vector<std::size_t> first_alike(const std::vector<Cell>& cells) {
   std::map<std::string, std::size_t> first;
   std::vector<std::size_t> indices;
   for (std::size_t k = 0; k < cells.size(); ++k)
-    indices.push_back(first.emplace(cells[k].method + " " + to_json(training_of(cells[k])).dump(), k).first->second);
+    indices.push_back(first.emplace(cells[k].method + " " + json_text(to_json(training_of(cells[k]))), k).first->second);
   return indices;
 }
 
@@ -202,7 +203,7 @@ StoredCell stored_cell(const Plan& plan, const Cell& cell, const fs::path& out) 
   if (!result.is_object() || !result.contains("sha256")) return {CellState::damaged, {}};
   const json sha256_stored = result["sha256"];
   result.erase("sha256");
-  if (sha256_stored != hex(sha256(result.dump()))) return {CellState::damaged, {}};
+  if (sha256_stored != hex(sha256(json_text(result)))) return {CellState::damaged, {}};
   if (result.value("specification", json()) != specification(plan, cell)) return {CellState::of_another_plan, {}};
   return {CellState::complete, std::move(result)};
 }

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "io/core/error.hpp"
+#include "io/core/json_text.hpp"
 #include "io/manifest/manifest.hpp"
 
 namespace wsp::train {
@@ -65,7 +66,7 @@ Plan load_plan(const std::filesystem::path& path) {
   for (const std::string& method : plan.methods)
     if (!contains(known_methods(), method))
       throw Error(ErrorCode::usage, fmt::format("{}: the method '{}' is unknown; expected one of {}", path.string(), method,
-                                                json(known_methods()).dump()));
+                                                json_text(json(known_methods()))));
   plan.backbones = j.at("backbones").get<std::vector<std::string>>();
   plan.seeds = j.at("seeds").get<std::vector<std::uint64_t>>();
   plan.weights = j.value("weights", plan.weights);

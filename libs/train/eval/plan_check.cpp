@@ -8,6 +8,7 @@
 
 #include "io/core/atomic_file.hpp"
 #include "io/core/error.hpp"
+#include "io/core/json_text.hpp"
 #include "io/core/log.hpp"
 #include "io/shard/dataset.hpp"
 #include "train/eval/cell.hpp"
@@ -110,7 +111,7 @@ void check_pretraining(const Plan& plan, const std::vector<Cell>& cells, const f
     const TrainConfig config = training_of(cell);
     const json asked{config.label, config.kernel_columns, config.depth_scale, config.include_flagged, config.include_unlabelled,
                      config.splits, config.subjects, config.positive, config.hold_back};
-    if (!seen.insert(asked.dump()).second) continue;
+    if (!seen.insert(json_text(asked)).second) continue;
     try {
       check_training_data(config, reader);
     } catch (Error& error) {
@@ -135,7 +136,7 @@ class Volumes {
                          copies.size(), a, b, copies.front(), why));
     apart_.push_back(pair);
     fs::create_directories(file_.parent_path());
-    write_file_atomic(file_, apart_.dump(1) + "\n");
+    write_file_atomic(file_, json_text(apart_, 1) + "\n");
   }
 
  private:

@@ -11,6 +11,7 @@
 #include "io/core/counter_rng.hpp"
 #include "io/core/error.hpp"
 #include "io/core/hash.hpp"
+#include "io/core/json_text.hpp"
 #include "io/manifest/manifest.hpp"
 #include "train/eval/metrics.hpp"
 
@@ -102,7 +103,7 @@ void write_probe(const std::filesystem::path& path, const SavedProbe& p) {
                {"dimensions", p.model.coefficients.size()},
                {"model", model_json(p.model)},
                {"refits", refits}};
-  write_file_atomic(path, j.dump() + "\n");
+  write_file_atomic(path, json_text(j) + "\n");
 }
 
 SavedProbe read_probe(const std::filesystem::path& path) {

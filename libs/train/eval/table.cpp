@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "io/core/atomic_file.hpp"
+#include "io/core/json_text.hpp"
 #include "train/eval/published.hpp"
 
 namespace wsp::train {
@@ -359,7 +360,7 @@ void write_tables(const std::filesystem::path& out, const Plan& plan, const std:
   for (const ResultTable& t : tables) write_file_atomic(out / (t.name + ".tsv"), to_tsv(t));
   write_file_atomic(out / "results.md", to_markdown(tables, plan.name));
   write_file_atomic(out / "results.html", to_html(tables, plan.name));
-  write_file_atomic(out / "results.json", json{{"plan", plan.text}, {"tables", to_json(tables)}}.dump(1) + "\n");
+  write_file_atomic(out / "results.json", json_text(json{{"plan", plan.text}, {"tables", to_json(tables)}}, 1) + "\n");
 }
 
 }  // namespace wsp::train

@@ -9,6 +9,7 @@
 #include <tuple>
 
 #include "io/core/error.hpp"
+#include "io/core/json_text.hpp"
 
 namespace wsp::train {
 namespace {
@@ -207,7 +208,7 @@ std::string write_tensor_header(const TensorHeader& header) {
   }
   std::string text;
   try {
-    text = root.dump();
+    text = json_text(root);
   } catch (const json::exception&) {
     throw Error(ErrorCode::usage, "the name of a tensor or its metadata is not UTF-8");
   }

@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "io/core/error.hpp"
+#include "io/core/json_text.hpp"
 #include "io/manifest/manifest.hpp"
 
 namespace wsp::train {
@@ -70,7 +71,7 @@ std::string asked_as(const std::string& field) {
 template <class Number>
 void need(bool good, const char* option, Number found, const char* expected) {
   if (good && std::isfinite(static_cast<double>(found))) return;
-  throw Error(ErrorCode::usage, std::string("--") + option + " is " + json(found).dump() +
+  throw Error(ErrorCode::usage, std::string("--") + option + " is " + json_text(json(found)) +
                                     ": expected " + expected);
 }
 
@@ -163,7 +164,7 @@ std::vector<std::string> differences(const UNetConfig& was, const UNetConfig& is
   std::vector<std::string> lines;
   for (const auto& [name, value] : a.items())
     if (value != b.at(name))
-      lines.push_back(asked_as(name) + ": was " + value.dump() + ", is " + b.at(name).dump());
+      lines.push_back(asked_as(name) + ": was " + json_text(value) + ", is " + json_text(b.at(name)));
   return lines;
 }
 

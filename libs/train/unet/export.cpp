@@ -5,6 +5,7 @@
 #include "io/core/atomic_file.hpp"
 #include "io/core/error.hpp"
 #include "io/core/hash.hpp"
+#include "io/core/json_text.hpp"
 #include "io/manifest/manifest.hpp"
 #include "train/engine/device.hpp"
 #include "train/unet/network.hpp"
@@ -71,7 +72,7 @@ json export_unet(const UNetExport& what) {
       throw Error(ErrorCode::output, "cannot make " + what.descriptor.parent_path().string() + ": " +
                                          code.message());
     write_file_atomic(script, bytes);
-    write_file_atomic(what.descriptor, descriptor.dump(2) + "\n");
+    write_file_atomic(what.descriptor, json_text(descriptor, 2) + "\n");
     return descriptor;
   } catch (const Error&) {
     throw;

@@ -10,6 +10,7 @@
 
 #include "io/core/error.hpp"
 #include "io/core/interrupt.hpp"
+#include "io/core/json_text.hpp"
 #include "io/core/log.hpp"
 #include "io/core/progress.hpp"
 #include "io/manifest/manifest.hpp"
@@ -421,7 +422,7 @@ void UNetTrainer::save(bool best) {
 
 void UNetTrainer::write_weights(const char* name) {
   save_unet_weights(*setup_.net, options_.out / name,
-                    {{"wsp.config", to_json(config_).dump()},
+                    {{"wsp.config", json_text(to_json(config_))},
                      {"wsp.trained_on", marks_text(subject_marks(setup_.set.training))},
                      {"wsp.steps", std::to_string(position_.batches)}});
 }

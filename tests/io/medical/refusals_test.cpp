@@ -69,7 +69,7 @@ INSTANTIATE_TEST_SUITE_P(
         Expected{"dicomdir/pydicom_dicomdirtests/DICOMDIR-empty.dcm", Code::DICOMDIR},
         Expected{"dicomdir/pydicom_dicomdirtests/DICOMDIR-implicit", Code::DICOMDIR},
         Expected{"junk/DS_Store", Code::NOT_DICOM}, Expected{"junk/crayons.icc", Code::NOT_DICOM},
-        Expected{"junk/zipMR.gz", Code::NOT_DICOM}, Expected{"junk/test1.json", Code::NOT_DICOM}));
+        Expected{"junk/zipMR.gz", Code::ARCHIVE}, Expected{"junk/test1.json", Code::NOT_DICOM}));
 
 TEST(RefusedSeries, FourSlicesAtOnePlaceAreNoVolume) {
   WSP_REQUIRE_TEST_DATA(data);
