@@ -7,6 +7,7 @@
 #include <dcmtk/dcmdata/dctk.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <string>
 
@@ -24,6 +25,7 @@ struct PixelFormat {
   std::int64_t columns = 0, rows = 0, frames = 1;
   int allocated = 16, stored = 16, high = 15;
   bool is_signed = false;
+  bool overlay = false;  ///< an overlay lies in bits that are not stored (retired, PS3.5 8.1.2)
 };
 
 std::int32_t read_bits(std::uint32_t word, int bits, bool is_signed) {
@@ -31,6 +33,12 @@ std::int32_t read_bits(std::uint32_t word, int bits, bool is_signed) {
   word &= mask;
   if (is_signed && (word >> static_cast<unsigned>(bits - 1)) != 0U) word |= ~mask;
   return static_cast<std::int32_t>(word);
+}
+
+bool has_overlay_bits(DcmDataset& dataset) {
+  for (std::uint16_t group = 0x6000; group <= 0x60FE; group = static_cast<std::uint16_t>(group + 2))
+    if (number(dataset, DcmTagKey(group, 0x0102)).value_or(0) > 0) return true;
+  return false;
 }
 
 Outcome<PixelFormat> read_format(DcmDataset& dataset) {
@@ -43,6 +51,7 @@ Outcome<PixelFormat> read_format(DcmDataset& dataset) {
   format.high =
       bits16(dataset, DCM_HighBit).value_or(static_cast<std::uint16_t>(format.stored - 1));
   format.is_signed = bits16(dataset, DCM_PixelRepresentation).value_or(0) == 1;
+  format.overlay = has_overlay_bits(dataset);
   format.frames = std::max<std::int64_t>(
       1, static_cast<std::int64_t>(number(dataset, DCM_NumberOfFrames).value_or(1)));
   const bool words = format.allocated == 8 || format.allocated == 16 || format.allocated == 32;
@@ -54,12 +63,19 @@ Outcome<PixelFormat> read_format(DcmDataset& dataset) {
   return format;
 }
 
+/// The pixels of a frame: as the header says that they are to be read, and the words that they were
+/// read from.
+struct Pixels {
+  std::vector<std::int32_t> values;
+  std::vector<std::uint32_t> words;
+  bool whole_words = true;  ///< the bits above HighBit are the writer's, not a decoder's
+};
+
 /// Unpack one frame of words: drop bits outside BitsStored, extend the sign.
-std::vector<std::int32_t> unpack(const std::vector<std::uint8_t>& bytes,
-                                 const PixelFormat& format) {
+Pixels unpack(const std::vector<std::uint8_t>& bytes, const PixelFormat& format) {
   const auto count = static_cast<std::size_t>(format.columns * format.rows);
   const auto shift = static_cast<unsigned>(format.high + 1 - format.stored);
-  std::vector<std::int32_t> values(count);
+  Pixels pixels{std::vector<std::int32_t>(count), std::vector<std::uint32_t>(count)};
   for (std::size_t i = 0; i < count; ++i) {
     std::uint32_t word = 0;
     if (format.allocated == 8) {
@@ -71,14 +87,16 @@ std::vector<std::int32_t> unpack(const std::vector<std::uint8_t>& bytes,
     } else {
       std::memcpy(&word, bytes.data() + 4 * i, sizeof word);
     }
-    values[i] = read_bits(word >> shift, format.stored, format.is_signed);
+    pixels.words[i] = word;
+    pixels.values[i] = read_bits(word >> shift, format.stored, format.is_signed);
   }
-  return values;
+  return pixels;
 }
 
 /// Native, deflated, JPEG and JPEG-LS: DCMTK gives one frame as words in this machine's order.
-Outcome<std::vector<std::int32_t>> decode_by_dcmtk(DcmDataset& dataset, DcmPixelData& pixels,
-                                                   const PixelFormat& format, std::int32_t frame) {
+Outcome<Pixels> decode_by_dcmtk(DcmDataset& dataset, DcmPixelData& pixels,
+                                const PixelFormat& format, E_TransferSyntax syntax,
+                                std::int32_t frame) {
   const auto size = static_cast<std::size_t>(format.columns * format.rows * (format.allocated / 8));
   if (size >= 0xFFFFFFFFULL) return refuse(Code::TOO_LARGE, "one frame exceeds 4 GiB");
   std::vector<std::uint8_t> bytes(size + (size & 1U));
@@ -88,11 +106,12 @@ Outcome<std::vector<std::int32_t>> decode_by_dcmtk(DcmDataset& dataset, DcmPixel
       pixels.getUncompressedFrame(&dataset, static_cast<Uint32>(frame), fragment, bytes.data(),
                                   static_cast<Uint32>(bytes.size()), colour);
   if (status.bad()) {
-    const bool native = !is_encapsulated(dataset.getOriginalXfer());
-    return refuse(native ? Code::TRUNCATED_FILE : Code::DECODE_FAILED,
+    return refuse(!is_encapsulated(syntax) ? Code::TRUNCATED_FILE : Code::DECODE_FAILED,
                   "frame " + std::to_string(frame) + " cannot be decoded");
   }
-  return unpack(bytes, format);
+  Pixels decoded = unpack(bytes, format);
+  decoded.whole_words = !is_encapsulated(syntax);
+  return decoded;
 }
 
 std::vector<std::span<const std::uint8_t>> all_fragments(DcmPixelSequence& sequence) {
@@ -170,8 +189,7 @@ Outcome<std::vector<std::uint8_t>> read_codestream(DcmPixelData& pixels, const P
   return codestream;
 }
 
-Outcome<std::vector<std::int32_t>> decode_by_rle(DcmPixelData& pixels, const PixelFormat& format,
-                                                 std::int32_t frame) {
+Outcome<Pixels> decode_by_rle(DcmPixelData& pixels, const PixelFormat& format, std::int32_t frame) {
   const auto codestream = read_codestream(pixels, format, frame);
   if (!codestream) return codestream.rejection();
   const auto words =
@@ -181,51 +199,99 @@ Outcome<std::vector<std::int32_t>> decode_by_rle(DcmPixelData& pixels, const Pix
 }
 
 /// JPEG 2000: values as the codestream has them, then read as the header says where the two differ.
-Outcome<std::vector<std::int32_t>> decode_by_openjpeg(DcmPixelData& pixels,
-                                                      const PixelFormat& format, std::int32_t frame,
-                                                      bool& sign_repaired) {
-  const auto codestream = read_codestream(pixels, format, frame);
+Outcome<Pixels> decode_by_openjpeg(DcmPixelData& data, const PixelFormat& format,
+                                   std::int32_t frame, bool& sign_repaired) {
+  const auto codestream = read_codestream(data, format, frame);
   if (!codestream) return codestream.rejection();
   auto image = decode_jpeg2000(codestream.value(), format.columns, format.rows);
   if (!image) return image.rejection();
-  std::vector<std::int32_t> values = std::move(image.value().values);
+  Pixels pixels;
+  pixels.values = std::move(image.value().values);
+  pixels.whole_words = false;
   const int precision = image.value().precision;
   if (precision < 1 || precision > format.allocated) {
     return refuse(Code::SIGN_MISMATCH, "codestream of " + std::to_string(precision) +
                                            " bits, header " + std::to_string(format.allocated));
   }
-  if (image.value().is_signed == format.is_signed) return values;
-  for (std::int32_t& value : values) {
+  for (const std::int32_t value : pixels.values)
+    pixels.words.push_back(
+        static_cast<std::uint32_t>(read_bits(static_cast<std::uint32_t>(value), precision, false)));
+  if (image.value().is_signed == format.is_signed) return pixels;
+  for (std::int32_t& value : pixels.values) {
     const std::int32_t read =
         read_bits(static_cast<std::uint32_t>(value), precision, format.is_signed);
     sign_repaired = sign_repaired || read != value;
     value = read;
   }
-  return values;
+  return pixels;
 }
 
-/// Mark padding: PixelPaddingValue alone, or up to PixelPaddingRangeLimit (PS3.3 C.7.5.1.1.2).
+/// Mark padding: PixelPaddingValue alone, or up to PixelPaddingRangeLimit (PS3.3 C.7.5.1.1.2), as a
+/// stored value or as the whole word.
 std::vector<std::uint8_t> mark_padding(DcmDataset& dataset, const PixelFormat& format,
-                                       const std::vector<std::int32_t>& stored) {
+                                       const Pixels& pixels) {
   const auto value = bits16(dataset, DCM_PixelPaddingValue);
   if (!value) return {};
   const std::uint16_t limit = bits16(dataset, DCM_PixelPaddingRangeLimit).value_or(*value);
   // The value's own type may contradict PixelRepresentation: its bits are what counts.
-  const auto read = [&](std::uint16_t bits) { return read_bits(bits, 16, format.is_signed); };
+  const auto read = [&](std::uint32_t bits) { return read_bits(bits, 16, format.is_signed); };
   const std::int32_t low = std::min(read(*value), read(limit));
   const std::int32_t high = std::max(read(*value), read(limit));
-  std::vector<std::uint8_t> padding(stored.size());
-  for (std::size_t i = 0; i < stored.size(); ++i)
-    padding[i] = stored[i] >= low && stored[i] <= high ? 1 : 0;
+  const auto within = [&](std::int32_t v) { return v >= low && v <= high; };
+  std::vector<std::uint8_t> padding(pixels.values.size());
+  for (std::size_t i = 0; i < padding.size(); ++i)
+    padding[i] =
+        within(pixels.values[i]) || (format.allocated == 16 && within(read(pixels.words[i]))) ? 1
+                                                                                              : 0;
   return padding;
 }
 
-void read_rescale(DcmDataset& dataset, std::int32_t frame, DecodedFrame& decoded) {
-  DcmItem* item = functional_group(dataset, frame, DCM_PixelValueTransformationSequence.getGroup(),
-                                   DCM_PixelValueTransformationSequence.getElement());
-  DcmItem& holder = item != nullptr ? *item : dataset;
-  decoded.slope = static_cast<float>(number(holder, DCM_RescaleSlope).value_or(1));
-  decoded.intercept = static_cast<float>(number(holder, DCM_RescaleIntercept).value_or(0));
+/// The HU that a CT may hold, extended scales and metal included, and below which not even noise in
+/// air comes.
+constexpr float kLeastHu = -10240, kMostHu = 32767, kBelowAirHu = -1500;
+
+WordEvidence weigh_words(const PixelFormat& format, const Pixels& pixels,
+                         const DecodedFrame& frame) {
+  WordEvidence found;
+  const auto hu = [&](std::int32_t value) {
+    return static_cast<float>(value) * frame.slope + frame.intercept;
+  };
+  const auto can_be_ct = [&](float value) { return value >= kLeastHu && value <= kMostHu; };
+  const int above = format.allocated - format.high - 1;
+  const std::uint32_t ones = (1U << static_cast<unsigned>(above)) - 1U;
+  const auto shift = static_cast<unsigned>(format.high + 1 - format.stored);
+  for (std::size_t i = 0; i < pixels.values.size(); ++i) {
+    if (!frame.padding.empty() && frame.padding[i] != 0) continue;
+    const std::uint32_t word = pixels.words[i];
+    const std::int32_t value = pixels.values[i];
+    const std::uint32_t upper = above > 0 ? word >> static_cast<unsigned>(format.high + 1) : 0;
+    if (upper != 0 && !format.overlay) {
+      const int bits = format.allocated - static_cast<int>(shift);
+      const bool sign = (word >> static_cast<unsigned>(format.high) & 1U) != 0;
+      if (format.is_signed && upper == ones && sign) {
+        ++found.extended;
+      } else if (can_be_ct(hu(read_bits(word >> shift, bits, true))) ||
+                 can_be_ct(hu(read_bits(word >> shift, bits, false)))) {
+        ++found.wider;
+        found.example_hu = hu(value);
+      }
+    } else if (format.is_signed && value < 0 && format.stored < 16) {
+      if (above > 0 && pixels.whole_words && !format.overlay) ++found.bare;
+      const float read = hu(value);
+      if (read >= kBelowAirHu) {
+        ++found.low_kept;
+      } else if (can_be_ct(hu(value + (1 << format.stored)))) {
+        if (found.low == 0 || read < found.low_from) found.low_from = read;
+        if (found.low == 0 || read > found.low_to) found.low_to = read;
+        ++found.low;
+      }
+    } else if (!format.is_signed && format.stored == 16 && value > 32767 && value != 65535 &&
+               hu(value) > kMostHu && hu(value - 65536) >= kLeastHu) {
+      ++found.negative;  // 65535 may be saturated
+      found.example_hu = hu(value);
+    }
+  }
+  return found;
 }
 
 class InProcessDecoder final : public FrameDecoder {
@@ -244,31 +310,67 @@ class InProcessDecoder final : public FrameDecoder {
     if (!format) return format.rejection();
     DcmElement* element = nullptr;
     dataset.findAndGetElement(DCM_PixelData, element);
-    auto* pixels = dynamic_cast<DcmPixelData*>(element);
-    if (pixels == nullptr) return refuse(Code::TRUNCATED_FILE, "no pixel data");
+    auto* data = dynamic_cast<DcmPixelData*>(element);
+    if (data == nullptr) return refuse(Code::TRUNCATED_FILE, "no pixel data");
 
     std::vector<DecodedFrame> decoded(frames.size());
     for (std::size_t i = 0; i < frames.size(); ++i) {
       DecodedFrame& out = decoded[i];
       if (frames[i] < 0 || frames[i] >= format.value().frames)
         return refuse(Code::BAD_HEADER, "frame number");
-      auto values = is_jpeg2000_syntax(syntax)
-                        ? decode_by_openjpeg(*pixels, format.value(), frames[i], out.sign_repaired)
+      auto pixels = is_jpeg2000_syntax(syntax)
+                        ? decode_by_openjpeg(*data, format.value(), frames[i], out.sign_repaired)
                     : syntax == UID_RLELosslessTransferSyntax
-                        ? decode_by_rle(*pixels, format.value(), frames[i])
-                        : decode_by_dcmtk(dataset, *pixels, format.value(), frames[i]);
-      if (!values) return values.rejection();
+                        ? decode_by_rle(*data, format.value(), frames[i])
+                        : decode_by_dcmtk(dataset, *data, format.value(),
+                                          DcmXfer(syntax.c_str()).getXfer(), frames[i]);
+      if (!pixels) return pixels.rejection();
       out.columns = format.value().columns;
       out.rows = format.value().rows;
-      out.stored = std::move(values).value();
-      out.padding = mark_padding(dataset, format.value(), out.stored);
-      read_rescale(dataset, frames[i], out);
+      const Rescale rescale = read_rescale(dataset, frames[i]);
+      out.slope = static_cast<float>(rescale.slope);
+      out.intercept = static_cast<float>(rescale.intercept);
+      out.padding = mark_padding(dataset, format.value(), pixels.value());
+      out.words = weigh_words(format.value(), pixels.value(), out);
+      out.stored = std::move(pixels.value().values);
     }
     return decoded;
   }
 };
 
 }  // namespace
+
+void WordEvidence::add(const WordEvidence& other) {
+  extended += other.extended;
+  bare += other.bare;
+  if (wider + negative == 0) example_hu = other.example_hu;
+  wider += other.wider;
+  negative += other.negative;
+  low_kept += other.low_kept;
+  if (other.low == 0) return;
+  low_from = low == 0 ? other.low_from : std::min(low_from, other.low_from);
+  low_to = low == 0 ? other.low_to : std::max(low_to, other.low_to);
+  low += other.low;
+}
+
+std::string WordEvidence::contradiction() const {
+  const auto hu = [](float value) { return std::to_string(std::llround(value)) + " HU"; };
+  if (wider > 0)
+    return "the bits above HighBit are in use in " + std::to_string(wider) +
+           " pixels: without them one reads " + hu(example_hu);
+  if (extended > 0 && bare > 0)
+    return "the sign reaches above HighBit in " + std::to_string(extended) +
+           " pixels and is missing there in " + std::to_string(bare) +
+           ": the words are wider than BitsStored";
+  if (negative > 0)
+    return "PixelRepresentation is unsigned, but " + std::to_string(negative) +
+           " pixels are signed words: one reads " + hu(example_hu);
+  // One constant low value is what lies outside the field of view.
+  if (low > low_kept && low_from < low_to)
+    return "PixelRepresentation is signed, but " + std::to_string(low) +
+           " pixels are unsigned words: they read " + hu(low_from) + " to " + hu(low_to);
+  return {};
+}
 
 std::unique_ptr<FrameDecoder> make_frame_decoder() { return std::make_unique<InProcessDecoder>(); }
 

@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "io/core/outcome.hpp"
@@ -10,6 +11,23 @@
 /// Pixels out of DICOM files. Internal to io/medical; no DCMTK type stands here, so that decoding
 /// can move into worker processes.
 namespace wsp::dicom {
+
+/// What the words of pixels say of BitsStored, HighBit and PixelRepresentation: counts of pixels
+/// that are no padding. They add up over a series: one frame alone may not tell.
+struct WordEvidence {
+  std::int64_t extended = 0;       ///< signed: negative, and the bits above HighBit repeat the sign
+  std::int64_t bare = 0;           ///< signed: negative, and the bits above HighBit are zero
+  std::int64_t wider = 0;          ///< bits above HighBit that can be a number's own
+  std::int64_t negative = 0;       ///< unsigned: far too much for CT, but not as signed words
+  std::int64_t low = 0;            ///< signed: far too little for CT, but not as unsigned words
+  std::int64_t low_kept = 0;       ///< signed: negative, sound
+  float low_from = 0, low_to = 0;  ///< HU of `low`
+  float example_hu = 0;            ///< what one of `wider` or `negative` is read as
+
+  void add(const WordEvidence& other);
+  /// What contradicts the header, in words and numbers; empty when nothing does.
+  [[nodiscard]] std::string contradiction() const;
+};
 
 /// One decoded frame, as the header says its stored values are to be read.
 struct DecodedFrame {
@@ -19,6 +37,7 @@ struct DecodedFrame {
       padding;  ///< 1 where PixelPaddingValue..RangeLimit; empty when none declared
   float slope = 1, intercept = 0;  ///< Rescale, of this frame
   bool sign_repaired = false;      ///< the codestream's signedness contradicted the header
+  WordEvidence words;
 };
 
 /// Decodes frames of one file. Implementations are thread-safe.

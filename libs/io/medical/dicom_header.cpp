@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
+#include <cmath>
 #include <set>
 #include <string_view>
 
@@ -45,24 +47,13 @@ bool is_video_syntax(const std::string& uid) {
   return kVideo.contains(uid);
 }
 
-std::string join_text(DcmItem& item, const std::vector<DcmTagKey>& tags) {
-  std::string all;
-  for (const DcmTagKey& tag : tags) all.append(" ").append(text(item, tag));
-  return upper(all);
-}
-
-/// NumberOfFrames by the letter: "1A" is no number. 1 when absent.
+/// NumberOfFrames: "1A" is no number. 1 when absent.
 std::optional<std::int64_t> frame_count(DcmItem& item) {
-  const std::string value = ascii(item, DCM_NumberOfFrames);
-  if (value.empty()) return 1;
-  if (value.size() > 9) return std::nullopt;
-  std::int64_t count = 0;
-  for (const char c : value) {
-    if (c < '0' || c > '9') return std::nullopt;
-    count = 10 * count + (c - '0');
-  }
-  if (count < 1 || count > kMaxFrames) return std::nullopt;
-  return count;
+  if (ascii(item, DCM_NumberOfFrames).empty()) return 1;
+  const auto count = number(item, DCM_NumberOfFrames);
+  if (!count || *count != std::floor(*count) || *count < 1 || *count > kMaxFrames)
+    return std::nullopt;
+  return static_cast<std::int64_t>(*count);
 }
 
 void read_identity(DcmItem& item, Header& header) {
@@ -80,8 +71,10 @@ void read_identity(DcmItem& item, Header& header) {
   header.kernel = upper(text(item, DCM_ConvolutionKernel));
   header.manufacturer = upper(text(item, DCM_Manufacturer));
   header.image_type = upper(ascii(item, DCM_ImageType));
-  header.description = join_text(item, {DCM_SeriesDescription, DCM_ProtocolName, DCM_ImageComments,
-                                        DCM_AcquisitionProtocolDescription});
+  header.description = upper(text(item, DCM_SeriesDescription));
+  header.protocol =
+      upper(text(item, DCM_ProtocolName) + " / " + text(item, DCM_AcquisitionProtocolDescription));
+  header.comments = upper(text(item, DCM_ImageComments));
   header.contrast_agent = text(item, DCM_ContrastBolusAgent);
   if (header.contrast_agent.empty() && item.tagExistsWithValue(DCM_ContrastBolusAgentSequence)) {
     header.contrast_agent = "SEQUENCE";
@@ -91,6 +84,10 @@ void read_identity(DcmItem& item, Header& header) {
     header.acquisition_seconds = seconds_of_day(ascii(item, DCM_AcquisitionDateTime));
   }
   header.bolus_seconds = seconds_of_day(ascii(item, DCM_ContrastBolusStartTime));
+  header.series_number = ascii(item, DCM_SeriesNumber);
+  header.acquisition_uid = ascii(item, DCM_AcquisitionUID);
+  header.scan_options = upper(ascii(item, DCM_ScanOptions));
+  header.patient_name = upper(text(item, DCM_PatientName));
 }
 
 /// What an enhanced object says of its first frame only.
@@ -134,9 +131,7 @@ std::string check_pixel_header(DcmDataset& dataset, const Header& header) {
   }
   DcmElement* pixels = nullptr;
   if (dataset.findAndGetElement(DCM_PixelData, pixels).bad()) return {};
-  const bool encapsulated =
-      is_encapsulated(dataset.getOriginalXfer()) || pixels->getLengthField() == DCM_UndefinedLength;
-  if (encapsulated) return {};
+  if (pixels->getLengthField() == DCM_UndefinedLength) return {};
   const auto bits = static_cast<std::uint64_t>(header.rows * header.columns) * samples * allocated *
                     static_cast<std::uint64_t>(header.frames);
   // Subsampled colour is shorter than its header says; it is not ours to read.
@@ -168,7 +163,132 @@ Code classify_image(DcmDataset& dataset, const Header& header) {
   return Code::USED;
 }
 
+/// A RescaleType that is not HU, by the standard's defined terms (PS3.3 C.11.1.1.2); empty where it
+/// is HU, unspecified or absent: CT must name any other.
+std::string other_units(DcmItem& item) {
+  static const std::set<std::string> kHu{
+      "", "HU", "US", "UNSPECIFIED", "HOUNSFIELD", "HOUNSFIELD UNIT", "HOUNSFIELD UNITS"};
+  static const std::set<std::string> kTerms{"OD", "MGML", "Z_EFF", "ED", "EDW", "HU_MOD", "PCT"};
+  const std::string type = upper(text(item, DCM_RescaleType));
+  if (kHu.contains(type)) return {};
+  return kTerms.contains(type) ? type : "another type";
+}
+
+/// True where `pattern`, words apart by blanks, stands in `words`.
+bool holds_phrase(const std::vector<std::string>& words, std::string_view pattern) {
+  const std::vector<std::string> wanted = words_of(pattern);
+  return std::search(words.begin(), words.end(), wanted.begin(), wanted.end()) != words.end();
+}
+
+struct MapName {
+  std::string_view phrase, meaning;
+};
+
+constexpr std::string_view kAtomicNumber = "effective atomic number map";
+constexpr std::string_view kDensity = "electron density map";
+constexpr std::string_view kMaterial = "material map";
+constexpr std::string_view kVirtual = "virtual non-contrast image";
+
+/// Said by a series description as well as by ImageType.
+constexpr std::array<MapName, 35> kMapPhrases{{{"ZEFF", kAtomicNumber},
+                                               {"Z EFF", kAtomicNumber},
+                                               {"EFF Z", kAtomicNumber},
+                                               {"EFFECTIVE Z", kAtomicNumber},
+                                               {"Z EFFECTIVE", kAtomicNumber},
+                                               {"RHO Z", kAtomicNumber},
+                                               {"EFF ATOMIC NUM", kAtomicNumber},
+                                               {"EFFECTIVE ATOMIC NUMBER", kAtomicNumber},
+                                               {"ATOMIC NUMBER", kAtomicNumber},
+                                               {"ELECTRON DENSITY", kDensity},
+                                               {"ELECTRONDENSITY", kDensity},
+                                               {"E DENSITY", kDensity},
+                                               {"IODINE MAP", kMaterial},
+                                               {"IODINE DENSITY", kMaterial},
+                                               {"IODINE CONCENTRATION", kMaterial},
+                                               {"IODINE OVERLAY", kMaterial},
+                                               {"IODINE NO WATER", kMaterial},
+                                               {"IODINE WATER", kMaterial},
+                                               {"WATER IODINE", kMaterial},
+                                               {"MD IODINE", kMaterial},
+                                               {"MD WATER", kMaterial},
+                                               {"MD FAT", kMaterial},
+                                               {"MD HAP", kMaterial},
+                                               {"FAT MAP", kMaterial},
+                                               {"URIC ACID", kMaterial},
+                                               {"CALCIUM SUPPRESSION", kMaterial},
+                                               {"MAT SPECIFIC", kMaterial},
+                                               {"MAT FRACTIONAL", kMaterial},
+                                               {"MAT VALUE BASED", kMaterial},
+                                               {"VNC", kVirtual},
+                                               {"VIRTUAL NON CONTRAST", kVirtual},
+                                               {"VIRTUAL NONCONTRAST", kVirtual},
+                                               {"VIRTUAL NON ENHANCED", kVirtual},
+                                               {"VIRTUAL UNENHANCED", kVirtual},
+                                               {"VIRTUAL NATIVE", kVirtual}}};
+
+/// Words that mean a map in ImageType, and may mean anything in a description.
+constexpr std::array<MapName, 5> kMapTypes{{{"IODINE", kMaterial},
+                                            {"RHO", kDensity},
+                                            {"VUE", kVirtual},
+                                            {"MAT REMOVED", kVirtual},
+                                            {"MAT MODIFIED", kMaterial}}};
+
 }  // namespace
+
+std::string derived_map(const std::string& image_type, const std::string& description) {
+  const std::vector<std::string> type = words_of(image_type), said = words_of(description);
+  for (const MapName& map : kMapPhrases)
+    if (holds_phrase(type, map.phrase) || holds_phrase(said, map.phrase))
+      return std::string(map.meaning);
+  for (const MapName& map : kMapTypes)
+    if (holds_phrase(type, map.phrase)) return std::string(map.meaning);
+  return {};
+}
+
+bool is_monoenergetic(const std::string& image_type, const std::string& description) {
+  for (const std::string* text : {&image_type, &description}) {
+    const std::vector<std::string> words = words_of(*text);
+    for (std::size_t i = 0; i < words.size(); ++i) {
+      const std::string& word = words[i];
+      if (word == "VMI" || word.starts_with("MONOENERG") || word == "MONOE") return true;
+      // "GSI MONO", "MONO+ 70 KEV", "70 KEV"; tube voltages are given in kV.
+      if (word == "MONO" && holds_phrase(words, "GSI")) return true;
+      if (word == "KEV" && i > 0 && std::isdigit(static_cast<unsigned char>(words[i - 1][0])) != 0)
+        return true;
+    }
+  }
+  return false;
+}
+
+Rescale read_rescale(DcmDataset& dataset, std::int64_t frame) {
+  DcmItem* item = functional_group(dataset, frame, DCM_PixelValueTransformationSequence.getGroup(),
+                                   DCM_PixelValueTransformationSequence.getElement());
+  DcmItem& holder = item != nullptr ? *item : dataset;
+  const auto slope = number(holder, DCM_RescaleSlope);
+  const auto intercept = number(holder, DCM_RescaleIntercept);
+  Rescale rescale{slope.value_or(1), intercept.value_or(0), Code::USED, {}};
+  const auto fault = [&](Code code, std::string detail) {
+    rescale.fault = code;
+    rescale.detail = std::move(detail);
+    return rescale;
+  };
+  for (const DcmTagKey& tag : {DCM_RescaleSlope, DCM_RescaleIntercept})
+    if (std::string wrong = number_fault(holder, tag); !wrong.empty())
+      return fault(Code::BAD_HEADER, std::move(wrong));
+  DcmSequenceOfItems* table = nullptr;
+  if (dataset.findAndGetSequence(DCM_ModalityLUTSequence, table).good() && table != nullptr &&
+      table->card() > 0)
+    return fault(Code::NOT_HU, "a Modality LUT stands for the rescale values");
+  if (const std::string units = other_units(holder); !units.empty())
+    return fault(Code::NOT_HU, "RescaleType is " + units);
+  if (!slope || !intercept)
+    return fault(Code::RESCALE_MISSING, slope       ? "no RescaleIntercept"
+                                        : intercept ? "no RescaleSlope"
+                                                    : "no RescaleSlope and RescaleIntercept");
+  if (*slope == 0 || std::abs(*slope) >= 1e6 || std::abs(*intercept) >= 1e9)
+    return fault(Code::BAD_HEADER, "RescaleSlope or RescaleIntercept is absurd");
+  return rescale;
+}
 
 bool is_supported_syntax(const std::string& uid) {
   static const std::set<std::string> kSupported{
@@ -225,7 +345,8 @@ bool is_derived_type(const std::string& image_type) {
 Header read_header(const std::filesystem::path& path) {
   Header header;
   DcmFileFormat file;
-  Rejection loaded = load(path, file);
+  bool syntax_repaired = false;
+  Rejection loaded = load(path, file, &syntax_repaired);
   if (loaded.code != Code::USED) return refuse(header, loaded.code, std::move(loaded.detail));
 
   DcmDataset& dataset = *file.getDataset();
@@ -270,13 +391,27 @@ Header read_header(const std::filesystem::path& path) {
   }
   const std::string wrong = read_planes(dataset, header);
   read_frame_level(dataset, header);
-  if (header.code != Code::USED) return header;
-  if (!wrong.empty()) return refuse(header, Code::BAD_HEADER, wrong);
+  if (header.code != Code::USED && header.code != Code::DERIVED) return header;
+  if (syntax_repaired) header.flags.push_back(Code::SYNTAX_REPAIRED);
+  std::string map = derived_map(header.image_type, header.description);
+  bool mono = false;
   for (const FrameHeader& plane : header.planes) {
-    if (!plane.has_position) return refuse(header, Code::NO_POSITION);
     if (is_localizer_type(plane.image_type)) return refuse(header, Code::LOCALIZER);
-    if (is_derived_type(plane.image_type)) return refuse(header, Code::DERIVED);
+    if (is_derived_type(plane.image_type)) header.code = Code::DERIVED;
+    if (map.empty()) map = derived_map(plane.image_type, {});
+    mono = mono || is_monoenergetic(plane.image_type, header.description);
   }
+  if (mono) header.flags.push_back(Code::MONOENERGETIC);
+  // Maps that say so in their units too are named by them: nothing overrules that.
+  if (!map.empty() && header.fault == Code::NOT_HU)
+    return refuse(header, Code::NOT_HU, map + ": " + header.fault_detail);
+  if (!map.empty() || header.code == Code::DERIVED)
+    return refuse(header, Code::DERIVED, std::move(map));
+  if (!wrong.empty()) return refuse(header, Code::BAD_HEADER, wrong);
+  for (const FrameHeader& plane : header.planes)
+    if (!plane.has_position && header.fault != Code::BAD_HEADER)
+      return refuse(header, Code::NO_POSITION);
+  header.detail = header.fault_detail;
   return header;
 }
 

@@ -23,6 +23,7 @@ struct FrameHeader {
   double pixel_x_mm = 0, pixel_y_mm = 0, thickness_mm = 0;
   /// Keys that may separate images which lie at the same position, each empty when absent.
   std::string image_type, acquisition, temporal, phase, time;
+  std::string stack, kernel, kvp, contrast, event_uid;  ///< likewise
 };
 
 enum class FileKind { none, image, seg, rtstruct };
@@ -34,13 +35,30 @@ struct Header {
   std::string patient_id, issuer, patient_sex, patient_birth_date, accession;
   std::string study_uid, series_uid, sop_instance_uid, sop_class_uid, frame_of_reference_uid;
   std::string transfer_syntax, modality, patient_position, kernel, manufacturer, image_type;
-  std::string description;  ///< series, protocol and related free text, upper case: for words only
+  std::string description;  ///< SeriesDescription, upper case: for words only
   std::string contrast_agent;
   std::optional<double> acquisition_seconds, bolus_seconds;
   std::int64_t columns = 0, rows = 0, frames = 1;
   bool lossy = false;
   std::vector<FrameHeader> planes;
+  /// What keeps the whole series from being a volume of HU though this is an image of one: USED
+  /// when nothing does, else BAD_HEADER (a value that is no number), RESCALE_MISSING or NOT_HU.
+  Code fault = Code::USED;
+  std::string fault_detail;
+  std::vector<Code> flags;         ///< SYNTAX_REPAIRED, MONOENERGETIC
+  std::string protocol, comments;  ///< further free text, upper case: for words only
+  std::string series_number, acquisition_uid, scan_options;
+  std::string patient_name;  ///< upper case, to tell persons apart; goes no further
 };
+
+/// How stored values become HU, of one frame: from its functional groups in an enhanced object.
+struct Rescale {
+  double slope = 1, intercept = 0;
+  Code fault = Code::USED;  ///< BAD_HEADER, RESCALE_MISSING or NOT_HU: slope and intercept as far
+                            ///< as they are there, else 1 and 0
+  std::string detail;
+};
+Rescale read_rescale(DcmDataset& dataset, std::int64_t frame);
 
 /// Read one file's header; never throws on bad data. `header.code` is USED for a CT image that can
 /// be part of a volume, MASK_UNREFERENCED for SEG and RTSTRUCT, else why the file is not usable.
@@ -58,6 +76,12 @@ DcmItem* functional_group(DcmDataset& dataset, std::int64_t frame, std::uint16_t
 
 /// True for ImageType values that name a reformation, projection, map or other derived image.
 bool is_derived_type(const std::string& image_type);
+/// The map that ImageType or a series description (upper case) names, whose values are no HU of
+/// what was scanned: "electron density map", "virtual non-contrast image", ...; empty where they
+/// name none.
+std::string derived_map(const std::string& image_type, const std::string& description);
+/// True where they name a virtual monoenergetic image: HU of one photon energy.
+bool is_monoenergetic(const std::string& image_type, const std::string& description);
 /// True for ImageType values of a scout.
 bool is_localizer_type(const std::string& image_type);
 

@@ -1,11 +1,16 @@
 #include "io/medical/dicom_load.hpp"
 
+#include <dcmtk/dcmdata/dcpixel.h>
+#include <dcmtk/dcmdata/dcpixseq.h>
+#include <dcmtk/dcmdata/dcpxitem.h>
 #include <dcmtk/dcmdata/dcxfer.h>
 
+#include <algorithm>
 #include <array>
 #include <cctype>
 #include <cstring>
 #include <fstream>
+#include <memory>
 #include <optional>
 
 #include "io/medical/dicom_text.hpp"
@@ -44,9 +49,100 @@ bool named_dicom(const std::filesystem::path& path) {
   return extension == ".DCM" || extension == ".DICOM";
 }
 
+using Head = std::array<Uint8, 512>;
+
+/// The first bytes of the first frame's codestream, zeros behind its end.
+std::optional<Head> codestream_head(DcmPixelSequence& fragments) {
+  for (unsigned long k = 1; k < fragments.card(); ++k) {  // 0 is the offset table
+    DcmPixelItem* item = nullptr;
+    if (fragments.getItem(item, k).bad() || item == nullptr) return std::nullopt;
+    Head head{};
+    const auto size = std::min<Uint32>(item->getLength(), static_cast<Uint32>(head.size()));
+    if (size == 0) continue;
+    if (item->getPartialValue(head.data(), 0, size).bad()) return std::nullopt;
+    return head;
+  }
+  return std::nullopt;
+}
+
+/// The transfer syntax by a codestream's own markers.
+E_TransferSyntax codestream_syntax(const Head& head) {
+  const auto marker = [&](std::size_t i, Uint8 code) {
+    return i + 1 < head.size() && head[i] == 0xFF && head[i + 1] == code;
+  };
+  const auto size_at = [&](std::size_t i) {
+    return i + 3 < head.size() ? std::size_t{2} + (head[i + 2] << 8U | head[i + 3]) : head.size();
+  };
+  if (marker(0, 0x4F)) {  // JPEG 2000: its coding style says whether the wavelet is reversible
+    for (std::size_t i = 2; i < head.size() && !marker(i, 0x90); i += size_at(i))
+      if (marker(i, 0x52) && i + 13 < head.size())
+        return head[i + 13] == 1 ? EXS_JPEG2000LosslessOnly : EXS_JPEG2000;
+    return EXS_Unknown;
+  }
+  if (marker(0, 0xD8)) {  // JPEG: its frame header names the process
+    for (std::size_t i = 2; i < head.size(); i += size_at(i)) {
+      if (marker(i, 0xC0)) return EXS_JPEGProcess1;
+      if (marker(i, 0xC1)) return EXS_JPEGProcess2_4;
+      if (marker(i, 0xC3)) return EXS_JPEGProcess14;
+      if (marker(i, 0xF7)) return EXS_JPEGLSLossless;
+    }
+    return EXS_Unknown;
+  }
+  const bool rle = head[0] >= 1 && head[0] <= 15 && head[1] == 0 && head[4] == 64 && head[5] == 0;
+  return rle ? EXS_RLELossless : EXS_Unknown;
+}
+
+/// The transfer syntax that a loaded data set is written in: the pixels may lie in fragments though
+/// a native syntax is named, or whole though a compressed one is.
+E_TransferSyntax actual_syntax(DcmDataset& dataset) {
+  const E_TransferSyntax read = dataset.getOriginalXfer();
+  DcmElement* element = nullptr;
+  if (dataset.findAndGetElement(DCM_PixelData, element).bad()) return read;
+  auto* pixels = dynamic_cast<DcmPixelData*>(element);
+  if (pixels == nullptr) return read;
+  const bool fragments = pixels->getLengthField() == DCM_UndefinedLength;
+  if (fragments == is_encapsulated(read)) return read;
+  if (!fragments) {
+    const auto bits = number(dataset, DCM_BitsAllocated).value_or(0) *
+                      number(dataset, DCM_SamplesPerPixel).value_or(1) *
+                      number(dataset, DCM_NumberOfFrames).value_or(1) *
+                      number(dataset, DCM_Rows).value_or(0) *
+                      number(dataset, DCM_Columns).value_or(0);
+    const double excess = pixels->getLengthField() - bits / 8;
+    return bits > 0 && excess >= 0 && excess < 2 ? EXS_LittleEndianExplicit : read;
+  }
+  E_TransferSyntax key = EXS_Unknown;
+  const DcmRepresentationParameter* parameter = nullptr;
+  pixels->getOriginalRepresentationKey(key, parameter);
+  DcmPixelSequence* sequence = nullptr;
+  if (pixels->getEncapsulatedRepresentation(key, parameter, sequence).bad() || sequence == nullptr)
+    return read;
+  const auto head = codestream_head(*sequence);
+  const E_TransferSyntax found = head ? codestream_syntax(*head) : EXS_Unknown;
+  if (found == EXS_Unknown) return read;
+  // DCMTK chooses the decoder by the syntax under which the fragments stand.
+  auto renamed = std::make_unique<DcmPixelData>(DCM_PixelData);
+  renamed->putOriginalRepresentation(found, nullptr, new DcmPixelSequence(*sequence));
+  return dataset.insert(renamed.get(), OFTrue).good() ? (renamed.release(), found) : read;
+}
+
+/// Name the syntax that the data set is written in where the meta header names another. True when
+/// it did.
+bool repair_syntax(DcmFileFormat& file) {
+  DcmMetaInfo* meta = file.getMetaInfo();
+  const std::string named = meta != nullptr ? ascii(*meta, DCM_TransferSyntaxUID) : "";
+  // One that DCMTK does not know (HTJ2K) is read as another of its form, and stays what it is.
+  if (named.empty() || DcmXfer(named.c_str()).getXfer() == EXS_Unknown) return false;
+  const E_TransferSyntax actual = actual_syntax(*file.getDataset());
+  const std::string uid = DcmXfer(actual).getXferID();
+  if (actual == EXS_Unknown || uid.empty() || uid == named) return false;
+  meta->putAndInsertString(DCM_TransferSyntaxUID, uid.c_str());
+  return true;
+}
+
 }  // namespace
 
-Rejection load(const std::filesystem::path& path, DcmFileFormat& file) {
+Rejection load(const std::filesystem::path& path, DcmFileFormat& file, bool* syntax_repaired) {
   std::array<unsigned char, 132> head{};
   std::ifstream stream(path, std::ios::binary);
   if (!stream) return say(Code::PERMISSION_DENIED);
@@ -73,7 +169,15 @@ Rejection load(const std::filesystem::path& path, DcmFileFormat& file) {
   try {
     const OFCondition status =
         file.loadFile(OFFilename(path.c_str()), syntax, EGL_noChange, kMaxValueInMemory, mode);
-    if (status.good()) return say(Code::USED);
+    if (status.good()) {
+      retype(*file.getDataset());
+      const bool repaired = repair_syntax(file);
+      if (syntax_repaired != nullptr) *syntax_repaired = repaired;
+      // Only bytes that make sense when read so are what they were taken for.
+      if (repaired && !ascii(*file.getDataset(), DCM_SOPClassUID).starts_with("1.2.840.10008."))
+        return say(Code::UNREADABLE, "the data set is not in the transfer syntax that is named");
+      return say(Code::USED);
+    }
     const bool at_pixels =
         file.getDataset() != nullptr &&
         (file.getDataset()->tagExists(DCM_PixelData) || file.getDataset()->tagExists(DCM_Rows));

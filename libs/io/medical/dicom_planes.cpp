@@ -33,6 +33,13 @@ Vec3 vec(const std::vector<double>& values, std::size_t first) {
   return {values[first], values[first + 1], values[first + 2]};
 }
 
+/// Remember what keeps the series from being a volume; the first fault counts.
+void note_fault(Header& header, Code code, std::string detail) {
+  if (code == Code::USED || detail.empty() || header.fault != Code::USED) return;
+  header.fault = code;
+  header.fault_detail = std::move(detail);
+}
+
 /// Read position and axes; false when one is missing or the axes are no axes.
 bool read_position(const FrameView& view, FrameHeader& plane) {
   const auto position = numbers(view.in(DCM_PlanePositionSequence), DCM_ImagePositionPatient, 3);
@@ -91,10 +98,20 @@ std::string read_planes(DcmDataset& dataset, Header& header) {
     // Frames of a classic multi-frame image would all claim the one position.
     plane.has_position = (enhanced || header.frames == 1) && read_position(view, plane);
     DcmItem& measures = view.in(DCM_PixelMeasuresSequence);
+    const auto check = [&](DcmItem& item, const DcmTagKey& tag, std::size_t count) {
+      std::string fault = number_fault(item, tag, count);
+      const bool sound = fault.empty();
+      note_fault(header, Code::BAD_HEADER, std::move(fault));
+      return sound;
+    };
+    check(view.in(DCM_PlanePositionSequence), DCM_ImagePositionPatient, 3);
+    check(view.in(DCM_PlaneOrientationSequence), DCM_ImageOrientationPatient, 6);
+    const Rescale rescale = read_rescale(dataset, frame);
+    note_fault(header, rescale.fault, rescale.detail);
     const auto spacing = numbers(measures, DCM_PixelSpacing, 2);
     if (!spacing || (*spacing)[0] <= 0 || (*spacing)[1] <= 0 || (*spacing)[0] > 1000 ||
         (*spacing)[1] > 1000) {
-      wrong = "PixelSpacing missing or absurd";
+      if (check(measures, DCM_PixelSpacing, 2)) wrong = "PixelSpacing missing or absurd";
     } else {
       plane.pixel_y_mm = (*spacing)[0];
       plane.pixel_x_mm = (*spacing)[1];
@@ -109,12 +126,19 @@ std::string read_planes(DcmDataset& dataset, Header& header) {
       plane.temporal = ascii(content, DCM_TemporalPositionIndex);
       plane.time = ascii(content, DCM_FrameAcquisitionDateTime);
       plane.phase = ascii(view.in(DCM_ContrastBolusUsageSequence), DCM_ContrastBolusAgentPhase);
+      plane.stack = ascii(content, DCM_StackID);
     } else {
       plane.acquisition = ascii(dataset, DCM_AcquisitionNumber);
       plane.temporal = ascii(dataset, DCM_TemporalPositionIdentifier);
       plane.time = ascii(dataset, DCM_AcquisitionTime);
       plane.phase = ascii(dataset, DCM_ContrastBolusAgentPhase);
     }
+    plane.kernel = upper(text(view.in(DCM_CTReconstructionSequence), DCM_ConvolutionKernel));
+    plane.kvp = ascii(view.in(DCM_CTXRayDetailsSequence), DCM_KVP);
+    plane.contrast =
+        ascii(view.in(DCM_ContrastBolusUsageSequence), DCM_ContrastBolusAgentAdministered);
+    plane.event_uid =
+        ascii(view.in(DCM_IrradiationEventIdentificationSequence), DCM_IrradiationEventUID);
     header.planes.push_back(std::move(plane));
   }
   return wrong;

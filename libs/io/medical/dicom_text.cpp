@@ -1,8 +1,11 @@
 #include "io/medical/dicom_text.hpp"
 
+#include <dcmtk/dcmdata/dcistrmb.h>
 #include <dcmtk/dcmdata/dcspchrs.h>
 
+#include <array>
 #include <cctype>
+#include <charconv>
 #include <cmath>
 
 namespace wsp::dicom {
@@ -94,60 +97,229 @@ std::string text(DcmItem& item, const DcmTagKey& tag) {
   return is_utf8(raw) ? raw : latin1_to_utf8(raw);
 }
 
-std::optional<double> number(DcmItem& item, const DcmTagKey& tag) {
-  Float64 value = 0;
-  if (item.findAndGetFloat64(tag, value).good() && std::isfinite(value)) return value;
-  // Binary types and IS are not read by findAndGetFloat64.
-  Sint32 integer = 0;
-  if (item.findAndGetSint32(tag, integer).good()) return static_cast<double>(integer);
-  Uint16 small = 0;
-  if (item.findAndGetUint16(tag, small).good()) return static_cast<double>(small);
-  Uint32 large = 0;
-  if (item.findAndGetUint32(tag, large).good()) return static_cast<double>(large);
-  return std::nullopt;
+std::vector<std::string> words_of(std::string_view text) {
+  std::vector<std::string> words;
+  int last = 0;  // 0 separator, 1 letter, 2 digit
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    const int now = byte >= 0x80 || std::isalpha(byte) != 0 ? 1 : std::isdigit(byte) != 0 ? 2 : 0;
+    if (now != 0 && now != last) words.emplace_back();
+    if (now != 0) words.back().push_back(c);
+    last = now;
+  }
+  return words;
 }
 
-std::optional<std::vector<double>> numbers(DcmItem& item, const DcmTagKey& tag, std::size_t count) {
-  std::vector<double> values(count);
-  for (std::size_t i = 0; i < count; ++i) {
-    Float64 value = 0;
-    if (item.findAndGetFloat64(tag, value, static_cast<unsigned long>(i)).bad())
-      return std::nullopt;
-    if (!std::isfinite(value)) return std::nullopt;
-    values[i] = value;
+std::optional<double> parse_number(std::string_view text) {
+  if (text.starts_with('+') && !text.starts_with("+-")) text.remove_prefix(1);
+  // from_chars also knows "inf" and "nan".
+  if (text.find_first_not_of("0123456789+-.eE") != std::string_view::npos) return std::nullopt;
+  double value = 0;
+  const char* end = text.data() + text.size();
+  const auto parsed = std::from_chars(text.data(), end, value);
+  if (parsed.ec != std::errc() || parsed.ptr != end || !std::isfinite(value)) return std::nullopt;
+  return value;
+}
+
+namespace {
+
+bool holds_text_or_numbers(DcmEVR type) {
+  switch (type) {
+    case EVR_AE:
+    case EVR_AS:
+    case EVR_CS:
+    case EVR_DA:
+    case EVR_DS:
+    case EVR_DT:
+    case EVR_FD:
+    case EVR_FL:
+    case EVR_IS:
+    case EVR_LO:
+    case EVR_LT:
+    case EVR_PN:
+    case EVR_SH:
+    case EVR_SL:
+    case EVR_SQ:
+    case EVR_SS:
+    case EVR_ST:
+    case EVR_TM:
+    case EVR_UC:
+    case EVR_UI:
+    case EVR_UL:
+    case EVR_UR:
+    case EVR_US:
+    case EVR_UT:
+    case EVR_xs:
+      return true;
+    default:
+      return false;
   }
+}
+
+std::vector<std::uint8_t> raw_bytes(DcmElement& element) {
+  std::vector<std::uint8_t> bytes(element.getLength());
+  if (!bytes.empty() &&
+      element.getPartialValue(bytes.data(), 0, static_cast<Uint32>(bytes.size())).bad())
+    return {};
+  return bytes;
+}
+
+/// The element read again from its bytes, which `syntax` encodes; null where they do not parse.
+DcmElement* reparse(const DcmTagKey& tag, const std::vector<std::uint8_t>& value,
+                    E_TransferSyntax syntax) {
+  std::vector<std::uint8_t> bytes;
+  const auto put = [&](std::size_t number, int count) {
+    for (int i = 0; i < count; ++i)
+      bytes.push_back(static_cast<std::uint8_t>(number >> (8 * i) & 0xFF));
+  };
+  put(tag.getGroup(), 2);
+  put(tag.getElement(), 2);
+  if (syntax == EXS_LittleEndianExplicit) put('S' | 'Q' << 8, 4);
+  put(value.size(), 4);
+  bytes.insert(bytes.end(), value.begin(), value.end());
+  DcmInputBufferStream stream;
+  stream.setBuffer(bytes.data(), static_cast<offile_off_t>(bytes.size()));
+  stream.setEos();
+  // An item and no data set: a data set would guess its syntax by its first element.
+  DcmItem parsed(DcmTag(DCM_Item), static_cast<Uint32>(bytes.size()));
+  parsed.transferInit();
+  const bool good = parsed.read(stream, syntax, EGL_noChange).good();
+  parsed.transferEnd();
+  return good && parsed.card() == 1 ? parsed.remove(tag) : nullptr;
+}
+
+/// The values of an element as text, under whatever type they were written.
+std::vector<std::string> values_of(DcmElement& element) {
+  const DcmEVR type = element.getVR();
+  std::vector<std::string> values;
+  if (type == EVR_FD || type == EVR_FL) {
+    for (unsigned long i = 0; i < element.getVM(); ++i) {
+      Float64 wide = 0;
+      Float32 narrow = 0;
+      if (type == EVR_FL && element.getFloat32(narrow, i).good()) wide = narrow;
+      if (type == EVR_FD) (void)element.getFloat64(wide, i);
+      std::array<char, 32> text{};
+      const auto end = std::to_chars(text.data(), text.data() + text.size(), wide).ptr;
+      values.emplace_back(text.data(), end);
+    }
+    return values;
+  }
+  OFString text;
+  if (element.getOFStringArray(text).good()) values = split_values({text.data(), text.size()});
+  while (!values.empty() && values.back().empty()) values.pop_back();
   return values;
 }
 
+struct Numbers {
+  std::vector<double> values;
+  std::string wrong;  ///< why the element is not the numbers that were expected
+};
+
+Numbers read_numbers(DcmItem& item, const DcmTagKey& tag, std::size_t count) {
+  DcmElement* element = nullptr;
+  if (item.findAndGetElement(tag, element).bad() || element == nullptr) return {};
+  const std::vector<std::string> texts = values_of(*element);
+  if (texts.empty()) return {};
+  const std::string name = DcmTag(tag).getTagName();
+  Numbers numbers;
+  for (const std::string& text : texts) {
+    const auto value = parse_number(text);
+    if (!value) {
+      const bool comma = text.find(',') != std::string::npos;
+      return {{}, name + " is no number" + (comma ? ": a decimal comma" : "")};
+    }
+    numbers.values.push_back(*value);
+  }
+  if (texts.size() != count)
+    return {{},
+            name + " has " + std::to_string(texts.size()) + " values, expected " +
+                std::to_string(count)};
+  return numbers;
+}
+
+}  // namespace
+
+void retype(DcmItem& item) {
+  std::vector<DcmElement*> elements;
+  for (DcmObject* o = item.nextInContainer(nullptr); o != nullptr; o = item.nextInContainer(o))
+    elements.push_back(static_cast<DcmElement*>(o));
+  for (DcmElement* element : elements) {
+    const DcmTagKey tag = element->getTag();
+    const DcmEVR written = element->getTag().getEVR();
+    if ((written == EVR_UN || written == EVR_OB || written == EVR_OW) && tag != DCM_PixelData) {
+      const DcmEVR known = DcmTag(tag).getEVR();
+      if (!holds_text_or_numbers(known)) continue;
+      const std::vector<std::uint8_t> value = raw_bytes(*element);
+      if (value.size() != element->getLength()) continue;
+      DcmElement* typed = reparse(tag, value, EXS_LittleEndianImplicit);
+      if (typed == nullptr && known == EVR_SQ)
+        typed = reparse(tag, value, EXS_LittleEndianExplicit);
+      if (typed == nullptr) continue;
+      if (item.insert(typed, OFTrue).bad()) {
+        delete typed;
+        continue;
+      }
+      element = typed;
+    }
+    if (auto* sequence = dynamic_cast<DcmSequenceOfItems*>(element); sequence != nullptr)
+      for (DcmObject* o = sequence->nextInContainer(nullptr); o != nullptr;
+           o = sequence->nextInContainer(o))
+        if (auto* inner = dynamic_cast<DcmItem*>(o); inner != nullptr) retype(*inner);
+  }
+}
+
+std::optional<std::vector<double>> numbers(DcmItem& item, const DcmTagKey& tag, std::size_t count) {
+  Numbers read = read_numbers(item, tag, count);
+  if (read.values.empty()) return std::nullopt;
+  return std::move(read.values);
+}
+
+std::optional<double> number(DcmItem& item, const DcmTagKey& tag) {
+  const Numbers read = read_numbers(item, tag, 1);
+  return read.values.empty() ? std::nullopt : std::optional(read.values.front());
+}
+
+std::string number_fault(DcmItem& item, const DcmTagKey& tag, std::size_t count) {
+  return read_numbers(item, tag, count).wrong;
+}
+
 std::optional<std::uint16_t> bits16(DcmItem& item, const DcmTagKey& tag) {
-  Uint16 value = 0;
-  if (item.findAndGetUint16(tag, value).good()) return value;
-  Sint16 negative = 0;
-  if (item.findAndGetSint16(tag, negative).good()) return static_cast<std::uint16_t>(negative);
-  return std::nullopt;
+  const auto value = number(item, tag);
+  if (!value || *value != std::floor(*value) || *value < -32768 || *value > 65535)
+    return std::nullopt;
+  return static_cast<std::uint16_t>(static_cast<std::int32_t>(*value));
 }
 
 std::optional<double> seconds_of_day(std::string_view time) {
-  const auto digit = [&](std::size_t i) {
-    return i < time.size() && std::isdigit(static_cast<unsigned char>(time[i])) ? time[i] - '0'
-                                                                                : -1;
+  const auto digits = [&] {
+    std::size_t run = 0;
+    while (run < time.size() && std::isdigit(static_cast<unsigned char>(time[run])) != 0) ++run;
+    return run;
   };
-  const auto pair = [&](std::size_t i) {
-    return digit(i) < 0 || digit(i + 1) < 0 ? -1 : 10 * digit(i) + digit(i + 1);
+  const auto take_pair = [&](int most) -> std::optional<int> {
+    if (digits() < 2) return std::nullopt;
+    const int value = 10 * (time[0] - '0') + (time[1] - '0');
+    time.remove_prefix(2);
+    return value <= most ? std::optional(value) : std::nullopt;
   };
-  // A DT value starts with YYYYMMDD.
-  std::size_t run = 0;
-  while (digit(run) >= 0) ++run;
-  if (run >= 12) time.remove_prefix(8);
-  const int hours = pair(0);
-  const int minutes = pair(2);
-  if (hours < 0 || hours > 23 || minutes < 0 || minutes > 59) return std::nullopt;
-  double seconds = pair(4) < 0 ? 0 : pair(4);
-  if (time.size() > 7 && time[6] == '.') {
-    double scale = 0.1;
-    for (std::size_t i = 7; digit(i) >= 0; ++i, scale /= 10) seconds += scale * digit(i);
+  // A DT value starts with YYYYMMDD and may end with an offset from UTC.
+  if (digits() > 8) {
+    time.remove_prefix(8);
+    time = time.substr(0, time.find_first_of("+-"));
   }
-  return 3600.0 * hours + 60.0 * minutes + seconds;
+  const bool colons = time.size() > 2 && time[2] == ':';  // as ACR-NEMA wrote it
+  std::array<int, 3> parts{};
+  for (std::size_t k = 0; k < parts.size() && (k == 0 || !time.empty()); ++k) {
+    if (k > 0 && colons && time.starts_with(':')) time.remove_prefix(1);
+    const auto part = take_pair(k == 0 ? 23 : k == 1 ? 59 : 60);
+    if (!part) return std::nullopt;
+    parts[k] = *part;
+  }
+  double seconds = 3600.0 * parts[0] + 60.0 * parts[1] + parts[2];
+  if (time.empty()) return seconds;
+  if (time[0] != '.') return std::nullopt;
+  const auto fraction = parse_number(time);
+  return fraction ? std::optional(seconds + *fraction) : std::nullopt;
 }
 
 }  // namespace wsp::dicom

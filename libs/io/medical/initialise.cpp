@@ -21,6 +21,9 @@ void initialise_medical_io() {
       throw Error(ErrorCode::failure,
                   "expected DCMTK's data dictionary, found none: set DCMDICTPATH to dicom.dic");
     }
+    // Exporters rewrite data sets and forget the meta header: what the first element is written in
+    // counts, among the three native syntaxes.
+    dcmAutoDetectDatasetXfer.set(OFTrue);
     DcmRLEDecoderRegistration::registerCodecs();
     DJDecoderRegistration::registerCodecs();
     DJLSDecoderRegistration::registerCodecs();

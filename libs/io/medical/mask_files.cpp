@@ -116,7 +116,11 @@ Outcome<LiverMask> read_mask_file(const fs::path& path, const LoadedVolume& load
     for (std::int64_t y = 0; y < g.size[1]; ++y)
       for (std::int64_t x = 0; x < g.size[0]; ++x) {
         const Vec3 at = i0 + static_cast<double>(x) * ix + static_cast<double>(y) * iy;
-        const auto a = std::llround(at[0]), b = std::llround(at[1]), c = std::llround(at[2]);
+        // A voxel reaches half a voxel to each side; its upper border belongs to the next.
+        const auto cell = [&at](std::size_t k) {
+          return static_cast<std::int64_t>(std::floor(at[k] + 0.5 + 1e-3));
+        };
+        const std::int64_t a = cell(0), b = cell(1), c = cell(2);
         if (a < 0 || b < 0 || c < 0 || a >= nx || b >= ny || c >= nz) continue;
         if (!is_liver(image.values[static_cast<std::size_t>((c * ny + b) * nx + a)])) continue;
         mask.voxels[static_cast<std::size_t>((z * g.size[1] + y) * g.size[0] + x)] = 1;

@@ -1,9 +1,11 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <map>
 #include <optional>
 #include <set>
 
+#include "io/medical/contour_planes.hpp"
 #include "io/medical/dicom_load.hpp"
 #include "io/medical/dicom_mask.hpp"
 
@@ -15,23 +17,35 @@ using namespace dicom;
 Rejection refuse(Code code, std::string detail) { return {"", "mask", code, std::move(detail)}; }
 
 Outcome<int> liver_roi(DcmDataset& data, const MaskOptions& options) {
-  std::set<int> coded;
+  std::map<int, LiverCode> codes;
   for (DcmItem* observation : items(data, DCM_RTROIObservationsSequence))
-    if (is_liver_code(*observation, DCM_RTROIIdentificationCodeSequence))
-      if (const auto n = number(*observation, DCM_ReferencedROINumber))
-        coded.insert(static_cast<int>(*n));
+    if (const auto n = number(*observation, DCM_ReferencedROINumber)) {
+      LiverCode& code = codes[static_cast<int>(*n)];
+      code = std::max(code, liver_code(*observation, DCM_RTROIIdentificationCodeSequence));
+    }
   std::vector<LiverCandidate> candidates;
   for (DcmItem* roi : items(data, DCM_StructureSetROISequence))
     if (const auto n = number(*roi, DCM_ROINumber)) {
       const int id = static_cast<int>(*n);
-      candidates.push_back({id, coded.contains(id), {text(*roi, DCM_ROIName)}});
+      candidates.push_back({id, codes[id], {text(*roi, DCM_ROIName)}});
     }
   return choose_liver(candidates, options.liver_roi);
 }
 
+// ContourData as text. In explicit VR its length has 16 bits: what is longer is written as UN
+// (PS3.5 6.2.2).
+std::string contour_data(DcmItem& contour) {
+  DcmElement* element = nullptr;
+  Uint8* bytes = nullptr;
+  if (contour.findAndGetElement(DCM_ContourData, element).good() && element->ident() == EVR_UN &&
+      element->getUint8Array(bytes).good() && bytes != nullptr)
+    return {reinterpret_cast<const char*>(bytes), element->getLength()};
+  return ascii(contour, DCM_ContourData);
+}
+
 // The points of a contour; nothing where the data is no list of points or not as long as it says.
 std::optional<std::vector<Vec3>> points_of(DcmItem& contour) {
-  const auto cells = split_values(ascii(contour, DCM_ContourData));
+  const auto cells = split_values(contour_data(contour));
   if (cells.size() % 3 != 0) return std::nullopt;
   std::vector<Vec3> points(cells.size() / 3);
   for (std::size_t i = 0; i < cells.size(); ++i) {
@@ -46,29 +60,6 @@ std::optional<std::vector<Vec3>> points_of(DcmItem& contour) {
   return points;
 }
 
-// XOR the pixels whose centres lie inside a polygon (even-odd) into one slice; x, y are voxel
-// indices.
-void flip_inside(std::uint8_t* slice, std::int64_t nx, std::int64_t ny,
-                 const std::vector<std::pair<double, double>>& polygon) {
-  for (std::int64_t row = 0; row < ny; ++row) {
-    const auto y = static_cast<double>(row);
-    std::vector<double> crossings;
-    for (std::size_t i = 0; i < polygon.size(); ++i) {
-      const auto& [x0, y0] = polygon[i];
-      const auto& [x1, y1] = polygon[(i + 1) % polygon.size()];
-      if ((y0 <= y) != (y1 <= y)) crossings.push_back(x0 + (y - y0) / (y1 - y0) * (x1 - x0));
-    }
-    std::sort(crossings.begin(), crossings.end());
-    for (std::size_t i = 0; i + 1 < crossings.size(); i += 2) {
-      const auto inside = [&](double x) {
-        return static_cast<std::int64_t>(std::ceil(std::clamp(x, 0.0, static_cast<double>(nx))));
-      };
-      const std::int64_t end = inside(crossings[i + 1]);
-      for (std::int64_t x = inside(crossings[i]); x < end; ++x) slice[row * nx + x] ^= 1;
-    }
-  }
-}
-
 }  // namespace
 
 Outcome<LiverMask> read_rtstruct_mask(const std::filesystem::path& path, const LoadedVolume& loaded,
@@ -81,14 +72,15 @@ Outcome<LiverMask> read_rtstruct_mask(const std::filesystem::path& path, const L
   if (!roi) return roi.rejection();
   const Volume& volume = loaded.volume;
   const Geometry& g = volume.geometry;
-  LiverMask mask;
-  mask.geometry = g;
-  mask.voxels.assign(static_cast<std::size_t>(g.voxels()), 0);
-  const Vec3 perpendicular = cross(g.axis[0], g.axis[1]);
-  const Vec3 normal = (1 / norm(perpendicular)) * perpendicular;
-  std::size_t contours = 0, lost = 0, crowded = 0;
-  std::vector<std::optional<double>> plane_mm(volume.z_mm.size());  // of the contours on a slice
-  std::set<std::pair<std::int64_t, std::vector<Vec3>>> drawn;
+  // Contours of one plane by their position, and where they lie.
+  struct Drawn {
+    double z_mm;
+    std::int64_t slice;
+    Polygon polygon;
+  };
+  std::vector<Drawn> drawn;
+  std::set<std::vector<Vec3>> seen;
+  std::size_t contours = 0, lost = 0;
   for (DcmItem* one : items(data, DCM_ROIContourSequence)) {
     if (static_cast<int>(number(*one, DCM_ReferencedROINumber).value_or(-1)) != roi.value())
       continue;
@@ -102,33 +94,26 @@ Outcome<LiverMask> read_rtstruct_mask(const std::filesystem::path& path, const L
       const std::vector<Vec3>& points = *read;
       if (points.size() < 3) continue;  // no area
       ++contours;
-      const std::int64_t z =
+      const std::int64_t slice =
           find_slice(loaded, referenced_instances(*contour, DCM_ContourImageSequence),
                      points.front(), g.spacing_mm[2] / 2);
+      const double z = position_mm(volume, points.front());
       // A contour across slices belongs to another orientation.
       const auto off_plane = [&](const Vec3& p) {
-        return std::abs(dot(p - points.front(), normal)) > g.spacing_mm[2] / 2;
+        return std::abs(position_mm(volume, p) - z) > g.spacing_mm[2] / 2;
       };
-      if (z < 0 || std::any_of(points.begin(), points.end(), off_plane)) {
+      if (slice < 0 || std::any_of(points.begin(), points.end(), off_plane)) {
         ++lost;
         continue;
       }
-      // Contours of two planes on one slice, drawn on thinner ones, would cut each other out.
-      auto& plane = plane_mm[static_cast<std::size_t>(z)];
-      const double position = dot(points.front(), normal);
-      if (std::abs(position - plane.value_or(position)) > g.spacing_mm[2] / 10) {
-        ++crowded;
-        continue;
-      }
-      plane = position;
-      // So would a contour and its copy.
-      if (!drawn.insert({z, points}).second && type == "CLOSED_PLANAR") continue;
-      const Vec3& origin = volume.slice_origin_mm[static_cast<std::size_t>(z)];
-      std::vector<std::pair<double, double>> polygon;
+      // A contour and its copy would cut each other out.
+      if (!seen.insert(points).second && type == "CLOSED_PLANAR") continue;
+      const Vec3& origin = volume.slice_origin_mm[static_cast<std::size_t>(slice)];
+      Polygon polygon;
       for (const Vec3& p : points)
-        polygon.emplace_back(dot(p - origin, g.axis[0]) / g.spacing_mm[0],
-                             dot(p - origin, g.axis[1]) / g.spacing_mm[1]);
-      flip_inside(mask.voxels.data() + z * g.slice_voxels(), g.size[0], g.size[1], polygon);
+        polygon.push_back({dot(p - origin, g.axis[0]) / g.spacing_mm[0],
+                           dot(p - origin, g.axis[1]) / g.spacing_mm[1]});
+      drawn.push_back({z, slice, std::move(polygon)});
     }
   }
   if (contours == 0) return refuse(Code::NO_LIVER_SEGMENT, "the ROI has no closed planar contour");
@@ -136,12 +121,22 @@ Outcome<LiverMask> read_rtstruct_mask(const std::filesystem::path& path, const L
     return refuse(Code::MASK_BAD_REFERENCE, std::to_string(lost) + " of " +
                                                 std::to_string(contours) +
                                                 " contours lie on no slice of the series");
-  if (crowded > 0)
-    return refuse(Code::MASK_BAD_REFERENCE,
-                  std::to_string(crowded) + " of " + std::to_string(contours) +
-                      " contours share a slice with contours of another plane: they were drawn on "
-                      "thinner slices");
-  return mask;
+  std::stable_sort(drawn.begin(), drawn.end(),
+                   [](const Drawn& a, const Drawn& b) { return a.z_mm < b.z_mm; });
+  const auto planes = [&](double same_mm) {
+    std::vector<ContourPlane> found;
+    for (const Drawn& contour : drawn) {
+      if (found.empty() || contour.slice != found.back().slice ||
+          contour.z_mm > found.back().z_mm + same_mm)
+        found.push_back({contour.z_mm, contour.slice, {}});
+      found.back().polygons.push_back(contour.polygon);
+    }
+    return found;
+  };
+  // Contours of one slice may differ by some tenths of a millimetre; so may thin slices.
+  const double tenth = g.spacing_mm[2] / 10;
+  auto mask = rasterise(volume, planes(std::min(0.2, tenth)));
+  return mask ? std::move(mask) : rasterise(volume, planes(tenth));
 }
 
 }  // namespace wsp

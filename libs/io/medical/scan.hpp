@@ -16,6 +16,7 @@ struct ScanOptions {
   std::map<std::string, double> score_weights;  ///< criterion -> factor, 1 where absent
   bool follow_links = false;                    ///< enter directories behind symbolic links
   std::vector<std::string> exclude;             ///< globs of files and directories to leave out
+  bool trust_hu = false;  ///< take values for HU that do not prove it: HU_OVERRULED
 };
 
 /// Register DCMTK's codecs and ITK's formats; call once in main before anything else of this
@@ -33,6 +34,7 @@ Scan scan_export(const std::filesystem::path& root, const ScanOptions& options);
 struct ReadOptions {
   bool reject_tilt = false;
   bool reject_gaps = false;
+  bool trust_hu = false;  ///< take values for HU that do not prove it: HU_OVERRULED
 };
 
 /// The sums that the ledger of real data is checked with: rescaled HU as stored, before windowing.

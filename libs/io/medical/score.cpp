@@ -32,20 +32,6 @@ std::string_view to_string(Phase phase) {
 namespace dicom {
 namespace {
 
-/// Words of a text: runs of letters or of digits; bytes above 127 (UTF-8) count as letters.
-std::vector<std::string> words_of(std::string_view text) {
-  std::vector<std::string> words;
-  int last = 0;  // 0 separator, 1 letter, 2 digit
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    const int now = byte >= 0x80 || std::isalpha(byte) != 0 ? 1 : std::isdigit(byte) != 0 ? 2 : 0;
-    if (now != 0 && now != last) words.emplace_back();
-    if (now != 0) words.back().push_back(c);
-    last = now;
-  }
-  return words;
-}
-
 /// A word of a phase: the whole word, or with '*' at its end any word that begins so.
 bool matches(const std::string& word, std::string_view pattern) {
   if (pattern.ends_with('*')) return word.starts_with(pattern.substr(0, pattern.size() - 1));
@@ -69,23 +55,68 @@ const std::vector<PhaseWords>& phase_words() {
         "SP\xC3\xA4T*"}},
       {Phase::unenhanced,
        {"NATIVE", "NATIV", "PLAIN", "UNENHANCED", "NONCONTRAST", "NON", "WITHOUT", "SANS", "OHNE",
-        "SENZA", "SIN", "BLANCO", "BASALE", "NC", "NECT", "WO", "PRE"}}};
+        "SENZA", "SIN", "BLANCO", "BASALE", "NC", "NECT", "NCCT", "WO", "PRE"}}};
   return kWords;
 }
 
-/// The one phase that the words name; unknown when none or several do.
-Phase phase_from_words(const std::vector<std::string>& words) {
-  Phase found = Phase::unknown;
-  for (const PhaseWords& entry : phase_words()) {
-    const bool named = std::any_of(words.begin(), words.end(), [&](const std::string& word) {
-      return std::any_of(entry.patterns.begin(), entry.patterns.end(),
-                         [&](std::string_view pattern) { return matches(word, pattern); });
-    });
-    if (!named) continue;
-    if (found != Phase::unknown) return Phase::unknown;
-    found = entry.phase;
+bool is_any(const std::string& word, std::initializer_list<std::string_view> patterns) {
+  return std::any_of(patterns.begin(), patterns.end(),
+                     [&](std::string_view pattern) { return matches(word, pattern); });
+}
+
+bool is_digits(const std::string& word) {
+  return std::isdigit(static_cast<unsigned char>(word[0])) != 0;
+}
+
+/// What comes before or after it is no contrast agent.
+bool is_intervention(const std::string& word) {
+  return is_any(word,
+                {"OP*",      "TACE",   "TX",     "TRANSPL*", "RFA",   "MWA",  "ABL*",  "SURG*",
+                 "CHEMO*",   "TREAT*", "THERA*", "STENT*",   "BIOP*", "BX",   "PROC*", "INTERV*",
+                 "MONITOR*", "TAVI",   "TAVR",   "EVAR",     "RT",    "SIRT", "TIPS"});
+}
+
+/// The phase that word `i` names where it stands; unknown for words that only look so: "SIN" and
+/// "NON" before anything but contrast, "PRE" before an operation, the Spanish "DEL", and a late or
+/// early arterial or portal phase, which the word beside it names.
+Phase phase_of_word(const std::vector<std::string>& words, std::size_t i) {
+  const std::string& word = words[i];
+  const std::string next = i + 1 < words.size() ? words[i + 1] : "";
+  const auto named = [](const std::string& text) {
+    for (const PhaseWords& entry : phase_words())
+      for (const std::string_view pattern : entry.patterns)
+        if (matches(text, pattern)) return entry.phase;
+    return Phase::unknown;
+  };
+  const auto early_or_portal = [&](const std::string& text) {
+    const Phase phase = text.empty() ? Phase::unknown : named(text);
+    return phase == Phase::arterial || phase == Phase::portal;
+  };
+  const Phase phase = named(word);
+  if (phase == Phase::delayed) {
+    // "SP\xC3\x84TARTERIELL"
+    if (word.find("ARTERI") != std::string::npos) return Phase::arterial;
+    if (word.find("PORTAL") != std::string::npos) return Phase::portal;
+    if (is_any(word, {"LATE", "TARD*", "SPAET*", "SP\xC3\x84T*", "SP\xC3\xA4T*"}) &&
+        early_or_portal(next))
+      return Phase::unknown;
+    // French, Italian and Spanish put it behind.
+    if (is_any(word, {"TARD*"}) && i > 0 && early_or_portal(words[i - 1])) return Phase::unknown;
+    if (word == "DEL" && !next.empty() && !is_digits(next) && !is_any(next, {"PHASE", "MIN"}))
+      return Phase::unknown;
   }
-  return found;
+  if (phase == Phase::unenhanced) {
+    const bool contrast = is_any(
+        next, {"CONTR*", "CONTRAST*", "CONTRASTE", "CON",   "CONT", "KONTR*", "ENH*", "INJ*", "IV",
+               "I",      "C",         "CE",        "EC",    "CM",   "KM",     "MDC",  "M",    "MC",
+               "PDC",    "PRODUIT",   "MEDIO",     "MEZZO", "CIV",  "INIEZ*", "INY*"});
+    if (word == "SIN" && !contrast) return Phase::unknown;
+    if (is_any(word, {"NON", "WITHOUT", "SANS", "OHNE", "SENZA", "WO"}) && !next.empty() &&
+        !contrast)
+      return Phase::unknown;
+    if (word == "PRE" && is_intervention(next)) return Phase::unknown;
+  }
+  return phase;
 }
 
 /// Phase by seconds since the injection began, for the abdomen.
@@ -96,15 +127,117 @@ Phase phase_from_delay(double seconds) {
   return Phase::unknown;
 }
 
-/// A delay written in the series' name: "70 S", "70SEC".
-Phase phase_from_named_delay(const std::vector<std::string>& words) {
-  for (std::size_t i = 0; i + 1 < words.size(); ++i) {
-    const bool number =
-        std::isdigit(static_cast<unsigned char>(words[i][0])) != 0 && words[i].size() <= 3;
-    const bool unit = words[i + 1] == "S" || words[i + 1] == "SEC" || words[i + 1] == "SECS" ||
-                      words[i + 1] == "SEK";
-    if (number && unit) return phase_from_delay(std::atof(words[i].c_str()));
+/// A delay written in a text, "70 S", "70SEC", "DELAY 5 MIN", in seconds: the number stands apart
+/// from letters and points ("B31S" is a kernel, "0.35S" a rotation) and its unit ends there.
+struct NamedDelay {
+  double seconds = 0;
+  std::size_t word = 0;  ///< of the number
+};
+std::vector<NamedDelay> named_delays(const std::string& text) {
+  std::vector<NamedDelay> delays;
+  std::size_t word = 0;
+  char last = ' ';
+  for (std::size_t i = 0; i < text.size();) {
+    const auto kind = [&](std::size_t k) {
+      const auto byte = static_cast<unsigned char>(k < text.size() ? text[k] : ' ');
+      return byte >= 0x80 || std::isalpha(byte) != 0 ? 1 : std::isdigit(byte) != 0 ? 2 : 0;
+    };
+    const int now = kind(i);
+    std::size_t end = i;
+    while (end < text.size() && kind(end) == now) ++end;
+    if (now == 2 && end - i <= 3 && last != '.' && last != ',' && (i == 0 || kind(i - 1) == 0)) {
+      std::size_t unit = end;
+      while (unit < text.size() && text[unit] == ' ') ++unit;
+      std::size_t unit_end = unit;
+      while (kind(unit_end) == 1) ++unit_end;
+      const std::string name = text.substr(unit, unit_end - unit);
+      const double number = std::atof(text.substr(i, end - i).c_str());
+      if (kind(unit_end) != 2 && is_any(name, {"S", "SEC", "SECS", "SECOND*", "SEK", "SEKUNDEN"}))
+        delays.push_back({number, word});
+      if (kind(unit_end) != 2 && is_any(name, {"MIN", "MINS", "MINUTE*", "MN"}))
+        delays.push_back({60 * number, word});
+    }
+    if (now != 0) ++word;
+    last = text[end - 1];
+    i = end;
   }
+  return delays;
+}
+
+struct Named {
+  Phase phase = Phase::unknown;
+  bool several = false;  ///< more phases than one: the text tells none
+  bool by_delay = false;
+};
+
+/// The one phase that a text (upper case) names by its words, else by a delay in it.
+Named phase_in_text(const std::string& text) {
+  Named found;
+  const auto name = [&](Phase phase) {
+    if (phase == Phase::unknown) return;
+    found.several = found.several || (found.phase != Phase::unknown && found.phase != phase);
+    found.phase = phase;
+  };
+  const std::vector<NamedDelay> delays = named_delays(text);
+  std::vector<std::string> words = words_of(text);
+  // "W/O" is one word; "WITH AND WITHOUT" names two phases.
+  bool with = false;
+  for (std::size_t i = 0; i < words.size(); ++i) {
+    if (words[i] == "W" && i + 1 < words.size() && words[i + 1] == "O") words[i] = "WO";
+  }
+  for (std::size_t i = 0; i < words.size(); ++i) {
+    if (words[i] == "WO" && i + 1 < words.size() && words[i + 1] == "O") words[i + 1] = "CON";
+    with = with || is_any(words[i], {"W", "WITH", "AVEC", "MIT"}) ||
+           (words[i] == "POST" && (i + 1 == words.size() || !is_intervention(words[i + 1])));
+  }
+  for (std::size_t i = 0; i < words.size(); ++i) {
+    // "DELAY 35 S" is how long was waited.
+    const bool waited = is_any(words[i], {"DELAY*", "DEL"}) &&
+                        std::any_of(delays.begin(), delays.end(), [&](const NamedDelay& delay) {
+                          const Phase phase = phase_from_delay(delay.seconds);
+                          return (delay.word == i + 1 || delay.word + 2 == i) &&
+                                 (phase == Phase::arterial || phase == Phase::portal);
+                        });
+    if (!waited) name(phase_of_word(words, i));
+  }
+  if (found.phase == Phase::unenhanced && with) found.several = true;
+  if (found.phase == Phase::unknown) {
+    for (const NamedDelay& delay : delays) name(phase_from_delay(delay.seconds));
+    found.by_delay = found.phase != Phase::unknown;
+  }
+  if (found.several) found.phase = Phase::unknown;
+  return found;
+}
+
+std::string rounded(double value, int digits = 0) {
+  std::array<char, 32> text{};
+  std::snprintf(text.data(), text.size(), "%.*f", digits, value);
+  return text.data();
+}
+
+/// What a series says of its phase, the most telling source first: its own description, what was
+/// measured when it was acquired, then the protocol and comments, which may speak of the whole
+/// examination. `how` names the source.
+Phase find_phase(const ScoreInput& input, std::string& how) {
+  std::string several;
+  const auto read = [&](const std::string& text, const std::string& source) {
+    const Named named = phase_in_text(text);
+    if (named.several && several.empty()) several = source;
+    if (named.phase != Phase::unknown) how = (named.by_delay ? "a delay in the " : "the ") + source;
+    return named.phase;
+  };
+  if (const Phase p = read(input.description, "series description"); p != Phase::unknown) return p;
+  if (const Phase p = read(input.phase, "contrast phase attribute"); p != Phase::unknown) return p;
+  if (input.acquisition_seconds && input.bolus_seconds) {
+    double delay = *input.acquisition_seconds - *input.bolus_seconds;
+    if (delay < -43200) delay += 86400;  // over midnight
+    how = "the delay of " + rounded(delay) + " s after the bolus";
+    if (const Phase p = phase_from_delay(delay); p != Phase::unknown) return p;
+  }
+  if (const Phase p = read(input.protocol, "protocol name"); p != Phase::unknown) return p;
+  if (const Phase p = read(input.comments, "image comments"); p != Phase::unknown) return p;
+  if (const Phase p = read(input.image_type, "image type"); p != Phase::unknown) return p;
+  how = several.empty() ? "nothing in the header" : "several phases in the " + several;
   return Phase::unknown;
 }
 
@@ -156,12 +289,6 @@ std::string classify_kernel(const std::string& kernel) {
       (words[0] == "D" || words[0] == "E" || words[0] == "L" || words[0] == "F"))
     return "sharp";
   return "unknown";
-}
-
-std::string rounded(double value, int digits = 0) {
-  std::array<char, 32> text{};
-  std::snprintf(text.data(), text.size(), "%.*f", digits, value);
-  return text.data();
 }
 
 double phase_points(Phase phase) {
@@ -223,25 +350,16 @@ void score_series(Series& series, const ScoreInput& input, const ScanOptions& op
                        (value_is(2, "AXIAL") ? 1 : 0);
   add("image_type", 10.0 * original / 3, std::to_string(original) + " of original, primary, axial");
 
-  const std::vector<std::string> words =
-      words_of(input.description + " " + input.phase + " " + input.image_type);
-  std::string how = "header words";
-  series.phase = phase_from_words(words);
-  if (series.phase == Phase::unknown) {
-    series.phase = phase_from_named_delay(words);
-    how = "delay in header words";
-  }
-  if (series.phase == Phase::unknown && input.acquisition_seconds && input.bolus_seconds) {
-    const double delay = *input.acquisition_seconds - *input.bolus_seconds;
-    series.phase = phase_from_delay(delay);
-    how = "delay " + rounded(delay) + " s";
-  }
-  if (series.phase == Phase::unknown) how = "nothing in the header";
+  std::string how;
+  series.phase = find_phase(input, how);
   series.contrast = !input.contrast_agent.empty() || input.bolus_seconds.has_value() ||
                     (series.phase != Phase::unknown && series.phase != Phase::unenhanced);
   add("phase", phase_points(series.phase), std::string(to_string(series.phase)) + " from " + how);
   add("contrast", series.contrast ? 5 : 0, series.contrast ? "given" : "not stated");
 
+  if (std::find(series.flags.begin(), series.flags.end(), Code::MONOENERGETIC) !=
+      series.flags.end())
+    add("monoenergetic", -8, "HU of one photon energy");
   if (series.lossy) add("lossy", -10, "lossy compression");
   if (!series.missing_after.empty()) {
     add("gaps", -5 * std::min(4.0, static_cast<double>(series.missing_after.size())),

@@ -1,5 +1,7 @@
 #include <algorithm>
 #include <cmath>
+#include <optional>
+#include <set>
 
 #include "io/medical/dicom_load.hpp"
 #include "io/medical/dicom_mask.hpp"
@@ -9,18 +11,21 @@ namespace {
 
 using namespace dicom;
 
-constexpr double kRoundedMm = 0.02;  // 0.01 mm after rounding: SEG positions often have 2 decimals
-
 Rejection refuse(Code code, std::string detail) { return {"", "mask", code, std::move(detail)}; }
 
 Outcome<int> liver_segment(DcmDataset& data, const MaskOptions& options) {
   std::vector<LiverCandidate> candidates;
   for (DcmItem* segment : items(data, DCM_SegmentSequence))
-    if (const auto number = bits16(*segment, DCM_SegmentNumber))
+    if (const auto number = bits16(*segment, DCM_SegmentNumber)) {
+      // Category "morphologically abnormal structure": a lesion, whatever organ it is named after.
+      const bool lesion = holds_code(*segment, DCM_SegmentedPropertyCategoryCodeSequence,
+                                     {{"SCT", "49755003"}, {"SRT", "M-01000"}});
       candidates.push_back(
           {*number,
-           is_liver_code(*segment, DCM_SegmentedPropertyTypeCodeSequence),
+           lesion ? LiverCode::part
+                  : liver_code(*segment, DCM_SegmentedPropertyTypeCodeSequence),
            {text(*segment, DCM_SegmentLabel), text(*segment, DCM_SegmentDescription)}});
+    }
   return choose_liver(candidates, options.liver_roi);
 }
 
@@ -74,36 +79,31 @@ Outcome<Frames> read_frames(DcmDataset& data, std::size_t described) {
   return frames;
 }
 
-struct FramePlane {
-  Vec3 position{}, row{1, 0, 0}, column{0, 1, 0};
-  double dx = 0, dy = 0;
-  bool placed = false, oriented = false;
+bool parallel(const FramePlane& plane, const Geometry& g) {
+  const Vec3 mine = cross(plane.row, plane.column), theirs = cross(g.axis[0], g.axis[1]);
+  return std::abs(dot(mine, theirs)) > 0.9998 * norm(mine) * norm(theirs);  // 1 degree
+}
 
-  /// Take what a functional group says; the per-frame one after the shared one.
-  void update(DcmItem& group) {
-    for (DcmItem* item : items(group, DCM_PlanePositionSequence))
-      if (const auto p = numbers(*item, DCM_ImagePositionPatient, 3)) {
-        position = {(*p)[0], (*p)[1], (*p)[2]};
-        placed = true;
-      }
-    for (DcmItem* item : items(group, DCM_PlaneOrientationSequence))
-      if (const auto o = numbers(*item, DCM_ImageOrientationPatient, 6)) {
-        row = {(*o)[0], (*o)[1], (*o)[2]};
-        column = {(*o)[3], (*o)[4], (*o)[5]};
-        oriented = true;
-      }
-    for (DcmItem* item : items(group, DCM_PixelMeasuresSequence))
-      if (const auto s = numbers(*item, DCM_PixelSpacing, 2)) {
-        dy = (*s)[0];
-        dx = (*s)[1];
-      }
-  }
-  [[nodiscard]] bool complete() const { return placed && oriented && dx > 0 && dy > 0; }
-  [[nodiscard]] bool parallel_to(const Geometry& g) const {
-    const Vec3 mine = cross(row, column), theirs = cross(g.axis[0], g.axis[1]);
-    return std::abs(dot(mine, theirs)) > 0.9998 * norm(mine) * norm(theirs);  // 1 degree
-  }
-};
+// The height of a frame's slab: the distance at which its grid was cut. Empty frames may be absent,
+// so distances between neighbours are multiples of it. What the object says, where its frames
+// agree; else the regular distance of three or more frames, no more than their thickness. 0 where
+// neither is there.
+double slab_mm(std::vector<double> z, double spacing, double thickness) {
+  std::sort(z.begin(), z.end());
+  std::vector<double> gaps;
+  for (std::size_t i = 1; i < z.size(); ++i)
+    if (z[i] - z[i - 1] > kRoundedMm) gaps.push_back(z[i] - z[i - 1]);
+  const auto divides_all = [&](double d) {
+    return std::all_of(gaps.begin(), gaps.end(), [d](double gap) {
+      return std::abs(gap - d * std::round(gap / d)) <= kRoundedMm + 0.002 * gap;
+    });
+  };
+  if (spacing > kRoundedMm && divides_all(spacing)) return spacing;
+  if (gaps.size() < 2) return 0;
+  const double regular = *std::min_element(gaps.begin(), gaps.end());
+  if (!divides_all(regular)) return 0;
+  return thickness > kRoundedMm ? std::min(regular, thickness) : regular;
+}
 
 // Set the voxels of one slice whose nearest pixel of the frame is inside. Returns how many.
 template <class Inside>
@@ -132,6 +132,35 @@ std::size_t paint(const Volume& volume, std::int64_t z, const FramePlane& plane,
     }
   return painted;
 }
+
+// True where a frame that painted nothing has a pixel of the liver on the image: one between the
+// centres of the voxels.
+template <class Inside>
+bool reaches(const Volume& volume, std::int64_t z, const FramePlane& plane, const Frames& frames,
+             const Inside& inside) {
+  const Geometry& g = volume.geometry;
+  for (std::size_t i = 0; i < frames.pixels(); ++i) {
+    if (!inside(i)) continue;
+    const Vec3 at = plane.position +
+                    plane.dx * static_cast<double>(i % frames.columns) * plane.row +
+                    plane.dy * static_cast<double>(i / frames.columns) * plane.column -
+                    volume.slice_origin_mm[static_cast<std::size_t>(z)];
+    const auto on_axis = [&](std::size_t k) {
+      const double index = dot(at, g.axis[k]) / g.spacing_mm[k];
+      return index >= -0.5 && index < static_cast<double>(g.size[k]) - 0.5;
+    };
+    if (on_axis(0) && on_axis(1)) return true;
+  }
+  return false;
+}
+
+// A frame that holds liver.
+struct LiverFrame {
+  std::size_t index = 0;
+  FramePlane plane;
+  double z_mm = 0;
+  std::optional<std::int64_t> named, slice;  // named_slice(), find_slice()
+};
 
 }  // namespace
 
@@ -166,31 +195,90 @@ Outcome<LiverMask> read_seg_mask(const std::filesystem::path& path, const Loaded
     shared_number = segment_of(*group, shared_number);
   }
   const Volume& volume = loaded.volume;
-  LiverMask mask;
-  mask.geometry = volume.geometry;
-  mask.voxels.assign(static_cast<std::size_t>(volume.geometry.voxels()), 0);
+  const double distance = volume.geometry.spacing_mm[2];
+  const auto inside_of = [&](std::size_t f) {
+    return [&frames, &type, f, least, wanted = segment.value()](std::size_t i) {
+      const int v = frames.value(f, i);
+      return type == "LABELMAP" ? v == wanted : v >= least;
+    };
+  };
+  std::vector<LiverFrame> livers;
+  std::vector<double> positions;  // of all segments: they share a grid
   std::size_t lost = 0;
   for (std::size_t f = 0; f < frames.count; ++f) {
+    LiverFrame frame{f, shared, 0, {}, {}};
+    frame.plane.update(*per_frame[f]);
+    const bool complete = frame.plane.complete() && parallel(frame.plane, volume.geometry);
+    frame.z_mm = position_mm(volume, frame.plane.position);
+    if (complete) positions.push_back(frame.z_mm);
     if (segment_of(*per_frame[f], shared_number) != segment.value()) continue;
-    const auto inside = [&](std::size_t i) {
-      const int v = frames.value(f, i);
-      return type == "LABELMAP" ? v == segment.value() : v >= least;
-    };
+    const auto inside = inside_of(f);
     bool empty = true;
     for (std::size_t i = 0; i < frames.pixels() && empty; ++i) empty = !inside(i);
     if (empty) continue;
-    FramePlane plane = shared;
-    plane.update(*per_frame[f]);
+    if (!complete) {
+      ++lost;
+      continue;
+    }
     std::vector<std::string> sources;
     for (DcmItem* derivation : items(*per_frame[f], DCM_DerivationImageSequence))
       for (std::string& uid : referenced_instances(*derivation, DCM_SourceImageSequence))
         sources.push_back(std::move(uid));
-    if (!plane.complete() || !plane.parallel_to(volume.geometry)) {
-      ++lost;
-      continue;
+    frame.named = named_slice(loaded, sources);
+    if (const auto k = find_slice(loaded, sources, frame.plane.position, kRoundedMm); k >= 0)
+      frame.slice = k;
+    livers.push_back(std::move(frame));
+  }
+
+  // Where the frames are the slices' own, each has its slice. On another grid, each slice takes the
+  // frame whose slab holds its centre; a centre on the border of two slabs belongs to the upper.
+  const double slab = livers.empty() ? 0
+                                     : slab_mm(positions, livers.front().plane.spacing_mm,
+                                               livers.front().plane.thickness_mm);
+  const bool own = std::all_of(livers.begin(), livers.end(),
+                               [](const LiverFrame& frame) { return frame.slice.has_value(); });
+  const bool by_slab = slab > 0 && (!own || std::abs(slab - distance) > 0.01 * distance);
+  std::vector<std::pair<std::int64_t, const LiverFrame*>> pairs;
+  LiverMask mask;
+  if (by_slab) {
+    const double reach = std::max(slab, distance) / 2 + kRoundedMm;
+    std::erase_if(livers, [&](const LiverFrame& frame) {
+      const auto slice = static_cast<std::size_t>(
+          frame.named.value_or(nearest_slice(volume, frame.z_mm)));
+      const bool denied = std::abs(volume.z_mm[slice] - frame.z_mm) > reach;
+      lost += denied ? 1 : 0;
+      return denied;
+    });
+    std::set<const LiverFrame*> used;
+    bool moved = false;
+    for (std::size_t k = 0; k < volume.z_mm.size(); ++k) {
+      const auto away = [z = volume.z_mm[k] + kRoundedMm](const LiverFrame& frame) {
+        return std::abs(frame.z_mm - z);
+      };
+      double nearest = slab / 2;
+      for (const LiverFrame& frame : livers) nearest = std::min(nearest, away(frame));
+      for (const LiverFrame& frame : livers)
+        if (away(frame) <= nearest + kRoundedMm / 4) {
+          pairs.emplace_back(static_cast<std::int64_t>(k), &frame);
+          used.insert(&frame);
+          moved |= std::abs(frame.z_mm - volume.z_mm[k]) > kRoundedMm;
+        }
     }
-    const std::int64_t z = find_slice(loaded, sources, plane.position, kRoundedMm);
-    if (z < 0 || paint(volume, z, plane, frames, inside, mask) == 0) ++lost;
+    if (moved || used.size() < livers.size()) mask.flags.push_back(Code::MASK_RESAMPLED);
+  } else {
+    for (const LiverFrame& frame : livers)
+      if (frame.slice)
+        pairs.emplace_back(*frame.slice, &frame);
+      else
+        ++lost;
+  }
+  mask.geometry = volume.geometry;
+  mask.voxels.assign(static_cast<std::size_t>(volume.geometry.voxels()), 0);
+  for (const auto& [z, frame] : pairs) {
+    const auto inside = inside_of(frame->index);
+    if (paint(volume, z, frame->plane, frames, inside, mask) == 0 &&
+        !reaches(volume, z, frame->plane, frames, inside))
+      ++lost;
   }
   if (lost > 0)
     return refuse(Code::MASK_BAD_REFERENCE, std::to_string(lost) + " of " +

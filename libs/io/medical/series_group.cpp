@@ -6,26 +6,18 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <cstring>
-#include <functional>
+#include <cstdio>
 #include <map>
 #include <set>
 #include <tuple>
 
 #include "io/core/hash.hpp"
 #include "io/medical/codec.hpp"
+#include "io/medical/interleave.hpp"
+#include "io/medical/series_split.hpp"
 
 namespace wsp::dicom {
 namespace {
-
-/// One plane on its way into a series.
-struct PlaneRef {
-  std::size_t file = 0;
-  const Header* header = nullptr;
-  const FrameHeader* frame = nullptr;
-  std::uint64_t pixels = 0;  ///< hash of the rescaled image; filled only where positions collide
-};
-using Planes = std::vector<PlaneRef>;
 
 /// The bucket of a plane: one series of one study of one patient, images of one code. Without a
 /// series UID the directory stands for it.
@@ -59,39 +51,6 @@ std::vector<Planes> split_by_geometry(const Planes& planes) {
     match->push_back(plane);
   }
   return clusters;
-}
-
-double height(const PlaneRef& plane) {
-  Vec3 normal = cross(plane.frame->row_axis, plane.frame->column_axis);
-  if (normal[2] < 0) normal = -1.0 * normal;
-  return dot(plane.frame->position, normal);
-}
-
-/// Runs of planes at one position, lowest first; within a run in the order of files.
-std::vector<Planes> positions_of(const Planes& planes) {
-  std::vector<std::pair<double, std::size_t>> order;
-  for (std::size_t i = 0; i < planes.size(); ++i) order.emplace_back(height(planes[i]), i);
-  std::sort(order.begin(), order.end());
-  std::vector<Planes> runs;
-  double last = 0;
-  for (const auto& [z, i] : order) {
-    if (runs.empty() || z - last > kSamePositionMm) {
-      runs.emplace_back();
-      last = z;
-    }
-    runs.back().push_back(planes[i]);
-  }
-  for (Planes& run : runs) {
-    std::sort(run.begin(), run.end(), [](const PlaneRef& a, const PlaneRef& b) {
-      return std::tie(a.file, a.frame->frame) < std::tie(b.file, b.frame->frame);
-    });
-  }
-  return runs;
-}
-
-bool collides(const Planes& planes) {
-  const auto runs = positions_of(planes);
-  return std::any_of(runs.begin(), runs.end(), [](const Planes& run) { return run.size() > 1; });
 }
 
 /// Hash of what an image shows: the same slice in another transfer syntax has the same hash.
@@ -141,51 +100,6 @@ Planes drop_duplicates(const std::filesystem::path& root, const std::vector<File
   return kept;
 }
 
-std::string in_plane_origin(const PlaneRef& plane) {
-  return std::to_string(std::llround(dot(plane.frame->position, plane.frame->row_axis) * 10)) +
-         "," +
-         std::to_string(std::llround(dot(plane.frame->position, plane.frame->column_axis) * 10));
-}
-
-/// Separate images at the same position by the first header value that does it without rest: no
-/// part may collide, and most planes must lie in parts of two positions or more (else it is a
-/// timing run at one place, not volumes). Empty when nothing separates them.
-std::vector<Planes> split_collisions(const Planes& planes) {
-  using KeyOf = std::function<std::string(const PlaneRef&)>;
-  const std::vector<KeyOf> keys{
-      [](const PlaneRef& p) { return p.frame->image_type; },
-      [](const PlaneRef& p) { return p.header->kernel; },
-      [](const PlaneRef& p) { return std::to_string(p.frame->thickness_mm); },
-      [](const PlaneRef& p) { return p.frame->acquisition; },
-      [](const PlaneRef& p) { return p.frame->temporal; },
-      [](const PlaneRef& p) { return p.frame->phase; },
-      [](const PlaneRef& p) { return p.frame->acquisition + "/" + p.frame->temporal; },
-      [](const PlaneRef& p) { return p.header->sop_class_uid; },
-      // Anonymisers give every slice its own: not a reason to split by itself.
-      [](const PlaneRef& p) { return p.header->frame_of_reference_uid; },
-      [](const PlaneRef& p) { return p.header->description; }, in_plane_origin,
-      [](const PlaneRef& p) { return p.frame->time; },
-      [](const PlaneRef& p) {
-        return p.frame->image_type + "/" + p.header->kernel + "/" + p.frame->acquisition;
-      }};
-  for (const KeyOf& key : keys) {
-    std::map<std::string, Planes> parts;
-    for (const PlaneRef& plane : planes) parts[key(plane)].push_back(plane);
-    if (parts.size() < 2) continue;
-    std::size_t stacked = 0;
-    bool clean = true;
-    for (const auto& [value, part] : parts) {
-      clean = clean && !collides(part);
-      if (part.size() > 1) stacked += part.size();
-    }
-    if (!clean || 2 * stacked <= planes.size()) continue;
-    std::vector<Planes> result;
-    for (auto& [value, part] : parts) result.push_back(std::move(part));
-    return result;
-  }
-  return {};
-}
-
 /// Build the series' description from its planes; geometry is measured when positions are there.
 Series describe(const Planes& planes, const std::vector<FileEntry>& files) {
   const PlaneRef& first =
@@ -226,11 +140,23 @@ Series describe(const Planes& planes, const std::vector<FileEntry>& files) {
     out.sop_instance_uid = plane.header->sop_instance_uid;
     series.planes.push_back(std::move(out));
   }
+  for (const Code flag : {Code::SYNTAX_REPAIRED, Code::MONOENERGETIC}) {
+    const auto has = [&](const PlaneRef& plane) {
+      return std::count(plane.header->flags.begin(), plane.header->flags.end(), flag) > 0;
+    };
+    if (std::any_of(planes.begin(), planes.end(), has)) series.flags.push_back(flag);
+  }
   for (const std::string& syntax : syntaxes) {
     series.transfer_syntax.append(series.transfer_syntax.empty() ? "" : "+").append(syntax);
   }
   if (positions) measure_geometry(series);
   return series;
+}
+
+std::string short_number(double value) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.4g", value);
+  return text;
 }
 
 void add_flags(Series& series) {
@@ -276,32 +202,169 @@ void judge(Series& series, bool collision, const ScanOptions& options) {
 
 ScoreInput score_input(const PlaneRef& plane) {
   const Header& header = *plane.header;
-  return {header.description,    header.kernel,           header.manufacturer,
-          header.contrast_agent, plane.frame->image_type, plane.frame->phase,
-          header.acquisition_seconds, header.bolus_seconds};
+  return {header.description,
+          header.kernel,
+          header.manufacturer,
+          header.contrast_agent,
+          plane.frame->image_type,
+          plane.frame->phase,
+          header.acquisition_seconds,
+          header.bolus_seconds,
+          header.protocol,
+          header.comments};
 }
 
-/// Split one bucket of original CT planes into volumes.
-void group_volumes(const std::filesystem::path& root, const Planes& planes,
+/// Refuse the planes whose header's fault no option overrules, and return the others: all of them
+/// are refused with it unless each faulty plane lies where a sound one does, so that no series is
+/// shortened in silence.
+Planes refuse_faults(const Planes& planes, const std::vector<FileEntry>& files,
+                     const ScanOptions& options, std::vector<Series>& out) {
+  Planes faulty, sound;
+  for (const PlaneRef& plane : planes) {
+    const Code fault = plane.header->fault;
+    const bool overruled =
+        options.trust_hu && (fault == Code::RESCALE_MISSING || fault == Code::NOT_HU);
+    (fault == Code::USED || overruled ? sound : faulty).push_back(plane);
+  }
+  if (faulty.empty()) return sound;
+  const bool apart = std::all_of(faulty.begin(), faulty.end(), [&](const PlaneRef& plane) {
+    return plane.frame->has_position &&
+           std::any_of(sound.begin(), sound.end(), [&](const PlaneRef& other) {
+             return same_geometry(plane, other) &&
+                    norm(plane.frame->position - other.frame->position) < kSamePositionMm;
+           });
+  });
+  const Header& first = *faulty.front().header;
+  for (const Planes& cluster : split_by_geometry(apart ? faulty : planes)) {
+    Series series = describe(cluster, files);
+    series.code = first.fault;
+    series.detail = first.fault_detail + " (" + std::to_string(faulty.size()) + " of " +
+                    std::to_string(planes.size()) + " slices)";
+    out.push_back(std::move(series));
+  }
+  return apart ? sound : Planes{};
+}
+
+/// HU of planes as their files and headers give them; empty when one cannot be decoded.
+std::vector<std::vector<std::int16_t>> decode_hu(const std::filesystem::path& root,
+                                                 const std::vector<FileEntry>& files,
+                                                 std::span<const Plane> planes) {
+  std::map<std::size_t, std::vector<std::size_t>> by_file;  // each is parsed once
+  for (std::size_t i = 0; i < planes.size(); ++i) by_file[planes[i].file].push_back(i);
+  std::vector<std::vector<std::int16_t>> hu(planes.size());
+  const auto decoder = make_frame_decoder();
+  for (const auto& [file, members] : by_file) {
+    std::vector<std::int32_t> frames;
+    for (const std::size_t i : members) frames.push_back(planes[i].frame);
+    const auto decoded = decoder->decode(root / files[file].relative_path, frames);
+    if (!decoded) return {};
+    for (std::size_t k = 0; k < members.size(); ++k) {
+      const DecodedFrame& image = decoded.value()[k];
+      for (const std::int32_t stored : image.stored) {
+        const float value = static_cast<float>(stored) * image.slope + image.intercept;
+        hu[members[k]].push_back(static_cast<std::int16_t>(std::clamp(value, -32768.F, 32767.F)));
+      }
+    }
+  }
+  return hu;
+}
+
+/// Look at the middle of a stack, sorted by position, for slices of two acquisitions. Empty when
+/// none show.
+std::string sample_alternation(const std::filesystem::path& root,
+                               const std::vector<FileEntry>& files, std::span<const Plane> stack) {
+  constexpr std::size_t kSample = kAlternationSlices + 4;
+  if (stack.size() < kAlternationSlices) return {};
+  const std::size_t count = std::min(kSample, stack.size());
+  const auto hu = decode_hu(root, files, stack.subspan((stack.size() - count) / 2, count));
+  std::vector<std::span<const std::int16_t>> slices;
+  for (const auto& slice : hu) {
+    if (slice.empty() || slice.size() != hu.front().size()) return {};
+    slices.emplace_back(slice);
+  }
+  return find_alternation(slices);
+}
+
+/// Whether neighbours of a stack differ as slices of two acquisitions do, or may.
+bool may_alternate(const std::filesystem::path& root, const std::vector<FileEntry>& files,
+                   const Planes& planes) {
+  std::vector<Plane> stack;
+  for (const Planes& run : positions_of(planes)) {
+    stack.emplace_back();
+    stack.back().file = run.front().file;
+    stack.back().frame = run.front().frame->frame;
+  }
+  return stack.size() < kAlternationSlices || !sample_alternation(root, files, stack).empty();
+}
+
+/// Refuse a usable series that is of two acquisitions though no header says so.
+void refuse_interleaved(const std::filesystem::path& root, const std::vector<FileEntry>& files,
+                        Series& series) {
+  if (series.code != Code::USED) return;
+  std::vector<double> z;
+  for (const Plane& plane : series.planes) z.push_back(plane.z_mm);
+  std::string found;
+  for (const Grid& grid : woven_grids(z, series.thickness_mm)) {
+    found += (found.empty() ? "regular grids lie in each other: " : " and ") +
+             std::to_string(grid.slices) + " slices at " + short_number(grid.spacing_mm) + " mm";
+  }
+  if (found.empty()) found = sample_alternation(root, files, series.planes);
+  if (found.empty()) return;
+  series.code = Code::INTERLEAVED;
+  series.detail = found + (series.detail.empty() ? "" : "; " + series.detail);
+}
+
+std::string describe_split(const std::vector<SplitReason>& reasons) {
+  std::string text;
+  for (const SplitReason& reason : reasons) {
+    text += text.empty() ? "split by " : ", then by ";
+    for (std::size_t i = 0; i < reason.attributes.size(); ++i)
+      text += (i == 0 ? "" : ", ") + reason.attributes[i];
+    text += ": ";
+    for (std::size_t i = 0; i < reason.slices.size(); ++i)
+      text += (i == 0 ? "" : " + ") + std::to_string(reason.slices[i]) + " at " +
+              short_number(reason.spacing_mm[i]) + " mm";
+  }
+  return text;
+}
+
+/// Make one acquisition a series, usable or not.
+Series make_series(const Acquisition& acquisition, const std::vector<FileEntry>& files,
+                   const ScanOptions& options) {
+  Series series = describe(acquisition.planes, files);
+  judge(series, collides(acquisition.planes), options);
+  add_flags(series);
+  score_series(series, score_input(acquisition.planes.front()), options);
+  series.split_by = acquisition.reasons;
+  if (!series.split_by.empty()) {
+    series.flags.push_back(Code::SERIES_SPLIT);
+    if (!series.detail.empty()) series.detail += "; ";
+    series.detail += describe_split(series.split_by);
+  }
+  return series;
+}
+
+/// Split one person's bucket of original CT planes into volumes.
+void group_volumes(const std::filesystem::path& root, const Acquisition& person,
                    std::vector<FileEntry>& files, const ScanOptions& options,
                    std::vector<Series>& out) {
-  for (const Planes& cluster : split_by_geometry(planes)) {
+  for (const Planes& cluster : split_by_geometry(person.planes)) {
     std::set<std::size_t> duplicates;
     const Planes distinct =
         collides(cluster) ? drop_duplicates(root, files, cluster, duplicates) : cluster;
-    const bool collision = collides(distinct);
-    std::vector<Planes> parts = collision ? split_collisions(distinct) : std::vector<Planes>{};
-    const bool unresolved = collision && parts.empty();
-    if (parts.empty()) parts = {distinct};
-    for (const Planes& part : parts) {
-      Series series = describe(part, files);
-      judge(series, unresolved, options);
-      add_flags(series);
-      score_series(series, score_input(part.front()), options);
-      for (const std::size_t file : duplicates) {
-        // Of a split cluster the first part names them: each is named once.
-        if (&part == &parts.front()) series.duplicate_files.push_back(file);
-      }
+    auto acquisitions = split_acquisitions(
+        distinct, [&](const Planes& woven) { return may_alternate(root, files, woven); });
+    for (Acquisition& acquisition : acquisitions) {
+      acquisition.reasons.insert(acquisition.reasons.begin(), person.reasons.begin(),
+                                 person.reasons.end());
+      Series series = make_series(acquisition, files, options);
+      if (std::any_of(acquisition.planes.begin(), acquisition.planes.end(),
+                      [](const PlaneRef& p) { return p.header->fault != Code::USED; }))
+        series.flags.push_back(Code::HU_OVERRULED);
+      series.several_persons = !person.reasons.empty();
+      // Of a split cluster the first part names them: each is named once.
+      if (&acquisition == &acquisitions.front())
+        series.duplicate_files.assign(duplicates.begin(), duplicates.end());
       out.push_back(std::move(series));
     }
     for (const std::size_t file : duplicates) files[file].code = Code::DUPLICATE_FILE;
@@ -347,13 +410,20 @@ std::vector<Series> group_series(const std::filesystem::path& root,
   }
   std::vector<Series> series;
   for (const auto& [bucket, planes] : buckets) {
-    if (std::get<Code>(bucket) == Code::USED) {
-      group_volumes(root, planes, files, options, series);
-    } else {
-      for (const Planes& cluster : split_by_geometry(planes))
-        series.push_back(describe(cluster, files));
+    for (Acquisition& person : split_persons(planes)) {
+      if (std::get<Code>(bucket) == Code::USED) {
+        person.planes = refuse_faults(person.planes, files, options, series);
+        group_volumes(root, person, files, options, series);
+      } else {
+        for (const Planes& cluster : split_by_geometry(person.planes))
+          series.push_back(describe(cluster, files));
+      }
     }
   }
+  tbb::this_task_arena::isolate([&] {
+    tbb::parallel_for(std::size_t{0}, series.size(),
+                      [&](std::size_t i) { refuse_interleaved(root, files, series[i]); });
+  });
   name_series(series);
   std::sort(series.begin(), series.end(),
             [](const Series& a, const Series& b) { return a.key < b.key; });

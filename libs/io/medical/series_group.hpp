@@ -37,6 +37,7 @@ std::vector<Series> group_series(const std::filesystem::path& root,
 struct ScoreInput {
   std::string description, kernel, manufacturer, contrast_agent, image_type, phase;
   std::optional<double> acquisition_seconds, bolus_seconds;
+  std::string protocol, comments;
 };
 /// Fill series.phase, contrast, kernel_class, scanner, score and reasons.
 void score_series(Series& series, const ScoreInput& input, const ScanOptions& options);

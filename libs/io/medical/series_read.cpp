@@ -14,6 +14,7 @@
 #include "io/core/hash.hpp"
 #include "io/medical/codec.hpp"
 #include "io/medical/image_file.hpp"
+#include "io/medical/interleave.hpp"
 #include "io/medical/scan.hpp"
 #include "io/medical/series_group.hpp"
 
@@ -77,8 +78,15 @@ StoredStatistics measure(const DecodedFrame& frame) {
   return s;
 }
 
+/// Codes that a caller may overrule (it pinned the series); the others leave nothing to read.
+bool is_readable(Code code) {
+  return code == Code::USED || code == Code::TOO_FEW_SLICES || code == Code::NOT_SELECTED ||
+         code == Code::TILTED || code == Code::GAPS;
+}
+
 /// Decode all planes of a series in parallel and hand each to `take(plane index, frame)`, which is
-/// called from several threads. Returns the first refusal in the order of tasks.
+/// called from several threads. Returns the first refusal in the order of tasks, else what the
+/// words of all planes of a CT volume contradict.
 template <class Take>
 std::optional<Rejection> decode_planes(const Scan& scan, const Series& series,
                                        std::vector<StoredStatistics>& statistics,
@@ -86,6 +94,7 @@ std::optional<Rejection> decode_planes(const Scan& scan, const Series& series,
   const std::vector<Task> tasks = plan(series);
   const auto decoder = dicom::make_frame_decoder();
   std::vector<std::optional<Rejection>> refusals(tasks.size());
+  std::vector<dicom::WordEvidence> words(tasks.size());
   statistics.assign(series.planes.size(), {});
   // Isolated: a thread that waits here must not start another case and its memory.
   tbb::this_task_arena::isolate([&] {
@@ -104,6 +113,7 @@ std::optional<Rejection> decode_planes(const Scan& scan, const Series& series,
           return;
         }
         statistics[task.planes[i]] = measure(frame);
+        words[t].add(frame.words);
         take(task.planes[i], frame);
       }
     });
@@ -111,6 +121,10 @@ std::optional<Rejection> decode_planes(const Scan& scan, const Series& series,
   for (auto& refusal : refusals) {
     if (refusal) return refusal;
   }
+  dicom::WordEvidence all;
+  for (const auto& one : words) all.add(one);
+  if (std::string found = all.contradiction(); is_readable(series.code) && !found.empty())
+    return refuse(Code::PIXELS_CONTRADICT, std::move(found));
   return std::nullopt;
 }
 
@@ -199,12 +213,6 @@ Outcome<LoadedVolume> read_image(const Scan& scan, const Series& series) {
   return loaded;
 }
 
-/// Codes that a caller may overrule (it pinned the series); the others leave nothing to read.
-bool is_readable(Code code) {
-  return code == Code::USED || code == Code::TOO_FEW_SLICES || code == Code::NOT_SELECTED ||
-         code == Code::TILTED || code == Code::GAPS;
-}
-
 Outcome<LoadedVolume> read_dicom(const Scan& scan, const Series& series,
                                  const ReadOptions& options) {
   const bool tilted = dicom::is_tilted(series);
@@ -273,7 +281,13 @@ Outcome<LoadedVolume> read_series(const Scan& scan, const Series& series,
   if (!is_readable(series.code)) return refuse(series.code, series.detail);
   if (series.planes.empty()) return refuse(Code::TOO_FEW_SLICES, "no slice");
   try {
-    return series.is_dicom ? read_dicom(scan, series, options) : read_image(scan, series);
+    auto loaded = series.is_dicom ? read_dicom(scan, series, options) : read_image(scan, series);
+    if (loaded) {
+      // The scan saw a sample of the slices.
+      if (std::string found = dicom::find_alternation(loaded.value().volume); !found.empty())
+        return refuse(Code::INTERLEAVED, std::move(found));
+    }
+    return loaded;
   } catch (const Error&) {
     return refuse(Code::UNREADABLE, "a file changed or vanished since the scan");
   } catch (const std::bad_alloc&) {

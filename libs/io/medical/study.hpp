@@ -1,4 +1,5 @@
 #pragma once
+#include <array>
 #include <cstdint>
 #include <filesystem>
 #include <optional>
@@ -38,6 +39,13 @@ struct ScoreReason {
 enum class Phase { unknown, unenhanced, arterial, portal, delayed };
 std::string_view to_string(Phase phase);
 
+/// Why the planes of one series became several volumes.
+struct SplitReason {
+  std::vector<std::string> attributes;  ///< names of those that tell the parts apart; no values
+  std::vector<std::size_t> slices;      ///< of each part
+  std::vector<double> spacing_mm;       ///< median distance within each part
+};
+
 /// One candidate volume: planes of one series that share orientation, acquisition, phase and
 /// geometry.
 struct Series {
@@ -75,6 +83,8 @@ struct Series {
   std::vector<Code> flags;
   std::vector<std::size_t> data_files;  ///< indices into Scan::files: voxels beside the planes' own
                                         ///< file (.img, .raw)
+  std::vector<SplitReason> split_by;  ///< what told this volume from others of its series
+  bool several_persons = false;       ///< its IDs are shared with another person's images
 };
 
 /// Every file that a series is read from, as indices into Scan::files: those of the planes in the
@@ -86,7 +96,11 @@ struct MaskObject {
   std::size_t file = 0;
   bool is_rtstruct = false;
   std::vector<std::string> series_uids;        ///< referenced series
-  std::vector<std::string> sop_instance_uids;  ///< referenced instances
+  std::vector<std::string> sop_instance_uids;  ///< those of its frames or contours, else the series'
+  std::string patient_id, study_uid, frame_of_reference_uid;
+  /// Where it lies: the centres of each SEG frame's corner pixels, or a point of each contour.
+  std::vector<std::array<Vec3, 4>> frame_corners_mm;
+  std::vector<Vec3> contour_points_mm;
 };
 
 /// Everything found below one root. Deterministic: files by relative path, series by key.

@@ -198,8 +198,15 @@ std::vector<Code> mask_flags(const LiverMask& mask, double liver_ml,
     const auto slice = mask.slice(z);
     return std::find(slice.begin(), slice.end(), 1) != slice.end();
   };
-  const std::int64_t nz = mask.geometry.size[2];
-  if (nz > 0 && (holds(0) || holds(nz - 1))) flags.push_back(Code::LIVER_TRUNCATED);
+  std::vector<std::int64_t> held;
+  for (std::int64_t z = 0; z < mask.geometry.size[2]; ++z)
+    if (holds(z)) held.push_back(z);
+  if (!held.empty()) {
+    if (held.front() == 0 || held.back() == mask.geometry.size[2] - 1)
+      flags.push_back(Code::LIVER_TRUNCATED);
+    if (static_cast<std::int64_t>(held.size()) <= held.back() - held.front())
+      flags.push_back(Code::MASK_GAPS);
+  }
   constexpr double kSmallMl = 500;
   if (liver_ml < kSmallMl) flags.push_back(Code::LIVER_SMALL);
   const auto total = std::accumulate(sizes.begin(), sizes.end(), std::int64_t{0});

@@ -32,9 +32,9 @@ double normalised_depth(double z_mm, double lowest_mm, double highest_mm);
 /// a voxel changed. For predicted masks; given masks are left alone unless asked for.
 void clean_mask(LiverMask& mask);
 
-/// Remarks on a mask: LIVER_TRUNCATED (touches the first or last slice), LIVER_SMALL (< 500 ml),
-/// LIVER_FRAGMENTED (the second largest component holds over a tenth of the mask).
-/// `sizes` are its component_sizes().
+/// Remarks on a mask: LIVER_TRUNCATED (touches the first or last slice), MASK_GAPS (a slice between
+/// its first and last is empty), LIVER_SMALL (< 500 ml), LIVER_FRAGMENTED (the second largest
+/// component holds over a tenth of the mask). `sizes` are its component_sizes().
 std::vector<Code> mask_flags(const LiverMask& mask, double liver_ml,
                              const std::vector<std::int64_t>& sizes);
 std::vector<Code> mask_flags(const LiverMask& mask, double liver_ml);

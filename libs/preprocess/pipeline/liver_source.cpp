@@ -4,6 +4,7 @@
 #include <exception>
 
 #include "io/core/error.hpp"
+#include "io/core/names.hpp"
 #include "io/medical/masks.hpp"
 #include "preprocess/ops/liver.hpp"
 
@@ -20,6 +21,22 @@ Outcome<GivenMask> mask_from_files(const CasePlan& plan, const LoadedVolume& vol
   return GivenMask{std::move(mask).value(), "file", {}};
 }
 
+// An object that names another patient is no mask of this one, whatever it refers to.
+bool is_of_another(const MaskObject& object, const Series& series) {
+  return object.patient_id != series.patient_id && !is_placeholder_id(object.patient_id) &&
+         !is_placeholder_id(series.patient_id);
+}
+
+Outcome<LiverMask> read_object(const Scan& scan, const CasePlan& plan, const MaskObject& object,
+                               const LoadedVolume& volume, const MaskOptions& options) {
+  if (is_of_another(object, scan.series[plan.series]))
+    return Rejection{plan.name, "mask", Code::MASK_BAD_REFERENCE,
+                     "the mask object names another patient than the series it refers to"};
+  const auto path = scan.root / scan.files[object.file].relative_path;
+  return object.is_rtstruct ? read_rtstruct_mask(path, volume, options)
+                            : read_seg_mask(path, volume, options);
+}
+
 // A SEG or RTSTRUCT without a liver is no fault of the case; one that is broken is.
 Outcome<GivenMask> mask_from_objects(const Scan& scan, const CasePlan& plan,
                                      const LoadedVolume& volume, const MaskOptions& options) {
@@ -28,9 +45,7 @@ Outcome<GivenMask> mask_from_objects(const Scan& scan, const CasePlan& plan,
   std::optional<Rejection> first;
   for (const std::size_t index : plan.mask_objects) {
     const MaskObject& object = scan.masks[index];
-    const auto path = scan.root / scan.files[object.file].relative_path;
-    auto mask = object.is_rtstruct ? read_rtstruct_mask(path, volume, options)
-                                   : read_seg_mask(path, volume, options);
+    auto mask = read_object(scan, plan, object, volume, options);
     if (!mask) {
       files.emplace_back(object.file, mask.rejection().code);
       if (!first || first->code == Code::NO_LIVER_SEGMENT) first = mask.rejection();

@@ -6,6 +6,7 @@
 #include "io/core/error.hpp"
 #include "io/core/names.hpp"
 #include "io/medical/image_file.hpp"
+#include "preprocess/pipeline/mask_place.hpp"
 #include "preprocess/pipeline/name_hints.hpp"
 #include "preprocess/pipeline/subjects.hpp"
 
@@ -63,13 +64,18 @@ class Planner {
       const auto own = canonical(in_.scan.root / in_.scan.series[s].relative_path);
       is_mask_[s] = serves.contains(own) || unclear.contains(own);
     }
+    const MaskPlaces places = place_masks(in_.scan);
     if (in_.config.ignore_mask_objects)
       mask_objects_.resize(n);
     else
-      mask_objects_ = referring_masks(in_.scan);
+      mask_objects_ = places.of_series;
     for (const MaskObject& mask : in_.scan.masks)
       if (plan_.files[mask.file].code == Code::USED)
         plan_.files[mask.file].code = Code::MASK_UNREFERENCED;
+    for (const std::size_t m : places.ambiguous)
+      if (!in_.config.ignore_mask_objects)
+        plan_.files[in_.scan.masks[m].file] = {Code::MASK_AMBIGUOUS, "",
+                                               "it is not proven which series it belongs to"};
   }
 
   void gather_studies() {
@@ -390,26 +396,6 @@ class Planner {
 };
 
 }  // namespace
-
-std::vector<std::vector<std::size_t>> referring_masks(const Scan& scan) {
-  std::map<std::string, std::vector<std::size_t>> by_instance, by_series;
-  for (std::size_t m = 0; m < scan.masks.size(); ++m) {
-    for (const auto& uid : scan.masks[m].sop_instance_uids) by_instance[uid].push_back(m);
-    for (const auto& uid : scan.masks[m].series_uids)
-      if (!uid.empty()) by_series[uid].push_back(m);
-  }
-  std::vector<std::vector<std::size_t>> referring;
-  for (const Series& series : scan.series) {
-    std::set<std::size_t> found;
-    for (const Plane& plane : series.planes)
-      if (const auto hit = by_instance.find(plane.sop_instance_uid); hit != by_instance.end())
-        found.insert(hit->second.begin(), hit->second.end());
-    if (const auto hit = by_series.find(series.series_uid); hit != by_series.end())
-      found.insert(hit->second.begin(), hit->second.end());
-    referring.emplace_back(found.begin(), found.end());
-  }
-  return referring;
-}
 
 IngestPlan plan_cases(const PlanInputs& inputs) { return Planner(inputs).run(); }
 

@@ -3,6 +3,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "io/manifest/manifest.hpp"
@@ -65,9 +66,6 @@ struct PlanInputs {
   const Naming& naming;
   bool segmenter;  ///< a segmenter can make masks
 };
-/// Which SEG and RTSTRUCT objects refer to each series, by series or SOP instance UID: indices into
-/// Scan::masks, ascending, one list per Scan::series.
-std::vector<std::vector<std::size_t>> referring_masks(const Scan& scan);
 /// Choose series, subjects, labels and mask sources.
 IngestPlan plan_cases(const PlanInputs& inputs);
 /// Throw Error(no_input) where there are cases and no row of the label table or no mask file fits

@@ -4,12 +4,14 @@
 #include <tbb/parallel_for.h>
 
 #include <map>
+#include <set>
 #include <vector>
 
 #include "io/core/interrupt.hpp"
 #include "io/core/printable.hpp"
 #include "io/core/progress.hpp"
 #include "preprocess/pipeline/ledger.hpp"
+#include "preprocess/pipeline/mask_place.hpp"
 #include "preprocess/pipeline/plan.hpp"
 
 namespace wsp {
@@ -125,11 +127,13 @@ nlohmann::json scan_report(const Scan& scan, const IngestPlan& plan, bool pixels
   }
   // As for series, USED means usable: whether a liver is inside shows when it is read.
   std::map<std::size_t, std::size_t> referred;  // file of a mask -> how many series it refers to
-  const auto referring = referring_masks(scan);
+  const MaskPlaces places = place_masks(scan);
   for (std::size_t i = 0; i < scan.series.size(); ++i) {
-    series[i]["mask_objects"] = referring[i].size();
-    for (const std::size_t m : referring[i]) ++referred[scan.masks[m].file];
+    series[i]["mask_objects"] = places.of_series[i].size();
+    for (const std::size_t m : places.of_series[i]) ++referred[scan.masks[m].file];
   }
+  std::set<std::size_t> ambiguous;
+  for (const std::size_t m : places.ambiguous) ambiguous.insert(scan.masks[m].file);
   nlohmann::json files = nlohmann::json::array();
   std::map<std::string, std::size_t> codes;
   for (std::size_t i = 0; i < scan.files.size(); ++i) {
@@ -138,6 +142,7 @@ nlohmann::json scan_report(const Scan& scan, const IngestPlan& plan, bool pixels
       file.code = Code::USED_AS_MASK;
       file.detail = "refers to " + std::to_string(hit->second) + " series here";
     }
+    if (ambiguous.contains(i)) file.code = Code::MASK_AMBIGUOUS;
     ++codes[std::string(to_string(file.code))];
     if (!in_series[i]) files.push_back(describe_file(file.relative_path, file.code, file.detail));
   }

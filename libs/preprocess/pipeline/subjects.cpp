@@ -44,7 +44,8 @@ Identity identity_of(const Series& series, const DataManifest& manifest) {
     return {path_stem(series), false};
   }
   if (is_placeholder_id(series.patient_id))
-    return {series.study_uid.empty() ? series.key : series.study_uid, false};
+    return {series.study_uid.empty() || series.several_persons ? series.key : series.study_uid,
+            false};
   return {series.issuer.empty() ? series.patient_id : series.issuer + "|" + series.patient_id,
           true};
 }
