@@ -20,10 +20,12 @@
 #include "io/manifest/manifest_init.hpp"
 #include "io/medical/masks.hpp"
 #include "io/medical/scan.hpp"
+#include "preprocess/pipeline/earlier_run.hpp"
 #include "preprocess/pipeline/ingest.hpp"
 #include "preprocess/pipeline/ledger.hpp"
 #include "preprocess/pipeline/mask_table.hpp"
 #include "preprocess/pipeline/plan.hpp"
+#include "preprocess/pipeline/plan_report.hpp"
 #include "preprocess/pipeline/scan_report.hpp"
 #include "preprocess/segment/torch_segmenter.hpp"
 #include "tool_main.hpp"
@@ -33,6 +35,7 @@ namespace {
 struct Options {
   CLI::App* scan = nullptr;
   CLI::App* verify = nullptr;
+  CLI::App* plan = nullptr;
   std::vector<CLI::App*> groups;  // options of the ingest
   std::string input, output, manifest, labels, masks, site_key, new_site_key, crosswalk;
   std::string slices = "central", codec = "lz4", tilt = "resample", gaps = "accept", phase = "any",
@@ -42,7 +45,7 @@ struct Options {
   double coarse_mm = wsp::SegmentationPlan{}.coarse_mm;
   std::vector<int> window{-100, 400};
   double fraction = 0.7;
-  bool force = false, pixels = false;
+  bool force = false, prune = false, pixels = false, quick = false;
   int max_quarantined = -1;
   wsp::IngestConfig config;
   std::string masks_table;
@@ -111,17 +114,21 @@ void declare_model(CLI::App& app, Options& o) {
                "the two to mask_comparison.tsv");
 }
 
-void declare(CLI::App& app, Options& o) {
+// All options of the ingest; returns their groups.
+std::vector<CLI::App*> declare_ingest(CLI::App& app, Options& o) {
+  std::vector<CLI::App*> groups;
   app.add_option("EXPORT", o.input, "Folder of DICOM, NIfTI or NRRD files, searched recursively");
   const auto group = [&](const char* title) {
-    o.groups.push_back(app.add_option_group(title));
-    return o.groups.back();
+    groups.push_back(app.add_option_group(title));
+    return groups.back();
   };
   auto* general = group("Input and output");
   general->add_option("--out", o.output, "Dataset directory to make (required)");
   general->add_option("--labels", o.labels, "Label table (CSV) read as the manifest says");
   declare_inputs(*general, o);
   general->add_flag("--force", o.force, "Replace a dataset that was made with other options");
+  general->add_flag("--prune", o.prune,
+                    "Drop the cases of the dataset that the export no longer gives");
   general->add_option("--memory", o.memory,
                       "Budget for volumes in flight, e.g. 8G (default: half of the machine)");
   general->add_option("--max-quarantined", o.max_quarantined,
@@ -189,7 +196,16 @@ void declare(CLI::App& app, Options& o) {
                    "Number of shards, a power of two; fixed for the dataset's life")
       ->check(CLI::Range(1, 4096))
       ->capture_default_str();
+  return groups;
+}
 
+void declare(CLI::App& app, Options& o) {
+  o.groups = declare_ingest(app, o);
+  o.plan = app.add_subcommand(
+      "plan", "Say what the ingest with these options would take and refuse; writes nothing");
+  declare_ingest(*o.plan, o);
+  o.plan->add_flag("--quick", o.quick,
+                   "By headers alone, without reading pixels and masks: verdicts may change");
   o.scan = app.add_subcommand("scan", "Show what is in an export; writes nothing");
   o.scan->add_option("EXPORT", o.input, "Folder to look at")->required();
   o.scan->add_flag("--pixels", o.pixels,
@@ -408,6 +424,9 @@ void print_summary(const Options& o, const wsp::IngestSummary& s) {
       std::cout << fmt::format(" {} {}", code, count);
     std::cout << "\n";
   }
+  if (!s.lost_cases.empty())
+    std::cout << fmt::format("  {} cases of the earlier dataset are gone: {}\n",
+                             s.lost_cases.size(), wsp::to_text(s.lost_cases));
   if (s.label_rows > 0)
     std::cout << fmt::format("  labels: {} rows, {} matched no case; {} cases have no label\n",
                              s.label_rows, s.unmatched_label_rows, s.unlabelled_cases);
@@ -432,11 +451,7 @@ void print_summary(const Options& o, const wsp::IngestSummary& s) {
   std::cout << wsp::unseen_text(s.file_codes);
 }
 
-int run_ingest(const Options& o, bool json) {
-  if (o.input.empty() || o.output.empty())
-    throw wsp::Error(
-        wsp::ErrorCode::usage,
-        "expected an export and a dataset: wsp-ingest EXPORT --out DATASET (see --help)");
+wsp::IngestOptions ingest_options(const Options& o) {
   wsp::IngestOptions options;
   options.input = o.input;
   options.output = o.output;
@@ -450,13 +465,53 @@ int run_ingest(const Options& o, bool json) {
   options.config = resolve(o);
   options.memory_bytes = parse_bytes(o.memory);
   options.force = o.force;
+  options.prune = o.prune;
   options.tool_version = WSP_VERSION;
-  // A model that cannot run is found before anything is read.
-  std::unique_ptr<wsp::Segmenter> segmenter;
-  if (!o.liver_model.empty())
-    segmenter = wsp::make_torch_segmenter(o.liver_model, o.device, {o.coarse_mm}, o.model_precision);
-  options.segmenter = segmenter.get();
   options.mask_cache = mask_cache_of(o);
+  return options;
+}
+
+// A model that cannot run is found before anything is read.
+std::unique_ptr<wsp::Segmenter> segmenter_of(const Options& o) {
+  if (o.liver_model.empty()) return nullptr;
+  return wsp::make_torch_segmenter(o.liver_model, o.device, {o.coarse_mm}, o.model_precision);
+}
+
+// How an ingest ends, and hence its dry run.
+int exit_code_of(const Options& o, const wsp::IngestSummary& summary) {
+  if (summary.cases == 0) return wsp::exit_code(wsp::ErrorCode::no_input);
+  if (o.max_quarantined >= 0 &&
+      summary.quarantined_cases > static_cast<std::size_t>(o.max_quarantined))
+    return 3;
+  const bool lost = !summary.lost_cases.empty() && !o.prune;
+  return lost || !wsp::unseen_files(summary.file_codes).empty() ? 3 : 0;
+}
+
+int run_plan(const Options& o, bool json) {
+  if (o.input.empty())
+    throw wsp::Error(wsp::ErrorCode::usage, "expected an export: wsp-ingest plan EXPORT");
+  wsp::IngestOptions options = ingest_options(o);
+  const auto segmenter = segmenter_of(o);
+  options.segmenter = segmenter.get();
+  const wsp::Forecast forecast = wsp::forecast(options, o.quick);
+  const nlohmann::json report = wsp::plan_report(forecast);
+  std::cout << (json ? wsp::json_text(report, 1) + "\n" : wsp::plan_text(report));
+  if (forecast.error) throw wsp::Error(*forecast.error);
+  if (forecast.summary.cases == 0)
+    wsp::log::error("no case could be made; the main reasons:\n" +
+                    wsp::reasons_text(forecast.summary.quarantine_codes,
+                                      forecast.summary.file_codes));
+  return exit_code_of(o, forecast.summary);
+}
+
+int run_ingest(const Options& o, bool json) {
+  if (o.input.empty() || o.output.empty())
+    throw wsp::Error(
+        wsp::ErrorCode::usage,
+        "expected an export and a dataset: wsp-ingest EXPORT --out DATASET (see --help)");
+  wsp::IngestOptions options = ingest_options(o);
+  const auto segmenter = segmenter_of(o);
+  options.segmenter = segmenter.get();
   const wsp::IngestSummary summary = wsp::ingest(options);
   if (json)
     std::cout << wsp::json_text(wsp::to_json(summary), 1) << "\n";
@@ -466,16 +521,11 @@ int run_ingest(const Options& o, bool json) {
     wsp::log::warn(
         "--compare-masks: 0 cases have a given mask, so nothing was compared; give them with --masks, "
         "or as SEG or RTSTRUCT objects of the export");
-  if (summary.cases == 0) {
+  if (summary.cases == 0)
     wsp::log::error("no case could be made; the main reasons (quarantine.tsv and ledger.tsv name "
                     "each):\n" +
                     wsp::reasons_text(summary.quarantine_codes, summary.file_codes));
-    return wsp::exit_code(wsp::ErrorCode::no_input);
-  }
-  if (o.max_quarantined >= 0 &&
-      summary.quarantined_cases > static_cast<std::size_t>(o.max_quarantined))
-    return 3;
-  return wsp::unseen_files(summary.file_codes).empty() ? 0 : 3;
+  return exit_code_of(o, summary);
 }
 
 }  // namespace
@@ -489,13 +539,15 @@ int main(int argc, char** argv) {
   tool.footer =
       "Examples:\n"
       "  wsp-ingest scan EXPORT --pixels                       what is there? (writes nothing)\n"
+      "  wsp-ingest plan EXPORT --masks MASKS --labels labels.csv   what would become of it?\n"
       "  wsp-ingest init --labels scores.csv --out my.json     a manifest from the table, to be checked\n"
       "  wsp-ingest EXPORT --out DATASET --new-site-key KEY --masks MASKS --labels labels.csv\n"
       "             --manifest data-manifests/hospital-template.json\n"
       "  wsp-ingest EXPORT --out DATASET --new-site-key KEY --liver-model liver-unet.json\n"
       "  wsp-ingest verify DATASET                             every hash, every count\n\n"
       "Exit codes: 0 done, 1 failure, 2 usage, 3 done, but not all that was given could be seen\n"
-      "(links, archives, closed directories), or more quarantined cases than --max-quarantined,\n"
+      "(links, archives, closed directories), cases of the earlier dataset are gone, or more are\n"
+      "quarantined than --max-quarantined,\n"
       "4 no usable input, 5 output not writable, 6 dataset corrupt, 130/143 interrupted (run again "
       "to resume;\n"
       "a second signal ends at once, where a case or its model hangs).";
@@ -509,6 +561,7 @@ int main(int argc, char** argv) {
     if (options.init->parsed()) return run_init(options, common.json);
     if (options.verify->parsed()) return run_verify(options, common.json);
     if (!options.liver_model.empty()) wsp::switch_to_torch_build(argv);
+    if (options.plan->parsed()) return run_plan(options, common.json);
     return run_ingest(options, common.json);
   };
   return wsp::tool_main(argc, argv, tool);

@@ -71,7 +71,8 @@ def main(work):
     # 4. A patient withdrawn: the case, its files and its rows go.
     victim = sorted((cohort / "export").iterdir())[0]
     shutil.move(victim, work / "withdrawn")
-    done = json.loads(support.run(*command(cohort, work / "stopped", "--json")).stdout)
+    support.check("--prune" in support.run(*command(cohort, work / "stopped"), expect=4).stderr, "a case would go in silence")
+    done = json.loads(support.run(*command(cohort, work / "stopped", "--json", "--prune")).stdout)
     support.check((done["cases"], done["reused_cases"]) == (7, 7), f"after a withdrawal: {done}")
     support.check(len(list((work / "stopped" / "cases").iterdir())) == 7, "the withdrawn case's JSON stands")
     support.run("wsp-ingest", "verify", work / "stopped")

@@ -4,25 +4,19 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <mutex>
 #include <new>
-#include <set>
 
 #include "io/core/error.hpp"
 #include "io/core/hash.hpp"
 #include "io/core/json_text.hpp"
+#include "io/medical/image_file.hpp"
 #include "preprocess/ops/liver.hpp"
 #include "preprocess/pipeline/preview.hpp"
-#include "preprocess/pipeline/provenance.hpp"
 
 namespace wsp {
 namespace {
-
-struct FoundMask {
-  LiverMask mask;
-  std::string source;  // file | seg | rtstruct | segmenter
-  std::vector<std::pair<std::size_t, Code>> files;
-};
 
 MaskOptions mask_options(const CaseInputs& in) {
   MaskOptions options;
@@ -53,28 +47,44 @@ std::span<const std::uint8_t> as_bytes(const std::vector<std::int16_t>& v) {
 
 std::string case_key(const CaseInputs& in, const CasePlan& plan, const std::string& config_hash) {
   const Series& series = in.scan.series[plan.series];
-  Sha256 hash;
-  hash.update(config_hash);
-  std::set<std::string> contents;  // a set: the order of names in the export does not matter
-  const auto add = [&](const std::filesystem::path& path) {
+  const auto path_of = [&](std::size_t f) { return in.scan.root / in.scan.files[f].relative_path; };
+  const auto content = [](const std::filesystem::path& path) -> std::string {
     try {
-      contents.insert(hex(sha256_file(path)));
+      return hex(sha256_file(path));
     } catch (const Error&) {
-      contents.insert("unreadable");  // reading it will say why
+      return "unreadable";  // reading it will say why
     }
   };
-  std::set<std::size_t> files;
-  for (const Plane& plane : series.planes) files.insert(plane.file);
-  for (const std::size_t m : plan.mask_objects) files.insert(in.scan.masks[m].file);
-  for (const std::size_t f : files) add(in.scan.root / in.scan.files[f].relative_path);
-  for (const auto& path : plan.mask_files) add(path);
-  for (const std::string& digest : contents) hash.update(digest);
+  // An image's header may have its voxels beside it.
+  const auto with_data = [&](const std::filesystem::path& header) {
+    std::string hashes;
+    for (const auto& path : image_files(header)) hashes += ' ' + content(path);
+    return hashes;
+  };
+  // What was read, and as what: a copy counts again, and a volume's file as its mask is another
+  // case. Sorted, so that what the files are called does not matter.
+  std::vector<std::string> contents;
+  std::map<std::size_t, std::string> frames;
+  for (const Plane& plane : series.planes) frames[plane.file] += ' ' + std::to_string(plane.frame);
+  for (const auto& [f, numbers] : frames)
+    contents.push_back("planes" +
+                       (series.is_dicom ? ' ' + content(path_of(f)) : with_data(path_of(f))) + ',' +
+                       numbers);
+  for (const std::size_t f : series.duplicate_files)
+    contents.push_back("duplicate " + content(path_of(f)));
+  for (const std::size_t m : plan.mask_objects)
+    contents.push_back((in.scan.masks[m].is_rtstruct ? "rtstruct " : "seg ") +
+                       content(path_of(in.scan.masks[m].file)));
+  for (const auto& mask : plan.mask_files) contents.push_back("mask" + with_data(mask));
+  std::sort(contents.begin(), contents.end());
+  Sha256 hash;
+  hash.update(config_hash);
+  for (const std::string& line : contents) hash.update(line + '\n');
   nlohmann::json rest{{"name", plan.name},
                       {"subject", plan.subject},
                       {"split", plan.split},
                       {"labels", plan.labels},
-                      {"candidates", plan.candidates},
-                      {"duplicate_files", series.duplicate_files.size()}};
+                      {"candidates", plan.candidates}};
   // The case's JSON names each label.
   for (const LabelColumn& label : in.manifest.labels) rest["label_names"].push_back(label.name);
   for (const Code flag : plan.flags) rest["flags"].push_back(to_string(flag));
@@ -125,17 +135,17 @@ Outcome<CaseInHand> read(const CaseInputs& in, const CasePlan& plan) {
   return hand;
 }
 
-Outcome<CaseProduct> finish(const CaseInputs& in, const CasePlan& plan, CaseInHand hand) {
+Outcome<JudgedCase> judge(const CaseInputs& in, const CasePlan& plan, CaseInHand hand) {
   const Series& series = in.scan.series[plan.series];
   const auto refuse = [](Rejection r) { return r; };
-  LoadedVolume& loaded = hand.loaded;
-  const Volume& volume = loaded.volume;
-  CaseMeasurements measured;
-  FoundMask liver;
+  JudgedCase judged;
+  CaseMeasurements& measured = judged.measured;
+  GivenMask& liver = judged.liver;
+  const Volume& volume = hand.loaded.volume;
   std::optional<Outcome<PredictedMask>> predicted;
   if (hand.cached || hand.prediction) predicted.emplace(take_prediction(in, hand));
   if (hand.given) {
-    liver = {std::move(hand.given->mask), hand.given->source, std::move(hand.given->files)};
+    liver = std::move(*hand.given);
     if (in.config.clean_masks) clean_mask(liver.mask);
     if (predicted) {
       measured.comparison_code = predicted->ok() ? "" : to_string(predicted->rejection().code);
@@ -174,19 +184,50 @@ Outcome<CaseProduct> finish(const CaseInputs& in, const CasePlan& plan, CaseInHa
                          ")"});
   }
 
-  // 4. Which slices, at which depth.
-  const auto areas = liver_areas_mm2(liver.mask);
-  const auto extent = liver_extent(areas, in.config.min_area_mm2);
+  // 4. Which slices.
+  judged.areas_mm2 = liver_areas_mm2(liver.mask);
+  const auto extent = liver_extent(judged.areas_mm2, in.config.min_area_mm2);
   if (!extent)
     return refuse({"", "select", Code::NO_LIVER,
                    "no slice holds " + std::to_string(in.config.min_area_mm2) + " mm2 of liver"});
+  measured.extent = *extent;
+  measured.kept = in.config.all_slices ? SliceRange{0, volume.geometry.size[2] - 1}
+                                       : central_slices(*extent, in.config.central_permille);
+  judged.liver_ml = liver_volume_ml(judged.areas_mm2, volume.z_mm, volume.geometry.spacing_mm[2]);
+
+  // 5. Remarks, in the order of the code list, each once.
+  std::vector<Code>& flags = judged.flags;
+  flags = plan.flags;
+  add_flags(flags, volume.flags);
+  add_flags(flags, liver.mask.flags);
+  const auto components = component_sizes(liver.mask);
+  add_flags(flags, mask_flags(liver.mask, judged.liver_ml, components));
+  if (measured.confidence && *measured.confidence < kUnsure) flags.push_back(Code::MASK_UNSURE);
+  if (!fit_in_plane(volume.geometry, in.config.size).identity) flags.push_back(Code::RESAMPLED);
+  if (measured.phase.phase == HuPhase::portal && series.phase == Phase::unknown)
+    std::erase(flags, Code::PHASE_UNSURE);
+  if (measured.phase.phase == HuPhase::unenhanced && series.is_dicom && !plan.pinned)
+    flags.push_back(Code::PHASE_UNSURE);
+  std::sort(flags.begin(), flags.end());
+  flags.erase(std::unique(flags.begin(), flags.end()), flags.end());
+
+  measured.mask_source = liver.source;
+  measured.tissue_share = tissue;
+  measured.components = static_cast<std::int64_t>(components.size());
+  judged.loaded = std::move(hand.loaded);
+  return judged;
+}
+
+CaseProduct make_product(const CaseInputs& in, const CasePlan& plan, JudgedCase judged) {
+  const LoadedVolume& loaded = judged.loaded;
+  const Volume& volume = loaded.volume;
+  const LiverMask& liver = judged.liver.mask;
+  CaseMeasurements& measured = judged.measured;
+  const SliceRange &extent = measured.extent, &kept = measured.kept;
   const std::int64_t acquired = volume.geometry.size[2];
-  const SliceRange kept = in.config.all_slices
-                              ? SliceRange{0, acquired - 1}
-                              : central_slices(*extent, in.config.central_permille);
-  const auto z_at = [&](std::int64_t k) { return volume.z_mm[static_cast<std::size_t>(k)]; };
   const auto depth = [&](double z, std::int64_t first, std::int64_t last) {
-    return normalised_depth(z, z_at(first), z_at(last));
+    return normalised_depth(z, volume.z_mm[static_cast<std::size_t>(first)],
+                            volume.z_mm[static_cast<std::size_t>(last)]);
   };
 
   CaseProduct product;
@@ -196,19 +237,20 @@ Outcome<CaseProduct> finish(const CaseInputs& in, const CasePlan& plan, CaseInHa
   record.split = plan.split;
   record.labels = plan.labels;
   record.source_hash = plan.key;
+  record.flags = judged.flags;
   record.spacing_mm = volume.geometry.spacing_mm[2];
-  record.liver_ml = liver_volume_ml(areas, volume.z_mm, record.spacing_mm);
+  record.liver_ml = judged.liver_ml;
   const InPlaneFit fit = fit_in_plane(volume.geometry, in.config.size);
   record.pixel_mm[0] = fit.pixel_mm[0];
   record.pixel_mm[1] = fit.pixel_mm[1];
 
-  // 5. Per acquired slice: what QA needs. Per kept slice: window and compress.
+  // 1. Per acquired slice: what QA needs. Per kept slice: window and compress.
   measured.profiles.resize(static_cast<std::size_t>(acquired));
   std::mutex merging;
   tbb::parallel_for(std::int64_t{0}, acquired, [&](std::int64_t k) {
     HuHistogram local;
     measured.profiles[static_cast<std::size_t>(k)] =
-        profile_slice(volume.slice(k), liver.mask.slice(k), volume.geometry, local);
+        profile_slice(volume.slice(k), liver.slice(k), volume.geometry, local);
     const std::lock_guard lock(merging);
     measured.histogram.add(local);
   });
@@ -220,45 +262,26 @@ Outcome<CaseProduct> finish(const CaseInputs& in, const CasePlan& plan, CaseInHa
     slice.z_mm = volume.z_mm[at];
     slice.source_index = volume.source_index[at];
     slice.depth_kept = depth(slice.z_mm, kept.first, kept.last);
-    slice.depth_liver = depth(slice.z_mm, extent->first, extent->last);
+    slice.depth_liver = depth(slice.z_mm, extent.first, extent.last);
     slice.depth_volume = depth(slice.z_mm, 0, acquired - 1);
-    slice.liver_area_mm2 = areas[at];
+    slice.liver_area_mm2 = judged.areas_mm2[at];
     const auto image = resample_slice(volume.slice(k), fit, in.config.window);
-    const auto mask = resample_slice(liver.mask.slice(k), fit);
+    const auto mask = resample_slice(liver.slice(k), fit);
     slice.image = compress_slice(as_bytes(image), 2, in.config.codec,
                                  chunk_seed(plan.name, slice.source_index, false));
     slice.mask =
         compress_slice(mask, 1, in.config.codec, chunk_seed(plan.name, slice.source_index, true));
   });
 
-  // 6. Remarks, in the order of the code list, each once.
-  std::vector<Code> flags = plan.flags;
-  add_flags(flags, volume.flags);
-  add_flags(flags, liver.mask.flags);
-  const auto components = component_sizes(liver.mask);
-  add_flags(flags, mask_flags(liver.mask, record.liver_ml, components));
-  if (measured.confidence && *measured.confidence < kUnsure) flags.push_back(Code::MASK_UNSURE);
-  if (!fit.identity) flags.push_back(Code::RESAMPLED);
-  if (measured.phase.phase == HuPhase::portal && series.phase == Phase::unknown)
-    std::erase(flags, Code::PHASE_UNSURE);
-  if (measured.phase.phase == HuPhase::unenhanced && series.is_dicom && !plan.pinned)
-    flags.push_back(Code::PHASE_UNSURE);
-  std::sort(flags.begin(), flags.end());
-  flags.erase(std::unique(flags.begin(), flags.end()), flags.end());
-  record.flags = flags;
-
-  // 7. Provenance and preview.
-  measured.extent = *extent;
-  measured.kept = kept;
-  measured.mask_source = liver.source;
-  measured.tissue_share = tissue;
-  measured.components = static_cast<std::int64_t>(components.size());
-  measured.border_contact = border_contact(liver.mask);
-  product.files = std::move(liver.files);
+  // 2. Provenance and preview.
+  measured.border_contact = border_contact(liver);
+  product.files = std::move(judged.liver.files);
   for (const std::size_t f : loaded.duplicate_files)
     product.files.emplace_back(f, Code::DUPLICATE_FILE);
-  product.provenance = make_provenance(series, plan, loaded, in.manifest, record, measured);
-  product.preview = make_preview(volume, liver.mask, kept, in.config.window);
+  product.provenance =
+      make_provenance(in.scan.series[plan.series], plan, loaded, in.manifest, record, measured);
+  product.preview = make_preview(volume, liver, kept, in.config.window);
+  product.provenance["preview_sha256"] = hex(sha256(product.preview));
   return product;
 }
 
@@ -272,8 +295,16 @@ void predict_case(const CaseInputs& in, CaseInHand& hand) {
   hand.prediction.emplace(ask_segmenter(*in.segmenter, hand.loaded.volume));
 }
 
+Outcome<JudgedCase> judge_case(const CaseInputs& in, const CasePlan& plan, CaseInHand hand) {
+  return guarded<JudgedCase>(plan, [&] { return judge(in, plan, std::move(hand)); });
+}
+
 Outcome<CaseProduct> finish_case(const CaseInputs& in, const CasePlan& plan, CaseInHand hand) {
-  return guarded<CaseProduct>(plan, [&] { return finish(in, plan, std::move(hand)); });
+  return guarded<CaseProduct>(plan, [&]() -> Outcome<CaseProduct> {
+    auto judged = judge(in, plan, std::move(hand));
+    if (!judged) return judged.rejection();
+    return make_product(in, plan, std::move(judged).value());
+  });
 }
 
 }  // namespace wsp

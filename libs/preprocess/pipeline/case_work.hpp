@@ -8,6 +8,7 @@
 #include "preprocess/pipeline/liver_source.hpp"
 #include "preprocess/pipeline/mask_cache.hpp"
 #include "preprocess/pipeline/plan.hpp"
+#include "preprocess/pipeline/provenance.hpp"
 
 namespace wsp {
 
@@ -37,8 +38,18 @@ struct CaseInHand {
   std::string cache_key;
 };
 
-/// The key of a case: SHA-256 over the contents of its files and masks, its plan and the
-/// configuration.
+/// A case whose volume, mask and slices are accepted: what is left is to cut and to compress.
+struct JudgedCase {
+  LoadedVolume loaded;
+  GivenMask liver;                ///< or the model's, with source "segmenter"
+  CaseMeasurements measured;      ///< without profiles, histogram and border contact
+  std::vector<double> areas_mm2;  ///< of liver, by acquired slice
+  double liver_ml = 0;
+  std::vector<Code> flags;
+};
+
+/// The key of a case: SHA-256 over every file that is read for it and as what (image, data beside a
+/// header, duplicate, mask, SEG, RTSTRUCT), its plan and the configuration with the data epoch.
 std::string case_key(const CaseInputs& inputs, const CasePlan& plan,
                      const std::string& config_hash);
 
@@ -46,7 +57,9 @@ std::string case_key(const CaseInputs& inputs, const CasePlan& plan,
 Outcome<CaseInHand> read_case(const CaseInputs& inputs, const CasePlan& plan);
 /// Stage 2, where hand.wants_model: ask the segmenter.
 void predict_case(const CaseInputs& inputs, CaseInHand& hand);
-/// Stage 3: clean a prediction, measure, cut, resample and compress.
+/// Stage 3: clean a prediction, judge the liver and choose the slices; here a dry run ends.
+Outcome<JudgedCase> judge_case(const CaseInputs& inputs, const CasePlan& plan, CaseInHand hand);
+/// Stage 3 and what follows: cut, resample and compress.
 Outcome<CaseProduct> finish_case(const CaseInputs& inputs, const CasePlan& plan, CaseInHand hand);
 
 }  // namespace wsp

@@ -17,13 +17,16 @@
 #include "io/core/json_text.hpp"
 #include "io/core/log.hpp"
 #include "io/core/progress.hpp"
+#include "io/medical/image_file.hpp"
 #include "preprocess/pipeline/case_flow.hpp"
 #include "preprocess/pipeline/case_work.hpp"
 #include "preprocess/pipeline/crosswalk.hpp"
+#include "preprocess/pipeline/earlier_run.hpp"
 #include "preprocess/pipeline/ledger.hpp"
 #include "preprocess/pipeline/mask_table.hpp"
 #include "preprocess/pipeline/output.hpp"
 #include "preprocess/pipeline/plan.hpp"
+#include "preprocess/pipeline/plan_report.hpp"
 
 namespace wsp {
 namespace {
@@ -48,29 +51,79 @@ std::uint64_t cost_of(const Series& series, bool predicted) {
          (kBytesPerVoxel + (predicted ? kBytesPerPredictedVoxel : 0));
 }
 
-using Previous = std::map<std::string, CaseRecord>;  // cases of an earlier run by name
-
 class Job {
  public:
-  explicit Job(const IngestOptions& options)
+  explicit Job(const IngestOptions& options, bool dry = false)
       : options_(options),
         memory_(options.memory_bytes != 0 ? options.memory_bytes : default_memory()),
         manifest_(options.manifest ? load_manifest(*options.manifest) : default_manifest()),
-        naming_(make_naming(options)) {
+        naming_(make_naming(options, dry)) {
     masks_ = open_masks(options_.masks, options_.masks_table, options_.config.follow_links);
     if (options_.labels) labels_.emplace(LabelTable::load(*options_.labels, manifest_));
     config_ = resolved_config();
     nlohmann::json shaping = config_;  // which files are seen shapes no case
     for (const char* name : {"exclude", "follow_links"}) shaping.erase(name);
     config_hash_ = hex(sha256(json_text(shaping)));
+    // Another version of the tool makes the cases again, and no more.
+    for (const char* name : {"tool_version", "data_epoch"}) shaping.erase(name);
     if (options_.config.compare_masks && options_.segmenter == nullptr)
       throw Error(ErrorCode::usage,
                   "--compare-masks needs a model to compare: give --liver-model MODEL.json");
+    const std::string options_hash = hex(sha256(json_text(shaping)));
+    if (dry) {
+      if (std::error_code ec;
+          fs::is_directory(options_.output, ec) && !fs::is_empty(options_.output, ec))
+        earlier_ = judge_output(options_.output, options_hash, options_.force).cases;
+      if (!named(options_)) earlier_.clear();
+      return;
+    }
     if (options_.mask_cache && options_.segmenter != nullptr) cache_.emplace(*options_.mask_cache);
-    output_.emplace(options_.output, config_hash_, options_.tool_version, options_.force);
+    output_.emplace(options_.output, options_hash, options_.tool_version, options_.force);
+    earlier_ = output_->standing().cases;
   }
 
   IngestSummary run() {
+    prepare();
+    keep_what_stands();
+    // Nothing of an earlier dataset was touched so far.
+    output_->claim();
+    // 3. Read, mask, cut, compress; write each shard as it fills.
+    process();
+    // 4. Index, ledger, quarantine; dataset.json last.
+    finish();
+    return summary_;
+  }
+
+  Forecast dry_run(bool quick) {
+    Forecast forecast;
+    forecast.quick = quick;
+    forecast.named = named(options_);
+    prepare();
+    try {
+      keep_what_stands();
+    } catch (const Error& e) {
+      forecast.error = e;
+    }
+    quick ? trust_headers(forecast) : judge_cases(forecast);
+    if (!forecast.error) summary_.lost_cases = lost_cases(earlier_, names_, plan_);
+    for (const FileEntry& file : scan_.files)
+      mask_names_.emplace_back(naming_.path(file.relative_path), file.relative_path);
+    const auto rows = account();
+    const std::map<std::string, std::string> paths(mask_names_.begin(), mask_names_.end());
+    for (const LedgerRow& row : rows) {
+      const auto path = paths.find(row.path_hash);
+      forecast.ledger.emplace_back(path == paths.end() ? row.path_hash : path->second,
+                                   row.disposition);
+    }
+    for (const LabelColumn& label : manifest_.labels) forecast.label_names.push_back(label.name);
+    forecast.scan = std::move(scan_);
+    forecast.plan = std::move(plan_);
+    forecast.summary = std::move(summary_);
+    return forecast;
+  }
+
+ private:
+  void prepare() {
     // 1. What is there?
     log::info("scanning the export");
     scan_ = scan_export(options_.input, scan_options(options_.config, manifest_));
@@ -85,24 +138,27 @@ class Job {
               std::to_string(scan_.series.size()) + " series, " +
               std::to_string(plan_.cases.size()) + " cases to read");
     warn_of_idle_pins();
-    refuse_misfits(plan_);
     for (const std::string& hint : plan_.hints) log::warn("hint: " + hint);
     drop_too_large();
-    keep_what_nothing_replaces();
-    // Nothing of an earlier dataset was touched so far.
-    output_->claim();
-    // 3. Read, mask, cut, compress; write each shard as it fills.
-    process();
-    // 4. Index, ledger, quarantine; dataset.json last.
-    finish();
-    return summary_;
   }
 
- private:
-  static Naming make_naming(const IngestOptions& o) {
+  void keep_what_stands() {
+    refuse_misfits(plan_);
+    keep_what_nothing_replaces();
+    keep_what_would_go();
+  }
+
+  // Pseudonyms need a key, which a dry run does not make.
+  static bool named(const IngestOptions& o) {
+    return o.config.ids == IdMode::keep || o.site_key ||
+           (o.new_site_key && fs::exists(*o.new_site_key));
+  }
+
+  static Naming make_naming(const IngestOptions& o, bool dry) {
     if (o.site_key && o.new_site_key)
       throw Error(ErrorCode::usage, "--site-key and --new-site-key exclude each other");
     if (o.site_key) return {o.config.ids, SiteKey::load(*o.site_key)};
+    if (dry && !named(o)) return {IdMode::keep, SiteKey(std::vector<std::uint8_t>(32, 0))};
     if (o.new_site_key) {
       // Made on first use: the command that is run again to resume must find its own key.
       if (!fs::exists(*o.new_site_key)) return {o.config.ids, SiteKey::create(*o.new_site_key)};
@@ -125,6 +181,7 @@ class Job {
       for (auto& glob : config["exclude"]) glob = naming_.path(glob.get<std::string>());
     config["manifest"] = manifest_.name;
     config["tool_version"] = options_.tool_version;
+    config["data_epoch"] = kDataEpoch;
     if (options_.segmenter != nullptr) config["segmenter"] = options_.segmenter->identity();
     return config;
   }
@@ -152,7 +209,7 @@ class Job {
           return options_.segmenter != nullptr || !plan.mask_files.empty() ||
                  !plan.mask_objects.empty();
         });
-    const std::size_t stands = output_->finished_cases();
+    const std::size_t stands = finished_cases(options_.output);
     if (some || stands == 0) return;
     throw Error(ErrorCode::no_input,
                 "no case can be made: expected a usable series with a liver mask, found " +
@@ -161,6 +218,22 @@ class Job {
                     " cases in --out is left as it is; check the export and --masks, or choose "
                     "another --out. What became of the files:\n" +
                     reasons_text({}, code_counts(plan_.files)));
+  }
+
+  // A part of the export that is not mounted, say, must not take its cases away.
+  void keep_what_would_go() {
+    std::set<std::string> planned;
+    for (const CasePlan& plan : plan_.cases) planned.insert(plan.name);
+    summary_.lost_cases = lost_cases(earlier_, planned, plan_);
+    if (summary_.lost_cases.empty()) return;
+    const std::string what = std::to_string(summary_.lost_cases.size()) + " of the " +
+                             std::to_string(earlier_.size()) + " cases of the dataset in --out";
+    if (!options_.prune)
+      throw Error(ErrorCode::no_input,
+                  what + " would go: " + to_text(summary_.lost_cases) +
+                      ". The dataset is left as it is; restore the export, or add --prune to drop "
+                      "them");
+    log::warn(what + " go: " + to_text(summary_.lost_cases));
   }
 
   [[nodiscard]] std::uint64_t cost(const CasePlan& plan) const {
@@ -201,41 +274,6 @@ class Job {
     return layout;
   }
 
-  // A case of an earlier run is taken over when its key, provenance and preview still stand.
-  std::optional<CaseProduct> take_over(Previous& previous, const CasePlan& plan) const {
-    const auto old = previous.find(plan.name);
-    if (old == previous.end() || old->second.source_hash != plan.key) return std::nullopt;
-    const fs::path json = options_.output / "cases" / (plan.name + ".json");
-    const fs::path png = options_.output / "previews" / (plan.name + ".png");
-    if (!fs::exists(json) || !fs::exists(png)) return std::nullopt;
-    CaseProduct product;
-    product.record = std::move(old->second);
-    product.provenance = load_json(json);
-    const std::string image = read_file(png);
-    product.preview.assign(image.begin(), image.end());
-    const auto& files = product.provenance["ledger"];
-    for (const auto& entry : files) {
-      const auto file = file_by_hash_.find(entry.at(0).get<std::string>());
-      const auto code = parse_code(entry.at(1).get<std::string>());
-      if (file == file_by_hash_.end() || !code) return std::nullopt;
-      product.files.emplace_back(file->second, *code);
-    }
-    return product;
-  }
-
-  std::shared_ptr<Previous> load_previous(int shard) const {
-    auto previous = std::make_shared<Previous>();
-    if (!fs::exists(options_.output / "shards" / shard_file_name(shard))) return previous;
-    try {
-      for (CaseRecord& record : read_shard_cases(options_.output, shard))
-        previous->emplace(record.name, std::move(record));
-    } catch (const Error& e) {
-      log::warn(std::string("shard of an earlier run is unusable and is made again: ") + e.what());
-      previous->clear();
-    }
-    return previous;
-  }
-
   // A shard's compressed slices are held until it is written.
   void warn_of_large_shards() const {
     std::map<int, std::uint64_t> held;
@@ -263,7 +301,7 @@ class Job {
     Progress progress("ingest", plan_.cases.size(), "cases");
     std::size_t number = 0;
     int shard = -1;  // of the case that was begun last
-    std::shared_ptr<Previous> previous;
+    std::shared_ptr<EarlierCases> earlier;
     FlowStages stages;
     stages.next = [&]() -> std::shared_ptr<FlowItem> {
       if (number == plan_.cases.size() || interrupt_signal() != 0) return nullptr;
@@ -271,13 +309,16 @@ class Job {
       item->plan = plan_.cases[number];
       item->number = number++;
       const int its = shard_of(item->plan.name, options_.config.shards);
-      if (std::exchange(shard, its) != its) previous = load_previous(its);
-      item->context = previous;
+      if (std::exchange(shard, its) != its)
+        earlier = std::make_shared<EarlierCases>(load_earlier_cases(options_.output, its));
+      item->context = earlier;
       return item;
     };
     stages.read = [&](FlowItem& item) {
       item.plan.key = case_key(inputs, item.plan, config_hash_);
-      if (auto taken = take_over(*std::static_pointer_cast<Previous>(item.context), item.plan)) {
+      if (auto taken =
+              take_over(options_.output, *std::static_pointer_cast<EarlierCases>(item.context),
+                        item.plan, file_by_hash_)) {
         ++reused_;
         item.result.emplace(std::move(*taken));
         return;
@@ -318,21 +359,100 @@ class Job {
                                    threads + 1 + (waits_for_device() ? kForDevice : 0));
   }
 
+  // What reading a case said of its files.
+  void dispose(const std::vector<std::pair<std::size_t, Code>>& files, const std::string& name) {
+    for (const auto& [file, code] : files) {
+      const bool its_own = info(code).kind == CodeKind::used || code == Code::DUPLICATE_FILE;
+      plan_.files[file] = {code, its_own ? name : "", ""};
+    }
+  }
+
+  void count_case(const std::string& name, const std::string& subject,
+                  const std::vector<Code>& flags, std::size_t slices) {
+    for (const Code flag : flags) ++summary_.flags[std::string(to_string(flag))];
+    summary_.slices += slices;
+    ++summary_.cases;
+    subjects_.insert(subject);
+    names_.insert(name);
+  }
+
+  void take(Forecast& forecast, const CasePlan& plan, CaseVerdict verdict) {
+    count_case(plan.name, plan.subject, verdict.flags,
+               verdict.open ? 0 : static_cast<std::size_t>(verdict.kept.count()));
+    forecast.taken.emplace(plan.series, std::move(verdict));
+  }
+
+  void trust_headers(Forecast& forecast) {
+    for (const CasePlan& plan : plan_.cases) take(forecast, plan, {true, "", plan.flags});
+  }
+
+  // As process(), to the point where nothing but compressing and writing is left.
+  void judge_cases(Forecast& forecast) {
+    const CaseInputs inputs{scan_, options_.config, manifest_, options_.segmenter, nullptr};
+    Progress progress("judging", plan_.cases.size(), "cases");
+    std::size_t number = 0;
+    std::vector<CaseVerdict> verdicts(plan_.cases.size());
+    std::vector<std::vector<std::pair<std::size_t, Code>>> files(plan_.cases.size());
+    FlowStages stages;
+    stages.next = [&]() -> std::shared_ptr<FlowItem> {
+      if (number == plan_.cases.size() || interrupt_signal() != 0) return nullptr;
+      auto item = std::make_shared<FlowItem>();
+      item->plan = plan_.cases[number];
+      item->number = number++;
+      return item;
+    };
+    stages.read = [&](FlowItem& item) {
+      auto hand = read_case(inputs, item.plan);
+      if (hand)
+        item.hand.emplace(std::move(hand).value());
+      else
+        item.result.emplace(hand.rejection());
+    };
+    stages.predict = [](FlowItem&) {};  // its answer is open
+    stages.finish = [&](FlowItem& item) {
+      if (item.result) return;
+      for (const std::size_t f : item.hand->loaded.duplicate_files)
+        files[item.number].emplace_back(f, Code::DUPLICATE_FILE);
+      if (!item.hand->given) {
+        verdicts[item.number] = {true, "model", item.plan.flags};
+        return;
+      }
+      auto outcome = judge_case(inputs, item.plan, std::move(*item.hand));
+      if (!outcome) {
+        item.result.emplace(outcome.rejection());
+        return;
+      }
+      const JudgedCase& judged = outcome.value();
+      const auto& of_masks = judged.liver.files;
+      files[item.number].insert(files[item.number].begin(), of_masks.begin(), of_masks.end());
+      verdicts[item.number] = {false,
+                               judged.measured.mask_source,
+                               judged.flags,
+                               judged.liver_ml,
+                               judged.loaded.volume.geometry.size[2],
+                               judged.measured.extent,
+                               judged.measured.kept};
+    };
+    stages.collect = [&](FlowItem& item) {
+      progress.advance();
+      if (item.result) return reject(item.plan, item.result->rejection());
+      dispose(files[item.number], item.plan.name);
+      take(forecast, item.plan, std::move(verdicts[item.number]));
+    };
+    run_flow(stages, cases_at_once(), false);
+    stop_if_interrupted("nothing was written; run the same command again");
+  }
+
   void collect(FlowItem& item) {
     if (!item.result->ok()) {
       reject(item.plan, item.result->rejection());
       return;
     }
     CaseProduct product = std::move(*item.result).value();
+    dispose(product.files, product.record.name);
     nlohmann::json files = nlohmann::json::array();
-    for (const auto& [file, code] : product.files) {
-      plan_.files[file] = {code,
-                           info(code).kind == CodeKind::used || code == Code::DUPLICATE_FILE
-                               ? product.record.name
-                               : "",
-                           ""};
+    for (const auto& [file, code] : product.files)
       files.push_back({naming_.path(scan_.files[file].relative_path), to_string(code)});
-    }
     product.provenance["ledger"] = std::move(files);
     if (auto row = comparison_of(product.provenance))
       comparisons_.emplace(product.record.name, std::move(*row));
@@ -348,9 +468,8 @@ class Job {
   void write_products(int shard, std::vector<CaseProduct> products) {
     std::vector<CaseRecord> records;
     for (CaseProduct& product : products) {
-      for (const Code flag : product.record.flags) ++summary_.flags[std::string(to_string(flag))];
-      summary_.slices += product.record.slices.size();
-      subjects_.insert(product.record.subject);
+      count_case(product.record.name, product.record.subject, product.record.flags,
+                 product.record.slices.size());
       for (std::size_t l = 0; l < product.record.labels.size(); ++l) {
         auto& count =
             classes_[layout().label_names.at(l)][std::to_string(product.record.labels[l])];
@@ -358,7 +477,6 @@ class Job {
         count["cases"] = count.value("cases", 0) + 1;
         count["slices"] = count.value("slices", std::size_t{0}) + product.record.slices.size();
       }
-      names_.insert(product.record.name);
       records.push_back(std::move(product.record));
     }
     auto places = write_shard(options_.output, shard, std::move(records), layout());
@@ -369,7 +487,6 @@ class Job {
       write_file_atomic(options_.output / "previews" / (name + ".png"),
                         std::span<const std::uint8_t>(product.preview));
     }
-    summary_.cases += products.size();
     std::move(places.begin(), places.end(), std::back_inserter(places_));
   }
 
@@ -381,26 +498,11 @@ class Job {
   }
 
   void finish() {
+    // Now with those that were refused only when they were read.
+    summary_.lost_cases = lost_cases(earlier_, names_, plan_);
     remove_stale();
     write_index(options_.output, std::move(places_), layout());
-
-    std::vector<LedgerRow> rows;
-    for (std::size_t i = 0; i < scan_.files.size(); ++i)
-      rows.push_back({naming_.path(scan_.files[i].relative_path), plan_.files[i]});
-    add_mask_rows(rows);
-    for (const LedgerRow& row : rows)
-      ++summary_.file_codes[std::string(to_string(row.disposition.code))];
-    for (const Rejection& r : plan_.rejections)
-      ++summary_.quarantine_codes[std::string(to_string(r.code))];
-    summary_.files = rows.size();
-    summary_.subjects = subjects_.size();
-    summary_.quarantined_cases = plan_.rejections.size();
-    summary_.unlabelled_cases = plan_.unlabelled;
-    if (labels_) {
-      summary_.label_rows = labels_->rows();
-      summary_.unmatched_label_rows = labels_->unmatched_rows();
-      summary_.unmatched_label_row_numbers = labels_->unmatched_row_numbers();
-    }
+    const auto rows = account();
     write_file_atomic(options_.output / "ledger.tsv", ledger_text(rows));
     write_file_atomic(options_.output / "quarantine.tsv", quarantine_text(plan_.rejections, rows));
     if (options_.crosswalk) write_crosswalk();
@@ -422,6 +524,28 @@ class Job {
                                 {"dispositions", summary_.file_codes},
                                 {"flags", summary_.flags}};
     write_dataset_json(options_.output, fields, layout());
+  }
+
+  // Every input file with its disposition, and the totals.
+  std::vector<LedgerRow> account() {
+    std::vector<LedgerRow> rows;
+    for (std::size_t i = 0; i < scan_.files.size(); ++i)
+      rows.push_back({naming_.path(scan_.files[i].relative_path), plan_.files[i]});
+    add_mask_rows(rows);
+    for (const LedgerRow& row : rows)
+      ++summary_.file_codes[std::string(to_string(row.disposition.code))];
+    for (const Rejection& r : plan_.rejections)
+      ++summary_.quarantine_codes[std::string(to_string(r.code))];
+    summary_.files = rows.size();
+    summary_.subjects = subjects_.size();
+    summary_.quarantined_cases = plan_.rejections.size();
+    summary_.unlabelled_cases = plan_.unlabelled;
+    if (labels_) {
+      summary_.label_rows = labels_->rows();
+      summary_.unmatched_label_rows = labels_->unmatched_rows();
+      summary_.unmatched_label_row_numbers = labels_->unmatched_row_numbers();
+    }
+    return rows;
   }
 
   // Every file of --masks is input too; those inside the export are counted there.
@@ -500,6 +624,7 @@ class Job {
   std::map<std::string, MaskComparisonRow> comparisons_;  // by case
   std::vector<CasePlaces> places_;
   std::set<std::string> subjects_, names_;
+  std::set<std::string> earlier_;  // cases of the complete dataset that is updated
   nlohmann::json classes_ = nlohmann::json::object();
 };
 
@@ -542,6 +667,10 @@ nlohmann::json to_json(const IngestConfig& c) {
 
 nlohmann::json to_json(const IngestSummary& s) {
   const auto mean = mean_dice(s.comparisons);
+  nlohmann::json lost = nlohmann::json::array();
+  for (const LostCase& c : s.lost_cases)
+    lost.push_back({{"case", c.name},
+                    {"code", c.code ? nlohmann::json(to_string(*c.code)) : nlohmann::json()}});
   return {{"files", s.files},
           {"cases", s.cases},
           {"subjects", s.subjects},
@@ -560,7 +689,13 @@ nlohmann::json to_json(const IngestSummary& s) {
           {"comparisons", to_json(s.comparisons)},
           {"mean_dice", mean ? nlohmann::json(*mean) : nlohmann::json()},
           {"unmatched_pins", s.unmatched_pins},
-          {"unusable_pins", s.unusable_pins}};
+          {"unusable_pins", s.unusable_pins},
+          {"lost_cases", lost}};
+}
+
+Forecast forecast(const IngestOptions& options, bool quick) {
+  check_places(options);
+  return Job(options, true).dry_run(quick);
 }
 
 IngestSummary ingest(const IngestOptions& options) {

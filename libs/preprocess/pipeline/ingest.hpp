@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "io/core/codes.hpp"
 #include "io/manifest/identity.hpp"
 #include "io/manifest/manifest.hpp"
 #include "io/medical/scan.hpp"
@@ -16,6 +17,12 @@
 #include "preprocess/segment/segmenter.hpp"
 
 namespace wsp {
+
+/// Recorded in dataset.json's config, and part of every case's key. Raise it with each change of
+/// the code after which the same inputs and options give other results: other volumes, masks,
+/// labels, subjects, flags, measurements, or another choice of series. Cases of an earlier epoch
+/// are made again. (The mask cache needs none: its key is the volume itself and the model.)
+inline constexpr int kDataEpoch = 1;
 
 /// Everything that shapes the bytes of a dataset; recorded in dataset.json as "config".
 struct IngestConfig {
@@ -54,6 +61,13 @@ struct IngestOptions {
   std::optional<std::filesystem::path> mask_cache;  ///< directory of the segmenter's masks
   std::string tool_version;
   std::optional<std::filesystem::path> masks_table;  ///< CSV: case, mask
+  bool prune = false;  ///< cases of the dataset that this export does not give may go
+};
+
+/// A case of the dataset that a rerun does not make again.
+struct LostCase {
+  std::string name;
+  std::optional<Code> code;  ///< why; none: its files are not in the export
 };
 
 /// What an ingest did, for the last lines on the screen and --json.
@@ -68,14 +82,17 @@ struct IngestSummary {
   std::size_t label_rows = 0, unmatched_label_rows = 0, unlabelled_cases = 0, unused_masks = 0;
   std::vector<MaskComparisonRow> comparisons;         ///< with compare_masks, by case
   std::size_t unmatched_pins = 0, unusable_pins = 0;  ///< of the manifest's pin_series
+  std::vector<LostCase> lost_cases;  ///< of the complete dataset that stood here; by name
 };
 nlohmann::json to_json(const IngestSummary& summary);
 
 /// Turn an export into a dataset (DESIGN §2–3): scan, choose series, read, mask, keep the central
 /// slices, compress in parallel, write shards in order, then index, ledger, and dataset.json last.
 /// Byte-identical for the same input and config at any thread count. A second run with the same
-/// config takes over what is unchanged. Throws Error: no_input, output (exists with another config,
-/// not writable), interrupted.
+/// config takes over what is unchanged. Where the plan lacks cases of the dataset that stands
+/// there, it is left untouched without `prune`; what is refused only when it is read goes, and is
+/// named in the summary. Throws Error: no_input, output (exists with another config, not writable),
+/// interrupted.
 IngestSummary ingest(const IngestOptions& options);
 
 }  // namespace wsp

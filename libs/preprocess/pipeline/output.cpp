@@ -38,6 +38,7 @@ void check_places(const IngestOptions& o) {
     throw Error(ErrorCode::no_input,
                 "the export " + o.input.string() +
                     (ec ? " cannot be reached: " + ec.message() : " does not exist"));
+  if (o.output.empty()) return;  // a dry run
   if (lies_in(o.output, o.input))
     throw Error(ErrorCode::usage, "--out lies inside the export; choose a directory outside it");
   const auto outside = [&](const char* option, const std::optional<fs::path>& path) {
@@ -69,10 +70,46 @@ void check_places(const IngestOptions& o) {
   if (o.crosswalk) check_crosswalk(*o.crosswalk);
 }
 
-OutputDirectory::OutputDirectory(const fs::path& root, std::string config_hash,
+Standing judge_output(const fs::path& root, const std::string& options_hash, bool force) {
+  if (!fs::exists(root / "run.json"))
+    throw Error(
+        ErrorCode::output,
+        "the output directory is not empty and holds no dataset of ours; choose another --out");
+  nlohmann::json run;
+  try {
+    run = load_json(root / "run.json");
+  } catch (const Error&) {
+    run = {{"completed", true}};  // cannot be told: as careful as with a complete one
+  }
+  const bool same = run.value("config_hash", "") == options_hash;
+  // An unfinished update of a dataset that was complete once still holds what it held.
+  const bool was_complete = run.value("state", "") == "done" || run.value("completed", false) ||
+                            fs::exists(root / "dataset.json");
+  if (!same && was_complete && !force)
+    throw Error(ErrorCode::output,
+                "the output directory holds a dataset made with other options; choose another "
+                "--out, or add --force to replace it");
+  if (!same && !was_complete)
+    log::info("an unfinished run with other options stands in the output and is replaced");
+  Standing standing{!same || force, was_complete && same && !force, {}};
+  if (standing.completed && fs::is_directory(root / "cases"))
+    for (const auto& entry : fs::directory_iterator(root / "cases"))
+      if (entry.path().extension() == ".json") standing.cases.insert(entry.path().stem().string());
+  return standing;
+}
+
+std::size_t finished_cases(const fs::path& root) {
+  try {
+    return load_json(root / "dataset.json").at("counts").at("cases").get<std::size_t>();
+  } catch (const std::exception&) {
+    return 0;
+  }
+}
+
+OutputDirectory::OutputDirectory(const fs::path& root, std::string options_hash,
                                  std::string tool_version, bool force)
     : root_(root),
-      config_hash_(std::move(config_hash)),
+      options_hash_(std::move(options_hash)),
       tool_version_(std::move(tool_version)),
       started_unix_(now_unix()) {
   std::error_code ec;
@@ -82,42 +119,12 @@ OutputDirectory::OutputDirectory(const fs::path& root, std::string config_hash,
     throw Error(ErrorCode::output, "cannot create " + root_.string() + ": " + ec.message() +
                                        ". Choose an --out that you may write to");
   lock_.emplace(root_);
-  if (fs::is_empty(root_, ec)) return;
-  if (!fs::exists(root_ / "run.json"))
-    throw Error(
-        ErrorCode::output,
-        "the output directory is not empty and holds no dataset of ours; choose another --out");
-  nlohmann::json run;
-  try {
-    run = load_json(root_ / "run.json");
-  } catch (const Error&) {
-    run = {{"completed", true}};  // cannot be told: as careful as with a complete one
-  }
-  const bool same = run.value("config_hash", "") == config_hash_;
-  // An unfinished update of a dataset that was complete once still holds what it held.
-  const bool was_complete = run.value("state", "") == "done" || run.value("completed", false) ||
-                            fs::exists(root_ / "dataset.json");
-  if (!same && was_complete && !force)
-    throw Error(ErrorCode::output,
-                "the output directory holds a dataset made with other options; choose another "
-                "--out, or add --force to replace it");
-  if (!same && !was_complete)
-    log::info("an unfinished run with other options stands in the output and is replaced");
-  replace_ = !same || force;
-  completed_ = was_complete && !replace_;
+  if (!fs::is_empty(root_, ec)) standing_ = judge_output(root_, options_hash_, force);
 }
 
 OutputDirectory::~OutputDirectory() {
   std::error_code ec;
   if (made_) fs::remove(root_, ec);  // leaves a directory that holds anything
-}
-
-std::size_t OutputDirectory::finished_cases() const {
-  try {
-    return load_json(root_ / "dataset.json").at("counts").at("cases").get<std::size_t>();
-  } catch (const std::exception&) {
-    return 0;
-  }
 }
 
 void OutputDirectory::claim() {
@@ -128,7 +135,7 @@ void OutputDirectory::claim() {
     throw Error(ErrorCode::output, "cannot write into " + root_.string() + ": " + ec.message() +
                                        ". Choose an --out that you may write to");
   // 2. What another configuration made.
-  if (replace_)
+  if (standing_.replace)
     for (const char* part : {"index.h5", "shards", "cases", "previews", "ledger.tsv",
                              "quarantine.tsv", kComparisonFile, "run.json"})
       fs::remove_all(root_ / part, ec);
@@ -143,14 +150,14 @@ void OutputDirectory::claim() {
 }
 
 void OutputDirectory::finish() {
-  completed_ = true;
+  standing_.completed = true;
   write_run("done");
 }
 
 void OutputDirectory::write_run(const char* state) const {
   const nlohmann::json run{{"state", state},
-                           {"completed", completed_},
-                           {"config_hash", config_hash_},
+                           {"completed", standing_.completed},
+                           {"config_hash", options_hash_},
                            {"started_unix", started_unix_},
                            {"written_unix", now_unix()},
                            {"tool_version", tool_version_}};

@@ -2,6 +2,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <optional>
+#include <set>
 #include <string>
 
 #include "io/core/directory_lock.hpp"
@@ -15,22 +16,34 @@ namespace wsp {
 /// Throws Error(usage), Error(no_input), Error(output); touches nothing.
 void check_places(const IngestOptions& options);
 
+/// What stands where a dataset is to be made.
+struct Standing {
+  bool replace = false;         ///< it goes: made with other options, unfinished or by force
+  bool completed = false;       ///< a dataset of these options, complete once
+  std::set<std::string> cases;  ///< of that dataset
+};
+/// Look at an existing, non-empty directory. `options_hash`: of the configuration without the
+/// version and data epoch of the tool. Throws Error(output) where foreign files stand, and where a
+/// dataset that was once complete was made with other options, unless `force`; touches nothing.
+Standing judge_output(const std::filesystem::path& root, const std::string& options_hash,
+                      bool force);
+/// Cases of the complete dataset that stands at `root`; 0 where none does.
+std::size_t finished_cases(const std::filesystem::path& root);
+
 /// The dataset directory while an ingest writes into it. Constructing it locks and judges it;
 /// nothing in it changes before claim(), so that whatever else is wrong is found first.
 class OutputDirectory {
  public:
-  /// Throws Error(output) where another run writes, where foreign files stand, and where a dataset
-  /// that was once complete was made with another configuration, unless `force`. What a first run
-  /// left unfinished may be replaced.
-  OutputDirectory(const std::filesystem::path& root, std::string config_hash,
+  /// Throws Error(output) where another run writes, and as judge_output(). What a first run left
+  /// unfinished may be replaced.
+  OutputDirectory(const std::filesystem::path& root, std::string options_hash,
                   std::string tool_version, bool force);
   /// Removes the directory where it was made here and stayed empty.
   ~OutputDirectory();
   OutputDirectory(const OutputDirectory&) = delete;
   OutputDirectory& operator=(const OutputDirectory&) = delete;
 
-  /// Cases of the complete dataset that stands here; 0 where none does.
-  [[nodiscard]] std::size_t finished_cases() const;
+  [[nodiscard]] const Standing& standing() const { return standing_; }
   /// From here on the dataset is incomplete: remove dataset.json, and everything that another
   /// configuration made; make the folders; write run.json.
   void claim();
@@ -41,10 +54,9 @@ class OutputDirectory {
   void write_run(const char* state) const;
 
   std::filesystem::path root_;
-  std::string config_hash_, tool_version_;
-  bool made_ = false;       // the directory did not exist
-  bool replace_ = false;    // what stands there goes at claim()
-  bool completed_ = false;  // this configuration's dataset was complete once
+  std::string options_hash_, tool_version_;
+  bool made_ = false;  // the directory did not exist
+  Standing standing_;
   std::int64_t started_unix_;
   std::optional<DirectoryLock> lock_;
 };

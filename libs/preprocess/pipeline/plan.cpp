@@ -28,7 +28,8 @@ class Planner {
     gather_studies();
     find_labels();
     for (std::size_t s = 0; s < in_.scan.series.size(); ++s)
-      plan_.series.push_back({score(s), false, pinned(in_.scan.series[s])});
+      plan_.series.push_back({score(s), false, pinned(in_.scan.series[s]), subjects_.of[s].text,
+                              in_.naming.case_name(case_identity(in_.scan.series[s]))});
     for (const auto& [study, members] : studies_) choose(members);
     std::sort(plan_.cases.begin(), plan_.cases.end(), [&](const CasePlan& a, const CasePlan& b) {
       return std::pair(shard_of(a.name, in_.config.shards), a.name) <
@@ -283,6 +284,7 @@ class Planner {
         return reject(s, name, Code::LABEL_AMBIGUOUS, found.problem);
       if (found.state == LabelTable::Lookup::State::found) {
         plan.labels = found.labels.values;
+        plan.label_rows = found.rows;
         plan.split = found.labels.split;
       } else {
         plan.flags.push_back(Code::LABEL_MISSING);

@@ -31,6 +31,7 @@ struct CasePlan {
   std::vector<std::size_t> mask_objects;          ///< indices into Scan::masks
   nlohmann::json candidates;  ///< every series of the study, with score and reasons
   std::string key;            ///< hash of files + plan + config
+  std::vector<std::size_t> label_rows;  ///< of the label table, 0-based: those that speak of it
 };
 
 /// How one series of the scan fared when its study chose.
@@ -38,6 +39,8 @@ struct SeriesChoice {
   double score = 0;     ///< the series' own and, where it has a mask, that bonus
   bool chosen = false;  ///< read, unless its subject, label or phase forbid
   bool pinned = false;
+  std::string identity;   ///< whose it is: issuer and patient ID, the user's map, or the study
+  std::string case_name;  ///< that it has, or would have as a case
 };
 
 /// Which volumes to read, in the order in which they are written: by shard, then by name.

@@ -43,7 +43,7 @@ TEST_F(OutputTest, ChangesNothingBeforeItIsClaimed) {
   run("a", true);
   {
     const OutputDirectory output(out(), "b", "test", true);
-    EXPECT_EQ(output.finished_cases(), 3U);
+    EXPECT_EQ(finished_cases(out()), 3U);
   }
   EXPECT_TRUE(fs::exists(out() / "dataset.json"));
   EXPECT_EQ(read_file(shard()), "a");

@@ -258,6 +258,17 @@ TEST_F(SegmenterTest, ComparesItsMasksWithGivenOnes) {
   EXPECT_THROW((void)ingest(options_), Error);
 }
 
+TEST_F(SegmenterTest, AnotherVersionMakesTheCasesAgainAndNeedsNoForce) {
+  for (const char* name : {"a", "b"}) add(name);
+  EXPECT_EQ(ingest(options_).cases, 2U);
+  EXPECT_EQ(ingest(options_).reused_cases, 2U);
+  options_.tool_version = "another";
+  const IngestSummary summary = ingest(options_);
+  EXPECT_EQ(summary.cases, 2U);
+  EXPECT_EQ(summary.reused_cases, 0U);
+  EXPECT_TRUE(verify_dataset(options_.output).empty());
+}
+
 TEST_F(SegmenterTest, AnotherModelIsAnotherDataset) {
   add("a");
   (void)ingest(options_);
