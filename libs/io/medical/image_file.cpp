@@ -263,6 +263,7 @@ Outcome<ImageVolume> read_image_volume(const fs::path& path) {
       // A voxel beyond this is no Hounsfield unit; the bound keeps the sum from overflowing.
       const double rounded = finite ? std::clamp(std::nearbyint(exact), -1e9, 1e9) : 0.0;
       const auto value = static_cast<std::int64_t>(rounded);
+      image.whole = image.whole && rounded == exact;
       image.minimum = std::min(image.minimum, value);
       image.maximum = std::max(image.maximum, value);
       image.sum += value;
@@ -310,6 +311,7 @@ Outcome<LabelImage> read_label_image(const fs::path& path) {
   const bool known = with_values(pixels.value(), [&](const auto* voxels) {
     order.for_each([&](std::size_t i, std::int64_t j) {
       const auto exact = static_cast<double>(voxels[j]);
+      image.whole = image.whole && std::nearbyint(exact) == exact;
       image.values[i] =
           std::isfinite(exact)
               ? static_cast<std::int32_t>(std::clamp(std::nearbyint(exact), -2e9, 2e9))

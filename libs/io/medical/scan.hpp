@@ -13,6 +13,7 @@ struct ScanOptions {
   bool reject_tilt = false;
   bool reject_gaps = false;
   std::map<std::string, double> score_weights;  ///< criterion -> factor, 1 where absent
+  bool trust_hu = false;  ///< take values as HU whatever they look like (flag HU_OVERRULED)
 };
 
 /// Register DCMTK's codecs and ITK's formats; call once in main before anything else of this
@@ -29,6 +30,7 @@ Scan scan_export(const std::filesystem::path& root, const ScanOptions& options);
 struct ReadOptions {
   bool reject_tilt = false;
   bool reject_gaps = false;
+  bool trust_hu = false;  ///< take values as HU whatever they look like
 };
 
 /// The sums that the ledger of real data is checked with: rescaled HU as stored, before windowing.
@@ -36,6 +38,7 @@ struct StoredStatistics {
   std::int64_t minimum = 0, maximum = 0;
   std::int64_t sum = 0;  ///< over all voxels, padding as stored (rescaled)
   std::int64_t padding_voxels = 0;
+  bool whole = true;  ///< no value of an image file has a fraction
 };
 
 /// A volume that was read, with what the case JSON records of it.
