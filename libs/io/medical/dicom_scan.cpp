@@ -12,6 +12,7 @@
 #include "io/medical/masks.hpp"
 #include "io/medical/scan.hpp"
 #include "io/medical/series_group.hpp"
+#include "io/medical/value_proof.hpp"
 
 namespace wsp {
 namespace {
@@ -208,6 +209,7 @@ Scan scan_export(const fs::path& root, const ScanOptions& options) {
       }
     }
   }
+  prove_values(scan, options);
   for (FileEntry& entry : scan.files) {
     if (!is_nifti_pixels(entry.relative_path)) continue;
     const std::size_t header = find_pair_header(scan.files, entry.relative_path);

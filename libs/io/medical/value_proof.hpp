@@ -41,9 +41,13 @@ struct FatPeak {
 };
 [[nodiscard]] std::optional<FatPeak> fat_peak(const ValueHistogram& body);
 
-/// Say what in the histogram (air and body together) no body has, or nothing. `field_mm` is the
-/// shorter side of the image, 0 where it is not known: in 20 cm of a body there is fat or gas.
-[[nodiscard]] std::string hu_contradiction(const ValueHistogram& values, double field_mm = 0);
+/// What is known beside the values.
+struct Surroundings {
+  double field_mm = 0;            ///< shorter side of the image, 0 where it is not known
+  std::optional<double> outside;  ///< where most of what lies around the body stands
+};
+/// Say what in the histogram (air and body together, bins of 10) no body has, or nothing.
+[[nodiscard]] std::string hu_contradiction(const ValueHistogram& values, const Surroundings& around);
 
 /// USED: Hounsfield units, or nothing that says otherwise; LABEL_MAP or NOT_HU with its detail.
 struct ValueVerdict {

@@ -484,6 +484,7 @@ ScanOptions scan_options(const IngestConfig& config, const DataManifest& manifes
   options.reject_tilt = config.reject_tilt;
   options.reject_gaps = config.reject_gaps;
   options.score_weights = manifest.score_weights;
+  options.trust_hu = config.trust_hu;
   return options;
 }
 
@@ -506,7 +507,8 @@ nlohmann::json to_json(const IngestConfig& c) {
           {"compare_masks", c.compare_masks},
           {"ids", c.ids == IdMode::keep ? "keep" : "pseudonym"},
           {"liver_roi", c.liver_roi},
-          {"liver_labels", c.liver_labels}};
+          {"liver_labels", c.liver_labels},
+          {"hu", c.trust_hu ? "trust" : "prove"}};
 }
 
 nlohmann::json to_json(const IngestSummary& s) {

@@ -35,6 +35,7 @@ struct IngestConfig {
   IdMode ids = IdMode::pseudonym;
   std::vector<std::string> liver_roi{"liver"};
   std::vector<std::int64_t> liver_labels;  ///< empty: the manifest's
+  bool trust_hu = false;  ///< take values as HU whatever they look like (flag HU_OVERRULED)
 };
 /// The resolved configuration as it stands in dataset.json (schemas/config.schema.json).
 nlohmann::json to_json(const IngestConfig& config);

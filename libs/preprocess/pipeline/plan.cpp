@@ -80,6 +80,7 @@ class Planner {
     std::set<std::filesystem::path> taken;
     if (in_.masks != nullptr)
       for (std::size_t s = 0; s < n; ++s) {
+        if (in_.scan.series[s].code == Code::LABEL_MAP) continue;  // has no mask, may be one
         const auto own =
             std::filesystem::weakly_canonical(in_.scan.root / in_.scan.series[s].relative_path);
         for (const auto& path : in_.masks->find(in_.scan.series[s]))
