@@ -39,7 +39,7 @@ struct Options {
   std::vector<CLI::App*> groups;  // options of the ingest
   std::string input, output, manifest, labels, masks, site_key, new_site_key, crosswalk;
   std::string slices = "central", codec = "lz4", tilt = "resample", gaps = "accept", phase = "any",
-              mask_objects = "use";
+              mask_objects = "use", hu = "prove";
   std::string ids = "pseudonym", memory;
   std::string liver_model, device = "auto", model_precision = "auto", mask_cache;
   double coarse_mm = wsp::SegmentationPlan{}.coarse_mm;
@@ -80,6 +80,11 @@ void declare_series(CLI::App& app, Options& o) {
       ->capture_default_str();
   app.add_option("--gaps", o.gaps, "accept or reject series with missing slices")
       ->check(CLI::IsMember({"accept", "reject"}))
+      ->capture_default_str();
+  app.add_option("--hu", o.hu,
+                 "prove, or trust to take values that do not look like Hounsfield units as such "
+                 "(flag HU_OVERRULED)")
+      ->check(CLI::IsMember({"prove", "trust"}))
       ->capture_default_str();
   app.add_option("--require-phase", o.phase,
                  "any, or portal to quarantine studies without a portal-venous series")
@@ -275,6 +280,7 @@ wsp::IngestConfig resolve(const Options& o) {
   config.reject_tilt = o.tilt == "reject";
   config.ignore_mask_objects = o.mask_objects == "ignore";
   config.reject_gaps = o.gaps == "reject";
+  config.trust_hu = o.hu == "trust";
   config.require_portal = o.phase == "portal";
   config.ids = o.ids == "keep" ? wsp::IdMode::keep : wsp::IdMode::pseudonym;
   if ((config.shards & (config.shards - 1)) != 0)

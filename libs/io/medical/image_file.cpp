@@ -266,6 +266,7 @@ Outcome<ImageVolume> read_image_volume(const fs::path& path) {
       // A voxel beyond this is no Hounsfield unit; the bound keeps the sum from overflowing.
       const double rounded = finite ? std::clamp(std::nearbyint(exact), -1e9, 1e9) : 0.0;
       const auto value = static_cast<std::int64_t>(rounded);
+      image.whole = image.whole && rounded == exact;
       image.minimum = std::min(image.minimum, value);
       image.maximum = std::max(image.maximum, value);
       image.sum += value;

@@ -34,6 +34,7 @@ Outcome<ImageHeader> read_image_header(const std::filesystem::path& path);
 struct ImageVolume {
   Volume volume;                                   ///< canonical orientation
   std::int64_t minimum = 0, maximum = 0, sum = 0;  ///< of the rounded values as stored
+  bool whole = true;                               ///< no value had a fraction
 };
 /// Read as canonical HU (float rounded half to even).
 Outcome<ImageVolume> read_image_volume(const std::filesystem::path& path);

@@ -638,6 +638,7 @@ ScanOptions scan_options(const IngestConfig& config, const DataManifest& manifes
   options.score_weights = manifest.score_weights;
   options.follow_links = config.follow_links;
   options.exclude = config.exclude;
+  options.trust_hu = config.trust_hu;
   return options;
 }
 
@@ -662,7 +663,8 @@ nlohmann::json to_json(const IngestConfig& c) {
           {"liver_roi", c.liver_roi},
           {"liver_labels", c.liver_labels},
           {"follow_links", c.follow_links},
-          {"exclude", c.exclude}};
+          {"exclude", c.exclude},
+          {"hu", c.trust_hu ? "trust" : "prove"}};
 }
 
 nlohmann::json to_json(const IngestSummary& s) {
