@@ -155,10 +155,11 @@ std::vector<CLI::App*> declare_ingest(CLI::App& app, Options& o) {
   auto* liver = group("Liver and slices");
   // One value per use, so that the export's path after it is not taken for another.
   liver
-      ->add_option("--liver-roi", o.config.liver_roi,
-                   "Whole names of the liver in SEG and RTSTRUCT objects without a coded one, in any "
-                   "case: A[,B], or given again (\"liver\" stands for \"whole liver\" and the like "
-                   "too; no part, margin or lesion)")
+      ->add_option(
+          "--liver-roi", o.config.liver_roi,
+          "Whole names of the liver in SEG and RTSTRUCT objects without a coded one, in any "
+          "case: A[,B], or given again (\"liver\" stands for \"whole liver\" and the like "
+          "too; no part, margin or lesion)")
       ->delimiter(',')
       ->allow_extra_args(false)
       ->capture_default_str();
