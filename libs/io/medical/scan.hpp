@@ -18,7 +18,7 @@ struct ScanOptions {
   std::vector<std::string> exclude;             ///< globs of files and directories to leave out
 };
 
-/// Register DCMTK's codecs and ITK's formats; call once in main before anything else of this
+/// Register DCMTK's codecs; call once in main before anything else of this
 /// library.
 void initialise_medical_io();
 
