@@ -1,13 +1,10 @@
 #include "io/medical/image_file.hpp"
 
-#include <itkNrrdImageIO.h>
-
 #include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstring>
 #include <limits>
-#include <map>
 #include <new>
 #include <optional>
 #include <sstream>
@@ -22,13 +19,10 @@ namespace fs = std::filesystem;
 
 Rejection refuse(Code code, std::string detail) { return {"", "read", code, std::move(detail)}; }
 
-using Io = itk::ImageIOBase;
-
 // File order, x fastest.
 struct Pixels {
   ImageHeader header;
-  itk::IOComponentEnum type = itk::IOComponentEnum::UNKNOWNCOMPONENTTYPE;
-  std::vector<char> bytes;
+  std::vector<char> bytes;  ///< as stored
   double slope = 1, intercept = 0;
   std::vector<LabelImage::Segment> segments;
 
@@ -41,68 +35,21 @@ struct Pixels {
 // Call visit(const T*) with the voxels as stored; false for a type that is no number.
 template <class Visit>
 bool with_values(const Pixels& pixels, Visit&& visit) {
-  const auto as = [&]<class T>(T) { visit(reinterpret_cast<const T*>(pixels.bytes.data())); };
-  switch (pixels.type) {
-    case Io::UCHAR:
-      as(static_cast<unsigned char>(0));
-      return true;
-    case Io::CHAR:
-      as(static_cast<signed char>(0));
-      return true;
-    case Io::USHORT:
-      as(static_cast<unsigned short>(0));
-      return true;
-    case Io::SHORT:
-      as(static_cast<short>(0));
-      return true;
-    case Io::UINT:
-      as(0U);
-      return true;
-    case Io::INT:
-      as(0);
-      return true;
-    case Io::ULONG:
-      as(0UL);
-      return true;
-    case Io::LONG:
-      as(0L);
-      return true;
-    case Io::ULONGLONG:
-      as(0ULL);
-      return true;
-    case Io::LONGLONG:
-      as(0LL);
-      return true;
-    case Io::FLOAT:
-      as(0.0F);
-      return true;
-    case Io::DOUBLE:
-      as(0.0);
-      return true;
-    default:
-      return false;
-  }
-}
-
-// Our reading of a NRRD's header, which ITK's must not contradict where it reads the voxels.
-Outcome<image::NrrdHeader> nrrd_header_of(const fs::path& path, itk::ImageIOBase& io) {
-  auto header = image::read_nrrd_header(path);
-  if (!header) return header;
-  try {
-    io.SetFileName(path.string());
-    io.ReadImageInformation();
-  } catch (const std::exception&) {
-    return refuse(Code::BAD_HEADER, "the NRRD header cannot be parsed");
-  }
-  if (io.GetImageSizeInComponents() != header.value().image.geometry.voxels() ||
-      io.GetComponentSize() != header.value().voxel_bytes)
-    return refuse(Code::BAD_HEADER, "two readings of the header disagree");
-  return header;
+  const std::string& type = pixels.header.component;
+  const auto as = [&]<class T>(const char* name, T) {
+    if (type != name) return false;
+    visit(reinterpret_cast<const T*>(pixels.bytes.data()));
+    return true;
+  };
+  return as("int16", std::int16_t{}) || as("uint16", std::uint16_t{}) ||
+         as("int8", std::int8_t{}) || as("uint8", std::uint8_t{}) || as("int32", std::int32_t{}) ||
+         as("uint32", std::uint32_t{}) || as("int64", std::int64_t{}) ||
+         as("uint64", std::uint64_t{}) || as("float32", 0.0F) || as("float64", 0.0);
 }
 
 Outcome<ImageHeader> header_of(const fs::path& path) {
   if (image::is_nrrd(path)) {
-    auto nrrd = nrrd_header_of(path, *itk::NrrdImageIO::New());
+    auto nrrd = image::read_nrrd_header(path);
     if (!nrrd) return nrrd.rejection();
     return std::move(nrrd).value().image;
   }
@@ -111,52 +58,24 @@ Outcome<ImageHeader> header_of(const fs::path& path) {
   return std::move(nifti).value().image;
 }
 
-itk::IOComponentEnum component_of(const std::string& name) {
-  static const std::map<std::string, itk::IOComponentEnum> types{
-      {"uint8", Io::UCHAR},   {"int8", Io::CHAR},     {"uint16", Io::USHORT}, {"int16", Io::SHORT},
-      {"uint32", Io::UINT},   {"int32", Io::INT},     {"uint64", Io::ULONG},  {"int64", Io::LONG},
-      {"float32", Io::FLOAT}, {"float64", Io::DOUBLE}};
-  return types.at(name);
-}
-
-// Not by ITK: its nifti library turns NaN into 0 without a word, and Debian's knows no NIfTI-2.
+// By no library: ITK's nifti turns NaN into 0 without a word, and Debian's knows no NIfTI-2.
 Outcome<Pixels> read_nifti_pixels(const fs::path& path) {
-  const auto read = image::read_nifti_header(path);
+  auto read = image::read_nifti_header(path);
   if (!read) return read.rejection();
   const image::NiftiHeader& header = read.value();
   auto voxels = image::read_nifti_voxels(header);
   if (!voxels) return voxels.rejection();
-  return Pixels{header.image,
-                component_of(header.image.component),
-                std::move(voxels).value(),
-                header.slope,
-                header.intercept,
-                {}};
+  return Pixels{header.image, std::move(voxels).value(), header.slope, header.intercept, {}};
 }
 
 Outcome<Pixels> read_nrrd_pixels(const fs::path& path) {
-  const auto io = itk::NrrdImageIO::New();
-  auto read = nrrd_header_of(path, *io);
+  auto read = image::read_nrrd_header(path);
   if (!read) return read.rejection();
-  Pixels pixels;
-  pixels.header = std::move(read.value().image);
-  pixels.segments = std::move(read.value().segments);
-  try {
-    itk::ImageIORegion region(io->GetNumberOfDimensions());
-    for (unsigned k = 0; k < io->GetNumberOfDimensions(); ++k)
-      region.SetSize(k, io->GetDimensions(k));
-    io->SetIORegion(region);
-    pixels.type = io->GetComponentType();
-    pixels.bytes.resize(static_cast<std::size_t>(io->GetImageSizeInBytes()));
-    io->Read(pixels.bytes.data());
-  } catch (const std::bad_alloc&) {
-    throw;
-  } catch (const std::exception&) {
-    return read.value().packed
-               ? refuse(Code::DECODE_FAILED, "its gzip data are damaged or break off")
-               : refuse(Code::UNREADABLE, "the voxels cannot be read");
-  }
-  return pixels;
+  image::NrrdHeader& header = read.value();
+  auto voxels = image::read_nrrd_voxels(header);
+  if (!voxels) return voxels.rejection();
+  return Pixels{std::move(header.image), std::move(voxels).value(), 1, 0,
+                std::move(header.segments)};
 }
 
 Outcome<Pixels> read_pixels(const fs::path& path) {

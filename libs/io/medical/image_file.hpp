@@ -6,8 +6,7 @@
 #include "io/core/outcome.hpp"
 #include "io/core/volume.hpp"
 
-/// NIfTI-1/2 (header checked here, voxels through zlib) and NRRD (header read here, voxels by ITK).
-/// Not DICOM.
+/// NIfTI-1/2 and NRRD, read here byte by byte. Not DICOM.
 namespace wsp {
 
 /// True by name, in any case: .nii, .nii.gz, .hdr, .hdr.gz (NIfTI or Analyze pair), .nrrd, .nhdr.
@@ -28,7 +27,7 @@ struct ImageHeader {
   std::vector<Code> flags{};  ///< ORIENTATION_CONFLICT
 };
 /// Read and check the header only; refuses complex, RGB, 4-D, no-affine and absurd headers by code,
-/// without allocating pixels. Cheap guards on raw header bytes come before ITK sees the file.
+/// without allocating pixels.
 Outcome<ImageHeader> read_image_header(const std::filesystem::path& path);
 
 struct ImageVolume {

@@ -19,7 +19,7 @@ struct ScanOptions {
   bool trust_hu = false;  ///< take values for HU that do not prove it: HU_OVERRULED
 };
 
-/// Register DCMTK's codecs and ITK's formats; call once in main before anything else of this
+/// Register DCMTK's codecs; call once in main before anything else of this
 /// library.
 void initialise_medical_io();
 

@@ -9,7 +9,7 @@
 #include "io/core/codes.hpp"
 #include "io/core/geometry.hpp"
 
-/// Plain values that describe an export; no DCMTK or ITK type stands here.
+/// Plain values that describe an export; no DCMTK type stands here.
 namespace wsp {
 
 /// One file of the export and what became of it.
