@@ -266,8 +266,8 @@ std::string classify_scanner(const std::string& manufacturer) {
 
 /// soft, sharp or unknown from a convolution kernel of the large makers.
 std::string classify_kernel(const std::string& kernel) {
-  if (kernel.empty()) return "unknown";
   const std::vector<std::string> words = words_of(kernel);
+  if (words.empty()) return "unknown";
   static const std::array<std::string_view, 8> kSharp{"LUNG",  "BONE",  "BONEPLUS", "EDGE",
                                                       "ULTRA", "SHARP", "DETAIL",   "YC"};
   static const std::array<std::string_view, 8> kSoft{"STANDARD", "STD", "SOFT", "SMOOTH",
