@@ -411,6 +411,108 @@ TEST_F(Acquisitions, KeysAndPartsDoNotDependOnValues) {
   }
 }
 
+// --- enhanced CT ---------------------------------------------------------------------------------
+
+/// What one frame says of itself.
+struct Frame {
+  double z = 0;
+  int hu = 60;
+  std::function<void(DcmItem& group)> says;
+};
+
+DcmItem& item_of(DcmItem& parent, const DcmTagKey& sequence) {
+  DcmItem* item = nullptr;
+  parent.findOrCreateSequenceItem(sequence, item, -2);
+  return *item;
+}
+
+void write_enhanced(const std::filesystem::path& path, const std::vector<Frame>& frames) {
+  DicomSlice s;
+  s.columns = s.rows = 24;
+  s.sop_class = UID_EnhancedCTImageStorage;
+  for (std::size_t f = 0; f < frames.size(); ++f) {
+    s.position[2] = frames[f].z;
+    const auto words = body(s, frames[f].hu, static_cast<std::uint32_t>(f));
+    s.pixels.insert(s.pixels.end(), words.begin(), words.end());
+  }
+  s.edit = [&](DcmDataset& d) {
+    for (const DcmTagKey& tag : {DCM_ImagePositionPatient, DCM_ImageOrientationPatient,
+                                 DCM_PixelSpacing, DCM_SliceThickness})
+      delete d.remove(tag);
+    put(d, DCM_NumberOfFrames, std::to_string(frames.size()));
+    DcmItem& shared = item_of(d, DCM_SharedFunctionalGroupsSequence);
+    item_of(shared, DCM_PlaneOrientationSequence)
+        .putAndInsertString(DCM_ImageOrientationPatient, "1\\0\\0\\0\\1\\0");
+    item_of(shared, DCM_PixelMeasuresSequence).putAndInsertString(DCM_PixelSpacing, "1\\1");
+    item_of(shared, DCM_PixelMeasuresSequence).putAndInsertString(DCM_SliceThickness, "5");
+    for (const Frame& frame : frames) {
+      DcmItem& group = item_of(d, DCM_PerFrameFunctionalGroupsSequence);
+      item_of(group, DCM_PlanePositionSequence)
+          .putAndInsertString(DCM_ImagePositionPatient, test::decimals({0, 0, frame.z}).c_str());
+      frame.says(group);
+    }
+  };
+  write_dicom(path, s);
+}
+
+TEST_F(Acquisitions, FramesOfAnEnhancedObjectAreToldApartByTheirGroups) {
+  struct Group {
+    const char* name;
+    std::function<void(DcmItem&, int n)> says;
+    bool stations_are_one;
+  };
+  const auto text = [](const DcmTagKey& macro, const DcmTagKey& tag, const char* a, const char* b) {
+    return [=](DcmItem& group, int n) {
+      DcmItem* item = nullptr;
+      group.findOrCreateSequenceItem(macro, item, 0);
+      item->putAndInsertString(tag, n == 0 ? a : b);
+    };
+  };
+  const std::vector<Group> groups{
+      {"StackID", text(DCM_FrameContentSequence, DCM_StackID, "1", "2"), true},
+      {"AcquisitionNumber",
+       [](DcmItem& group, int n) {
+         item_of(group, DCM_FrameContentSequence)
+             .putAndInsertUint16(DCM_FrameAcquisitionNumber, static_cast<Uint16>(n + 1));
+       },
+       true},
+      {"AcquisitionTime",
+       text(DCM_FrameContentSequence, DCM_FrameAcquisitionDateTime, "20200101100100",
+            "20200101100200"),
+       true},
+      {"ImageType",
+       text(DCM_CTImageFrameTypeSequence, DCM_FrameType, "ORIGINAL\\PRIMARY\\VOLUME\\NONE",
+            "ORIGINAL\\PRIMARY\\VOLUME\\X"),
+       true},
+      {"contrast phase",
+       text(DCM_ContrastBolusUsageSequence, DCM_ContrastBolusAgentPhase, "ARTERIAL", "DELAYED"),
+       false},
+      {"ContrastBolusAgent",
+       text(DCM_ContrastBolusUsageSequence, DCM_ContrastBolusAgentAdministered, "NO", "YES"), false},
+      {"ConvolutionKernel",
+       text(DCM_CTReconstructionSequence, DCM_ConvolutionKernel, "B30f", "B70f"), false},
+      {"KVP", text(DCM_CTXRayDetailsSequence, DCM_KVP, "80", "120"), false},
+      {"IrradiationEventUID",
+       text(DCM_IrradiationEventIdentificationSequence, DCM_IrradiationEventUID, "1.3.1", "1.3.2"),
+       true}};
+  for (const Group& group : groups) {
+    SCOPED_TRACE(group.name);
+    for (const double shift : {2.0, 60.0}) {
+      std::vector<Frame> frames;
+      for (int n = 0; n < 2; ++n)
+        for (int k = 0; k < 12; ++k)
+          frames.push_back({5.0 * k + n * shift, shift == 60 ? 60 : 60 + 40 * n,
+                            [&group, n](DcmItem& item) { group.says(item, n); }});
+      write_enhanced(directory_.path() / "enhanced", frames);
+      const bool one = shift == 60 && group.stations_are_one;
+      EXPECT_EQ(usable(), one ? Sizes{24} : (Sizes{12, 12}));
+      if (!one) {
+        EXPECT_EQ(told_by(), std::vector<std::string>{group.name});
+      }
+    }
+  }
+}
+
 // --- positions -----------------------------------------------------------------------------------
 
 std::vector<double> join(std::initializer_list<std::array<double, 3>> grids) {
@@ -489,7 +591,7 @@ TEST(Alternation, SeriesOfPatientsShowNone) {
         std::vector<std::span<const std::int16_t>> slices;
         for (std::int64_t z = 0; z < volume.geometry.size[2]; z += step)
           slices.push_back(volume.slice(z));
-        EXPECT_EQ(dicom::find_alternation(slices), "") << folder << " every " << step;
+        EXPECT_EQ(dicom::find_alternation(slices, s.spacing_mm * static_cast<double>(step)), "") << folder << " every " << step;
       }
     }
   }
@@ -527,7 +629,7 @@ TEST(Alternation, StepsAndSingleBadSlicesAreNone) {
       for (auto& v : copy[static_cast<std::size_t>(k)]) v = static_cast<std::int16_t>(v + added(k));
       slices.emplace_back(copy[static_cast<std::size_t>(k)]);
     }
-    return dicom::find_alternation(slices);
+    return dicom::find_alternation(slices, 5);
   };
   EXPECT_EQ(seen([](int) { return 0; }), "");
   EXPECT_EQ(seen([](int k) { return k == 11 ? 60 : 0; }), "");                // an artefact
