@@ -50,8 +50,8 @@ Positions take_grid(std::span<const double> z, double spacing, Positions& grid) 
   for (const double position : z.subspan(1)) {
     const double step = position - grid.back();
     const double count = std::max(1.0, std::round(step / spacing));
-    const bool on = count <= kLostSlices + 1 &&
-                    std::abs(step - count * spacing) <= count * tolerance(spacing);
+    const bool on =
+        count <= kLostSlices + 1 && std::abs(step - count * spacing) <= count * tolerance(spacing);
     (on ? grid : rest).push_back(position);
   }
   return rest;
@@ -195,7 +195,8 @@ std::string find_alternation(const std::vector<std::span<const std::int16_t>>& s
   const double times = steady(ratio);
   char text[96] = "";
   if (hu >= kLeastHu && distance_mm <= kFarthestMm) {
-    std::snprintf(text, sizeof text, "soft tissue of every second slice differs by %.1f HU", 2 * hu);
+    std::snprintf(text, sizeof text, "soft tissue of every second slice differs by %.1f HU",
+                  2 * hu);
   } else if (times >= kLeastRatio) {
     std::snprintf(text, sizeof text,
                   "neighbouring slices differ %.2f times as much as every second one", times);

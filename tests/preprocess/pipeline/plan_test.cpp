@@ -242,8 +242,7 @@ TEST_F(PlanTest, PersonsWithoutAnIdInOneStudyAreSubjectsOfTheirOwn) {
   const IngestPlan result = plan();
   ASSERT_EQ(result.cases.size(), 2U);
   EXPECT_NE(result.cases[0].subject, result.cases[1].subject);
-  for (const CasePlan& c : result.cases)
-    EXPECT_THAT(c.flags, Contains(Code::SUBJECT_UNVERIFIED));
+  for (const CasePlan& c : result.cases) EXPECT_THAT(c.flags, Contains(Code::SUBJECT_UNVERIFIED));
 }
 
 }  // namespace
