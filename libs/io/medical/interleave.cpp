@@ -122,11 +122,11 @@ namespace {
 // (arterial and portal venous phase of one patient, livers that differ by 15 HU and more, two
 // patients):
 //                                          sound          thinned to 10 mm   woven
-//   alternating part of soft tissue, HU    0 .. 0.6       to 1.1             4.1 .. 16.3
+//   alternating part of soft tissue, HU    0 .. 0.6       to 2.4             4.1 .. 16.3
 //   nearer neighbour / second neighbour    0.50 .. 0.80   to 0.88            0.69 .. 5.9
 // where each is the worst that holds over five windows in a row: one slice alone with an artefact,
 // a breath or a heart beat reaches fewer of them. One of the two is enough. Thinned to 13 to 20 mm
-// the first reaches 4 in phantoms and 2.4 in patients (vertebrae), the second 0.93.
+// the first reaches 4 in phantoms (vertebrae), the second 0.93.
 constexpr std::size_t kWindows = 5;
 constexpr double kLeastRatio = 1.2;
 constexpr double kLeastHu = 3;

@@ -608,7 +608,7 @@ TEST(Alternation, ContrastInEverySecondSliceOfAPatientIsSeen) {
   auto loaded = read_series(scan, scan.series.at(0), {});
   ASSERT_TRUE(loaded.ok());
   Volume volume = loaded.value().volume;
-  // A seventh of the contrast agent's rise in the tissue that took it up.
+  // Every second slice as before the contrast agent came, by 20 HU.
   for (std::int64_t z = 0; z < volume.geometry.size[2]; z += 2)
     for (std::int64_t i = 0; i < volume.geometry.slice_voxels(); ++i) {
       auto& hu = volume.hu[static_cast<std::size_t>(z * volume.geometry.slice_voxels() + i)];
