@@ -51,8 +51,7 @@ std::vector<Key> keys_of(const PlaneRef& first) {
       {"contrast phase", Says::what, [](const auto& p) { return p.frame->phase; }},
       {"ContrastBolusAgent", Says::what,
        [](const auto& p) { return p.header->contrast_agent + p.frame->contrast; }},
-      {"SeriesDescription", Says::what,
-       [](const auto& p) { return p.header->description; }},
+      {"SeriesDescription", Says::what, [](const auto& p) { return p.header->description; }},
       {"ConvolutionKernel", Says::what, [](const auto& p) { return p.frame->kernel; }},
       // Tubes are set in steps of ten and more; some write what they measured.
       {"KVP", Says::what, [](const auto& p) { return whole(p.frame->kvp, 5); }},
@@ -144,8 +143,7 @@ std::vector<Part> parts_by(const Planes& planes, const Key& key) {
 
 /// Join what follows one another with at most one slice missing in between.
 std::vector<Part> cut_at_jumps(std::vector<Part> parts, double distance) {
-  std::sort(parts.begin(), parts.end(),
-            [](const Part& a, const Part& b) { return a.low < b.low; });
+  std::sort(parts.begin(), parts.end(), [](const Part& a, const Part& b) { return a.low < b.low; });
   std::vector<Part> joined;
   for (Part& part : parts) {
     if (!joined.empty()) {
@@ -270,7 +268,8 @@ std::vector<Part> candidate(const Planes& planes, const Key& key) {
   if (!stacks) return {};
   // A single slice beside the others' line is no acquisition.
   if (std::string_view(key.name) == kOrigin &&
-      std::any_of(parts.begin(), parts.end(), [](const Part& part) { return part.low == part.high; }))
+      std::any_of(parts.begin(), parts.end(),
+                  [](const Part& part) { return part.low == part.high; }))
     return {};
   if (any_overlap(parts)) {
     const bool slips = is_time(key) && changes(parts) < 2 * parts.size();
@@ -369,8 +368,8 @@ bool collides(const Planes& planes) {
   return std::any_of(runs.begin(), runs.end(), [](const Planes& run) { return run.size() > 1; });
 }
 
-std::vector<Acquisition> split_acquisitions(
-    const Planes& planes, const std::function<bool(const Planes&)>& alternate) {
+std::vector<Acquisition> split_acquisitions(const Planes& planes,
+                                            const std::function<bool(const Planes&)>& alternate) {
   struct Candidate {
     Key key;
     std::vector<Part> parts;

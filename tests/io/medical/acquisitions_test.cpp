@@ -105,7 +105,8 @@ std::vector<Attribute> attributes() {
   return {
       {"AcquisitionNumber", DCM_AcquisitionNumber, {"1", "2", "3"}},
       {"SeriesNumber", DCM_SeriesNumber, {"3", "4", "5"}},
-      {"ImageType", DCM_ImageType,
+      {"ImageType",
+       DCM_ImageType,
        {"ORIGINAL\\PRIMARY\\AXIAL\\A", "ORIGINAL\\PRIMARY\\AXIAL\\B", "ORIGINAL\\PRIMARY\\AXIAL"}},
       {"TemporalPosition", DCM_TemporalPositionIdentifier, {"1", "2", "3"}},
       {"contrast phase", DCM_ContrastBolusAgentPhase, {"ARTERIAL", "PORTAL", "DELAYED"}},
@@ -200,8 +201,9 @@ TEST_F(Acquisitions, StationsThatContinueEachOtherAreOneVolume) {
 }
 
 TEST_F(Acquisitions, StationsThatDifferInWhatWasDoneAreNot) {
-  for (const char* name : {"TemporalPosition", "contrast phase", "ContrastBolusAgent",
-                           "ConvolutionKernel", "KVP", "SeriesDescription", "FrameOfReferenceUID"}) {
+  for (const char* name :
+       {"TemporalPosition", "contrast phase", "ContrastBolusAgent", "ConvolutionKernel", "KVP",
+        "SeriesDescription", "FrameOfReferenceUID"}) {
     SCOPED_TRACE(name);
     const auto all = attributes();
     const Attribute& a = *std::find_if(all.begin(), all.end(), [&](const Attribute& one) {
@@ -216,9 +218,8 @@ TEST_F(Acquisitions, StationsThatDifferInWhatWasDoneAreNot) {
 
 TEST_F(Acquisitions, StationsBesideAJumpAreNotGlued) {
   const auto station = [](int n, double first) {
-    return Pass{first, 5, 12, 60, [n](DcmDataset& d, int) {
-                  put(d, DCM_AcquisitionNumber, std::to_string(n));
-                }};
+    return Pass{first, 5, 12, 60,
+                [n](DcmDataset& d, int) { put(d, DCM_AcquisitionNumber, std::to_string(n)); }};
   };
   write(station(1, 0));
   write(station(2, 100));  // 45 mm after the last
@@ -302,8 +303,9 @@ TEST_F(Acquisitions, OddSlicesFirstIsOneAcquisition) {
       std::filesystem::remove_all(directory_.path());
       for (int n = 0; n < 2; ++n)
         write({5.0 * n, 10, 12, same ? 60 : 60 + 40 * n, [=](DcmDataset& d, int k) {
-                 put(d, tag, tag == DCM_AcquisitionNumber ? std::to_string(n + 1)
-                                                          : "1020" + std::to_string(10 + 20 * n + k));
+                 put(d, tag,
+                     tag == DCM_AcquisitionNumber ? std::to_string(n + 1)
+                                                  : "1020" + std::to_string(10 + 20 * n + k));
                }});
       // Phases alternate when the second sweep came after the contrast agent.
       EXPECT_EQ(usable(), same ? Sizes{24} : (Sizes{12, 12}));
@@ -411,6 +413,109 @@ TEST_F(Acquisitions, KeysAndPartsDoNotDependOnValues) {
   }
 }
 
+// --- enhanced CT ---------------------------------------------------------------------------------
+
+/// What one frame says of itself.
+struct Frame {
+  double z = 0;
+  int hu = 60;
+  std::function<void(DcmItem& group)> says;
+};
+
+DcmItem& item_of(DcmItem& parent, const DcmTagKey& sequence) {
+  DcmItem* item = nullptr;
+  parent.findOrCreateSequenceItem(sequence, item, -2);
+  return *item;
+}
+
+void write_enhanced(const std::filesystem::path& path, const std::vector<Frame>& frames) {
+  DicomSlice s;
+  s.columns = s.rows = 24;
+  s.sop_class = UID_EnhancedCTImageStorage;
+  for (std::size_t f = 0; f < frames.size(); ++f) {
+    s.position[2] = frames[f].z;
+    const auto words = body(s, frames[f].hu, static_cast<std::uint32_t>(f));
+    s.pixels.insert(s.pixels.end(), words.begin(), words.end());
+  }
+  s.edit = [&](DcmDataset& d) {
+    for (const DcmTagKey& tag : {DCM_ImagePositionPatient, DCM_ImageOrientationPatient,
+                                 DCM_PixelSpacing, DCM_SliceThickness})
+      delete d.remove(tag);
+    put(d, DCM_NumberOfFrames, std::to_string(frames.size()));
+    DcmItem& shared = item_of(d, DCM_SharedFunctionalGroupsSequence);
+    item_of(shared, DCM_PlaneOrientationSequence)
+        .putAndInsertString(DCM_ImageOrientationPatient, "1\\0\\0\\0\\1\\0");
+    item_of(shared, DCM_PixelMeasuresSequence).putAndInsertString(DCM_PixelSpacing, "1\\1");
+    item_of(shared, DCM_PixelMeasuresSequence).putAndInsertString(DCM_SliceThickness, "5");
+    for (const Frame& frame : frames) {
+      DcmItem& group = item_of(d, DCM_PerFrameFunctionalGroupsSequence);
+      item_of(group, DCM_PlanePositionSequence)
+          .putAndInsertString(DCM_ImagePositionPatient, test::decimals({0, 0, frame.z}).c_str());
+      frame.says(group);
+    }
+  };
+  write_dicom(path, s);
+}
+
+TEST_F(Acquisitions, FramesOfAnEnhancedObjectAreToldApartByTheirGroups) {
+  struct Group {
+    const char* name;
+    std::function<void(DcmItem&, int n)> says;
+    bool stations_are_one;
+  };
+  const auto text = [](const DcmTagKey& macro, const DcmTagKey& tag, const char* a, const char* b) {
+    return [=](DcmItem& group, int n) {
+      DcmItem* item = nullptr;
+      group.findOrCreateSequenceItem(macro, item, 0);
+      item->putAndInsertString(tag, n == 0 ? a : b);
+    };
+  };
+  const std::vector<Group> groups{
+      {"StackID", text(DCM_FrameContentSequence, DCM_StackID, "1", "2"), true},
+      {"AcquisitionNumber",
+       [](DcmItem& group, int n) {
+         item_of(group, DCM_FrameContentSequence)
+             .putAndInsertUint16(DCM_FrameAcquisitionNumber, static_cast<Uint16>(n + 1));
+       },
+       true},
+      {"AcquisitionTime",
+       text(DCM_FrameContentSequence, DCM_FrameAcquisitionDateTime, "20200101100100",
+            "20200101100200"),
+       true},
+      {"ImageType",
+       text(DCM_CTImageFrameTypeSequence, DCM_FrameType, "ORIGINAL\\PRIMARY\\VOLUME\\NONE",
+            "ORIGINAL\\PRIMARY\\VOLUME\\X"),
+       true},
+      {"contrast phase",
+       text(DCM_ContrastBolusUsageSequence, DCM_ContrastBolusAgentPhase, "ARTERIAL", "DELAYED"),
+       false},
+      {"ContrastBolusAgent",
+       text(DCM_ContrastBolusUsageSequence, DCM_ContrastBolusAgentAdministered, "NO", "YES"),
+       false},
+      {"ConvolutionKernel",
+       text(DCM_CTReconstructionSequence, DCM_ConvolutionKernel, "B30f", "B70f"), false},
+      {"KVP", text(DCM_CTXRayDetailsSequence, DCM_KVP, "80", "120"), false},
+      {"IrradiationEventUID",
+       text(DCM_IrradiationEventIdentificationSequence, DCM_IrradiationEventUID, "1.3.1", "1.3.2"),
+       true}};
+  for (const Group& group : groups) {
+    SCOPED_TRACE(group.name);
+    for (const double shift : {2.0, 60.0}) {
+      std::vector<Frame> frames;
+      for (int n = 0; n < 2; ++n)
+        for (int k = 0; k < 12; ++k)
+          frames.push_back({5.0 * k + n * shift, shift == 60 ? 60 : 60 + 40 * n,
+                            [&group, n](DcmItem& item) { group.says(item, n); }});
+      write_enhanced(directory_.path() / "enhanced", frames);
+      const bool one = shift == 60 && group.stations_are_one;
+      EXPECT_EQ(usable(), one ? Sizes{24} : (Sizes{12, 12}));
+      if (!one) {
+        EXPECT_EQ(told_by(), std::vector<std::string>{group.name});
+      }
+    }
+  }
+}
+
 // --- positions -----------------------------------------------------------------------------------
 
 std::vector<double> join(std::initializer_list<std::array<double, 3>> grids) {
@@ -424,13 +529,13 @@ std::vector<double> join(std::initializer_list<std::array<double, 3>> grids) {
 TEST(WovenGrids, SoundStacksAreNoWeave) {
   using dicom::woven_grids;
   EXPECT_TRUE(woven_grids(join({{0, 5, 40}}), 5).empty());
-  EXPECT_TRUE(woven_grids(join({{0, 2.5, 40}}), 5).empty());                 // overlapping slices
-  EXPECT_TRUE(woven_grids(join({{0, 5, 20}, {105, 5, 20}}), 5).empty());     // a hole
-  EXPECT_TRUE(woven_grids(join({{0, 5, 20}, {97, 5, 20}}), 5).empty());      // a slip at a seam
-  EXPECT_TRUE(woven_grids(join({{0, 5, 20}, {93, 5, 20}}), 5).empty());      // one slice's overlap
-  EXPECT_TRUE(woven_grids(join({{0, 4, 14}, {53.08, 7, 14}}), 4).empty());   // two distances
-  EXPECT_TRUE(woven_grids(join({{0, 5, 20}, {42, 5, 1}}), 5).empty());       // a slice too many
-  EXPECT_TRUE(woven_grids(join({{0, 11, 20}, {5, 11, 20}}), 5).empty());     // pairs of slices
+  EXPECT_TRUE(woven_grids(join({{0, 2.5, 40}}), 5).empty());                // overlapping slices
+  EXPECT_TRUE(woven_grids(join({{0, 5, 20}, {105, 5, 20}}), 5).empty());    // a hole
+  EXPECT_TRUE(woven_grids(join({{0, 5, 20}, {97, 5, 20}}), 5).empty());     // a slip at a seam
+  EXPECT_TRUE(woven_grids(join({{0, 5, 20}, {93, 5, 20}}), 5).empty());     // one slice's overlap
+  EXPECT_TRUE(woven_grids(join({{0, 4, 14}, {53.08, 7, 14}}), 4).empty());  // two distances
+  EXPECT_TRUE(woven_grids(join({{0, 5, 20}, {42, 5, 1}}), 5).empty());      // a slice too many
+  EXPECT_TRUE(woven_grids(join({{0, 11, 20}, {5, 11, 20}}), 5).empty());    // pairs of slices
   EXPECT_TRUE(woven_grids({}, 5).empty());
   std::vector<double> tenths, whole, breath;
   std::mt19937 random(7);
@@ -439,8 +544,8 @@ TEST(WovenGrids, SoundStacksAreNoWeave) {
     whole.push_back(std::floor(k * 2.5 + 0.5));
     breath.push_back(k * 5 + static_cast<double>(random() % 1000) / 1000);
   }
-  EXPECT_TRUE(woven_grids(tenths, 1).empty());    // 0.6, 0.7, 0.6, 0.7
-  EXPECT_TRUE(woven_grids(whole, 2.5).empty());   // 2, 3, 2, 3 of a slice of 2.5 mm
+  EXPECT_TRUE(woven_grids(tenths, 1).empty());   // 0.6, 0.7, 0.6, 0.7
+  EXPECT_TRUE(woven_grids(whole, 2.5).empty());  // 2, 3, 2, 3 of a slice of 2.5 mm
   EXPECT_TRUE(woven_grids(breath, 5).empty());
   // Any slices of a sound stack may be lost.
   for (std::uint32_t seed = 0; seed < 200; ++seed) {
@@ -461,7 +566,7 @@ TEST(WovenGrids, WeavesAreFound) {
   };
   EXPECT_EQ(slices(join({{0, 5, 20}, {2, 5, 20}}), 5), (Sizes{20, 20}));
   EXPECT_EQ(slices(join({{0, 5, 20}, {0.7, 5, 12}}), 0), (Sizes{12, 20}));
-  EXPECT_EQ(slices(join({{0, 5, 20}, {41.5, 3, 15}}), 5), (Sizes{15, 20}));   // other distance
+  EXPECT_EQ(slices(join({{0, 5, 20}, {41.5, 3, 15}}), 5), (Sizes{15, 20}));  // other distance
   EXPECT_EQ(slices(join({{-178.329, 5, 35}, {-176.1, 5, 35}}), 5), (Sizes{35, 35}));
   EXPECT_EQ(slices(join({{0, 6, 20}, {1, 6, 20}, {3.5, 6, 20}}), 6), (Sizes{20, 20, 20}));
   EXPECT_EQ(slices(join({{0, 5, 10}, {55, 5, 10}, {2, 5, 20}}), 5), (Sizes{20, 20}));  // one lost
@@ -473,11 +578,11 @@ TEST(Alternation, SeriesOfPatientsShowNone) {
   WSP_REQUIRE_TEST_DATA(data);
   ScanOptions options;
   options.min_slices = 1;
-  for (const char* folder :
-       {"liver/cptac_pda_C3L-00189_ge_5mm_portal_dicom", "liver/lidc_0314_philips_1mm_FFS_dicom_lower60",
-        "geometry/ge_hispeed_tilt+18.5_variable_spacing",
-        "geometry/philips_ingenuity_tilt-18.5_phantom_16of54",
-        "seg_rt/ibsi_sts008_ct_rtstruct_nifti/dicom_ct"}) {
+  for (const char* folder : {"liver/cptac_pda_C3L-00189_ge_5mm_portal_dicom",
+                             "liver/lidc_0314_philips_1mm_FFS_dicom_lower60",
+                             "geometry/ge_hispeed_tilt+18.5_variable_spacing",
+                             "geometry/philips_ingenuity_tilt-18.5_phantom_16of54",
+                             "seg_rt/ibsi_sts008_ct_rtstruct_nifti/dicom_ct"}) {
     const Scan scan = scan_export(data / folder, options);
     for (const Series& s : scan.series) {
       if (s.code != Code::USED) continue;
@@ -489,7 +594,8 @@ TEST(Alternation, SeriesOfPatientsShowNone) {
         std::vector<std::span<const std::int16_t>> slices;
         for (std::int64_t z = 0; z < volume.geometry.size[2]; z += step)
           slices.push_back(volume.slice(z));
-        EXPECT_EQ(dicom::find_alternation(slices), "") << folder << " every " << step;
+        EXPECT_EQ(dicom::find_alternation(slices, s.spacing_mm * static_cast<double>(step)), "")
+            << folder << " every " << step;
       }
     }
   }
@@ -498,12 +604,11 @@ TEST(Alternation, SeriesOfPatientsShowNone) {
 TEST(Alternation, ContrastInEverySecondSliceOfAPatientIsSeen) {
   WSP_REQUIRE_TEST_DATA(data);
   ScanOptions options;
-  const Scan scan =
-      scan_export(data / "liver/cptac_pda_C3L-00189_ge_5mm_portal_dicom", options);
+  const Scan scan = scan_export(data / "liver/cptac_pda_C3L-00189_ge_5mm_portal_dicom", options);
   auto loaded = read_series(scan, scan.series.at(0), {});
   ASSERT_TRUE(loaded.ok());
   Volume volume = loaded.value().volume;
-  // A seventh of the contrast agent's rise in the tissue that took it up.
+  // Every second slice as before the contrast agent came, by 20 HU.
   for (std::int64_t z = 0; z < volume.geometry.size[2]; z += 2)
     for (std::int64_t i = 0; i < volume.geometry.slice_voxels(); ++i) {
       auto& hu = volume.hu[static_cast<std::size_t>(z * volume.geometry.slice_voxels() + i)];
@@ -527,12 +632,12 @@ TEST(Alternation, StepsAndSingleBadSlicesAreNone) {
       for (auto& v : copy[static_cast<std::size_t>(k)]) v = static_cast<std::int16_t>(v + added(k));
       slices.emplace_back(copy[static_cast<std::size_t>(k)]);
     }
-    return dicom::find_alternation(slices);
+    return dicom::find_alternation(slices, 5);
   };
   EXPECT_EQ(seen([](int) { return 0; }), "");
-  EXPECT_EQ(seen([](int k) { return k == 11 ? 60 : 0; }), "");                // an artefact
-  EXPECT_EQ(seen([](int k) { return k >= 12 ? 60 : 0; }), "");                // heart or breath
-  EXPECT_EQ(seen([](int k) { return k / 4 % 2 * 40; }), "");                  // blocks
+  EXPECT_EQ(seen([](int k) { return k == 11 ? 60 : 0; }), "");  // an artefact
+  EXPECT_EQ(seen([](int k) { return k >= 12 ? 60 : 0; }), "");  // heart or breath
+  EXPECT_EQ(seen([](int k) { return k / 4 % 2 * 40; }), "");    // blocks
   EXPECT_NE(seen([](int k) { return k % 2 * 20; }), "");
   EXPECT_NE(seen([](int k) { return k >= 10 && k < 20 ? k % 2 * 40 : 0; }), "");
 }
