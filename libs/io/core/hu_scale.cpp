@@ -46,15 +46,16 @@ std::optional<FatPeak> fat_peak(const ValueHistogram& body) {
   std::int64_t near = 0;
   for (std::size_t i = body.bin(peak->hu - 40); i <= body.bin(peak->hu + 40); ++i)
     near += body.counts[i];
-  peak->share = static_cast<double>(near) / static_cast<double>(std::max<std::int64_t>(1, body.total()));
+  peak->share =
+      static_cast<double>(near) / static_cast<double>(std::max<std::int64_t>(1, body.total()));
   return peak;
 }
 
 namespace {
 
-constexpr double kEnd = 1e9;          // beyond every value
-constexpr double kTissueHu = -300;    // body above, air and lung below
-constexpr double kShiftSeen = 90;     // a smaller shift is the QA's to judge
+constexpr double kEnd = 1e9;        // beyond every value
+constexpr double kTissueHu = -300;  // body above, air and lung below
+constexpr double kShiftSeen = 90;   // a smaller shift is the QA's to judge
 
 std::string number(double value) { return std::to_string(std::lround(value)); }
 std::string percent(double share) { return number(100 * share) + " %"; }
@@ -100,18 +101,21 @@ double common_shift(const ValueHistogram& h, const Surroundings& around) {
   const ValueHistogram tissue = without_filling(h);
   const Tissue here(tissue, 0);
   const std::size_t floor = h.bin(kFloorHu);
+  const auto near = [&](std::size_t i) {
+    std::int64_t sum = 0;
+    for (std::size_t k = i < 2 ? 0 : i - 2; k <= i + 2 && k < h.counts.size(); ++k)
+      if (k != floor) sum += h.counts[k];
+    return static_cast<double>(sum) / all;
+  };
   double best = 0, most = 0;
-  for (std::size_t i = 1; i + 1 < h.counts.size(); ++i) {
+  for (std::size_t i = 3; i + 1 < h.counts.size(); ++i) {
     const double shift = h.centre(i) + 1000;
     if (i == floor || std::abs(shift) <= kShiftSeen || shift > 1400) continue;
     // What looks like shifted air can be lung: it must stand outside too.
     const bool lung = shift > 0 && shift < 500;
     if (lung && !(around.outside && std::abs(*around.outside - h.centre(i)) < 60)) continue;
-    std::int64_t near = 0;
-    for (std::size_t k = std::max<std::size_t>(i, 3) - 2; k <= i + 2 && k < h.counts.size(); ++k)
-      if (k != floor) near += h.counts[k];
-    const double air = static_cast<double>(near) / all;
-    if (air < 0.05) continue;
+    const double air = near(i);
+    if (air < 0.05 || air < near(i - 1) || air < near(i + 1)) continue;
     const Tissue there(tissue, shift);
     const double fit = air * there.both();
     if (fit <= most || !tissue_agrees(here, there)) continue;
@@ -119,13 +123,13 @@ double common_shift(const ValueHistogram& h, const Surroundings& around) {
     best = shift;
   }
   if (best != 0) return best;
-  for (double shift = -500; shift < -kShiftSeen; shift += 10) {
+  for (double shift = -500; shift < 0; shift += 10) {
     const Tissue there(tissue, shift);
     if (there.fat < kFatSeen || there.pair() <= most || !tissue_agrees(here, there)) continue;
     most = there.pair();
     best = shift;
   }
-  return best;
+  return best < -kShiftSeen ? best : 0;
 }
 
 /// Where air peaks that is noisy, as air is and padding is not, and the share of it.
@@ -175,8 +179,8 @@ std::string hu_contradiction(const ValueHistogram& h, const Surroundings& around
     return "air stands at " + number(air.hu) + ", expected -1000";
   // 4. Air only, and what was below it cut off.
   if (share(-150, 250) < 0.01 && share(-kEnd, -1020) >= 0.2)
-    return "no tissue: next to nothing lies between -150 and 250, and " + percent(share(-kEnd, -1020)) +
-           " below -1020";
+    return "no tissue: next to nothing lies between -150 and 250, and " +
+           percent(share(-kEnd, -1020)) + " below -1020";
   // 5. No body of this width is without fat and gas.
   if (around.field_mm >= kField && share(-kEnd, -50) < 0.001)
     return "no fat and no air in a field of " + number(around.field_mm) +

@@ -45,6 +45,7 @@ struct Surroundings {
   std::optional<double> outside;  ///< where most of what lies around the body stands
 };
 /// Say what in the histogram (air and body together, bins of 10) no body has, or nothing.
-[[nodiscard]] std::string hu_contradiction(const ValueHistogram& values, const Surroundings& around);
+[[nodiscard]] std::string hu_contradiction(const ValueHistogram& values,
+                                           const Surroundings& around);
 
 }  // namespace wsp

@@ -10,7 +10,7 @@
 namespace wsp {
 namespace {
 
-constexpr double kPaddingHu = -1450;   // GE's is -1500, others' lie below; air of no scanner does
+constexpr double kPaddingHu = -1450;    // GE's is -1500, others' lie below; air of no scanner does
 constexpr std::int64_t kFewest = 4096;  // voxels that can prove something
 
 /// Labels from 0 in even regions; or two values, as masks that were stored as CT have.
@@ -102,8 +102,8 @@ std::optional<Outside> measure_outside(const Volume& volume, std::int64_t least)
   return outside;
 }
 
-/// What surrounds a body evenly and is not in it is air. Where air is in its place a ring of another
-/// value is padding.
+/// What surrounds a body evenly and is not in it is air. Where air is in its place a ring of
+/// another value is padding.
 std::string outside_contradiction(const std::optional<Outside>& outside,
                                   const ValueHistogram& values, std::int64_t least,
                                   double field_mm) {
@@ -118,11 +118,13 @@ std::string outside_contradiction(const std::optional<Outside>& outside,
   const bool wide = field_mm >= kField;
   const bool zero = std::abs(hu) < 10 && (wide || share(-1e9, -10) < 0.001);
   const bool tissue = hu > -150 && hu < 150;
-  // Values that were cut off below, at a round number, keep their scale; the QA says that they were.
-  const bool cut = outside->least_share >= 0.8 && hu < 0 && hu > kAirHighHu &&
-                   (least > -600 || least % 50 == 0);
+  // Values that were cut off below, at a round number, keep their scale; the QA says that they
+  // were.
+  const bool cut =
+      outside->least_share >= 0.8 && hu < 0 && hu > kAirHighHu && (least > -600 || least % 50 == 0);
   const bool wrong = tissue ? zero && (surrounds || wide) : surrounds && !cut;
-  return wrong ? "what surrounds the body stands at " + std::to_string(std::lround(hu)) + ", expected air near -1000"
+  return wrong ? "what surrounds the body stands at " + std::to_string(std::lround(hu)) +
+                     ", expected air near -1000"
                : "";
 }
 
@@ -148,7 +150,8 @@ ValueVerdict judge_values(const Volume& volume, const StoredStatistics& stored) 
   if (static_cast<double>(values.count(-20, 20)) >= 0.999 * all && stored.maximum > stored.minimum)
     why = "scaled; a body spans hundreds of Hounsfield units";
   if (why.empty() && std::abs(stored.minimum) <= 5 &&
-      static_cast<double>(std::count(hu.begin(), hu.end(), static_cast<std::int16_t>(stored.minimum))) >= 0.2 * all)
+      static_cast<double>(
+          std::count(hu.begin(), hu.end(), static_cast<std::int16_t>(stored.minimum))) >= 0.2 * all)
     why = "nothing lies below, and a fifth of the voxels or more exactly there";
   const auto outside = measure_outside(volume, stored.minimum);
   Surroundings around;

@@ -30,8 +30,7 @@ ValueVerdict judge_sample(const Scan& scan, const Series& series) {
   if (loaded) return judge_values(loaded.value().volume, loaded.value().stored);
   // What cannot be decoded is said by the reader of the whole series; values that are no numbers
   // are none anywhere.
-  if (loaded.rejection().code == Code::NOT_HU)
-    return {Code::NOT_HU, loaded.rejection().detail};
+  if (loaded.rejection().code == Code::NOT_HU) return {Code::NOT_HU, loaded.rejection().detail};
   return {};
 }
 
@@ -40,8 +39,7 @@ ValueVerdict judge_sample(const Scan& scan, const Series& series) {
 void prove_values(Scan& scan, const ScanOptions& options) {
   std::vector<std::size_t> dicom, images;
   for (std::size_t s = 0; s < scan.series.size(); ++s)
-    if (scan.series[s].code == Code::USED)
-      (scan.series[s].is_dicom ? dicom : images).push_back(s);
+    if (scan.series[s].code == Code::USED) (scan.series[s].is_dicom ? dicom : images).push_back(s);
   std::vector<ValueVerdict> verdicts(scan.series.size());
   Progress progress("looking at values", dicom.size() + images.size(), "series");
   const auto judge = [&](std::size_t s) {

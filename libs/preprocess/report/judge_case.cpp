@@ -52,16 +52,18 @@ class CaseJudge {
 
   static std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
 
-  // By the limits of the ingest, and finer where fat tells: fat stands near -100 in everybody, while
-  // the air of sound scanners lies up to -950.
+  // By the limits of the ingest, and finer where fat tells: fat stands near -100 in everybody,
+  // while the air of sound scanners lies up to -950.
   void hu_scale() {
+    constexpr double kLung = -500;  // a crop can be surrounded by lung
     const double fat_limit = 1.5 * limits_.hu_offset;
     if (!f_.contradiction.empty())
       add(Code::HU_OFFSET, f_.contradiction);
     else if (f_.air_share > kAirSeen && (f_.air_hu < kAirLowHu || f_.air_hu > kLung))
-      add(Code::HU_OFFSET, fmt::format("what surrounds the body is at {:.0f} HU, expected air "
-                                       "from {:.0f} to {:.0f}",
-                                       f_.air_hu, kAirLowHu, kAirHighHu),
+      add(Code::HU_OFFSET,
+          fmt::format("what surrounds the body is at {:.0f} HU, expected air "
+                      "from {:.0f} to {:.0f}",
+                      f_.air_hu, kAirLowHu, kAirHighHu),
           f_.air_hu + 1000, 1000 + (f_.air_hu < kAirLowHu ? kAirLowHu : kAirHighHu));
     else if (f_.fat_share > kFatSeen && std::abs(f_.fat_hu - kFatHu) > fat_limit)
       add(Code::HU_OFFSET,
