@@ -71,6 +71,7 @@ class Export:
         self.persons = self.draw_persons()
         for person in self.persons:
             self.write_person(person)
+        self.sound = [v for v in self.sound if not v.person.get("also")]
         self.write_labels()
 
     def note(self, *words):
@@ -286,6 +287,7 @@ class Export:
                 self.write_mask(v, f"{v.series_uid}.nii.gz")
             elif where == "patient" and v.person["id"].strip():
                 self.write_mask(v, f"{v.person['id']}.nii.gz")
+                v.person["also"] = True  # a second mask, it may be, of the person's other volumes
             if where in ("seg", "uid") and not woven and not hasattr(v, "dirty") and len(volumes) == 1 and not v.person.get("reused") and v.person["id"].strip():
                 self.sound.append(v)
 
@@ -419,8 +421,8 @@ def run_one(seed, pool, work, plant=None):
     if export.rows:
         command += ["--labels", root / "labels.csv", "--manifest", root / "manifest.json"]
     done = support.run_any("wsp-ingest", *command)
-    if done.returncode not in (0, 3, 4) and "match" in done.stderr:  # nothing of the masks or labels fits: said before the work starts
-        done.returncode = 4
+    if "No case was read" in done.stderr:  # no name of all the masks or labels fits
+        export.sound = []
     if done.returncode not in (0, 3, 4):
         return [f"exit {done.returncode}: {done.stderr.strip()[-400:]}"], [], export, {}
     summary = json.loads(done.stdout) if done.stdout.strip() else {}

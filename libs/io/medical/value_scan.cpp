@@ -29,8 +29,11 @@ ValueVerdict judge_sample(const Scan& scan, const Series& series) {
   const auto loaded = read_series(scan, sample_of(series), {});
   if (loaded) return judge_values(loaded.value().volume, loaded.value().stored);
   // What cannot be decoded is said by the reader of the whole series; values that are no numbers
-  // are none anywhere.
-  if (loaded.rejection().code == Code::NOT_HU) return {Code::NOT_HU, loaded.rejection().detail};
+  // are none anywhere. An image file is not sampled: what holds of it holds of the whole.
+  const Rejection& why = loaded.rejection();
+  if (why.code == Code::NOT_HU || why.code == Code::PIXELS_CONTRADICT ||
+      (why.code == Code::INTERLEAVED && !series.is_dicom))
+    return {why.code, why.detail};
   return {};
 }
 

@@ -558,18 +558,23 @@ class Job {
     const std::vector<std::string> unclear = masks_->ambiguous();
     std::error_code ec;
     const fs::path root = fs::weakly_canonical(scan_.root, ec);
+    std::map<std::string_view, std::size_t> in_export;
+    for (std::size_t i = 0; i < scan_.files.size(); ++i)
+      in_export.emplace(scan_.files[i].relative_path, i);
     const auto add = [&](const std::string& relative, Code code, const std::string& name,
                          const std::string& detail) {
       const fs::path path = masks_->root() / relative;
       const fs::path inside = fs::weakly_canonical(path.parent_path(), ec).lexically_relative(root);
       if (!ec && !inside.empty() && *inside.begin() != "..") {
-        // Left out as an image, yet used as a mask.
-        const std::string in_export =
-            (inside / path.filename()).lexically_normal().generic_string();
-        for (std::size_t i = 0; code == Code::USED_AS_MASK && i < scan_.files.size(); ++i)
-          if (rows[i].disposition.code == Code::EXCLUDED &&
-              scan_.files[i].relative_path == in_export)
-            rows[i].disposition = {code, name, detail};
+        const auto row =
+            in_export.find((inside / path.filename()).lexically_normal().generic_string());
+        if (row == in_export.end()) return;
+        Disposition& file = rows[row->second].disposition;
+        // Left out or a label map as an image, yet a mask; or a mask of a case that was not made.
+        const bool used = code == Code::USED_AS_MASK;
+        if ((used && (file.code == Code::EXCLUDED || file.code == Code::LABEL_MAP)) ||
+            (file.code == Code::USED_AS_MASK && file.case_name.empty()))
+          file = {code, name, detail};
         return;
       }
       mask_names_.emplace_back(naming_.path("masks/" + relative), "masks/" + relative);
