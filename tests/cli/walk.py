@@ -249,12 +249,15 @@ def broken_disks(work, sound):
     export = work / "disk"
     shutil.copytree(sound / "sub-0000", export / "A")
     shutil.copytree(sound / "sub-0001", export / "B-eio")
-    env = {**os.environ, "LD_PRELOAD": str(shim), "WSP_EIO": "/B-eio"}
+    env = {**os.environ, "LD_PRELOAD": str(shim), "WSP_EIO": "/B-eio", "ASAN_OPTIONS": "verify_asan_link_order=0"}
     broken = scan(export, expect=3, env=env)
     entry = [f for f in broken["files"] if f["code"] == "UNREADABLE_DIRECTORY"]
     support.check(len(entry) == 1 and entry[0]["path"].startswith("B-eio") and "Input/output error" in entry[0]["detail"], f"EIO: {broken['files']}")
     done = ingest(work, export, "disk_out", expect=3, env=env)
     support.check("UNREADABLE_DIRECTORY 1:" in done.stdout, done.stdout)
+    root = scan(export, expect=4, env={**env, "WSP_EIO": str(export)})
+    support.check({"path": ".", "code": "UNREADABLE_DIRECTORY", "detail": "broke off after 2 entries: Input/output error"} in root["files"],
+                  f"the export itself breaks off: {root['files']}")
     # A file that the disk does not give is not empty, cut or in need of another export.
     slices = sorted(p for p in (export / "A").rglob("*") if p.is_file())
     slices[3].rename(slices[3].with_name("eio-slice"))
@@ -288,10 +291,11 @@ def any_string(work, sound):
                 ["wsp-qa", None], ["wsp-qa", None, "--json"], ["wsp-qa", work / "out", "--out", None], ["wsp-qa", work / "out", "--rules", None],
                 ["wsp-qa", work / "out", "--license", None], ["wsp-qa", work / "out", "--title", None, "--force"], ["wsp-phantom", "--out", None, "--slices", "x"],
                 ["wsp-phantom", "--out", work / "ph", "--slices", None]]
-    for tool in ("wsp-train", "wsp-eval", "wsp-unet"):
-        if (support.BINARIES / tool).exists():
-            commands.append([tool, None])
-            commands.append([tool, None, "--json"])
+    if (support.BINARIES / "wsp-train").exists():
+        commands += [["wsp-train", None, "--out", work / "tr"], ["wsp-train", work / "out", "--out", None, "--epochs", "x"], ["wsp-unet", None],
+                     ["wsp-unet", "train", None, "--out", work / "un", "--json"], ["wsp-unet", "predict", None, "v.nii", "--out", work / "pr"],
+                     ["wsp-unet", "evaluate", None, work / "out", "--out", work / "ev"], ["wsp-eval", None],
+                     ["wsp-eval", "table", None, "--root", work, "--out", work / "tb", "--json"]]
     tried = 0
     for command in commands:
         for string in strings:
