@@ -13,7 +13,7 @@ struct ScanOptions {
   bool reject_tilt = false;
   bool reject_gaps = false;
   std::map<std::string, double> score_weights;  ///< criterion -> factor, 1 where absent
-  bool trust_hu = false;  ///< take values for HU that do not prove it: HU_OVERRULED
+  bool trust_hu = false;  ///< take values as HU whatever they look like (flag HU_OVERRULED)
 };
 
 /// Register DCMTK's codecs and ITK's formats; call once in main before anything else of this
@@ -30,7 +30,7 @@ Scan scan_export(const std::filesystem::path& root, const ScanOptions& options);
 struct ReadOptions {
   bool reject_tilt = false;
   bool reject_gaps = false;
-  bool trust_hu = false;  ///< take values for HU that do not prove it: HU_OVERRULED
+  bool trust_hu = false;  ///< take values as HU whatever they look like
 };
 
 /// The sums that the ledger of real data is checked with: rescaled HU as stored, before windowing.
