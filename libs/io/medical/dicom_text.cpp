@@ -260,9 +260,10 @@ void retype(DcmItem& item) {
   for (DcmElement* element : elements) {
     const DcmTagKey tag = element->getTag();
     const DcmEVR written = element->getTag().getEVR();
-    if ((written == EVR_UN || written == EVR_OB || written == EVR_OW) && tag != DCM_PixelData) {
+    const bool pixels = tag == DCM_PixelData;
+    if (written == EVR_UN || (!pixels && (written == EVR_OB || written == EVR_OW))) {
       const DcmEVR known = DcmTag(tag).getEVR();
-      if (!holds_text_or_numbers(known)) continue;
+      if (!pixels && !holds_text_or_numbers(known)) continue;
       const std::vector<std::uint8_t> value = raw_bytes(*element);
       if (value.size() != element->getLength()) continue;
       DcmElement* typed = reparse(tag, value, EXS_LittleEndianImplicit);

@@ -288,9 +288,8 @@ TEST(Remark, TheMakerOfAScannerIsAClassAndNeverHeaderText) {
 }
 
 TEST(Remark, AnEnhancedFileTellsItsKernelInAFunctionalGroup) {
-  for (const auto& [kernel, expected] :
-       {std::pair("B70f", "sharp"), std::pair("STANDARD", "soft"), std::pair("", "unknown"),
-        std::pair("-", "unknown")}) {
+  for (const auto& [kernel, expected] : {std::pair("B70f", "sharp"), std::pair("STANDARD", "soft"),
+                                         std::pair("", "unknown"), std::pair("-", "unknown")}) {
     const TemporaryDirectory directory;
     DicomSlice s;
     s.sop_class = UID_EnhancedCTImageStorage;

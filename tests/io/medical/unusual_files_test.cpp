@@ -145,6 +145,7 @@ TEST(UnusualType, AllElementsAtOnce) {
   const TemporaryDirectory directory;
   expect_truth(stack(directory, [](int, DcmDataset& d) {
     for (const DcmTagKey& tag : needed_tags()) as_bytes(d, tag);
+    as_bytes(d, DCM_PixelData);
   }));
 }
 
