@@ -79,15 +79,18 @@ std::vector<std::string> near_matches(
     std::function<std::string(const std::string&)> without;
   };
   const std::array<Difference, 5> differences{{
+      {"accented letters were written in the same Unicode form (NFC or NFD)", composed},
       {"leading zeros were the same", without_zeros},
       {"upper and lower case were the same", without_case},
       {"spaces, hyphens and underscores were the same", without_spaces},
-      {"accented letters were written in the same Unicode form (NFC or NFD)", composed},
       {"leading zeros, case, spaces and Unicode form were the same",
        [](const std::string& text) { return without_zeros(without_spaces(without_case(text))); }},
   }};
   std::vector<std::string> hints;
   std::set<std::size_t> told;
+  const std::set<std::string> exact(known.begin(), known.end());
+  for (const auto& [number, name] : unmatched)
+    if (exact.contains(name)) told.insert(number);  // equal, and yet of no use: no hint for that
   for (const Difference& difference : differences) {
     std::set<std::string> alike;
     for (const std::string& name : known) alike.insert(difference.without(name));

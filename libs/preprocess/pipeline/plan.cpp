@@ -356,8 +356,11 @@ class Planner {
     });
     if (some_case && none)
       plan_.misfits.push_back(
-          "none of the " + std::to_string(in_.masks->size()) +
-          " files of --masks fits a case of the export: there would be no mask for any. Expected "
+          (in_.masks->size() == 0
+               ? std::string("--masks holds no NIfTI or NRRD file")
+               : "none of the " + std::to_string(in_.masks->size()) +
+                     " files of --masks fits a case of the export") +
+          ": there would be no mask for any. Expected "
           "the series UID, the patient ID or the stem of a NIfTI volume as a file's name, or "
           "CASE/liver.nii.gz");
   }
