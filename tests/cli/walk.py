@@ -18,7 +18,7 @@ import support
 
 APPLE = b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X        "
 UNSEEN = ("UNREADABLE_DIRECTORY", "PERMISSION_DENIED", "LINK_NOT_FOLLOWED", "DANGLING_LINK", "ARCHIVE", "DATA_WITHOUT_HEADER")
-NAMES = [b"one\xff.dcm", b"one\xfe.dcm", b"line\nfeed", b"\x1b[31mred\x1b]0;title\x07", b"tab\there", "\u202egnp.exe".encode(),
+NAMES = [b"one\xff.bin", b"one\xfe.bin", b"line\nfeed", b"\x1b[31mred\x1b]0;title\x07", b"tab\there", "\u202egnp.exe".encode(),
          b"n" * 255, b"back\\slash", b"$(reboot)", b"--json", "Jürgen".encode("latin-1"), "肝.txt".encode()]
 
 
@@ -112,14 +112,14 @@ def everything_is_named(work, sound):
     for name, code in plain.items():
         support.check(found.get(name) == code, f"{name!r} is {found.get(name)}, expected {code}")
     odd = {n for n in found if n not in plain}
-    support.check(len(odd) == sum(not support_utf8(n) for n in expected) and r"names/one\xff.dcm" in odd and r"names/one\xfe.dcm" in odd,
+    support.check(len(odd) == sum(not support_utf8(n) for n in expected) and r"names/one\xff.bin" in odd and r"names/one\xfe.bin" in odd,
                   f"names that are no UTF-8: {sorted(odd)}")
     unseen = {c: n for c, n in report["codes"].items() if c in UNSEEN}
     support.check(report["unseen"] == unseen and set(unseen) == {"LINK_NOT_FOLLOWED", "DANGLING_LINK", "ARCHIVE"}, f"unseen: {report['unseen']}")
     support.check(report["file_count"] == sum(report["codes"].values()), "the codes' sum is not the number of files")
     text = support.run("wsp-ingest", "scan", export, expect=3).stdout
     support.check(terminal_safe(text), f"scan's text: {text!r}")
-    support.check(r"\x1b[31mred" in text and "-> unpack it first" in text and "exit code 3" in text, text)
+    support.check(r"\x1b[31mred" in text and "-> unpack it first" in text, text)
 
     # The ledger has every file, under its bytes; the summary ends with what was not seen; the data set is the sound one's.
     done = ingest(work, export, "out", "--crosswalk", work / "x.tsv", expect=3)
@@ -249,12 +249,15 @@ def broken_disks(work, sound):
     export = work / "disk"
     shutil.copytree(sound / "sub-0000", export / "A")
     shutil.copytree(sound / "sub-0001", export / "B-eio")
-    env = {**os.environ, "LD_PRELOAD": str(shim), "WSP_EIO": "/B-eio"}
+    env = {**os.environ, "LD_PRELOAD": str(shim), "WSP_EIO": "/B-eio", "ASAN_OPTIONS": "verify_asan_link_order=0"}
     broken = scan(export, expect=3, env=env)
     entry = [f for f in broken["files"] if f["code"] == "UNREADABLE_DIRECTORY"]
     support.check(len(entry) == 1 and entry[0]["path"].startswith("B-eio") and "Input/output error" in entry[0]["detail"], f"EIO: {broken['files']}")
     done = ingest(work, export, "disk_out", expect=3, env=env)
     support.check("UNREADABLE_DIRECTORY 1:" in done.stdout, done.stdout)
+    root = scan(export, expect=4, env={**env, "WSP_EIO": str(export)})
+    support.check({"path": ".", "code": "UNREADABLE_DIRECTORY", "detail": "broke off after 2 entries: Input/output error"} in root["files"],
+                  f"the export itself breaks off: {root['files']}")
     # A file that the disk does not give is not empty, cut or in need of another export.
     slices = sorted(p for p in (export / "A").rglob("*") if p.is_file())
     slices[3].rename(slices[3].with_name("eio-slice"))
@@ -288,10 +291,11 @@ def any_string(work, sound):
                 ["wsp-qa", None], ["wsp-qa", None, "--json"], ["wsp-qa", work / "out", "--out", None], ["wsp-qa", work / "out", "--rules", None],
                 ["wsp-qa", work / "out", "--license", None], ["wsp-qa", work / "out", "--title", None, "--force"], ["wsp-phantom", "--out", None, "--slices", "x"],
                 ["wsp-phantom", "--out", work / "ph", "--slices", None]]
-    for tool in ("wsp-train", "wsp-eval", "wsp-unet"):
-        if (support.BINARIES / tool).exists():
-            commands.append([tool, None])
-            commands.append([tool, None, "--json"])
+    if (support.BINARIES / "wsp-train").exists():
+        commands += [["wsp-train", None, "--out", work / "tr"], ["wsp-train", work / "out", "--out", None, "--epochs", "x"], ["wsp-unet", None],
+                     ["wsp-unet", "train", None, "--out", work / "un", "--json"], ["wsp-unet", "predict", None, "v.nii", "--out", work / "pr"],
+                     ["wsp-unet", "evaluate", None, work / "out", "--out", work / "ev"], ["wsp-eval", None],
+                     ["wsp-eval", "table", None, "--root", work, "--out", work / "tb", "--json"]]
     tried = 0
     for command in commands:
         for string in strings:

@@ -35,8 +35,8 @@ struct IngestConfig {
   IdMode ids = IdMode::pseudonym;
   std::vector<std::string> liver_roi{"liver"};
   std::vector<std::int64_t> liver_labels;  ///< empty: the manifest's
-  bool follow_links = false;         ///< of the export and of --masks, to directories
-  std::vector<std::string> exclude;  ///< globs of what is left out of the export
+  bool follow_links = false;               ///< of the export and of --masks, to directories
+  std::vector<std::string> exclude;        ///< globs of what is left out of the export
 };
 /// The resolved configuration as it stands in dataset.json (schemas/config.schema.json).
 nlohmann::json to_json(const IngestConfig& config);
