@@ -19,8 +19,9 @@ std::string without_zeros(const std::string& text) {
     const auto digit = [&](std::size_t k) {
       return k < text.size() && std::isdigit(static_cast<unsigned char>(text[k])) != 0;
     };
-    if (text[i] == '0' && digit(i + 1) && (i == 0 || !digit(i - 1) || kept.empty() ||
-                                           std::isdigit(static_cast<unsigned char>(kept.back())) == 0))
+    if (text[i] == '0' && digit(i + 1) &&
+        (i == 0 || !digit(i - 1) || kept.empty() ||
+         std::isdigit(static_cast<unsigned char>(kept.back())) == 0))
       continue;
     kept += text[i];
   }
@@ -41,7 +42,8 @@ std::string mapped(const std::string& text, int options) {
                                    static_cast<utf8proc_ssize_t>(text.size()), &result,
                                    static_cast<utf8proc_option_t>(options));
   std::string made = text;
-  if (length >= 0) made.assign(reinterpret_cast<const char*>(result), static_cast<std::size_t>(length));
+  if (length >= 0)
+    made.assign(reinterpret_cast<const char*>(result), static_cast<std::size_t>(length));
   std::free(result);  // utf8proc allocates with malloc
   return made;
 }
