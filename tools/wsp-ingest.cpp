@@ -219,7 +219,8 @@ void declare(CLI::App& app, Options& o) {
   declare_inputs(*o.scan, o);
   declare_series(*o.scan, o);
   o.init = app.add_subcommand(
-      "init", "Write a manifest from a label table, or check one: what does not fit, in plain words");
+      "init",
+      "Write a manifest from a label table, or check one: what does not fit, in plain words");
   o.init->add_option("EXPORT", o.input, "With --check: do the rows fit the cases of this export?");
   o.init->add_option("--labels", o.labels, "Label table (CSV)");
   o.init->add_option("--out", o.output,
@@ -328,8 +329,7 @@ int run_scan(const Options& o, bool json) {
       std::any_of(scan.series.begin(), scan.series.end(),
                   [](const wsp::Series& series) { return series.code == wsp::Code::USED; });
   if (usable) return report["unseen"].empty() ? 0 : 3;
-  wsp::log::error("no series of the export can be used\n" +
-                  wsp::reasons_text({}, report["codes"]));
+  wsp::log::error("no series of the export can be used\n" + wsp::reasons_text({}, report["codes"]));
   return wsp::exit_code(wsp::ErrorCode::no_input);
 }
 
@@ -370,15 +370,17 @@ int run_check(const Options& o, bool json) {
 int run_init(const Options& o, bool json) {
   if (!o.check.empty()) return run_check(o, json);
   if (o.labels.empty() || !o.input.empty())
-    throw wsp::Error(wsp::ErrorCode::usage,
-                     "expected a label table, wsp-ingest init --labels scores.csv [--out my.json], "
-                     "or a manifest, wsp-ingest init --check my.json [--labels scores.csv] [EXPORT]");
+    throw wsp::Error(
+        wsp::ErrorCode::usage,
+        "expected a label table, wsp-ingest init --labels scores.csv [--out my.json], "
+        "or a manifest, wsp-ingest init --check my.json [--labels scores.csv] [EXPORT]");
   const wsp::ManifestDraft draft = wsp::draft_manifest(o.labels);
   const std::filesystem::path out =
       o.output.empty() ? std::filesystem::path(o.labels).filename().replace_extension(".json")
                        : std::filesystem::path(o.output);
   if (!o.force && std::filesystem::exists(out))
-    throw wsp::Error(wsp::ErrorCode::usage, out.string() + " exists; name another with --out, or replace it with --force");
+    throw wsp::Error(wsp::ErrorCode::usage,
+                     out.string() + " exists; name another with --out, or replace it with --force");
   wsp::write_file_atomic(out, draft.json);
   const auto problems = wsp::check_manifest(out, o.labels);
   if (json) {

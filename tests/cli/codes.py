@@ -117,9 +117,11 @@ def case_codes(work):
     only(ingest(work, one, "--memory", "100K", expect=4), "TOO_LARGE")
     only(ingest(work, one, "--min-area-mm2", "1e9", expect=4), "NO_LIVER")
     support.check(ingest(work, one, "--memory", "1M")["cases"] == 1, "1M is enough for a volume of 64 x 64 x 14")
-    (work / "none").mkdir()
-    done = support.run("wsp-ingest", one, "--out", work / "nomask", "--ids", "keep", "--masks", work / "none", expect=4)
+    done = support.run("wsp-ingest", one, "--out", work / "nomask", "--ids", "keep", expect=4)
     support.check("NO_LIVER_MASK" in done.stdout, done.stdout)
+    (work / "none").mkdir()
+    done = support.run("wsp-ingest", one, "--out", work / "nomask2", "--ids", "keep", "--masks", work / "none", expect=4)
+    support.check("--masks holds no" in done.stderr, done.stderr)
 
     both = work / "both"
     for k, sex in enumerate("FM"):

@@ -22,7 +22,8 @@ def volume(path, seed):
     image[4:28, 4:28] = 40
     image[6:26, 6:10] = -100  # fat
     mask = np.zeros(image.shape, np.uint8)
-    mask[8 : 20 + seed % 7, 12 : 20 + seed // 7 % 7, 3:11] = 1
+    mask[8:20, 12:20, 3:11] = 1
+    mask[8:20, 20, 3:11] = (np.arange(96) < seed).reshape(12, 8)
     image[mask == 1] = 110
     image[4:28, 4:28] += noise.integers(-5, 6, (24, 24, 14)).astype(np.int16)
     nibabel.save(nibabel.Nifti1Image(image, np.diag([8, 8, 8, 1])), path)

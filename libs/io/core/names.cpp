@@ -24,11 +24,12 @@ std::vector<std::string> owners(const std::vector<std::string>& folders) {
 
 std::string folder_owner(const std::string& folder) {
   static const std::set<std::string, std::less<>> kinds{
-      "image",       "images",     "img",   "imgs",  "label",  "labels", "lbl",     "mask",
-      "masks",       "seg",        "segs",  "liver", "livers", "ct",     "cts",     "volume",
-      "volumes",     "vol",        "vols",  "scan",  "scans",  "nifti",  "nii",     "nrrd",
-      "dicom",       "dcm",        "data",  "gt",    "truth",  "export", "dataset", "segmentation",
-      "annotations", "annotation", "input", "in",    "output", "out",    "segmentations"};
+      "image", "images", "img",     "imgs",         "label",       "labels",     "lbl",
+      "mask",  "masks",  "seg",     "segs",         "liver",       "livers",     "ct",
+      "cts",   "volume", "volumes", "vol",          "vols",        "scan",       "scans",
+      "nifti", "nii",    "nrrd",    "dicom",        "dcm",         "data",       "gt",
+      "truth", "export", "dataset", "segmentation", "annotations", "annotation", "input",
+      "in",    "output", "out",     "segmentations"};
   std::string owner;
   for (std::size_t i = 0; i < folder.size();) {
     if (!is_alnum(folder[i])) {
@@ -70,7 +71,8 @@ std::string to_string(const PathName& name) {
 std::vector<PathName> volume_names(const PathName& volume) {
   std::vector<PathName> names{volume};
   constexpr std::string_view kChannel = "_0000";
-  if (const std::string& stem = volume.stem; stem.size() > kChannel.size() && stem.ends_with(kChannel))
+  if (const std::string& stem = volume.stem;
+      stem.size() > kChannel.size() && stem.ends_with(kChannel))
     names.push_back({volume.folders, stem.substr(0, stem.size() - kChannel.size())});
   return names;
 }
@@ -89,18 +91,52 @@ int folder_agreement(const std::vector<std::string>& a, const std::vector<std::s
 }
 
 bool is_placeholder_id(std::string_view id) {
-  static const std::set<std::string, std::less<>> words{
-      "",          "0",           "ANON",      "ANONYM",       "ANONYME",     "ANONYMOUS",
-      "ANONYMISE", "ANONYMISED",  "ANONYMIZE", "ANONYMIZED",   "ANONYMISIERT", "ANONYMIZADO",
-      "DEFAULT",   "DEIDENTIFIED", "DUMMY",    "EMPTY",        "ID",          "MISSING",
-      "NA",        "NAN",         "NIL",       "NOID",         "NONAME",      "NONE",
-      "NOTKNOWN",  "NULL",        "PAT",       "PATIENT",      "PATIENTID",   "PATIENTNAME",
-      "REDACTED",  "REMOVED",     "SUBJECT",   "TEST",         "TESTPATIENT", "UNBEKANNT",
-      "UNDEFINED", "UNK",         "UNKNOWN",   "UNNAMED",      "X"};
+  static const std::set<std::string, std::less<>> words{"",
+                                                        "0",
+                                                        "ANON",
+                                                        "ANONYM",
+                                                        "ANONYME",
+                                                        "ANONYMOUS",
+                                                        "ANONYMISE",
+                                                        "ANONYMISED",
+                                                        "ANONYMIZE",
+                                                        "ANONYMIZED",
+                                                        "ANONYMISIERT",
+                                                        "ANONYMIZADO",
+                                                        "DEFAULT",
+                                                        "DEIDENTIFIED",
+                                                        "DUMMY",
+                                                        "EMPTY",
+                                                        "ID",
+                                                        "MISSING",
+                                                        "NA",
+                                                        "NAN",
+                                                        "NIL",
+                                                        "NOID",
+                                                        "NONAME",
+                                                        "NONE",
+                                                        "NOTKNOWN",
+                                                        "NULL",
+                                                        "PAT",
+                                                        "PATIENT",
+                                                        "PATIENTID",
+                                                        "PATIENTNAME",
+                                                        "REDACTED",
+                                                        "REMOVED",
+                                                        "SUBJECT",
+                                                        "TEST",
+                                                        "TESTPATIENT",
+                                                        "UNBEKANNT",
+                                                        "UNDEFINED",
+                                                        "UNK",
+                                                        "UNKNOWN",
+                                                        "UNNAMED",
+                                                        "X"};
   std::string word;
   for (const char c : id)
     if (is_alnum(c)) word += static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
-  const bool one_letter = std::all_of(word.begin(), word.end(), [&](char c) { return c == word[0]; });
+  const bool one_letter =
+      std::all_of(word.begin(), word.end(), [&](char c) { return c == word[0]; });
   if (one_letter && !word.empty() && (word[0] == '0' || word[0] == 'X')) return true;
   return words.contains(word);
 }

@@ -194,10 +194,10 @@ std::string known_column(const std::string& name) {
         "fibrosisstage", "fibrosisscore", "radiologicalscore", "radiological", "steatosis",
         "cirrhosis", "histology", "diagnosis", "target", "severity", "rating"}},
       {"split", {"split", "fold", "partition", "subset"}},
-      {"other",
-       {"age", "sex", "gender", "alter", "geschlecht", "birthdate", "dob", "geburtsdatum", "date",
-        "studydate", "datum", "name", "patientname", "comment", "comments", "bemerkung", "site",
-        "bmi", "scanner", "phase", "reader", "mask"}}};
+      {"other", {"age",         "sex",          "gender",   "alter",     "geschlecht", "birthdate",
+                 "dob",         "geburtsdatum", "date",     "studydate", "datum",      "name",
+                 "patientname", "comment",      "comments", "bemerkung", "site",       "bmi",
+                 "scanner",     "phase",        "reader",   "mask"}}};
   std::string word;
   for (const char c : name)
     if (std::isalnum(static_cast<unsigned char>(c)) != 0)
@@ -212,8 +212,8 @@ bool has_header(const CsvTable& table, const std::vector<std::string>& expected)
     const std::string kind = known_column(cell);
     // Words for a label may stand in a cell too: "cirrhosis".
     const bool names_cases = !kind.empty() && kind != "label" && kind != "split" && kind != "other";
-    return names_cases || (!cell.empty() &&
-                           std::find(expected.begin(), expected.end(), cell) != expected.end());
+    return names_cases ||
+           (!cell.empty() && std::find(expected.begin(), expected.end(), cell) != expected.end());
   });
 }
 

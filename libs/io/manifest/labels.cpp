@@ -35,9 +35,10 @@ std::size_t find_column(const CsvTable& table, const std::string& name,
                 ". Name the right column in the manifest, or correct the table"
           // Its first row may be a patient's: no cell of it is told.
           : "none of its " + std::to_string(table.header.size()) +
-                " columns has a name that is known here. If the first row is data, put a header row "
-                "above it: " + list_of(expected) +
-                "; if it is a header, name its columns in the manifest";
+                " columns has a name that is known here. If the first row is data, put a header "
+                "row "
+                "above it: " +
+                list_of(expected) + "; if it is a header, name its columns in the manifest";
   throw Error(ErrorCode::usage,
               "the label table " + file + " has " +
                   (count == 0 ? "no column" : std::to_string(count) + " columns") + " '" + name +
@@ -165,7 +166,8 @@ LabelTable LabelTable::load(const std::filesystem::path& csv, const DataManifest
   for (const LabelColumn& label : manifest.labels)
     columns.push_back(find_column(table, label.column, manifest, file));
   const bool has_split = !manifest.split_column.empty();
-  const std::size_t split = has_split ? find_column(table, manifest.split_column, manifest, file) : 0;
+  const std::size_t split =
+      has_split ? find_column(table, manifest.split_column, manifest, file) : 0;
   for (std::size_t r = 0; r < table.rows.size(); ++r) {
     const std::string where = file + ", " + table.place(r) + ", column '";
     Row row;

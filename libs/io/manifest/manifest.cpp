@@ -29,10 +29,10 @@ void check_regex(const std::string& pattern, const std::string& field) {
       throw Error(ErrorCode::usage, field + " '" + pattern +
                                         "' has no group ( ); its first group is what is matched");
   } catch (const std::regex_error& e) {
-    throw Error(ErrorCode::usage,
-                field + " '" + pattern +
-                    "' is no pattern that can be matched (a regular expression, ECMAScript): " +
-                    e.what());
+    throw Error(
+        ErrorCode::usage,
+        field + " '" + pattern +
+            "' is no pattern that can be matched (a regular expression, ECMAScript): " + e.what());
   }
 }
 

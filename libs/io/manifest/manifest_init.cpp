@@ -22,8 +22,7 @@ using Json = nlohmann::ordered_json;
 
 std::string lower(const std::string& text) {
   std::string word;
-  for (const char c : text)
-    word += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  for (const char c : text) word += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
   return word;
 }
 
@@ -34,10 +33,28 @@ std::string list_of(const std::vector<std::string>& words) {
 }
 
 bool means_unknown(const std::string& cell) {
-  static const std::set<std::string> words{
-      "",     "na",        "n/a",       "n.a.",        "nan", "null", "nil",   "?",
-      "-",    "--",        ".",         "unk",         "unknown", "missing", "not available",
-      "k.a.", "unbekannt", "fehlt",     "not assessed", "n.d.", "nd",  "inconnu"};
+  static const std::set<std::string> words{"",
+                                           "na",
+                                           "n/a",
+                                           "n.a.",
+                                           "nan",
+                                           "null",
+                                           "nil",
+                                           "?",
+                                           "-",
+                                           "--",
+                                           ".",
+                                           "unk",
+                                           "unknown",
+                                           "missing",
+                                           "not available",
+                                           "k.a.",
+                                           "unbekannt",
+                                           "fehlt",
+                                           "not assessed",
+                                           "n.d.",
+                                           "nd",
+                                           "inconnu"};
   return words.contains(lower(cell));
 }
 
@@ -61,22 +78,21 @@ bool is_measurement(const std::string& cell) {
 
 // Words that are known to stand for classes, in their order.
 std::optional<int> known_class(const std::string& cell) {
-  static const std::vector<std::vector<std::string>> scales{
-      {"no", "yes"},
-      {"n", "y"},
-      {"nein", "ja"},
-      {"non", "oui"},
-      {"false", "true"},
-      {"negative", "positive"},
-      {"neg", "pos"},
-      {"absent", "present"},
-      {"healthy", "cirrhotic"},
-      {"normal", "abnormal"},
-      {"benign", "malignant"},
-      {"none", "mild", "moderate", "severe"},
-      {"keine", "leicht", "mittel", "schwer"},
-      {"low", "medium", "high"},
-      {"low", "intermediate", "high"}};
+  static const std::vector<std::vector<std::string>> scales{{"no", "yes"},
+                                                            {"n", "y"},
+                                                            {"nein", "ja"},
+                                                            {"non", "oui"},
+                                                            {"false", "true"},
+                                                            {"negative", "positive"},
+                                                            {"neg", "pos"},
+                                                            {"absent", "present"},
+                                                            {"healthy", "cirrhotic"},
+                                                            {"normal", "abnormal"},
+                                                            {"benign", "malignant"},
+                                                            {"none", "mild", "moderate", "severe"},
+                                                            {"keine", "leicht", "mittel", "schwer"},
+                                                            {"low", "medium", "high"},
+                                                            {"low", "intermediate", "high"}};
   const std::string word = lower(cell);
   for (const auto& scale : scales)
     if (const auto at = std::find(scale.begin(), scale.end(), word); at != scale.end())
@@ -87,7 +103,7 @@ std::optional<int> known_class(const std::string& cell) {
   std::string head = word.substr(0, digits);
   while (!head.empty() && std::isalpha(static_cast<unsigned char>(head.back())) == 0)
     head.pop_back();
-  static const std::set<std::string> heads{"f",     "g",     "s",    "stage", "grade", "grad",
+  static const std::set<std::string> heads{"f",     "g",     "s",     "stage",   "grade",   "grad",
                                            "ishak", "score", "class", "metavir", "stadium", "a"};
   if (digits < word.size() && heads.contains(head))
     if (const auto number = whole_number(word.substr(digits)); number && *number < 20)
@@ -142,10 +158,12 @@ std::vector<Column> columns_of(const CsvTable& table) {
 bool looks_like_data(const CsvTable& table, const std::vector<Column>& columns) {
   if (std::any_of(columns.begin(), columns.end(), [](const Column& c) { return !c.kind.empty(); }))
     return false;
-  return std::any_of(columns.begin(), columns.end(), [](const Column& c) {
-           return c.name.empty() || is_any_number(c.name) || is_uid(c.name) || is_file(c.name) ||
-                  means_unknown(c.name) || is_known(c.name) || c.words.contains(c.name);
-         }) ||
+  return std::any_of(columns.begin(), columns.end(),
+                     [](const Column& c) {
+                       return c.name.empty() || is_any_number(c.name) || is_uid(c.name) ||
+                              is_file(c.name) || means_unknown(c.name) || is_known(c.name) ||
+                              c.words.contains(c.name);
+                     }) ||
          std::set<std::string>(table.header.begin(), table.header.end()).size() !=
              table.header.size();
 }
@@ -175,7 +193,8 @@ const Column& key_of(const std::vector<Column>& columns, std::size_t rows) {
   for (const Column& column : columns) names.push_back(column.name);
   throw Error(ErrorCode::usage,
               "no column of the table names its case in every row; expected one such as PatientID, "
-              "MRN, subject, StudyInstanceUID or file. The table has " + list_of(names));
+              "MRN, subject, StudyInstanceUID or file. The table has " +
+                  list_of(names));
 }
 
 // Why a column is no label, empty where it may be one.
@@ -185,7 +204,8 @@ std::string no_label(const Column& column, std::size_t rows) {
   if (column.words.empty()) return "every cell is empty or unknown";
   if (column.all(is_any_number) && !column.all(is_number))
     return "it holds measurements (numbers with decimals), no classes";
-  if (column.words.size() > kMostClasses || (column.words.size() > 3 && 2 * column.words.size() > rows && !column.all(is_known)))
+  if (column.words.size() > kMostClasses ||
+      (column.words.size() > 3 && 2 * column.words.size() > rows && !column.all(is_known)))
     return "it holds " + std::to_string(column.words.size()) + " different values";
   return "yes";
 }
@@ -241,8 +261,8 @@ ManifestDraft draft_manifest(const std::filesystem::path& path) {
     throw Error(ErrorCode::usage,
                 "the first row of " + path.string() +
                     " looks like data: expected a header row with the columns' names, such as "
-                    "'PatientID' and 'score', above " + std::to_string(table.header.size()) +
-                    " columns");
+                    "'PatientID' and 'score', above " +
+                    std::to_string(table.header.size()) + " columns");
   if (table.rows.empty())
     throw Error(ErrorCode::usage, path.string() + " has a header row and no other row");
   const std::size_t rows = table.rows.size();
@@ -265,8 +285,9 @@ ManifestDraft draft_manifest(const std::filesystem::path& path) {
     note("key: " + std::to_string(rows - key.words.size()) +
          " rows repeat a key of another row; rows that disagree make their cases ambiguous");
   if (kind == "path")
-    note("subject: files name no patient; give 'subject_pattern' or 'subject_map' where several "
-         "files are of one person");
+    note(
+        "subject: files name no patient; give 'subject_pattern' or 'subject_map' where several "
+        "files are of one person");
 
   // 2. Labels: those that say so by their names first.
   std::vector<const Column*> labels;
@@ -278,15 +299,17 @@ ManifestDraft draft_manifest(const std::filesystem::path& path) {
         labels.push_back(&column);
       else if (why == "yes")
         note("not taken: the column '" + column.name + "' with " +
-             std::to_string(column.words.size()) + " different texts; add it to 'labels' if it is a label");
+             std::to_string(column.words.size()) +
+             " different texts; add it to 'labels' if it is a label");
       else if (!why.empty())
         note("not taken: the column '" + column.name + "': " + why);
     }
   if (labels.empty()) {
     std::vector<std::string> names;
     for (const Column& column : columns) names.push_back(column.name);
-    std::string text = "no column of the table looks like a label (a few different values); it has " +
-                       list_of(names);
+    std::string text =
+        "no column of the table looks like a label (a few different values); it has " +
+        list_of(names);
     for (const std::string& line : draft.notes) text += "\n  " + line;
     throw Error(ErrorCode::usage, text);
   }
@@ -297,10 +320,10 @@ ManifestDraft draft_manifest(const std::filesystem::path& path) {
     Json label;
     label["name"] = first ? "label" : field_name(column->name, taken);
     label["column"] = column->name;
-    std::string text = std::string(first ? "label: the weak label of pretraining is" : "label: also") +
-                       " the column '" + column->name + "', " +
-                       std::to_string(column->words.size()) + " classes in " +
-                       std::to_string(column->filled) + " rows";
+    std::string text =
+        std::string(first ? "label: the weak label of pretraining is" : "label: also") +
+        " the column '" + column->name + "', " + std::to_string(column->words.size()) +
+        " classes in " + std::to_string(column->filled) + " rows";
     if (!column->all(is_number)) {
       const auto [classes, known] = classes_of(*column);
       Json values = Json::object();
@@ -405,12 +428,13 @@ void check_value(const json& value, const json& schema, const std::string& where
       say("is empty");
     if (schema.contains("pattern")) {  // the name of a label
       const std::string& text = value.get_ref<const std::string&>();
-      const bool good = !text.empty() && text[0] >= 'a' && text[0] <= 'z' &&
-                        text.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789_") ==
-                            std::string::npos;
+      const bool good =
+          !text.empty() && text[0] >= 'a' && text[0] <= 'z' &&
+          text.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789_") == std::string::npos;
       if (!good)
-        say("'" + text + "' must begin with a small letter and hold only small letters, digits and "
-                         "'_'");
+        say("'" + text +
+            "' must begin with a small letter and hold only small letters, digits and "
+            "'_'");
     }
   }
   if (value.is_number()) {
@@ -486,13 +510,12 @@ std::vector<std::string> check_manifest(const std::filesystem::path& path,
       at = static_cast<std::size_t>(std::find(table.header.begin(), table.header.end(), name) -
                                     table.header.begin());
     else
-      problems.push_back(field + ": '" + name + "' is " +
-                         (count == 0 ? "not a column" : "the name of several columns") +
-                         " of the table" +
-                         (header ? "; the table has " + list_of(table.header)
-                                 : ", whose first row may be data: it has " +
-                                       std::to_string(table.header.size()) +
-                                       " columns and none of a name that is known"));
+      problems.push_back(
+          field + ": '" + name + "' is " +
+          (count == 0 ? "not a column" : "the name of several columns") + " of the table" +
+          (header ? "; the table has " + list_of(table.header)
+                  : ", whose first row may be data: it has " + std::to_string(table.header.size()) +
+                        " columns and none of a name that is known"));
     return at.has_value();
   };
   if (find(manifest.key_column, "key_column")) {
@@ -520,12 +543,13 @@ std::vector<std::string> check_manifest(const std::filesystem::path& path,
       if (value && *value >= 0) ++known;
     }
     if (!odd.empty())
-      problems.push_back(field + ": the column '" + label.column + "' holds a text that is no class in " +
-                         rows_text(odd) +
-                         (label.values.empty()
-                              ? "; expected whole numbers. For words write 'values', for words that "
-                                "mean unknown 'missing'"
-                              : "; add it to 'values', or to 'missing' where it means unknown"));
+      problems.push_back(
+          field + ": the column '" + label.column + "' holds a text that is no class in " +
+          rows_text(odd) +
+          (label.values.empty()
+               ? "; expected whole numbers. For words write 'values', for words that "
+                 "mean unknown 'missing'"
+               : "; add it to 'values', or to 'missing' where it means unknown"));
     else if (known == 0)
       problems.push_back(field + ": every cell of '" + label.column + "' is empty or unknown");
     if (std::none_of(label.values.begin(), label.values.end(),

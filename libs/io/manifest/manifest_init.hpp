@@ -19,8 +19,8 @@ struct ManifestDraft {
 ManifestDraft draft_manifest(const std::filesystem::path& table);
 
 /// Say in plain words what of a manifest, and of the table beside it, does not fit; empty where all
-/// does. Names fields of the manifest, columns and rows by number, never a cell. Throws Error(usage)
-/// where a file cannot be read at all.
+/// does. Names fields of the manifest, columns and rows by number, never a cell. Throws
+/// Error(usage) where a file cannot be read at all.
 std::vector<std::string> check_manifest(const std::filesystem::path& manifest,
                                         const std::optional<std::filesystem::path>& table);
 

@@ -74,9 +74,9 @@ bool lies_on_grid(const Geometry& file, const Series& series) {
   for (const Plane* plane : {&series.planes.front(), &series.planes.back()})
     for (const std::int64_t x : {std::int64_t{0}, series.columns - 1})
       for (const std::int64_t y : {std::int64_t{0}, series.rows - 1}) {
-        const Vec3 corner =
-            plane->position_mm + (static_cast<double>(x) * series.pixel_x_mm) * series.row_axis +
-            (static_cast<double>(y) * series.pixel_y_mm) * series.column_axis;
+        const Vec3 corner = plane->position_mm +
+                            (static_cast<double>(x) * series.pixel_x_mm) * series.row_axis +
+                            (static_cast<double>(y) * series.pixel_y_mm) * series.column_axis;
         const Vec3 at = file.index(corner);
         for (std::size_t k = 0; k < 3; ++k)
           if (std::min(std::abs(at[k]), std::abs(at[k] - static_cast<double>(file.size[k] - 1))) >
@@ -219,17 +219,18 @@ std::vector<std::vector<MaskDirectory::Claim>> MaskDirectory::claims(const Scan&
   };
   // A file in a folder of the export that holds other volumes than this one.
   const auto of_others = [&](const Entry& entry, const std::vector<std::string>& its) {
-    return !entry.by_row && std::any_of(entry.name.folders.begin(), entry.name.folders.end(),
-                                        [&](const std::string& f) {
-                                          const std::string owner = folder_owner(f);
-                                          return export_owners.contains(owner) &&
-                                                 std::none_of(its.begin(), its.end(),
-                                                              [&](const std::string& own) {
-                                                                return folder_owner(own) == owner;
-                                                              });
-                                        });
+    return !entry.by_row &&
+           std::any_of(entry.name.folders.begin(), entry.name.folders.end(),
+                       [&](const std::string& f) {
+                         const std::string owner = folder_owner(f);
+                         return export_owners.contains(owner) &&
+                                std::none_of(its.begin(), its.end(), [&](const std::string& own) {
+                                  return folder_owner(own) == owner;
+                                });
+                       });
   };
-  const auto by_identifier = [&](std::size_t s, const std::string& id, int rank, bool folders_count) {
+  const auto by_identifier = [&](std::size_t s, const std::string& id, int rank,
+                                 bool folders_count) {
     if (id.empty()) return;
     const std::vector<std::string> its = path_name(scan.series[s].relative_path).folders;
     const auto [begin, end] = by_alias.equal_range(id);
@@ -281,11 +282,13 @@ std::vector<std::vector<MaskDirectory::Claim>> MaskDirectory::claims(const Scan&
       all_paths(s, series.relative_path, may_be_meant(series));
       continue;
     }
-    by_identifier(s, series.key, kByKey, false);
+    // A part of a series may go by its UID, and the file's maker have meant another part.
+    if (series.key != series.series_uid) by_identifier(s, series.key, kByKey, false);
     by_identifier(s, series.series_uid, kBySeries, false);
     by_identifier(s, series.study_uid, kByStudy, false);
     if (!is_placeholder_id(series.accession)) by_identifier(s, series.accession, kByStudy, true);
-    if (!is_placeholder_id(series.patient_id)) by_identifier(s, series.patient_id, kByPatient, true);
+    if (!is_placeholder_id(series.patient_id))
+      by_identifier(s, series.patient_id, kByPatient, true);
     // Only a table says "the series in this folder".
     PathName folder = path_name(fs::path(series.relative_path).parent_path().generic_string());
     const auto [begin, end] = by_alias.equal_range(folder.stem);
@@ -327,9 +330,8 @@ std::vector<std::vector<MaskDirectory::Claim>> MaskDirectory::claims(const Scan&
       else
         problem = "the name of a mask file fits " + std::to_string(fitting.size()) +
                   (one_study ? " series of one study, and its grid does not tell which"
-                   : first != nullptr && first->is_dicom
-                       ? " series of several studies or patients"
-                       : " volumes in different folders") +
+                   : first != nullptr && first->is_dicom ? " series of several studies or patients"
+                                                         : " volumes in different folders") +
                   "; name the file by the series' UID or by its volume's path, or say it with "
                   "--masks-table";
     }
@@ -392,10 +394,9 @@ std::vector<std::string> MaskDirectory::unused_names() const {
 }
 
 std::size_t MaskDirectory::elsewhere() const {
-  return static_cast<std::size_t>(
-      std::count_if(entries_.begin(), entries_.end(), [](const Entry& entry) {
-        return entry.state == State::unused && entry.elsewhere;
-      }));
+  return static_cast<std::size_t>(std::count_if(
+      entries_.begin(), entries_.end(),
+      [](const Entry& entry) { return entry.state == State::unused && entry.elsewhere; }));
 }
 
 std::vector<std::size_t> MaskDirectory::unknown_rows() const {

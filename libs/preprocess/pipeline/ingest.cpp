@@ -584,9 +584,9 @@ class Job {
       const auto hit = used.find((masks_->root() / relative).lexically_normal());
       const std::string name = hit == used.end() ? "" : hit->second;
       add(relative,
-          !name.empty()                                            ? Code::USED_AS_MASK
+          !name.empty()                                                  ? Code::USED_AS_MASK
           : std::binary_search(unclear.begin(), unclear.end(), relative) ? Code::MASK_AMBIGUOUS
-                                                                   : Code::MASK_UNREFERENCED,
+                                                                         : Code::MASK_UNREFERENCED,
           name, "");
     }
     for (const FileEntry& file : masks_->others())

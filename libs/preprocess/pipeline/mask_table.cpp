@@ -31,8 +31,7 @@ std::vector<MaskRow> read_rows(const fs::path& file, const fs::path& root) {
   const CsvTable table = parse_csv(read_file(file), file.string());
   const auto column = [&](const std::string& name) {
     const auto at = std::find(table.header.begin(), table.header.end(), name);
-    if (at == table.header.end() ||
-        std::count(table.header.begin(), table.header.end(), name) != 1)
+    if (at == table.header.end() || std::count(table.header.begin(), table.header.end(), name) != 1)
       throw Error(ErrorCode::usage,
                   "the mask table " + file.string() + " has no single column '" + name +
                       "'; expected a header row with the columns 'case' (path of the volume, "
@@ -54,10 +53,11 @@ std::vector<MaskRow> read_rows(const fs::path& file, const fs::path& root) {
     rows.push_back({name, fs::absolute(found).lexically_normal()});
   }
   if (!missing.empty())
-    throw Error(ErrorCode::usage, "the mask table " + file.string() + " names files that do not exist, in row" +
-                                      (missing.size() == 1 ? " " : "s ") + list_of_numbers(missing) +
-                                      " (numbered without the header); paths are relative to "
-                                      "--masks or to the table");
+    throw Error(ErrorCode::usage,
+                "the mask table " + file.string() + " names files that do not exist, in row" +
+                    (missing.size() == 1 ? " " : "s ") + list_of_numbers(missing) +
+                    " (numbered without the header); paths are relative to "
+                    "--masks or to the table");
   return rows;
 }
 

@@ -19,8 +19,9 @@ std::string without_zeros(const std::string& text) {
     const auto digit = [&](std::size_t k) {
       return k < text.size() && std::isdigit(static_cast<unsigned char>(text[k])) != 0;
     };
-    if (text[i] == '0' && digit(i + 1) && (i == 0 || !digit(i - 1) || kept.empty() ||
-                                           std::isdigit(static_cast<unsigned char>(kept.back())) == 0))
+    if (text[i] == '0' && digit(i + 1) &&
+        (i == 0 || !digit(i - 1) || kept.empty() ||
+         std::isdigit(static_cast<unsigned char>(kept.back())) == 0))
       continue;
     kept += text[i];
   }
@@ -41,7 +42,8 @@ std::string mapped(const std::string& text, int options) {
                                    static_cast<utf8proc_ssize_t>(text.size()), &result,
                                    static_cast<utf8proc_option_t>(options));
   std::string made = text;
-  if (length >= 0) made.assign(reinterpret_cast<const char*>(result), static_cast<std::size_t>(length));
+  if (length >= 0)
+    made.assign(reinterpret_cast<const char*>(result), static_cast<std::size_t>(length));
   std::free(result);  // utf8proc allocates with malloc
   return made;
 }
@@ -79,15 +81,18 @@ std::vector<std::string> near_matches(
     std::function<std::string(const std::string&)> without;
   };
   const std::array<Difference, 5> differences{{
+      {"accented letters were written in the same Unicode form (NFC or NFD)", composed},
       {"leading zeros were the same", without_zeros},
       {"upper and lower case were the same", without_case},
       {"spaces, hyphens and underscores were the same", without_spaces},
-      {"accented letters were written in the same Unicode form (NFC or NFD)", composed},
       {"leading zeros, case, spaces and Unicode form were the same",
        [](const std::string& text) { return without_zeros(without_spaces(without_case(text))); }},
   }};
   std::vector<std::string> hints;
   std::set<std::size_t> told;
+  const std::set<std::string> exact(known.begin(), known.end());
+  for (const auto& [number, name] : unmatched)
+    if (exact.contains(name)) told.insert(number);  // equal, and yet of no use: no hint for that
   for (const Difference& difference : differences) {
     std::set<std::string> alike;
     for (const std::string& name : known) alike.insert(difference.without(name));

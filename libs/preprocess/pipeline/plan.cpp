@@ -259,8 +259,9 @@ class Planner {
                                    "series does not say whose it is");
     if (!who.verified && in_.config.strict_subjects)
       return reject(s, name, Code::SUBJECT_MISSING,
-                    series.is_dicom ? "the patient ID is empty or a placeholder"
-                                    : "a NIfTI or NRRD file names no patient, nor does the manifest");
+                    series.is_dicom
+                        ? "the patient ID is empty or a placeholder"
+                        : "a NIfTI or NRRD file names no patient, nor does the manifest");
     CasePlan plan;
     plan.series = s;
     plan.name = name;
@@ -288,11 +289,11 @@ class Planner {
         plan.split = found.labels.split;
       } else {
         plan.flags.push_back(Code::LABEL_MISSING);
+        if (series.is_dicom && is_placeholder_id(series.patient_id)) ++nameless_;
         ++plan_.unlabelled;
       }
     }
-    if (!masks_[s].problem.empty())
-      return reject(s, name, Code::MASK_AMBIGUOUS, masks_[s].problem);
+    if (!masks_[s].problem.empty()) return reject(s, name, Code::MASK_AMBIGUOUS, masks_[s].problem);
     plan.mask_files = masks_[s].files;
     plan.mask_objects = mask_objects_[s];
     set_files(s, Code::USED, name, "");
@@ -332,9 +333,27 @@ class Planner {
         const auto hits = std::count_if(unmatched.begin(), unmatched.end(),
                                         [&](const auto& row) { return set.contains(row.second); });
         if (hits > 0 && kind != in_.manifest.key)
-          plan_.hints.push_back(std::to_string(hits) + " rows would match a case if the manifest's "
-                                                       "key were " + kind);
+          plan_.hints.push_back(std::to_string(hits) +
+                                " rows would match a case if the manifest's "
+                                "key were " +
+                                kind);
       }
+      const auto paths = known.find("path");
+      std::vector<std::size_t> elsewhere;
+      for (const auto& [row, key] : unmatched) {
+        const std::string stem = path_name(key).stem;
+        if (paths != known.end() && stem != key && !key.ends_with('/') &&
+            std::find(paths->second.begin(), paths->second.end(), stem) != paths->second.end())
+          elsewhere.push_back(row);
+      }
+      if (!elsewhere.empty())
+        plan_.hints.push_back((elsewhere.size() == 1 ? "row " : "rows ") +
+                              list_of_numbers(elsewhere) +
+                              " would match a case if the folders were the same");
+      if (in_.manifest.key == "patient_id" && nameless_ > 0)
+        plan_.hints.push_back(std::to_string(nameless_) +
+                              " cases have no patient ID, so no row can name them by one; use the "
+                              "key study_uid or series_uid in the manifest");
       const bool none = std::all_of(labels_.begin(), labels_.end(),
                                     [](const auto& found) { return found.rows.empty(); });
       if (some_case && none)
@@ -345,13 +364,15 @@ class Planner {
     }
     if (in_.masks == nullptr) return;
     std::vector<std::pair<std::size_t, std::string>> unused;
-    for (std::string& name : in_.masks->unused_names()) unused.emplace_back(unused.size(), std::move(name));
+    for (std::string& name : in_.masks->unused_names())
+      unused.emplace_back(unused.size(), std::move(name));
     for (std::string& hint : near_matches(unused, all, "mask files"))
       plan_.hints.push_back(std::move(hint));
     if (const std::size_t n = in_.masks->elsewhere(); n > 0)
-      plan_.hints.push_back(std::to_string(n) +
-                            " of the mask files have the name of a volume and lie in other folders "
-                            "than it; folders must agree, or say whose they are with --masks-table");
+      plan_.hints.push_back(
+          std::to_string(n) +
+          " of the mask files have the name of a volume and lie in other folders "
+          "than it; folders must agree, or say whose they are with --masks-table");
     if (const auto rows = in_.masks->unknown_rows(); some_case && !rows.empty()) {
       std::vector<std::size_t> numbers;
       for (const std::size_t row : rows) numbers.push_back(row + 1);
@@ -364,8 +385,10 @@ class Planner {
     });
     if (some_case && none)
       plan_.misfits.push_back(
-          "none of the " + std::to_string(in_.masks->size()) +
-          " files of --masks fits a case of the export: there would be no mask for any. Expected "
+          (in_.masks->size() == 0 ? std::string("--masks holds no NIfTI or NRRD file")
+                                  : "none of the " + std::to_string(in_.masks->size()) +
+                                        " files of --masks fits a case of the export") +
+          ": there would be no mask for any. Expected "
           "the series UID, the patient ID or the stem of a NIfTI volume as a file's name, or "
           "CASE/liver.nii.gz");
   }
@@ -390,6 +413,7 @@ class Planner {
   std::vector<MaskMatch> masks_;
   std::vector<CaseKeys> case_keys_;
   std::vector<LabelTable::Lookup> labels_;
+  std::size_t nameless_ = 0;  // cases without a patient ID and a label
   std::vector<std::vector<std::size_t>> mask_objects_;
   std::vector<bool> is_mask_;
   std::map<std::string, std::vector<std::size_t>> studies_;

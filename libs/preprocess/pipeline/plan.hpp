@@ -54,7 +54,8 @@ struct IngestPlan {
   std::size_t unmatched_pins = 0;  ///< pins of the manifest that name no series of the export
   std::size_t unusable_pins = 0;   ///< pins that name only series that cannot be used
   std::vector<std::string> hints;  ///< on rows and mask files without a case: numbers, no names
-  std::vector<std::string> misfits;  ///< inputs of which nothing fits the export; see refuse_misfits
+  std::vector<std::string>
+      misfits;  ///< inputs of which nothing fits the export; see refuse_misfits
 };
 
 struct PlanInputs {

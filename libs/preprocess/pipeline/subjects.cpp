@@ -75,8 +75,8 @@ std::string path_stem(const Series& series) {
 
 std::string normal_sex(std::string_view text) {
   static const std::set<std::string> female{"F", "W", "FEMALE", "WEIBLICH", "FRAU", "FEMME"};
-  static const std::set<std::string> male{"M", "MALE", "MANN", "HOMME", "MAENNLICH", "MÄNNLICH",
-                                          "MäNNLICH"};
+  static const std::set<std::string> male{"M",         "MALE",     "MANN",    "HOMME",
+                                          "MAENNLICH", "MÄNNLICH", "MäNNLICH"};
   std::string word;
   for (const char c : text)
     if (c != ' ' && c != '\0')
@@ -134,8 +134,8 @@ Subjects tell_subjects_apart(const Scan& scan, const DataManifest& manifest) {
     const std::string sex = normal_sex(scan.series[s].patient_sex);
     const std::string date = normal_birth_date(scan.series[s].patient_birth_date);
     const Facts& all = facts[who.text];
-    const bool says = (all.sexes.size() < 2 || !sex.empty()) &&
-                      (all.dates.size() < 2 || date.size() == 8);
+    const bool says =
+        (all.sexes.size() < 2 || !sex.empty()) && (all.dates.size() < 2 || date.size() == 8);
     who.text += "#" + hex(sha256(sex + "|" + date)).substr(0, 16);
     if (!says) subjects.conflicts.insert(who.text);  // it may be any of them
   }

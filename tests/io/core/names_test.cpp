@@ -25,15 +25,18 @@ TEST(Names, FoldersAgree) {
   EXPECT_GT(agreement("siteA/labels", "siteA/images"), agreement("siteA", ""));
   EXPECT_GT(agreement("siteA", "x/siteA"), agreement("siteA", ""));
   EXPECT_GT(agreement("imagesTr", "labelsTr"), 0);
-  for (const auto& [a, b] : {std::pair{"siteA", "siteB"}, {"imagesTs", "labelsTr"},
-                             {"siteA/p1", "siteA/p2"}, {"a/b", "b/a"}, {"siteA", "sitea/siteB2/x/y/siteC"}})
+  for (const auto& [a, b] : {std::pair{"siteA", "siteB"},
+                             {"imagesTs", "labelsTr"},
+                             {"siteA/p1", "siteA/p2"},
+                             {"a/b", "b/a"},
+                             {"siteA", "sitea/siteB2/x/y/siteC"}})
     EXPECT_EQ(agreement(a, b) > 0, std::string(b).starts_with("sitea")) << a << " " << b;
 }
 
 TEST(Names, PlaceholdersNameNobody) {
-  for (const char* id : {"", " ", "0", "0000", "000000", "ANON", "anonymous", "Anonymized", "XXXX",
-                         "x", "None", "N/A", "-", "???", "PATIENT", "unknown", "Test", "no id",
-                         "de-identified"})
+  for (const char* id :
+       {"", " ", "0", "0000", "000000", "ANON", "anonymous", "Anonymized", "XXXX", "x", "None",
+        "N/A", "-", "???", "PATIENT", "unknown", "Test", "no id", "de-identified"})
     EXPECT_TRUE(is_placeholder_id(id)) << id;
   for (const char* id : {"1", "10", "11", "0001", "ANON_0001", "PATIENT_0", "anon7", "TCGA-DD-A113",
                          "X1", "00471", "Testa", "111111"})

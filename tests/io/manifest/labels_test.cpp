@@ -25,7 +25,8 @@ CaseKeys patient(const std::string& id) {
 CaseKeys image(const std::string& path) {
   CaseKeys keys;
   keys.relative_path = path;
-  keys.path_stem = path.substr(0, path.find('.', path.rfind('/') == std::string::npos ? 0 : path.rfind('/')));
+  keys.path_stem =
+      path.substr(0, path.find('.', path.rfind('/') == std::string::npos ? 0 : path.rfind('/')));
   return keys;
 }
 
@@ -219,7 +220,8 @@ TEST(Labels, DropEmptyRowsOfSpreadsheetsAndCountTheOthers) {
 std::vector<int> classes(const LabelTable& labels, const std::vector<CaseKeys>& cases) {
   std::vector<int> values;
   for (const auto& found : labels.match(cases))
-    values.push_back(found.state == LabelTable::Lookup::State::found ? static_cast<int>(found.labels.values[0])
+    values.push_back(found.state == LabelTable::Lookup::State::found
+                         ? static_cast<int>(found.labels.values[0])
                      : found.state == LabelTable::Lookup::State::missing ? -1
                                                                          : -2);
   return values;
@@ -244,12 +246,15 @@ TEST(Labels, OneRowIsOneSubjects) {
   // Several volumes of one person may share a row, people of one ID may not.
   EXPECT_EQ(classes(table("subject,label\n001,3\n"), {of(two[0], "a"), of(two[1], "a")}),
             (Classes{3, 3}));
-  EXPECT_EQ(classes(table("subject,label\n7,3\n"), {of(patient("7"), "x|7"), of(patient("7"), "x|7")}),
-            (Classes{3, 3}));
-  EXPECT_EQ(classes(table("subject,label\n7,3\n"), {of(patient("7"), "x|7"), of(patient("7"), "y|7")}),
-            (Classes{-2, -2}));
-  EXPECT_EQ(classes(table("subject,label\nliver_3,1\nx,0\n"), {image("imagesTr/liver_3_0000.nii.gz")}),
-            Classes{1});
+  EXPECT_EQ(
+      classes(table("subject,label\n7,3\n"), {of(patient("7"), "x|7"), of(patient("7"), "x|7")}),
+      (Classes{3, 3}));
+  EXPECT_EQ(
+      classes(table("subject,label\n7,3\n"), {of(patient("7"), "x|7"), of(patient("7"), "y|7")}),
+      (Classes{-2, -2}));
+  EXPECT_EQ(
+      classes(table("subject,label\nliver_3,1\nx,0\n"), {image("imagesTr/liver_3_0000.nii.gz")}),
+      Classes{1});
 }
 
 // Three patients without an ID whose files are all called the same.
@@ -262,13 +267,15 @@ TEST(Labels, AFilesNameIsNoPatient) {
   EXPECT_EQ(classes(table("subject,label\n1,1\n2,2\n3,3\n"), cases), (Classes{-1, -1, -1}));
   DataManifest manifest = default_manifest();
   manifest.key = "path";
-  EXPECT_EQ(classes(table("subject,label\n1,1\n1.dcm,2\n", manifest), cases), (Classes{-1, -1, -1}));
+  EXPECT_EQ(classes(table("subject,label\n1,1\n1.dcm,2\n", manifest), cases),
+            (Classes{-1, -1, -1}));
   EXPECT_EQ(classes(table("subject,label\np1/1.dcm,2\n", manifest), cases), (Classes{-1, 2, -1}));
 }
 
 // A table without a header row begins with a patient.
 TEST(Labels, NeverRepeatAFirstRowThatIsData) {
-  for (const char* text : {"Roe^Jane,19500101,2\nDoe^John,19510101,3\n", "00471;F2\n00472;F1\n", "Roe,mild\nDoe,none\n"}) {
+  for (const char* text : {"Roe^Jane,19500101,2\nDoe^John,19510101,3\n", "00471;F2\n00472;F1\n",
+                           "Roe,mild\nDoe,none\n"}) {
     try {
       (void)table(text);
       ADD_FAILURE() << "accepted: " << text;

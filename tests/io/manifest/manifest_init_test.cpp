@@ -52,7 +52,8 @@ TEST_F(Init, GuessesFromAHospitalsTable) {
   ASSERT_EQ(m.labels.size(), 3U);
   EXPECT_EQ(m.labels[0].name, "label");
   EXPECT_EQ(m.labels[0].column, "METAVIR");
-  EXPECT_EQ(m.labels[0].values, (std::map<std::string, std::int64_t>{{"F0", 0}, {"F2", 2}, {"F4", 4}}));
+  EXPECT_EQ(m.labels[0].values,
+            (std::map<std::string, std::int64_t>{{"F0", 0}, {"F2", 2}, {"F4", 4}}));
   EXPECT_EQ(m.labels[0].missing, std::vector<std::string>{"?"});
   EXPECT_EQ(m.labels[1].column, "Ishak");
   EXPECT_TRUE(m.labels[1].values.empty());
@@ -94,22 +95,29 @@ TEST_F(Init, SaysWhyATableGivesNoManifest) {
 
 TEST_F(Init, ChecksInPlainWords) {
   EXPECT_THAT(check(R"({"name": "a", "version": 1})"), IsEmpty());
-  const auto says = [&](const std::string& manifest, const char* words, const std::string& table = "") {
+  const auto says = [&](const std::string& manifest, const char* words,
+                        const std::string& table = "") {
     EXPECT_THAT(check(manifest, table), Contains(HasSubstr(words))) << manifest;
   };
   says(R"({"version": 1})", "the manifest: 'name' is missing");
   says(R"({"name": "a", "version": 2})", "version: expected 1");
   says(R"({"name": "a", "version": 1, "keys": "x"})", "'keys' is no field of it; the fields are");
   says(R"({"name": "a", "version": 1, "key": "mrn"})", "key: expected one of \"patient_id\"");
-  says(R"({"name": "a", "version": 1, "labels": [{"name": "Label"}]})", "labels[0].name: 'Label' must begin with a small letter");
+  says(R"({"name": "a", "version": 1, "labels": [{"name": "Label"}]})",
+       "labels[0].name: 'Label' must begin with a small letter");
   says(R"({"name": "a", "version": 1, "labels": [{"name": "label", "values": {"Jane Roe": "x"}}]})",
        "labels[0].values, an entry: expected a whole number, found a text");
-  says(R"({"name": "a", "version": 1, "labels": {}})", "labels: expected a list [ ], found a group { }");
+  says(R"({"name": "a", "version": 1, "labels": {}})",
+       "labels: expected a list [ ], found a group { }");
   says(R"({"name": "a", "version": 1, "labels": [{"name": "score"}]})", "expected 'label'");
   const std::string table = "patient,score\n1,F1\n2,F2\n3,x\n";
-  says(R"({"name": "a", "version": 1, "key_column": "patient", "labels": [{"name": "label", "column": "fibrosis"}]})",
-       "labels[0].column: 'fibrosis' is not a column of the table; the table has 'patient', 'score'", table);
-  const auto odd = check(R"({"name": "a", "version": 1, "key_column": "patient", "labels": [{"name": "label", "column": "score", "values": {"F1": 1, "F2": 2}}]})", table);
+  says(
+      R"({"name": "a", "version": 1, "key_column": "patient", "labels": [{"name": "label", "column": "fibrosis"}]})",
+      "labels[0].column: 'fibrosis' is not a column of the table; the table has 'patient', 'score'",
+      table);
+  const auto odd = check(
+      R"({"name": "a", "version": 1, "key_column": "patient", "labels": [{"name": "label", "column": "score", "values": {"F1": 1, "F2": 2}}]})",
+      table);
   EXPECT_THAT(odd, Contains(HasSubstr("no class in row 3; add it to 'values'")));
   for (const std::string& line : odd) EXPECT_THAT(line, Not(HasSubstr("'x'")));
   says(R"({"name": "a", "version": 1})", "may be data", "Roe,1950\nDoe,1951\n");
@@ -119,8 +127,9 @@ TEST_F(Init, ChecksInPlainWords) {
 TEST_F(Init, SaysAllThatTheSchemaSays) {
   const auto example = load_json(WSP_SOURCE_DIR "/schemas/examples/manifest.json");
   EXPECT_THAT(check_manifest_fields(example), IsEmpty());
-  const nlohmann::json bad[] = {nullptr, 7, 1.5, "", "?", nlohmann::json::array(), nlohmann::json::object(),
-                                {{"x", 1}}, {1, 2}, true, -5};
+  const nlohmann::json bad[] = {
+      nullptr,    7,      1.5,  "", "?", nlohmann::json::array(), nlohmann::json::object(),
+      {{"x", 1}}, {1, 2}, true, -5};
   for (const auto& [field, value] : example.items())
     for (const auto& other : bad) {
       auto broken = example;

@@ -210,13 +210,13 @@ TEST(Manifests, NameEveryViolation) {
   refused(R"({"version": 1})", "name");
   refused(R"({"name": "x", "version": 1, "subject_pattern": "("})", "subject_pattern");
   refused(R"({"name": "x", "version": 1, "labels": [{"name": "score"}]})", "'label'");
-  refused(R"({"name": "x", "version": 2})", "/version");
+  refused(R"({"name": "x", "version": 2})", "version: expected 1");
   refused(R"({"name": "x", "version": 1, "path_pattern": "abc"})", "no group");
   refused(R"({"name": "x", "version": 1, "labels": [{"name": "label"}, {"name": "row"}]})",
           "'row'");
   refused(R"({"name": "x", "version": 1, "labels": [{"name": "label"}, {"name": "label"}]})",
           "twice");
-  refused(R"({"name": "x", "version": 1, "liver_labels": []})", "/liver_labels");
+  refused(R"({"name": "x", "version": 1, "liver_labels": []})", "liver_labels: the list is empty");
   refused(R"({"name": "x", "version": 1, "score_weights": {"thicknes": 2}})", "thicknes");
   refused("{\n  \"name\": \"x\",\n  oops\n}", "line 3");
 }

@@ -87,26 +87,26 @@ TEST_F(MaskNames, BySeriesAndPatient) {
   const auto masks = with({"1.2.3.nii.gz", "1.2.30.nii.gz", "deep/er/P7_seg.nrrd", "P8.nii",
                            "P9-mask.nhdr", "notes.txt", "._1.2.3.nii.gz", "P10/liver.nii.gz"});
   EXPECT_EQ(masks.size(), 6U);
-  EXPECT_EQ(found(masks, {dicom("1.2.3", "P1"), dicom("9.1", "P7"), dicom("9.2", "P8"),
-                          dicom("9.3", "P9"), dicom("9.4", "P10"), dicom("9.5", "P"),
-                          dicom("", "")}),
-            (Texts{"1.2.3.nii.gz", "deep/er/P7_seg.nrrd", "P8.nii", "P9-mask.nhdr",
-                   "P10/liver.nii.gz", "", ""}));
+  EXPECT_EQ(
+      found(masks, {dicom("1.2.3", "P1"), dicom("9.1", "P7"), dicom("9.2", "P8"),
+                    dicom("9.3", "P9"), dicom("9.4", "P10"), dicom("9.5", "P"), dicom("", "")}),
+      (Texts{"1.2.3.nii.gz", "deep/er/P7_seg.nrrd", "P8.nii", "P9-mask.nhdr", "P10/liver.nii.gz",
+             "", ""}));
   EXPECT_EQ(masks.unused(), Texts{"1.2.30.nii.gz"});
 }
 
 TEST_F(MaskNames, AFileWithoutANameBelongsToNobody) {
   const auto masks = with({"_seg.nii.gz", "_mask.nii", "liver.nii.gz", "ANON.nii.gz", "000.nii"});
-  EXPECT_EQ(found(masks, {dicom("", ""), dicom("1.2", "P"), dicom("1.3", "ANON"),
-                          dicom("1.4", "000")}),
-            Texts(4));
+  EXPECT_EQ(
+      found(masks, {dicom("", ""), dicom("1.2", "P"), dicom("1.3", "ANON"), dicom("1.4", "000")}),
+      Texts(4));
   EXPECT_EQ(masks.unused().size(), 5U);
 }
 
 TEST_F(MaskNames, StemsAreWhole) {
   const auto masks = with({"1.nii.gz", "1.2.nii", "Case.7.NII.GZ", "case8.seg.nrrd"});
-  EXPECT_EQ(found(masks, {dicom("1.2.840", "1.2.840"), nifti("1.2.840.nii.gz"),
-                          nifti("Case.7.nii"), nifti("case8.nrrd"), nifti("Case.nii")}),
+  EXPECT_EQ(found(masks, {dicom("1.2.840", "1.2.840"), nifti("1.2.840.nii.gz"), nifti("Case.7.nii"),
+                          nifti("case8.nrrd"), nifti("Case.nii")}),
             (Texts{"", "", "Case.7.NII.GZ", "case8.seg.nrrd", ""}));
 }
 
@@ -127,19 +127,18 @@ TEST_F(MaskNames, TheRootOfATask) {
   const auto masks = with({"imagesTr/liver_0_0000.nii.gz", "imagesTr/liver_1_0000.nii.gz",
                            "labelsTr/liver_0.nii.gz", "labelsTr/liver_1.nii.gz",
                            "imagesTs/liver_1_0000.nii.gz", "imagesTs/liver_2_0000.nii.gz"});
-  EXPECT_EQ(found(masks, {nifti("imagesTr/liver_0_0000.nii.gz"),
-                          nifti("imagesTr/liver_1_0000.nii.gz"),
-                          nifti("imagesTs/liver_1_0000.nii.gz"),
-                          nifti("imagesTs/liver_2_0000.nii.gz")}),
-            (Texts{"labelsTr/liver_0.nii.gz", "labelsTr/liver_1.nii.gz", "", ""}));
+  EXPECT_EQ(
+      found(masks, {nifti("imagesTr/liver_0_0000.nii.gz"), nifti("imagesTr/liver_1_0000.nii.gz"),
+                    nifti("imagesTs/liver_1_0000.nii.gz"), nifti("imagesTs/liver_2_0000.nii.gz")}),
+      (Texts{"labelsTr/liver_0.nii.gz", "labelsTr/liver_1.nii.gz", "", ""}));
 }
 
 TEST_F(MaskNames, TotalSegmentatorsFolders) {
   const auto masks = with({"s0001/liver.nii.gz", "s0001/spleen.nii.gz",
                            "s0002/segmentations/liver.nii.gz", "s0003/liver.nii.gz"});
-  EXPECT_EQ(found(masks, {nifti("s0001/ct.nii.gz"), nifti("s0002.nii.gz"),
-                          nifti("s0004/ct.nii.gz")}),
-            (Texts{"s0001/liver.nii.gz", "s0002/segmentations/liver.nii.gz", ""}));
+  EXPECT_EQ(
+      found(masks, {nifti("s0001/ct.nii.gz"), nifti("s0002.nii.gz"), nifti("s0004/ct.nii.gz")}),
+      (Texts{"s0001/liver.nii.gz", "s0002/segmentations/liver.nii.gz", ""}));
   EXPECT_EQ(masks.unused(), (Texts{"s0001/spleen.nii.gz", "s0003/liver.nii.gz"}));
 }
 
@@ -211,11 +210,11 @@ TEST_F(MaskNames, APatientsMaskIsOneVolumes) {
   EXPECT_EQ(found(with({"S2.nii.gz"}), {dicom("1.1", "P1", "S1"), dicom("1.2", "P1", "S2")}),
             (Texts{"", "S2.nii.gz"}));
   // Folders tell two sites of one numbering apart.
-  EXPECT_EQ(found(with({"siteA/7.nii.gz"}), {dicom("1.1", "7", "S1", "siteA/7/IM1"),
-                                             dicom("1.2", "7", "S2", "siteB/7/IM1")}),
+  EXPECT_EQ(found(with({"siteA/7.nii.gz"}),
+                  {dicom("1.1", "7", "S1", "siteA/7/IM1"), dicom("1.2", "7", "S2", "siteB/7/IM1")}),
             (Texts{"siteA/7.nii.gz", ""}));
-  EXPECT_EQ(found(with({"siteB/7.nii.gz"}), {dicom("1.1", "7", "S1", "siteA/7/IM1"),
-                                             dicom("1.2", "8", "S2", "siteB/8/IM1")}),
+  EXPECT_EQ(found(with({"siteB/7.nii.gz"}),
+                  {dicom("1.1", "7", "S1", "siteA/7/IM1"), dicom("1.2", "8", "S2", "siteB/8/IM1")}),
             (Texts{"", ""}));
 }
 
@@ -224,6 +223,12 @@ TEST_F(MaskNames, PartsOfASeries) {
   first.key = "1.2#1";
   second.key = "1.2#2";
   EXPECT_EQ(found(with({"1.2#2.nii.gz"}), {first, second}), (Texts{"", "1.2#2.nii.gz"}));
+  EXPECT_EQ(found(with({"1.2.nii.gz"}), {first, second}), (Texts{"ambiguous", "ambiguous"}));
+  // One part alone can be used, and goes by the UID.
+  first.key = "1.2";
+  second.code = Code::TOO_FEW_SLICES;
+  EXPECT_EQ(found(with({"1.2.nii.gz"}), {first, second}), (Texts{"1.2.nii.gz", ""}));
+  second.code = Code::DUPLICATE_POSITION;
   EXPECT_EQ(found(with({"1.2.nii.gz"}), {first, second}), (Texts{"ambiguous", "ambiguous"}));
 }
 
@@ -289,19 +294,18 @@ TEST_F(MaskNames, ATableSaysWhose) {
   };
   const std::vector<Series> series{dicom("1.1", "P1", "S1"), dicom("1.2", "P1", "S1"),
                                    nifti("siteA/001.nii.gz"), nifti("siteB/001.nii.gz")};
-  const MaskDirectory masks(here_.path(),
-                            {row("1.2", "x.nii"), row("siteB/001.nii.gz", "y.nii"),
-                             row("nobody", "z.nii")},
-                            true);
+  const MaskDirectory masks(
+      here_.path(), {row("1.2", "x.nii"), row("siteB/001.nii.gz", "y.nii"), row("nobody", "z.nii")},
+      true);
   EXPECT_EQ(found(masks, series), (Texts{"", "x.nii", "", "y.nii"}));
   EXPECT_EQ(masks.unknown_rows(), std::vector<std::size_t>{2});
   EXPECT_EQ(masks.unused(), (Texts{"P1.nii", "z.nii"}));
-  EXPECT_EQ(found(MaskDirectory(here_.path(), {row("P1", "x.nii"), row("001", "y.nii")}, false),
-                  series),
-            Texts(4, "ambiguous"));
-  EXPECT_EQ(found(MaskDirectory(here_.path(), {row("1.1", "x.nii"), row("1.1", "y.nii")}, false),
-                  series),
-            (Texts{"ambiguous", "", "", ""}));
+  EXPECT_EQ(
+      found(MaskDirectory(here_.path(), {row("P1", "x.nii"), row("001", "y.nii")}, false), series),
+      Texts(4, "ambiguous"));
+  EXPECT_EQ(
+      found(MaskDirectory(here_.path(), {row("1.1", "x.nii"), row("1.1", "y.nii")}, false), series),
+      (Texts{"ambiguous", "", "", ""}));
 }
 
 // Whatever names are shuffled: a file serves at most the series of one study, and only one that its
@@ -319,8 +323,8 @@ TEST_F(MaskNames, NeverSomebodyElses) {
       const std::string patient = pick(patients), folder = pick(folders);
       if (random() % 2 == 0)
         series.push_back(dicom("9." + std::to_string(i), patient,
-                               "8." + std::to_string(random() % 6), folder + "IM" +
-                                   std::to_string(i)));
+                               "8." + std::to_string(random() % 6),
+                               folder + "IM" + std::to_string(i)));
       else if (paths.insert(folder + patient).second)
         series.push_back(nifti(folder + patient + ".nii.gz"));
     }
@@ -343,14 +347,17 @@ TEST_F(MaskNames, NeverSomebodyElses) {
       name = fs::path(name).filename().string();
       const Series& its = series[s];
       EXPECT_TRUE(name == its.series_uid || (name == its.patient_id && name != "ANON") ||
-                  (!its.is_dicom && name == fs::path(its.relative_path).filename().string().substr(
-                                                0, name.size())));
+                  (!its.is_dicom &&
+                   name == fs::path(its.relative_path).filename().string().substr(0, name.size())));
       if (name == its.series_uid) continue;
       // By a patient's ID: the patient has no other series that it could mean in that folder.
       const std::string own = fs::path(its.relative_path).parent_path().generic_string();
-      for (const char* site : {"siteA", "siteB"})
-        EXPECT_FALSE(folder == site && own != site && !own.empty() && own != "masks")
-            << "of another site";
+      const bool exported = std::any_of(series.begin(), series.end(), [&](const Series& o) {
+        return fs::path(o.relative_path).parent_path() == folder;
+      });
+      EXPECT_FALSE(folder.starts_with("site") && own != folder &&
+                   (exported || (!its.is_dicom && own.starts_with("site"))))
+          << "of another site";
       for (std::size_t o = 0; o < series.size(); ++o)
         EXPECT_FALSE(o != s && its.is_dicom && series[o].patient_id == its.patient_id &&
                      (folder.empty() || fs::path(series[o].relative_path).parent_path() == folder))
