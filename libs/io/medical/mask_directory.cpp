@@ -227,15 +227,15 @@ std::vector<std::vector<MaskDirectory::Claim>> MaskDirectory::claims(const Scan&
   };
   // A file in a folder of the export that holds other volumes than this one.
   const auto of_others = [&](const Entry& entry, const std::vector<std::string>& its) {
-    return !entry.by_row && std::any_of(entry.name.folders.begin(), entry.name.folders.end(),
-                                        [&](const std::string& f) {
-                                          const std::string owner = folder_owner(f);
-                                          return export_owners.contains(owner) &&
-                                                 std::none_of(its.begin(), its.end(),
-                                                              [&](const std::string& own) {
-                                                                return folder_owner(own) == owner;
-                                                              });
-                                        });
+    return !entry.by_row &&
+           std::any_of(entry.name.folders.begin(), entry.name.folders.end(),
+                       [&](const std::string& f) {
+                         const std::string owner = folder_owner(f);
+                         return export_owners.contains(owner) &&
+                                std::none_of(its.begin(), its.end(), [&](const std::string& own) {
+                                  return folder_owner(own) == owner;
+                                });
+                       });
   };
   const auto by_identifier = [&](std::size_t s, const std::string& id, int rank, bool folders_count) {
     if (id.empty()) return;

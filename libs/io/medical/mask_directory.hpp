@@ -49,8 +49,8 @@ class MaskDirectory {
   /// Decide for the whole scan, one answer per Scan::series. Not thread-safe.
   [[nodiscard]] std::vector<MaskMatch> match(const Scan& scan) const;
 
-  /// Root-relative paths, sorted, after match(): of files that are nobody's, and of those that could
-  /// be several volumes'.
+  /// Root-relative paths, sorted, after match(): of files that are nobody's, and of those that
+  /// could be several volumes'.
   [[nodiscard]] std::vector<std::string> unused() const { return with(State::unused); }
   [[nodiscard]] std::vector<std::string> ambiguous() const { return with(State::ambiguous); }
   /// The names under which unused files go, for hints.
