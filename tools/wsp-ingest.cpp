@@ -10,12 +10,14 @@
 #include <string>
 #include <vector>
 
+#include "io/core/atomic_file.hpp"
 #include "io/core/error.hpp"
 #include "io/core/json_text.hpp"
 #include "io/core/log.hpp"
 #include "io/core/printable.hpp"
 #include "io/manifest/identity.hpp"
 #include "io/manifest/manifest.hpp"
+#include "io/manifest/manifest_init.hpp"
 #include "io/medical/masks.hpp"
 #include "io/medical/scan.hpp"
 #include "preprocess/pipeline/earlier_run.hpp"
@@ -37,7 +39,7 @@ struct Options {
   std::vector<CLI::App*> groups;  // options of the ingest
   std::string input, output, manifest, labels, masks, site_key, new_site_key, crosswalk;
   std::string slices = "central", codec = "lz4", tilt = "resample", gaps = "accept", phase = "any",
-              mask_objects = "use";
+              mask_objects = "use", hu = "prove";
   std::string ids = "pseudonym", memory;
   std::string liver_model, device = "auto", model_precision = "auto", mask_cache;
   double coarse_mm = wsp::SegmentationPlan{}.coarse_mm;
@@ -47,6 +49,8 @@ struct Options {
   int max_quarantined = -1;
   wsp::IngestConfig config;
   std::string masks_table;
+  CLI::App* init = nullptr;
+  std::string check;  // a manifest
 };
 
 // Inputs that the choice of series depends on; ingest and scan share them.
@@ -76,6 +80,11 @@ void declare_series(CLI::App& app, Options& o) {
       ->capture_default_str();
   app.add_option("--gaps", o.gaps, "accept or reject series with missing slices")
       ->check(CLI::IsMember({"accept", "reject"}))
+      ->capture_default_str();
+  app.add_option("--hu", o.hu,
+                 "prove, or trust to take values that do not look like Hounsfield units as such "
+                 "(flag HU_OVERRULED)")
+      ->check(CLI::IsMember({"prove", "trust"}))
       ->capture_default_str();
   app.add_option("--require-phase", o.phase,
                  "any, or portal to quarantine studies without a portal-venous series")
@@ -146,9 +155,11 @@ std::vector<CLI::App*> declare_ingest(CLI::App& app, Options& o) {
   auto* liver = group("Liver and slices");
   // One value per use, so that the export's path after it is not taken for another.
   liver
-      ->add_option("--liver-roi", o.config.liver_roi,
-                   "Names of the liver in SEG and RTSTRUCT objects without a coded one: A[,B], or "
-                   "given again")
+      ->add_option(
+          "--liver-roi", o.config.liver_roi,
+          "Whole names of the liver in SEG and RTSTRUCT objects without a coded one, in any "
+          "case: A[,B], or given again (\"liver\" stands for \"whole liver\" and the like "
+          "too; no part, margin or lesion)")
       ->delimiter(',')
       ->allow_extra_args(false)
       ->capture_default_str();
@@ -207,6 +218,14 @@ void declare(CLI::App& app, Options& o) {
                    "Read the pixels too: minimum, maximum, sum of HU, padding");
   declare_inputs(*o.scan, o);
   declare_series(*o.scan, o);
+  o.init = app.add_subcommand(
+      "init", "Write a manifest from a label table, or check one: what does not fit, in plain words");
+  o.init->add_option("EXPORT", o.input, "With --check: do the rows fit the cases of this export?");
+  o.init->add_option("--labels", o.labels, "Label table (CSV)");
+  o.init->add_option("--out", o.output,
+                     "Manifest to write (default: the table's name with .json, where you are)");
+  o.init->add_flag("--force", o.force, "Replace a file that exists");
+  o.init->add_option("--check", o.check, "Write nothing; say what of this manifest does not fit");
   o.verify = app.add_subcommand("verify", "Check every hash and every count of a dataset");
   o.verify->add_option("DATASET", o.output, "Dataset directory")->required();
   app.require_subcommand(0, 1);
@@ -262,6 +281,7 @@ wsp::IngestConfig resolve(const Options& o) {
   config.reject_tilt = o.tilt == "reject";
   config.ignore_mask_objects = o.mask_objects == "ignore";
   config.reject_gaps = o.gaps == "reject";
+  config.trust_hu = o.hu == "trust";
   config.require_portal = o.phase == "portal";
   config.ids = o.ids == "keep" ? wsp::IdMode::keep : wsp::IdMode::pseudonym;
   if ((config.shards & (config.shards - 1)) != 0)
@@ -311,6 +331,68 @@ int run_scan(const Options& o, bool json) {
   wsp::log::error("no series of the export can be used\n" +
                   wsp::reasons_text({}, report["codes"]));
   return wsp::exit_code(wsp::ErrorCode::no_input);
+}
+
+// What of a manifest fits neither itself, nor its table, nor an export.
+int run_check(const Options& o, bool json) {
+  std::vector<std::string> problems = wsp::check_manifest(o.check, path_or_none(o.labels));
+  std::vector<std::string> remarks;
+  if (problems.empty() && !o.input.empty()) {
+    const wsp::DataManifest manifest = wsp::load_manifest(o.check);
+    std::optional<wsp::LabelTable> labels;
+    if (!o.labels.empty()) labels.emplace(wsp::LabelTable::load(o.labels, manifest));
+    const wsp::IngestConfig config = resolve(o);
+    const wsp::Scan scan = wsp::scan_export(o.input, wsp::scan_options(config, manifest));
+    const wsp::Naming naming(wsp::IdMode::keep, wsp::SiteKey(std::vector<std::uint8_t>(32, 0)));
+    const auto plan = wsp::plan_cases(
+        {scan, config, manifest, labels ? &*labels : nullptr, nullptr, naming, false});
+    problems = plan.misfits;
+    remarks = plan.hints;
+    remarks.push_back(fmt::format("{} cases, {} refused by their headers", plan.cases.size(),
+                                  plan.rejections.size()));
+    if (labels)
+      remarks.push_back(fmt::format("{} of {} rows name a case; {} cases have no row",
+                                    labels->rows() - labels->unmatched_rows(), labels->rows(),
+                                    plan.unlabelled));
+  }
+  if (json) {
+    const nlohmann::json found{
+        {"fits", problems.empty()}, {"problems", problems}, {"remarks", remarks}};
+    std::cout << wsp::json_text(found, 1) << "\n";
+  } else {
+    for (const std::string& line : problems) std::cout << "does not fit: " << line << "\n";
+    for (const std::string& line : remarks) std::cout << line << "\n";
+    if (problems.empty()) std::cout << "the manifest fits\n";
+  }
+  return problems.empty() ? 0 : wsp::exit_code(wsp::ErrorCode::usage);
+}
+
+int run_init(const Options& o, bool json) {
+  if (!o.check.empty()) return run_check(o, json);
+  if (o.labels.empty() || !o.input.empty())
+    throw wsp::Error(wsp::ErrorCode::usage,
+                     "expected a label table, wsp-ingest init --labels scores.csv [--out my.json], "
+                     "or a manifest, wsp-ingest init --check my.json [--labels scores.csv] [EXPORT]");
+  const wsp::ManifestDraft draft = wsp::draft_manifest(o.labels);
+  const std::filesystem::path out =
+      o.output.empty() ? std::filesystem::path(o.labels).filename().replace_extension(".json")
+                       : std::filesystem::path(o.output);
+  if (!o.force && std::filesystem::exists(out))
+    throw wsp::Error(wsp::ErrorCode::usage, out.string() + " exists; name another with --out, or replace it with --force");
+  wsp::write_file_atomic(out, draft.json);
+  const auto problems = wsp::check_manifest(out, o.labels);
+  if (json) {
+    const nlohmann::json made{
+        {"manifest", out.string()}, {"guessed", draft.notes}, {"problems", problems}};
+    std::cout << wsp::json_text(made, 1) << "\n";
+  } else {
+    std::cout << "wrote " << out.string() << ". Guessed, to be checked by you:\n";
+    for (const std::string& line : draft.notes) std::cout << "  " << line << "\n";
+    for (const std::string& line : problems) std::cout << "does not fit: " << line << "\n";
+    std::cout << "Then: wsp-ingest init --check " << out.string() << " --labels " << o.labels
+              << " EXPORT\n";
+  }
+  return problems.empty() ? 0 : wsp::exit_code(wsp::ErrorCode::usage);
 }
 
 int run_verify(const Options& o, bool json) {
@@ -465,6 +547,7 @@ int main(int argc, char** argv) {
       "Examples:\n"
       "  wsp-ingest scan EXPORT --pixels                       what is there? (writes nothing)\n"
       "  wsp-ingest plan EXPORT --masks MASKS --labels labels.csv   what would become of it?\n"
+      "  wsp-ingest init --labels scores.csv --out my.json     a manifest from the table, to be checked\n"
       "  wsp-ingest EXPORT --out DATASET --new-site-key KEY --masks MASKS --labels labels.csv\n"
       "             --manifest data-manifests/hospital-template.json\n"
       "  wsp-ingest EXPORT --out DATASET --new-site-key KEY --liver-model liver-unet.json\n"
@@ -479,9 +562,10 @@ int main(int argc, char** argv) {
   tool.run = [&](const wsp::CommonOptions& common) {
     wsp::initialise_medical_io();
     const std::vector<std::string> arguments(argv + 1, argv + argc);
-    for (const CLI::App* command : {options.scan, options.verify})
+    for (const CLI::App* command : {options.scan, options.verify, options.init})
       if (command->parsed()) refuse_foreign_options(options, *command, arguments);
     if (options.scan->parsed()) return run_scan(options, common.json);
+    if (options.init->parsed()) return run_init(options, common.json);
     if (options.verify->parsed()) return run_verify(options, common.json);
     if (!options.liver_model.empty()) wsp::switch_to_torch_build(argv);
     if (options.plan->parsed()) return run_plan(options, common.json);

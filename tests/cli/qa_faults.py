@@ -194,6 +194,7 @@ FAULTS = [
     ("LOSSY_SOURCE", lossy), ("KERNEL_SHARP", sharp), ("SPACING_OUTLIER", coarse), ("SLICE_INTERPOLATED", interpolate),
     ("TILT", tilt),
 ]
+OFFSET_1024 = 2  # of FAULTS
 PATIENTS = len(FAULTS) + 10
 
 
@@ -275,12 +276,15 @@ def one_seed(work, seed):
     duplicate(cohort, PATIENTS - 2)
     follow_up(cohort, PATIENTS - 4, PATIENTS - 3)
     support.run("wsp-ingest", cohort / "export", "--out", work / "ds", "--masks", cohort / "truth", "--labels", work / "labels.csv",
-                "--manifest", work / "manifest.json", "--ids", "keep", "--shards", 4, "--size", 256)
+                "--manifest", work / "manifest.json", "--ids", "keep", "--shards", 4, "--size", 256, "--hu", "trust")
     dataset = work / "ds"
     cases = {json.loads(p.read_text())["name"] for p in (dataset / "cases").glob("*.json")}
     of = {n: [c for c in cases if patients[n].uid in c or patients[n].patient in c] for n in range(PATIENTS)}
     support.check(all(len(of[n]) == 1 for n in range(len(FAULTS))), f'cases of the planted patients: {of}')
     planted = [(code, of[n]) for n, (code, _) in enumerate(FAULTS)]
+    # Only the whole 1024 are proven by the ingest, which would refuse them; the smaller offsets are the report's to find.
+    overruled = {c for c in cases if "HU_OVERRULED" in json.loads((dataset / "cases" / f"{c}.json").read_text())["flags"]}
+    support.check(overruled == set(of[OFFSET_1024]), f"values overruled in {overruled}, expected in {of[OFFSET_1024]}")
     faulty = {c for _, names in planted for c in names}
     # One fault a case: what is damaged cannot be compared with its copy.
     damaged = corrupt(dataset, faulty | {c for n in range(PATIENTS - 4, PATIENTS) for c in of[n]} | {c for c in cases if c.endswith(".77")})

@@ -104,7 +104,7 @@ def crosswalk(work):
     absent = [h for h in hashes if h not in rows]
     support.check(not absent, f"{len(absent)} rows of the ledger have no way back")
     used = [v for k, v in rows.items() if v.startswith("masks/")]
-    support.check(len(used) == len(list(masks.glob("*.nii.gz"))), f"masks in the crosswalk: {used}")
+    support.check(len(used) == len(list(masks.iterdir())), f"files of --masks in the crosswalk: {used}")
     cases = {p.stem for p in (out / "cases").iterdir()}
     subjects = {json.loads(p.read_text())["subject"] for p in (out / "cases").iterdir()}
     support.check(cases | subjects <= set(rows), "cases and subjects have no way back")

@@ -137,6 +137,7 @@ class Export:
         d.SliceThickness = f"{v.spacing[2]:.4f}"
         d.ImagePositionPatient = [v.origin[0], v.origin[1], round(v.origin[2] + k * v.spacing[2], 4)]
         d.InstanceNumber = k + 1
+        d.BitsAllocated, d.BitsStored, d.HighBit, d.PixelRepresentation = 16, 16, 15, 1
         d.RescaleSlope, d.RescaleIntercept = "1", "-1024"
         d.PixelData = (v.hu[k].astype(np.int32) + 1024).astype(np.int16).tobytes()
         for key, value in changes.items():

@@ -18,7 +18,7 @@ import support
 
 APPLE = b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X        "
 UNSEEN = ("UNREADABLE_DIRECTORY", "PERMISSION_DENIED", "LINK_NOT_FOLLOWED", "DANGLING_LINK", "ARCHIVE", "DATA_WITHOUT_HEADER")
-NAMES = [b"one\xff.dcm", b"one\xfe.dcm", b"line\nfeed", b"\x1b[31mred\x1b]0;title\x07", b"tab\there", "\u202egnp.exe".encode(),
+NAMES = [b"one\xff.bin", b"one\xfe.bin", b"line\nfeed", b"\x1b[31mred\x1b]0;title\x07", b"tab\there", "\u202egnp.exe".encode(),
          b"n" * 255, b"back\\slash", b"$(reboot)", b"--json", "Jürgen".encode("latin-1"), "肝.txt".encode()]
 
 
@@ -112,14 +112,14 @@ def everything_is_named(work, sound):
     for name, code in plain.items():
         support.check(found.get(name) == code, f"{name!r} is {found.get(name)}, expected {code}")
     odd = {n for n in found if n not in plain}
-    support.check(len(odd) == sum(not support_utf8(n) for n in expected) and r"names/one\xff.dcm" in odd and r"names/one\xfe.dcm" in odd,
+    support.check(len(odd) == sum(not support_utf8(n) for n in expected) and r"names/one\xff.bin" in odd and r"names/one\xfe.bin" in odd,
                   f"names that are no UTF-8: {sorted(odd)}")
     unseen = {c: n for c, n in report["codes"].items() if c in UNSEEN}
     support.check(report["unseen"] == unseen and set(unseen) == {"LINK_NOT_FOLLOWED", "DANGLING_LINK", "ARCHIVE"}, f"unseen: {report['unseen']}")
     support.check(report["file_count"] == sum(report["codes"].values()), "the codes' sum is not the number of files")
     text = support.run("wsp-ingest", "scan", export, expect=3).stdout
     support.check(terminal_safe(text), f"scan's text: {text!r}")
-    support.check(r"\x1b[31mred" in text and "-> unpack it first" in text and "exit code 3" in text, text)
+    support.check(r"\x1b[31mred" in text and "-> unpack it first" in text, text)
 
     # The ledger has every file, under its bytes; the summary ends with what was not seen; the data set is the sound one's.
     done = ingest(work, export, "out", "--crosswalk", work / "x.tsv", expect=3)

@@ -62,26 +62,19 @@ std::optional<std::int64_t> integer_of(std::string_view text) {
                                     " bytes (--log-level debug shows it)");
 }
 
+constexpr std::int64_t kMost = 32767;  // a date or an ID in the label's place is caught
+
 std::int64_t class_of(const LabelColumn& label, const std::string& text, const std::string& where) {
-  if (text.empty() ||
-      std::find(label.missing.begin(), label.missing.end(), text) != label.missing.end())
-    return -1;
-  if (!label.values.empty()) {
-    const auto hit = label.values.find(text);
-    if (hit != label.values.end()) return hit->second;
-    std::vector<std::string> known;
-    for (const auto& [word, value] : label.values) known.push_back(word);
-    refuse_cell(where, text,
-                "one of " + list_of(known) + " or an empty cell (the manifest's values for '" +
-                    label.name + "')");
-  }
-  constexpr std::int64_t kMost = 32767;  // a date or an ID in the label's place is caught
-  const auto value = integer_of(text);
-  if (!value || *value < -1 || *value > kMost)
+  if (const auto value = class_of_cell(label, text)) return *value;
+  if (label.values.empty())
     refuse_cell(where, text,
                 "a class, an integer from -1 (unknown) to " + std::to_string(kMost) +
                     " (for words give the manifest a 'values' map)");
-  return *value;
+  std::vector<std::string> known;
+  for (const auto& [word, value] : label.values) known.push_back(word);
+  refuse_cell(where, text,
+              "one of " + list_of(known) + " or an empty cell (the manifest's values for '" +
+                  label.name + "')");
 }
 
 // A split is copied into the dataset as it stands: only a short plain word may pass.
@@ -145,6 +138,18 @@ std::vector<PathName> path_names(const DataManifest& manifest, const CaseKeys& k
 constexpr int kWhole = 1'000'000;  // above every folder_agreement()
 
 }  // namespace
+
+std::optional<std::int64_t> class_of_cell(const LabelColumn& label, const std::string& text) {
+  if (text.empty() ||
+      std::find(label.missing.begin(), label.missing.end(), text) != label.missing.end())
+    return -1;
+  if (!label.values.empty()) {
+    const auto hit = label.values.find(text);
+    return hit == label.values.end() ? std::nullopt : std::optional(hit->second);
+  }
+  const auto value = integer_of(text);
+  return value && *value >= -1 && *value <= kMost ? value : std::nullopt;
+}
 
 LabelTable LabelTable::load(const std::filesystem::path& csv, const DataManifest& manifest) {
   const std::string file = csv.string();

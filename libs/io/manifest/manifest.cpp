@@ -5,8 +5,20 @@
 #include <set>
 
 #include "io/core/error.hpp"
+#include "io/manifest/manifest_init.hpp"
 
 namespace wsp {
+
+bool is_reserved_label(const std::string& name) {
+  static const std::set<std::string> words = {
+      "case",        "shard",       "row",          "source_index",   "z_mm",         "subject",
+      "depth_kept",  "depth_liver", "depth_volume", "liver_area_mm2", "name",         "split",
+      "source_hash", "flags",       "first_row",    "pixel_x_mm",     "pixel_y_mm",   "slice_count",
+      "spacing_mm",  "liver_ml",    "image",        "image_offset",   "image_length", "image_raw",
+      "image_xxh3",  "mask",        "mask_offset",  "mask_length",    "mask_raw",     "mask_xxh3"};
+  return words.contains(name);
+}
+
 namespace {
 
 void check_regex(const std::string& pattern, const std::string& field) {
@@ -18,19 +30,10 @@ void check_regex(const std::string& pattern, const std::string& field) {
                                         "' has no group ( ); its first group is what is matched");
   } catch (const std::regex_error& e) {
     throw Error(ErrorCode::usage,
-                field + " '" + pattern + "' is no regular expression (ECMAScript): " + e.what());
+                field + " '" + pattern +
+                    "' is no pattern that can be matched (a regular expression, ECMAScript): " +
+                    e.what());
   }
-}
-
-// Labels become columns of the index beside these (docs/SHARD_FORMAT.md).
-bool is_reserved(const std::string& name) {
-  static const std::set<std::string> words = {
-      "case",        "shard",       "row",          "source_index",   "z_mm",         "subject",
-      "depth_kept",  "depth_liver", "depth_volume", "liver_area_mm2", "name",         "split",
-      "source_hash", "flags",       "first_row",    "pixel_x_mm",     "pixel_y_mm",   "slice_count",
-      "spacing_mm",  "liver_ml",    "image",        "image_offset",   "image_length", "image_raw",
-      "image_xxh3",  "mask",        "mask_offset",  "mask_length",    "mask_raw",     "mask_xxh3"};
-  return words.contains(name);
 }
 
 std::vector<LabelColumn> parse_labels(const nlohmann::json& json, const std::string& where) {
@@ -47,7 +50,7 @@ std::vector<LabelColumn> parse_labels(const nlohmann::json& json, const std::str
     }
     if (entry.contains("values"))
       for (const auto& [text, value] : entry.at("values").items()) column.values[text] = value;
-    if (is_reserved(column.name))
+    if (is_reserved_label(column.name))
       throw Error(ErrorCode::usage, where + "the label name '" + column.name +
                                         "' is taken by a column of the index; choose another");
     for (const LabelColumn& other : labels)
@@ -74,10 +77,11 @@ DataManifest default_manifest() {
 
 DataManifest load_manifest(const std::filesystem::path& path) {
   const nlohmann::json json = load_json(path);
-  if (const auto violations = schema_violations("manifest.schema.json", json);
-      !violations.empty()) {
-    std::string text = "the manifest " + path.string() +
-                       " does not follow its schema (schemas/manifest.schema.json):";
+  // In plain words; the schema has the last one.
+  auto violations = check_manifest_fields(json);
+  if (violations.empty()) violations = schema_violations("manifest.schema.json", json);
+  if (!violations.empty()) {
+    std::string text = "the manifest " + path.string() + " does not fit (docs/MANIFESTS.md):";
     for (const std::string& line : violations) text += "\n  " + line;
     throw Error(ErrorCode::usage, text);
   }

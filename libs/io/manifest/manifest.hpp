@@ -38,6 +38,9 @@ struct LabelColumn {
   std::vector<std::string> missing;  ///< texts that mean unknown (empty text always does)
 };
 
+/// The class of a cell: -1 where it is empty or means unknown, none where it is no class.
+std::optional<std::int64_t> class_of_cell(const LabelColumn& label, const std::string& text);
+
 /// What a data manifest says (data-manifests/*.json, schemas/manifest.schema.json).
 struct DataManifest {
   std::string name;
@@ -58,6 +61,8 @@ struct DataManifest {
   std::vector<std::int64_t> liver_labels{1};  ///< label-map values that are liver
 };
 
+/// True of names that stand beside the labels in the index (docs/SHARD_FORMAT.md).
+[[nodiscard]] bool is_reserved_label(const std::string& name);
 /// Parse and validate; throws Error(usage) that lists every violation.
 DataManifest load_manifest(const std::filesystem::path& path);
 /// The manifest that is used when none is given: key patient_id, column "subject", label "label".

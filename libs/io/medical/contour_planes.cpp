@@ -87,8 +87,7 @@ Slice between(const Shape& below, const Shape& above, double share, const Geomet
   Slice slice = below.inside;
   for (std::size_t i = 0; i < slice.size(); ++i)
     if (below.inside[i] != above.inside[i])
-      slice[i] =
-          (1 - share) * below.signed_mm(i, g) + share * above.signed_mm(i, g) >= 0 ? 1 : 0;
+      slice[i] = (1 - share) * below.signed_mm(i, g) + share * above.signed_mm(i, g) >= 0 ? 1 : 0;
   return slice;
 }
 
@@ -115,9 +114,9 @@ struct Place {
   bool on_plane = false, bridged = false;  // bridged: between planes that are neighbours
 
   Place(const std::vector<ContourPlane>& planes, double z, double distance_mm) {
-    const auto at = std::lower_bound(
-        planes.begin(), planes.end(), z - kRoundedMm,
-        [](const ContourPlane& plane, double from) { return plane.z_mm < from; });
+    const auto at =
+        std::lower_bound(planes.begin(), planes.end(), z - kRoundedMm,
+                         [](const ContourPlane& plane, double from) { return plane.z_mm < from; });
     constexpr double kNowhere = std::numeric_limits<double>::infinity();
     next = static_cast<std::size_t>(at - planes.begin());
     above_mm = at != planes.end() ? at->z_mm - z : kNowhere;

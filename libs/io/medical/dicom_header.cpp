@@ -1,6 +1,7 @@
 #include "io/medical/dicom_header.hpp"
 
 #include <dcmtk/config/osconfig.h>
+#include <dcmtk/dcmdata/dcpixel.h>
 #include <dcmtk/dcmdata/dctk.h>
 
 #include <algorithm>
@@ -131,7 +132,11 @@ std::string check_pixel_header(DcmDataset& dataset, const Header& header) {
   }
   DcmElement* pixels = nullptr;
   if (dataset.findAndGetElement(DCM_PixelData, pixels).bad()) return {};
-  if (pixels->getLengthField() == DCM_UndefinedLength) return {};
+  E_TransferSyntax written = EXS_Unknown;
+  const DcmRepresentationParameter* parameter = nullptr;
+  if (auto* data = dynamic_cast<DcmPixelData*>(pixels); data != nullptr)
+    data->getOriginalRepresentationKey(written, parameter);
+  if (pixels->getLengthField() == DCM_UndefinedLength || is_encapsulated(written)) return {};
   const auto bits = static_cast<std::uint64_t>(header.rows * header.columns) * samples * allocated *
                     static_cast<std::uint64_t>(header.frames);
   // Subsampled colour is shorter than its header says; it is not ours to read.

@@ -11,11 +11,11 @@ namespace wsp {
 namespace dicom {
 namespace {
 
-// Names of the whole organ as --liver-roi's "liver" takes them, by plain_name(). What else holds the
-// word is a part, a margin, a lesion, or all but the liver.
-constexpr std::array<std::string_view, 9> kWholeLiver{
-    "liver",       "whole liver", "liver whole", "entire liver", "total liver",
-    "liver total", "liver organ", "organ liver", "liver nos"};
+// Names of the whole organ as --liver-roi's "liver" takes them, by plain_name(). What else holds
+// the word is a part, a margin, a lesion, or all but the liver.
+constexpr std::array<std::string_view, 9> kWholeLiver{"liver",        "whole liver", "liver whole",
+                                                      "entire liver", "total liver", "liver total",
+                                                      "liver organ",  "organ liver", "liver nos"};
 
 // Lower case of the alphabets in which livers are named: Latin, Greek and Cyrillic.
 std::uint32_t lower(std::uint32_t c) {

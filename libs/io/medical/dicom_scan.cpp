@@ -12,6 +12,7 @@
 #include "io/medical/masks.hpp"
 #include "io/medical/scan.hpp"
 #include "io/medical/series_group.hpp"
+#include "io/medical/value_proof.hpp"
 
 namespace wsp {
 namespace {
@@ -258,6 +259,7 @@ Scan scan_export(const fs::path& root, const ScanOptions& options) {
       }
     }
   }
+  prove_values(scan, options);
   for (const auto& [file, header] : owners) {
     scan.files[file].code = scan.files[header].code;
     scan.files[file].detail = "voxels of another file's header";

@@ -70,11 +70,47 @@ std::string latin1_to_utf8(std::string_view text) {
   return out;
 }
 
+namespace {
+
+/// The values of an element as text, under whatever type they were written; no empty ones at the
+/// end.
+std::vector<std::string> values_of(DcmElement& element) {
+  const DcmEVR type = element.getVR();
+  std::vector<std::string> values;
+  char* raw = nullptr;
+  OFString text;
+  if (type == EVR_FD || type == EVR_FL) {
+    for (unsigned long i = 0; i < element.getVM(); ++i) {
+      Float64 wide = 0;
+      Float32 narrow = 0;
+      if (type == EVR_FL && element.getFloat32(narrow, i).good()) wide = narrow;
+      if (type == EVR_FD) (void)element.getFloat64(wide, i);
+      std::array<char, 32> number{};
+      const auto end = std::to_chars(number.data(), number.data() + number.size(), wide).ptr;
+      values.emplace_back(number.data(), end);
+    }
+  } else if (element.getString(raw).good()) {
+    // DCMTK's own array of values takes time that grows with the square of their number.
+    values = split_values(raw != nullptr ? raw : "");
+  } else if (element.getOFStringArray(text).good()) {
+    values = split_values({text.data(), text.size()});
+  }
+  while (!values.empty() && values.back().empty()) values.pop_back();
+  return values;
+}
+
+}  // namespace
+
 std::string ascii(DcmItem& item, const DcmTagKey& tag) {
-  OFString value;
-  if (item.findAndGetOFStringArray(tag, value).bad()) return {};
-  const std::string trimmed = trim({value.data(), value.size()});
-  return is_utf8(trimmed) ? trimmed : latin1_to_utf8(trimmed);
+  DcmElement* element = nullptr;
+  if (item.findAndGetElement(tag, element).bad() || element == nullptr) return {};
+  std::string joined;
+  bool first = true;
+  for (const std::string& value : values_of(*element)) {
+    joined.append(first ? "" : "\\").append(value);
+    first = false;
+  }
+  return is_utf8(joined) ? joined : latin1_to_utf8(joined);
 }
 
 std::string text(DcmItem& item, const DcmTagKey& tag) {
@@ -188,28 +224,6 @@ DcmElement* reparse(const DcmTagKey& tag, const std::vector<std::uint8_t>& value
   return good && parsed.card() == 1 ? parsed.remove(tag) : nullptr;
 }
 
-/// The values of an element as text, under whatever type they were written.
-std::vector<std::string> values_of(DcmElement& element) {
-  const DcmEVR type = element.getVR();
-  std::vector<std::string> values;
-  if (type == EVR_FD || type == EVR_FL) {
-    for (unsigned long i = 0; i < element.getVM(); ++i) {
-      Float64 wide = 0;
-      Float32 narrow = 0;
-      if (type == EVR_FL && element.getFloat32(narrow, i).good()) wide = narrow;
-      if (type == EVR_FD) (void)element.getFloat64(wide, i);
-      std::array<char, 32> text{};
-      const auto end = std::to_chars(text.data(), text.data() + text.size(), wide).ptr;
-      values.emplace_back(text.data(), end);
-    }
-    return values;
-  }
-  OFString text;
-  if (element.getOFStringArray(text).good()) values = split_values({text.data(), text.size()});
-  while (!values.empty() && values.back().empty()) values.pop_back();
-  return values;
-}
-
 struct Numbers {
   std::vector<double> values;
   std::string wrong;  ///< why the element is not the numbers that were expected
@@ -260,6 +274,10 @@ void retype(DcmItem& item) {
         continue;
       }
       element = typed;
+    } else if (tag.getGroup() == 0x0028 && written != EVR_US && DcmTag(tag).getEVR() == EVR_US) {
+      // DCMTK asks for these itself when it decodes.
+      if (const auto value = bits16(item, tag)) item.putAndInsertUint16(tag, *value);
+      continue;
     }
     if (auto* sequence = dynamic_cast<DcmSequenceOfItems*>(element); sequence != nullptr)
       for (DcmObject* o = sequence->nextInContainer(nullptr); o != nullptr;

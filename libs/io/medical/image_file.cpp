@@ -1,13 +1,10 @@
 #include "io/medical/image_file.hpp"
 
-#include <itkNrrdImageIO.h>
-
 #include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstring>
 #include <limits>
-#include <map>
 #include <new>
 #include <optional>
 #include <sstream>
@@ -22,13 +19,10 @@ namespace fs = std::filesystem;
 
 Rejection refuse(Code code, std::string detail) { return {"", "read", code, std::move(detail)}; }
 
-using Io = itk::ImageIOBase;
-
 // File order, x fastest.
 struct Pixels {
   ImageHeader header;
-  itk::IOComponentEnum type = itk::IOComponentEnum::UNKNOWNCOMPONENTTYPE;
-  std::vector<char> bytes;
+  std::vector<char> bytes;  ///< as stored
   double slope = 1, intercept = 0;
   std::vector<LabelImage::Segment> segments;
 
@@ -41,53 +35,16 @@ struct Pixels {
 // Call visit(const T*) with the voxels as stored; false for a type that is no number.
 template <class Visit>
 bool with_values(const Pixels& pixels, Visit&& visit) {
-  const auto as = [&]<class T>(T) { visit(reinterpret_cast<const T*>(pixels.bytes.data())); };
-  switch (pixels.type) {
-    case Io::UCHAR:
-      as(static_cast<unsigned char>(0));
-      return true;
-    case Io::CHAR:
-      as(static_cast<signed char>(0));
-      return true;
-    case Io::USHORT:
-      as(static_cast<unsigned short>(0));
-      return true;
-    case Io::SHORT:
-      as(static_cast<short>(0));
-      return true;
-    case Io::UINT:
-      as(0U);
-      return true;
-    case Io::INT:
-      as(0);
-      return true;
-    case Io::ULONG:
-      as(0UL);
-      return true;
-    case Io::LONG:
-      as(0L);
-      return true;
-    case Io::ULONGLONG:
-      as(0ULL);
-      return true;
-    case Io::LONGLONG:
-      as(0LL);
-      return true;
-    case Io::FLOAT:
-      as(0.0F);
-      return true;
-    case Io::DOUBLE:
-      as(0.0);
-      return true;
-    default:
-      return false;
-  }
-}
-
-Io::Pointer nrrd_io(const fs::path& path) {
-  Io::Pointer io = itk::NrrdImageIO::New().GetPointer();
-  io->SetFileName(path.string());
-  return io;
+  const std::string& type = pixels.header.component;
+  const auto as = [&]<class T>(const char* name, T) {
+    if (type != name) return false;
+    visit(reinterpret_cast<const T*>(pixels.bytes.data()));
+    return true;
+  };
+  return as("int16", std::int16_t{}) || as("uint16", std::uint16_t{}) ||
+         as("int8", std::int8_t{}) || as("uint8", std::uint8_t{}) || as("int32", std::int32_t{}) ||
+         as("uint32", std::uint32_t{}) || as("int64", std::int64_t{}) ||
+         as("uint64", std::uint64_t{}) || as("float32", 0.0F) || as("float64", 0.0);
 }
 
 Outcome<ImageHeader> header_of(const fs::path& path) {
@@ -101,61 +58,24 @@ Outcome<ImageHeader> header_of(const fs::path& path) {
   return std::move(nifti).value().image;
 }
 
-itk::IOComponentEnum component_of(const std::string& name) {
-  static const std::map<std::string, itk::IOComponentEnum> types{
-      {"uint8", Io::UCHAR},   {"int8", Io::CHAR},     {"uint16", Io::USHORT}, {"int16", Io::SHORT},
-      {"uint32", Io::UINT},   {"int32", Io::INT},     {"uint64", Io::ULONG},  {"int64", Io::LONG},
-      {"float32", Io::FLOAT}, {"float64", Io::DOUBLE}};
-  return types.at(name);
-}
-
-// Not by ITK: its nifti library turns NaN into 0 without a word, and Debian's knows no NIfTI-2.
+// By no library: ITK's nifti turns NaN into 0 without a word, and Debian's knows no NIfTI-2.
 Outcome<Pixels> read_nifti_pixels(const fs::path& path) {
-  const auto read = image::read_nifti_header(path);
+  auto read = image::read_nifti_header(path);
   if (!read) return read.rejection();
   const image::NiftiHeader& header = read.value();
   auto voxels = image::read_nifti_voxels(header);
   if (!voxels) return voxels.rejection();
-  return Pixels{header.image,
-                component_of(header.image.component),
-                std::move(voxels).value(),
-                header.slope,
-                header.intercept,
-                {}};
+  return Pixels{header.image, std::move(voxels).value(), header.slope, header.intercept, {}};
 }
 
 Outcome<Pixels> read_nrrd_pixels(const fs::path& path) {
   auto read = image::read_nrrd_header(path);
   if (!read) return read.rejection();
-  Pixels pixels;
-  pixels.header = std::move(read.value().image);
-  pixels.segments = std::move(read.value().segments);
-  try {
-    const auto io = nrrd_io(path);
-    io->ReadImageInformation();
-    const unsigned dimensions = io->GetNumberOfDimensions();
-    itk::ImageIORegion region(dimensions);
-    std::int64_t voxels = io->GetNumberOfComponents();
-    for (unsigned k = 0; k < dimensions; ++k) {
-      region.SetIndex(k, 0);
-      region.SetSize(k, io->GetDimensions(k));
-      voxels *= static_cast<std::int64_t>(io->GetDimensions(k));
-    }
-    if (voxels != pixels.header.geometry.voxels() ||
-        io->GetComponentSize() != read.value().voxel_bytes)
-      return refuse(Code::BAD_HEADER, "two readings of the header disagree");
-    io->SetIORegion(region);
-    pixels.type = io->GetComponentType();
-    pixels.bytes.resize(static_cast<std::size_t>(voxels) * io->GetComponentSize());
-    io->Read(pixels.bytes.data());
-  } catch (const std::bad_alloc&) {
-    throw;
-  } catch (const std::exception&) {
-    return read.value().packed
-               ? refuse(Code::DECODE_FAILED, "its gzip data are damaged or break off")
-               : refuse(Code::UNREADABLE, "the voxels cannot be read");
-  }
-  return pixels;
+  image::NrrdHeader& header = read.value();
+  auto voxels = image::read_nrrd_voxels(header);
+  if (!voxels) return voxels.rejection();
+  return Pixels{std::move(header.image), std::move(voxels).value(), 1, 0,
+                std::move(header.segments)};
 }
 
 Outcome<Pixels> read_pixels(const fs::path& path) {
@@ -265,6 +185,7 @@ Outcome<ImageVolume> read_image_volume(const fs::path& path) {
       // A voxel beyond this is no Hounsfield unit; the bound keeps the sum from overflowing.
       const double rounded = finite ? std::clamp(std::nearbyint(exact), -1e9, 1e9) : 0.0;
       const auto value = static_cast<std::int64_t>(rounded);
+      image.whole = image.whole && rounded == exact;
       image.minimum = std::min(image.minimum, value);
       image.maximum = std::max(image.maximum, value);
       image.sum += value;
@@ -296,9 +217,8 @@ std::vector<std::uint8_t> in_file_order(const LiverMask& mask, const Geometry& f
       mask.voxels.size() != static_cast<std::size_t>(file.voxels()))
     throw Error(ErrorCode::failure, "a mask and the file that it is for differ in size");
   std::vector<std::uint8_t> voxels(mask.voxels.size());
-  order.for_each([&](std::size_t i, std::int64_t j) {
-    voxels[static_cast<std::size_t>(j)] = mask.voxels[i];
-  });
+  order.for_each(
+      [&](std::size_t i, std::int64_t j) { voxels[static_cast<std::size_t>(j)] = mask.voxels[i]; });
   return voxels;
 }
 
@@ -309,6 +229,7 @@ Outcome<LabelImage> read_label_image(const fs::path& path) {
   LabelImage image;
   image.geometry = order.geometry;
   image.segments = pixels.value().segments;
+  image.flags = pixels.value().header.flags;
   std::optional<double> odd;
   image.values.resize(static_cast<std::size_t>(order.geometry.voxels()));
   const bool known = with_values(pixels.value(), [&](const auto* voxels) {

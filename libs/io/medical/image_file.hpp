@@ -6,8 +6,7 @@
 #include "io/core/outcome.hpp"
 #include "io/core/volume.hpp"
 
-/// NIfTI-1/2 (header checked here, voxels through zlib) and NRRD (header read here, voxels by ITK).
-/// Not DICOM.
+/// NIfTI-1/2 and NRRD, read here byte by byte. Not DICOM.
 namespace wsp {
 
 /// True by name, in any case: .nii, .nii.gz, .hdr, .hdr.gz (NIfTI or Analyze pair), .nrrd, .nhdr.
@@ -28,12 +27,13 @@ struct ImageHeader {
   std::vector<Code> flags{};  ///< ORIENTATION_CONFLICT
 };
 /// Read and check the header only; refuses complex, RGB, 4-D, no-affine and absurd headers by code,
-/// without allocating pixels. Cheap guards on raw header bytes come before ITK sees the file.
+/// without allocating pixels.
 Outcome<ImageHeader> read_image_header(const std::filesystem::path& path);
 
 struct ImageVolume {
   Volume volume;                                   ///< canonical orientation
   std::int64_t minimum = 0, maximum = 0, sum = 0;  ///< of the rounded values as stored
+  bool whole = true;                               ///< no value had a fraction
 };
 /// Read as canonical HU (float rounded half to even).
 Outcome<ImageVolume> read_image_volume(const std::filesystem::path& path);
@@ -48,6 +48,7 @@ struct LabelImage {
     std::int32_t value = 0;
   };
   std::vector<Segment> segments;
+  std::vector<Code> flags;  ///< of the header
 };
 /// Refuses values that are no whole numbers, as those of a probability map, and NaN
 /// (MASK_UNREADABLE); a thousandth of rounding is allowed.

@@ -1,18 +1,17 @@
 #include "io/medical/image_header.hpp"
 
-#include <zlib.h>
-
 #include <algorithm>
 #include <array>
 #include <cctype>
 #include <cmath>
 #include <cstring>
-#include <fstream>
 #include <map>
 #include <optional>
 #include <sstream>
 #include <string>
 #include <vector>
+
+#include "io/medical/image_bytes.hpp"
 
 namespace wsp::image {
 namespace {
@@ -20,60 +19,6 @@ namespace {
 namespace fs = std::filesystem;
 
 Rejection refuse(Code code, std::string detail) { return {"", "read", code, std::move(detail)}; }
-
-// A file that zlib unpacks where it begins as gzip does, and reads as it is elsewhere.
-class ZFile {
- public:
-  explicit ZFile(const fs::path& path) : file_(gzopen(path.c_str(), "rb")) {
-    if (file_ != nullptr) gzbuffer(file_, 1U << 17);
-  }
-  ZFile(const ZFile&) = delete;
-  ZFile& operator=(const ZFile&) = delete;
-  ~ZFile() {
-    if (file_ != nullptr) gzclose(file_);
-  }
-  [[nodiscard]] bool seek(std::int64_t offset) {
-    return file_ != nullptr && gzseek(file_, offset, SEEK_SET) == offset;
-  }
-  // As many as there are, up to `bytes`.
-  std::size_t read(char* into, std::size_t bytes) {
-    std::size_t have = 0;
-    while (file_ != nullptr && have < bytes) {
-      const auto step = static_cast<unsigned>(std::min<std::size_t>(bytes - have, 1U << 26));
-      const int n = gzread(file_, into + have, step);
-      if (n <= 0) break;
-      have += static_cast<std::size_t>(n);
-    }
-    return have;
-  }
-  // To the end, where the checksum and the length of gzip stand.
-  std::int64_t drain() {
-    std::vector<char> buffer(1U << 20);
-    std::int64_t total = 0;
-    for (std::size_t n = 1; n > 0; total += static_cast<std::int64_t>(n))
-      n = read(buffer.data(), buffer.size());
-    return total;
-  }
-  // USED while nothing was wrong with what was read.
-  [[nodiscard]] Rejection verdict() {
-    int state = Z_ERRNO;
-    if (file_ != nullptr) gzerror(file_, &state);
-    if (state == Z_BUF_ERROR) return refuse(Code::TRUNCATED_FILE, "its gzip data break off");
-    if (state == Z_DATA_ERROR)
-      return refuse(Code::DECODE_FAILED, "its gzip data are damaged: code, checksum or length");
-    if (state != Z_OK) return refuse(Code::UNREADABLE, "the file cannot be read");
-    return refuse(Code::USED, "");
-  }
-
- private:
-  gzFile file_;
-};
-
-bool is_gzip(const fs::path& path) {
-  char magic[3] = {};
-  std::ifstream(path, std::ios::binary).read(magic, 3);
-  return std::memcmp(magic, "\x1f\x8b\x08", 3) == 0;
-}
 
 std::string read_start(const fs::path& path, std::size_t bytes) {
   std::string data(bytes, '\0');
@@ -270,19 +215,25 @@ fs::path pair_data(const fs::path& header) {
   const bool packed = has_ending(header, ".hdr.gz");
   if ((!packed && !has_ending(header, ".hdr")) || !is_pair(read_start(header, 352))) return {};
   const std::string stem = image_stem(header);
-  std::array<fs::path, 2> found;
+  const std::array<std::string, 2> ends{packed ? ".img.gz" : ".img", packed ? ".img" : ".img.gz"};
   std::error_code error;
+  for (const std::string& end : ends)
+    if (fs::path data = header.parent_path() / (stem + end); fs::is_regular_file(data, error))
+      return data;
+  // In capitals, wholly or partly: the first by name.
+  std::array<std::string, 2> found;
   for (fs::directory_iterator it(header.parent_path().empty() ? "." : header.parent_path(), error),
-       end;
-       !error && it != end; it.increment(error)) {
-    const fs::path name = it->path().filename();
-    if (!name.string().starts_with(stem) || image_stem(name) != stem) continue;
-    for (const bool gz : {false, true})
-      if (has_ending(name, gz ? ".img.gz" : ".img") &&
-          (found[gz].empty() || name.string() < found[gz].filename().string()))
-        found[gz] = header.parent_path() / name;
+       last;
+       !error && it != last; it.increment(error)) {
+    const std::string name = it->path().filename().string();
+    if (!name.starts_with(stem)) continue;
+    for (std::size_t k = 0; k < 2; ++k)
+      if (lower(name.substr(stem.size())) == ends[k] && (found[k].empty() || name < found[k]))
+        found[k] = name;
   }
-  return found[packed].empty() ? found[!packed] : found[packed];
+  for (const std::string& name : found)
+    if (!name.empty()) return header.parent_path() / name;
+  return {};
 }
 
 Outcome<NiftiHeader> read_nifti_header(const fs::path& path) {
@@ -353,7 +304,7 @@ Outcome<NiftiHeader> read_nifti_header(const fs::path& path) {
   const std::int64_t voxel_bytes = voxels * header.voxel_bytes;
   if (Rejection r = check_bytes(
           header.data, static_cast<double>((no_offset ? size : header.offset) + voxel_bytes),
-          is_gzip(header.data));
+          ZFile(header.data).is_gzip());
       r.code != Code::USED)
     return r;
   auto placed = place(raw);
@@ -380,10 +331,7 @@ Outcome<std::vector<char>> read_nifti_voxels(const NiftiHeader& header) {
     return refuse(Code::TRUNCATED_FILE, "the header asks for " + std::to_string(bytes) +
                                             " bytes of voxels, the file has " +
                                             std::to_string(have));
-  if (header.swapped)
-    for (std::size_t i = 0; i < bytes; i += static_cast<std::size_t>(header.voxel_bytes))
-      std::reverse(voxels.begin() + static_cast<std::ptrdiff_t>(i),
-                   voxels.begin() + static_cast<std::ptrdiff_t>(i) + header.voxel_bytes);
+  if (header.swapped) swap_bytes(voxels, static_cast<std::size_t>(header.voxel_bytes));
   return voxels;
 }
 

@@ -7,7 +7,7 @@
 
 #include "io/medical/image_file.hpp"
 
-/// Header guards that come before any library. Internal to io/medical.
+/// Headers of images and their voxels as stored. Internal to io/medical.
 namespace wsp::image {
 
 inline constexpr std::int64_t kMaxVoxels = std::int64_t{1} << 32;
@@ -17,7 +17,7 @@ inline constexpr std::int64_t kMaxVoxels = std::int64_t{1} << 32;
 [[nodiscard]] bool has_ending(const std::filesystem::path& path, std::string_view ending);
 [[nodiscard]] bool is_nrrd(const std::filesystem::path& path);
 
-/// Check a NIfTI header's raw bytes before any library sees the file, and take the transform from
+/// Check a NIfTI header's raw bytes and take the transform from
 /// it (sform where its code is positive and it is one, else qform; NIfTI-1 §"orientation"), in mm
 /// by xyzt_units. Gzip is known by its magic and undone by zlib.
 struct NiftiHeader {
@@ -37,14 +37,22 @@ Outcome<std::vector<char>> read_nifti_voxels(const NiftiHeader& header);
 /// that holds its voxels itself.
 [[nodiscard]] std::filesystem::path pair_data(const std::filesystem::path& header);
 
-/// What a NRRD header says. Its geometry is wholly taken from here; ITK reads the voxels.
+/// What a NRRD header says. No library sees such a file: teem's buffers overflow on a long field.
 struct NrrdHeader {
+  enum class Encoding { raw, gzip, text, hex };
   ImageHeader image;
   std::size_t voxel_bytes = 0;
-  bool packed = false;  ///< by gzip
+  Encoding encoding = Encoding::raw;
+  bool swapped = false;                      ///< the voxels have the other byte order
+  std::vector<std::filesystem::path> files;  ///< with the voxels, an equal share in each
+  std::int64_t start = 0;                    ///< of the voxels in their file: behind the header
+  std::int64_t line_skip = 0;                ///< lines to leave out from there
+  std::int64_t byte_skip = 0;                ///< bytes after those, unpacked; -1: all but the last
   std::vector<LabelImage::Segment> segments;
 };
 Outcome<NrrdHeader> read_nrrd_header(const std::filesystem::path& path);
+/// The voxels in this machine's byte order; file order, x fastest.
+Outcome<std::vector<char>> read_nrrd_voxels(const NrrdHeader& header);
 /// The detached data files of a NRRD header that are there.
 [[nodiscard]] std::vector<std::filesystem::path> nrrd_data(const std::filesystem::path& header);
 

@@ -22,8 +22,9 @@ void initialise_medical_io() {
                   "expected DCMTK's data dictionary, found none: set DCMDICTPATH to dicom.dic");
     }
     // Exporters rewrite data sets and forget the meta header: what the first element is written in
-    // counts, among the three native syntaxes.
+    // counts, among the three native syntaxes; and pixels of a stated length are not compressed.
     dcmAutoDetectDatasetXfer.set(OFTrue);
+    dcmUseExplLengthPixDataForEncTS.set(OFTrue);
     DcmRLEDecoderRegistration::registerCodecs();
     DJDecoderRegistration::registerCodecs();
     DJLSDecoderRegistration::registerCodecs();

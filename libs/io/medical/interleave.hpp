@@ -31,8 +31,11 @@ bool parts_complete_each_other(std::span<const double> z_mm, double thickness_mm
 inline constexpr std::size_t kAlternationSlices = 8;
 
 /// What tells that every second slice is of another acquisition: in numbers, or empty. `slices`
-/// are neighbours in space, all of one size, in HU. At least kAlternationSlices are needed.
-std::string find_alternation(const std::vector<std::span<const std::int16_t>>& slices);
+/// are neighbours in space, `distance_mm` apart, all of one size, in HU. At least
+/// kAlternationSlices are needed. Where slices are so far apart that they fall on every vertebra
+/// and every disc in turn, only what is far more than that counts.
+std::string find_alternation(const std::vector<std::span<const std::int16_t>>& slices,
+                             double distance_mm);
 /// The same over a whole volume.
 std::string find_alternation(const Volume& volume);
 

@@ -100,26 +100,8 @@ MaskDirectory::MaskDirectory(const fs::path& root, bool follow_links) : root_(ro
     throw Error(ErrorCode::no_input,
                 "the mask directory " + root.string() +
                     " cannot be read; expected a folder of NIfTI or NRRD files");
-  std::vector<FileEntry> files = list_mask_files(root, follow_links);
-  // Folders that hold label folders: what lies in their image folders is no mask.
-  std::set<fs::path> with_labels;
-  for (const FileEntry& file : files)
-    for (fs::path folder = fs::path(file.relative_path).parent_path(); !folder.empty();
-         folder = folder.parent_path())
-      if (is_kind(folder, {"label", "mask", "seg", "segmentation", "annotation"}))
-        with_labels.insert(folder.parent_path());
-  const auto is_image = [&](const fs::path& relative) {
-    for (fs::path folder = relative.parent_path(); !folder.empty(); folder = folder.parent_path())
-      if (is_kind(folder, {"image", "img", "volume", "ct", "scan"}) &&
-          with_labels.contains(folder.parent_path()))
-        return true;
-    return false;
-  };
-  for (FileEntry& file : files) {
-    if (file.code == Code::USED && is_image(file.relative_path)) {
-      file.code = Code::MASK_UNREFERENCED;
-      file.detail = "an image beside a folder of labels";
-    }
+  std::set<fs::path> with_masks;  // folders that keep images and masks apart
+  for (FileEntry& file : list_mask_files(root, follow_links)) {
     if (file.code != Code::USED) {
       others_.push_back(std::move(file));
       continue;
@@ -128,7 +110,17 @@ MaskDirectory::MaskDirectory(const fs::path& root, bool follow_links) : root_(ro
     entry.path = root / file.relative_path;
     entry.name = name_of(file.relative_path);
     entries_.push_back(std::move(entry));
+    for (fs::path at = fs::path(file.relative_path).parent_path(); !at.empty();
+         at = at.parent_path())
+      if (is_kind(at, {"label", "mask", "seg", "segmentation", "annotation"}))
+        with_masks.insert(at.parent_path());
   }
+  for (Entry& entry : entries_)
+    for (fs::path at = entry.path.lexically_relative(root).parent_path(); !at.empty();
+         at = at.parent_path())
+      if (with_masks.contains(at.parent_path()) &&
+          is_kind(at, {"image", "img", "volume", "ct", "scan"}))
+        entry.name.stem.clear();
   std::sort(entries_.begin(), entries_.end(),
             [](const Entry& a, const Entry& b) { return a.path < b.path; });
   // TotalSegmentator: CASE/liver.nii.gz or CASE/segmentations/liver.nii.gz. What else lies there,
@@ -385,7 +377,7 @@ std::vector<std::string> MaskDirectory::with(State state) const {
 }
 
 std::vector<std::string> MaskDirectory::files() const {
-  std::set<std::string> names;  // a table may name a file in several rows
+  std::set<std::string> names;
   for (const Entry& entry : entries_)
     names.insert(entry.path.lexically_relative(root_).generic_string());
   return {names.begin(), names.end()};

@@ -1,7 +1,9 @@
 #include <algorithm>
+#include <cctype>
 #include <cmath>
 #include <set>
 
+#include "io/medical/dicom_mask.hpp"
 #include "io/medical/image_file.hpp"
 #include "io/medical/masks.hpp"
 
@@ -68,25 +70,66 @@ std::string no_liver_among(const std::vector<std::int32_t>& values,
          listed(found) + ", none of --liver-label " + listed(wanted);
 }
 
+// "Segment_1" and no name at all say nothing of what was drawn.
+bool says_nothing(std::string name) {
+  std::erase_if(name, [](char c) { return std::isalpha(static_cast<unsigned char>(c)) == 0; });
+  for (char& c : name) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return name.empty() || name == "segment";
+}
+
+// The values that are the liver. Where the file names its segments, the name decides, as in a SEG;
+// --liver-label is the user's own word for files that say nothing, and may not contradict it.
+Outcome<std::vector<std::int64_t>> liver_values(const LabelImage& image,
+                                                const MaskOptions& options) {
+  const std::vector<std::int64_t>& wanted = options.liver_labels;
+  if (image.segments.empty()) return wanted;
+  const auto is_wanted = [&](std::int64_t value) {
+    return std::find(wanted.begin(), wanted.end(), value) != wanted.end();
+  };
+  std::vector<dicom::LiverCandidate> candidates;
+  bool unnamed = false;
+  for (const LabelImage::Segment& segment : image.segments) {
+    candidates.emplace_back();
+    candidates.back().number = segment.value;
+    candidates.back().names = {segment.name};
+    unnamed = unnamed || (is_wanted(segment.value) && says_nothing(segment.name));
+  }
+  const bool chosen = wanted != MaskOptions().liver_labels;
+  const auto named = dicom::choose_liver(candidates, options.liver_roi);
+  if (!named && (chosen || (unnamed && named.rejection().code == Code::NO_LIVER_SEGMENT)))
+    return wanted;
+  if (!named) return named.rejection();
+  if (chosen && !is_wanted(named.value()))
+    return Rejection{"", "mask", Code::MASK_AMBIGUOUS,
+                     "the segment named liver has the value " + std::to_string(named.value()) +
+                         ", --liver-label says " + listed(wanted)};
+  return chosen ? wanted : std::vector<std::int64_t>{named.value()};
+}
+
 }  // namespace
 
 Outcome<LiverMask> read_mask_file(const fs::path& path, const LoadedVolume& loaded,
                                   const MaskOptions& options) {
   auto read = read_label_image(path);
   if (!read)
-    return Rejection{"", "mask", Code::MASK_UNREADABLE,
-                     std::string(to_string(read.rejection().code)) + " " + read.rejection().detail};
+    return Rejection{
+        "", "mask", Code::MASK_UNREADABLE,
+        read.rejection().code == Code::MASK_UNREADABLE
+            ? read.rejection().detail
+            : std::string(to_string(read.rejection().code)) + " " + read.rejection().detail};
   const LabelImage& image = read.value();
   const Volume& volume = loaded.volume;
   const Geometry& g = volume.geometry;
+  const auto labels = liver_values(image, options);
+  if (!labels) return labels.rejection();
   const auto is_liver = [&](std::int32_t value) {
-    return std::find(options.liver_labels.begin(), options.liver_labels.end(), value) !=
-           options.liver_labels.end();
+    return std::find(labels.value().begin(), labels.value().end(), value) != labels.value().end();
   };
   if (std::none_of(image.values.begin(), image.values.end(), is_liver))
-    return Rejection{"", "mask", Code::NO_LIVER, no_liver_among(image.values, options.liver_labels)};
+    return Rejection{"", "mask", Code::NO_LIVER, no_liver_among(image.values, labels.value())};
   LiverMask mask;
   mask.geometry = g;
+  mask.flags = image.flags;
   mask.voxels.assign(static_cast<std::size_t>(g.voxels()), 0);
   // Every slice lies where its own origin says: spacing may be uneven.
   bool same = image.geometry.size == g.size &&

@@ -14,7 +14,7 @@ namespace wsp {
 struct MaskOptions {
   /// Whole names, in any case; "liver" stands for the names of the whole organ ("Whole Liver").
   std::vector<std::string> liver_roi{"liver"};
-  std::vector<std::int64_t> liver_labels{1};    ///< values in label-map files
+  std::vector<std::int64_t> liver_labels{1};  ///< values in label-map files
 };
 
 /// Find and read referenced series and instances of a SEG or RTSTRUCT header (for Scan::masks), and

@@ -1,7 +1,8 @@
-// NRRD headers by the format's definition (teem.sourceforge.net/nrrd/format.html). ITK's reading
-// knows neither `space: left-anterior-superior` nor `space units`: the grid is taken from here.
+// NRRD headers by the format's definition (teem.sourceforge.net/nrrd/format.html). The library that
+// ITK reads them with forgets `space: left-anterior-superior` and `space units`, and its buffers
+// overflow on long fields.
 #include <algorithm>
-#include <cctype>
+#include <bit>
 #include <charconv>
 #include <cmath>
 #include <fstream>
@@ -57,7 +58,7 @@ struct Text {
   std::map<std::string, std::string> fields;  // by name, in small letters and without spaces
   std::map<std::string, std::string> pairs;   // key:=value
   std::vector<std::string> list;              // the lines after `data file: LIST`
-  bool twice = false;                         // a field with two values
+  bool twice = false;                         // a field that stands twice
   std::size_t length = 0;                     // of the header, in bytes
 
   [[nodiscard]] std::string field(const std::string& name) const {
@@ -94,8 +95,7 @@ Outcome<Text> read_text(const fs::path& path) {
     } else if (value.starts_with(' ')) {
       std::string name = lower(line.substr(0, colon));
       std::erase(name, ' ');
-      const auto [field, fresh] = text.fields.emplace(std::move(name), trim(value));
-      text.twice = text.twice || (!fresh && field->second != trim(value));
+      text.twice |= !text.fields.emplace(std::move(name), trim(value)).second;
     }
   }
   return text;
@@ -335,23 +335,44 @@ Outcome<std::vector<fs::path>> files_of(const fs::path& header, const Text& text
   std::vector<fs::path> files;
   for (const std::string& name : names) {
     const fs::path file = fs::path(name).lexically_normal();
-    if (file.empty() || file.is_absolute() || *file.begin() == "..")
+    if (file.is_absolute() || *file.begin() == "..")
       return refuse(Code::BAD_HEADER, "a data file lies outside the header's folder");
     files.push_back(header.parent_path() / file);
   }
   return files;
 }
 
-Rejection check_data(const fs::path& path, const Text& text, double bytes, bool packed) {
-  const auto files = files_of(path, text);
-  if (!files) return files.rejection();
-  if (files.value().empty())
-    return check_bytes(path, bytes + (packed ? 0 : static_cast<double>(text.length)), packed);
-  for (const fs::path& file : files.value()) {
+// Several files hold one slice each, or by the field's last number parts of that many dimensions.
+bool fit(std::size_t files, const Text& text, const std::vector<std::int64_t>& sizes) {
+  const auto field = words(text.field("datafile"));
+  const bool list = field.front().starts_with("LIST");
+  if (!list && field.front().find('%') == std::string::npos) return true;
+  std::size_t parts = sizes.size() - 1;
+  if (field.size() == (list ? 2U : 5U)) parts = number<std::size_t>(field.back()).value_or(0);
+  if (parts == sizes.size()) return static_cast<std::size_t>(sizes.back()) % files == 0;
+  double wanted = 1;
+  for (std::size_t k = parts; k < sizes.size(); ++k) wanted *= static_cast<double>(sizes[k]);
+  return parts > 0 && parts < sizes.size() && wanted == static_cast<double>(files);
+}
+
+// Whether the files are there and as long as the voxels need.
+Rejection check_data(const NrrdHeader& header) {
+  using Encoding = NrrdHeader::Encoding;
+  // A number takes a digit and a space, but for the last one.
+  const std::size_t bytes = header.encoding == Encoding::text  ? 2
+                            : header.encoding == Encoding::hex ? 2 * header.voxel_bytes
+                                                               : header.voxel_bytes;
+  const bool packed = header.encoding == Encoding::gzip;
+  const double voxels = static_cast<double>(header.image.geometry.voxels()) /
+                        static_cast<double>(header.files.size());
+  for (const fs::path& file : header.files) {
     std::error_code ec;
     if (!fs::is_regular_file(file, ec))
       return refuse(Code::BAD_HEADER, "the detached data file is missing");
-    if (Rejection r = check_bytes(file, bytes / static_cast<double>(files.value().size()), packed);
+    const double skipped = static_cast<double>(std::max<std::int64_t>(header.byte_skip, 0)) +
+                           (packed ? 0 : static_cast<double>(header.start)) -
+                           (header.encoding == Encoding::text ? 1 : 0);
+    if (Rejection r = check_bytes(file, voxels * static_cast<double>(bytes) + skipped, packed);
         r.code != Code::USED)
       return r;
   }
@@ -374,29 +395,57 @@ std::vector<LabelImage::Segment> segments_of(const Text& text) {
 }  // namespace
 
 Outcome<NrrdHeader> read_nrrd_header(const fs::path& path) {
+  using Encoding = NrrdHeader::Encoding;
   const auto read = read_text(path);
   if (!read) return read.rejection();
   const Text& text = read.value();
-  if (text.twice) return refuse(Code::BAD_HEADER, "a field stands twice with different values");
+  if (text.twice) return refuse(Code::BAD_HEADER, "a field stands twice");
   const auto axes = axes_of(text);
   if (!axes) return axes.rejection();
   const Type* type = type_of(text.word("type"));
   if (type == nullptr) return refuse(Code::BAD_HEADER, "the voxel type is no number");
-  const std::string encoding = text.word("encoding");
-  if (encoding == "bz2" || encoding == "bzip2")
+  static const std::map<std::string, Encoding> kEncodings{
+      {"raw", Encoding::raw},  {"gz", Encoding::gzip},   {"gzip", Encoding::gzip},
+      {"txt", Encoding::text}, {"text", Encoding::text}, {"ascii", Encoding::text},
+      {"hex", Encoding::hex}};
+  const std::string packing = text.word("encoding");
+  if (packing == "bz2" || packing == "bzip2")
     return refuse(Code::UNSUPPORTED_ENCODING, "the voxels are packed by bzip2");
-  const bool packed = encoding == "gz" || encoding == "gzip", raw = encoding == "raw";
-  const bool letters = encoding == "txt" || encoding == "text" || encoding == "ascii";
-  if (!packed && !raw && !letters && encoding != "hex")
+  const auto encoding = kEncodings.find(packing);
+  if (encoding == kEncodings.end())
     return refuse(Code::UNSUPPORTED_ENCODING, "the encoding is none of raw, gzip, text and hex");
   const auto grid = grid_of(text, axes.value());
   if (!grid) return grid.rejection();
-  const double bytes = letters ? 1 : static_cast<double>(type->bytes);  // a digit at least
-  if (Rejection r =
-          check_data(path, text, bytes * static_cast<double>(grid.value().voxels()), packed);
-      r.code != Code::USED)
-    return r;
-  return NrrdHeader{{grid.value(), type->component}, type->bytes, packed, segments_of(text)};
+  NrrdHeader header;
+  header.image = {grid.value(), type->component};
+  header.voxel_bytes = type->bytes;
+  header.encoding = encoding->second;
+  const std::string endian = text.word("endian");
+  if (type->bytes > 1 && header.encoding != Encoding::text && endian != "little" && endian != "big")
+    return refuse(Code::BAD_HEADER, "'endian' is neither little nor big");
+  header.swapped = endian == (std::endian::native == std::endian::little ? "big" : "little");
+  for (const auto& [name, skip] :
+       {std::pair("lineskip", &header.line_skip), std::pair("byteskip", &header.byte_skip)}) {
+    if (text.field(name).empty()) continue;
+    const auto value = number<std::int64_t>(text.field(name));
+    const bool from_end =
+        value == -1 && skip == &header.byte_skip && header.encoding == Encoding::raw;
+    if (!value || *value > 1'000'000'000 || (*value < 0 && !from_end))
+      return refuse(Code::BAD_HEADER, "'line skip' or 'byte skip' is absurd");
+    *skip = *value;
+  }
+  auto files = files_of(path, text);
+  if (!files) return files.rejection();
+  header.files = std::move(files).value();
+  if (header.files.empty()) {
+    header.files.push_back(path);
+    header.start = static_cast<std::int64_t>(text.length);
+  } else if (!fit(header.files.size(), text, axes.value().sizes)) {
+    return refuse(Code::BAD_HEADER, "the number of data files does not fit the sizes");
+  }
+  if (Rejection r = check_data(header); r.code != Code::USED) return r;
+  header.segments = segments_of(text);
+  return header;
 }
 
 std::vector<fs::path> nrrd_data(const fs::path& header) {

@@ -4,6 +4,7 @@
 #include <map>
 #include <optional>
 #include <set>
+#include <string_view>
 
 #include "io/medical/contour_planes.hpp"
 #include "io/medical/dicom_load.hpp"
@@ -32,20 +33,23 @@ Outcome<int> liver_roi(DcmDataset& data, const MaskOptions& options) {
   return choose_liver(candidates, options.liver_roi);
 }
 
-// ContourData as text. In explicit VR its length has 16 bits: what is longer is written as UN
-// (PS3.5 6.2.2).
-std::string contour_data(DcmItem& contour) {
+// ContourData as text, as one: taking value by value is quadratic. In explicit VR its length has 16
+// bits: what is longer is written as UN (PS3.5 6.2.2).
+std::string_view contour_data(DcmItem& contour) {
   DcmElement* element = nullptr;
+  if (contour.findAndGetElement(DCM_ContourData, element).bad() || element == nullptr) return {};
   Uint8* bytes = nullptr;
-  if (contour.findAndGetElement(DCM_ContourData, element).good() && element->ident() == EVR_UN &&
-      element->getUint8Array(bytes).good() && bytes != nullptr)
+  if (element->ident() == EVR_UN && element->getUint8Array(bytes).good() && bytes != nullptr)
     return {reinterpret_cast<const char*>(bytes), element->getLength()};
-  return ascii(contour, DCM_ContourData);
+  char* string = nullptr;
+  Uint32 length = 0;
+  if (element->getString(string, length).good() && string != nullptr) return {string, length};
+  return {};
 }
 
 // The points of a contour; nothing where the data is no list of points or not as long as it says.
 std::optional<std::vector<Vec3>> points_of(DcmItem& contour) {
-  const auto cells = split_values(contour_data(contour));
+  const auto cells = split_values(trim(contour_data(contour)));
   if (cells.size() % 3 != 0) return std::nullopt;
   std::vector<Vec3> points(cells.size() / 3);
   for (std::size_t i = 0; i < cells.size(); ++i) {

@@ -19,7 +19,7 @@ struct ScanOptions {
   bool trust_hu = false;  ///< take values for HU that do not prove it: HU_OVERRULED
 };
 
-/// Register DCMTK's codecs and ITK's formats; call once in main before anything else of this
+/// Register DCMTK's codecs; call once in main before anything else of this
 /// library.
 void initialise_medical_io();
 
@@ -42,6 +42,7 @@ struct StoredStatistics {
   std::int64_t minimum = 0, maximum = 0;
   std::int64_t sum = 0;  ///< over all voxels, padding as stored (rescaled)
   std::int64_t padding_voxels = 0;
+  bool whole = true;  ///< no value of an image file has a fraction
 };
 
 /// A volume that was read, with what the case JSON records of it.

@@ -49,7 +49,8 @@ const std::vector<PhaseWords>& phase_words() {
       {Phase::portal,
        {"PORTAL*", "PORTO*", "PORT", "PV", "PVP", "VEN", "VENOUS*", "VENOSA", "VENOSO", "VENEU*",
         "VEINEU*", "VEN\xC3\x96S*", "VEN\xC3\xB6S*", "VENOES*", "VENEUZE"}},
-      {Phase::arterial, {"ART", "ARTER*", "ANGIO*", "HAP", "CTA"}},
+      {Phase::arterial,
+       {"ART", "ARTER*", "ART\xC3\x89R*", "ART\xC3\xA9R*", "ANGIO*", "HAP", "CTA"}},
       {Phase::delayed,
        {"DELAY*", "DEL", "LATE", "TARD*", "EQUILIB*", "EXCRET*", "SPAET*", "SP\xC3\x84T*",
         "SP\xC3\xA4T*"}},
@@ -265,8 +266,8 @@ std::string classify_scanner(const std::string& manufacturer) {
 
 /// soft, sharp or unknown from a convolution kernel of the large makers.
 std::string classify_kernel(const std::string& kernel) {
-  if (kernel.empty()) return "unknown";
   const std::vector<std::string> words = words_of(kernel);
+  if (words.empty()) return "unknown";
   static const std::array<std::string_view, 8> kSharp{"LUNG",  "BONE",  "BONEPLUS", "EDGE",
                                                       "ULTRA", "SHARP", "DETAIL",   "YC"};
   static const std::array<std::string_view, 8> kSoft{"STANDARD", "STD", "SOFT", "SMOOTH",

@@ -22,8 +22,7 @@ Outcome<int> liver_segment(DcmDataset& data, const MaskOptions& options) {
                                      {{"SCT", "49755003"}, {"SRT", "M-01000"}});
       candidates.push_back(
           {*number,
-           lesion ? LiverCode::part
-                  : liver_code(*segment, DCM_SegmentedPropertyTypeCodeSequence),
+           lesion ? LiverCode::part : liver_code(*segment, DCM_SegmentedPropertyTypeCodeSequence),
            {text(*segment, DCM_SegmentLabel), text(*segment, DCM_SegmentDescription)}});
     }
   return choose_liver(candidates, options.liver_roi);
@@ -243,8 +242,8 @@ Outcome<LiverMask> read_seg_mask(const std::filesystem::path& path, const Loaded
   if (by_slab) {
     const double reach = std::max(slab, distance) / 2 + kRoundedMm;
     std::erase_if(livers, [&](const LiverFrame& frame) {
-      const auto slice = static_cast<std::size_t>(
-          frame.named.value_or(nearest_slice(volume, frame.z_mm)));
+      const auto slice =
+          static_cast<std::size_t>(frame.named.value_or(nearest_slice(volume, frame.z_mm)));
       const bool denied = std::abs(volume.z_mm[slice] - frame.z_mm) > reach;
       lost += denied ? 1 : 0;
       return denied;

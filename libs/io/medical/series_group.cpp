@@ -272,7 +272,8 @@ std::vector<std::vector<std::int16_t>> decode_hu(const std::filesystem::path& ro
 /// Look at the middle of a stack, sorted by position, for slices of two acquisitions. Empty when
 /// none show.
 std::string sample_alternation(const std::filesystem::path& root,
-                               const std::vector<FileEntry>& files, std::span<const Plane> stack) {
+                               const std::vector<FileEntry>& files, std::span<const Plane> stack,
+                               double distance_mm) {
   constexpr std::size_t kSample = kAlternationSlices + 4;
   if (stack.size() < kAlternationSlices) return {};
   const std::size_t count = std::min(kSample, stack.size());
@@ -282,19 +283,15 @@ std::string sample_alternation(const std::filesystem::path& root,
     if (slice.empty() || slice.size() != hu.front().size()) return {};
     slices.emplace_back(slice);
   }
-  return find_alternation(slices);
+  return find_alternation(slices, distance_mm);
 }
 
 /// Whether neighbours of a stack differ as slices of two acquisitions do, or may.
 bool may_alternate(const std::filesystem::path& root, const std::vector<FileEntry>& files,
                    const Planes& planes) {
-  std::vector<Plane> stack;
-  for (const Planes& run : positions_of(planes)) {
-    stack.emplace_back();
-    stack.back().file = run.front().file;
-    stack.back().frame = run.front().frame->frame;
-  }
-  return stack.size() < kAlternationSlices || !sample_alternation(root, files, stack).empty();
+  const Series stack = describe(planes, files);
+  return stack.planes.size() < kAlternationSlices ||
+         !sample_alternation(root, files, stack.planes, stack.spacing_mm).empty();
 }
 
 /// Refuse a usable series that is of two acquisitions though no header says so.
@@ -308,7 +305,7 @@ void refuse_interleaved(const std::filesystem::path& root, const std::vector<Fil
     found += (found.empty() ? "regular grids lie in each other: " : " and ") +
              std::to_string(grid.slices) + " slices at " + short_number(grid.spacing_mm) + " mm";
   }
-  if (found.empty()) found = sample_alternation(root, files, series.planes);
+  if (found.empty()) found = sample_alternation(root, files, series.planes, series.spacing_mm);
   if (found.empty()) return;
   series.code = Code::INTERLEAVED;
   series.detail = found + (series.detail.empty() ? "" : "; " + series.detail);

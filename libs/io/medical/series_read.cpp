@@ -206,7 +206,8 @@ Outcome<LoadedVolume> read_image(const Scan& scan, const Series& series) {
   if (!image) return image.rejection();
   LoadedVolume loaded;
   loaded.volume = std::move(image.value().volume);
-  loaded.stored = {image.value().minimum, image.value().maximum, image.value().sum, 0};
+  loaded.stored = {image.value().minimum, image.value().maximum, image.value().sum, 0,
+                   image.value().whole};
   loaded.files = source_files(series);
   loaded.source_hash = hash_sources(scan, loaded.files);
   loaded.sop_instance_uids.assign(static_cast<std::size_t>(loaded.volume.geometry.size[2]), "");
@@ -303,7 +304,8 @@ Outcome<StoredStatistics> measure_series(const Scan& scan, const Series& series)
   if (!series.is_dicom) {
     const auto image = read_image_volume(scan.root / series.relative_path);
     if (!image) return image.rejection();
-    return StoredStatistics{image.value().minimum, image.value().maximum, image.value().sum, 0};
+    return StoredStatistics{image.value().minimum, image.value().maximum, image.value().sum, 0,
+                            image.value().whole};
   }
   std::vector<StoredStatistics> statistics;
   auto refusal = decode_planes(scan, series, statistics, [](std::size_t, const DecodedFrame&) {});

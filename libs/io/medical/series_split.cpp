@@ -24,6 +24,9 @@ enum class Says {
   counts,  ///< the same, as a number that may rise from slice to slice
 };
 
+constexpr const char* kOrigin = "the planes' origin";
+constexpr const char* kTime = "AcquisitionTime";
+
 struct Key {
   const char* name;
   Says says;
@@ -48,8 +51,7 @@ std::vector<Key> keys_of(const PlaneRef& first) {
       {"contrast phase", Says::what, [](const auto& p) { return p.frame->phase; }},
       {"ContrastBolusAgent", Says::what,
        [](const auto& p) { return p.header->contrast_agent + p.frame->contrast; }},
-      {"SeriesDescription", Says::what,
-       [](const auto& p) { return p.header->description; }},
+      {"SeriesDescription", Says::what, [](const auto& p) { return p.header->description; }},
       {"ConvolutionKernel", Says::what, [](const auto& p) { return p.frame->kernel; }},
       // Tubes are set in steps of ten and more; some write what they measured.
       {"KVP", Says::what, [](const auto& p) { return whole(p.frame->kvp, 5); }},
@@ -64,13 +66,13 @@ std::vector<Key> keys_of(const PlaneRef& first) {
       {"SOPClassUID", Says::which, [](const auto& p) { return p.header->sop_class_uid; }},
       {"FrameOfReferenceUID", Says::what,
        [](const auto& p) { return p.header->frame_of_reference_uid; }},
-      {"the planes' origin", Says::which,
+      {kOrigin, Says::which,
        [origin](const auto& p) {
          const Vec3 moved = p.frame->position - origin;
          return whole(dot(moved, p.frame->row_axis), 1) + "," +
                 whole(dot(moved, p.frame->column_axis), 1);
        }},
-      {"AcquisitionTime", Says::counts, [](const auto& p) { return p.frame->time; }},
+      {kTime, Says::counts, [](const auto& p) { return p.frame->time; }},
   };
 }
 
@@ -141,8 +143,7 @@ std::vector<Part> parts_by(const Planes& planes, const Key& key) {
 
 /// Join what follows one another with at most one slice missing in between.
 std::vector<Part> cut_at_jumps(std::vector<Part> parts, double distance) {
-  std::sort(parts.begin(), parts.end(),
-            [](const Part& a, const Part& b) { return a.low < b.low; });
+  std::sort(parts.begin(), parts.end(), [](const Part& a, const Part& b) { return a.low < b.low; });
   std::vector<Part> joined;
   for (Part& part : parts) {
     if (!joined.empty()) {
@@ -160,7 +161,7 @@ std::vector<Part> cut_at_jumps(std::vector<Part> parts, double distance) {
   return joined;
 }
 
-bool is_time(const Key& key) { return std::string_view(key.name) == "AcquisitionTime"; }
+bool is_time(const Key& key) { return std::string_view(key.name) == kTime; }
 
 /// A counting value as a number; nothing when it is none.
 std::optional<double> count_of(const std::string& text, bool time) {
@@ -265,6 +266,11 @@ std::vector<Part> candidate(const Planes& planes, const Key& key) {
     if (auto passes = passes_of(planes, key); !passes.empty()) return passes;
   }
   if (!stacks) return {};
+  // A single slice beside the others' line is no acquisition.
+  if (std::string_view(key.name) == kOrigin &&
+      std::any_of(parts.begin(), parts.end(),
+                  [](const Part& part) { return part.low == part.high; }))
+    return {};
   if (any_overlap(parts)) {
     const bool slips = is_time(key) && changes(parts) < 2 * parts.size();
     const bool scraps = key.says == Says::counts && 3 * parts.size() > planes.size();
@@ -362,8 +368,8 @@ bool collides(const Planes& planes) {
   return std::any_of(runs.begin(), runs.end(), [](const Planes& run) { return run.size() > 1; });
 }
 
-std::vector<Acquisition> split_acquisitions(
-    const Planes& planes, const std::function<bool(const Planes&)>& alternate) {
+std::vector<Acquisition> split_acquisitions(const Planes& planes,
+                                            const std::function<bool(const Planes&)>& alternate) {
   struct Candidate {
     Key key;
     std::vector<Part> parts;

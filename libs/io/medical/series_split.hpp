@@ -42,8 +42,8 @@ struct Acquisition {
 ///   of their own. They stay one when the thickness says that neither half is whole, and
 ///   `alternate` finds that the pixels of neighbours do not.
 /// Parts come in a fixed order; one part without reasons when nothing is to be told apart.
-std::vector<Acquisition> split_acquisitions(
-    const Planes& planes, const std::function<bool(const Planes&)>& alternate);
+std::vector<Acquisition> split_acquisitions(const Planes& planes,
+                                            const std::function<bool(const Planes&)>& alternate);
 
 /// Part planes by person: sex, birth date, issuer, and the name where ID or birth date is blank.
 /// What is blank contradicts nothing.

@@ -9,7 +9,7 @@
 #include "io/core/codes.hpp"
 #include "io/core/geometry.hpp"
 
-/// Plain values that describe an export; no DCMTK or ITK type stands here.
+/// Plain values that describe an export; no DCMTK type stands here.
 namespace wsp {
 
 /// One file of the export and what became of it.
@@ -96,7 +96,7 @@ struct MaskObject {
   std::size_t file = 0;
   bool is_rtstruct = false;
   std::vector<std::string> series_uids;        ///< referenced series
-  std::vector<std::string> sop_instance_uids;  ///< those of its frames or contours, else the series'
+  std::vector<std::string> sop_instance_uids;  ///< of its frames or contours, else of the series
   std::string patient_id, study_uid, frame_of_reference_uid;
   /// Where it lies: the centres of each SEG frame's corner pixels, or a point of each contour.
   std::vector<std::array<Vec3, 4>> frame_corners_mm;

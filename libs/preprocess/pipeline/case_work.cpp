@@ -12,6 +12,7 @@
 #include "io/core/hash.hpp"
 #include "io/core/json_text.hpp"
 #include "io/medical/image_file.hpp"
+#include "io/medical/value_proof.hpp"
 #include "preprocess/ops/liver.hpp"
 #include "preprocess/pipeline/preview.hpp"
 
@@ -116,10 +117,16 @@ Outcome<T> guarded(const CasePlan& plan, Work work) {
 Outcome<CaseInHand> read(const CaseInputs& in, const CasePlan& plan) {
   // 1. Pixels as HU on the canonical grid.
   auto volume = read_series(in.scan, in.scan.series[plan.series],
-                            {in.config.reject_tilt, in.config.reject_gaps});
+                            {in.config.reject_tilt, in.config.reject_gaps, in.config.trust_hu});
   if (!volume) return volume.rejection();
   CaseInHand hand;
   hand.loaded = std::move(volume).value();
+  // Before the mask is judged: of other values a mask cannot lie in tissue.
+  const ValueVerdict verdict = judge_values(hand.loaded.volume, hand.loaded.stored);
+  if (verdict.code == Code::NOT_HU && in.config.trust_hu)
+    hand.loaded.volume.flags.push_back(Code::HU_OVERRULED);
+  else if (verdict.code != Code::USED)
+    return Rejection{"", "read", verdict.code, verdict.detail};
   // 2. The liver that the case came with, else the model's.
   auto given = find_given_mask(in.scan, plan, hand.loaded, mask_options(in));
   if (given)

@@ -555,6 +555,7 @@ class Job {
     for (const CasePlan& plan : plan_.cases)
       for (const auto& path : plan.mask_files)
         used[path.lexically_normal()] = names_.contains(plan.name) ? plan.name : "";
+    const std::vector<std::string> unclear = masks_->ambiguous();
     std::error_code ec;
     const fs::path root = fs::weakly_canonical(scan_.root, ec);
     const auto add = [&](const std::string& relative, Code code, const std::string& name,
@@ -574,14 +575,14 @@ class Job {
       mask_names_.emplace_back(naming_.path("masks/" + relative), "masks/" + relative);
       rows.push_back({mask_names_.back().first, {code, name, detail}});
     };
-    const auto in_doubt = masks_->ambiguous();
-    const std::set<std::string> ambiguous(in_doubt.begin(), in_doubt.end());
     for (const std::string& relative : masks_->files()) {
       const auto hit = used.find((masks_->root() / relative).lexically_normal());
       const std::string name = hit == used.end() ? "" : hit->second;
-      const Code unused =
-          ambiguous.contains(relative) ? Code::MASK_AMBIGUOUS : Code::MASK_UNREFERENCED;
-      add(relative, name.empty() ? unused : Code::USED_AS_MASK, name, "");
+      add(relative,
+          !name.empty()                                            ? Code::USED_AS_MASK
+          : std::binary_search(unclear.begin(), unclear.end(), relative) ? Code::MASK_AMBIGUOUS
+                                                                   : Code::MASK_UNREFERENCED,
+          name, "");
     }
     for (const FileEntry& file : masks_->others())
       add(file.relative_path, file.code, "", file.detail);
@@ -637,6 +638,7 @@ ScanOptions scan_options(const IngestConfig& config, const DataManifest& manifes
   options.score_weights = manifest.score_weights;
   options.follow_links = config.follow_links;
   options.exclude = config.exclude;
+  options.trust_hu = config.trust_hu;
   return options;
 }
 
@@ -661,7 +663,8 @@ nlohmann::json to_json(const IngestConfig& c) {
           {"liver_roi", c.liver_roi},
           {"liver_labels", c.liver_labels},
           {"follow_links", c.follow_links},
-          {"exclude", c.exclude}};
+          {"exclude", c.exclude},
+          {"hu", c.trust_hu ? "trust" : "prove"}};
 }
 
 nlohmann::json to_json(const IngestSummary& s) {

@@ -42,8 +42,9 @@ struct IngestConfig {
   IdMode ids = IdMode::pseudonym;
   std::vector<std::string> liver_roi{"liver"};
   std::vector<std::int64_t> liver_labels;  ///< empty: the manifest's
-  bool follow_links = false;         ///< of the export and of --masks, to directories
-  std::vector<std::string> exclude;  ///< globs of what is left out of the export
+  bool follow_links = false;               ///< of the export and of --masks, to directories
+  std::vector<std::string> exclude;        ///< globs of what is left out of the export
+  bool trust_hu = false;  ///< take values as HU whatever they look like (flag HU_OVERRULED)
 };
 /// The resolved configuration as it stands in dataset.json (schemas/config.schema.json).
 nlohmann::json to_json(const IngestConfig& config);

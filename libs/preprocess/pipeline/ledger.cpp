@@ -100,8 +100,7 @@ std::string reasons_text(const std::map<std::string, std::size_t>& cases,
 std::string unseen_text(const std::map<std::string, std::size_t>& codes) {
   const auto unseen = unseen_files(codes);
   if (unseen.empty()) return "";
-  return "not all that was given could be seen (exit code 3):\n" +
-         codes_text(unseen, unseen.size());
+  return "not all that was given could be seen:\n" + codes_text(unseen, unseen.size());
 }
 
 }  // namespace wsp

@@ -41,9 +41,8 @@ bool same_corners(const std::array<Vec3, 4>& corners, const Series& series) {
   const Vec3 origin = plane_at(series, corners[0])->position_mm;
   const std::array<Vec3, 4> own{origin, origin + across, origin + down, origin + across + down};
   return std::all_of(own.begin(), own.end(), [&](const Vec3& mine) {
-    return std::any_of(corners.begin(), corners.end(), [&](const Vec3& theirs) {
-      return norm(mine - theirs) <= 2 * kRoundedMm;
-    });
+    return std::any_of(corners.begin(), corners.end(),
+                       [&](const Vec3& theirs) { return norm(mine - theirs) <= 2 * kRoundedMm; });
   });
 }
 
@@ -60,7 +59,8 @@ bool lies_on_grid(const MaskObject& mask, const Series& series) {
 
 MaskPlaces place_masks(const Scan& scan) {
   using Indices = std::set<std::size_t>;
-  std::map<std::string, Indices> by_instance, by_uid;  // of series; a UID that was split has several
+  std::map<std::string, Indices> by_instance,
+      by_uid;  // of series; a UID that was split has several
   for (std::size_t s = 0; s < scan.series.size(); ++s) {
     if (!scan.series[s].series_uid.empty()) by_uid[scan.series[s].series_uid].insert(s);
     for (const Plane& plane : scan.series[s].planes)

@@ -58,6 +58,11 @@ nlohmann::json make_provenance(const Series& series, const CasePlan& plan,
   for (const std::size_t k : series.missing_after)
     if (k < series.gaps_mm.size())
       gaps.push_back({{"after_slice", k}, {"distance_mm", series.gaps_mm[k]}});
+  nlohmann::json split = nlohmann::json::array();
+  for (const SplitReason& reason : series.split_by)
+    split.push_back({{"attributes", reason.attributes},
+                     {"slices", reason.slices},
+                     {"spacing_mm", reason.spacing_mm}});
   const auto& g = volume.geometry;
   return {
       {"format", "wsp-case"},
@@ -83,6 +88,7 @@ nlohmann::json make_provenance(const Series& series, const CasePlan& plan,
         {"thickness_mm", series.thickness_mm},
         {"tilt_deg", rounded(series.tilt_deg, 1e-4)},
         {"gaps", gaps},
+        {"split_by", split},
         {"files", loaded.files.size()},
         {"duplicate_files", loaded.duplicate_files.size()},
         {"score", series.score},

@@ -34,6 +34,11 @@ nlohmann::json describe(const Series& s, const SeriesChoice& choice) {
   nlohmann::json gaps = nlohmann::json::array();
   for (const std::size_t k : s.missing_after)
     if (k < s.gaps_mm.size()) gaps.push_back({{"after_slice", k}, {"distance_mm", s.gaps_mm[k]}});
+  nlohmann::json split = nlohmann::json::array();
+  for (const SplitReason& reason : s.split_by)
+    split.push_back({{"attributes", reason.attributes},
+                     {"slices", reason.slices},
+                     {"spacing_mm", reason.spacing_mm}});
   nlohmann::json flags = nlohmann::json::array();
   for (const Code flag : s.flags) flags.push_back(to_string(flag));
   nlohmann::json series{{"key", readable(s.key)},
@@ -56,7 +61,8 @@ nlohmann::json describe(const Series& s, const SeriesChoice& choice) {
                         {"reasons", reasons},
                         {"disposition", to_string(s.code)},
                         {"detail", s.detail},
-                        {"flags", flags}};
+                        {"flags", flags},
+                        {"split_by", split}};
   if (!s.planes.empty()) series["z_range_mm"] = {s.planes.front().z_mm, s.planes.back().z_mm};
   return series;
 }
@@ -89,10 +95,12 @@ std::vector<std::string> words(const nlohmann::json& list) {
 std::string file_lines(const nlohmann::json& files) {
   std::string text;
   for (const auto& f : files) {
-    text += fmt::format("  {:<24} {}\n", f["code"].get<std::string>(),
-                        printable(f["path"].get<std::string>()));
-    if (!f["detail"].get<std::string>().empty())
-      text += fmt::format("  {:<24} {}\n", "", printable(f["detail"].get<std::string>()));
+    std::string line = fmt::format("  {:<20} {}", f["code"].get<std::string>(),
+                                   printable(f["path"].get<std::string>()));
+    if (const std::string detail = printable(f["detail"].get<std::string>()); !detail.empty())
+      line += line.size() + 2 + detail.size() > kColumns ? fmt::format("\n  {:<20} {}", "", detail)
+                                                         : "  " + detail;
+    text += line + '\n';
   }
   return text;
 }
@@ -153,12 +161,9 @@ nlohmann::json scan_report(const Scan& scan, const IngestPlan& plan, bool pixels
       mask_files.push_back(describe_file(file.relative_path, file.code, file.detail));
       ++seen[std::string(to_string(file.code))];
     }
-  return {{"series", series},
-          {"files", files},
-          {"codes", codes},
-          {"file_count", scan.files.size()},
-          {"mask_files", mask_files},
-          {"unseen", unseen_files(seen)}};
+  return {{"series", series},         {"files", files},
+          {"codes", codes},           {"file_count", scan.files.size()},
+          {"mask_files", mask_files}, {"unseen", unseen_files(seen)}};
 }
 
 std::string to_text(const nlohmann::json& report) {
@@ -210,10 +215,10 @@ std::string to_text(const nlohmann::json& report) {
   if (!report["mask_files"].empty())
     text += "\nno masks, in --masks\n" + file_lines(report["mask_files"]);
   text += fmt::format("\n{} files\n", report["file_count"].get<std::size_t>());
-  const std::map<std::string, std::size_t> codes = report["codes"];
-  text += codes_text(codes, codes.size());
+  std::map<std::string, std::size_t> codes = report["codes"];
   const std::map<std::string, std::size_t> unseen = report["unseen"];
-  return text + unseen_text(unseen);
+  std::erase_if(codes, [&](const auto& code) { return unseen.contains(code.first); });
+  return text + codes_text(codes, codes.size()) + unseen_text(unseen);
 }
 
 }  // namespace wsp

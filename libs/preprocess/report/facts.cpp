@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "io/core/error.hpp"
+#include "io/core/hu_scale.hpp"
 #include "io/manifest/manifest.hpp"
 #include "preprocess/report/numbers.hpp"
 
@@ -15,20 +16,7 @@ namespace {
 using nlohmann::json;
 
 // The histograms of cases/CASE.json: counts per bin; the outer bins take what lies beyond.
-struct Histogram {
-  int low = 0, width = 1;
-  std::vector<std::int64_t> counts;
-  [[nodiscard]] std::int64_t total() const {
-    return std::accumulate(counts.begin(), counts.end(), std::int64_t{0});
-  }
-  [[nodiscard]] double centre(std::size_t bin) const {
-    return low + (static_cast<double>(bin) + 0.5) * width;
-  }
-  [[nodiscard]] std::size_t bin(double hu) const {
-    const double at = std::floor((hu - low) / width);
-    return static_cast<std::size_t>(std::clamp(at, 0.0, static_cast<double>(counts.size()) - 1));
-  }
-};
+using Histogram = ValueHistogram;
 
 Histogram histogram(const json& h, const char* name) {
   return {h.at("low_hu").get<int>(), h.at("bin_hu").get<int>(),
@@ -62,29 +50,6 @@ void measure_air(const Histogram& air, const Histogram& body, CaseFacts& facts) 
   }
 }
 
-// The highest peak between -250 and 0 HU, bins averaged over three. The shoulder of soft tissue is
-// none: what has no fat to speak of (a head) is not judged by it.
-void measure_fat(const Histogram& body, CaseFacts& facts) {
-  const auto three = [&](std::size_t i) {
-    return static_cast<double>(body.counts[i - 1] + body.counts[i] + body.counts[i + 1]);
-  };
-  double highest = 0;
-  for (std::size_t i = body.bin(-250); i <= body.bin(-1); ++i) {
-    if (i < 2 || i + 2 >= body.counts.size()) continue;
-    const double value = three(i);
-    if (value <= highest || value < three(i - 1) || value < three(i + 1)) continue;
-    highest = value;
-    const double tilt = static_cast<double>(body.counts[i + 1] - body.counts[i - 1]);
-    facts.fat_hu = body.centre(i) + tilt / value * body.width;
-  }
-  if (highest == 0) return;
-  std::int64_t near = 0;
-  for (std::size_t i = body.bin(facts.fat_hu - 40); i <= body.bin(facts.fat_hu + 40); ++i)
-    near += body.counts[i];
-  const std::int64_t all = body.total();
-  facts.fat_share = all == 0 ? 0 : static_cast<double>(near) / static_cast<double>(all);
-}
-
 // Clipping leaves a pile in the last filled bin; real scales thin out towards their end. Voxels of
 // the three histograms together: the liver's stand in the body's already.
 void measure_piles(const Histogram& body, const Histogram& air, CaseFacts& facts) {
@@ -103,6 +68,16 @@ void measure_piles(const Histogram& body, const Histogram& air, CaseFacts& facts
   };
   facts.top_pile = pile(static_cast<std::ptrdiff_t>(counts.size()) - 1, -1);
   facts.low_pile = pile(0, 1);
+}
+
+// What the ingest refuses, unless it was told to trust the values.
+std::string contradiction(Histogram all, const Histogram& air, const CaseFacts& f) {
+  for (std::size_t i = 0; i < all.counts.size(); ++i) all.counts[i] += air.counts[i];
+  Surroundings around;
+  around.field_mm = std::min(static_cast<double>(f.matrix[0]) * f.pixel_mm[0],
+                             static_cast<double>(f.matrix[1]) * f.pixel_mm[1]);
+  if (f.air_share > kAirSeen) around.outside = f.air_hu;
+  return hu_contradiction(all, around);
 }
 
 std::vector<double> coarse(const Histogram& h) {
@@ -220,7 +195,11 @@ CaseFacts read_case_facts(const std::filesystem::path& dataset, const DatasetRea
     if (body.counts.empty() || air.counts.size() != body.counts.size() || body.width <= 0)
       throw Error(ErrorCode::corrupt, "the histograms differ in length, or are empty");
     measure_air(air, body, f);
-    measure_fat(body, f);
+    if (const auto fat = fat_peak(body)) {
+      f.fat_hu = fat->hu;
+      f.fat_share = fat->share;
+    }
+    f.contradiction = contradiction(body, air, f);
     measure_piles(body, air, f);
     f.body_histogram = coarse(body);
     f.liver_histogram = coarse(liver);

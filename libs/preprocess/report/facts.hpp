@@ -58,6 +58,7 @@ struct CaseFacts {
   std::vector<double> z_mm, body_mm2, lung_mm2, bone_mm2, liver_mm2;
   /// Share of voxels per 20 HU from -1100 to 2000, of body, liver and air.
   std::vector<double> body_histogram, liver_histogram, air_histogram;
+  std::string contradiction;  ///< why the histograms are of no Hounsfield units, or empty
   PixelFacts pixels;
 };
 

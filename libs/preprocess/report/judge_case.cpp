@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 
+#include "io/core/hu_scale.hpp"
 #include "preprocess/report/judge.hpp"
 
 namespace wsp::qa {
@@ -51,35 +52,35 @@ class CaseJudge {
 
   static std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
 
-  // Air is -1000 HU by definition and surrounds every patient; fat stands near -100 in everybody.
-  // Air of a shifted scale can fall out of what counts as outside the body: fat tells then.
+  // By the limits of the ingest, and finer where fat tells: fat stands near -100 in everybody,
+  // while the air of sound scanners lies up to -950.
   void hu_scale() {
-    constexpr double kAir = -1000, kFat = -102, kSeen = 0.02, kPeak = 0.06;
-    const bool air = f_.air_share > kSeen, fat = f_.fat_share > kPeak;
-    if (air && std::abs(f_.air_hu - kAir) > limits_.hu_offset)
+    constexpr double kLung = -500;  // a crop can be surrounded by lung
+    const double fat_limit = 1.5 * limits_.hu_offset;
+    if (!f_.contradiction.empty())
+      add(Code::HU_OFFSET, f_.contradiction);
+    else if (f_.air_share > kAirSeen && (f_.air_hu < kAirLowHu || f_.air_hu > kLung))
       add(Code::HU_OFFSET,
-          fmt::format("air around the body is at {:.0f} HU, expected -1000 within {:.0f}; {}",
-                      f_.air_hu, limits_.hu_offset,
-                      std::isnan(f_.fat_hu) ? std::string("no fat peak")
-                                            : fmt::format("fat peaks at {:.0f}", f_.fat_hu)),
-          f_.air_hu - kAir, limits_.hu_offset);
-    else if (!air)
-      add(Code::HU_OFFSET, fmt::format("no air around the body below -300 HU ({:.1f} % of the "
-                                       "voxels): the scale is shifted or cut off",
-                                       100 * f_.air_share));
-    else if (fat && std::abs(f_.fat_hu - kFat) > 1.5 * limits_.hu_offset)
+          fmt::format("what surrounds the body is at {:.0f} HU, expected air "
+                      "from {:.0f} to {:.0f}",
+                      f_.air_hu, kAirLowHu, kAirHighHu),
+          f_.air_hu + 1000, 1000 + (f_.air_hu < kAirLowHu ? kAirLowHu : kAirHighHu));
+    else if (f_.fat_share > kFatSeen && std::abs(f_.fat_hu - kFatHu) > fat_limit)
       add(Code::HU_OFFSET,
           fmt::format("fat peaks at {:.0f} HU, expected about -100 within {:.0f}", f_.fat_hu,
-                      1.5 * limits_.hu_offset),
-          f_.fat_hu - kFat, 1.5 * limits_.hu_offset);
+                      fat_limit),
+          f_.fat_hu - kFatHu, fat_limit);
   }
 
+  // Where nothing was cut off, values thin out towards both ends: a crop without air does.
   void clipping() {
     constexpr double kLowest = -850, kBone = 1500;
-    if (f_.stored_min_hu > kLowest)
+    if (f_.stored_min_hu > kLowest && f_.low_pile > limits_.top_pile)
       add(Code::HU_CLIPPED,
-          fmt::format("nothing lies below {:.0f} HU, expected air near -1000", f_.stored_min_hu),
-          f_.stored_min_hu, kLowest);
+          fmt::format("nothing lies below {:.0f} HU, and {:.0f} times as many voxels stand there "
+                      "as just above",
+                      f_.stored_min_hu, f_.low_pile),
+          f_.low_pile, limits_.top_pile);
     else if (f_.stored_max_hu < kBone && f_.top_pile > limits_.top_pile)
       add(Code::HU_CLIPPED,
           fmt::format(

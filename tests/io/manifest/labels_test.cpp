@@ -21,6 +21,20 @@ CaseKeys patient(const std::string& id) {
   return keys;
 }
 
+// An image by its path below the export.
+CaseKeys image(const std::string& path) {
+  CaseKeys keys;
+  keys.relative_path = path;
+  keys.path_stem = path.substr(0, path.find('.', path.rfind('/') == std::string::npos ? 0 : path.rfind('/')));
+  return keys;
+}
+
+LabelTable::Lookup find(LabelTable& labels, const CaseKeys& keys) {
+  auto found = labels.match({keys}).front();
+  labels.use(found);
+  return found;
+}
+
 TEST(Labels, ReadThePublishedTableOfTcgaLihc) {
   WSP_REQUIRE_TEST_DATA(data);
   const auto manifest = load_manifest(WSP_SOURCE_DIR "/data-manifests/tcga-lihc.json");
@@ -29,9 +43,7 @@ TEST(Labels, ReadThePublishedTableOfTcgaLihc) {
   const CsvTable csv = parse_csv(read_file(data / "lihc_labels.csv"), "lihc");
   int healthy = 0, pathological = 0;
   for (const auto& row : csv.rows) {
-    CaseKeys keys;
-    keys.relative_path = "images/" + row[1];
-    const auto found = labels.find(keys);
+    const auto found = find(labels, image("images/" + row[1]));
     ASSERT_EQ(found.state, LabelTable::Lookup::State::found);
     ++(found.labels.values[0] == 0 ? healthy : pathological);
     EXPECT_EQ(found.labels.values[1], std::stoi(row[3]));
@@ -43,16 +55,16 @@ TEST(Labels, ReadThePublishedTableOfTcgaLihc) {
 
 TEST(Labels, CountWhatDoesNotMatchBothWays) {
   LabelTable labels = table("subject,label\nA,0\nB,3\nC,\n");
-  EXPECT_EQ(labels.find(patient("B")).labels.values, std::vector<std::int64_t>{3});
-  EXPECT_EQ(labels.find(patient("C")).labels.values, std::vector<std::int64_t>{-1});
-  EXPECT_EQ(labels.find(patient("Z")).state, LabelTable::Lookup::State::missing);
+  EXPECT_EQ(find(labels, patient("B")).labels.values, std::vector<std::int64_t>{3});
+  EXPECT_EQ(find(labels, patient("C")).labels.values, std::vector<std::int64_t>{-1});
+  EXPECT_EQ(find(labels, patient("Z")).state, LabelTable::Lookup::State::missing);
   EXPECT_EQ(labels.unmatched_row_numbers(), std::vector<std::size_t>{1});
 }
 
 TEST(Labels, TakeAgreeingDuplicatesAndNameContradictions) {
   LabelTable labels = table("subject,label\nA,1\nA,1\nB,0\nB,2\n");
-  EXPECT_EQ(labels.find(patient("A")).state, LabelTable::Lookup::State::found);
-  EXPECT_EQ(labels.find(patient("B")).state, LabelTable::Lookup::State::ambiguous);
+  EXPECT_EQ(find(labels, patient("A")).state, LabelTable::Lookup::State::found);
+  EXPECT_EQ(find(labels, patient("B")).state, LabelTable::Lookup::State::ambiguous);
 }
 
 TEST(Labels, ReadWhatSpreadsheetsWrite) {
@@ -60,8 +72,8 @@ TEST(Labels, ReadWhatSpreadsheetsWrite) {
   manifest.labels[0].values = {{"none", 0}, {"mild; early", 1}};
   LabelTable labels = table(
       "\xEF\xBB\xBFsubject;label\r\n A1 ;none\r\n\"B\"\"2\";\"mild; early\"\r\n\r\n", manifest);
-  EXPECT_EQ(labels.find(patient("A1")).labels.values, std::vector<std::int64_t>{0});
-  EXPECT_EQ(labels.find(patient("B\"2")).labels.values, std::vector<std::int64_t>{1});
+  EXPECT_EQ(find(labels, patient("A1")).labels.values, std::vector<std::int64_t>{0});
+  EXPECT_EQ(find(labels, patient("B\"2")).labels.values, std::vector<std::int64_t>{1});
 }
 
 TEST(Labels, SayWhatIsWrongWhereAndWhatWasExpected) {
@@ -98,11 +110,11 @@ TEST(Labels, SayWhatIsWrongWhereAndWhatWasExpected) {
 TEST(Labels, MapWordsAndSayWhichAreKnown) {
   DataManifest manifest = default_manifest();
   manifest.labels[0].values = {{"none", 0}, {"severe", 3}};
-  manifest.labels[0].missing = "n/a";
+  manifest.labels[0].missing = {"n/a"};
   LabelTable labels = table("subject,label\nA,severe\nB,n/a\nC,\n", manifest);
-  EXPECT_EQ(labels.find(patient("A")).labels.values, std::vector<std::int64_t>{3});
-  EXPECT_EQ(labels.find(patient("B")).labels.values, std::vector<std::int64_t>{-1});
-  EXPECT_EQ(labels.find(patient("C")).labels.values, std::vector<std::int64_t>{-1});
+  EXPECT_EQ(find(labels, patient("A")).labels.values, std::vector<std::int64_t>{3});
+  EXPECT_EQ(find(labels, patient("B")).labels.values, std::vector<std::int64_t>{-1});
+  EXPECT_EQ(find(labels, patient("C")).labels.values, std::vector<std::int64_t>{-1});
   try {
     (void)table("subject,label\nA,severe\nB,Severe\n", manifest);
     ADD_FAILURE() << "'Severe' was accepted";
@@ -135,7 +147,7 @@ TEST(Labels, NeverRepeatACell) {
 
 TEST(Labels, ReadClassesThatPandasWroteAsDecimals) {
   LabelTable labels = table("subject,label\nA,2.0\nB,\n");
-  EXPECT_EQ(labels.find(patient("A")).labels.values, std::vector<std::int64_t>{2});
+  EXPECT_EQ(find(labels, patient("A")).labels.values, std::vector<std::int64_t>{2});
 }
 
 TEST(Labels, FindBySeriesStudyAndAccession) {
@@ -151,10 +163,10 @@ TEST(Labels, FindBySeriesStudyAndAccession) {
     DataManifest manifest = default_manifest();
     manifest.key = key;
     LabelTable labels = table("subject,label\nother,0\n" + text + ",7\n", manifest);
-    const auto found = labels.find(keys);
+    const auto found = find(labels, keys);
     ASSERT_EQ(found.state, LabelTable::Lookup::State::found) << key;
     EXPECT_EQ(found.labels.values, std::vector<std::int64_t>{7}) << key;
-    EXPECT_EQ(labels.find(CaseKeys{}).state, LabelTable::Lookup::State::missing) << key;
+    EXPECT_EQ(find(labels, CaseKeys{}).state, LabelTable::Lookup::State::missing) << key;
   }
 }
 
@@ -164,44 +176,118 @@ TEST(Labels, FindByPathNameAndPattern) {
   manifest.path_pattern = "volume-([0-9]+)\\.nii";
   LabelTable labels = table("subject,label\n7,1\nb.nii,2\nsub/c.nii,3\n", manifest);
   const auto value = [&](const char* path) {
-    CaseKeys keys;
-    keys.relative_path = path;
-    const auto found = labels.find(keys);
+    const auto found = find(labels, image(path));
     return found.state == LabelTable::Lookup::State::found ? found.labels.values[0] : -99;
   };
   EXPECT_EQ(value("train/volume-7.nii"), 1);
   EXPECT_EQ(value("sub/b.nii"), 2);
   EXPECT_EQ(value("sub/c.nii"), 3);
-  EXPECT_EQ(value("c.nii"), -99);
+  EXPECT_EQ(value("more/sub/c.nii"), 3);
+  EXPECT_EQ(value("c.nii"), 3);  // the table may know more folders
+  EXPECT_EQ(value("other/c.nii"), -99);
   EXPECT_EQ(value("volume-8.nii"), -99);
 }
 
 TEST(Labels, FindNiftiByTheSubjectOfItsPath) {
   DataManifest manifest = default_manifest();
-  CaseKeys keys;
-  keys.relative_path = "data/P12__VEN.nii.gz";
+  const CaseKeys keys = image("data/P12__VEN.nii.gz");
   LabelTable by_stem = table("subject,label\nP12__VEN,1\n", manifest);
-  EXPECT_EQ(by_stem.find(keys).state, LabelTable::Lookup::State::found);
+  EXPECT_EQ(find(by_stem, keys).state, LabelTable::Lookup::State::found);
   manifest.subject_pattern = "(P[0-9]+)__";
   LabelTable by_pattern = table("subject,label\nP12,1\n", manifest);
-  EXPECT_EQ(by_pattern.find(keys).state, LabelTable::Lookup::State::found);
+  EXPECT_EQ(find(by_pattern, keys).state, LabelTable::Lookup::State::found);
 }
 
 TEST(Labels, CarryTheSplitAndRefuseFreeTextInIt) {
   DataManifest manifest = default_manifest();
   manifest.split_column = "fold";
   LabelTable labels = table("subject,fold,label\nA,train,1\nB,,1\nC,val,1\nC,test,1\n", manifest);
-  EXPECT_EQ(labels.find(patient("A")).labels.split, "train");
-  EXPECT_EQ(labels.find(patient("B")).labels.split, "");
-  EXPECT_EQ(labels.find(patient("C")).state, LabelTable::Lookup::State::ambiguous);
+  EXPECT_EQ(find(labels, patient("A")).labels.split, "train");
+  EXPECT_EQ(find(labels, patient("B")).labels.split, "");
+  EXPECT_EQ(find(labels, patient("C")).state, LabelTable::Lookup::State::ambiguous);
   EXPECT_THROW((void)table("subject,fold,label\nA,seen by Dr No,1\n", manifest), Error);
 }
 
 TEST(Labels, DropEmptyRowsOfSpreadsheetsAndCountTheOthers) {
   LabelTable labels = table("subject\tlabel\r\n\t\r\nA\t1\r\n\t\r\nB\t2\r\n\t");
   EXPECT_EQ(labels.rows(), 2U);
-  EXPECT_EQ(labels.find(patient(" A ")).labels.values, std::vector<std::int64_t>{1});
+  EXPECT_EQ(find(labels, patient(" A ")).labels.values, std::vector<std::int64_t>{1});
   EXPECT_EQ(labels.unmatched_row_numbers(), std::vector<std::size_t>{2});
+}
+
+// What all cases of an export get: the class, -1 for none, -2 where it is ambiguous.
+std::vector<int> classes(const LabelTable& labels, const std::vector<CaseKeys>& cases) {
+  std::vector<int> values;
+  for (const auto& found : labels.match(cases))
+    values.push_back(found.state == LabelTable::Lookup::State::found ? static_cast<int>(found.labels.values[0])
+                     : found.state == LabelTable::Lookup::State::missing ? -1
+                                                                         : -2);
+  return values;
+}
+using Classes = std::vector<int>;
+
+CaseKeys of(CaseKeys keys, const std::string& subject) {
+  keys.subject = subject;
+  return keys;
+}
+
+TEST(Labels, OneRowIsOneSubjects) {
+  const std::vector<CaseKeys> two{of(image("siteA/001.nii.gz"), "a"),
+                                  of(image("siteB/001.nii.gz"), "b")};
+  EXPECT_EQ(classes(table("subject,label\n001,3\n"), two), (Classes{-2, -2}));
+  EXPECT_EQ(classes(table("subject,label\nsiteA/001,3\n"), two), (Classes{3, -1}));
+  EXPECT_EQ(classes(table("subject,label\nsiteA/001,3\nsiteB/001.nii.gz,2\n"), two),
+            (Classes{3, 2}));
+  EXPECT_EQ(classes(table("subject,label\nsiteC/001,3\n"), two), (Classes{-1, -1}));
+  EXPECT_EQ(classes(table("subject,label\nsiteA/001,3\n001,2\n"), two), (Classes{3, -2}));
+  EXPECT_EQ(classes(table("subject,label\n01,3\n1,2\n"), two), (Classes{-1, -1}));
+  // Several volumes of one person may share a row, people of one ID may not.
+  EXPECT_EQ(classes(table("subject,label\n001,3\n"), {of(two[0], "a"), of(two[1], "a")}),
+            (Classes{3, 3}));
+  EXPECT_EQ(classes(table("subject,label\n7,3\n"), {of(patient("7"), "x|7"), of(patient("7"), "x|7")}),
+            (Classes{3, 3}));
+  EXPECT_EQ(classes(table("subject,label\n7,3\n"), {of(patient("7"), "x|7"), of(patient("7"), "y|7")}),
+            (Classes{-2, -2}));
+  EXPECT_EQ(classes(table("subject,label\nliver_3,1\nx,0\n"), {image("imagesTr/liver_3_0000.nii.gz")}),
+            Classes{1});
+}
+
+// Three patients without an ID whose files are all called the same.
+TEST(Labels, AFilesNameIsNoPatient) {
+  std::vector<CaseKeys> cases(3);
+  for (int i = 0; i < 3; ++i) {
+    cases[static_cast<std::size_t>(i)].relative_path = "p" + std::to_string(i) + "/1.dcm";
+    cases[static_cast<std::size_t>(i)].subject = "study " + std::to_string(i);
+  }
+  EXPECT_EQ(classes(table("subject,label\n1,1\n2,2\n3,3\n"), cases), (Classes{-1, -1, -1}));
+  DataManifest manifest = default_manifest();
+  manifest.key = "path";
+  EXPECT_EQ(classes(table("subject,label\n1,1\n1.dcm,2\n", manifest), cases), (Classes{-1, -1, -1}));
+  EXPECT_EQ(classes(table("subject,label\np1/1.dcm,2\n", manifest), cases), (Classes{-1, 2, -1}));
+}
+
+// A table without a header row begins with a patient.
+TEST(Labels, NeverRepeatAFirstRowThatIsData) {
+  for (const char* text : {"Roe^Jane,19500101,2\nDoe^John,19510101,3\n", "00471;F2\n00472;F1\n", "Roe,mild\nDoe,none\n"}) {
+    try {
+      (void)table(text);
+      ADD_FAILURE() << "accepted: " << text;
+    } catch (const Error& e) {
+      const std::string what = e.what();
+      for (const char* cell : {"Roe", "1950", "0047", "F2", "mild"})
+        EXPECT_EQ(what.find(cell), std::string::npos) << what;
+      EXPECT_NE(what.find("header"), std::string::npos) << what;
+      EXPECT_NE(what.find("'subject', 'label'"), std::string::npos) << what;
+    }
+  }
+}
+
+TEST(Labels, SeveralWordsMayMeanUnknown) {
+  DataManifest manifest = default_manifest();
+  manifest.labels[0].missing = {"NA", "?"};
+  EXPECT_EQ(classes(table("subject,label\nA,NA\nB,?\nC,2\n", manifest),
+                    {patient("A"), patient("B"), patient("C")}),
+            (Classes{-1, -1, 2}));
 }
 
 TEST(Csv, ReadsWhatWasWritten) {

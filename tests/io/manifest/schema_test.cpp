@@ -178,7 +178,7 @@ TEST(Manifests, HoldEveryField) {
   ASSERT_EQ(m.labels.size(), 2U);
   EXPECT_EQ(m.labels[0].name, "label");
   EXPECT_EQ(m.labels[0].column, "score");
-  EXPECT_EQ(m.labels[0].missing, "n/a");
+  EXPECT_EQ(m.labels[0].missing, std::vector<std::string>{"n/a"});
   EXPECT_EQ(m.labels[0].values, (std::map<std::string, std::int64_t>{{"none", 0}, {"mild", 1}}));
   EXPECT_EQ(m.labels[1].column, "ishak");
   EXPECT_EQ(m.subject_map.at("P1"), "person-1");

@@ -7,6 +7,7 @@
 #include <functional>
 #include <nlohmann/json.hpp>
 #include <numeric>
+#include <tuple>
 
 #include "io/core/error.hpp"
 #include "io/medical/image_file.hpp"
@@ -229,6 +230,35 @@ TEST_F(MaskFile, FollowsSlicesOfUnevenSpacing) {
   EXPECT_EQ(even.value().flags, Flags{Code::MASK_RESAMPLED});
 }
 
+// Thick slices fill their slabs, to half a slice beyond the ends and no further; a border is the
+// upper slice's. The truth is an explicit loop.
+TEST_F(MaskFile, SlicesOfAnotherDistanceAreSlabs) {
+  const LoadedVolume ct = volume();
+  const auto box = [](const Vec3& p) { return p[0] > 11 && p[0] < 21 && p[1] > 21 && p[1] < 29; };
+  for (const auto& [count, distance, first] :
+       {std::tuple{4, 6.0, 306.0}, {3, 6.0, 303.0}, {3, 9.0, 304.5}, {22, 1.0, 303.0}}) {
+    // Only the inner slices hold the tips of the liver: nothing is cut.
+    const double end = first + distance * (count - 1);
+    const auto tapered = [&, first = first](const Vec3& p) {
+      const bool tip = p[2] < first + 0.1 || p[2] > end - 0.1;
+      return tip ? p[0] == 14 && p[1] == 24 : box(p);
+    };
+    const auto mask = read(ct, grid({8, 6, count}, {2, 2, distance}, {10, 20, first}), tapered);
+    ASSERT_TRUE(mask) << mask.rejection().detail;
+    const auto n = test::counts(mask.value());
+    for (int k = 0; k < 10; ++k) {
+      const double z = 300 + 3 * k;
+      int expected = 0;
+      for (int i = 0; i < count; ++i) {
+        const double from = z - (first + distance * i);
+        if (from >= -distance / 2 && from < distance / 2)
+          expected = i == 0 || i == count - 1 ? 1 : 5 * 4;
+      }
+      EXPECT_EQ(n[static_cast<std::size_t>(k)], expected) << distance << ' ' << first << ' ' << k;
+    }
+  }
+}
+
 TEST_F(MaskFile, CroppedRoundTheLiver) {
   const LoadedVolume ct = volume();
   // Ends with the tips of the liver: a whole one, as 3D Slicer exports it.
@@ -255,6 +285,20 @@ TEST_F(MaskFile, CutAtTheEndOfItsFile) {
   ASSERT_TRUE(coarse) << coarse.rejection().detail;
   EXPECT_EQ(coarse.value().flags, (Flags{Code::MASK_RESAMPLED, Code::LIVER_TRUNCATED}));
   EXPECT_EQ(total(coarse.value()), 10 * 5 * 4);
+}
+
+// Where qform and sform turn an axis round, one of them puts the liver to the other side.
+TEST_F(MaskFile, WhoseTransformsDisagreeIsFlagged) {
+  const LoadedVolume ct = volume();
+  ASSERT_TRUE(read(ct, ct.volume.geometry, kCone));
+  write_nifti(here_.path() / "mask.nii", ct.volume.geometry, std::vector<std::uint8_t>(480, 1));
+  std::fstream file(here_.path() / "mask.nii", std::ios::in | std::ios::out | std::ios::binary);
+  file.seekp(252);
+  file.write("\1\0", 2);  // qform_code, with the rotation of RAS; the sform says LPS
+  file.close();
+  const auto mask = read_mask_file(here_.path() / "mask.nii", ct, {});
+  ASSERT_TRUE(mask) << mask.rejection().detail;
+  EXPECT_EQ(mask.value().flags, Flags{Code::ORIENTATION_CONFLICT});
 }
 
 TEST_F(MaskFile, BesideTheVolume) {

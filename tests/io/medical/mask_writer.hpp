@@ -168,6 +168,7 @@ struct RtRoi {
 struct RtFile {
   std::vector<RtRoi> rois{RtRoi{}};
   std::vector<RtContour> contours;
+  std::function<void(DcmDataset&)> edit;
 };
 
 /// ContourData of points (x, y) at one z.
@@ -209,6 +210,7 @@ inline void write_rtstruct(const std::filesystem::path& path, const RtFile& rt) 
                  DCM_ReferencedSOPInstanceUID, contour.sources[k]);
     }
   }
+  if (rt.edit) rt.edit(d);
   const OFCondition saved = file.saveFile(OFFilename(path.c_str()), EXS_LittleEndianExplicit);
   if (saved.bad()) throw std::runtime_error(saved.text());
 }

@@ -238,6 +238,9 @@ TEST(Synthetic, BitsOutsideBitsStoredAreDropped) {
   s.pixels[1] = 0x07FF;                            // 2047
   s.pixels[2] = 0x0001;                            // 0.5 - 3 = -2.5, half to even: -2
   s.pixels[3] = 0x0003;                            // 1.5 - 3 = -1.5: -2
+  s.edit = [](DcmDataset& d) {
+    d.putAndInsertUint16(DcmTag(0x6000, 0x0102, EVR_US), 13);  // OverlayBitPosition
+  };
   write_dicom(directory.path() / "a", s);
   const Scan scan = scan_all(directory);
   const auto loaded = read_series(scan, scan.series.at(0), {});

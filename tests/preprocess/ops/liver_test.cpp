@@ -71,7 +71,10 @@ TEST(MaskFlags, NameTruncatedSmallAndFragmentedLivers) {
   EXPECT_EQ(mask_flags(mask, 499), std::vector<Code>{Code::LIVER_SMALL});
   for (std::size_t i = 4 * 64; i < 4 * 64 + 20; ++i) mask.voxels[i] = 1;
   EXPECT_EQ(mask_flags(mask, 1500),
-            (std::vector<Code>{Code::LIVER_TRUNCATED, Code::LIVER_FRAGMENTED}));
+            (std::vector<Code>{Code::LIVER_TRUNCATED, Code::MASK_GAPS, Code::LIVER_FRAGMENTED}));
+  mask.voxels[3 * 64] = 1;  // joins the two
+  EXPECT_EQ(mask_flags(mask, 1500), std::vector<Code>{Code::LIVER_TRUNCATED});
+  EXPECT_EQ(mask_flags(empty_mask(8, 8, 5), 1500), std::vector<Code>{});
 }
 
 TEST(LiverVolume, IntegratesUnevenSpacingLikeTheTrapezoidRule) {

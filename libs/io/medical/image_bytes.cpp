@@ -1,0 +1,66 @@
+#include "io/medical/image_bytes.hpp"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <vector>
+
+namespace wsp::image {
+
+ZFile::ZFile(const std::filesystem::path& path, std::int64_t start) {
+  const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (file < 0) return;
+  if (::lseek(file, start, SEEK_SET) == start) file_ = gzdopen(file, "rb");
+  if (file_ == nullptr)
+    ::close(file);
+  else
+    gzbuffer(file_, 1U << 17);
+}
+
+ZFile::~ZFile() {
+  if (file_ != nullptr) gzclose(file_);
+}
+
+bool ZFile::seek(std::int64_t offset) {
+  return file_ != nullptr && gzseek(file_, offset, SEEK_SET) == offset;
+}
+
+std::size_t ZFile::read(char* into, std::size_t bytes) {
+  std::size_t have = 0;
+  while (file_ != nullptr && have < bytes) {
+    const auto step = static_cast<unsigned>(std::min<std::size_t>(bytes - have, 1U << 26));
+    const int n = gzread(file_, into + have, step);
+    if (n <= 0) break;
+    have += static_cast<std::size_t>(n);
+  }
+  return have;
+}
+
+std::int64_t ZFile::drain() {
+  std::vector<char> buffer(1U << 20);
+  std::int64_t total = 0;
+  for (std::size_t n = 1; n > 0; total += static_cast<std::int64_t>(n))
+    n = read(buffer.data(), buffer.size());
+  return total;
+}
+
+Rejection ZFile::verdict() const {
+  int state = Z_ERRNO;
+  if (file_ != nullptr) gzerror(file_, &state);
+  const auto say = [](Code code, const char* detail) {
+    return Rejection{"", "read", code, detail};
+  };
+  if (state == Z_BUF_ERROR) return say(Code::TRUNCATED_FILE, "its gzip data break off");
+  if (state == Z_DATA_ERROR)
+    return say(Code::DECODE_FAILED, "its gzip data are damaged: code, checksum or length");
+  if (state != Z_OK) return say(Code::UNREADABLE, "the file cannot be read");
+  return say(Code::USED, "");
+}
+
+void swap_bytes(std::span<char> numbers, std::size_t bytes) {
+  for (std::size_t i = 0; i + bytes <= numbers.size(); i += bytes)
+    std::reverse(numbers.data() + i, numbers.data() + i + bytes);
+}
+
+}  // namespace wsp::image
