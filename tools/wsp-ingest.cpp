@@ -128,7 +128,7 @@ std::vector<CLI::App*> declare_ingest(CLI::App& app, Options& o) {
     return groups.back();
   };
   auto* general = group("Input and output");
-  general->add_option("--out", o.output, "Dataset directory to make (required)");
+  general->add_option("--out", o.output, "Dataset directory to make (required, but for plan)");
   general->add_option("--labels", o.labels, "Label table (CSV) read as the manifest says");
   declare_inputs(*general, o);
   general->add_flag("--force", o.force, "Replace a dataset that was made with other options");
@@ -507,9 +507,9 @@ int run_plan(const Options& o, bool json) {
   std::cout << (json ? wsp::json_text(report, 1) + "\n" : wsp::plan_text(report));
   if (forecast.error) throw wsp::Error(*forecast.error);
   if (forecast.summary.cases == 0)
-    wsp::log::error("no case could be made; the main reasons:\n" +
-                    wsp::reasons_text(forecast.summary.quarantine_codes,
-                                      forecast.summary.file_codes));
+    wsp::log::error(
+        "no case could be made; the main reasons:\n" +
+        wsp::reasons_text(forecast.summary.quarantine_codes, forecast.summary.file_codes));
   return exit_code_of(o, forecast.summary);
 }
 

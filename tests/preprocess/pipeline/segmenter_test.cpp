@@ -7,11 +7,13 @@
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 #include <thread>
+#include <utility>
 
 #include "io/core/atomic_file.hpp"
 #include "io/core/error.hpp"
 #include "io/medical/image_file.hpp"
 #include "preprocess/pipeline/ingest.hpp"
+#include "preprocess/pipeline/plan_report.hpp"
 #include "support/test_data.hpp"
 
 namespace wsp {
@@ -256,6 +258,24 @@ TEST_F(SegmenterTest, ComparesItsMasksWithGivenOnes) {
   options_.segmenter = nullptr;
   options_.output = work_.path() / "alone";
   EXPECT_THROW((void)ingest(options_), Error);
+}
+
+TEST_F(SegmenterTest, ADryRunAsksNobodyAndWritesNothing) {
+  add("a");
+  options_.mask_cache = work_.path() / "cache";
+  const fs::path output = std::exchange(options_.output, {});
+  const Forecast open = forecast(options_, false);
+  ASSERT_EQ(open.taken.size(), 1U);
+  EXPECT_TRUE(open.taken.begin()->second.open);
+  EXPECT_EQ(open.taken.begin()->second.mask_source, "model");
+  EXPECT_EQ(segmenter_.calls, 0);
+  options_.segmenter = nullptr;
+  const Forecast refused = forecast(options_, false);
+  EXPECT_TRUE(refused.taken.empty());
+  ASSERT_EQ(refused.plan.rejections.size(), 1U);
+  EXPECT_EQ(refused.plan.rejections.front().code, Code::NO_LIVER_MASK);
+  EXPECT_FALSE(fs::exists(output));
+  EXPECT_FALSE(fs::exists(*options_.mask_cache));
 }
 
 TEST_F(SegmenterTest, AnotherVersionMakesTheCasesAgainAndNeedsNoForce) {
