@@ -7,7 +7,7 @@ set -euo pipefail
 build_packages=(
   g++ cmake ninja-build ccache git pkg-config python3
   file  # cpack asks it which files a Debian package has to depend on libraries for
-  libinsighttoolkit5-dev libgdcm-dev libgdcm-tools libdcmtk-dev libopenjp2-7-dev
+  libdcmtk-dev libopenjp2-7-dev
   libhdf5-dev libblosc-dev libxxhash-dev libssl-dev libtbb-dev libpng-dev zlib1g-dev libutf8proc-dev libjs-chart.js
   nlohmann-json3-dev libvalijson-dev libcli11-dev libspdlog-dev libfmt-dev
   libtorch-dev libopenblas0-pthread libgloo-dev libprotobuf-dev protobuf-compiler
