@@ -106,6 +106,21 @@ Outcome<std::vector<std::int64_t>> liver_values(const LabelImage& image,
   return chosen ? wanted : std::vector<std::int64_t>{named.value()};
 }
 
+// A CT under the name of a mask holds the liver's number too, in single voxels.
+std::string no_label_map(const std::vector<std::int32_t>& values) {
+  constexpr std::size_t kMost = 512;  // the largest atlases have some 200 labels
+  std::set<std::int32_t> found;
+  for (const std::int32_t value : values) {
+    if (!found.empty() && value == *found.rbegin()) continue;
+    found.insert(value);
+    if (found.size() > kMost)
+      return "more than " + std::to_string(kMost) + " different values from " +
+             std::to_string(*found.begin()) + " to " + std::to_string(*found.rbegin()) +
+             ": an image, not a map of labels";
+  }
+  return "";
+}
+
 }  // namespace
 
 Outcome<LiverMask> read_mask_file(const fs::path& path, const LoadedVolume& loaded,
@@ -118,6 +133,8 @@ Outcome<LiverMask> read_mask_file(const fs::path& path, const LoadedVolume& load
             ? read.rejection().detail
             : std::string(to_string(read.rejection().code)) + " " + read.rejection().detail};
   const LabelImage& image = read.value();
+  if (const std::string why = no_label_map(image.values); !why.empty())
+    return Rejection{"", "mask", Code::MASK_UNREADABLE, why};
   const Volume& volume = loaded.volume;
   const Geometry& g = volume.geometry;
   const auto labels = liver_values(image, options);

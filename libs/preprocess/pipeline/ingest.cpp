@@ -571,8 +571,8 @@ class Job {
         if (row == in_export.end()) return;
         Disposition& file = rows[row->second].disposition;
         // Left out or a label map as an image, yet a mask; or a mask of a case that was not made.
-        const bool used = code == Code::USED_AS_MASK;
-        if ((used && (file.code == Code::EXCLUDED || file.code == Code::LABEL_MAP)) ||
+        const bool as_mask = code == Code::USED_AS_MASK;
+        if ((as_mask && (file.code == Code::EXCLUDED || file.code == Code::LABEL_MAP)) ||
             (file.code == Code::USED_AS_MASK && file.case_name.empty()))
           file = {code, name, detail};
         return;
