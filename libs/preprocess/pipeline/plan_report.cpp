@@ -311,8 +311,10 @@ std::string plan_text(const Json& report) {
       if (const std::string remedy = shown(list[0]["remedy"]); !remedy.empty())
         text += paragraph("do", remedy);
       text += listed(list, kShown, [](const Json& file) {
-        const std::string detail = shown(file["detail"]);
-        return "    " + shown(file["path"]) + (detail.empty() ? "" : "  " + detail) + "\n";
+        const std::string path = "    " + shown(file["path"]), detail = shown(file["detail"]);
+        if (detail.empty()) return path + "\n";
+        const bool fits = path.size() + 2 + detail.size() <= kWidth;
+        return path + (fits ? "  " + detail + "\n" : "\n" + paragraph("", detail));
       });
     }
   }
