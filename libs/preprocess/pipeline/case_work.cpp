@@ -86,7 +86,10 @@ std::string case_key(const CaseInputs& in, const CasePlan& plan, const std::stri
                       {"split", plan.split},
                       {"labels", plan.labels},
                       {"candidates", plan.candidates}};
-  // The case's JSON names each label.
+  // The case's JSON says what it was told from, which other files decide too.
+  for (const SplitReason& reason : series.split_by)
+    rest["split_by"].push_back({reason.attributes, reason.slices, reason.spacing_mm});
+  // It names each label.
   for (const LabelColumn& label : in.manifest.labels) rest["label_names"].push_back(label.name);
   for (const Code flag : plan.flags) rest["flags"].push_back(to_string(flag));
   hash.update(json_text(rest));

@@ -149,8 +149,9 @@ class Report {
   void add_sources(const CasePlan& plan, Json& line) const {
     Json paths = Json::array();
     for (const auto& path : plan.mask_files) paths.push_back(path.generic_string());
-    for (const std::size_t m : plan.mask_objects)
-      paths.push_back(f_.scan.files[f_.scan.masks[m].file].relative_path);
+    if (paths.empty())  // files come first
+      for (const std::size_t m : plan.mask_objects)
+        paths.push_back(f_.scan.files[f_.scan.masks[m].file].relative_path);
     line["mask"] = {{"paths", paths}};
     Json labels = Json::object();
     for (std::size_t i = 0; i < plan.labels.size(); ++i)
@@ -194,7 +195,7 @@ constexpr std::size_t kWidth = 80;
 
 // "label  text", broken at blanks; what follows stands under the text.
 std::string paragraph(const std::string& label, const std::string& text) {
-  std::string lines, line = fmt::format("      {:<7}", label);
+  std::string lines, line = fmt::format("      {:<8}", label);
   const std::string indent(line.size(), ' ');
   bool empty = true;
   for (std::size_t begin = 0; begin < text.size();) {
@@ -222,14 +223,14 @@ std::string series_text(const Json& s) {
   const std::string verdict = s["verdict"].get<std::string>();
   const bool good = verdict == "taken" || verdict == "open";
   std::string text =
-      fmt::format("    {} {:<26} {:>6}  {:<10}  {:>6.1f}  {}\n",
+      fmt::format("    {} {:<26} {:>6}  {:<10}  {:>6.1f}{}\n",
                   good                   ? '+'
                   : verdict == "refused" ? '!'
                                          : '-',
                   good ? verdict : s["code"].get<std::string>(), s["slices"].get<std::size_t>(),
                   s["phase"].get<std::string>(), s["score"].get<double>(),
-                  s["pinned"].get<bool>()   ? "pinned"
-                  : s["chosen"].get<bool>() ? "chosen"
+                  s["pinned"].get<bool>()   ? "  pinned"
+                  : s["chosen"].get<bool>() ? "  chosen"
                                             : "");
   const auto files = s["files"].get<std::size_t>();
   text += paragraph("from",
@@ -250,7 +251,7 @@ std::string series_text(const Json& s) {
     std::string from = source == "model" ? "a model will be asked" : joined(mask["paths"], ", ");
     if (from.empty()) from = "none";
     if (mask.contains("liver_ml"))
-      from += fmt::format(" ({}, {:.1f} ml)", source, mask["liver_ml"].get<double>());
+      from = fmt::format("{}, {:.1f} ml: {}", source, mask["liver_ml"].get<double>(), from);
     text += paragraph("mask", from);
   }
   if (s.contains("label_rows") && !s["label_rows"].empty()) {
@@ -302,19 +303,21 @@ std::string plan_text(const Json& report) {
     }
   }
   constexpr std::size_t kShown = 10;
-  if (const Json& files = report["files"]; !files.empty()) {
-    std::map<std::string, Json> by_code;
-    for (const auto& file : files) by_code[file["code"].get<std::string>()].push_back(file);
-    text += "\nFILES THAT GIVE NOTHING\n";
-    for (const auto& [code, list] : by_code) {
-      text += fmt::format("  {} {}\n", list.size(), code);
-      if (const std::string remedy = shown(list[0]["remedy"]); !remedy.empty())
-        text += paragraph("do", remedy);
-      text += listed(list, kShown, [](const Json& file) {
-        const std::string detail = shown(file["detail"]);
-        return "    " + shown(file["path"]) + (detail.empty() ? "" : "  " + detail) + "\n";
-      });
-    }
+  std::map<std::string, Json> by_code;
+  for (const auto& file : report["files"])
+    if (file["code"] != to_string(Code::MASK_UNREFERENCED))  // below
+      by_code[file["code"].get<std::string>()].push_back(file);
+  if (!by_code.empty()) text += "\nFILES THAT GIVE NOTHING\n";
+  for (const auto& [code, list] : by_code) {
+    text += fmt::format("  {} {}\n", list.size(), code);
+    if (const std::string remedy = shown(list[0]["remedy"]); !remedy.empty())
+      text += paragraph("do", remedy);
+    text += listed(list, kShown, [](const Json& file) {
+      const std::string path = "    " + shown(file["path"]), detail = shown(file["detail"]);
+      if (detail.empty()) return path + "\n";
+      const bool fits = path.size() + 2 + detail.size() <= kWidth;
+      return path + (fits ? "  " + detail + "\n" : "\n" + paragraph("", detail));
+    });
   }
   if (const Json& masks = report["masks_without_case"]; !masks.empty())
     text += "\nMASKS WITHOUT A CASE\n" +

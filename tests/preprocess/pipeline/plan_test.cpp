@@ -375,39 +375,6 @@ TEST_F(PlanTest, RefusesTheSecondCaseOfOneName) {
   EXPECT_EQ(rejected(result), Codes{Code::DUPLICATE_CASE});
 }
 
-// A series that was split: a mask of it belongs to the part that it names, or lies on.
-TEST_F(PlanTest, AMaskOfASplitSeriesGoesToItsPart) {
-  for (int part = 0; part < 2; ++part) {
-    Series& series = add("P1", "S1", "1.2");
-    series.key = "1.2#" + std::to_string(part + 1);
-    series.planes.clear();
-    for (int k = 0; k < 4; ++k) {
-      Plane plane;
-      plane.z_mm = 5 * k + 2 * part;
-      plane.sop_instance_uid = "1.2." + std::to_string(part) + "." + std::to_string(k);
-      series.planes.push_back(plane);
-    }
-  }
-  add("P1", "S1", "9.9");
-  using Masks = std::vector<std::vector<std::size_t>>;
-  MaskObject mask;
-  mask.series_uids = {"1.2"};
-  scan_.masks = {mask};
-  EXPECT_EQ(referring_masks(scan_), (Masks{{0}, {0}, {}}));  // nothing says which
-  scan_.masks[0].sop_instance_uids = {"1.2.1.0", "1.2.1.3"};
-  EXPECT_EQ(referring_masks(scan_), (Masks{{}, {0}, {}}));
-  // Instances that are not here, or one file for both: the frames' places decide.
-  scan_.masks[0].sop_instance_uids = {"7.7"};
-  scan_.masks[0].positions_mm = {{3, 4, 5}, {3, 4, 10}};
-  EXPECT_EQ(referring_masks(scan_), (Masks{{0}, {}, {}}));
-  for (Series& series : scan_.series)
-    for (Plane& plane : series.planes) plane.sop_instance_uid = "1.2.3";
-  scan_.masks[0].sop_instance_uids = {"1.2.3"};
-  scan_.masks[0].positions_mm = {{3, 4, 7}};
-  EXPECT_EQ(referring_masks(scan_)[1], std::vector<std::size_t>{0});
-  EXPECT_TRUE(referring_masks(scan_)[0].empty());
-}
-
 TEST_F(PlanTest, PersonsWithoutAnIdInOneStudyAreSubjectsOfTheirOwn) {
   for (const char* key : {"1.2#1", "1.2#2"}) {
     Series& series = add("", "S1", "1.2");
