@@ -163,14 +163,4 @@ ValueVerdict judge_values(const Volume& volume, const StoredStatistics& stored) 
   return {Code::NOT_HU, range + ": " + why};
 }
 
-bool looks_like_labels(const LabelImage& image) {
-  return labels(std::span<const std::int32_t>(image.values), image.geometry.size[0]);
-}
-
-Outcome<bool> is_label_map(const std::filesystem::path& path) {
-  const auto image = read_label_image(path);
-  if (!image) return image.rejection();
-  return looks_like_labels(image.value());
-}
-
 }  // namespace wsp

@@ -1,10 +1,8 @@
 #pragma once
-#include <filesystem>
 #include <string>
 
 #include "io/core/outcome.hpp"
 #include "io/core/volume.hpp"
-#include "io/medical/image_file.hpp"
 #include "io/medical/scan.hpp"
 
 /// What the voxels themselves prove. A refusal needs a contradiction, values that no body has in
@@ -20,11 +18,6 @@ struct ValueVerdict {
 /// Judge a canonical volume, or some of its slices, by its values and where they stand. Volumes of
 /// under 4096 voxels prove nothing.
 [[nodiscard]] ValueVerdict judge_values(const Volume& volume, const StoredStatistics& stored);
-
-/// Whether these are labels: a few small whole numbers from 0 in large even regions.
-[[nodiscard]] bool looks_like_labels(const LabelImage& image);
-/// The same of a NIfTI or NRRD file; a voxel with a fraction is no label. Names decide nothing.
-Outcome<bool> is_label_map(const std::filesystem::path& path);
 
 /// Judge planes spread over every usable series of the scan, in parallel, and give those that are
 /// no HU their code; with options.trust_hu NOT_HU is only flagged HU_OVERRULED.

@@ -244,21 +244,6 @@ TEST(ValueProof, LabelsAreALabelMap) {
   expect_taken(of([](double v) { return v < -500 ? -1000 : 40; }), "two HU");
 }
 
-TEST(ValueProof, LabelsOfAFileAreToldFromGreys) {
-  LabelImage image;
-  image.geometry.size = {32, 32, 4};
-  image.values.assign(32 * 32 * 4, 0);
-  EXPECT_TRUE(looks_like_labels(image)) << "an empty mask";
-  for (std::size_t i = 0; i < 1500; ++i) image.values[i] = i < 700 ? 1 : 2;
-  EXPECT_TRUE(looks_like_labels(image));
-  image.whole = false;
-  EXPECT_FALSE(looks_like_labels(image)) << "fractions";
-  image.whole = true;
-  for (std::size_t i = 0; i < image.values.size(); ++i)
-    image.values[i] = static_cast<std::int32_t>(i * 7919 % 97);
-  EXPECT_FALSE(looks_like_labels(image)) << "noise";
-}
-
 TEST(HuScale, CountsByHalfOpenRanges) {
   const ValueHistogram h{-1100, 10, std::vector<std::int64_t>(310, 1)};
   EXPECT_EQ(h.count(-100, 0), 10);
