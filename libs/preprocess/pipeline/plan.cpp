@@ -6,6 +6,7 @@
 #include "io/core/error.hpp"
 #include "io/core/names.hpp"
 #include "io/medical/image_file.hpp"
+#include "preprocess/pipeline/ledger.hpp"
 #include "preprocess/pipeline/mask_place.hpp"
 #include "preprocess/pipeline/name_hints.hpp"
 #include "preprocess/pipeline/subjects.hpp"
@@ -383,8 +384,13 @@ class Planner {
     const bool none = std::all_of(masks_.begin(), masks_.end(), [](const MaskMatch& match) {
       return match.files.empty() && match.problem.empty();
     });
-    if (some_case && none)
-      plan_.misfits.push_back(
+    if (!some_case || !none) return;
+    std::map<std::string, std::size_t> codes;
+    for (const FileEntry& file : in_.masks->others()) ++codes[std::string(to_string(file.code))];
+    for (const auto& [code, count] : unseen_files(codes))
+      plan_.hints.push_back("in --masks, " + code + " " + std::to_string(count) + ": " +
+                            std::string(info(*parse_code(code)).remedy));
+    plan_.misfits.push_back(
           (in_.masks->size() == 0 ? std::string("--masks holds no NIfTI or NRRD file")
                                   : "none of the " + std::to_string(in_.masks->size()) +
                                         " files of --masks fits a case of the export") +
