@@ -250,11 +250,15 @@ class CaseJudge {
     const bool unknown = flagged(Code::LABEL_MISSING) || (!f_.labels.empty() && f_.labels[0] < 0);
     if (unknown && !kind_.without_labels)
       add(Code::LABEL_MISSING, "the weak label is unknown");
-    for (const Code code :
-         {Code::SUBJECT_UNVERIFIED, Code::SIGN_REPAIRED, Code::PHASE_UNSURE, Code::PIN_UNUSABLE,
-          Code::OVERLAPPING_SLICES, Code::OBLIQUE, Code::FEET_FIRST, Code::RESAMPLED,
-          Code::MASK_RESAMPLED, Code::MASK_CLEANED, Code::PADDING})
-      if (flagged(code)) add(code, std::string(info(code).meaning));
+    // The ingest's other flags in its own words; the rules say which of them matter.
+    for (const CodeInfo& code : all_codes()) {
+      const auto judged = {Code::TILT_RESAMPLED, Code::GAP,         Code::SPACING_IRREGULAR,
+                           Code::LIVER_SMALL,    Code::LIVER_TRUNCATED, Code::LIVER_FRAGMENTED,
+                           Code::LOSSY_SOURCE,   Code::LABEL_MISSING};
+      if (code.kind == CodeKind::flag && flagged(code.code) &&
+          std::find(judged.begin(), judged.end(), code.code) == judged.end())
+        add(code.code, std::string(code.meaning));
+    }
   }
 
   const CaseFacts& f_;
