@@ -15,7 +15,7 @@ import time
 import build_tree
 import support
 
-HIDDEN = "ITK DCMTK GDCM PkgConfig OpenSSL PNG TBB fmt spdlog CLI11 nlohmann_json HDF5 GTest rapidcheck benchmark".split()
+HIDDEN = "DCMTK GDCM PkgConfig OpenSSL PNG TBB fmt spdlog CLI11 nlohmann_json HDF5 GTest rapidcheck benchmark".split()
 FORBIDDEN = re.compile(r"/(openssl|google/protobuf)/|/png\.h$|/pngconf\.h$")
 HEADERS = ("blosc.h blosc-export.h xxhash.h xxh3.h xxh_x86dispatch.h zlib.h zconf.h tbb oneapi nlohmann CLI fmt spdlog "
            "valijson").split()
@@ -74,7 +74,7 @@ with support.temporary() as work:
                      f"-DWSP_DEPENDENCIES={place / 'dependencies'}",
                      *[f"-DCMAKE_DISABLE_FIND_PACKAGE_{name}=ON" for name in HIDDEN])
     cache = (build / "CMakeCache.txt").read_text()
-    for name in ("OPENSSL_CRYPTO_LIBRARY", "PNG_LIBRARY", "DCMTK_DIR", "ITK_DIR"):
+    for name in ("OPENSSL_CRYPTO_LIBRARY", "PNG_LIBRARY", "DCMTK_DIR"):
         support.check(not re.search(rf"^{name}[^=]*=/", cache, re.MULTILINE), f"{name} was found")
     targets = build_tree.shell("ninja", "-C", build, "-t", "targets", "all")
     support.check("tools/wsp-train:" in targets and "tools/wsp-qa:" not in targets, "wsp-train, and no wsp-qa")
