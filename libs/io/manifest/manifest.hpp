@@ -34,7 +34,7 @@ struct LabelColumn {
   std::string name;    ///< column of the index, e.g. "label", "metavir"
   std::string column;  ///< column of the table
   std::map<std::string, std::int64_t>
-      values;  ///< text -> class; empty: the text is an integer already
+      values;                        ///< text -> class; empty: the text is an integer already
   std::vector<std::string> missing;  ///< texts that mean unknown (empty text always does)
 };
 

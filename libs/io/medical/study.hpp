@@ -83,8 +83,8 @@ struct Series {
   std::vector<Code> flags;
   std::vector<std::size_t> data_files;  ///< indices into Scan::files: voxels beside the planes' own
                                         ///< file (.img, .raw)
-  std::vector<SplitReason> split_by;  ///< what told this volume from others of its series
-  bool several_persons = false;       ///< its IDs are shared with another person's images
+  std::vector<SplitReason> split_by;    ///< what told this volume from others of its series
+  bool several_persons = false;         ///< its IDs are shared with another person's images
 };
 
 /// Every file that a series is read from, as indices into Scan::files: those of the planes in the

@@ -391,12 +391,12 @@ class Planner {
       plan_.hints.push_back("in --masks, " + code + " " + std::to_string(count) + ": " +
                             std::string(info(*parse_code(code)).remedy));
     plan_.misfits.push_back(
-          (in_.masks->size() == 0 ? std::string("--masks holds no NIfTI or NRRD file")
-                                  : "none of the " + std::to_string(in_.masks->size()) +
-                                        " files of --masks fits a case of the export") +
-          ": there would be no mask for any. Expected "
-          "the series UID, the patient ID or the stem of a NIfTI volume as a file's name, or "
-          "CASE/liver.nii.gz");
+        (in_.masks->size() == 0 ? std::string("--masks holds no NIfTI or NRRD file")
+                                : "none of the " + std::to_string(in_.masks->size()) +
+                                      " files of --masks fits a case of the export") +
+        ": there would be no mask for any. Expected "
+        "the series UID, the patient ID or the stem of a NIfTI volume as a file's name, or "
+        "CASE/liver.nii.gz");
   }
 
   void drop_duplicate_names() {

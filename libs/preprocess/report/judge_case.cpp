@@ -252,9 +252,10 @@ class CaseJudge {
       add(Code::LABEL_MISSING, "the weak label is unknown");
     // The ingest's other flags in its own words; the rules say which of them matter.
     for (const CodeInfo& code : all_codes()) {
-      const auto judged = {Code::TILT_RESAMPLED, Code::GAP,         Code::SPACING_IRREGULAR,
-                           Code::LIVER_SMALL,    Code::LIVER_TRUNCATED, Code::LIVER_FRAGMENTED,
-                           Code::LOSSY_SOURCE,   Code::LABEL_MISSING};
+      const auto judged = {Code::TILT_RESAMPLED,    Code::GAP,
+                           Code::SPACING_IRREGULAR, Code::LIVER_SMALL,
+                           Code::LIVER_TRUNCATED,   Code::LIVER_FRAGMENTED,
+                           Code::LOSSY_SOURCE,      Code::LABEL_MISSING};
       if (code.kind == CodeKind::flag && flagged(code.code) &&
           std::find(judged.begin(), judged.end(), code.code) == judged.end())
         add(code.code, std::string(code.meaning));

@@ -82,7 +82,8 @@ void make_place(const fs::path& qa) {
   }
   // From now on the directory is a report's, also where this one is interrupted.
   if (!stands(qa / "state.json"))
-    write_file_atomic(qa / "state.json", json_text(json{{"version", 0}, {"cases", json::object()}}) + "\n");
+    write_file_atomic(qa / "state.json",
+                      json_text(json{{"version", 0}, {"cases", json::object()}}) + "\n");
 }
 
 void remove_strangers(const fs::path& qa, const std::set<std::string>& names) {

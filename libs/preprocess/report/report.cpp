@@ -182,12 +182,11 @@ QaSummary run_qa(const QaOptions& options) {
   std::string lines;
   for (const Finding& f : findings) lines += json_text(to_json(f)) + "\n";
   write_file_atomic(qa / "findings.jsonl", lines);
-  write_file_atomic(
-      qa / "croissant.json",
-      json_text(croissant(dataset, options.publication, labels, hex(sha256(group)),
-                          link(options.dataset, qa)),
-                1) +
-          "\n");
+  write_file_atomic(qa / "croissant.json",
+                    json_text(croissant(dataset, options.publication, labels, hex(sha256(group)),
+                                        link(options.dataset, qa)),
+                              1) +
+                        "\n");
   write_file_atomic(qa / "dataset_card.md",
                     dataset_card(dataset, options.publication, print, account, findings));
   write_file_atomic(qa / "report.html",
