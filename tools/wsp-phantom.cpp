@@ -11,7 +11,7 @@
 
 int main(int argc, char** argv) {
   wsp::phantom::CohortOptions options;
-  std::string out, slices = "40-80", format = "dicom", matrix;
+  std::string out, slices = "40-80", format = "dicom", matrix, anatomy = "plain";
   bool clean = false;
   wsp::Tool tool;
   tool.name = "wsp-phantom";
@@ -26,6 +26,8 @@ int main(int argc, char** argv) {
     app.add_option("--format", format, "dicom or nifti")->check(CLI::IsMember({"dicom", "nifti"}))->capture_default_str();
     app.add_flag("--balance", options.balance, "Equal classes instead of the paper's proportions");
     app.add_flag("--force", options.force, "Replace an earlier cohort");
+    app.add_option("--anatomy", anatomy, "plain: the cohorts of the other commands; rich: organs, illnesses, bodies and scans sampled wider than nature, to train a liver network on")->check(CLI::IsMember({"plain", "rich"}))->capture_default_str();
+    app.add_flag("--organs", options.organs, "Write truth/NAME_organs.nii.gz too, a label map of all organs (--anatomy rich)");
     auto* tidy = app.add_flag("--clean", clean, "One tidy series per patient (default)");
     app.add_flag("--hospital", options.hospital, "Like a PACS dump: other phases, oddities, identifiers (phi.txt lists them); 6 subjects show every oddity")->excludes(tidy);
   };
@@ -42,6 +44,8 @@ int main(int argc, char** argv) {
     options.nifti = format == "nifti";
     if (options.nifti && options.hospital)
       throw wsp::Error(wsp::ErrorCode::usage, "--hospital writes DICOM; drop --format nifti");
+    options.rich = anatomy == "rich";
+    if (options.organs && !options.rich) throw wsp::Error(wsp::ErrorCode::usage, "--organs needs --anatomy rich: the plain phantom has no map of organs");
     options.vary_matrix = matrix == "varied" || (matrix.empty() && options.hospital);
     options.out = out;
     options.seed = common.seed;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "preprocess/phantom/rich_anatomy.hpp"
 #include "preprocess/phantom/rng.hpp"
 
 namespace wsp::phantom {
@@ -123,6 +124,7 @@ double tissue_hu(const Anatomy& a, const Vec3& p, Contrast contrast) {
 }
 
 std::vector<std::int16_t> render_plane(const Anatomy& a, const Stack& s, std::size_t plane) {
+  if (a.rich) return a.rich->render(s, plane);
   const auto nx = static_cast<std::size_t>(s.columns), ny = static_cast<std::size_t>(s.rows);
   std::vector<float> noise(nx * ny);
   Random random{a.seed, s.noise_key, plane, 7};
@@ -149,6 +151,7 @@ std::vector<std::int16_t> render_plane(const Anatomy& a, const Stack& s, std::si
 }
 
 std::vector<std::uint8_t> render_liver(const Anatomy& a, const Stack& s, std::size_t plane) {
+  if (a.rich) return a.rich->liver(s, plane);
   std::vector<std::uint8_t> mask(static_cast<std::size_t>(s.columns * s.rows));
   const Vec3 dx = s.pixel_mm * s.row_axis, dy = s.pixel_mm * s.column_axis;
   for (std::int64_t y = 0; y < s.rows; ++y)

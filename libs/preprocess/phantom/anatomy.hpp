@@ -1,11 +1,14 @@
 #pragma once
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "io/core/geometry.hpp"
 
 namespace wsp::phantom {
+
+class RichAnatomy;
 
 enum class Contrast { unenhanced, arterial, portal, delayed };
 
@@ -18,6 +21,7 @@ struct Anatomy {
   double liver_shift_hu = 0;
   std::array<double, 6> phase{};  ///< of the surface's undulation
   std::uint64_t seed = 0;
+  std::shared_ptr<const RichAnatomy> rich;  ///< drawn instead, where it is set
 };
 /// Draw a patient; nodularity, caudate and spleen grow with the stage.
 Anatomy draw_anatomy(std::uint64_t seed, std::uint64_t subject, int stage);
@@ -37,6 +41,7 @@ struct Stack {
   double noise_hu = 12;
   bool sharp = false;
   std::uint64_t noise_key = 0;
+  double blur_mm = 0;  ///< standard deviation of the kernel; rich anatomy only
 };
 /// HU of one plane, [row][column], with noise correlated by the kernel; deterministic.
 std::vector<std::int16_t> render_plane(const Anatomy& anatomy, const Stack& stack, std::size_t plane);

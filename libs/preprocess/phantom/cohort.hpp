@@ -17,6 +17,8 @@ struct CohortOptions {
   int size = 512;            ///< in-plane matrix
   bool vary_matrix = false;  ///< two subjects of six have 3/2 and 25/32 of `size` (768 and 400)
   bool nifti = false, hospital = false, balance = false, force = false;
+  bool rich = false;    ///< anatomy and scans sampled wider than nature (rich_anatomy.hpp)
+  bool organs = false;  ///< write truth/NAME_organs.nii.gz, the label map of all organs; rich only
 };
 
 /// What one subject is.

@@ -13,6 +13,7 @@
 #include "io/core/atomic_file.hpp"
 #include "io/core/json_text.hpp"
 #include "io/medical/image_file.hpp"
+#include "preprocess/phantom/rich_anatomy.hpp"
 
 namespace wsp::phantom {
 namespace {
@@ -47,6 +48,8 @@ Subject::Subject(const CohortOptions& options, int number)
       truth_(draw_subject(options, number)),
       random_({options.seed, static_cast<std::uint64_t>(number), 2}),
       anatomy_(draw_anatomy(options.seed, static_cast<std::uint64_t>(number), truth_.stage)) {
+  if (options.rich)
+    anatomy_.rich = std::make_shared<RichAnatomy>(options.seed, static_cast<std::uint64_t>(number));
   secret_ = options.hospital ? marker(random_) : "";
   id_ = options.hospital ? "PID" + marker(random_) : fmt::format("subject-{:04d}", number);
   name_ = options.hospital ? "Zz" + marker(random_) : "phantom";
@@ -102,6 +105,8 @@ const Subject::Script& Subject::script() const {
 }
 
 Stack Subject::portal_stack() {
+  if (anatomy_.rich)
+    return anatomy_.rich->draw_stack(options_.size, options_.min_slices, options_.max_slices);
   // Reconstruction matrix over the usual one; the field of view stays.
   static constexpr std::array<int, kSubjectsForAll> kMatrix{512, 512, 512, 512, 768, 400};
   static constexpr std::array<const char*, kSubjectsForAll> kKernels{"B30f",  "STANDARD", "FC08",
@@ -203,6 +208,15 @@ void Subject::write_truth(const std::string& name, const Stack& s) {
               mask.begin() + static_cast<std::ptrdiff_t>(k * plane.size()));
   });
   write_nifti(options_.out / "truth" / (name + ".nii.gz"), g, mask);
+  if (options_.organs && anatomy_.rich) {
+    std::vector<std::uint8_t> organs(mask.size());
+    tbb::parallel_for(std::size_t{0}, upright.origins.size(), [&](std::size_t k) {
+      const auto plane = anatomy_.rich->labels(upright, k);
+      std::copy(plane.begin(), plane.end(),
+                organs.begin() + static_cast<std::ptrdiff_t>(k * plane.size()));
+    });
+    write_nifti(options_.out / "truth" / (name + "_organs.nii.gz"), g, organs);
+  }
   std::int64_t voxels = 0;
   for (const auto v : mask) voxels += v;
   nlohmann::json z = nlohmann::json::array();
