@@ -11,11 +11,39 @@ namespace wsp::phantom {
 
 /// What a point of a rich phantom is; the numbers stand in the label maps that --organs writes.
 enum class Organ : std::uint8_t {
-  outside = 0, liver = 1, liver_lesion = 2, liver_vessel = 3, gallbladder = 4, spleen = 5,
-  pancreas = 6, stomach = 7, duodenum = 8, small_bowel = 9, colon = 10, kidney = 11, adrenal = 12,
-  aorta = 13, vena_cava = 14, heart = 15, lung = 16, bone = 17, muscle = 18, subcutaneous_fat = 19,
-  visceral_fat = 20, skin = 21, ascites = 22, pleural_fluid = 23, bladder = 24, vessel = 25,
-  oesophagus = 26, breast = 27, airway = 28, metal = 29, arm = 30, table = 31, thyroid = 32
+  outside = 0,
+  liver = 1,
+  liver_lesion = 2,
+  liver_vessel = 3,
+  gallbladder = 4,
+  spleen = 5,
+  pancreas = 6,
+  stomach = 7,
+  duodenum = 8,
+  small_bowel = 9,
+  colon = 10,
+  kidney = 11,
+  adrenal = 12,
+  aorta = 13,
+  vena_cava = 14,
+  heart = 15,
+  lung = 16,
+  bone = 17,
+  muscle = 18,
+  subcutaneous_fat = 19,
+  visceral_fat = 20,
+  skin = 21,
+  ascites = 22,
+  pleural_fluid = 23,
+  bladder = 24,
+  vessel = 25,
+  oesophagus = 26,
+  breast = 27,
+  airway = 28,
+  metal = 29,
+  arm = 30,
+  table = 31,
+  thyroid = 32
 };
 inline constexpr std::size_t kOrgans = 33;
 std::string_view to_string(Organ organ);
@@ -24,15 +52,15 @@ std::string_view to_string(Organ organ);
 struct RichShape {
   Organ organ = Organ::outside;
   bool tube = false;
-  bool in_liver_only = false;   ///< a vessel or lesion: counts only where the liver is
-  Vec3 centre{}, radius{};      ///< of the ellipsoid; a tube runs from centre to `end`
+  bool in_liver_only = false;  ///< a vessel or lesion: counts only where the liver is
+  Vec3 centre{}, radius{};     ///< of the ellipsoid; a tube runs from centre to `end`
   std::array<Vec3, 3> axis{{{1, 0, 0}, {0, 1, 0}, {0, 0, 1}}};
   Vec3 end{};
   double radius_end = 0;
-  double wall = 0;              ///< hollow organs: part of the radius that is wall
-  double bump = 0;              ///< undulation of the surface, part of the radius
-  std::uint8_t content = 0;     ///< of a hollow organ: index into Patient::contents
-  Vec3 low{}, high{};           ///< bounding box
+  double wall = 0;           ///< hollow organs: part of the radius that is wall
+  double bump = 0;           ///< undulation of the surface, part of the radius
+  std::uint8_t content = 0;  ///< of a hollow organ: index into Patient::contents
+  Vec3 low{}, high{};        ///< bounding box
 };
 
 /// One synthetic patient of wide anatomy, sampled wider than nature so that a network trained on it
@@ -78,16 +106,19 @@ class RichAnatomy {
 
   std::uint64_t key_ = 0;
   std::vector<Wave> waves_;
-  double reach_ = 0;  // greatest displacement
+  double reach_ = 0;               // greatest displacement
   std::vector<RichShape> shapes_;  // the last one that holds a point wins
   // body
-  double body_x_ = 170, body_y_ = 115, body_power_ = 2.3, chest_ = 1, hip_ = 1, fat_front_ = 15, fat_back_ = 15, fat_side_ = 15, muscle_ = 14;
+  double body_x_ = 170, body_y_ = 115, body_power_ = 2.3, chest_ = 1, hip_ = 1, fat_front_ = 15,
+         fat_back_ = 15, fat_side_ = 15, muscle_ = 14;
   double table_y_ = 0;
   bool has_table_ = true, arms_ = false;
   double rib_pitch_ = 26, rib_tilt_ = 28, rib_low_ = -80;
   // diaphragm and liver
-  double dome_right_ = 80, dome_left_ = 70, dome_curve_ = 0.004, liver_low_ = -100, liver_high_ = 80;
-  double visceral_[6]{}, left_end_ = 60, tip_ = -90, hilum_z_ = -10, nodules_ = 0, resected_x_ = -1e9, resected_low_ = -1e9;
+  double dome_right_ = 80, dome_left_ = 70, dome_curve_ = 0.004, liver_low_ = -100,
+         liver_high_ = 80;
+  double visceral_[6]{}, left_end_ = 60, tip_ = -90, hilum_z_ = -10, nodules_ = 0,
+                         resected_x_ = -1e9, resected_low_ = -1e9;
   std::array<double, 8> phases_{};
   double gap_ = 2, ascites_ = -1e9, pleura_right_ = -1e9, pleura_left_ = -1e9;
   // values
