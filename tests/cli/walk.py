@@ -317,8 +317,7 @@ def no_case(work):
     write(export / "a.zip", b"PK\x03\x04")
     write(export / "b.txt", b"x")
     shutil.copytree(work / "alone" / "A", export / "A")
-    (work / "nomasks").mkdir()
-    done = ingest(work, export, "nothing_out", masks=work / "nomasks", expect=4)
+    done = support.run("wsp-ingest", export, "--out", work / "nothing_out", "--ids", "keep", "--size", 64, expect=4)
     for words in ("NO_LIVER_MASK 1:", "--liver-model", "ARCHIVE 1:", "unpack it first", "NOT_DICOM 1:"):
         support.check(words in done.stderr, f"'{words}' is missing: {done.stderr}")
     support.check(done.stderr.index("NO_LIVER_MASK") < done.stderr.index("ARCHIVE"), done.stderr)

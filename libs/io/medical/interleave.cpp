@@ -84,7 +84,9 @@ bool parts_complete_each_other(std::span<const double> z, double thickness,
   if (gaps.empty() || thickness <= 0) return false;
   const auto [low, high] = std::minmax_element(gaps.begin(), gaps.end());
   const double mean = (z.back() - z.front()) / static_cast<double>(gaps.size());
-  if (std::abs(mean - thickness) > 0.1 * thickness || *high - *low > 0.5 * thickness) return false;
+  if (std::abs(mean - thickness) > 0.1 * thickness ||
+      *high - *low > 0.5 * thickness + tolerance(thickness))
+    return false;
   return std::all_of(parts.begin(), parts.end(), [&](const std::vector<double>& part) {
     const auto own = distances(part);
     return own.empty() || *std::max_element(own.begin(), own.end()) >= 1.5 * thickness;

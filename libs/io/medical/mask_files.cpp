@@ -176,9 +176,10 @@ Outcome<LiverMask> read_mask_file(const fs::path& path, const LoadedVolume& load
     for (std::int64_t y = 0; y < g.size[1]; ++y)
       for (std::int64_t x = 0; x < g.size[0]; ++x) {
         const Vec3 at = i0 + static_cast<double>(x) * ix + static_cast<double>(y) * iy;
-        // A voxel reaches half a voxel to each side; its upper border belongs to the next.
+        // A voxel reaches half a voxel to each side; its upper border, as far as float32 affines
+        // tell it, belongs to the next.
         const auto cell = [&at](std::size_t k) {
-          return static_cast<std::int64_t>(std::floor(at[k] + 0.5 + 1e-3));
+          return static_cast<std::int64_t>(std::floor(at[k] + 0.5 + 1e-4));
         };
         const std::int64_t a = cell(0), b = cell(1), c = cell(2);
         if (a < 0 || b < 0 || c < 0 || a >= nx || b >= ny || c >= nz) continue;
