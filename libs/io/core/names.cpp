@@ -90,6 +90,10 @@ int folder_agreement(const std::vector<std::string>& a, const std::vector<std::s
                                  : 0;
 }
 
+int folder_proof(const std::vector<std::string>& claimed, const std::vector<std::string>& own) {
+  return owners(claimed).size() > owners(own).size() ? 0 : folder_agreement(claimed, own);
+}
+
 bool is_placeholder_id(std::string_view id) {
   static const std::set<std::string, std::less<>> words{"",
                                                         "0",

@@ -206,7 +206,7 @@ std::vector<LabelTable::Lookup> LabelTable::match(const std::vector<CaseKeys>& c
     for (const PathName& name : path_names(manifest_, cases[c])) {
       const auto [begin, end] = by_stem.equal_range(name.stem);
       for (auto it = begin; it != end; ++it)
-        if (const int rank = folder_agreement(row_names[it->second].folders, name.folders);
+        if (const int rank = folder_proof(row_names[it->second].folders, name.folders);
             rank > 0) {
           int& best = owners[it->second][c];
           best = std::max(best, rank);

@@ -89,7 +89,7 @@ class LabelTable {
     std::string problem;            ///< why it is ambiguous; no identifiers
   };
   /// Look all cases of an export up at once by the manifest's key. A row serves the cases that its
-  /// key fits best (a path: folder_agreement()), and only where these are one subject's.
+  /// key fits best (a path: folder_proof()), and only where these are one subject's.
   [[nodiscard]] std::vector<Lookup> match(const std::vector<CaseKeys>& cases) const;
   /// Count the rows of a lookup as matched.
   void use(const Lookup& lookup);
