@@ -158,14 +158,16 @@ int tool_main(int argc, char** argv, const Tool& tool) {
       return 128 + interrupt_signal();
     return exit_code(e.code());
   } catch (const std::bad_alloc&) {
-    log::error("out of memory: use fewer --threads, or options that hold less at once (see --help)");
-    return exit_code(ErrorCode::failure);
-  } catch (const std::filesystem::filesystem_error& e) {
-    log::error("cannot use the path " + printable(e.path1().string()) + ": " +
-               e.code().message());
+    log::error(
+        "out of memory: use fewer --threads, or options that hold less at once (see --help)");
     return exit_code(ErrorCode::failure);
   } catch (const std::exception& e) {
-    log::error(std::string("unexpected failure: ") + e.what());
+    // By its words: LibTorch brings a filesystem_error of its own, which a handler for ours misses.
+    constexpr std::string_view kPath = "filesystem error: ";
+    const std::string_view what = e.what();
+    log::error(what.starts_with(kPath)
+                   ? "cannot use the path: " + printable(what.substr(kPath.size()))
+                   : "unexpected failure: " + std::string(what));
     return exit_code(ErrorCode::failure);
   }
 }

@@ -20,11 +20,12 @@ data = root / "data"
 subprocess.run([make, data, "24", "8", "64"], check=True)
 base = [str(data), "--encoder", "resnet18", "--image-size", "48", "--norm", "group", "--batch", "12",
         "--samples-per-epoch", "120", "--epochs", "2", "--seed", "3", "--device", "cpu", "--workers", "1",
-        "--lr", "1e-3", "--hold-back", "0.2"]
+        "--hold-back", "0.2"]
 
 
 def command(*extra):
-    return [str(tools / "wsp-train"), *base, *map(str, extra)]
+    rate = [] if "--lr" in extra else ["--lr", "1e-3"]
+    return [str(tools / "wsp-train"), *base, *rate, *map(str, extra)]
 
 
 def run(*extra, code=0, env=None):
@@ -135,11 +136,14 @@ def ranks(count, out, *more, steps=6, victim=None, how=signal.SIGKILL):
     return [process.returncode for process in started], outputs
 
 
-run("--out", root / "one", "--max-steps", "6", "--log-every", "1", "--probe-every", "0", "--optimizer", "sgd")
+# At a usual learning rate steps amplify float32's rounding some twentyfold each, by how much depends on the processor; at this
+# one they do not (1e-6 was seen), and a gradient that were counted twice would move the loss by 2e-5 in the first step.
+SMALL_STEPS = ("--lr", "1e-5")
+run("--out", root / "one", "--max-steps", "6", "--log-every", "1", "--probe-every", "0", "--optimizer", "sgd", *SMALL_STEPS)
 gloo = True
 for count in (2, 3):
     out = root / f"ranks-{count}"
-    codes, outputs = ranks(count, out)
+    codes, outputs = ranks(count, out, *SMALL_STEPS)
     if any("neither Gloo nor NCCL" in error for _, error in outputs):
         print("*** built without Gloo: several ranks were NOT tested ***", file=sys.stderr)
         gloo = False
@@ -150,7 +154,7 @@ for count in (2, 3):
     assert len(alone) == len(together) == 6
     # Equal to 1e-6 while the weights are; later ones differ by float32 rounding (engine_test compares in float64).
     for step, (a, b) in enumerate(zip(alone, together)):
-        assert abs(a["loss"] - b["loss"]) < (1e-6 if step == 0 else 1e-4) * a["loss"], (count, step, a["loss"], b["loss"])
+        assert abs(a["loss"] - b["loss"]) < (1e-6 if step == 0 else 5e-6) * a["loss"], (count, step, a["loss"], b["loss"])
     first, other = alone[0]["gradient_norm"], together[0]["gradient_norm"]
     assert abs(first - other) < 1e-5 * first, (count, first, other)
     one, many = tensors(root / "one/encoder.safetensors"), tensors(out / "encoder.safetensors")

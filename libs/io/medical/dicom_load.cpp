@@ -13,6 +13,7 @@
 #include <memory>
 #include <optional>
 
+#include "io/medical/dicom_nesting.hpp"
 #include "io/medical/dicom_text.hpp"
 
 namespace wsp::dicom {
@@ -166,6 +167,9 @@ Rejection load(const std::filesystem::path& path, DcmFileFormat& file, bool* syn
       mode = ERM_dataset;
     }
   }
+  if (nests_too_deep(path))
+    return say(Code::UNREADABLE,
+               "sequences nested more than " + std::to_string(kDeepestSequence) + " deep");
   try {
     const OFCondition status =
         file.loadFile(OFFilename(path.c_str()), syntax, EGL_noChange, kMaxValueInMemory, mode);

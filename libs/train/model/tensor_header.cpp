@@ -9,7 +9,6 @@
 #include <tuple>
 
 #include "io/core/error.hpp"
-#include "io/core/json_text.hpp"
 
 namespace wsp::train {
 namespace {
@@ -208,7 +207,7 @@ std::string write_tensor_header(const TensorHeader& header) {
   }
   std::string text;
   try {
-    text = json_text(root);
+    text = root.dump();  // strict: a name that is changed would be another tensor
   } catch (const json::exception&) {
     throw Error(ErrorCode::usage, "the name of a tensor or its metadata is not UTF-8");
   }

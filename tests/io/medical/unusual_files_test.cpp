@@ -843,5 +843,44 @@ TEST(Phase, AConventionalImageGoesBeforeAMonoenergeticOne) {
   EXPECT_GT(plain.score, mono.score);
 }
 
+/// A CT's first element, then `levels` sequences in each other, of undefined or of stated length.
+std::string nested(int levels, bool explicit_vr, bool stated) {
+  const auto number = [](std::uint32_t value) {
+    return std::string(reinterpret_cast<const char*>(&value), 4);
+  };
+  std::string inner;
+  for (int i = 0; i < levels; ++i) {
+    const std::string item =
+        std::string("\xFE\xFF\x00\xE0", 4) +
+        number(stated ? static_cast<std::uint32_t>(inner.size()) : 0xFFFFFFFF) + inner +
+        (stated ? "" : std::string("\xFE\xFF\x0D\xE0\0\0\0\0", 8));
+    inner = std::string("\x08\0\x40\x11", 4) + (explicit_vr ? std::string("SQ\0\0", 4) : "") +
+            number(stated ? static_cast<std::uint32_t>(item.size()) : 0xFFFFFFFF) + item +
+            (stated ? "" : std::string("\xFE\xFF\xDD\xE0\0\0\0\0", 8));
+  }
+  const std::string uid = "1.2.840.10008.5.1.4.1.1.2\0";
+  return std::string("\x08\0\x16\0", 4) + (explicit_vr ? std::string("UI\x1A\0", 4) : number(26)) +
+         std::string(uid.data(), 25) + std::string(1, '\0') + inner;
+}
+
+TEST(UnusualFiles, SequencesNestedWithoutEndAreRefusedBeforeTheyAreParsed) {
+  const TemporaryDirectory work;
+  int n = 0;
+  for (const bool explicit_vr : {true, false})
+    for (const bool stated : {true, false})
+      for (const int levels : {20, 200, 3000}) {
+        const fs::path path = work.path() / (std::to_string(n++) + ".dcm");
+        if (stated && levels > 200) continue;  // quadratic to write
+        std::ofstream(path, std::ios::binary) << nested(levels, explicit_vr, stated);
+        DcmFileFormat file;
+        const Rejection found = dicom::load(path, file);
+        EXPECT_EQ(
+            found.code == Code::UNREADABLE && found.detail.find("nested") != std::string::npos,
+            levels > 64)
+            << levels << (explicit_vr ? " explicit " : " implicit ") << to_string(found.code) << " "
+            << found.detail;
+      }
+}
+
 }  // namespace
 }  // namespace wsp
