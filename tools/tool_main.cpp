@@ -162,12 +162,8 @@ int tool_main(int argc, char** argv, const Tool& tool) {
         "out of memory: use fewer --threads, or options that hold less at once (see --help)");
     return exit_code(ErrorCode::failure);
   } catch (const std::exception& e) {
-    // By its words: LibTorch brings a filesystem_error of its own, which a handler for ours misses.
-    constexpr std::string_view kPath = "filesystem error: ";
-    const std::string_view what = e.what();
-    log::error(what.starts_with(kPath)
-                   ? "cannot use the path: " + printable(what.substr(kPath.size()))
-                   : "unexpected failure: " + std::string(what));
+    const std::string path = path_failure(e);
+    log::error(path.empty() ? std::string("unexpected failure: ") + e.what() : path);
     return exit_code(ErrorCode::failure);
   }
 }

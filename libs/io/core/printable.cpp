@@ -1,6 +1,7 @@
 #include "io/core/printable.hpp"
 
 #include <cstdint>
+#include <filesystem>
 
 namespace wsp {
 namespace {
@@ -80,6 +81,13 @@ std::string printable(std::string_view text) {
 std::string printable_message(std::string_view text) {
   bool changed = false;
   return escaped(text, "\n\t", changed);
+}
+
+std::string path_failure(const std::exception& error) {
+  const auto* failure = dynamic_cast<const std::filesystem::filesystem_error*>(&error);
+  if (failure == nullptr) return "";
+  return "cannot use the path " + printable(failure->path1().string()) + ": " +
+         failure->code().message();
 }
 
 }  // namespace wsp

@@ -1,4 +1,5 @@
 #pragma once
+#include <exception>
 #include <string>
 #include <string_view>
 
@@ -14,5 +15,8 @@ std::string printable(std::string_view text);
 
 /// The same for whole messages: keeps line feeds and tabs, and doubles no backslash.
 std::string printable_message(std::string_view text);
+
+/// "cannot use the path ...: why" of an error of std::filesystem; empty for any other.
+std::string path_failure(const std::exception& error);
 
 }  // namespace wsp

@@ -6,6 +6,7 @@
 
 #include "io/core/device_fault.hpp"
 #include "io/core/error.hpp"
+#include "io/core/printable.hpp"
 
 namespace wsp::train {
 
@@ -69,6 +70,8 @@ Error readable_error(const std::exception& error) {
                 first_line(error) + ")"};
   if (const DeviceFault* fault = find_device_fault(error.what()))
     return {fault->code, std::string(fault->advice) + " (" + first_line(error) + ")"};
+  if (const std::string path = path_failure(error); !path.empty())
+    return {ErrorCode::failure, path};
   const bool torch = dynamic_cast<const c10::Error*>(&error) != nullptr;
   return {ErrorCode::failure, (torch ? "LibTorch: " : "unexpected failure: ") + first_line(error)};
 }
