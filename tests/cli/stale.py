@@ -190,8 +190,13 @@ def losses(work):
     support.run("wsp-ingest", "verify", place.out)
     support.check(place.ingest().summary["lost_cases"] == [], "once pruned, nothing is missing")
 
-    # 4. Found only when it is read: it goes, by name, and the exit code says so.
-    (place.export / "c.nii.gz").write_bytes((place.export / "c.nii.gz").read_bytes()[:-4000])
+    # 4. A volume that is cut off is found before anything is touched; a mask only when it is read: then the case goes, by
+    # name, and the exit code says so.
+    sound = (place.export / "c.nii.gz").read_bytes()
+    (place.export / "c.nii.gz").write_bytes(sound[:-4000])
+    support.check("TRUNCATED_FILE" in place.ingest(expect=4).stderr, "a volume that is cut off")
+    (place.export / "c.nii.gz").write_bytes(sound)
+    (place.masks / "c.nii.gz").write_bytes((place.masks / "c.nii.gz").read_bytes()[:-40])
     lost = place.ingest(expect=3)
     (case,) = lost.summary["lost_cases"]
     quarantined = [row.split("\t")[1:3] for row in (place.out / "quarantine.tsv").read_text().splitlines()]

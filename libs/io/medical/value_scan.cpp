@@ -28,13 +28,11 @@ Series sample_of(const Series& series) {
 ValueVerdict judge_sample(const Scan& scan, const Series& series) {
   const auto loaded = read_series(scan, sample_of(series), {});
   if (loaded) return judge_values(loaded.value().volume, loaded.value().stored);
-  // What cannot be decoded is said by the reader of the whole series; values that are no numbers
-  // are none anywhere. An image file is not sampled: what holds of it holds of the whole.
+  // What cannot be decoded here cannot be in the whole series. But planes that lie far apart may
+  // differ as those of two acquisitions do; an image file is not sampled.
   const Rejection& why = loaded.rejection();
-  if (why.code == Code::NOT_HU || why.code == Code::PIXELS_CONTRADICT ||
-      (why.code == Code::INTERLEAVED && !series.is_dicom))
-    return {why.code, why.detail};
-  return {};
+  if (series.is_dicom && why.code == Code::INTERLEAVED) return {};
+  return {why.code, why.detail};
 }
 
 }  // namespace
