@@ -34,7 +34,6 @@ Scan scan_export(const std::filesystem::path& root, const ScanOptions& options);
 struct ReadOptions {
   bool reject_tilt = false;
   bool reject_gaps = false;
-  bool trust_hu = false;  ///< take values as HU whatever they look like
 };
 
 /// The sums that the ledger of real data is checked with: rescaled HU as stored, before windowing.

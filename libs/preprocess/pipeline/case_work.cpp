@@ -120,7 +120,7 @@ Outcome<T> guarded(const CasePlan& plan, Work work) {
 Outcome<CaseInHand> read(const CaseInputs& in, const CasePlan& plan) {
   // 1. Pixels as HU on the canonical grid.
   auto volume = read_series(in.scan, in.scan.series[plan.series],
-                            {in.config.reject_tilt, in.config.reject_gaps, in.config.trust_hu});
+                            {in.config.reject_tilt, in.config.reject_gaps});
   if (!volume) return volume.rejection();
   CaseInHand hand;
   hand.loaded = std::move(volume).value();
