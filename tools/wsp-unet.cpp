@@ -42,6 +42,7 @@ void declare_run(CLI::App& app, Options& o) {
   app.add_option("DATASET", r.dataset, "Made with wsp-ingest --slices all --masks DIR")->required();
   app.add_option("--out", r.out, "Run directory to make")->required();
   auto* run = app.add_option_group("Run");
+  run->add_option("--init", r.init, "Run directory or weights file of such a network to start from");
   run->add_flag("--resume", r.resume, "Go on where a run stopped");
   run->add_flag("--force", r.force, "Replace an earlier run");
   run->add_option("--device", r.device, "auto, cpu, cuda or cuda:N")->capture_default_str();

@@ -29,7 +29,8 @@ std::string folder_owner(const std::string& folder) {
       "cts",   "volume", "volumes", "vol",          "vols",        "scan",       "scans",
       "nifti", "nii",    "nrrd",    "dicom",        "dcm",         "data",       "gt",
       "truth", "export", "dataset", "segmentation", "annotations", "annotation", "input",
-      "in",    "output", "out",     "segmentations"};
+      "in",    "output", "out",     "segmentations", "prediction",  "predictions", "pred",
+      "preds", "result", "results"};
   std::string owner;
   for (std::size_t i = 0; i < folder.size();) {
     if (!is_alnum(folder[i])) {

@@ -54,6 +54,13 @@ bool is_kind(const fs::path& folder, std::initializer_list<std::string_view> kin
   return std::find(kinds.begin(), kinds.end(), word) != kinds.end();
 }
 
+// Parts into which a data set was divided, and nobody's name.
+bool is_split(const std::string& owner) {
+  return std::set<std::string_view>{"tr",   "ts",         "va",      "train", "test",
+                                    "val",  "validation", "training", "testing"}
+      .contains(owner);
+}
+
 // A volume that a patient's or a study's mask may have been drawn on.
 bool may_be_meant(const Series& series) {
   if (series.code == Code::USED) return true;
@@ -201,12 +208,16 @@ std::vector<std::vector<MaskDirectory::Claim>> MaskDirectory::claims(const Scan&
     }
   }
   std::vector<std::map<std::size_t, int>> owners(entries_.size());  // series -> rank
-  // Folders of the export, as a mask's folder may be one that holds other patients.
+  // Folders of the export, as a mask's folder may be one that holds other patients; and those in
+  // which the export itself lies.
   std::set<std::string> export_owners;
   for (const Series& series : scan.series)
     for (const std::string& folder : path_name(series.relative_path).folders)
       export_owners.insert(folder_owner(folder));
   export_owners.erase("");
+  std::set<std::string> above;
+  for (const fs::path& folder : fs::weakly_canonical(scan.root))
+    above.insert(folder_owner(folder.string()));
 
   const auto claim = [&](std::size_t e, std::size_t s, int rank, bool counts) {
     entries_[e].known = true;
@@ -229,6 +240,25 @@ std::vector<std::vector<MaskDirectory::Claim>> MaskDirectory::claims(const Scan&
                                 });
                        });
   };
+  // A file in folders that name somebody, and nobody of whom the volume's path or header speaks.
+  const auto of_strangers = [&](const Entry& entry, const std::vector<std::string>& its,
+                                const Series* header) {
+    if (entry.by_row) return false;
+    bool named = false;
+    for (const std::string& folder : entry.name.folders) {
+      const std::string owner = folder_owner(folder);
+      if (owner.empty() || is_split(owner)) continue;
+      named = true;
+      if (above.contains(owner) ||
+          std::any_of(its.begin(), its.end(),
+                      [&](const std::string& own) { return folder_owner(own) == owner; }))
+        return false;
+      if (header != nullptr)
+        for (const std::string& id : {header->patient_id, header->accession, header->study_uid})
+          if (folder == id) return false;
+    }
+    return named;
+  };
   const auto by_identifier = [&](std::size_t s, const std::string& id, int rank,
                                  bool folders_count) {
     if (id.empty()) return;
@@ -237,7 +267,8 @@ std::vector<std::vector<MaskDirectory::Claim>> MaskDirectory::claims(const Scan&
     for (auto it = begin; it != end; ++it) {
       const Entry& entry = entries_[it->second.first];
       if (entry.by_row && entry.volume != id) continue;
-      if (folders_count && of_others(entry, its)) {
+      if (folders_count &&
+          (of_others(entry, its) || of_strangers(entry, its, &scan.series[s]))) {
         entry.elsewhere = true;
         continue;
       }
@@ -258,7 +289,8 @@ std::vector<std::vector<MaskDirectory::Claim>> MaskDirectory::claims(const Scan&
       if (entry.state == State::image && whole && !entry.by_row && !entry.by_folder &&
           agreement < kSameOwners)
         continue;
-      if (agreement == 0 || of_others(entry, name.folders))
+      if (agreement == 0 || of_others(entry, name.folders) ||
+          of_strangers(entry, name.folders, nullptr))
         entry.elsewhere = true;
       else
         claim(e, s, 2 * agreement + (whole ? 1 : 0), counts);

@@ -34,6 +34,8 @@ struct MaskMatch {
 ///      count, and of several of one study the one on whose grid alone the mask lies is meant;
 ///   4. the path of a NIfTI or NRRD volume: the same whole stem, in folders that agree
 ///      (folder_agreement()).
+/// By 3 and 4 a file in folders that name somebody serves no volume of whose path, header or export
+/// none of those names is known: siteB/001 is not 001's.
 /// NAME stands for NAME_seg, NAME-mask, NAME_liver, NAME/liver and so on, "segmentation-N" for
 /// "volume-N" as in LiTS, "N" for "N_0000" as in nnU-Net. Beside CASE/liver.nii.gz nothing else of
 /// CASE is a mask, nor is imagesTr beside labelsTr.

@@ -190,9 +190,9 @@ struct RichAnatomy::Build {
     a.has_table_ = chance(0.85);
     a.gap_ = u(0.5, 4);
     for (double& p : a.phases_) p = u(0, 2 * kPi);
-    for (int i = 0; i < 7; ++i) {  // the deformation: long waves move much, short ones little
-      const double wavelength = i < 4 ? u(140, 300) : u(50, 110);
-      const double size_mm = i < 4 ? u(0, 9) : u(0, 2.2);
+    for (int i = 0; i < 12; ++i) {  // the deformation: long waves move much, short ones little
+      const double wavelength = i < 4 ? u(140, 300) : i < 9 ? u(60, 130) : u(30, 60);
+      const double size_mm = i < 4 ? u(0, 9) : i < 9 ? u(0, 4.5) : u(0, 1.2);
       Vec3 k{u(-1, 1), u(-1, 1), u(-1, 1)}, d{u(-1, 1), u(-1, 1), u(-1, 1)};
       k = (2 * kPi / wavelength / std::max(0.2, norm(k))) * k;
       d = (size_mm / std::max(0.2, norm(d))) * d;
@@ -252,7 +252,7 @@ struct RichAnatomy::Build {
          ra * 0.8);
     for (const double side : {-1.0, 1.0})
       tube(Organ::aorta, {4, ys - 32, -172}, {side * 48, ys - 45, -290}, 7, 5);
-    const double ri = u(6, 15);
+    const double ri = u(5, 13);
     tube(Organ::vena_cava, {-18, ys - 28, -190}, {-24, ys - 34, 0}, ri * 0.8, ri);
     tube(Organ::vena_cava, {-24, ys - 34, 0}, {-20, ys - 46, a.dome_right_ + 20}, ri, ri * 1.1);
     // coeliac, superior mesenteric artery and vein, splenic vessels, renal vessels
@@ -262,7 +262,7 @@ struct RichAnatomy::Build {
     tube(Organ::vessel, {60, ys - 32, 0}, {95, ys - 30, 20}, u(3, 6), 3);
     for (const double side : {-1.0, 1.0}) {
       tube(Organ::vessel, {side * 10, ys - 30, -62}, {side * 48, ys - 14, -66}, 4.5, 4);
-      if (chance(0.3)) a.metal_.push_back({side * u(10, 60), u(-40, 40), u(-100, 60)});
+      if (chance(0.04)) a.metal_.push_back({side * u(10, 60), u(-40, 40), u(-100, 60)});
     }
   }
 
@@ -273,13 +273,16 @@ struct RichAnatomy::Build {
     zc = u(-45, 15);
     a.hilum_z_ = zc;
     a.tip_ = zc - u(25, 120);
-    a.left_end_ = chance(0.12) ? u(-25, 5) : u(15, 120);
-    a.visceral_[0] = u(0.1, 0.8);   // rise to the left
+    a.left_end_ = chance(0.12) ? u(-25, 15) : u(25, 150);
+    a.visceral_[0] = u(0.0, 0.7);   // rise to the left
     a.visceral_[1] = u(-30, 35);    // y behind which the left lobe ends
     a.visceral_[2] = u(0.6, 2.6);   // how steeply
     a.visceral_[3] = u(5, 55);      // depth of the kidney's impression
     a.visceral_[4] = u(-130, -85);  // x of the tip
     a.visceral_[5] = u(-12, 22);    // x of the fissure
+    a.visceral_[6] = u(-0.5, 1.1);  // how the medial face turns to the back
+    a.visceral_[7] = u(-0.3, 0.5);  // how it bends
+    a.visceral_[8] = u(0, 16);      // and undulates
     a.nodules_ = chance(0.35) ? u(0.4, 3.5) : u(0, 0.4);
     if (chance(0.08)) a.resected_x_ = u(-70, -25);   // the right part is gone
     if (chance(0.06)) a.resected_low_ = u(-40, 10);  // the lower segments are gone
@@ -410,8 +413,8 @@ struct RichAnatomy::Build {
       }
     }
     // things that no atlas has: a network must not learn that all else is known
-    for (std::int64_t k = r.below(9); k > 0; --k) {
-      RichShape& thing = ellipsoid(Organ::small_bowel, {u(-90, 100), u(-80, 60), u(-260, 60)},
+    for (std::int64_t k = r.below(chance(0.5) ? 9 : 24); k > 0; --k) {
+      RichShape& thing = ellipsoid(Organ::small_bowel, {u(-90, 110), u(-80, 60), u(-260, 60)},
                                    {u(4, 34), u(4, 34), u(4, 34)}, 1);
       thing.wall = chance(0.5) ? u(0.03, 0.4) : 0.02;
       thing.content = content(-60, 260, 0.1, -60, 40);
@@ -427,8 +430,10 @@ struct RichAnatomy::Build {
     const std::uint8_t kinds[3] = {content(0, 40, 0.4, -70, -10),
                                    content(10, chance(0.4) ? 350 : 80, 0.5, -80, 0),
                                    content(5, 60, 0.2, -60, 10)};
-    for (std::int64_t k = 18 + r.below(30); k > 0; --k) {
+    const std::int64_t high = r.below(16);  // loops on the left, up to the diaphragm
+    for (std::int64_t k = 18 + r.below(30) + high; k > 0; --k) {
       Vec3 at{u(-105, 105), u(-75, 25), u(-330, -45)};
+      if (k <= high) at = {u(5, 110), u(-85, 40), u(-60, 45)};
       const double radius = u(8, 21);
       std::vector<Vec3> points{at};
       for (int i = 0; i < 3; ++i)
@@ -647,16 +652,18 @@ bool RichAnatomy::in_liver(const Vec3& q, double depth) const {
           : 0;
   const double wave = 5 * std::sin(x / 23 + phases_[4]) * std::sin(y / 27 + phases_[5]) + rough;
   if (z > dome(q) - kDiaphragmMm - 0.4 * std::abs(rough)) return false;
-  const double t = smoothstep((x - visceral_[4]) / 85);
+  const double bend = visceral_[8] * value_noise(q, 48, key_ + 11);
+  const double face = x + visceral_[6] * y + visceral_[7] * (y * y / 60 - 30) + bend;
+  const double t = smoothstep((face - visceral_[4]) / 85);
   double low = tip_ + t * (hilum_z_ - tip_) + (1 - t) * 0.25 * std::max(0.0, visceral_[4] + 12 - x);
   if (x > -25) low += (x + 25) * visceral_[0];
   if (x > -30) low += std::max(0.0, y - visceral_[1]) * visceral_[2] * smoothstep((x + 30) / 40);
   low += visceral_[3] * std::exp(-((x + 60) * (x + 60) / 1700 + (y - 62) * (y - 62) / 1500));
   low += 0.12 * std::max(0.0, y + 20) * t;
-  if (z < low + wave) return false;
-  const double end = left_end_ - 0.012 * (z - 20) * (z - 20) / 1.6 + 0.25 * (-y - 20) + wave;
+  if (z < low + wave + 0.6 * bend) return false;
+  const double end = left_end_ + bend - 0.012 * (z - 20) * (z - 20) / 1.6 + 0.25 * (-y - 20) + wave;
   if (x > end) return false;
-  if (x > 0 && y > visceral_[1] + 25 - 0.2 * x + wave) return false;
+  if (x > 0 && y > visceral_[1] + 25 - 0.2 * x + wave + bend) return false;
   if (std::abs(x - visceral_[5]) < 2.2 && z < low + 26 && y < -8) return false;  // the fissure
   return true;
 }
@@ -983,9 +990,14 @@ Stack RichAnatomy::draw_stack(std::int64_t matrix, int min_slices, int max_slice
   auto n = static_cast<std::int64_t>(std::lround((high - low) / thick));
   n = std::max<std::int64_t>(n, min_slices);
   s.thickness_mm = std::round((high - low) / static_cast<double>(n) * 100) / 100;
-  if (n > max_slices) {  // a part of the range, not thicker slices
-    low +=
-        r.uniform() * (high - low) * static_cast<double>(n - max_slices) / static_cast<double>(n);
+  if (n > max_slices) {  // a part of the range, not thicker slices; with some of the liver
+    const double length = s.thickness_mm * static_cast<double>(max_slices);
+    double first = low, last = high - length;
+    if (kind <= 0.92) {
+      first = std::max(first, liver_low_ + 20 - length);
+      last = std::max(first, std::min(last, liver_high_ - 25));
+    }
+    low = r.uniform(first, last);
     n = max_slices;
   }
   s.noise_hu = r.uniform() < 0.15 ? r.uniform(20, 45) : r.uniform(4, 20);

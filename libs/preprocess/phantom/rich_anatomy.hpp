@@ -117,7 +117,7 @@ class RichAnatomy {
   // diaphragm and liver
   double dome_right_ = 80, dome_left_ = 70, dome_curve_ = 0.004, liver_low_ = -100,
          liver_high_ = 80;
-  double visceral_[6]{}, left_end_ = 60, tip_ = -90, hilum_z_ = -10, nodules_ = 0,
+  double visceral_[9]{}, left_end_ = 60, tip_ = -90, hilum_z_ = -10, nodules_ = 0,
                          resected_x_ = -1e9, resected_low_ = -1e9;
   std::array<double, 8> phases_{};
   double gap_ = 2, ascites_ = -1e9, pleura_right_ = -1e9, pleura_left_ = -1e9;

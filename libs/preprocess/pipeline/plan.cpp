@@ -373,7 +373,8 @@ class Planner {
       plan_.hints.push_back(
           std::to_string(n) +
           " of the mask files have the name of a volume and lie in other folders "
-          "than it; folders must agree, or say whose they are with --masks-table");
+          "than it; folders must agree: give --masks the folder in which the masks of this export "
+          "lie, or say whose they are with --masks-table");
     if (const auto rows = in_.masks->unknown_rows(); some_case && !rows.empty()) {
       std::vector<std::size_t> numbers;
       for (const std::size_t row : rows) numbers.push_back(row + 1);

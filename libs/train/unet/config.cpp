@@ -52,16 +52,20 @@ void each_field(Config& c, Visit&& visit) {
   visit("precision", c.precision);
   visit("channels_last", c.channels_last);
   visit("dataset_sha256", c.dataset_sha256);
+  visit("init_sha256", c.init_sha256);
 }
 
 // Absent from configurations of earlier releases, which computed what the default does.
-bool added_later(std::string_view field) { return field == "channels_last"; }
+bool added_later(std::string_view field) {
+  return field == "channels_last" || field == "init_sha256";
+}
 
 // A field as it is asked for on the command line.
 std::string asked_as(const std::string& field) {
   if (field == "learning_rate") return "--lr";
   if (field == "max_angle_deg") return "--max-angle";
   if (field == "splits") return "--split";
+  if (field == "init_sha256") return "--init";
   if (field == "dataset_sha256" || field == "stored_size") return "the dataset";
   std::string name = "--" + field;
   std::replace(name.begin(), name.end(), '_', '-');

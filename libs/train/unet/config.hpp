@@ -44,6 +44,7 @@ struct UNetConfig {
   std::string precision = "fp32";  ///< fp32, tf32 or bf16
   std::string channels_last = "auto";  ///< auto (on CUDA in bf16), on or off
   std::string dataset_sha256;      ///< of dataset.json
+  std::string init_sha256;         ///< of the --init weights, or empty
 };
 
 /// Check ranges and combinations that need no dataset; throws Error(usage) naming the option.

@@ -36,12 +36,27 @@ torch::Device ready_device(const RunOptions& options, const std::string& precisi
   return device;
 }
 
-std::shared_ptr<UNet> make_network(const UNetConfig& config, const torch::Device& device) {
+std::shared_ptr<UNet> make_network(const UNetConfig& config, const torch::Device& device,
+                                   std::shared_ptr<UNet> init) {
   torch::manual_seed(config.seed);
-  auto net = std::make_shared<UNet>(network_options(config));
+  auto net = init ? std::move(init) : std::make_shared<UNet>(network_options(config));
   net->to(device);
   if (use_channels_last(config.channels_last, device, config.precision)) make_channels_last(*net);
   return net;
+}
+
+// The network of --init, which must be the one that is asked for.
+TrainedUNet initial_network(const UNetConfig& config, const std::filesystem::path& init) {
+  TrainedUNet found = load_trained_unet(init);
+  const auto of = [](const UNetConfig& c) {
+    return fmt::format("--neighbours {} --width {} --depth {} --norm {}", c.neighbours, c.width,
+                       c.depth, c.norm);
+  };
+  if (of(found.config) != of(config))
+    throw Error(ErrorCode::usage, fmt::format("--init {} holds another network: it wants {}, asked "
+                                              "for is {}",
+                                              init.string(), of(found.config), of(config)));
+  return found;
 }
 
 }  // namespace
@@ -55,7 +70,18 @@ UNetSetup::UNetSetup(UNetConfig wanted, const RunOptions& run_options)
       sampler(set.training,
               {config.batch, config.samples_per_epoch, config.liver_share, config.seed}) {
   check_dataset(reader, options.dataset, options.verify);
-  net = make_network(config, device);
+  trained_on = subject_marks(set.training);
+  std::shared_ptr<UNet> init;
+  if (!options.init.empty()) {
+    TrainedUNet found = initial_network(config, options.init);
+    config.init_sha256 = hex(sha256_file(found.file));
+    init = std::move(found.net);
+    if (found.trained_on)
+      trained_on->merge(*found.trained_on);
+    else
+      trained_on.reset();
+  }
+  net = make_network(config, device, std::move(init));
   steps_per_epoch = sampler.steps_per_epoch();
   total_batches = config.epochs * steps_per_epoch;
   if (config.max_steps > 0) total_batches = std::min(total_batches, config.max_steps);

@@ -3,6 +3,8 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -33,6 +35,8 @@ struct UNetSetup {
   VolumeSet set;
   SliceSampler sampler;
   std::shared_ptr<UNet> net;
+  /// subject_mark() of those whom the network sees here, or its --init weights saw; none where those do not say.
+  std::optional<std::set<std::string>> trained_on;
   std::int64_t steps_per_epoch = 0, total_batches = 0;
 };
 

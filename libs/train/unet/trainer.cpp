@@ -421,10 +421,10 @@ void UNetTrainer::save(bool best) {
 }
 
 void UNetTrainer::write_weights(const char* name) {
-  save_unet_weights(*setup_.net, options_.out / name,
-                    {{"wsp.config", json_text(to_json(config_))},
-                     {"wsp.trained_on", marks_text(subject_marks(setup_.set.training))},
-                     {"wsp.steps", std::to_string(position_.batches)}});
+  std::map<std::string, std::string> about{{"wsp.config", json_text(to_json(config_))},
+                                           {"wsp.steps", std::to_string(position_.batches)}};
+  if (setup_.trained_on) about["wsp.trained_on"] = marks_text(*setup_.trained_on);
+  save_unet_weights(*setup_.net, options_.out / name, about);
 }
 
 }  // namespace

@@ -84,13 +84,13 @@ class MaskNames : public testing::Test {
 };
 
 TEST_F(MaskNames, BySeriesAndPatient) {
-  const auto masks = with({"1.2.3.nii.gz", "1.2.30.nii.gz", "deep/er/P7_seg.nrrd", "P8.nii",
+  const auto masks = with({"1.2.3.nii.gz", "1.2.30.nii.gz", "deep/masks/P7_seg.nrrd", "P8.nii",
                            "P9-mask.nhdr", "notes.txt", "._1.2.3.nii.gz", "P10/liver.nii.gz"});
   EXPECT_EQ(masks.size(), 6U);
   EXPECT_EQ(
       found(masks, {dicom("1.2.3", "P1"), dicom("9.1", "P7"), dicom("9.2", "P8"),
                     dicom("9.3", "P9"), dicom("9.4", "P10"), dicom("9.5", "P"), dicom("", "")}),
-      (Texts{"1.2.3.nii.gz", "deep/er/P7_seg.nrrd", "P8.nii", "P9-mask.nhdr", "P10/liver.nii.gz",
+      (Texts{"1.2.3.nii.gz", "deep/masks/P7_seg.nrrd", "P8.nii", "P9-mask.nhdr", "P10/liver.nii.gz",
              "", ""}));
   EXPECT_EQ(masks.unused(), Texts{"1.2.30.nii.gz"});
 }
@@ -188,6 +188,38 @@ TEST_F(MaskNames, FoldersCount) {
   EXPECT_EQ(found(with({"001.nii.gz"}), {nifti("001.nii.gz"), a}), (Texts{"001.nii.gz", ""}));
 }
 
+// A folder that names somebody whom neither the volume's path, its header nor the export's own place
+// knows: another site's numbering, and nothing that competes.
+TEST_F(MaskNames, AStrangersFolderServesNobody) {
+  const Series flat = nifti("001.nii.gz");
+  for (const char* file : {"siteB/001.nii.gz", "siteB/labelsTr/001_seg.nii.gz",
+                           "siteB/001/liver.nii.gz", "siteB/masks/001.nii.gz"}) {
+    const auto masks = with({file});
+    EXPECT_EQ(found(masks, flat), "") << file;
+    EXPECT_EQ(masks.elsewhere(), 1U) << file;
+  }
+  EXPECT_EQ(found(with({"siteB/001.nii.gz"}), nifti("images/001.nii.gz")), "");
+  EXPECT_EQ(found(with({"siteB/001.nii.gz"}), nifti("imagesTr/001.nii.gz")), "");
+  for (const char* file : {"001.nii.gz", "masks/001.nii.gz", "predictions/001.nii.gz",
+                           "labelsTr/001.nii.gz", "train/001.nii.gz", "001/liver.nii.gz"})
+    EXPECT_EQ(found(with({file}), flat), file);
+  // The export lies in a folder of that name.
+  Scan scan;
+  scan.root = "/data/siteB/images";
+  scan.series.push_back(flat);
+  EXPECT_EQ(with({"siteB/001.nii.gz"}).match(scan)[0].files.size(), 1U);
+  scan.root = "/data/siteA/images";
+  EXPECT_TRUE(with({"siteB/001.nii.gz"}).match(scan)[0].files.empty());
+  // Patients' numbers repeat between sites as well; UIDs do not.
+  const Series scan_of_p1 = dicom("1.1", "P1", "S1", "DICOM/0001/IM1");
+  const auto masks = with({"siteB/P1.nii.gz"});
+  EXPECT_EQ(found(masks, scan_of_p1), "");
+  EXPECT_EQ(masks.elsewhere(), 1U);
+  for (const char* file : {"P1.nii.gz", "masks/P1.nii.gz", "train/P1.nii.gz", "P1/P1.nii.gz",
+                           "0001/P1.nii.gz", "siteB/1.1.nii.gz", "siteB/S1.nii.gz"})
+    EXPECT_EQ(found(with({file}), scan_of_p1), file);
+}
+
 TEST_F(MaskNames, APatientsMaskIsOneVolumes) {
   const auto masks = with({"P1.nii.gz"});
   // One study, and what is no volume beside it.
@@ -266,9 +298,9 @@ TEST_F(MaskNames, OneStudysGridsTell) {
 }
 
 TEST_F(MaskNames, TwoFilesForOneCase) {
-  const auto masks = with({"b/P1.nii.gz", "a/P1_seg.nii.gz"});
+  const auto masks = with({"masks/P1.nii.gz", "P1_seg.nii.gz"});
   EXPECT_EQ(found(masks, dicom("1.2", "P1")), "ambiguous");
-  EXPECT_EQ(masks.ambiguous(), (Texts{"a/P1_seg.nii.gz", "b/P1.nii.gz"}));
+  EXPECT_EQ(masks.ambiguous(), (Texts{"P1_seg.nii.gz", "masks/P1.nii.gz"}));
 }
 
 // Masks in the export itself, as in LiTS: images are no masks of themselves or of others.
