@@ -1,5 +1,5 @@
 # cmake --install and cpack -G DEB
-install(DIRECTORY ${PROJECT_SOURCE_DIR}/schemas ${PROJECT_SOURCE_DIR}/data-manifests ${PROJECT_SOURCE_DIR}/plans
+install(DIRECTORY ${PROJECT_SOURCE_DIR}/schemas ${PROJECT_SOURCE_DIR}/models ${PROJECT_SOURCE_DIR}/data-manifests ${PROJECT_SOURCE_DIR}/plans
         DESTINATION share/wsp USE_SOURCE_PERMISSIONS)
 install(FILES README.md LICENSE CHANGELOG.md CONTRIBUTING.md DESTINATION share/doc/wsp)
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/docs DESTINATION share/doc/wsp FILES_MATCHING PATTERN "*.md" PATTERN "*.png")

@@ -27,6 +27,8 @@
 #include "preprocess/pipeline/plan.hpp"
 #include "preprocess/pipeline/plan_report.hpp"
 #include "preprocess/pipeline/scan_report.hpp"
+#include "preprocess/segment/builtin_model.hpp"
+#include "preprocess/segment/deferred_segmenter.hpp"
 #include "preprocess/segment/torch_segmenter.hpp"
 #include "tool_main.hpp"
 
@@ -41,7 +43,7 @@ struct Options {
   std::string slices = "central", codec = "lz4", tilt = "resample", gaps = "accept", phase = "any",
               mask_objects = "use", hu = "prove";
   std::string ids = "pseudonym", memory;
-  std::string liver_model, device = "auto", model_precision = "auto", mask_cache;
+  std::string liver_model = "builtin", device = "auto", model_precision = "auto", mask_cache;
   double coarse_mm = wsp::SegmentationPlan{}.coarse_mm;
   std::vector<int> window{-100, 400};
   double fraction = 0.7;
@@ -96,8 +98,11 @@ void declare_series(CLI::App& app, Options& o) {
 
 void declare_model(CLI::App& app, Options& o) {
   app.add_option("--liver-model", o.liver_model,
-                 "Descriptor (JSON) of a TorchScript network that makes the mask of every case "
-                 "without a given one (docs/MODELS.md)");
+                 "What makes the mask of a case without a given one: builtin (the network that comes "
+                 "with the tools, docs/LIVER.md), none, or the descriptor (JSON) of a TorchScript "
+                 "network (docs/MODELS.md)")
+      ->envname("WSP_LIVER_MODEL")
+      ->capture_default_str();
   app.add_option("--device", o.device, "Where the model runs: auto, cpu, cuda or cuda:N")
       ->capture_default_str();
   app.add_option("--model-precision", o.model_precision,
@@ -297,7 +302,7 @@ std::optional<std::filesystem::path> path_or_none(const std::string& text) {
 
 // Masks outlive an interrupted run and serve other datasets of the same volumes.
 std::optional<std::filesystem::path> mask_cache_of(const Options& o) {
-  if (o.liver_model.empty() || o.mask_cache == "none") return std::nullopt;
+  if (o.liver_model == "none" || o.mask_cache == "none") return std::nullopt;
   if (!o.mask_cache.empty()) return std::filesystem::path(o.mask_cache);
   const auto variable = [](const char* name) {
     const char* value = std::getenv(name);
@@ -480,10 +485,24 @@ wsp::IngestOptions ingest_options(const Options& o) {
   return options;
 }
 
-// A model that cannot run is found before anything is read.
-std::unique_ptr<wsp::Segmenter> segmenter_of(const Options& o) {
-  if (o.liver_model.empty()) return nullptr;
-  return wsp::make_torch_segmenter(o.liver_model, o.device, {o.coarse_mm}, o.model_precision);
+// A user's model that cannot run is found before anything is read; the built-in one is loaded when a
+// case needs it.
+std::unique_ptr<wsp::Segmenter> segmenter_of(const Options& o, char** arguments) {
+  if (o.liver_model == "none") return nullptr;
+  const wsp::SegmentationPlan plan{o.coarse_mm};
+  if (o.liver_model != "builtin") {
+    wsp::switch_to_torch_build(arguments);
+    return wsp::make_torch_segmenter(o.liver_model, o.device, plan, o.model_precision);
+  }
+  const auto model = wsp::builtin_liver_model();
+  if (!model || !wsp::has_torch_build()) {
+    wsp::log::info(std::string("the built-in liver network is not at hand (") +
+                   (model ? "this build has no LibTorch"
+                          : "models/liver is not installed with the tools") +
+                   "): cases without a mask are left out");
+    return nullptr;
+  }
+  return std::make_unique<wsp::DeferredSegmenter>(*model, o.device, plan, arguments);
 }
 
 // How an ingest ends, and hence its dry run.
@@ -496,11 +515,11 @@ int exit_code_of(const Options& o, const wsp::IngestSummary& summary) {
   return lost || !wsp::unseen_files(summary.file_codes).empty() ? 3 : 0;
 }
 
-int run_plan(const Options& o, bool json) {
+int run_plan(const Options& o, bool json, char** arguments) {
   if (o.input.empty())
     throw wsp::Error(wsp::ErrorCode::usage, "expected an export: wsp-ingest plan EXPORT");
   wsp::IngestOptions options = ingest_options(o);
-  const auto segmenter = segmenter_of(o);
+  const auto segmenter = segmenter_of(o, arguments);
   options.segmenter = segmenter.get();
   const wsp::Forecast forecast = wsp::forecast(options, o.quick);
   const nlohmann::json report = wsp::plan_report(forecast);
@@ -513,13 +532,13 @@ int run_plan(const Options& o, bool json) {
   return exit_code_of(o, forecast.summary);
 }
 
-int run_ingest(const Options& o, bool json) {
+int run_ingest(const Options& o, bool json, char** arguments) {
   if (o.input.empty() || o.output.empty())
     throw wsp::Error(
         wsp::ErrorCode::usage,
         "expected an export and a dataset: wsp-ingest EXPORT --out DATASET (see --help)");
   wsp::IngestOptions options = ingest_options(o);
-  const auto segmenter = segmenter_of(o);
+  const auto segmenter = segmenter_of(o, arguments);
   options.segmenter = segmenter.get();
   const wsp::IngestSummary summary = wsp::ingest(options);
   if (json)
@@ -569,9 +588,8 @@ int main(int argc, char** argv) {
     if (options.scan->parsed()) return run_scan(options, common.json);
     if (options.init->parsed()) return run_init(options, common.json);
     if (options.verify->parsed()) return run_verify(options, common.json);
-    if (!options.liver_model.empty()) wsp::switch_to_torch_build(argv);
-    if (options.plan->parsed()) return run_plan(options, common.json);
-    return run_ingest(options, common.json);
+    if (options.plan->parsed()) return run_plan(options, common.json, argv);
+    return run_ingest(options, common.json, argv);
   };
   return wsp::tool_main(argc, argv, tool);
 }

@@ -108,6 +108,8 @@ void declare_export(CLI::App& app, wsp::train::UNetExport& e) {
   app.add_option("--name", e.name, "The model's name")->capture_default_str();
   app.add_option("--model-version", e.model_version, "Its version")->capture_default_str();
   app.add_option("--comment", e.comment, "What it was trained on");
+  app.add_flag("--half", e.half, "Keep the weights in half precision: half the bytes");
+  app.add_flag("--refine", e.refine, "Ask wsp-ingest to move the mask's border to where the HU say (docs/LIVER.md)");
   app.add_flag("--force", e.force, "Replace an earlier model");
 }
 

@@ -114,7 +114,7 @@ def check_case(name, facts, image, stored, model):
             "head": z[-1] == last[0]}
     support.check(set(mask["border_contact"]) == {k for k, v in ends.items() if v}, f"border contact of {name}: {mask['border_contact']}")
     support.check(0.5 <= mask["mean_probability"] <= 1 and 0 < mask["confidence"] <= 1, f"confidence of {name}: {mask}")
-    support.check(mask["model"] == "band 1" and (mask["confidence"] < 0.7) == ("MASK_UNSURE" in facts["flags"]), f"{name}: {mask}")
+    support.check(mask["model"] == "band 1" and (mask["confidence"] < 0.7) == ("confidence" in mask["doubts"]) and bool(mask["doubts"]) == ("MASK_UNSURE" in facts["flags"]), f"{name}: {mask}")
     hu = image[expected]
     if hu.min() > -100 and hu.max() < 400:  # else the window has cut the HU
         support.check(abs(mask["mean_hu"] - hu.mean()) < 0.01, f"mean HU of {name}: {mask['mean_hu']}, expected {hu.mean()}")

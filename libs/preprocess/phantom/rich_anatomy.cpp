@@ -185,7 +185,7 @@ struct RichAnatomy::Build {
     a.muscle_ = u(7, 20);
     a.rib_pitch_ = u(20, 32);
     a.rib_tilt_ = u(10, 45);
-    a.rib_low_ = u(-120, -40);
+    a.rib_low_ = u(-140, 40);
     a.table_y_ = u(2, 30);
     a.has_table_ = chance(0.85);
     a.gap_ = u(0.5, 4);
@@ -270,11 +270,12 @@ struct RichAnatomy::Build {
     a.dome_right_ = u(60, 100);
     a.dome_left_ = a.dome_right_ - u(-5, 30);
     a.dome_curve_ = u(0.8, 1.35);
+    a.cupola_ = {u(72, 105), u(95, 190), u(85, 170), u(72, 115)};
     zc = u(-45, 15);
     a.hilum_z_ = zc;
     a.tip_ = zc - u(25, 120);
     a.left_end_ = chance(0.12) ? u(-25, 15) : u(25, 150);
-    a.visceral_[0] = u(0.0, 0.7);   // rise to the left
+    a.visceral_[0] = u(-0.5, 0.65);  // rise to the left, or fall
     a.visceral_[1] = u(-30, 35);    // y behind which the left lobe ends
     a.visceral_[2] = u(0.6, 2.6);   // how steeply
     a.visceral_[3] = u(5, 55);      // depth of the kidney's impression
@@ -283,6 +284,8 @@ struct RichAnatomy::Build {
     a.visceral_[6] = u(-0.5, 1.1);  // how the medial face turns to the back
     a.visceral_[7] = u(-0.3, 0.5);  // how it bends
     a.visceral_[8] = u(0, 16);      // and undulates
+    a.fissure_[0] = chance(0.3) ? u(4, 13) : u(0.5, 4);  // half its width, and its depth
+    a.fissure_[1] = u(8, 70);
     a.nodules_ = chance(0.35) ? u(0.4, 3.5) : u(0, 0.4);
     if (chance(0.08)) a.resected_x_ = u(-70, -25);   // the right part is gone
     if (chance(0.06)) a.resected_low_ = u(-40, 10);  // the lower segments are gone
@@ -339,9 +342,10 @@ struct RichAnatomy::Build {
   }
 
   void lesions() {
-    const int n = chance(0.45) ? static_cast<int>(r.below(chance(0.3) ? 14 : 4)) : 0;
+    const int n = chance(0.6) ? static_cast<int>(1 + r.below(chance(0.3) ? 14 : 4)) : 0;
+    a.lesion_texture_ = chance(0.5) ? u(5, 45) : u(0, 8);
     for (int i = 0; i < n; ++i) {
-      const double size = chance(0.15) ? u(25, 60) : u(3, 24);
+      const double size = chance(0.2) ? u(25, 75) : u(3, 24);
       const Vec3 c{u(-125, 60), u(-60, 60), u(a.tip_, a.dome_right_)};
       RichShape& s = ellipsoid(Organ::liver_lesion, c,
                                {size * u(0.7, 1.2), size * u(0.7, 1.2), size * u(0.7, 1.2)}, 0.8);
@@ -370,6 +374,7 @@ struct RichAnatomy::Build {
       if (chance(0.15))
         ellipsoid(Organ::spleen, c + Vec3{-30, -25, u(-30, 10)}, {u(5, 10), u(5, 10), u(5, 10)});
     }
+    strands();
     small_bowel();
     colon();
     stomach();
@@ -443,6 +448,14 @@ struct RichAnatomy::Build {
     }
   }
 
+  void strands() {  // vessels and folds of the mesentery and the omentum
+    for (std::int64_t k = r.below(40); k > 0; --k) {
+      const Vec3 from{u(-110, 110), u(-90, 30), u(-300, 20)};
+      tube(Organ::vessel, from, from + Vec3{u(-45, 45), u(-25, 25), u(-45, 45)}, u(0.7, 3),
+           u(0.7, 2.5));
+    }
+  }
+
   void colon() {
     const double big = u(0.75, 1.5);
     const std::uint8_t right = content(-60, chance(0.3) ? 320 : 120, 0.6, -60, 30),
@@ -483,11 +496,13 @@ struct RichAnatomy::Build {
   void stomach() {
     if (chance(0.04)) return;
     const double s = chance(0.25) ? u(1.15, 1.7) : u(0.5, 1.1);
-    const std::uint8_t meal = content(-10,
-                                      chance(0.25)  ? 400
-                                      : chance(0.4) ? 110
-                                                    : 40,
-                                      0.85, -a.body_y_ * 0.55, 10);
+    // Food and fluid of the liver's own HU are what a network takes for it.
+    const std::uint8_t meal = chance(0.3) ? content(30, 80, 0.3, -a.body_y_ * 0.55, -20)
+                                          : content(-10,
+                                                    chance(0.25)  ? 400
+                                                    : chance(0.4) ? 110
+                                                                  : 40,
+                                                    0.8, -a.body_y_ * 0.55, 10);
     const Vec3 fundus{58 + u(-14, 14), 12 + u(-18, 18), a.dome_left_ - 34 * s},
         middle{62 + u(-18, 18), -22 + u(-18, 18), 10 + u(-25, 20)},
         low{22 + u(-20, 20), -46 + u(-15, 15), -28 + u(-45, 15)},
@@ -631,7 +646,10 @@ Vec3 RichAnatomy::moved(const Vec3& p) const {
 
 double RichAnatomy::dome(const Vec3& q) const {
   const auto cupola = [&](double height, double x) {
-    const double d2 = ((q[0] - x) * (q[0] - x) + 0.85 * (q[1] - 2) * (q[1] - 2)) / (82.0 * 82.0);
+    // Steep at the side and in the back, flat towards the middle, where the heart lies on it.
+    const bool outer = (q[0] - x) * x > 0;
+    const double dx = (q[0] - x) / cupola_[outer ? 0 : 1],
+                 dy = (q[1] - 2) / cupola_[q[1] < 2 ? 2 : 3], d2 = dx * dx + 0.85 * dy * dy;
     return height - dome_curve_ * (22 * d2 + 17 * d2 * d2);
   };
   const double right = cupola(dome_right_, -0.42 * body_x_),
@@ -664,7 +682,8 @@ bool RichAnatomy::in_liver(const Vec3& q, double depth) const {
   const double end = left_end_ + bend - 0.012 * (z - 20) * (z - 20) / 1.6 + 0.25 * (-y - 20) + wave;
   if (x > end) return false;
   if (x > 0 && y > visceral_[1] + 25 - 0.2 * x + wave + bend) return false;
-  if (std::abs(x - visceral_[5]) < 2.2 && z < low + 26 && y < -8) return false;  // the fissure
+  if (std::abs(x - visceral_[5] + 0.3 * bend) < fissure_[0] && z < low + fissure_[1] && y < 5)
+    return false;  // the fissure
   return true;
 }
 
@@ -813,8 +832,15 @@ double RichAnatomy::hu(Tissue coded, const Vec3& q, Contrast contrast) const {
   const auto i = static_cast<std::size_t>(organ);
   if (organ == Organ::table) return std::fmod(q[1] - body_y_ + 1000, 13) < 2 ? 40 : -880;
   if (fill >= kFirstLesion && fill < kGas) {
-    const double value = lesion_hu_[fill - kFirstLesion];
-    return value < -60 ? value + 1000 : mean[static_cast<std::size_t>(Organ::liver)] + value;
+    const double value = lesion_hu_[fill - kFirstLesion],
+                 grain = lesion_texture_ * value_noise(q, 9, key_ + 12) +
+                         0.5 * lesion_texture_ * value_noise(q, 28, key_ + 13);
+    const double liver = mean[static_cast<std::size_t>(Organ::liver)];
+    if (fill - kFirstLesion == 3)  // calcified, or filled with oil in grains
+      return value_noise(q, 5, key_ + 14) + 0.7 * value_noise(q, 14, key_ + 15) > 0.05
+                 ? value + 1000
+                 : liver - 15 + grain;
+    return (value < -60 ? value + 1000 : liver + value) + grain;
   }
   if (fill == kGas) return -960;
   if (organ == Organ::bone && fill == 0) return 1.7 * mean[i] + 60;  // cortex
@@ -1005,9 +1031,9 @@ Stack RichAnatomy::draw_stack(std::int64_t matrix, int min_slices, int max_slice
   s.blur_mm = r.uniform(0.3, 1.4);
   s.noise_key = 2;
   const double u = r.uniform();
-  s.contrast = u < 0.55   ? Contrast::portal
-               : u < 0.7  ? Contrast::arterial
-               : u < 0.85 ? Contrast::delayed
+  s.contrast = u < 0.5    ? Contrast::portal
+               : u < 0.64 ? Contrast::arterial
+               : u < 0.76 ? Contrast::delayed
                           : Contrast::unenhanced;
   const double half = static_cast<double>(matrix) * s.pixel_mm / 2;
   const double slack = std::max(0.0, field / 2 - fit / 2 + 10);

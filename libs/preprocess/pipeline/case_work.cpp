@@ -31,7 +31,8 @@ MaskOptions mask_options(const CaseInputs& in) {
 Outcome<PredictedMask> take_prediction(const CaseInputs& in, CaseInHand& hand) {
   if (hand.cached) return std::move(*hand.cached);
   if (!hand.prediction->ok()) return hand.prediction->rejection();
-  PredictedMask predicted = clean_prediction(std::move(*hand.prediction).value());
+  PredictedMask predicted = clean_prediction(std::move(*hand.prediction).value(),
+                                             hand.loaded.volume, in.segmenter->refines());
   if (in.cache != nullptr) in.cache->store(hand.cache_key, predicted);
   return predicted;
 }
@@ -45,6 +46,10 @@ std::span<const std::uint8_t> as_bytes(const std::vector<std::int16_t>& v) {
 }
 
 }  // namespace
+
+bool may_ask_model(const Segmenter* segmenter, const IngestConfig& config, const CasePlan& plan) {
+  return segmenter != nullptr && (plan.mask_files.empty() || config.compare_masks);
+}
 
 std::string case_key(const CaseInputs& in, const CasePlan& plan, const std::string& config_hash) {
   const Series& series = in.scan.series[plan.series];
@@ -93,7 +98,7 @@ std::string case_key(const CaseInputs& in, const CasePlan& plan, const std::stri
   for (const LabelColumn& label : in.manifest.labels) rest["label_names"].push_back(label.name);
   for (const Code flag : plan.flags) rest["flags"].push_back(to_string(flag));
   hash.update(json_text(rest));
-  if (in.segmenter != nullptr) hash.update(in.segmenter->identity());
+  if (may_ask_model(in.segmenter, in.config, plan)) hash.update(in.segmenter->identity());
   return hex(hash.finish());
 }
 
@@ -159,8 +164,14 @@ Outcome<JudgedCase> judge(const CaseInputs& in, const CasePlan& plan, CaseInHand
     if (in.config.clean_masks) clean_mask(liver.mask);
     if (predicted) {
       measured.comparison_code = predicted->ok() ? "" : to_string(predicted->rejection().code);
-      if (predicted->ok())
-        measured.comparison = compare_masks(volume, liver.mask, predicted->value().mask);
+      if (predicted->ok()) {
+        const PredictedMask& model = predicted->value();
+        const auto areas = liver_areas_mm2(model.mask);
+        measured.comparison = compare_masks(volume, liver.mask, model.mask, in.config.min_area_mm2,
+                                            in.config.central_permille);
+        measured.comparison->doubts = mask_doubts(volume, model.mask, model.confidence,
+                                                  model.refined, areas, measured.comparison->model_ml);
+      }
     }
   } else {
     if (!predicted->ok()) return predicted->rejection();
@@ -168,6 +179,7 @@ Outcome<JudgedCase> judge(const CaseInputs& in, const CasePlan& plan, CaseInHand
     measured.predicted_components = mask.components;
     measured.mean_probability = mask.mean_probability;
     measured.confidence = mask.confidence;
+    measured.refined = mask.refined;
     measured.model = in.segmenter->name();
     liver = {std::move(mask.mask), "segmenter", {}};
   }
@@ -212,7 +224,12 @@ Outcome<JudgedCase> judge(const CaseInputs& in, const CasePlan& plan, CaseInHand
   add_flags(flags, liver.mask.flags);
   const auto components = component_sizes(liver.mask);
   add_flags(flags, mask_flags(liver.mask, judged.liver_ml, components));
-  if (measured.confidence && *measured.confidence < kUnsure) flags.push_back(Code::MASK_UNSURE);
+  if (liver.source == "segmenter") {
+    measured.doubts = mask_doubts(volume, liver.mask, measured.confidence, measured.refined,
+                                  judged.areas_mm2, judged.liver_ml);
+    if (!measured.doubts.empty()) flags.push_back(Code::MASK_UNSURE);
+    if (in.segmenter->builtin()) flags.push_back(Code::MASK_FROM_BUILTIN_MODEL);
+  }
   if (!fit_in_plane(volume.geometry, in.config.size).identity) flags.push_back(Code::RESAMPLED);
   if (measured.phase.phase == HuPhase::portal && series.phase == Phase::unknown)
     std::erase(flags, Code::PHASE_UNSURE);

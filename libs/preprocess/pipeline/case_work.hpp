@@ -48,6 +48,9 @@ struct JudgedCase {
   std::vector<Code> flags;
 };
 
+/// Whether the segmenter, where there is one, may be asked for a case's mask.
+bool may_ask_model(const Segmenter* segmenter, const IngestConfig& config, const CasePlan& plan);
+
 /// The key of a case: SHA-256 over every file that is read for it and as what (image, data beside a
 /// header, duplicate, mask, SEG, RTSTRUCT), its plan and the configuration with the data epoch.
 std::string case_key(const CaseInputs& inputs, const CasePlan& plan,

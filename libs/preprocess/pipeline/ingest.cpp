@@ -27,6 +27,7 @@
 #include "preprocess/pipeline/output.hpp"
 #include "preprocess/pipeline/plan.hpp"
 #include "preprocess/pipeline/plan_report.hpp"
+#include "preprocess/segment/builtin_model.hpp"
 
 namespace wsp {
 namespace {
@@ -55,6 +56,7 @@ class Job {
  public:
   explicit Job(const IngestOptions& options, bool dry = false)
       : options_(options),
+        dry_(dry),
         memory_(options.memory_bytes != 0 ? options.memory_bytes : default_memory()),
         manifest_(options.manifest ? load_manifest(*options.manifest) : default_manifest()),
         naming_(make_naming(options, dry)) {
@@ -68,7 +70,7 @@ class Job {
     for (const char* name : {"tool_version", "data_epoch"}) shaping.erase(name);
     if (options_.config.compare_masks && options_.segmenter == nullptr)
       throw Error(ErrorCode::usage,
-                  "--compare-masks needs a model to compare: give --liver-model MODEL.json");
+                  "--compare-masks needs a model to compare: give --liver-model builtin or MODEL.json");
     const std::string options_hash = hex(sha256(json_text(shaping)));
     if (dry) {
       if (std::error_code ec;
@@ -77,7 +79,6 @@ class Job {
       if (!named(options_)) earlier_.clear();
       return;
     }
-    if (options_.mask_cache && options_.segmenter != nullptr) cache_.emplace(*options_.mask_cache);
     output_.emplace(options_.output, options_hash, options_.tool_version, options_.force);
     earlier_ = output_->standing().cases;
   }
@@ -125,14 +126,16 @@ class Job {
  private:
   void prepare() {
     // 1. What is there?
-    log::info("scanning the export");
+    if (!goes_on_with_torch()) log::info("scanning the export");
     scan_ = scan_export(options_.input, scan_options(options_.config, manifest_));
     if (scan_.files.empty())
       throw Error(ErrorCode::no_input,
                   "the export holds no file; expected DICOM, NIfTI or NRRD files");
     // 2. What becomes a case?
     plan_ = plan_cases({scan_, options_.config, manifest_, labels_ ? &*labels_ : nullptr,
-                        masks_ ? &*masks_ : nullptr, naming_, options_.segmenter != nullptr});
+                        masks_ ? &*masks_ : nullptr, naming_,
+                        options_.segmenter != nullptr && !options_.segmenter->builtin()});
+    if (!dry_) prepare_model();
     summary_.files = scan_.files.size();
     log::info(std::to_string(scan_.files.size()) + " files, " +
               std::to_string(scan_.series.size()) + " series, " +
@@ -140,6 +143,16 @@ class Job {
     warn_of_idle_pins();
     for (const std::string& hint : plan_.hints) log::warn("hint: " + hint);
     drop_too_large();
+  }
+
+  // Before anything more is said: the program may start again, with LibTorch.
+  void prepare_model() {
+    if (std::none_of(plan_.cases.begin(), plan_.cases.end(), [&](const CasePlan& plan) {
+          return may_ask_model(options_.segmenter, options_.config, plan);
+        }))
+      return;
+    options_.segmenter->prepare();
+    if (options_.mask_cache) cache_.emplace(*options_.mask_cache);
   }
 
   void keep_what_stands() {
@@ -162,7 +175,7 @@ class Job {
     if (o.new_site_key) {
       // Made on first use: the command that is run again to resume must find its own key.
       if (!fs::exists(*o.new_site_key)) return {o.config.ids, SiteKey::create(*o.new_site_key)};
-      log::info("the site key exists and is used again");
+      if (!goes_on_with_torch()) log::info("the site key exists and is used again");
       return {o.config.ids, SiteKey::load(*o.new_site_key)};
     }
     if (o.config.ids == IdMode::keep)  // public data: the ledger's hashes need no secret
@@ -182,7 +195,10 @@ class Job {
     config["manifest"] = manifest_.name;
     config["tool_version"] = options_.tool_version;
     config["data_epoch"] = kDataEpoch;
-    if (options_.segmenter != nullptr) config["segmenter"] = options_.segmenter->identity();
+    // Which weights are built in, only the cases that they serve depend on.
+    if (options_.segmenter != nullptr)
+      config["segmenter"] =
+          options_.segmenter->builtin() ? "builtin" : options_.segmenter->identity();
     return config;
   }
 
@@ -237,7 +253,7 @@ class Job {
   }
 
   [[nodiscard]] std::uint64_t cost(const CasePlan& plan) const {
-    return cost_of(scan_.series[plan.series], options_.segmenter != nullptr);
+    return cost_of(scan_.series[plan.series], may_ask_model(options_.segmenter, options_.config, plan));
   }
 
   void drop_too_large() {
@@ -609,6 +625,7 @@ class Job {
   }
 
   const IngestOptions& options_;
+  bool dry_;
   std::uint64_t memory_;
   DataManifest manifest_;
   Naming naming_;

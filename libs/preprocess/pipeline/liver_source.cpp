@@ -1,12 +1,14 @@
 #include "preprocess/pipeline/liver_source.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <exception>
 
 #include "io/core/error.hpp"
 #include "io/core/names.hpp"
 #include "io/medical/masks.hpp"
 #include "preprocess/ops/liver.hpp"
+#include "preprocess/ops/surface_distance.hpp"
 
 namespace wsp {
 namespace {
@@ -99,13 +101,12 @@ Outcome<Segmentation> ask_segmenter(Segmenter& segmenter, const Volume& volume) 
   }
 }
 
-PredictedMask clean_prediction(Segmentation prediction) {
+PredictedMask clean_prediction(Segmentation prediction, const Volume& volume, bool refine) {
   PredictedMask result;
   result.mask = std::move(prediction.mask);
   result.components = static_cast<std::int64_t>(component_sizes(result.mask).size());
   remove_specks(result.mask);
   clean_mask(result.mask);
-  if (prediction.probability.empty()) return result;
   std::int64_t inside = 0, all = 0, voxels = 0;  // probabilities in 1/255
   for (std::size_t i = 0; i < prediction.probability.size(); ++i) {
     const std::int64_t p = prediction.probability[i];
@@ -114,23 +115,104 @@ PredictedMask clean_prediction(Segmentation prediction) {
     inside += p * m;
     voxels += m;
   }
-  if (voxels == 0) return result;
-  result.mean_probability = static_cast<double>(inside) / 255 / static_cast<double>(voxels);
-  result.confidence = 2 * static_cast<double>(inside) / static_cast<double>(all + 255 * voxels);
+  if (voxels > 0) {
+    result.mean_probability = static_cast<double>(inside) / 255 / static_cast<double>(voxels);
+    result.confidence = 2 * static_cast<double>(inside) / static_cast<double>(all + 255 * voxels);
+  }
+  if (refine) result.refined = refine_liver(volume, result.mask);
   return result;
 }
 
-MaskComparison compare_masks(const Volume& volume, const LiverMask& given, const LiverMask& model) {
+namespace {
+
+// Of the mask's middle from the body's, in mm to the patient's left.
+double left_of_body(const Volume& volume, const LiverMask& mask) {
+  const auto [nx, ny, nz] = volume.geometry.size;
+  constexpr std::int16_t kBodyHu = -300;
+  double liver = 0, body = 0, liver_x = 0, body_x = 0;
+  for (std::int64_t z = 0; z < nz; ++z) {
+    const auto hu = volume.slice(z);
+    const auto inside = mask.slice(z);
+    if (std::find(inside.begin(), inside.end(), 1) == inside.end()) continue;
+    for (std::int64_t y = 0; y < ny; ++y)
+      for (std::int64_t x = 0; x < nx; ++x) {
+        const auto i = static_cast<std::size_t>(y * nx + x);
+        if (hu[i] > kBodyHu) {
+          ++body;
+          body_x += static_cast<double>(x);
+        }
+        if (inside[i] != 0) {
+          ++liver;
+          liver_x += static_cast<double>(x);
+        }
+      }
+  }
+  if (liver == 0 || body == 0) return 0;
+  return (liver_x / liver - body_x / body) * volume.geometry.spacing_mm[0];
+}
+
+// The largest step of the area between neighbouring slices, as part of the largest area and for 5 mm.
+double largest_step(const std::vector<double>& areas, const std::vector<double>& z_mm) {
+  double largest = 0, step = 0;
+  for (const double area : areas) largest = std::max(largest, area);
+  for (std::size_t i = 1; i < areas.size(); ++i)
+    step = std::max(step, std::abs(areas[i] - areas[i - 1]) / std::max(1.0, (z_mm[i] - z_mm[i - 1]) / 5));
+  return largest > 0 ? step / largest : 0;
+}
+
+}  // namespace
+
+std::vector<std::string> mask_doubts(const Volume& volume, const LiverMask& mask,
+                                     const std::optional<double>& confidence,
+                                     const std::optional<RefinedLiver>& refined,
+                                     const std::vector<double>& areas_mm2, double liver_ml) {
+  constexpr double kConfidence = 0.7, kAgreement = 0.8, kLeastMl = 350, kMostMl = 4500,
+                   kLeastHu = -30, kMostHu = 230, kSpreadHu = 25, kStep = 0.5;
+  std::vector<std::string> doubts;
+  const auto doubt = [&](bool there, const char* word) {
+    if (there) doubts.emplace_back(word);
+  };
+  const bool cut = !areas_mm2.empty() && (areas_mm2.front() > 0 || areas_mm2.back() > 0);
+  doubt(confidence && *confidence < kConfidence, "confidence");
+  doubt(refined && refined->agreement < kAgreement, "agreement");
+  doubt(liver_ml > kMostMl || (liver_ml < kLeastMl && !cut), "volume");
+  doubt(left_of_body(volume, mask) > 0, "side");
+  doubt(refined && (refined->mode_hu < kLeastHu || refined->mode_hu > kMostHu ||
+                    refined->spread_hu > kSpreadHu),
+        "values");
+  doubt(largest_step(areas_mm2, volume.z_mm) > kStep, "shape");
+  return doubts;
+}
+
+MaskComparison compare_masks(const Volume& volume, const LiverMask& given, const LiverMask& model,
+                             double min_area_mm2, std::int64_t permille) {
+  MaskComparison result;
   std::int64_t both = 0, sum = 0;
   for (std::size_t i = 0; i < given.voxels.size(); ++i) {
     both += given.voxels[i] & model.voxels[i];
     sum += given.voxels[i] + model.voxels[i];
   }
-  const auto ml = [&](const LiverMask& mask) {
-    return liver_volume_ml(liver_areas_mm2(mask), volume.z_mm, volume.geometry.spacing_mm[2]);
-  };
-  return {sum > 0 ? 2 * static_cast<double>(both) / static_cast<double>(sum) : 1.0, ml(given),
-          ml(model)};
+  result.dice = sum > 0 ? 2 * static_cast<double>(both) / static_cast<double>(sum) : 1.0;
+  const Geometry& g = volume.geometry;
+  result.hd95_mm = surface_distances(given.voxels, model.voxels,
+                                     {g.size, {g.spacing_mm[0], g.spacing_mm[1]}, volume.z_mm})
+                       .hd95_mm;
+  const auto given_mm2 = liver_areas_mm2(given), model_mm2 = liver_areas_mm2(model);
+  result.given_ml = liver_volume_ml(given_mm2, volume.z_mm, g.spacing_mm[2]);
+  result.model_ml = liver_volume_ml(model_mm2, volume.z_mm, g.spacing_mm[2]);
+  const auto a = liver_extent(given_mm2, min_area_mm2), b = liver_extent(model_mm2, min_area_mm2);
+  if (!a || !b) return result;
+  const auto z = [&](std::int64_t k) { return volume.z_mm[static_cast<std::size_t>(k)]; };
+  result.first_off = b->first - a->first;
+  result.last_off = b->last - a->last;
+  result.first_off_mm = z(b->first) - z(a->first);
+  result.last_off_mm = z(b->last) - z(a->last);
+  const SliceRange kept = central_slices(*a, permille), other = central_slices(*b, permille);
+  const std::int64_t common = std::max<std::int64_t>(
+      0, std::min(kept.last, other.last) - std::max(kept.first, other.first) + 1);
+  result.kept_iou =
+      static_cast<double>(common) / static_cast<double>(kept.count() + other.count() - common);
+  return result;
 }
 
 }  // namespace wsp

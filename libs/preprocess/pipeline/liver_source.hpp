@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "preprocess/ops/refine.hpp"
 #include "preprocess/pipeline/plan.hpp"
 #include "preprocess/segment/segmenter.hpp"
 
@@ -32,22 +33,43 @@ struct PredictedMask {
   /// Soft Dice of the cleaned mask with the probabilities, 2 sum(pm) / (sum p + sum m): 1 where the
   /// model is certain everywhere, less where it hesitates, or where clean-up took much away.
   std::optional<double> confidence;
+  std::optional<RefinedLiver> refined;  ///< where the model asks for refinement
 };
-/// Below this a case is flagged MASK_UNSURE.
-inline constexpr double kUnsure = 0.7;
 
 /// Ask a segmenter; what it throws is SEGMENTER_FAILED, and so is a mask of another grid. An Error
 /// passes.
 Outcome<Segmentation> ask_segmenter(Segmenter& segmenter, const Volume& volume);
 
-/// Clean a prediction (specks in each slice, largest component, holes) and measure its confidence.
-PredictedMask clean_prediction(Segmentation prediction);
+/// Clean a prediction (specks in each slice, largest component, holes), measure its confidence, and
+/// refine it where asked.
+PredictedMask clean_prediction(Segmentation prediction, const Volume& volume, bool refine);
 
-/// Model against given mask.
+/// Why a predicted mask may be wrong, a word each, in a fixed order; empty where no check failed:
+///   confidence  the model's own doubt: soft Dice below 0.7
+///   agreement   refinement by HU changed it much
+///   volume      of no adult's liver: outside 350 to 4500 ml, where the scan does not cut it off
+///   side        its middle lies to the left of the body's
+///   values      no liver has these HU, or so wide a spread of them
+///   shape       its area jumps from slice to slice
+/// How often each is right: docs/LIVER.md.
+std::vector<std::string> mask_doubts(const Volume& volume, const LiverMask& mask,
+                                     const std::optional<double>& confidence,
+                                     const std::optional<RefinedLiver>& refined,
+                                     const std::vector<double>& areas_mm2, double liver_ml);
+
+/// Model against given mask, in the volume's voxels.
 struct MaskComparison {
-  double dice = 0;
+  double dice = 0;  ///< 1 where both are empty
   double given_ml = 0, model_ml = 0;
+  double hd95_mm = 0;  ///< surface_distances(); NaN where one is empty
+  /// The model's extent from the given one's, in slices and mm to the head; 0 where one has none.
+  std::int64_t first_off = 0, last_off = 0;
+  double first_off_mm = 0, last_off_mm = 0;
+  double kept_iou = 0;  ///< of the two sets of central slices
+  std::vector<std::string> doubts;
 };
-MaskComparison compare_masks(const Volume& volume, const LiverMask& given, const LiverMask& model);
+/// `min_area_mm2` and `permille` as the ingest chooses its slices.
+MaskComparison compare_masks(const Volume& volume, const LiverMask& given, const LiverMask& model,
+                             double min_area_mm2, std::int64_t permille);
 
 }  // namespace wsp

@@ -13,9 +13,10 @@
 namespace wsp {
 namespace {
 
-// magic, size x y z, components, cleaned, mean probability, confidence (NaN: none), runs, SHA-256.
+// magic, size x y z, components, cleaned, mean probability, confidence, the refinement's mode, spread
+// and agreement (NaN: none), runs, SHA-256.
 // Runs are lengths of background and liver in turn, base 128, the low groups first.
-constexpr std::string_view kMagic = "WSPMASK1";
+constexpr std::string_view kMagic = "WSPMASK2";
 constexpr std::size_t kDigest = 32;
 
 template <class T>
@@ -74,6 +75,9 @@ PredictedMask decode(std::string_view bytes, const Geometry& geometry) {
   if (reader.get<std::uint8_t>() != 0) result.mask.flags.push_back(Code::MASK_CLEANED);
   result.mean_probability = number(reader.get<double>());
   result.confidence = number(reader.get<double>());
+  const auto mode = reader.get<double>(), spread = reader.get<double>();
+  if (const auto agreement = number(reader.get<double>()))
+    result.refined = RefinedLiver{mode, spread, *agreement};
   result.mask.geometry = geometry;
   result.mask.voxels.resize(static_cast<std::size_t>(geometry.voxels()));
   std::size_t at = 0;
@@ -132,6 +136,9 @@ void MaskCache::store(const std::string& key, const PredictedMask& predicted) co
   put(bytes, static_cast<std::uint8_t>(predicted.mask.flags.empty() ? 0 : 1));
   put(bytes, predicted.mean_probability.value_or(kNone));
   put(bytes, predicted.confidence.value_or(kNone));
+  const RefinedLiver refined = predicted.refined.value_or(RefinedLiver{kNone, kNone, kNone});
+  for (const double value : {refined.mode_hu, refined.spread_hu, refined.agreement})
+    put(bytes, value);
   std::uint8_t value = 0;
   std::uint64_t run = 0;
   for (const std::uint8_t voxel : predicted.mask.voxels) {

@@ -9,6 +9,10 @@ namespace {
 // Decimal numbers short enough to read; still far finer than what they measure.
 double rounded(double value, double unit) { return std::round(value / unit) * unit; }
 
+nlohmann::json finite(double value, double unit) {
+  return std::isfinite(value) ? nlohmann::json(rounded(value, unit)) : nlohmann::json();
+}
+
 template <class Get>
 nlohmann::json column(const std::vector<SliceProfile>& profiles, Get get) {
   nlohmann::json values = nlohmann::json::array();
@@ -33,11 +37,23 @@ nlohmann::json mask_json(const CaseRecord& record, const Volume& volume,
     mask["predicted_components"] = m.predicted_components;
     if (m.mean_probability) mask["mean_probability"] = rounded(*m.mean_probability, 1.0 / 4096);
     if (m.confidence) mask["confidence"] = rounded(*m.confidence, 1.0 / 4096);
+    if (m.refined)
+      mask["refined"] = {{"agreement", rounded(m.refined->agreement, 1.0 / 4096)},
+                         {"mode_hu", m.refined->mode_hu},
+                         {"spread_hu", rounded(m.refined->spread_hu, 1.0 / 128)}};
+    mask["doubts"] = m.doubts;
   }
   if (m.comparison)
     mask["comparison"] = {{"dice", rounded(m.comparison->dice, 1.0 / 65536)},
                           {"given_ml", rounded(m.comparison->given_ml, 1.0 / 1024)},
-                          {"model_ml", rounded(m.comparison->model_ml, 1.0 / 1024)}};
+                          {"model_ml", rounded(m.comparison->model_ml, 1.0 / 1024)},
+                          {"hd95_mm", finite(m.comparison->hd95_mm, 1.0 / 1024)},
+                          {"first_off", m.comparison->first_off},
+                          {"last_off", m.comparison->last_off},
+                          {"first_off_mm", rounded(m.comparison->first_off_mm, 1.0 / 1024)},
+                          {"last_off_mm", rounded(m.comparison->last_off_mm, 1.0 / 1024)},
+                          {"kept_iou", rounded(m.comparison->kept_iou, 1.0 / 4096)},
+                          {"doubts", m.comparison->doubts}};
   else if (!m.comparison_code.empty())
     mask["comparison"] = {{"code", m.comparison_code}};
   return mask;

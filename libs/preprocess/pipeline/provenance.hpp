@@ -25,6 +25,8 @@ struct CaseMeasurements {
   std::string model;
   std::int64_t predicted_components = 0;  ///< before clean-up
   std::optional<double> mean_probability, confidence;
+  std::optional<RefinedLiver> refined;
+  std::vector<std::string> doubts;  ///< of a model's mask
   // With --compare-masks, of cases with a given mask: or the code with which the model failed.
   std::optional<MaskComparison> comparison;
   std::string comparison_code;

@@ -126,6 +126,7 @@ class Parser {
 
   void output(ModelDescriptor& d) const {
     d.threshold = output_.value("threshold", 0.5);
+    d.refine = output_.value("refine", false);
     if (output_.contains("liver_labels")) {
       for (const char* key : {"liver_channels", "activation", "threshold"})
         refuse(output_, key, "and liver_labels exclude each other");

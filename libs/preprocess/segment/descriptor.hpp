@@ -38,6 +38,7 @@ struct ModelDescriptor {
   std::vector<std::int64_t> liver_channels;  ///< empty: the output is a label map
   std::vector<std::int64_t> liver_labels;
   double threshold = 0.5;
+  bool refine = false;    ///< move the mask's border to where the HU say (refine_liver())
   std::string precision;  ///< on a card: fp32, bf16, fp16, or empty for fp32
 
   [[nodiscard]] std::int64_t channels() const { return 2 * neighbours + 1; }

@@ -40,12 +40,16 @@ ModelSegmenter::ModelSegmenter(ModelDescriptor model, std::unique_ptr<Network> n
                                SegmentationPlan plan)
     : model_(std::move(model)), network_(std::move(network)), plan_(plan) {}
 
-std::string ModelSegmenter::identity() const {
+std::string model_identity(const ModelDescriptor& model, SegmentationPlan plan,
+                           const std::string& precision) {
   // Another way of running the same weights is another model: raise the number with each.
   constexpr const char* kMethod = "segment-1";
-  const std::string precision = network_->precision();
-  return hex(sha256(model_.identity + kMethod + std::to_string(plan_.coarse_mm) +
+  return hex(sha256(model.identity + kMethod + std::to_string(plan.coarse_mm) +
                     (precision == "fp32" ? "" : precision)));
+}
+
+std::string ModelSegmenter::identity() const {
+  return model_identity(model_, plan_, network_->precision());
 }
 
 Outcome<Segmentation> ModelSegmenter::segment(const Volume& volume) {

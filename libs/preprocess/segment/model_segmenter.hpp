@@ -14,6 +14,10 @@ struct SegmentationPlan {
   double coarse_mm = 10;
 };
 
+/// What stands for a model and the way of running it in a case's key: another hash, another mask.
+std::string model_identity(const ModelDescriptor& model, SegmentationPlan plan,
+                           const std::string& precision);
+
 /// Segments with any network that a descriptor describes: volume -> its grid -> batches of slices
 /// or sliding windows -> probabilities -> the volume's own grid -> threshold. Deterministic at any
 /// number of threads as long as the network is. Thread-safe.
@@ -23,6 +27,7 @@ class ModelSegmenter : public Segmenter {
   [[nodiscard]] std::string identity() const override;
   [[nodiscard]] std::string name() const override { return model_.name + " " + model_.version; }
   [[nodiscard]] bool concurrent() const override { return network_->concurrent(); }
+  [[nodiscard]] bool refines() const override { return model_.refine; }
   Outcome<Segmentation> segment(const Volume& volume) override;
 
  private:

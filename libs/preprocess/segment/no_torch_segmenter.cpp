@@ -1,18 +1,33 @@
 #include <unistd.h>
 
+#include <cstdlib>
+
 #include "io/core/error.hpp"
+#include "preprocess/segment/builtin_model.hpp"
 #include "preprocess/segment/torch_segmenter.hpp"
 
 namespace wsp {
+namespace {
 
-void switch_to_torch_build(char** arguments) {
+std::filesystem::path torch_build() {
   std::error_code ec;
   const auto self = std::filesystem::read_symlink("/proc/self/exe", ec);
-  if (ec) return;
   const std::string name = self.filename().string() + "-torch";
   for (const auto& path :
        {self.parent_path() / name, self.parent_path().parent_path() / "libexec" / "wsp" / name})
-    if (::access(path.c_str(), X_OK) == 0) ::execv(path.c_str(), arguments);
+    if (!ec && ::access(path.c_str(), X_OK) == 0) return path;
+  return {};
+}
+
+}  // namespace
+
+bool has_torch_build() { return !torch_build().empty(); }
+
+void switch_to_torch_build(char** arguments) {
+  const auto path = torch_build();
+  if (path.empty()) return;
+  ::setenv(kGoesOn, "1", 1);
+  ::execv(path.c_str(), arguments);
 }
 
 std::unique_ptr<Segmenter> make_torch_segmenter(const std::filesystem::path& descriptor,

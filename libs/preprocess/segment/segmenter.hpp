@@ -24,6 +24,12 @@ class Segmenter {
   [[nodiscard]] virtual std::string identity() const = 0;
   /// "name version", for the case's JSON.
   [[nodiscard]] virtual std::string name() const { return "segmenter"; }
+  /// True of the network that comes with the tools, which no user chose.
+  [[nodiscard]] virtual bool builtin() const { return false; }
+  /// Whether its masks are to be refined by HU (refine_liver()).
+  [[nodiscard]] virtual bool refines() const { return false; }
+  /// Called once, by one thread, before the first segment(); not where no case needs it.
+  virtual void prepare() {}
   /// True: segment() works on oneTBB's threads, for several volumes at once. False: it waits for a
   /// device, and gets threads of its own for two volumes at a time, while oneTBB's threads read and
   /// compress other cases.

@@ -176,6 +176,8 @@ std::unique_ptr<Network> load_torch_network(const ModelDescriptor& model,
 
 void switch_to_torch_build(char** /*arguments*/) {}
 
+bool has_torch_build() { return true; }
+
 std::unique_ptr<Segmenter> make_torch_segmenter(const std::filesystem::path& descriptor,
                                                 const std::string& device, SegmentationPlan plan,
                                                 const std::string& precision) {

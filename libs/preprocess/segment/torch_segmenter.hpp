@@ -24,6 +24,8 @@ std::unique_ptr<Segmenter> make_torch_segmenter(const std::filesystem::path& des
 /// in a build, in libexec/wsp where installed). Returns where this program has Torch, or none is
 /// there.
 void switch_to_torch_build(char** arguments);
+/// Whether this program has Torch, or can become one that has.
+bool has_torch_build();
 
 /// How long a model may take for the small input before it counts as one that never returns: a large
 /// 3-D window on a busy CPU takes minutes.

@@ -21,8 +21,9 @@ constexpr std::int64_t kLargestLabel = 65535;
 constexpr std::string_view kPosition = "z_mm", kArea = "liver_area_mm2";
 
 // LIVER_TRUNCATED: the scan ends inside the liver. LIVER_FRAGMENTED: a tenth of the mask lies apart
-// from the liver and may stretch its extent.
-constexpr Code kUntrustedDepth[] = {Code::LIVER_TRUNCATED, Code::LIVER_FRAGMENTED};
+// from the liver and may stretch its extent. MASK_UNSURE: a network's mask that failed a check.
+constexpr Code kUntrustedDepth[] = {Code::LIVER_TRUNCATED, Code::LIVER_FRAGMENTED,
+                                    Code::MASK_UNSURE};
 
 std::string count_of(std::size_t n, std::string_view what) {
   return fmt::format("{} {}{}", n, what, n == 1 ? "" : "s");

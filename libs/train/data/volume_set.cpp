@@ -95,10 +95,16 @@ VolumeSet select_volumes(const DatasetReader& reader, const VolumeOptions& optio
   check(reader, options);
   const Names wanted(options.splits.begin(), options.splits.end());
   VolumeSet set;
-  std::size_t other_splits = 0, shared = 0;
+  std::size_t other_splits = 0, shared = 0, unsure = 0;
   std::vector<MaskedVolume> validation;
   for (MaskedVolume& volume : all_volumes(reader)) {
-    const std::string& split = reader.cases()[static_cast<std::size_t>(volume.case_id)].split;
+    const IndexCase& entry = reader.cases()[static_cast<std::size_t>(volume.case_id)];
+    if (std::find(entry.flags.begin(), entry.flags.end(), to_string(Code::MASK_UNSURE)) !=
+        entry.flags.end()) {
+      ++unsure;
+      continue;
+    }
+    const std::string& split = entry.split;
     const bool train = wanted.empty() ? split != "val" && split != "test" : wanted.contains(split);
     if (train)
       set.training.push_back(std::move(volume));
@@ -127,6 +133,7 @@ VolumeSet select_volumes(const DatasetReader& reader, const VolumeOptions& optio
         set.validation.push_back(std::move(volume));
     }
   }
+  if (unsure > 0) set.left_out.push_back(fmt::format("{} volumes flagged MASK_UNSURE", unsure));
   if (other_splits > 0)
     set.left_out.push_back(fmt::format("{} volumes of other splits", other_splits));
   if (shared > 0)

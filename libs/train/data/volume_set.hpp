@@ -34,7 +34,7 @@ struct VolumeSet {
 std::vector<MaskedVolume> all_volumes(const DatasetReader& reader);
 
 /// Choose the volumes of a dataset that was made with `wsp-ingest --slices all`. Cases whose liver is
-/// cut off by their scan are taken: each slice's mask is right. Throws Error(usage) for an unknown
+/// cut off by their scan are taken: each slice's mask is right; those flagged MASK_UNSURE are not. Throws Error(usage) for an unknown
 /// split or a part out of range, Error(no_input) where training would have no slice with or none
 /// without liver.
 VolumeSet select_volumes(const DatasetReader& reader, const VolumeOptions& options);

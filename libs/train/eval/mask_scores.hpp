@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "train/eval/surface_distance.hpp"
+#include "preprocess/ops/surface_distance.hpp"
 
 namespace wsp::train {
 

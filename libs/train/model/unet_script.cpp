@@ -12,7 +12,8 @@ namespace {
 /// Writes forward() as TorchScript source; tensors are attributes, their dots underscores.
 class Script {
  public:
-  explicit Script(const UNetOptions& options) : options_(options) {}
+  /// `cast` follows the name of a kernel that is kept in half precision.
+  Script(const UNetOptions& options, const char* cast) : options_(options), cast_(cast) {}
 
   std::string source(std::int64_t ratio) {
     text_ = "def forward(self, x):\n";
@@ -26,11 +27,12 @@ class Script {
     }
     for (std::int64_t level = options_.depth; level-- > 0;) {
       const std::string l = std::to_string(level);
-      line("x = torch.conv_transpose2d(x, self.up" + l + "_weight, self.up" + l + "_bias, [2, 2])");
+      line("x = torch.conv_transpose2d(x, self.up" + l + "_weight" + cast_ + ", self.up" + l +
+           "_bias, [2, 2])");
       line("x = torch.cat([skip" + l + ", x], 1)");
       double_convolution("join" + l);
     }
-    line("x = torch.conv2d(x, self.head_weight, self.head_bias)");
+    line("x = torch.conv2d(x, self.head_weight" + cast_ + ", self.head_bias)");
     if (ratio > 1)
       line("x = torch.upsample_bilinear2d(x, [x.size(2) * " + r + ", x.size(3) * " + r +
            "], False)");
@@ -43,7 +45,8 @@ class Script {
 
   void double_convolution(const std::string& block) {
     for (const char* number : {"1", "2"}) {
-      line("x = torch.conv2d(x, self." + block + "_conv" + number + "_weight, None, [1, 1], [1, 1])");
+      line("x = torch.conv2d(x, self." + block + "_conv" + number + "_weight" + cast_ +
+           ", None, [1, 1], [1, 1])");
       const std::string norm = "self." + block + "_norm" + number;
       if (options_.norm == Norm::batch)
         line("x = torch.batch_norm(x, " + norm + "_weight, " + norm + "_bias, " + norm +
@@ -56,25 +59,26 @@ class Script {
   }
 
   UNetOptions options_;
-  std::string text_;
+  std::string cast_, text_;
 };
 
 }  // namespace
 
-std::string unet_torchscript(UNet& net, std::int64_t ratio) {
+std::string unet_torchscript(UNet& net, std::int64_t ratio, bool half) {
   torch::jit::Module module("LiverUNet");
   for (const auto& [name, tensor] : state_of(net)) {
     if (name.ends_with("num_batches_tracked")) continue;
     std::string attribute = name;
     std::replace(attribute.begin(), attribute.end(), '.', '_');
-    const torch::Tensor value =
+    torch::Tensor value =
         tensor.detach().to(torch::kCPU, /*non_blocking=*/false, /*copy=*/true).contiguous();
+    if (half && value.dim() > 1) value = value.to(torch::kHalf);
     // Buffers: weights that nobody will train need no gradient.
     module.register_buffer(attribute, value);
   }
   // What eval() and train() of a reader set; nothing here asks for it.
   module.register_attribute("training", c10::BoolType::get(), false);
-  module.define(Script(net.options()).source(ratio));
+  module.define(Script(net.options(), half ? ".float()" : "").source(ratio));
   module.eval();
   std::ostringstream bytes;
   module.save(bytes);

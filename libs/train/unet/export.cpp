@@ -34,6 +34,7 @@ json descriptor_of(const UNetExport& what, const UNetConfig& config, const std::
       {"sha256", sha256},
       {"input", input},
       {"output", {{"activation", "sigmoid"}, {"liver_channels", {0}}, {"threshold", 0.5}}}};
+  if (what.refine) descriptor["output"]["refine"] = true;
   if (config.precision == "bf16") descriptor["precision"] = config.precision;  // as it was trained
   if (!what.comment.empty()) descriptor["comment"] = what.comment;
   return descriptor;
@@ -57,7 +58,7 @@ json export_unet(const UNetExport& what) {
   try {
     const TrainedUNet trained = load_trained_unet(what.source);
     const std::int64_t ratio = trained.config.stored_size / trained.config.image_size;
-    const std::string bytes = unet_torchscript(*trained.net, ratio);
+    const std::string bytes = unet_torchscript(*trained.net, ratio, what.half);
     const json descriptor =
         descriptor_of(what, trained.config, script.filename().string(), hex(sha256(bytes)));
     std::string text;

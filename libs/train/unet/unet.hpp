@@ -36,6 +36,8 @@ struct UNetExport {
   std::filesystem::path descriptor;  ///< DIR/NAME.json; the TorchScript file is DIR/NAME.ts
   std::string name = "liver-unet", model_version = "1.0.0", comment;
   bool force = false;
+  bool half = false;    ///< keep the weights in half precision
+  bool refine = false;  ///< the descriptor asks for refinement by HU (preprocess/ops/refine.hpp)
 };
 /// Write a TorchScript file and its descriptor (schemas/segmentation_model.schema.json), which goes
 /// last. The same weights give the same bytes. Returns the descriptor. Throws Error(output) where

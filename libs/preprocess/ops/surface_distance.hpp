@@ -4,7 +4,7 @@
 #include <span>
 #include <vector>
 
-namespace wsp::train {
+namespace wsp {
 
 /// Where the voxels of a mask [z][y][x] lie, in mm; slices may be uneven.
 struct VoxelGrid {
@@ -30,4 +30,4 @@ struct SurfaceDistances {
 SurfaceDistances surface_distances(std::span<const std::uint8_t> a, std::span<const std::uint8_t> b,
                                    const VoxelGrid& grid);
 
-}  // namespace wsp::train
+}  // namespace wsp

@@ -1,7 +1,4 @@
-#include "train/eval/surface_distance.hpp"
-
-#include <tbb/blocked_range.h>
-#include <tbb/parallel_for.h>
+#include "preprocess/ops/surface_distance.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -9,8 +6,9 @@
 #include <numeric>
 
 #include "io/core/error.hpp"
+#include "preprocess/ops/distance.hpp"
 
-namespace wsp::train {
+namespace wsp {
 namespace {
 
 constexpr double kFar = std::numeric_limits<double>::infinity();
@@ -60,65 +58,12 @@ std::vector<std::int64_t> surface_of(std::span<const std::uint8_t> mask, const V
   return surface;
 }
 
-/// Lower envelope of parabolas: out[i] = min_j in[j] + (position[i] - position[j])^2.
-class Envelope {
- public:
-  explicit Envelope(std::span<const double> position)
-      : position_(position), apex_(position.size()), from_(position.size() + 1) {}
-
-  void transform(std::span<const double> in, std::span<double> out) {
-    std::size_t count = 0;  // parabolas of the envelope
-    for (std::size_t q = 0; q < in.size(); ++q) {
-      if (in[q] == kFar) continue;
-      double cut = -kFar;
-      while (count > 0 && (cut = crossing(in, apex_[count - 1], q)) <= from_[count - 1]) --count;
-      if (count == 0) cut = -kFar;
-      apex_[count] = q;
-      from_[count++] = cut;
-    }
-    if (count == 0) {
-      std::fill(out.begin(), out.end(), kFar);
-      return;
-    }
-    std::size_t at = 0;
-    for (std::size_t i = 0; i < out.size(); ++i) {
-      while (at + 1 < count && from_[at + 1] < position_[i]) ++at;
-      const double step = position_[i] - position_[apex_[at]];
-      out[i] = in[apex_[at]] + step * step;
-    }
-  }
-
- private:
-  [[nodiscard]] double crossing(std::span<const double> in, std::size_t p, std::size_t q) const {
-    const double a = position_[p], b = position_[q];
-    return ((in[q] + b * b) - (in[p] + a * a)) / (2 * (b - a));
-  }
-  std::span<const double> position_;
-  std::vector<std::size_t> apex_;
-  std::vector<double> from_;
-};
-
 /// Squared distance of every voxel of the box to the nearest of `sources`.
 std::vector<double> distance_field(const std::vector<std::int64_t>& sources, const Box& box,
                                    const std::array<std::vector<double>, 3>& position) {
   std::vector<double> field(static_cast<std::size_t>(box.voxels()), kFar);
   for (const std::int64_t at : sources) field[static_cast<std::size_t>(at)] = 0;
-  const Index stride{1, box.size(0), box.size(0) * box.size(1)};
-  for (std::size_t k = 0; k < 3; ++k) {
-    const std::size_t u = k == 0 ? 1 : 0, v = k == 2 ? 1 : 2;
-    const auto n = static_cast<std::size_t>(box.size(k));
-    tbb::parallel_for(tbb::blocked_range<std::int64_t>(0, box.size(v)), [&](const auto& range) {
-      Envelope envelope(position[k]);
-      std::vector<double> in(n), out(n);
-      for (std::int64_t j = range.begin(); j < range.end(); ++j)
-        for (std::int64_t i = 0; i < box.size(u); ++i) {
-          double* line = field.data() + j * stride[v] + i * stride[u];
-          for (std::size_t t = 0; t < n; ++t) in[t] = line[static_cast<std::int64_t>(t) * stride[k]];
-          envelope.transform(in, out);
-          for (std::size_t t = 0; t < n; ++t) line[static_cast<std::int64_t>(t) * stride[k]] = out[t];
-        }
-    });
-  }
+  squared_distances(std::span(field), position);
   return field;
 }
 
@@ -169,4 +114,4 @@ SurfaceDistances surface_distances(std::span<const std::uint8_t> a, std::span<co
   return {percentile(distances, 0.95), mean};
 }
 
-}  // namespace wsp::train
+}  // namespace wsp

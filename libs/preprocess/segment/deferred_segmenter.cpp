@@ -1,0 +1,22 @@
+#include "preprocess/segment/deferred_segmenter.hpp"
+
+#include "preprocess/segment/torch_segmenter.hpp"
+
+namespace wsp {
+
+DeferredSegmenter::DeferredSegmenter(const std::filesystem::path& descriptor, std::string device,
+                                     SegmentationPlan plan, char** arguments)
+    : descriptor_(descriptor), device_(std::move(device)), plan_(plan), arguments_(arguments) {
+  const ModelDescriptor model = load_descriptor(descriptor);
+  identity_ = model_identity(model, plan, "fp32");
+  refines_ = model.refine;
+  name_ = model.name + " " + model.version;
+}
+
+void DeferredSegmenter::prepare() {
+  if (model_) return;
+  switch_to_torch_build(arguments_);
+  model_ = make_torch_segmenter(descriptor_, device_, plan_, "fp32");
+}
+
+}  // namespace wsp
