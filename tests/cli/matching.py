@@ -91,6 +91,18 @@ def two_sites(work):
     support.check("row 2" in done.stderr and "nobody" not in done.stderr, done.stderr)
 
 
+def a_strangers_folder(work):
+    """001 of a flat export, and the mask of another site's 001, which nothing else competes with."""
+    clear(work)
+    mask = volume(work / "export" / "001.nii.gz", 1)
+    save_mask(work / "masks" / "siteB" / "001.nii.gz", mask)
+    done = ingest(work, "--masks", work / "masks", expect=4)
+    support.check("lie in other folders" in done.stderr and "siteB" not in done.stderr, done.stderr)
+    # Whoever knows that they are this export's says so.
+    ingest(work, "--masks", work / "masks" / "siteB")
+    support.check(len(made(work)[0]) == 1, f"--masks siteB: {made(work)}")
+
+
 def shuffled(work, seed):
     """Masks and rows under random names and folders: no case carries what is another's."""
     draw = random.Random(seed)
@@ -194,6 +206,7 @@ def init(work):
 with support.temporary() as directory:
     work = pathlib.Path(directory)
     two_sites(work)
+    a_strangers_folder(work)
     task_root(work)
     nothing_fits(work)
     init(work)

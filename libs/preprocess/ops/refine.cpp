@@ -193,6 +193,22 @@ void close(Voxels& mask, const Box& box, double mm) {
   });
 }
 
+// Smoothing blends a rim of the liver with the fat and the lung about it: what is nearer to the liver's
+// value than to fat's, and close to both, is liver.
+void restore_rim(Voxels& mask, const std::vector<float>& image, double mode, double smooth_mm,
+                 const Box& box) {
+  constexpr float kFat = -100, kSurelyFat = -40;
+  Voxels fat(mask.size());
+  for_voxels(box, [&](std::size_t i) { fat[i] = image[i] < kSurelyFat ? 1 : 0; });
+  const auto to_fat = distances_to(fat, 1, box), away = distances_to(mask, 1, box);
+  const auto half = (static_cast<float>(mode) + kFat) / 2;
+  for_voxels(box, [&](std::size_t i) {
+    if (away[i] <= squared(1.5 * smooth_mm) && to_fat[i] <= squared(2 * smooth_mm) &&
+        image[i] > half)
+      mask[i] = 1;
+  });
+}
+
 void keep_largest_and_fill(Voxels& mask, const Box& box) {
   LiverMask part;
   part.geometry.size = box.size;
@@ -243,6 +259,7 @@ RefinedLiver refine_liver(const Volume& volume, LiverMask& mask, const Refine& h
   open(after, *box, how.open_mm);
   keep_largest_and_fill(after, *box);
   close(after, *box, how.close_mm);
+  restore_rim(after, image, liver.mode, how.smooth_mm, *box);
   keep_largest_and_fill(after, *box);
   std::int64_t both = 0, sum = 0;
   for (std::size_t i = 0; i < after.size(); ++i) {

@@ -84,13 +84,13 @@ class MaskNames : public testing::Test {
 };
 
 TEST_F(MaskNames, BySeriesAndPatient) {
-  const auto masks = with({"1.2.3.nii.gz", "1.2.30.nii.gz", "deep/masks/P7_seg.nrrd", "P8.nii",
+  const auto masks = with({"1.2.3.nii.gz", "1.2.30.nii.gz", "seg/masks/P7_seg.nrrd", "P8.nii",
                            "P9-mask.nhdr", "notes.txt", "._1.2.3.nii.gz", "P10/liver.nii.gz"});
   EXPECT_EQ(masks.size(), 6U);
   EXPECT_EQ(
       found(masks, {dicom("1.2.3", "P1"), dicom("9.1", "P7"), dicom("9.2", "P8"),
                     dicom("9.3", "P9"), dicom("9.4", "P10"), dicom("9.5", "P"), dicom("", "")}),
-      (Texts{"1.2.3.nii.gz", "deep/masks/P7_seg.nrrd", "P8.nii", "P9-mask.nhdr", "P10/liver.nii.gz",
+      (Texts{"1.2.3.nii.gz", "seg/masks/P7_seg.nrrd", "P8.nii", "P9-mask.nhdr", "P10/liver.nii.gz",
              "", ""}));
   EXPECT_EQ(masks.unused(), Texts{"1.2.30.nii.gz"});
 }
