@@ -217,12 +217,10 @@ void keep_largest_and_fill(Voxels& mask, const Box& box) {
   mask = std::move(part.voxels);
 }
 
-}  // namespace
-
-RefinedLiver refine_liver(const Volume& volume, LiverMask& mask, const Refine& how) {
-  RefinedLiver result;
+// One round; false where the mask has no core.
+bool refine_once(const Volume& volume, LiverMask& mask, const Refine& how, RefinedLiver& result) {
   const auto box = box_about(volume, mask, how.grow_mm + how.close_mm + 2);
-  if (!box) return result;
+  if (!box) return false;
   // 1. The mask, how deep each voxel lies in it, and how far outside.
   Voxels before(box->voxels());
   for_rows(*box, mask.geometry, [&](std::size_t to, std::size_t from, std::size_t length) {
@@ -237,7 +235,7 @@ RefinedLiver refine_liver(const Volume& volume, LiverMask& mask, const Refine& h
   Voxels core = core_of(inside, how.core_mm);
   if (static_cast<double>(std::count(core.begin(), core.end(), 1)) * voxel_mm3 < kLeastCoreMm3)
     core = core_of(inside, how.core_mm / 2);
-  if (std::find(core.begin(), core.end(), 1) == core.end()) return result;
+  if (std::find(core.begin(), core.end(), 1) == core.end()) return false;
   const auto image = smoothed(volume, *box, how.smooth_mm);
   const Values liver = values_of(image, core);
   result.mode_hu = liver.mode;
@@ -261,17 +259,27 @@ RefinedLiver refine_liver(const Volume& volume, LiverMask& mask, const Refine& h
   close(after, *box, how.close_mm);
   restore_rim(after, image, liver.mode, how.smooth_mm, *box);
   keep_largest_and_fill(after, *box);
-  std::int64_t both = 0, sum = 0;
-  for (std::size_t i = 0; i < after.size(); ++i) {
-    both += before[i] & after[i];
-    sum += before[i] + after[i];
-  }
-  result.agreement = 2 * static_cast<double>(both) / static_cast<double>(sum);
   std::fill(mask.voxels.begin(), mask.voxels.end(), 0);
   for_rows(*box, mask.geometry, [&](std::size_t from, std::size_t to, std::size_t length) {
     std::copy_n(after.begin() + static_cast<std::ptrdiff_t>(from), length,
                 mask.voxels.begin() + static_cast<std::ptrdiff_t>(to));
   });
+  return true;
+}
+
+}  // namespace
+
+RefinedLiver refine_liver(const Volume& volume, LiverMask& mask, const Refine& how) {
+  RefinedLiver result;
+  const Voxels before = mask.voxels;
+  for (int round = 0; round < how.rounds; ++round)
+    if (!refine_once(volume, mask, how, result)) break;
+  std::int64_t both = 0, sum = 0;
+  for (std::size_t i = 0; i < before.size(); ++i) {
+    both += before[i] & mask.voxels[i];
+    sum += before[i] + mask.voxels[i];
+  }
+  if (sum > 0) result.agreement = 2 * static_cast<double>(both) / static_cast<double>(sum);
   return result;
 }
 

@@ -7,10 +7,11 @@ namespace wsp {
 struct Refine {
   double core_mm = 8;    ///< a mask is trusted this deep below its surface
   double grow_mm = 15;   ///< and may grow this far
-  double spreads = 2.5;  ///< that a voxel at the surface may lie from the liver's mode
-  double open_mm = 3.5;  ///< thinner bridges are cut
+  double spreads = 3;    ///< that a voxel at the surface may lie from the liver's mode
+  double open_mm = 5;    ///< bridges thinner than twice this are cut
   double close_mm = 3;   ///< narrower gaps are filled
   double smooth_mm = 1.5;
+  int rounds = 2;  ///< times that it is done, each from what the one before found
 };
 
 /// What it found.
