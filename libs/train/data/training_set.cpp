@@ -53,9 +53,12 @@ std::vector<double> values_of(const DatasetReader& reader, const KernelColumn& c
     return values;
   }
   const std::size_t l = label_column(reader.layout(), column.name, ", z_mm, liver_area_mm2");
-  for (const IndexRow& row : reader.slices())
-    values.push_back(
-        static_cast<double>(reader.cases().at(static_cast<std::size_t>(row.case_id)).labels.at(l)));
+  for (const IndexRow& row : reader.slices()) {
+    const auto value = reader.cases().at(static_cast<std::size_t>(row.case_id)).labels.at(l);
+    // As a number -1 would make slices of unknown value alike.
+    values.push_back(column.sigma && value < 0 ? std::numeric_limits<double>::quiet_NaN()
+                                               : static_cast<double>(value));
+  }
   return values;
 }
 

@@ -57,7 +57,7 @@ struct TrainingSet {
   std::vector<TrainSlice> held_back;  ///< slices of the subjects kept back, or of split "val"
   std::vector<std::string> subjects;  ///< names; indices are TrainSlice::subject
   std::vector<KernelColumn> columns;
-  /// [column][row of the index]; -1 is unknown in a label column.
+  /// [column][row of the index]; unknown is -1 in a column that must be equal, NaN in a Gaussian one.
   std::vector<std::vector<double>> column_values;
   std::int64_t classes = 0;  ///< 1 + the largest label
   /// What was left out and why, e.g. "12 cases flagged LIVER_TRUNCATED", for the log.
