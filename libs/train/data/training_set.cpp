@@ -133,8 +133,9 @@ class Selection {
     std::map<std::string, std::size_t> out;
     for (std::size_t c = 0; c < parts_.size(); ++c) {
       const std::string& split = entry(c).split;
-      const bool train =
-          wanted.empty() ? split != "val" && split != "test" : wanted.contains(split);
+      // Who asks for subjects by name splits them himself.
+      const bool train = !wanted.empty() ? wanted.contains(split)
+                                         : !options_.subjects.empty() || (split != "val" && split != "test");
       if (train) {
         parts_[c] = Part::train;
       } else if (split == "val") {

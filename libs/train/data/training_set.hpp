@@ -30,7 +30,7 @@ struct SelectOptions {
   DepthScale depth = DepthScale::kept;
   bool include_flagged = false;     ///< keep cases flagged LIVER_TRUNCATED or with untrusted depth
   bool include_unlabelled = false;  ///< keep slices with y = -1
-  /// Splits to take; empty takes every case whose split is not "val" or "test".
+  /// Splits to take; empty takes every case whose split is not "val" or "test", and with `subjects` every case of theirs.
   std::vector<std::string> splits;
   /// Names of subjects to take, e.g. those of the training part of a fold; empty takes all.
   std::vector<std::string> subjects;

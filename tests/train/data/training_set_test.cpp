@@ -99,6 +99,20 @@ TEST(SelectSlices, TakesEveryColumnFromTheIndex) {
   }
 }
 
+TEST(SelectSlices, SubjectsByNameAreTakenWhateverTheirSplit) {
+  const TemporaryDirectory root;
+  test::write_changed_dataset(root.path(), 12, [](CaseRecord& record, int c) {
+    record.split = c % 3 == 0 ? "val" : c % 3 == 1 ? "test" : "train";
+  });
+  const DatasetReader reader(root.path());
+  SelectOptions options;
+  options.hold_back = 0;
+  for (const IndexCase& entry : reader.cases()) options.subjects.push_back(entry.subject);
+  const TrainingSet set = select_slices(reader, options);
+  EXPECT_EQ(set.slices.size(), reader.slices().size());
+  EXPECT_TRUE(set.held_back.empty());
+}
+
 TEST(SelectSlices, UnknownValuesOfAGaussianColumnAreNoNumbers) {
   const TemporaryDirectory root;
   test::write_changed_dataset(root.path(), 12, [](CaseRecord& record, int c) {
