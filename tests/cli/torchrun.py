@@ -34,6 +34,8 @@ def major(version):
 
 
 torchrun, version = launcher()
+# Torch 1's own default for these fails under Python 3.11.
+quirk = ["--redirects", "1", "--tee", "1"] if version and version.startswith("1.") else []
 scratch = support.temporary()
 root = pathlib.Path(scratch.name)
 subprocess.run([make, root / "data", "24", "8", "64"], check=True)
@@ -47,7 +49,7 @@ def command(name, *more):
 
 
 def start(name, *how, more=(), env=None):
-    return subprocess.Popen([*torchrun, "--nproc_per_node", "2", "--no_python", *how, *command(name, *more)],
+    return subprocess.Popen([*torchrun, *quirk, "--nproc_per_node", "2", "--no_python", *how, *command(name, *more)],
                             stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
                             env={**os.environ, "OMP_NUM_THREADS": "1", **(env or {})})
 

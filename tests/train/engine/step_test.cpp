@@ -174,9 +174,9 @@ TEST(Ranks, WaitForTheFirstAsLongAsItLives) {
   const std::uint16_t port = free_port();
   std::atomic<bool> done = false;
   const auto rank = [&](int r) {
-    Ranks group({r, 2, r, "127.0.0.1", port, "test"}, torch::kCPU, 1);
+    Ranks group({r, 2, r, "127.0.0.1", port, "test"}, torch::kCPU, 3);
     group.first_alone([&] {
-      std::this_thread::sleep_for(std::chrono::milliseconds(2500));
+      std::this_thread::sleep_for(std::chrono::milliseconds(7000));
       done = true;
     });
     EXPECT_TRUE(done);
