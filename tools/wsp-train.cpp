@@ -30,7 +30,7 @@ void declare(CLI::App& app, Options& o) {
   app.add_option("DATASET", r.dataset, "Dataset directory that wsp-ingest made");
   auto* run = app.add_option_group("Run");
   run->add_option("--out", r.out, "Run directory: weights, checkpoints, metrics (required)");
-  run->add_flag("--resume", r.resume, "Go on from the newest whole checkpoint of --out");
+  run->add_flag("--resume", r.resume, "Go on from the newest whole checkpoint of --out; with more --epochs or --max-steps also beyond its end");
   run->add_flag("--force", r.force, "Start again over an earlier run in --out")->excludes("--resume");
   run->add_option("--init", r.init, "Encoder weights to start from (safetensors; torchvision's names fit)");
   run->add_option("--device", r.device, "auto, cpu, cuda or cuda:N")->capture_default_str();
@@ -191,7 +191,8 @@ int main(int argc, char** argv) {
       "Examples:\n"
       "  wsp-train dataset --out run --encoder resnet18 --image-size 256\n"
       "  wsp-train dataset --out run --encoder resnet18 --image-size 256 --resume\n"
-      "  torchrun --nproc-per-node 4 --no-python wsp-train dataset --out run\n"
+      "  wsp-train dataset --out run --encoder resnet18 --image-size 256 --resume --epochs 80\n"
+      "  mpirun -np 4 -x MASTER_ADDR=127.0.0.1 wsp-train dataset --out run\n"
       "Watch it: tensorboard --logdir run/tensorboard. Stop it: Ctrl-C or SIGTERM; go on with --resume.";
   CLI::App* root = nullptr;
   tool.declare = [&](CLI::App& app) {
@@ -214,6 +215,7 @@ int main(int argc, char** argv) {
     o.run.tensorboard = !o.no_tensorboard;
     o.config.seed = common.seed;
     o.run.threads = common.threads;
+    o.run.may_extend = true;
     return report(wsp::train::train(o.config, o.run), o, common.json);
   };
   return wsp::tool_main(argc, argv, tool);

@@ -141,6 +141,7 @@ void keep_freed_memory() {
 int train(Options& o, const wsp::CommonOptions& common) {
   o.config.seed = common.seed;
   o.run.threads = common.threads;
+  o.run.may_extend = true;
   o.run.tensorboard = !o.no_tensorboard;
   const auto s = wsp::train::train_unet(o.config, o.run);
   if (common.json) {

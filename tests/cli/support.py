@@ -1,6 +1,7 @@
 """What the command-line tests share: running tools, finding data, reading datasets with h5py."""
 import os
 import pathlib
+import socket
 import subprocess
 import sys
 import tempfile
@@ -44,6 +45,12 @@ def run(tool, *arguments, expect=None, env=None):
 def run_any(tool, *arguments, env=None):
     """Run a tool whose exit code is the caller's to judge."""
     return subprocess.run([str(BINARIES / tool), *map(str, arguments)], capture_output=True, text=True, env=env, timeout=900)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 def check(condition, message):

@@ -77,6 +77,47 @@ run("--out", root / "stopped", "--resume")
 last = "checkpoints/step-000000020.safetensors"
 assert (root / "stopped" / last).read_bytes() == (root / "whole" / last).read_bytes(), "resumed differs"
 
+# What terminals and batch systems send is a stop with a checkpoint too, and may come again while it is written.
+for notice in (signal.SIGHUP, signal.SIGUSR1, signal.SIGXCPU):
+    name = root / notice.name
+    process = subprocess.Popen(command("--out", name, "--max-steps", "20"), stderr=subprocess.PIPE, text=True)
+    while not (name / "metrics.jsonl").exists() or not any(line["kind"] == "train" for line in lines(name / "metrics.jsonl")):
+        assert time.time() < deadline + 240 and process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    process.send_signal(notice)
+    time.sleep(0.01)
+    process.send_signal(notice)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 128 + notice and "--resume" in errors, (notice, process.returncode, errors)
+    assert list((name / "checkpoints").glob("step-*.safetensors")), notice
+
+# A finished run is extended; the learning rate then follows the longer schedule, and less is not asked for by mistake.
+extended = ("--out", root / "extended", "--probe-every", "0", "--log-every", "1")
+run(*extended, "--max-steps", "4")
+run(*extended, "--max-steps", "4", "--resume")
+assert "max-steps: was 4, is 3" in run(*extended, "--max-steps", "3", "--resume", code=2).stderr
+done = run(*extended, "--max-steps", "8", "--resume")
+assert "extended" in done.stderr and "after 4 of 8 steps" in done.stderr, done.stderr
+told = [line for line in lines(root / "extended/metrics.jsonl") if line["kind"] == "train"]
+assert [line["step"] for line in told] == list(range(1, 9)), told
+rates = [line["lr"] for line in told]
+assert rates[3] < rates[2] and rates[4] > rates[3] and rates[7] < rates[6], rates
+
+# The best weights and their score are one: lost or of another epoch, they are made again from their checkpoint.
+best = root / "whole/encoder-best.safetensors"
+if best.exists():
+    kept = best.read_bytes()
+    for broken in (None, (root / "extended/encoder.safetensors").read_bytes()):
+        best.unlink() if broken is None else best.write_bytes(broken)
+        run("--out", root / "whole", "--resume")
+        assert best.read_bytes() == kept, "best weights differ from those whose score the checkpoint holds"
+
+# Weights that are not finite are refused by name.
+raw = bytearray((root / "whole/encoder.safetensors").read_bytes())
+raw[-4:] = np.float32(np.nan).tobytes()
+(root / "nan.safetensors").write_bytes(raw)
+assert "not finite" in run("--out", root / "x", "--init", root / "nan.safetensors", code=6).stderr
+
 # A killed process holds no lock; a flipped checkpoint is passed over; a cut one too.
 process = subprocess.Popen(command("--out", root / "killed", "--checkpoint-every", "2"), stderr=subprocess.PIPE)
 while len(list((root / "killed/checkpoints").glob("step-*.safetensors"))) < 2:
@@ -171,6 +212,21 @@ if gloo:
     codes, outputs = ranks(2, root / "stopped-2", "--resume", steps=20)
     assert codes == [0, 0], (codes, outputs)
     assert (root / "stopped-2" / last).read_bytes() == (root / "whole-2" / last).read_bytes(), "ranks: resumed differs"
+    # Stopped between the batches of a step, within an epoch and at its end (10 batches): every rank's part of the gradient is kept.
+    for count, points, extra in ((2, (8, 10), ()), (2, (8,), ("--micro-batch", "2")), (3, (10,), ("--micro-batch", "3"))):
+        name = "-".join(("sums", str(count), *extra)).replace("--", "")
+        extra = ("--accumulate", "3", "--checkpoint-every", "4", "--keep", "100", *extra)
+        codes, outputs = ranks(count, root / name, *extra, steps=14)
+        assert codes == [0] * count, (codes, outputs)
+        last = "checkpoints/step-000000014.safetensors"
+        whole = (root / name / last).read_bytes()
+        for point in points:
+            for checkpoint in (root / name / "checkpoints").glob("step-*.safetensors"):
+                if int(checkpoint.stem[5:]) > point:
+                    checkpoint.unlink()
+            codes, outputs = ranks(count, root / name, "--resume", *extra, steps=14)
+            assert codes == [0] * count and f"after {point} of 14 steps" in outputs[0][1], (codes, outputs)
+            assert (root / name / last).read_bytes() == whole, (name, point, "ranks: resumed differs")
     # Damaged slices are counted over all ranks; without --skip-corrupt all of them stop with the code of damage.
     damaged = root / "damaged"
     shutil.copytree(data, damaged)

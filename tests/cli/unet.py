@@ -186,7 +186,7 @@ check(np.allclose(found, sorted(expected), atol=2e-3), f"{found} {sorted(expecte
 mean = report["mean"]["dice"]
 check(abs(mean["mean"] - np.mean(found)) < 1e-9 and mean["low"] <= mean["mean"] <= mean["high"], mean)
 held = json.loads(run("wsp-unet", "evaluate", root / "run", data, "--device", "cpu", "--json").stdout)
-check(held["volumes"] == 2 and held["part"] == "held back", held)
+check(held["volumes"] == 2 and held["part"] == "validation", held)
 check((held["left_out"], held["trained_on"]) == (6, 0), held)
 again = json.loads(run("wsp-unet", "evaluate", root / "run", data, "--device", "cpu", "--json", "--threads", "1").stdout)
 check(again == held, "evaluation at another number of threads")
@@ -203,7 +203,7 @@ again_data = root / "again-data"
 run("wsp-ingest", root / "cohort/export", "--out", again_data, "--masks", root / "cohort/truth", "--ids", "keep", "--slices", "all",
     "--size", "64", "--min-slices", "3", "--codec", "zstd")
 reingested, said = evaluate(again_data)
-check((reingested["volumes"], reingested["left_out"], reingested["part"]) == (2, 6, "held back"), reingested)
+check((reingested["volumes"], reingested["left_out"], reingested["part"]) == (2, 6, "validation"), reingested)
 check("6 of its 8 volumes" in said and reingested["cases"] == held["cases"], said)
 flattered, said = evaluate(again_data, "--all")
 check((flattered["volumes"], flattered["trained_on"]) == (8, 6) and "6 of these 8 volumes" in said, f"{flattered} {said}")

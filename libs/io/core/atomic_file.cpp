@@ -68,11 +68,11 @@ struct Cleanup {
   }
 };
 
-// True where `path` holds exactly these bytes under this mode already.
+// True where `path` holds exactly these bytes already and is open to no one to whom `mode` is not.
 bool stands(const std::filesystem::path& path, std::span<const std::uint8_t> bytes, unsigned mode) {
   struct stat info {};
   if (::stat(path.c_str(), &info) != 0 || !S_ISREG(info.st_mode) ||
-      (info.st_mode & 07777U) != mode || static_cast<std::size_t>(info.st_size) != bytes.size())
+      (info.st_mode & 07777U & ~mode) != 0 || static_cast<std::size_t>(info.st_size) != bytes.size())
     return false;
   const std::string old = read_file(path);
   return std::equal(bytes.begin(), bytes.end(), old.begin(), old.end(),
@@ -116,7 +116,8 @@ void publish_bytes(const std::filesystem::path& path, std::span<const std::uint8
   const std::filesystem::path temporary = path.string() + ".tmp";
   Cleanup cleanup{temporary};
   before(FileStep::open, path);
-  Descriptor file(temporary, O_WRONLY | O_CREAT | O_TRUNC, mode);
+  ::unlink(temporary.c_str());  // what a kill left has a mode, or is a link, of its own
+  Descriptor file(temporary, O_WRONLY | O_CREAT | O_EXCL, mode);
   before(FileStep::write, path);
   std::size_t done = 0;
   while (done < bytes.size()) {
@@ -125,7 +126,6 @@ void publish_bytes(const std::filesystem::path& path, std::span<const std::uint8
     if (n < 0) fail("write", path);
     done += static_cast<std::size_t>(n);
   }
-  if (::fchmod(file.get(), mode) != 0) fail("set the mode of", path);
   // 2. Only bytes that the disk holds may become visible.
   if (durability == Durability::synced) {
     before(FileStep::sync, path);

@@ -14,8 +14,8 @@ enum class FileStep { open, write, sync, close, rename, sync_directory };
 void set_file_fault_hook(std::function<void(FileStep, const std::filesystem::path&)> hook);
 
 /// Publish bytes at `path` so that a reader sees the old file or the whole new one, never a part.
-/// A file that holds these bytes already is left alone, so that a rerun touches only what changed.
-/// Throws Error(output) with what to do when the disk is full or the place is not writable.
+/// A file that holds these bytes already is left alone, so that a rerun touches only what changed. The umask
+/// takes from `mode`. Throws Error(output) with what to do when the disk is full or the place is not writable.
 void write_file_atomic(const std::filesystem::path& path, std::span<const std::uint8_t> bytes,
                        unsigned mode = 0644);
 void write_file_atomic(const std::filesystem::path& path, std::string_view text,

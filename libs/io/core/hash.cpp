@@ -12,6 +12,8 @@
 #include <xxhash.h>
 #endif
 
+#include <cerrno>
+#include <cstring>
 #include <fstream>
 #include <vector>
 
@@ -73,14 +75,14 @@ Digest sha256(std::string_view text) {
 
 Digest sha256_file(const std::filesystem::path& path) {
   std::ifstream file(path, std::ios::binary);
-  if (!file) throw Error(ErrorCode::failure, "cannot open " + path.string() + " to hash it");
+  if (!file) throw Error(ErrorCode::failure, "cannot open " + path.string() + " to hash it: " + std::strerror(errno));
   Sha256 hash;
   std::vector<char> buffer(1 << 20);
   while (file) {
     file.read(buffer.data(), static_cast<std::streamsize>(buffer.size()));
     hash.update(std::string_view(buffer.data(), static_cast<std::size_t>(file.gcount())));
   }
-  if (file.bad()) throw Error(ErrorCode::failure, "cannot read " + path.string() + " to its end");
+  if (file.bad()) throw Error(ErrorCode::failure, "cannot read " + path.string() + " to its end: " + std::strerror(errno));
   return hash.finish();
 }
 

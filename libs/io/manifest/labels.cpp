@@ -141,15 +141,19 @@ constexpr int kWhole = 1'000'000;  // above every folder_agreement()
 }  // namespace
 
 std::optional<std::int64_t> class_of_cell(const LabelColumn& label, const std::string& text) {
-  if (text.empty() ||
-      std::find(label.missing.begin(), label.missing.end(), text) != label.missing.end())
-    return -1;
+  // Also as a number: "2.0" is the manifest's "2".
+  const auto number = integer_of(text);
+  const auto is_cell = [&](const std::string& word) {
+    return word == text || (number && integer_of(word) == number);
+  };
+  if (text.empty() || std::any_of(label.missing.begin(), label.missing.end(), is_cell)) return -1;
   if (!label.values.empty()) {
-    const auto hit = label.values.find(text);
-    return hit == label.values.end() ? std::nullopt : std::optional(hit->second);
+    if (const auto hit = label.values.find(text); hit != label.values.end()) return hit->second;
+    for (const auto& [word, value] : label.values)
+      if (is_cell(word)) return value;
+    return std::nullopt;
   }
-  const auto value = integer_of(text);
-  return value && *value >= -1 && *value <= kMost ? value : std::nullopt;
+  return number && *number >= -1 && *number <= kMost ? number : std::nullopt;
 }
 
 LabelTable LabelTable::load(const std::filesystem::path& csv, const DataManifest& manifest) {

@@ -19,14 +19,15 @@ Provenance provenance_of(const std::map<std::string, std::string>& metadata, con
     const auto found = metadata.find(key);
     return found == metadata.end() ? std::string() : found->second;
   };
-  Provenance p{value("wsp.method"), value("wsp.dataset_sha256"), std::nullopt};
-  if (!metadata.contains("wsp.trained_on")) return p;
-  try {
-    p.trained_on = nlohmann::json::parse(value("wsp.trained_on")).get<std::set<std::string>>();
-  } catch (const nlohmann::json::exception&) {
-    throw Error(ErrorCode::corrupt, file.string() + " does not list the subjects trained on as our trainers write them: train it again");
-  }
-  return p;
+  const auto marks = [&](const char* key) -> std::optional<std::set<std::string>> {
+    if (!metadata.contains(key)) return std::nullopt;
+    try {
+      return nlohmann::json::parse(value(key)).get<std::set<std::string>>();
+    } catch (const nlohmann::json::exception&) {
+      throw Error(ErrorCode::corrupt, file.string() + " does not list the subjects trained on as our trainers write them: train it again");
+    }
+  };
+  return {value("wsp.method"), value("wsp.dataset_sha256"), marks("wsp.trained_on"), marks("wsp.chosen_on")};
 }
 
 }  // namespace wsp::train

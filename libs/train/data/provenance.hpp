@@ -18,6 +18,8 @@ struct Provenance {
   std::string method, dataset_sha256;  ///< of the last training; empty where the weights do not say
   /// subject_mark() of each subject that they were trained on, those of --init weights included; none where they do not say.
   std::optional<std::set<std::string>> trained_on;
+  /// Of each subject whose scores chose these weights among those of the run; none where they do not say.
+  std::optional<std::set<std::string>> chosen_on;
 };
 /// From the metadata of `file`, which is named where it cannot be read: Error(corrupt).
 Provenance provenance_of(const std::map<std::string, std::string>& metadata, const std::filesystem::path& file);

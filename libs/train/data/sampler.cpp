@@ -212,6 +212,13 @@ void BalancedSampler::group(const TrainingSet& set) {
 void BalancedSampler::check_classes() {
   const auto classes = static_cast<std::int64_t>(classes_.size());
   const std::int64_t largest = (options_.batch + classes - 1) / classes;
+  std::int64_t fewest = largest;  // slices of a class: the smallest one decides which batch can be filled
+  for (const auto& subjects : classes_) {
+    std::int64_t slices = 0;
+    for (const Subject& subject : subjects)
+      for (const Case& entry : subject.cases) slices += std::ssize(entry.slices);
+    fewest = std::min(fewest, slices);
+  }
   for (std::size_t c = 0; c < classes_.size(); ++c) {
     std::int64_t slices = 0;
     for (const Subject& subject : classes_[c])
@@ -223,7 +230,7 @@ void BalancedSampler::check_classes() {
                   fmt::format("{} has {} slices, and a batch of {} over {} classes needs {} of "
                               "them: expected at least as many; lower the batch size to {}, or "
                               "merge or leave out the class",
-                              name, slices, options_.batch, classes, largest, slices * classes));
+                              name, slices, options_.batch, classes, largest, fewest * classes));
     if (std::ssize(classes_[c]) < largest)
       warnings_.push_back(
           fmt::format("{} has {} subjects for a quota of {}: they repeat within a batch, with "

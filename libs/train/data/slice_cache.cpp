@@ -3,12 +3,17 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
+#include <cstdlib>
+#include <cstring>
 #include <fstream>
 #include <limits>
 #include <new>
 #include <numeric>
 #include <optional>
+#include <sstream>
 #include <string>
+#include <string_view>
 
 #include "io/core/error.hpp"
 
@@ -17,24 +22,83 @@ namespace {
 
 constexpr std::uint32_t kNotCached = std::numeric_limits<std::uint32_t>::max();
 constexpr double kMiB = 1024.0 * 1024.0;
+namespace fs = std::filesystem;
 
-std::optional<std::uint64_t> number_in(const char* path) {
+std::optional<std::uint64_t> number_in(const fs::path& path) {
   std::ifstream file(path);
   std::uint64_t value = 0;
   if (file >> value) return value;
   return std::nullopt;  // absent, or "max"
 }
 
+// The number behind a key of a file such as /proc/meminfo or memory.stat; 0 where there is none.
+std::uint64_t entry_of(const fs::path& path, std::string_view wanted) {
+  std::ifstream file(path);
+  for (std::string line; std::getline(file, line);) {
+    std::istringstream words(line);
+    std::string key;
+    std::uint64_t value = 0;
+    if (words >> key && key == wanted && words >> value) return value;
+  }
+  return 0;
+}
+
+struct MemoryFiles {
+  const char *limit, *used, *cache;
+};
+constexpr MemoryFiles kVersion1{"memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"};
+constexpr MemoryFiles kVersion2{"memory.max", "memory.current", "inactive_file"};
+
+// What a control group and those above it leave. Pages of files that nobody works on make room by themselves.
+std::uint64_t left_by_groups(const fs::path& mount, fs::path group, const MemoryFiles& files) {
+  std::uint64_t left = std::numeric_limits<std::uint64_t>::max();
+  for (;; group = group.parent_path()) {
+    const fs::path here = mount / group.relative_path();
+    const auto limit = number_in(here / files.limit), used = number_in(here / files.used);
+    if (limit && used) {
+      const std::uint64_t taken = *used - std::min(*used, entry_of(here / "memory.stat", files.cache));
+      left = std::min(left, *limit - std::min(*limit, taken));
+    }
+    if (!group.has_relative_path()) return left;
+  }
+}
+
+std::optional<std::uint64_t> granted_mib(const char* name) {
+  const char* text = std::getenv(name);
+  std::uint64_t value = 0;
+  if (text == nullptr) return std::nullopt;
+  const char* end = text + std::strlen(text);
+  const auto [rest, error] = std::from_chars(text, end, value);
+  return error == std::errc() && rest == end && value > 0 ? std::optional(value) : std::nullopt;
+}
+
 }  // namespace
 
-std::uint64_t free_memory_bytes() {
-  std::uint64_t free = std::numeric_limits<std::uint64_t>::max();
-  std::ifstream file("/proc/meminfo");
-  for (std::string key, rest; file >> key && std::getline(file, rest);)
-    if (key == "MemAvailable:") free = std::stoull(rest) * 1024;
-  const auto limit = number_in("/sys/fs/cgroup/memory.max");
-  const auto used = number_in("/sys/fs/cgroup/memory.current");
-  if (limit && used) free = std::min(free, *limit - std::min(*limit, *used));
+std::uint64_t free_memory_bytes(const fs::path& root) {
+  constexpr std::uint64_t kMebi = std::uint64_t{1} << 20;
+  std::uint64_t free = entry_of(root / "proc/meminfo", "MemAvailable:") * 1024;
+  if (free == 0) free = std::numeric_limits<std::uint64_t>::max();
+  // "0::/path" in version 2, "9:memory:/path" in version 1. In a container the mount may begin at the group itself.
+  const fs::path mount = root / "sys/fs/cgroup";
+  std::ifstream groups(root / "proc/self/cgroup");
+  for (std::string line; std::getline(groups, line);) {
+    const auto first = line.find(':'), second = line.find(':', first + 1);
+    if (second == std::string::npos) continue;
+    const std::string controllers = "," + line.substr(first + 1, second - first - 1) + ",";
+    const fs::path group = line.substr(second + 1);
+    if (controllers == ",,") free = std::min(free, left_by_groups(mount, group, kVersion2));
+    if (controllers.find(",memory,") != std::string::npos)
+      free = std::min(free, left_by_groups(mount / "memory", group, kVersion1));
+  }
+  // Where Slurm grants memory without enforcing it by a control group, it ends jobs that take more.
+  auto granted = granted_mib("SLURM_MEM_PER_NODE");
+  if (!granted)
+    if (const auto each = granted_mib("SLURM_MEM_PER_CPU"), cpus = granted_mib("SLURM_CPUS_ON_NODE"); each && cpus)
+      granted = *each * *cpus;
+  if (granted) {
+    const std::uint64_t own = entry_of(root / "proc/self/status", "VmRSS:") * 1024;
+    free = std::min(free, *granted * kMebi - std::min(*granted * kMebi, own));
+  }
   return free;
 }
 

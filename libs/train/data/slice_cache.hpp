@@ -1,6 +1,7 @@
 #pragma once
 #include <atomic>
 #include <cstdint>
+#include <filesystem>
 #include <memory>
 #include <span>
 #include <string>
@@ -9,8 +10,9 @@
 namespace wsp::train {
 
 /// Bytes that this process may still take: what the system has free, or less where a control group
-/// limits it.
-std::uint64_t free_memory_bytes();
+/// of either version or one above it limits it, or Slurm grants less to the job (SLURM_MEM_PER_NODE,
+/// SLURM_MEM_PER_CPU). `root`: where /proc and /sys are.
+std::uint64_t free_memory_bytes(const std::filesystem::path& root = "/");
 /// "812 bytes", "12.3 MiB": for messages that compare sizes.
 std::string readable_bytes(std::uint64_t bytes);
 

@@ -54,9 +54,12 @@ std::vector<double> values_of(const DatasetReader& reader, const KernelColumn& c
     return values;
   }
   const std::size_t l = label_column(reader.layout(), column.name, ", z_mm, liver_area_mm2");
-  for (const IndexRow& row : reader.slices())
-    values.push_back(
-        static_cast<double>(reader.cases().at(static_cast<std::size_t>(row.case_id)).labels.at(l)));
+  for (const IndexRow& row : reader.slices()) {
+    const auto value = reader.cases().at(static_cast<std::size_t>(row.case_id)).labels.at(l);
+    // As a number -1 would make slices of unknown value alike.
+    values.push_back(column.sigma && value < 0 ? std::numeric_limits<double>::quiet_NaN()
+                                               : static_cast<double>(value));
+  }
   return values;
 }
 
@@ -131,8 +134,9 @@ class Selection {
     std::map<std::string, std::size_t> out;
     for (std::size_t c = 0; c < parts_.size(); ++c) {
       const std::string& split = entry(c).split;
-      const bool train =
-          wanted.empty() ? split != "val" && split != "test" : wanted.contains(split);
+      // Who asks for subjects by name splits them himself.
+      const bool train = !wanted.empty() ? wanted.contains(split)
+                                         : !options_.subjects.empty() || (split != "val" && split != "test");
       if (train) {
         parts_[c] = Part::train;
       } else if (split == "val") {

@@ -28,7 +28,7 @@ namespace {
 
 AppendFile::AppendFile(std::filesystem::path path, Open mode) : path_(std::move(path)) {
   const int exclusive = mode == Open::create_new ? O_EXCL : 0;
-  fd_ = ::open(path_.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | exclusive, 0644);
+  fd_ = ::open(path_.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | exclusive, 0666);
   if (fd_ < 0) fail(mode == Open::create_new ? "create" : "open", path_, errno);
   struct stat info {};
   if (::fstat(fd_, &info) != 0) {

@@ -52,7 +52,23 @@ Error CheckpointStore::with_way_on(Error error) const {
 
 void CheckpointStore::set_aside(const std::vector<fs::path>& damaged) {
   std::error_code ignored;
-  for (const fs::path& path : damaged) fs::rename(path, path.string() + ".damaged", ignored);
+  for (const auto& entry : fs::directory_iterator(directory_, ignored)) {
+    const std::string extension = entry.path().extension().string();
+    if (extension == ".tmp" || (extension == ".damaged" && !damaged.empty())) fs::remove(entry.path(), ignored);
+  }
+  for (std::size_t i = 0; i < damaged.size(); ++i)
+    if (i == 0)
+      fs::rename(damaged[i], damaged[i].string() + ".damaged", ignored);
+    else
+      fs::remove(damaged[i], ignored);
+}
+
+std::optional<TensorFile> CheckpointStore::best() const {
+  try {
+    return read_tensor_file(best_path(), true);
+  } catch (const Error&) {
+    return std::nullopt;
+  }
 }
 
 void CheckpointStore::save(std::int64_t step, const TensorFile& state, bool best) {
@@ -90,6 +106,14 @@ std::optional<CheckpointStore::Found> CheckpointStore::newest() const {
 void CheckpointStore::remove_all() {
   std::error_code ignored;
   fs::remove_all(directory_, ignored);
+}
+
+std::int64_t steps_of_weights(const fs::path& weights) {
+  try {
+    return std::stoll(read_tensor_file(weights).metadata.at("wsp.steps"));
+  } catch (const std::exception&) {
+    return -1;
+  }
 }
 
 }  // namespace wsp::train

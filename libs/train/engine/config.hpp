@@ -62,6 +62,7 @@ struct RunOptions {
   std::filesystem::path dataset, out;
   std::filesystem::path init;   ///< encoder weights to start from
   bool resume = false, force = false;
+  bool may_extend = false;      ///< resume also to a later end than the run was made for
   std::string device = "auto";  ///< auto, cpu, cuda or cuda:N
   int threads = 1;
   int workers = 0, ring = 4;    ///< workers 0: one on the CPU, all cores on CUDA

@@ -1,9 +1,15 @@
 #include "train/engine/distributed.hpp"
 
+#include <atomic>
 #include <charconv>
 #include <chrono>
+#include <condition_variable>
+#include <csignal>
 #include <cstdlib>
+#include <future>
+#include <mutex>
 #include <optional>
+#include <thread>
 
 #if defined(WSP_HAS_GLOO) || defined(WSP_HAS_NCCL)
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
@@ -18,6 +24,7 @@
 #endif
 
 #include "io/core/error.hpp"
+#include "io/core/interrupt.hpp"
 
 namespace wsp::train {
 namespace {
@@ -65,8 +72,10 @@ RankEnvironment rank_environment() {
   for (const Launcher& launcher : kLaunchers) {
     const auto rank = number(launcher.rank), ranks = number(launcher.ranks);
     if (!rank || !ranks) continue;
-    found = {*rank, *ranks, number(launcher.local_rank).value_or(0), found.master, found.port,
-             launcher.name};
+    found.rank = *rank;
+    found.ranks = *ranks;
+    found.local_rank = number(launcher.local_rank).value_or(0);
+    found.launcher = launcher.name;
     break;
   }
   if (found.ranks < 1 || found.rank >= found.ranks)
@@ -83,7 +92,12 @@ RankEnvironment rank_environment() {
                                         ": expected 1 to 65535");
     found.port = static_cast<std::uint16_t>(*port);
   } else if (const auto job = number("SLURM_JOB_ID")) {
-    found.port = static_cast<std::uint16_t>(20000 + *job % 20000);  // two jobs of a node differ
+    // Two jobs of a node differ; from 32768 on the system itself gives ports away.
+    found.port = static_cast<std::uint16_t>(20000 + *job % 12000);
+  }
+  if (found.launcher == "torchrun") {
+    found.agent_holds_store = text("TORCHELASTIC_USE_AGENT_STORE") == "True";  // Python's str(True)
+    found.attempt = number("TORCHELASTIC_RESTART_COUNT").value_or(0);
   }
   return found;
 }
@@ -96,23 +110,86 @@ using Backend = c10d::Backend;
 using Backend = c10d::ProcessGroup;
 #endif
 
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using Milliseconds = std::chrono::milliseconds;
+
+std::string first_line(const std::exception& e) {
+  const std::string text = e.what();
+  return text.substr(0, text.find('\n'));
+}
+
+// Run work(heard) on a thread of its own and wait for it, until it was silent for `limit` since the start or the last
+// heard(). LibTorch's store waits without end for the answer of what is no store, or of a machine that is gone. The thread
+// is then left behind: what it works on must be its own. The process ends after such an error.
+template <class Work>
+auto unless_silent(Milliseconds limit, Work work) {
+  auto last = std::make_shared<std::atomic<Clock::rep>>(Clock::now().time_since_epoch().count());
+  const auto heard = [last] { last->store(Clock::now().time_since_epoch().count()); };
+  std::packaged_task<decltype(work(heard))()> task([work, heard] { return work(heard); });
+  auto result = task.get_future();
+  std::thread(std::move(task)).detach();
+  while (result.wait_for(Milliseconds(20)) != std::future_status::ready)
+    if (Clock::now().time_since_epoch() - Clock::duration(last->load()) > limit)
+      throw std::runtime_error("no answer within " + std::to_string(limit.count() / 1000) + " s");
+  return result.get();
+}
+
+// Tells the other ranks that this one lives, until it is destroyed.
+class SignOfLife {
+ public:
+  SignOfLife(c10d::Store& store, const std::string& key, Milliseconds every)
+      : thread_([this, &store, key, every] {
+          std::unique_lock lock(mutex_);
+          do {
+            try {
+              store.add(key, 1);
+            } catch (const std::exception&) {
+              return;  // the next collective says so
+            }
+          } while (!end_.wait_for(lock, every, [this] { return over_; }));
+        }) {}
+  SignOfLife(const SignOfLife&) = delete;
+  SignOfLife& operator=(const SignOfLife&) = delete;
+  ~SignOfLife() {
+    {
+      const std::lock_guard lock(mutex_);
+      over_ = true;
+    }
+    end_.notify_one();
+    thread_.join();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable end_;
+  bool over_ = false;
+  std::thread thread_;
+};
+
+}  // namespace
+
 struct Ranks::Group {
+  c10::intrusive_ptr<c10d::Store> store;
   c10::intrusive_ptr<Backend> backend;
-  double timeout_s = 0;
+  Milliseconds timeout{0};
+  std::int64_t times_alone = 0;
 
   // Every collective ends here: done, or an Error that says what most likely happened.
   template <class Start>
   void finish(const char* what, Start&& start) {
     try {
       auto work = start();
-      work->wait(std::chrono::milliseconds(static_cast<std::int64_t>(timeout_s * 1000)));
+      work->wait(timeout);
     } catch (const std::exception& e) {
-      const std::string reason = e.what();
-      throw Error(ErrorCode::failure,
-                  std::string("another rank failed or fell silent during ") + what +
-                      "; see its log. All ranks stop; resume with --resume. (" +
-                      reason.substr(0, reason.find('\n')) + ")");
+      throw silent(what, e);
     }
+  }
+  static Error silent(const char* what, const std::exception& e) {
+    return {ErrorCode::failure, std::string("another rank failed or fell silent during ") + what +
+                                    "; see its log. All ranks stop; resume with --resume. (" +
+                                    first_line(e) + ")"};
   }
 };
 
@@ -120,19 +197,25 @@ Ranks::Ranks(const RankEnvironment& environment, const torch::Device& device, do
     : environment_(environment), device_(device) {
   if (environment_.ranks == 1) return;
   group_ = std::make_unique<Group>();
-  group_->timeout_s = timeout_s;
-  const auto timeout = std::chrono::milliseconds(static_cast<std::int64_t>(timeout_s * 1000));
+  const Milliseconds timeout(static_cast<std::int64_t>(timeout_s * 1000));
+  group_->timeout = timeout;
   try {
     c10d::TCPStoreOptions options;
     options.port = environment_.port;
-    options.isServer = environment_.rank == 0;
+    options.isServer = environment_.rank == 0 && !environment_.agent_holds_store;
     options.numWorkers = static_cast<std::size_t>(environment_.ranks);
     options.timeout = timeout;
 #if TORCH_VERSION_MAJOR > 2 || (TORCH_VERSION_MAJOR == 2 && TORCH_VERSION_MINOR >= 3)
     options.useLibUV = false;  // the default since 2.4, and an error in a LibTorch built without it
 #endif
-    auto store = c10::make_intrusive<c10d::PrefixStore>(
-        "wsp", c10::make_intrusive<c10d::TCPStore>(environment_.master, options));
+    const auto meet = [master = environment_.master, options](const auto&) {
+      return c10::make_intrusive<c10d::TCPStore>(master, options);
+    };
+    // The store's own limits come first, and with better words. An agent keeps its store when it starts the ranks again.
+    const auto store = c10::make_intrusive<c10d::PrefixStore>(
+        "wsp/" + std::to_string(environment_.attempt),
+        unless_silent(timeout + Milliseconds(2000), meet));
+    group_->store = store;
     if (device.is_cuda()) {
 #ifdef WSP_HAS_NCCL
       auto nccl = c10d::ProcessGroupNCCL::Options::create();
@@ -155,11 +238,14 @@ Ranks::Ranks(const RankEnvironment& environment, const torch::Device& device, do
   } catch (const Error&) {
     throw;
   } catch (const std::exception& e) {
-    const std::string reason = e.what();
     throw Error(ErrorCode::failure,
                 "rank " + std::to_string(environment_.rank) + " cannot meet the others at " +
                     environment_.master + ":" + std::to_string(environment_.port) +
-                    " (MASTER_ADDR, MASTER_PORT): " + reason.substr(0, reason.find('\n')));
+                    " (MASTER_ADDR, MASTER_PORT): " + first_line(e) +
+                    (environment_.agent_holds_store
+                         ? ". There torchrun holds the store, and it must be of a LibTorch that understands "
+                           "this one, " TORCH_VERSION ": see docs/CLUSTER.md"
+                         : ""));
   }
 }
 
@@ -177,10 +263,61 @@ void Ranks::maximum(torch::Tensor& tensor) {
   group_->finish("a maximum", [&] { return group_->backend->allreduce(list, options); });
 }
 
-void Ranks::broadcast(torch::Tensor& tensor) {
+void Ranks::broadcast(torch::Tensor& tensor, int from) {
   if (!group_) return;
   std::vector<torch::Tensor> list{tensor};
-  group_->finish("a broadcast", [&] { return group_->backend->broadcast(list); });
+  c10d::BroadcastOptions options;
+  options.rootRank = from;
+  group_->finish("a broadcast", [&] { return group_->backend->broadcast(list, options); });
+}
+
+void Ranks::first_alone(const std::function<void()>& work) {
+  if (!group_) return work();
+  const std::string alive = "alive", over = "alone/" + std::to_string(group_->times_alone++);
+  const auto end = [&](std::optional<ErrorCode> code) {
+    // 0 where all went well, else 1 + the code of the error.
+    const int said = code ? 1 + static_cast<int>(*code) : 0;
+    try {
+      group_->store->set(over, std::vector<std::uint8_t>{static_cast<std::uint8_t>(said)});
+    } catch (const std::exception&) {
+      // Where the store is gone the others know it too, and the next collective says it.
+    }
+  };
+  if (first()) {
+    try {
+      const SignOfLife sign(*group_->store, alive,
+                            std::min(Milliseconds(5000), group_->timeout / 4));
+      work();
+    } catch (const Error& e) {
+      end(e.code());
+      throw;
+    } catch (const std::exception&) {
+      end(ErrorCode::failure);
+      throw;
+    }
+    return end(std::nullopt);
+  }
+  int said = 0;
+  try {
+    const auto wait = [store = group_->store, alive, over](const auto& heard) {
+      std::int64_t seen = -1;
+      for (Milliseconds pause(2); !store->check({over}); pause = std::min(2 * pause, Milliseconds(250))) {
+        if (const std::int64_t signs = store->add(alive, 0); signs != seen) {
+          seen = signs;
+          heard();
+        }
+        std::this_thread::sleep_for(pause);
+      }
+      return static_cast<int>(store->get(over).at(0));
+    };
+    said = unless_silent(group_->timeout, wait);
+  } catch (const std::exception& e) {
+    throw Group::silent("the work of rank 0", e);
+  }
+  if (said == 0) return;
+  const auto code = static_cast<ErrorCode>(said - 1);
+  if (code == ErrorCode::interrupted) note_interrupt(SIGTERM);
+  throw Error(code, "rank 0 stopped; see its log");
 }
 
 void Ranks::barrier() {
@@ -215,7 +352,8 @@ Ranks::Ranks(const RankEnvironment& environment, const torch::Device& device, do
 }
 void Ranks::sum(torch::Tensor&) {}
 void Ranks::maximum(torch::Tensor&) {}
-void Ranks::broadcast(torch::Tensor&) {}
+void Ranks::broadcast(torch::Tensor&, int) {}
+void Ranks::first_alone(const std::function<void()>& work) { work(); }
 void Ranks::barrier() {}
 torch::Tensor Ranks::gather_views(const torch::Tensor& local) { return local; }
 

@@ -32,6 +32,11 @@ void judge_run_directory(const std::filesystem::path& run, std::span<const char*
                                          "give another --out");
 }
 
+void remove_halves(const std::filesystem::path& run, std::span<const char* const> files) {
+  std::error_code absent;
+  for (const char* name : files) std::filesystem::remove(run / (std::string(name) + ".tmp"), absent);
+}
+
 void clear_run_directory(const std::filesystem::path& run, std::span<const char* const> files) {
   for (const char* name : files)
     if (std::filesystem::is_regular_file(run / name)) std::filesystem::remove(run / name);

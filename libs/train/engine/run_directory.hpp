@@ -27,6 +27,8 @@ class RunDirectory {
 /// dataset, and for a run that is there already unless `may_exist` (--resume, --force).
 void judge_run_directory(const std::filesystem::path& run, std::span<const char* const> files,
                          bool may_exist);
+/// Remove what a kill left of a file that was being written ("NAME.tmp").
+void remove_halves(const std::filesystem::path& run, std::span<const char* const> files);
 /// Remove an earlier run's files, and what TensorBoard reads; nothing else is touched.
 void clear_run_directory(const std::filesystem::path& run, std::span<const char* const> files);
 

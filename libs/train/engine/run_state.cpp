@@ -32,16 +32,31 @@ const torch::Tensor& find(const TensorFile& state, const std::string& name,
   return found->second;
 }
 
+std::string gradient_name(int rank, const std::string& parameter) {
+  return (rank == 0 ? "gradient." : fmt::format("rank-{}.gradient.", rank)) + parameter;
+}
+
 }  // namespace
 
-void refuse_other_config(const TrainConfig& was, const TrainConfig& is) {
-  TrainConfig in_other_pieces = was;
-  in_other_pieces.micro_batch = is.micro_batch;
-  if (!differences(in_other_pieces, is).empty()) refuse_differences(differences(was, is));
+void refuse_other_config(const TrainConfig& was, const TrainConfig& is, bool may_extend) {
+  TrainConfig allowed = was;
+  allowed.micro_batch = is.micro_batch;
+  const bool extended = may_extend && ends_later(was, is);
+  if (extended) {
+    allowed.epochs = is.epochs;
+    allowed.max_steps = is.max_steps;
+  }
+  if (!differences(allowed, is).empty()) refuse_differences(differences(was, is));
+  if (extended) say_extended();
   if (was.micro_batch != is.micro_batch)
     log::warn(fmt::format("--micro-batch was {}, is {}: the gradient stays that of the whole batch, but for rounding and, with --norm "
                           "batch, for statistics over each micro-batch",
                           was.micro_batch, is.micro_batch));
+}
+
+void say_extended() {
+  log::warn("the run is extended: from here on the learning rate follows the longer schedule, so that the result is not that of "
+            "one run of this length");
 }
 
 void refuse_differences(const std::vector<std::string>& lines) {
@@ -55,8 +70,10 @@ void refuse_differences(const std::vector<std::string>& lines) {
 std::string position_text(const Position& position, const Optimizer& optimizer,
                           const GradScaler& scaler) {
   return json_text(json{{"batches", position.batches},
+              {"applied", position.applied},
               {"optimizer_steps", optimizer.steps()},
               {"best_probe", position.best_probe},
+              {"best_batches", position.best_batches},
               {"first_probe", position.first_probe},
               {"last_probe", position.last_probe},
               {"probe_due", position.probe_due},
@@ -77,7 +94,9 @@ Position read_position(const std::string& text, Optimizer& optimizer, GradScaler
   try {
     const json state = json::parse(text);
     position.batches = state.at("batches");
+    position.applied = state.value("applied", position.batches);
     position.best_probe = state.at("best_probe");
+    position.best_batches = state.value("best_batches", std::int64_t{-1});
     position.first_probe = state.at("first_probe");
     position.last_probe = state.at("last_probe");
     position.probe_due = state.at("probe_due");
@@ -100,17 +119,14 @@ Position read_position(const std::string& text, Optimizer& optimizer, GradScaler
 
 TensorFile pack_state(const torch::nn::Module& module, FlatParameters& parameters,
                       const Optimizer& optimizer, const GradScaler& scaler, const Position& position,
-                      std::int64_t accumulate, const json& config) {
+                      const json& config) {
   TensorFile file;
   for (const auto& entry : module.named_parameters())
     file.tensors["model." + entry.key()] = on_cpu(entry.value());
   for (const auto& entry : module.named_buffers())
     file.tensors["model." + entry.key()] = on_cpu(entry.value());
   for (auto& [name, tensor] : optimizer.state()) file.tensors["optimizer." + name] = tensor;
-  if (position.batches % accumulate != 0)
-    for (const auto& segment : parameters.segments())
-      file.tensors["gradient." + segment.name] =
-          on_cpu(FlatParameters::view(parameters.gradients(), segment));
+  if (position.pending() != 0) pack_gradients(file, parameters, parameters.gradients(), 0);
   {
     auto generator = at::detail::getDefaultCPUGenerator();
     const std::lock_guard lock(generator.mutex());
@@ -123,15 +139,20 @@ TensorFile pack_state(const torch::nn::Module& module, FlatParameters& parameter
 }
 
 Position unpack_state(const TensorFile& file, torch::nn::Module& module, FlatParameters& parameters,
-                      Optimizer& optimizer, GradScaler& scaler, std::int64_t accumulate,
+                      Optimizer& optimizer, GradScaler& scaler,
                       const std::function<void(const json&)>& refuse_other) {
   torch::NoGradGuard no_grad;
   Position position;
   try {
     if (file.metadata.at("wsp.format") != kFormat)
       throw Error(ErrorCode::corrupt, "the checkpoint is of another format");
-    refuse_other(json::parse(file.metadata.at("wsp.config")));
+    const json config = json::parse(file.metadata.at("wsp.config"));
+    refuse_other(config);
     position = read_position(file.metadata.at("wsp.state"), optimizer, scaler);
+    // In a checkpoint of an earlier release only gradients tell that some wait for a step.
+    const auto gradient = file.tensors.lower_bound("gradient.");
+    if (position.pending() == 0 && gradient != file.tensors.end() && gradient->first.starts_with("gradient."))
+      position.applied -= position.batches % config.value("accumulate", std::int64_t{1});
   } catch (const Error&) {
     throw;
   } catch (const std::exception& e) {
@@ -146,14 +167,26 @@ Position unpack_state(const TensorFile& file, torch::nn::Module& module, FlatPar
   for (const auto& [name, tensor] : file.tensors)
     if (name.starts_with("optimizer.")) moments[name.substr(10)] = tensor;
   optimizer.load_state(moments, optimizer.steps());
-  if (position.batches % accumulate != 0)
-    for (const auto& segment : parameters.segments())
-      FlatParameters::view(parameters.gradients(), segment)
-          .copy_(find(file, "gradient." + segment.name, segment.sizes));
+  if (position.pending() != 0)
+    parameters.gradients().copy_(unpack_gradients(file, parameters, 0));
+  else
+    parameters.zero_gradients();
   auto generator = at::detail::getDefaultCPUGenerator();
   const std::lock_guard lock(generator.mutex());
   generator.set_state(find(file, "generator.cpu", generator.get_state().sizes()));
   return position;
+}
+
+void pack_gradients(TensorFile& state, const FlatParameters& parameters, const torch::Tensor& flat, int rank) {
+  for (const auto& segment : parameters.segments())
+    state.tensors[gradient_name(rank, segment.name)] = on_cpu(FlatParameters::view(flat, segment));
+}
+
+torch::Tensor unpack_gradients(const TensorFile& state, FlatParameters& parameters, int rank) {
+  torch::Tensor flat = torch::zeros_like(parameters.gradients());
+  for (const auto& segment : parameters.segments())
+    FlatParameters::view(flat, segment).copy_(find(state, gradient_name(rank, segment.name), segment.sizes));
+  return flat;
 }
 
 }  // namespace wsp::train

@@ -14,7 +14,10 @@ namespace wsp::train {
 /// Where a run stands. Nothing here is derivable from the configuration.
 struct Position {
   std::int64_t batches = 0;  ///< batches done since the start; epoch and step follow from it
+  std::int64_t applied = 0;  ///< of them, those whose gradient an optimizer step has used
+  [[nodiscard]] std::int64_t pending() const { return batches - applied; }
   double best_probe = -1;  ///< probes, here and below: what an epoch is judged by
+  std::int64_t best_batches = -1;  ///< where the best weights were; -1: not known, or there are none
   std::int64_t epochs_since_best = 0;
   double first_loss = 0, last_loss = 0;  ///< mean over an epoch
   double first_probe = -1, last_probe = -1;
@@ -38,8 +41,17 @@ struct Position {
 };
 
 /// Throws Error(usage) when two configurations compute different things, naming each difference. Another --micro-batch is
-/// only said: a run that ran out of memory goes on with a smaller one.
-void refuse_other_config(const TrainConfig& was, const TrainConfig& is);
+/// only said: a run that ran out of memory goes on with a smaller one. So is a later end (--epochs, --max-steps) with
+/// `may_extend`: the run then follows the learning rate of the longer schedule.
+void refuse_other_config(const TrainConfig& was, const TrainConfig& is, bool may_extend);
+/// True where `is` asks for the epochs and steps of `was` and more.
+template <class Config>
+bool ends_later(const Config& was, const Config& is) {
+  const bool no_fewer = is.max_steps == 0 || (was.max_steps > 0 && is.max_steps >= was.max_steps);
+  return is.epochs >= was.epochs && no_fewer && (is.epochs > was.epochs || is.max_steps != was.max_steps);
+}
+/// Log what an extended run does from here on.
+void say_extended();
 /// The same from lines that name the differences.
 [[noreturn]] void refuse_differences(const std::vector<std::string>& lines);
 
@@ -52,14 +64,19 @@ Position read_position(const std::string& text, Optimizer& optimizer, GradScaler
 /// Everything that a resumed run needs to go on as if it had never stopped: parameters and buffers ("model.NAME"),
 /// optimizer ("optimizer.KIND.NAME"), gradients not yet applied ("gradient.NAME"), Torch's generator, scaler and
 /// position (metadata).
-/// `accumulate`: batches per optimizer step; `config`: the run's configuration, as JSON.
+/// `config`: the run's configuration, as JSON.
 TensorFile pack_state(const torch::nn::Module& module, FlatParameters& parameters,
                       const Optimizer& optimizer, const GradScaler& scaler, const Position& position,
-                      std::int64_t accumulate, const nlohmann::json& config);
+                      const nlohmann::json& config);
 /// Inverse of pack_state(). `refuse_other` gets the configuration in the checkpoint before anything is changed and
 /// throws where it is another. Throws Error(corrupt) when a tensor is missing.
 Position unpack_state(const TensorFile& state, torch::nn::Module& module, FlatParameters& parameters,
-                      Optimizer& optimizer, GradScaler& scaler, std::int64_t accumulate,
+                      Optimizer& optimizer, GradScaler& scaler,
                       const std::function<void(const nlohmann::json&)>& refuse_other);
+/// Add the gradients of a rank, flat, that no step has used yet; those of rank 0 are "gradient.NAME" and part of
+/// pack_state(), the others' "rank-R.gradient.NAME".
+void pack_gradients(TensorFile& state, const FlatParameters& parameters, const torch::Tensor& flat, int rank);
+/// Inverse of pack_gradients(). Throws Error(corrupt) when a tensor is missing.
+torch::Tensor unpack_gradients(const TensorFile& state, FlatParameters& parameters, int rank);
 
 }  // namespace wsp::train

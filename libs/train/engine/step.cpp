@@ -24,16 +24,18 @@ std::vector<torch::Tensor> run(Method& method, const torch::Tensor& views,
 
 }  // namespace
 
-void GradScaler::update(bool finite) {
+bool GradScaler::update(bool finite) {
   constexpr std::int64_t kGrowAfter = 2000;
-  if (!on_) return;
+  if (!on_) return finite;
   if (!finite) {
+    if (scale_ <= 1) return false;
     scale_ /= 2;
     good_ = 0;
   } else if (++good_ >= kGrowAfter) {
     scale_ *= 2;
     good_ = 0;
   }
+  return true;
 }
 
 StepResult backward_batch(Method& method, const torch::Tensor& views, const Targets& targets,

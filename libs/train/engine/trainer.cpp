@@ -22,8 +22,8 @@ OptimizerOptions optimizer_options(const TrainConfig& config) {
 
 // What a run writes; nothing else in RUN is ever touched.
 constexpr const char* kRunFiles[] = {
-    "config.resolved.json",     "run.json",    "metrics.jsonl", "encoder.safetensors",
-    "encoder-best.safetensors", "checkpoints", "tensorboard"};
+    "config.resolved.json", "run.json",    "metrics.jsonl", "encoder.safetensors",
+    kBestWeights,           "checkpoints", "tensorboard"};
 
 }  // namespace
 
@@ -71,7 +71,6 @@ void Trainer::compare_ranks() {
 void Trainer::share_state() {
   if (ranks_.ranks() == 1) return;
   ranks_.broadcast(parameters_.values());
-  ranks_.broadcast(parameters_.gradients());
   for (torch::Tensor buffer : setup_.method->buffers()) ranks_.broadcast(buffer);
   for (torch::Tensor moment : optimizer_.flat_state()) ranks_.broadcast(moment);
   for (auto& parameter : setup_.method->named_parameters())  // targets, which no optimizer moves
@@ -91,6 +90,13 @@ void Trainer::share_state() {
   bytes = bytes.to(torch::kCPU);
   const auto* first = bytes.data_ptr<std::uint8_t>();
   position_ = read_position({first, first + kRoom}, optimizer_, scaler_);
+  if (position_.pending() == 0) return;
+  for (int rank = 1; rank < ranks_.ranks(); ++rank) {
+    torch::Tensor theirs = ranks_.first() ? rank_gradients_[static_cast<std::size_t>(rank - 1)].to(device_)
+                                          : torch::empty_like(parameters_.gradients());
+    ranks_.broadcast(theirs);
+    if (rank == environment_.rank) parameters_.gradients().copy_(theirs);
+  }
 }
 
 void Trainer::start() {
@@ -98,36 +104,40 @@ void Trainer::start() {
   total_batches_ = config_.epochs * steps_per_epoch_;
   if (config_.max_steps > 0) total_batches_ = std::min(total_batches_, config_.max_steps);
   compare_ranks();
-  if (ranks_.first()) {
-    // 1. Everything that can be refused is refused before anything is written.
-    if (std::filesystem::exists(options_.out)) judge_directory();
-    if (options_.probe_every > 0 && setup_.method->trains())
-      probe_ = std::make_unique<ProbePass>(
-          setup_.reader, setup_.set,
-          options_.probe_label.empty() ? config_.label : options_.probe_label,
-          setup_.loader_options());
-    if (options_.patience > 0 && (!probe_ || !probe_->possible()))
-      throw Error(ErrorCode::usage,
-                  "--patience waits for a better probe, but there is none: " +
-                      (probe_ ? probe_->reason() : std::string("--probe-every is 0")));
-    directory_ = std::make_unique<RunDirectory>(options_.out);
-    judge_directory();
-    if (options_.resume) load_checkpoint();
-    // 2. From here on the run's own files may change.
-    if (options_.force || (options_.resume && position_.batches == 0)) clear_earlier_run();
-    directory_->write_json("config.resolved.json", to_json(config_));
-    run_facts_ = run_facts(setup_, environment_, device_);
-    run_facts_["first_batch"] = position_.batches;
-    directory_->write_json("run.json", run_facts_);
-    log_ = std::make_unique<RunLog>(options_.out, options_.tensorboard, position_.batches > 0,
-                                    position_.batches);
-    for (const std::string& line : setup_.notes()) log::info(line);
-    for (const std::string& line : setup_.sampler.warnings()) log::warn(line);
-    if (probe_ && !probe_->possible()) log::warn("no online probe: " + probe_->reason());
-  }
+  ranks_.first_alone([this] { begin_or_go_on(); });
   share_state();
   resumed_at_ = position_.batches;
   stop_early_ = options_.patience > 0 && position_.epochs_since_best >= options_.patience;
+}
+
+// Rank 0's part: its directory, its checkpoint, its logs.
+void Trainer::begin_or_go_on() {
+  // 1. Everything that can be refused is refused before anything is written.
+  if (std::filesystem::exists(options_.out)) judge_directory();
+  if (options_.probe_every > 0 && setup_.method->trains())
+    probe_ = std::make_unique<ProbePass>(
+        setup_.reader, setup_.set,
+        options_.probe_label.empty() ? config_.label : options_.probe_label,
+        setup_.loader_options());
+  if (options_.patience > 0 && (!probe_ || !probe_->possible()))
+    throw Error(ErrorCode::usage,
+                "--patience waits for a better probe, but there is none: " +
+                    (probe_ ? probe_->reason() : std::string("--probe-every is 0")));
+  directory_ = std::make_unique<RunDirectory>(options_.out);
+  judge_directory();
+  if (options_.resume) load_checkpoint();
+  // 2. From here on the run's own files may change.
+  remove_halves(options_.out, kRunFiles);
+  if (options_.force || (options_.resume && position_.batches == 0)) clear_earlier_run();
+  directory_->write_json("config.resolved.json", to_json(config_));
+  run_facts_ = run_facts(setup_, environment_, device_);
+  run_facts_["first_batch"] = position_.batches;
+  directory_->write_json("run.json", run_facts_);
+  log_ = std::make_unique<RunLog>(options_.out, options_.tensorboard, position_.batches > 0,
+                                  position_.batches);
+  for (const std::string& line : setup_.notes()) log::info(line);
+  for (const std::string& line : setup_.sampler.warnings()) log::warn(line);
+  if (probe_ && !probe_->possible()) log::warn("no online probe: " + probe_->reason());
 }
 
 void Trainer::load_checkpoint() {
@@ -141,7 +151,7 @@ void Trainer::load_checkpoint() {
                                           "again with --force, or give another --out");
     if (std::filesystem::exists(options_.out / "config.resolved.json"))
       refuse_other_config(config_from_json(load_json(options_.out / "config.resolved.json")),
-                          config_);
+                          config_, options_.may_extend);
     log::warn("--resume: there is no checkpoint yet; starting from the beginning");
     return;
   }
@@ -149,13 +159,40 @@ void Trainer::load_checkpoint() {
     log::warn("passed over a damaged checkpoint: " + path.filename().string());
   try {
     position_ = unpack_state(
-        found->state, *setup_.method, parameters_, optimizer_, scaler_, config_.accumulate,
-        [&](const nlohmann::json& was) { refuse_other_config(config_from_json(was), config_); });
+        found->state, *setup_.method, parameters_, optimizer_, scaler_,
+        [&](const nlohmann::json& was) {
+          refuse_other_config(config_from_json(was), config_, options_.may_extend);
+        });
+    rank_gradients_.clear();
+    for (int rank = 1; rank < ranks_.ranks() && position_.pending() != 0; ++rank)
+      rank_gradients_.push_back(unpack_gradients(found->state, parameters_, rank));
+    restore_best_weights(found->state);
   } catch (Error& e) {
     throw e.within("while resuming from " + found->path.filename().string());
   }
   store_.set_aside(found->corrupt);
   log::info(fmt::format("going on after {} of {} steps", position_.batches, total_batches_));
+}
+
+// Score and weights are one: where a run broke off between the two, or the file is gone, the weights are made again from their
+// own checkpoint.
+void Trainer::restore_best_weights(const TensorFile& state) {
+  const std::filesystem::path path = options_.out / kBestWeights;
+  const std::int64_t claimed = position_.best_batches;
+  if (claimed < 0 || steps_of_weights(path) == claimed) return;
+  const auto unpack = [this](const TensorFile& from) {
+    position_ = unpack_state(from, *setup_.method, parameters_, optimizer_, scaler_, [](const auto&) {});
+  };
+  if (position_.batches != claimed)
+    if (const auto best = store_.best()) unpack(*best);
+  const bool found = position_.batches == claimed;
+  if (found) export_weights(kBestWeights);
+  unpack(state);
+  if (found) return;
+  log::warn("the best weights so far are lost, with their checkpoint: the best is looked for anew");
+  std::filesystem::remove(path);
+  position_.best_probe = -1;
+  position_.best_batches = -1;
 }
 
 TrainSummary Trainer::run() {
@@ -200,7 +237,8 @@ void Trainer::train_loop() try {
     return rows;
   };
   setup_.method->train();
-  if (position_.batches == 0) probe();  // what an untrained encoder can tell
+  if (position_.batches == 0)
+    ranks_.first_alone([this] { probe(); });  // what an untrained encoder can tell
   if (position_.probe_due) judge_epoch();
   batches_ = std::make_unique<DeviceBatches>(setup_.reader, source, position_.batches,
                                              setup_.loader_options(), device_);
@@ -229,7 +267,7 @@ void Trainer::train_loop() try {
     const bool stop = stop_requested();
     if (epoch_complete) end_of_epoch();
     if (stop) {
-      if (ranks_.first() && !epoch_complete) save(false);
+      if (!epoch_complete) save_together();
       leave_interrupted();
     }
   }

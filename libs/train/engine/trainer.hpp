@@ -33,11 +33,13 @@ class Trainer {
 
  private:
   void start();
+  void begin_or_go_on();
   void judge_directory() const;
   void clear_earlier_run();
   void compare_ranks();
   void share_state();
   void load_checkpoint();
+  void restore_best_weights(const TensorFile& state);
   void train_loop();
   bool one_batch(DeviceBatch& batch);
   [[nodiscard]] StepOptions step_options() const {
@@ -62,6 +64,8 @@ class Trainer {
   [[noreturn]] void leave_interrupted();
   void count_corrupt();
   void probe();
+  void collect_gradients();
+  void save_together();
   void save(bool best);
   void export_weights(const char* name);
   std::string fitting_micro_batch(const DeviceBatch& batch);
@@ -99,6 +103,7 @@ class Trainer {
   std::deque<Step> open_steps_;
   std::unique_ptr<Progress> progress_;
   Position position_;
+  std::vector<torch::Tensor> rank_gradients_;  ///< on rank 0: flat, of ranks 1, 2, ..., that no step has used yet
   std::int64_t steps_per_epoch_ = 0, total_batches_ = 0, resumed_at_ = 0;
   std::int64_t corrupt_counted_ = 0;
   std::int64_t line_steps_ = 0;  ///< of this process since the last line
@@ -107,6 +112,8 @@ class Trainer {
   std::chrono::steady_clock::time_point started_, line_started_;
   double line_waited_ = 0;
 };
+
+constexpr const char* kBestWeights = "encoder-best.safetensors";
 
 /// Seconds from then to now.
 inline double seconds_since(std::chrono::steady_clock::time_point start) {

@@ -31,7 +31,8 @@ void Trainer::judge_epoch() {
   enum Verdict { kGoOn, kStopEarly, kInterrupted };
   torch::Tensor verdict = torch::zeros({1}, torch::TensorOptions(device_).dtype(torch::kFloat));
   position_.probe_due = false;
-  if (ranks_.first()) {
+  collect_gradients();
+  ranks_.first_alone([&] {
     const bool probed = options_.probe_every > 0 && (epoch() % options_.probe_every == 0 ||
                                                      position_.batches == total_batches_);
     const double before = position_.best_probe;
@@ -48,7 +49,7 @@ void Trainer::judge_epoch() {
       if (options_.patience > 0 && position_.epochs_since_best >= options_.patience)
         verdict.fill_(kStopEarly);
     }
-  }
+  });
   ranks_.broadcast(verdict);
   const int found = static_cast<int>(verdict.item<float>());
   if (found == kInterrupted) leave_interrupted();
@@ -66,7 +67,6 @@ void Trainer::keep_epoch(bool probed, bool best) {
   if (probed) position_.epochs_since_best = best ? 0 : position_.epochs_since_best + 1;
   save(best);
   export_weights("encoder.safetensors");
-  if (best) export_weights("encoder-best.safetensors");
 }
 
 void Trainer::leave_interrupted() {
@@ -107,15 +107,36 @@ void Trainer::probe() {
   log_->set_projection(probe_->held_back().features, {"subject", "label", "depth"}, rows);
 }
 
+// What no step has used yet differs between the ranks, and a checkpoint holds all of it.
+void Trainer::collect_gradients() {
+  rank_gradients_.clear();
+  if (position_.pending() == 0) return;
+  for (int rank = 1; rank < ranks_.ranks(); ++rank) {
+    torch::Tensor theirs = parameters_.gradients().clone();
+    ranks_.broadcast(theirs, rank);
+    if (ranks_.first()) rank_gradients_.push_back(theirs.to(torch::kCPU));
+  }
+}
+
+void Trainer::save_together() {
+  collect_gradients();
+  ranks_.first_alone([this] { save(false); });
+}
+
 void Trainer::save(bool best) {
   settle(0);
   if (!torch::isfinite(parameters_.values()).all().item<bool>())
     refuse_not_finite("a weight", position_.batches);
   log_->flush();
-  store_.save(position_.batches,
-              pack_state(*setup_.method, parameters_, optimizer_, scaler_, position_,
-                         config_.accumulate, to_json(config_)),
-              best);
+  if (best) {  // before the checkpoint that holds their score
+    position_.best_batches = position_.batches;
+    export_weights(kBestWeights);
+  }
+  TensorFile state =
+      pack_state(*setup_.method, parameters_, optimizer_, scaler_, position_, to_json(config_));
+  for (std::size_t i = 0; i < rank_gradients_.size(); ++i)
+    pack_gradients(state, parameters_, rank_gradients_[i], static_cast<int>(i) + 1);
+  store_.save(position_.batches, state, best);
 }
 
 void Trainer::export_weights(const char* name) {

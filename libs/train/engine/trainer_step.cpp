@@ -67,7 +67,7 @@ bool Trainer::one_batch(DeviceBatch& batch) {
   // 3. A step of the optimizer, where enough batches are together; nothing that is not finite reaches it.
   Step now;
   now.batch = position_.batches;
-  now.updates = position_.batches % config_.accumulate == 0 || position_.batches == total_batches_;
+  now.updates = position_.pending() == config_.accumulate || position_.batches == total_batches_;
   torch::Tensor norm = torch::zeros_like(result.loss);
   if (reads_late_) {
     if (now.updates) norm = apply_gradients_unless_not_finite(result.loss);
@@ -96,10 +96,9 @@ bool Trainer::one_batch(DeviceBatch& batch) {
       log_->add_views(position_.batches, batch.hu.narrow(0, 0, shown), views_of(0, shown));
   }
   settle(reads_late_ && !epoch_complete ? 1 : 0);
-  if (!ranks_.first()) return epoch_complete;
   if (!epoch_complete && options_.checkpoint_every > 0 &&
       position_.batches % options_.checkpoint_every == 0)
-    save(false);
+    save_together();
   return epoch_complete;
 }
 
@@ -117,8 +116,9 @@ void Trainer::finish_gradients() {
   ranks_.sum(gradients);
   if (scaler_.on()) gradients.mul_(1 / scaler_.scale());
   // The last step of a run may have fewer batches than the others; it is their mean all the same.
-  if (const std::int64_t rest = position_.batches % config_.accumulate; rest != 0)
-    gradients.mul_(static_cast<double>(config_.accumulate) / static_cast<double>(rest));
+  if (const std::int64_t together = position_.pending(); together != config_.accumulate)
+    gradients.mul_(static_cast<double>(config_.accumulate) / static_cast<double>(together));
+  position_.applied = position_.batches;
 }
 
 double Trainer::next_learning_rate() {
@@ -140,14 +140,15 @@ double Trainer::apply_gradients() {
   torch::Tensor& gradients = parameters_.gradients();
   const double norm = parameters_.gradient_norm().item<double>();
   const bool finite = std::isfinite(norm);
-  scaler_.update(finite);
+  if (!scaler_.update(finite)) refuse_not_finite("a gradient", position_.batches);
   if (finite) {
     if (config_.clip_norm > 0 && norm > config_.clip_norm) gradients.mul_(config_.clip_norm / norm);
     const double progress = next_learning_rate();
     optimizer_.step(position_.learning_rate);
     setup_.method->after_step(progress);
-  } else if (!scaler_.on()) {
-    refuse_not_finite("a gradient", position_.batches);
+  } else if (ranks_.first()) {
+    log::info(fmt::format("the gradient overflowed float16 at step {}: passed over, its scale is {} now",
+                          position_.batches, scaler_.scale()));
   }
   parameters_.zero_gradients();
   return finite ? norm : position_.gradient_norm;

@@ -139,6 +139,9 @@ FeatureTable embed_dataset(const EmbedOptions& o) {
     const auto land = [&](std::size_t ahead) {
       for (; under_way.size() > ahead; under_way.pop_front()) {
         const torch::Tensor features = under_way.front().get().to(torch::kFloat).contiguous();
+        if (!torch::isfinite(features).all().item<bool>())
+          throw Error(ErrorCode::failure, "the encoder's features are not finite" +
+                                              std::string(o.precision == "fp32" ? "" : ": try --precision fp32"));
         table.values.insert(table.values.end(), features.data_ptr<float>(),
                             features.data_ptr<float>() + features.numel());
       }

@@ -6,7 +6,9 @@
 
 #include <algorithm>
 #include <bit>
+#include <cerrno>
 #include <cmath>
+#include <cstring>
 
 #include "io/core/atomic_file.hpp"
 #include "io/core/error.hpp"
@@ -56,7 +58,7 @@ void write_matrix(hid_t group, const FeatureTable& table) {
                             properties.get(), H5P_DEFAULT),
                  H5Dclose, "the features", ErrorCode::output);
   if (H5Dwrite(set.get(), H5T_IEEE_F32LE, H5S_ALL, H5S_ALL, H5P_DEFAULT, table.values.data()) < 0)
-    throw Error(ErrorCode::output, "cannot write the features: is the disk full?");
+    throw Error(ErrorCode::output, std::string("cannot write the features: ") + std::strerror(errno));
   h5::write_attribute(set.get(), "xxh3", xxh3_64(bytes_of(std::span<const float>(table.values))));
   set.close();
 }

@@ -36,6 +36,7 @@ ProtocolResult finetune(const FinetuneOptions& o) {
     config.label = known.label_names[label_index(known, o.diagnosis.label)];
     config.positive = o.diagnosis.positive;
     config.hold_back = 0;
+    config.splits.clear();
     config.subjects.clear();
     std::vector<double> weight;
     for (std::size_t s = 0; s < positive.size(); ++s) {

@@ -19,11 +19,12 @@ std::vector<int> stratified_folds(std::span<const std::uint8_t> positive, int fo
     throw Error(ErrorCode::usage, fmt::format("{} labelled subjects are fewer than {} folds: use fewer "
                                               "--folds or more subjects",
                                               n, folds));
-  if (std::min(positives, n - positives) < folds)
+  if (const int fewer = std::min(positives, n - positives); fewer < folds)
     throw Error(ErrorCode::usage,
                 fmt::format("{} negative and {} positive subjects do not fill {} folds with both "
-                            "classes: use at most {} --folds, or other --positive values",
-                            n - positives, positives, folds, std::min(positives, n - positives)));
+                            "classes: use {}other --positive values",
+                            n - positives, positives, folds,
+                            fewer < 2 ? "more subjects, or " : fmt::format("at most {} --folds, or ", fewer)));
   CounterRng rng(seed, {0x666f6c64, repeat});
   std::vector<int> fold(positive.size());
   // One after the other class by class; the second class starts where the first ended, so that the

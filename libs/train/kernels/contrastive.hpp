@@ -27,7 +27,7 @@ struct ContrastiveProblem {
   /// [discrete_columns][n]: further columns that must be equal; -1 is unknown and equals nothing.
   const std::int64_t* discrete = nullptr;
   std::int64_t discrete_columns = 0;
-  const double* continuous = nullptr;        ///< [continuous_columns][n]: further Gaussian columns
+  const double* continuous = nullptr;        ///< [continuous_columns][n]: further Gaussian columns; NaN: unknown
   const double* continuous_sigma = nullptr;  ///< [continuous_columns]
   std::int64_t continuous_columns = 0;
   KernelShape shape = KernelShape::rbf;  ///< of the depth

@@ -32,7 +32,8 @@ inline double loss_scale(const ContrastiveProblem<T>& p) {
 }
 
 /// Composite kernel of two slices a, b in [0, n), before any normalisation: 1 for a == b, 0 where
-/// they are no candidates. Symmetric bit for bit.
+/// they are no candidates or a depth or continuous value of either is unknown, NaN. Symmetric bit for
+/// bit.
 template <class T>
 WSP_HOST_DEVICE inline double pair_weight(const ContrastiveProblem<T>& p, std::int64_t a,
                                           std::int64_t b) {
@@ -49,6 +50,7 @@ WSP_HOST_DEVICE inline double pair_weight(const ContrastiveProblem<T>& p, std::i
     const double distance = (column[a] - column[b]) / p.continuous_sigma[c];
     exponent += distance * distance / 2;
   }
+  if (exponent != exponent) return 0;  // NaN: unknown
   return exponent == 0 ? 1 : std::exp(-exponent);
 }
 

@@ -46,7 +46,7 @@ void copy_state(torch::nn::Module& module, const std::map<std::string, torch::Te
   const torch::NoGradGuard no_grad;
   const auto state = state_of(module);
   std::vector<std::pair<torch::Tensor, torch::Tensor>> copies;
-  Names missing, unexpected, misfits;
+  Names missing, unexpected, misfits, broken;
   for (const auto& [name, tensor] : tensors)
     if (!state.contains(name) && !ends_with_counter(name)) unexpected.push_back(name);
   for (const auto& [name, to] : state) {
@@ -58,6 +58,7 @@ void copy_state(torch::nn::Module& module, const std::map<std::string, torch::Te
     const torch::Tensor& from = found->second;
     if (from.sizes() != to.sizes() || from.is_floating_point() != to.is_floating_point())
       misfits.push_back(name + " is " + shape_text(from) + ", expected " + shape_text(to));
+    if (!torch::isfinite(from).all().item<bool>()) broken.push_back(name);
     copies.emplace_back(to, from);
   }
   // Nothing is copied before everything is known to fit.
@@ -65,6 +66,8 @@ void copy_state(torch::nn::Module& module, const std::map<std::string, torch::Te
     throw Error(ErrorCode::usage, "the weights are not those of " + what +
                                       listed("missing", missing) + listed("unexpected", unexpected) +
                                       listed("of another shape or type", misfits));
+  if (!broken.empty())
+    throw Error(ErrorCode::corrupt, "the weights hold values that are not finite" + listed("in", broken));
   for (auto& [to, from] : copies) to.copy_(from);
 }
 

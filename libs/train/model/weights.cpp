@@ -13,22 +13,33 @@ namespace fs = std::filesystem;
 constexpr const char* kEncoderKey = "wsp.encoder";
 constexpr const char* kNormKey = "wsp.norm";
 
-/// Bring a tensor of torchvision's three-channel network to ours: for a grey image in all three
-/// channels, the sum over RGB computes the same.
-torch::Tensor adapted(const std::string& name, const torch::Tensor& from, const torch::Tensor& to) {
-  const bool rgb = name == "conv1.weight" && from.dim() == 4 && from.size(1) == 3 &&
-                   to.dim() == 4 && to.size(1) == 1;
-  return rgb ? from.sum(1, /*keepdim=*/true) : from;
+// Of ImageNet's images in [0, 1], red, green, blue: what torchvision's preprocessing subtracts and divides by.
+constexpr double kMean[] = {0.485, 0.456, 0.406}, kDeviation[] = {0.229, 0.224, 0.225};
+
+/// Bring the first layer of torchvision's three-channel network to one grey channel in [0, 1], so that it computes what it would
+/// of the grey image in all three after torchvision's preprocessing: the deviation goes into the convolution, the mean into the
+/// running mean of the norm behind it. Beyond the image's edge is then black, where torchvision's padding is the mean's grey.
+void take_preprocessing_in(std::map<std::string, torch::Tensor>& tensors) {
+  const auto convolution = tensors.find("conv1.weight"), mean = tensors.find("bn1.running_mean");
+  if (convolution == tensors.end() || mean == tensors.end()) return;
+  const torch::Tensor rgb = convolution->second.to(torch::kDouble);
+  if (rgb.dim() != 4 || rgb.size(1) != 3 || mean->second.sizes() != rgb.sizes().slice(0, 1)) return;
+  torch::Tensor grey = torch::zeros({rgb.size(0), 1, rgb.size(2), rgb.size(3)}, torch::kDouble);
+  torch::Tensor shift = torch::zeros({rgb.size(0)}, torch::kDouble);
+  for (const std::int64_t c : {0, 1, 2}) {
+    const torch::Tensor scaled = rgb.narrow(1, c, 1) / kDeviation[c];
+    grey += scaled;
+    shift += kMean[c] * scaled.sum({1, 2, 3});
+  }
+  convolution->second = grey.to(torch::kFloat);
+  mean->second = (mean->second.to(torch::kDouble) + shift).to(torch::kFloat);
 }
 
 void copy_weights(Encoder& encoder, const TensorFile& file) {
-  const auto state = state_of(encoder);
-  std::map<std::string, torch::Tensor> from;
-  for (const auto& [name, tensor] : file.tensors) {
-    if (name == "fc.weight" || name == "fc.bias") continue;
-    const auto to = state.find(name);
-    from[name] = to == state.end() ? tensor : adapted(name, tensor, to->second);
-  }
+  std::map<std::string, torch::Tensor> from = file.tensors;
+  from.erase("fc.weight");
+  from.erase("fc.bias");
+  take_preprocessing_in(from);
   copy_state(encoder, from,
              encoder.options().name +
                  (encoder.options().norm == Norm::group ? " with group normalisation" : ""));

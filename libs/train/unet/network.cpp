@@ -69,7 +69,9 @@ TrainedUNet load_trained_unet(const fs::path& source) {
     check_config(trained.config);
     trained.net = std::make_shared<UNet>(network_options(trained.config));
     load_unet_weights(*trained.net, file.tensors);
-    trained.trained_on = provenance_of(file.metadata, trained.file).trained_on;
+    const Provenance provenance = provenance_of(file.metadata, trained.file);
+    trained.trained_on = provenance.trained_on;
+    trained.chosen_on = provenance.chosen_on;
   } catch (Error& e) {
     throw e.within("while loading the weights " + trained.file.string());
   }

@@ -24,6 +24,8 @@ struct TrainedUNet {
   std::filesystem::path file;
   /// subject_mark() of each subject trained on; none in weights of versions that did not keep it.
   std::optional<std::set<std::string>> trained_on;
+  /// Of each whose score chose these weights among the epochs'; likewise.
+  std::optional<std::set<std::string>> chosen_on;
 };
 
 /// The marks of the subjects of `volumes`.

@@ -36,9 +36,10 @@ double seconds_since(Clock::time_point start) {
 }
 
 // What a run writes; nothing else in RUN is ever touched.
+constexpr const char* kBestWeights = "unet-best.safetensors";
 constexpr const char* kRunFiles[] = {
     "config.resolved.json", "run.json",    "metrics.jsonl", "unet.safetensors",
-    "unet-best.safetensors", "checkpoints", "tensorboard"};
+    kBestWeights,           "checkpoints", "tensorboard"};
 
 OptimizerOptions adamw(const UNetConfig& config) {
   OptimizerOptions o;
@@ -65,6 +66,7 @@ class UNetTrainer {
  private:
   void start();
   void load_checkpoint();
+  void restore_best_weights(const TensorFile& state);
   void train_loop();
   bool one_batch(DeviceBatch& batch);
   void next_learning_rate();
@@ -133,6 +135,7 @@ void UNetTrainer::start() {
   judge_run_directory(options_.out, kRunFiles, may_exist);
   if (options_.resume) load_checkpoint();
   // 2. From here on the run's own files may change.
+  remove_halves(options_.out, kRunFiles);
   if (options_.force || (options_.resume && position_.batches == 0)) {
     store_.remove_all();
     clear_run_directory(options_.out, kRunFiles);
@@ -159,8 +162,15 @@ void UNetTrainer::start() {
 void UNetTrainer::load_checkpoint() {
   const auto found = store_.newest();
   const auto refuse_other = [&](const nlohmann::json& was) {
-    const auto lines = differences(unet_config_from_json(was), config_);
-    if (!lines.empty()) refuse_differences(lines);
+    UNetConfig before = unet_config_from_json(was);
+    const bool extended = options_.may_extend && ends_later(before, config_);
+    if (extended) {
+      before.epochs = config_.epochs;
+      before.max_steps = config_.max_steps;
+    }
+    const auto lines = differences(before, config_);
+    if (!lines.empty()) refuse_differences(differences(unet_config_from_json(was), config_));
+    if (extended) say_extended();
   };
   if (!found) {
     if (std::filesystem::exists(options_.out / "unet.safetensors"))
@@ -175,12 +185,34 @@ void UNetTrainer::load_checkpoint() {
   for (const auto& path : found->corrupt)
     log::warn("passed over a damaged checkpoint: " + path.filename().string());
   try {
-    position_ = unpack_state(found->state, *setup_.net, parameters_, optimizer_, scaler_, 1, refuse_other);
+    position_ = unpack_state(found->state, *setup_.net, parameters_, optimizer_, scaler_, refuse_other);
+    restore_best_weights(found->state);
   } catch (Error& e) {
     throw e.within("while resuming from " + found->path.filename().string());
   }
   store_.set_aside(found->corrupt);
   log::info(fmt::format("going on after {} of {} steps", position_.batches, total_batches_));
+}
+
+// Score and weights are one: where a run broke off between the two, or the file is gone, the weights are made again from their
+// own checkpoint.
+void UNetTrainer::restore_best_weights(const TensorFile& state) {
+  const std::filesystem::path path = options_.out / kBestWeights;
+  const std::int64_t claimed = position_.best_batches;
+  if (claimed < 0 || steps_of_weights(path) == claimed) return;
+  const auto unpack = [this](const TensorFile& from) {
+    position_ = unpack_state(from, *setup_.net, parameters_, optimizer_, scaler_, [](const auto&) {});
+  };
+  if (position_.batches != claimed)
+    if (const auto best = store_.best()) unpack(*best);
+  const bool found = position_.batches == claimed;
+  if (found) write_weights(kBestWeights);
+  unpack(state);
+  if (found) return;
+  log::warn("the best weights so far are lost, with their checkpoint: the best is looked for anew");
+  std::filesystem::remove(path);
+  position_.best_probe = -1;
+  position_.best_batches = -1;
 }
 
 UNetSummary UNetTrainer::run() {
@@ -210,7 +242,7 @@ UNetSummary UNetTrainer::summary() const {
   s.slices_per_s = slices_per_s_;
   s.wait_share = wait_share_;
   s.stopped_early = stop_early_;
-  const auto best = options_.out / "unet-best.safetensors";
+  const auto best = options_.out / kBestWeights;
   s.weights = std::filesystem::exists(best) ? best : options_.out / "unet.safetensors";
   return s;
 }
@@ -258,7 +290,7 @@ void UNetTrainer::train_loop() try {
 bool UNetTrainer::one_batch(DeviceBatch& batch) {
   // 1. The gradient of a batch of augmented slices: a function of (seed, epoch, place in the epoch).
   const TrainedBatch result = backward_pairs(setup_, batch);
-  ++position_.batches;
+  position_.applied = ++position_.batches;
   Step now;
   now.batch = position_.batches;
 
@@ -391,7 +423,6 @@ void UNetTrainer::judge_epoch() {
                                   : ""));
   save(best);
   write_weights("unet.safetensors");
-  if (best) write_weights("unet-best.safetensors");
   stop_early_ = options_.patience > 0 && position_.epochs_since_best >= options_.patience;
   if (stop_early_)
     log::info(fmt::format("stopped early: no better validation for {} epochs", options_.patience));
@@ -415,8 +446,12 @@ void UNetTrainer::save(bool best) {
   if (!torch::isfinite(parameters_.values()).all().item<bool>())
     refuse_not_finite("a weight", position_.batches);
   log_->flush();
+  if (best) {  // before the checkpoint that holds their score
+    position_.best_batches = position_.batches;
+    write_weights(kBestWeights);
+  }
   store_.save(position_.batches,
-              pack_state(*setup_.net, parameters_, optimizer_, scaler_, position_, 1, to_json(config_)),
+              pack_state(*setup_.net, parameters_, optimizer_, scaler_, position_, to_json(config_)),
               best);
 }
 
@@ -424,6 +459,9 @@ void UNetTrainer::write_weights(const char* name) {
   std::map<std::string, std::string> about{{"wsp.config", json_text(to_json(config_))},
                                            {"wsp.steps", std::to_string(position_.batches)}};
   if (setup_.trained_on) about["wsp.trained_on"] = marks_text(*setup_.trained_on);
+  // The last weights are those of the last epoch whatever its score, unless the score said when to stop.
+  const bool chosen = name == std::string_view(kBestWeights) || options_.patience > 0;
+  about["wsp.chosen_on"] = marks_text(chosen ? subject_marks(setup_.set.validation) : std::set<std::string>{});
   save_unet_weights(*setup_.net, options_.out / name, about);
 }
 

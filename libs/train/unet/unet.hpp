@@ -72,7 +72,7 @@ struct CaseScores {
 
 struct UNetEvaluation {
   std::vector<CaseScores> cases;
-  std::string part;  ///< "held back": those trained on are left out; else "all"
+  std::string part;  ///< "held back", "validation" or "all": EvaluationScope::part
   std::int64_t left_out = 0;
   /// Volumes among the cases whose subject was trained on; none where the weights do not say.
   std::optional<std::int64_t> trained_on;

@@ -74,14 +74,29 @@ TEST(AtomicFile, UnsyncedWritesAreWholeToo) {
   EXPECT_THROW(sync_filesystem(work.path() / "absent"), Error);
 }
 
-TEST(AtomicFile, HasTheModeThatWasAskedForWhateverTheUmask) {
+TEST(AtomicFile, HasTheModeThatTheUmaskLeaves) {
   const test::TemporaryDirectory work;
-  const mode_t before = ::umask(0077);
-  for (const unsigned mode : {0644U, 0600U, 0640U}) {
-    write_file_atomic(work.path() / "file", std::string_view("x"), mode);
+  const fs::path path = work.path() / "file";
+  const auto mode_of = [&] {
     struct stat status {};
-    ASSERT_EQ(::stat((work.path() / "file").c_str(), &status), 0);
-    EXPECT_EQ(status.st_mode & 0777U, mode);
+    EXPECT_EQ(::stat(path.c_str(), &status), 0);
+    return status.st_mode & 0777U;
+  };
+  const mode_t before = ::umask(0);
+  for (const mode_t mask : {0077U, 0022U, 0002U}) {
+    ::umask(mask);
+    fs::remove(path);
+    write_file_atomic(path, std::string_view("x"));
+    EXPECT_EQ(mode_of(), 0644U & ~mask);
+    write_file_unsynced(path, std::string_view("y"));
+    EXPECT_EQ(mode_of(), 0644U & ~mask);
+    // A secret is closed whatever stood there before, the same bytes included.
+    write_file_atomic(path, std::string_view("y"), 0600);
+    EXPECT_EQ(mode_of(), 0600U & ~mask);
+    // What a kill left of another run lends its mode to nothing.
+    write_file_atomic(path.string() + ".tmp", std::string_view("z"));
+    write_file_atomic(path, std::string_view("secret"), 0600);
+    EXPECT_EQ(mode_of(), 0600U & ~mask);
   }
   ::umask(before);
 }

@@ -149,6 +149,14 @@ TEST(Labels, NeverRepeatACell) {
 TEST(Labels, ReadClassesThatPandasWroteAsDecimals) {
   LabelTable labels = table("subject,label\nA,2.0\nB,\n");
   EXPECT_EQ(find(labels, patient("A")).labels.values, std::vector<std::int64_t>{2});
+  // Also where the manifest names the numbers.
+  DataManifest manifest = default_manifest();
+  manifest.labels[0].values = {{"0", 0}, {"1", 0}, {"2", 1}};
+  manifest.labels[0].missing = {"9"};
+  LabelTable named = table("subject,label\nA,2.0\nB,9.0\nC,1\n", manifest);
+  EXPECT_EQ(find(named, patient("A")).labels.values, std::vector<std::int64_t>{1});
+  EXPECT_EQ(find(named, patient("B")).labels.values, std::vector<std::int64_t>{-1});
+  EXPECT_EQ(find(named, patient("C")).labels.values, std::vector<std::int64_t>{0});
 }
 
 TEST(Labels, FindBySeriesStudyAndAccession) {

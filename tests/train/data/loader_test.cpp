@@ -5,11 +5,15 @@
 #include <tbb/global_control.h>
 
 #include <atomic>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
 #include <mutex>
 #include <set>
 #include <thread>
 
 #include "io/core/error.hpp"
+#include "support/test_data.hpp"
 #include "train/data/loader_support.hpp"
 #include "train/data/resize.hpp"
 #include "train/data/slice_cache.hpp"
@@ -188,6 +192,50 @@ TEST_F(Loader, RefusesACacheThatDoesNotFit) {
   options.cache_rows = {2, 3};
   EXPECT_EQ(message(), "");
   EXPECT_GT(free_memory_bytes(), std::uint64_t{1} << 20);
+}
+
+TEST(FreeMemory, IsWhatTheNarrowestLimitLeaves) {
+  const wsp::test::TemporaryDirectory root;
+  const auto put = [&](const std::string& name, const std::string& text) {
+    std::filesystem::create_directories((root.path() / name).parent_path());
+    std::ofstream(root.path() / name) << text;
+  };
+  const auto free = [&] { return free_memory_bytes(root.path()); };
+  const auto slurm = {"SLURM_MEM_PER_NODE", "SLURM_MEM_PER_CPU", "SLURM_CPUS_ON_NODE"};
+  for (const char* name : slurm) ::unsetenv(name);
+  put("proc/meminfo", "MemTotal: 9000 kB\nMemAvailable:    4000 kB\n");
+  EXPECT_EQ(free(), 4000U * 1024);
+  // Version 2: the group itself has no limit, one above it has; its inactive pages of files make room.
+  put("proc/self/cgroup", "0::/job/step\n");
+  put("sys/fs/cgroup/job/step/memory.max", "max\n");
+  put("sys/fs/cgroup/job/step/memory.current", "100\n");
+  put("sys/fs/cgroup/job/memory.max", "3000000\n");
+  put("sys/fs/cgroup/job/memory.current", "2500000\n");
+  EXPECT_EQ(free(), 500000U);
+  put("sys/fs/cgroup/job/memory.stat", "anon 1500000\ninactive_file 1000000\n");
+  EXPECT_EQ(free(), 1500000U);
+  // Version 1, by the path of the memory controller; unlimited is a number there.
+  put("proc/self/cgroup", "4:cpu,cpuacct:/\n9:memory:/slurm/job\n");
+  put("sys/fs/cgroup/memory/slurm/memory.limit_in_bytes", "9223372036854771712\n");
+  put("sys/fs/cgroup/memory/slurm/memory.usage_in_bytes", "5\n");
+  EXPECT_EQ(free(), 4000U * 1024);
+  put("sys/fs/cgroup/memory/slurm/job/memory.limit_in_bytes", "2000000\n");
+  put("sys/fs/cgroup/memory/slurm/job/memory.usage_in_bytes", "1200000\n");
+  put("sys/fs/cgroup/memory/slurm/job/memory.stat", "total_inactive_file 200000\n");
+  EXPECT_EQ(free(), 1000000U);
+  // A container sees its own group at the mount.
+  put("sys/fs/cgroup/memory/memory.limit_in_bytes", "700000\n");
+  put("sys/fs/cgroup/memory/memory.usage_in_bytes", "100000\n");
+  EXPECT_EQ(free(), 600000U);
+  // What Slurm grants, less what the process has.
+  put("proc/self/cgroup", "");
+  put("proc/self/status", "Name:\twsp-train\nVmRSS:\t  24 kB\n");
+  ::setenv("SLURM_MEM_PER_CPU", "1", 1);
+  ::setenv("SLURM_CPUS_ON_NODE", "2", 1);
+  EXPECT_EQ(free(), (2048U - 24U) * 1024);
+  ::setenv("SLURM_MEM_PER_NODE", "1", 1);
+  EXPECT_EQ(free(), (1024U - 24U) * 1024);
+  for (const char* name : slurm) ::unsetenv(name);
 }
 
 TEST_F(Loader, HoldsNoMoreThanItsRing) {

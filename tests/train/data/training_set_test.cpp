@@ -99,6 +99,42 @@ TEST(SelectSlices, TakesEveryColumnFromTheIndex) {
   }
 }
 
+TEST(SelectSlices, SubjectsByNameAreTakenWhateverTheirSplit) {
+  const TemporaryDirectory root;
+  test::write_changed_dataset(root.path(), 12, [](CaseRecord& record, int c) {
+    record.split = c % 3 == 0 ? "val" : c % 3 == 1 ? "test" : "train";
+  });
+  const DatasetReader reader(root.path());
+  SelectOptions options;
+  options.hold_back = 0;
+  for (const IndexCase& entry : reader.cases()) options.subjects.push_back(entry.subject);
+  const TrainingSet set = select_slices(reader, options);
+  EXPECT_EQ(set.slices.size(), reader.slices().size());
+  EXPECT_TRUE(set.held_back.empty());
+}
+
+TEST(SelectSlices, UnknownValuesOfAGaussianColumnAreNoNumbers) {
+  const TemporaryDirectory root;
+  test::write_changed_dataset(root.path(), 12, [](CaseRecord& record, int c) {
+    if (c % 3 == 0) record.labels[1] = -1;
+  });
+  const DatasetReader reader(root.path());
+  SelectOptions options;
+  options.columns = {parse_kernel_column("metavir"), parse_kernel_column("metavir:1.5")};
+  const TrainingSet set = select_slices(reader, options);
+  std::size_t unknown = 0;
+  for (std::size_t row = 0; row < reader.slices().size(); ++row) {
+    const bool known = set.column_values[0][row] >= 0;
+    unknown += known ? 0 : 1;
+    EXPECT_EQ(std::isnan(set.column_values[1][row]), !known);
+    if (known) {
+      EXPECT_EQ(set.column_values[1][row], set.column_values[0][row]);
+    }
+  }
+  EXPECT_GT(unknown, 0U);
+  EXPECT_LT(unknown, reader.slices().size());
+}
+
 TEST(SelectSlices, LeavesOutUntrustedDepthAndUnknownLabelsUnlessAsked) {
   const TemporaryDirectory root;
   test::write_changed_dataset(root.path(), 12, [](CaseRecord& record, int c) {

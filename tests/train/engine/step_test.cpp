@@ -5,10 +5,14 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <atomic>
+#include <chrono>
 #include <cmath>
 #include <cstdlib>
+#include <set>
 #include <thread>
 
+#include "io/core/atomic_file.hpp"
 #include "io/core/error.hpp"
 #include "support/test_data.hpp"
 #include "train/engine/checkpoint.hpp"
@@ -165,6 +169,55 @@ INSTANTIATE_TEST_SUITE_P(All, SeveralRanks,
                          testing::Combine(testing::Values("tinynet", "resnet18"),
                                           testing::Values("wsp", "kernel-barlow-twins", "byol")));
 
+// What rank 0 does alone may take longer than the timeout of a collective.
+TEST(Ranks, WaitForTheFirstAsLongAsItLives) {
+  const std::uint16_t port = free_port();
+  std::atomic<bool> done = false;
+  const auto rank = [&](int r) {
+    Ranks group({r, 2, r, "127.0.0.1", port, "test"}, torch::kCPU, 3);
+    group.first_alone([&] {
+      std::this_thread::sleep_for(std::chrono::milliseconds(7000));
+      done = true;
+    });
+    EXPECT_TRUE(done);
+    // What it throws reaches the others with its code.
+    try {
+      group.first_alone([] { throw Error(ErrorCode::corrupt, "a test"); });
+      ADD_FAILURE() << "rank " << r;
+    } catch (const Error& e) {
+      EXPECT_EQ(e.code(), ErrorCode::corrupt) << "rank " << r;
+    }
+    torch::Tensor from = torch::full({1}, r);
+    group.broadcast(from, 1);
+    EXPECT_EQ(from.item<double>(), 1);
+  };
+  std::thread other(rank, 1);
+  rank(0);
+  other.join();
+}
+
+// Something listens where the ranks are to meet, and never answers.
+TEST(Ranks, AForeignListenerEndsWithinTheTimeout) {
+  const int listener = ::socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t length = sizeof address;
+  ASSERT_EQ(::bind(listener, reinterpret_cast<sockaddr*>(&address), length), 0);
+  ASSERT_EQ(::listen(listener, 4), 0);
+  ASSERT_EQ(::getsockname(listener, reinterpret_cast<sockaddr*>(&address), &length), 0);
+  const auto start = std::chrono::steady_clock::now();
+  try {
+    const Ranks group({1, 2, 1, "127.0.0.1", ntohs(address.sin_port), "test"}, torch::kCPU, 1);
+    ADD_FAILURE();
+  } catch (const Error& e) {
+    EXPECT_EQ(e.code(), ErrorCode::failure);
+    EXPECT_NE(std::string(e.what()).find("MASTER_PORT"), std::string::npos) << e.what();
+  }
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(20));
+  ::close(listener);
+}
+
 TEST(ChannelsLast, IsTheSameFunction) {
   for (const char* encoder : {"tinynet", "resnet18"}) {
     SCOPED_TRACE(encoder);
@@ -319,13 +372,21 @@ TEST(Schedule, WarmsUpThenFallsToZero) {
 TEST(GradScaler, HalvesOnOverflowAndGrows) {
   GradScaler scaler(true);
   const double start = scaler.scale();
-  scaler.update(false);
+  EXPECT_TRUE(scaler.update(false));
   EXPECT_EQ(scaler.scale(), start / 2);
-  for (int i = 0; i < 2000; ++i) scaler.update(true);
+  for (int i = 0; i < 2000; ++i) EXPECT_TRUE(scaler.update(true));
   EXPECT_EQ(scaler.scale(), start);
   GradScaler off(false);
-  off.update(false);
+  EXPECT_FALSE(off.update(false));
   EXPECT_EQ(off.scale(), 1);
+}
+TEST(GradScaler, EndsWhereNoScaleHelps) {
+  GradScaler scaler(true);
+  int halved = 0;
+  while (scaler.update(false)) ASSERT_LT(++halved, 100);
+  EXPECT_EQ(halved, 16) << "65536 to 1";
+  EXPECT_EQ(scaler.scale(), 1);
+  EXPECT_TRUE(scaler.update(true));
 }
 
 TensorFile state_of(int step) {
@@ -359,6 +420,24 @@ TEST(Checkpoints, NewestWholeOneWins) {
   }
 }
 
+TEST(Checkpoints, DamagedOnesAndHalvesDoNotPileUp) {
+  const test::TemporaryDirectory run;
+  CheckpointStore store(run.path(), 3);
+  const auto directory = run.path() / "checkpoints";
+  const auto names = [&] {
+    std::set<std::string> found;
+    for (const auto& entry : std::filesystem::directory_iterator(directory)) found.insert(entry.path().filename().string());
+    return found;
+  };
+  for (const int step : {1, 2, 3}) store.save(step, state_of(step), false);
+  for (const char* left : {"step-000000004.safetensors.tmp", "step-000000000.safetensors.damaged"})
+    write_file_atomic(directory / left, "x");
+  store.set_aside({directory / "step-000000003.safetensors", directory / "step-000000002.safetensors"});
+  EXPECT_EQ(names(), (std::set<std::string>{"step-000000001.safetensors", "step-000000003.safetensors.damaged"}));
+  store.set_aside({});
+  EXPECT_EQ(names().size(), 2U) << "what was set aside last stays until there is another";
+}
+
 TEST(RunDirectory, IsHeldByOne) {
   const test::TemporaryDirectory parent;
   {
@@ -379,7 +458,8 @@ class Environment : public testing::Test {
   void SetUp() override {
     for (const char* name : {"RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", "SLURM_PROCID",
                              "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID", "SLURM_JOB_NODELIST", "SLURM_JOB_ID",
-                             "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK"})
+                             "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK",
+                             "TORCHELASTIC_USE_AGENT_STORE", "TORCHELASTIC_RESTART_COUNT"})
       ::unsetenv(name);
   }
   void TearDown() override { SetUp(); }
@@ -402,6 +482,26 @@ TEST_F(Environment, Torchrun) {
   EXPECT_EQ(found.local_rank, 1);
   EXPECT_EQ(found.master, "node7");
   EXPECT_EQ(found.port, 12345);
+}
+TEST_F(Environment, TorchrunsAgentMayHoldTheStore) {
+  ::setenv("RANK", "0", 1);
+  ::setenv("WORLD_SIZE", "2", 1);
+  EXPECT_FALSE(rank_environment().agent_holds_store);
+  ::setenv("TORCHELASTIC_USE_AGENT_STORE", "True", 1);
+  ::setenv("TORCHELASTIC_RESTART_COUNT", "2", 1);
+  EXPECT_TRUE(rank_environment().agent_holds_store);
+  EXPECT_EQ(rank_environment().attempt, 2);
+  ::setenv("TORCHELASTIC_USE_AGENT_STORE", "False", 1);
+  EXPECT_FALSE(rank_environment().agent_holds_store);
+}
+TEST_F(Environment, SlurmsPortIsNoneThatTheSystemGivesAway) {
+  ::setenv("SLURM_PROCID", "0", 1);
+  ::setenv("SLURM_STEP_NUM_TASKS", "2", 1);
+  for (const char* job : {"0", "7", "12767", "12768", "19999", "2147483647"}) {
+    ::setenv("SLURM_JOB_ID", job, 1);
+    EXPECT_GE(rank_environment().port, 20000) << job;
+    EXPECT_LT(rank_environment().port, 32768) << job;  // the first of Linux's ephemeral ports
+  }
 }
 TEST_F(Environment, SlurmTakesTheFirstNode) {
   ::setenv("SLURM_PROCID", "5", 1);

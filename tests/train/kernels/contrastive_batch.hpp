@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <limits>
 #include <random>
 #include <vector>
 
@@ -28,7 +29,9 @@ struct Batch {
     }
     for (std::int64_t i = 0; i < 2 * n; ++i) {
       discrete.push_back(std::uniform_int_distribution<std::int64_t>(-1, 1)(random));
-      continuous.push_back(normal(random));
+      const double value = normal(random);
+      const bool unknown = some_unknown && i % 7 == 3;
+      continuous.push_back(unknown ? std::numeric_limits<double>::quiet_NaN() : value);
     }
   }
 

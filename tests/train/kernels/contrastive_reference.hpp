@@ -59,6 +59,7 @@ inline double pair_weight(const ContrastiveProblem<double>& p, std::int64_t t, s
   }
   for (std::int64_t c = 0; c < p.continuous_columns; ++c) {
     const double d = p.continuous[c * p.n + a] - p.continuous[c * p.n + b];
+    if (std::isnan(d)) return 0;
     w *= std::exp(-d * d / (2 * p.continuous_sigma[c] * p.continuous_sigma[c]));
   }
   return w;

@@ -52,8 +52,8 @@ def tinynet(w, x):
     return x.mean((2, 3))
 
 
-def resnet(w, x):
-    """ResNet with basic blocks or bottlenecks, whichever the names say."""
+def resnet(w, x, padded=False):
+    """ResNet with basic blocks or bottlenecks, whichever the names say. padded: x holds what the first convolution's padding is."""
 
     def norm(x, name):
         return F.batch_norm(x, w[f"{name}.running_mean"], w[f"{name}.running_var"], w[f"{name}.weight"], w[f"{name}.bias"])
@@ -62,7 +62,8 @@ def resnet(w, x):
         weight = w[f"{name}.weight"]
         return F.conv2d(x, weight, stride=stride, padding=weight.shape[-1] // 2)
 
-    x = F.max_pool2d(F.relu(norm(conv(x, "conv1", 2), "bn1")), 3, 2, 1)
+    first = F.conv2d(x, w["conv1.weight"], stride=2) if padded else conv(x, "conv1", 2)
+    x = F.max_pool2d(F.relu(norm(first, "bn1")), 3, 2, 1)
     for layer in range(1, 5):
         block = 0
         while f"layer{layer}.{block}.conv1.weight" in w:
@@ -105,6 +106,18 @@ def compare(directory):
         torchvision_loads(name, weights)
 
 
+def preprocessed(x):
+    """By torchvision's own transform where it is installed, else by the numbers in its documentation."""
+    try:
+        from torchvision.models import ResNet18_Weights
+    except ImportError:
+        print("*** torchvision is not installed: its preprocessing is written out ***", file=sys.stderr)
+        of = lambda *values: torch.tensor(values).view(1, 3, 1, 1)
+        return (x - of(0.485, 0.456, 0.406)) / of(0.229, 0.224, 0.225)
+    transform = ResNet18_Weights.IMAGENET1K_V1.transforms(crop_size=x.shape[-1], resize_size=x.shape[-1])
+    return transform(x)
+
+
 def make(directory):
     """Weights as torchvision's resnet18 has them, small enough that activations stay near 1."""
     torch.manual_seed(5)
@@ -134,8 +147,9 @@ def make(directory):
     weights["fc.bias"] = torch.randn(1000)
     write(directory / "torchvision.safetensors", weights)
     x = torch.rand(2, 1, 64, 64)
-    # A grey image shown to a network of three channels.
-    write(directory / "case.safetensors", {"x": x, "features": resnet(weights, x.repeat(1, 3, 1, 1))})
+    # A grey image, black around, as torchvision prepares it for a network of three channels.
+    image = preprocessed(F.pad(x, (3, 3, 3, 3)).repeat(1, 3, 1, 1))
+    write(directory / "case.safetensors", {"x": x, "features": resnet(weights, image, padded=True)})
 
 
 if __name__ == "__main__":

@@ -126,7 +126,7 @@ TEST(Weights, PythonComputesTheSameFeaturesUnderTorchvisionsNames) {
   }
 }
 
-TEST(Weights, OfTorchvisionLoadWithTheFirstConvolutionSummedOverRgb) {
+TEST(Weights, OfTorchvisionSeeWhatItsOwnPreprocessingShowsThem) {
   const TemporaryDirectory work;
   if (!reference("make " + work.path().string()))
     GTEST_SKIP() << "Python without torch: not compared";
