@@ -1,7 +1,6 @@
 #include "train/eval/surface_distance.hpp"
 
 #include <tbb/blocked_range.h>
-#include <tbb/parallel_for.h>
 
 #include <algorithm>
 #include <cmath>
@@ -9,6 +8,7 @@
 #include <numeric>
 
 #include "io/core/error.hpp"
+#include "io/core/parallel.hpp"
 
 namespace wsp::train {
 namespace {
@@ -107,7 +107,7 @@ std::vector<double> distance_field(const std::vector<std::int64_t>& sources, con
   for (std::size_t k = 0; k < 3; ++k) {
     const std::size_t u = k == 0 ? 1 : 0, v = k == 2 ? 1 : 2;
     const auto n = static_cast<std::size_t>(box.size(k));
-    tbb::parallel_for(tbb::blocked_range<std::int64_t>(0, box.size(v)), [&](const auto& range) {
+    wsp::parallel_loop(tbb::blocked_range<std::int64_t>(0, box.size(v)), [&](const auto& range) {
       Envelope envelope(position[k]);
       std::vector<double> in(n), out(n);
       for (std::int64_t j = range.begin(); j < range.end(); ++j)
