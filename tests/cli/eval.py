@@ -79,11 +79,19 @@ except ImportError:
 run("probe", features, *common, "--C", "cv", "--permutations", "0", "--repeats", "2", "--no-shortcuts")
 run("probe", features, *common, "--knn", "5", "--permutations", "0", "--no-shortcuts")
 
+def handled(pid, number):
+    """Whether a process catches a signal yet."""
+    caught, = re.findall(r"^SigCgt:\s*(\w+)", pathlib.Path(f"/proc/{pid}/status").read_text(), re.M)
+    return int(caught, 16) >> (number - 1) & 1
+
+
 # A signal in the middle of thousands of fits ends the probe at once, with the signal's code.
 for number in (signal.SIGTERM, signal.SIGINT):
     for attempt in range(3):
         process = subprocess.Popen([tools / "wsp-eval", "probe", features, *common, "--permutations", "1000000", "--no-shortcuts", "--threads", "4"],
                                    stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        while not handled(process.pid, number):
+            time.sleep(0.02)
         time.sleep(1 + 0.3 * attempt)
         process.send_signal(number)
         told = process.communicate(timeout=60)[1]
