@@ -1,5 +1,6 @@
 // wsp-eval: does this pretraining help to diagnose? From weights to features, probes, figures and tables.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <iostream>
@@ -47,7 +48,7 @@ struct Options {
 void declare_diagnosis(CLI::App& app, Options& o, bool several) {
   app.add_option("--label", o.labels, several ? "Label column; one for all datasets, or one each, repeated" : "Label column")->required()
       ->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  app.add_option("--positive", o.positives, several ? "Its positive classes, e.g. F3,F4 or 3,4; as often as --label" : "Its positive classes, e.g. F3,F4 or 3,4")
+  app.add_option("--positive", o.positives, several ? "Its positive classes, e.g. F3,F4, 3,4 or >=3; as often as --label" : "Its positive classes, e.g. F3,F4, 3,4 or >=3")
       ->required()->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
 }
 
@@ -58,7 +59,7 @@ void declare_overlap(CLI::App& app, bool& allow) {
 void declare_folds(CLI::App& app, Options& o) {
   app.add_option("--folds", o.protocol.cv.folds, "Folds, stratified by class, by subject")->capture_default_str();
   app.add_option("--C", o.c, "Inverse penalty, or cv: chosen in inner folds")->capture_default_str();
-  app.add_option("--bootstrap", o.protocol.bootstrap, "Subject-bootstrap samples")->check(CLI::Range(100, 1000000))->capture_default_str();
+  app.add_option("--divisions", o.protocol.divisions, "Divisions of the cohort into halves that are fitted anew, for the intervals; 0: none")->check(CLI::Range(0, 100000))->capture_default_str();
   app.add_option("--reader", o.reader, "Label column of a reader's binary call, shown beside");
 }
 
@@ -298,15 +299,16 @@ int run_probe(Options& o, bool as_json) {
   }
   if (!o.against.empty()) {
     const wt::ProtocolResult r = one(other, "against " + o.against.filename().string(), overlap_of_other);
-    const wt::PairedDifference d = wt::paired_difference(first.cv, first.bootstrap, r.cv, r.bootstrap);
+    const wt::PairedDifference d = wt::paired_difference(first.cv.mean_auc(), first.halves, r.cv.mean_auc(), r.halves);
     const wt::DeLongComparison fixed = wt::delong_compare(first.cv.probability[0], r.cv.probability[0], first.positive);
     result["against"] = {{"result", wt::to_json(r)},
                          {"auc_difference", d.difference},
                          {"interval", {d.interval.low, d.interval.high}},
                          {"p", d.p},
                          {"delong_conditional_on_folds", {{"difference", fixed.difference}, {"p", fixed.p}}}};
-    text += fmt::format("difference of AUC {:+.3f}, 95 % of subjects {:+.3f} to {:+.3f}, p = {:.3g}; DeLong, conditional on the folds, p = {:.3g}\n",
-                        d.difference, d.interval.low, d.interval.high, d.p, fixed.p);
+    text += fmt::format("difference of AUC {:+.3f}, {}; DeLong, conditional on the folds, p = {:.3g}\n", d.difference,
+                        first.halves.auc.empty() ? "no interval" : fmt::format("95 % interval {:+.3f} to {:+.3f}, p = {:.3g}", d.interval.low, d.interval.high, d.p),
+                        fixed.p);
   }
   if (!o.save.empty()) {
     const double c = wt::median_choice(whole.cv.chosen_c.front());
@@ -376,7 +378,7 @@ int run_table(Options& o, const wsp::CommonOptions& common) {
   }
   if (o.experiment.out.empty()) throw wsp::Error(wsp::ErrorCode::usage, "--out is required: the directory of cells and tables");
   o.experiment.threads = common.threads;
-  const auto results = o.tables_only ? wt::complete_cells(plan, o.experiment.out) : wt::run_experiment(plan, o.experiment);
+  const auto [results, failed] = o.tables_only ? wt::ExperimentResults{wt::complete_cells(plan, o.experiment.out), {}} : wt::run_experiment(plan, o.experiment);
   if (o.experiment.job >= 0) {
     const auto k = static_cast<std::size_t>(o.experiment.job);
     json done{{"job", k}, {"cell", cells[k].name()}, {"complete", results.size()}, {"cells", cells.size()}};
@@ -394,6 +396,9 @@ int run_table(Options& o, const wsp::CommonOptions& common) {
     std::cout << wsp::json_text(wt::to_json(tables)) << "\n";
   else
     std::cout << wt::to_markdown(tables, plan.name) << "\n" << (o.experiment.out / "results.html").string() << "\n";
+  if (!failed.empty())
+    throw wsp::Error(wsp::ErrorCode::failure, fmt::format("{} of {} cells failed and are missing in the tables: {}; the log says why, and the same command tries them again",
+                                                          failed.size(), cells.size(), fmt::join(failed, ", ")));
   return 0;
 }
 

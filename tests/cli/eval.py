@@ -4,8 +4,10 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
+import time
 
 import numpy as np
 
@@ -46,8 +48,13 @@ try:
 except ImportError:
     print("*** python3-h5py is absent: the feature file was not read by it ***")
 
+# Bounds say what lists say.
+listed, bound = (json.loads(run("probe", features, "--label", "label", f"--positive={p}", "--folds", "4", "--permutations", "0", "--no-shortcuts", "--json").stdout)
+                 for p in ("2,3", ">=2"))
+assert listed == bound
+
 # probe: the folds' AUC by scikit-learn's own fits where there is one.
-common = ["--label", "LABEL", "--positive", "2,3", "--folds", "4", "--seed", "5", "--bootstrap", "200"]
+common = ["--label", "LABEL", "--positive", "2,3", "--folds", "4", "--seed", "5", "--divisions", "20"]
 found = json.loads(run("probe", features, *common, "--permutations", "19", "--json").stdout)["alone"][0]
 assert found["subjects"] == 24 and found["positive"] == 12, found
 predictions = found["predictions"]
@@ -72,9 +79,29 @@ except ImportError:
 run("probe", features, *common, "--C", "cv", "--permutations", "0", "--repeats", "2", "--no-shortcuts")
 run("probe", features, *common, "--knn", "5", "--permutations", "0", "--no-shortcuts")
 
+def handled(pid, number):
+    """Whether a process catches a signal yet."""
+    caught, = re.findall(r"^SigCgt:\s*(\w+)", pathlib.Path(f"/proc/{pid}/status").read_text(), re.M)
+    return int(caught, 16) >> (number - 1) & 1
+
+
+# A signal in the middle of thousands of fits ends the probe at once, with the signal's code.
+for number in (signal.SIGTERM, signal.SIGINT):
+    for attempt in range(3):
+        process = subprocess.Popen([tools / "wsp-eval", "probe", features, *common, "--permutations", "1000000", "--no-shortcuts", "--threads", "4"],
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        while not handled(process.pid, number):
+            time.sleep(0.02)
+        time.sleep(1 + 0.3 * attempt)
+        process.send_signal(number)
+        told = process.communicate(timeout=60)[1]
+        assert process.returncode == 128 + number and "stopped as asked" in told, (process.returncode, told)
+
 # Guards.
 assert "at most" in run("probe", features, *common[:4], "--folds", "13", code=2).stderr
 assert "label, stage" in run("probe", features, "--label", "grade", "--positive", "1", code=2).stderr
+for bad in ("not 3", "-1", ".4", ">=x", "2, 3", "2;3"):
+    assert "expected classes such as" in run("probe", features, "--label", "label", f"--positive={bad}", code=2).stderr, bad
 assert "all 24 subjects" in run("probe", features, "--label", "label", "--positive", "9", code=2).stderr
 run("probe", features, *common, "--permutations", "0", "--no-shortcuts", "--pretraining", root / "data")  # a random encoder was trained on nobody
 assert "no case of data has" in run("probe", features, "--label", "label", "--positive", "2,9", "--folds", "4", "--permutations", "0", "--no-shortcuts").stderr
@@ -123,7 +150,7 @@ assert (root / "figure/pca.png").read_bytes().startswith(b"\x89PNG") and "<circl
 # A plan: every cell once, the second run takes all over, another plan is refused, shared subjects too.
 plan = {"name": "test", "version": 1, "evaluations": [{"name": "D1", "dataset": "data", "label": "label", "positive": "2,3"}],
         "methods": ["supervised", "random", "wsp"], "backbones": ["resnet18"], "seeds": [1, 2],
-        "train": {"image_size": 48, "batch": 8, "samples_per_epoch": 16, "epochs": 1}, "probe": {"folds": 2, "permutations": 0, "bootstrap": 100}}
+        "train": {"image_size": 48, "batch": 8, "samples_per_epoch": 16, "epochs": 1}, "probe": {"folds": 2, "permutations": 0, "divisions": 10}}
 (root / "plan.json").write_text(json.dumps(plan))
 listed = run("table", root / "plan.json", "--root", root, "--out", root / "results", "--list").stdout
 assert listed.count("\n") == 4 and "wsp" not in listed, listed  # there is no dataset to pretrain on

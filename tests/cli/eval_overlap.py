@@ -69,7 +69,7 @@ def embed(data, weights, out, *more):
     return root / out
 
 
-ask = ("--label", "label", "--positive", "2,3", "--folds", "2", "--bootstrap", "100")
+ask = ("--label", "label", "--positive", "2,3", "--folds", "2", "--divisions", "20")
 quick = (*ask, "--permutations", "0", "--no-shortcuts")
 
 
@@ -138,7 +138,7 @@ check((root / "group/fold-0/encoder.safetensors").stat().st_mtime_ns == stamp, "
 # A plan's given weights may have seen an evaluation.
 plan = {"name": "seen", "version": 1, "evaluations": [{"name": "D1", "dataset": "data", "label": "label", "positive": "2,3"}], "methods": ["imagenet"],
         "backbones": ["resnet18"], "seeds": [1], "weights": {"resnet18": "run/encoder.safetensors"}, "train": {"image_size": 48},
-        "probe": {"folds": 2, "permutations": 0, "bootstrap": 100}}
+        "probe": {"folds": 2, "permutations": 0, "divisions": 10}}
 (root / "plan.json").write_text(json.dumps(plan))
 said = run("table", root / "plan.json", "--root", root, "--out", root / "seen", code=2).stderr
 check("the plan's weights of resnet18" in said and "16 of the 24" in said, said)

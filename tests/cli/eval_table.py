@@ -48,7 +48,7 @@ dataset("pretrain", 12, 200)
 evaluation = {"name": "D1", "dataset": "d1", "label": "stage", "positive": "2,3"}
 base = {"name": "test", "version": 1, "evaluations": [evaluation], "methods": ["random"], "backbones": ["resnet18"], "seeds": [1],
         "train": {"image_size": 48, "batch": 8, "samples_per_epoch": 16, "epochs": 2, "hold_back": 0.0},
-        "probe": {"folds": 2, "permutations": 20, "bootstrap": 100}}
+        "probe": {"folds": 2, "permutations": 20, "divisions": 10}}
 
 
 def plan(**changes):
@@ -56,14 +56,14 @@ def plan(**changes):
 
 
 # A random cell stopped by a signal once its weights stand goes on.
-stopped = plan(probe={"folds": 2, "permutations": 400, "bootstrap": 100})
+stopped = plan(probe={"folds": 2, "permutations": 400, "divisions": 10})
 process = subprocess.Popen([support.BINARIES / "wsp-eval", *map(str, command(stopped, "stopped"))], stdout=subprocess.DEVNULL,
                            stderr=subprocess.DEVNULL)
 weights = root / "stopped/cells/random-resnet18-s1/run/encoder.safetensors"
 while not weights.exists() and process.poll() is None:
     time.sleep(0.002)
 process.send_signal(signal.SIGTERM)
-assert process.wait() in (0, 143)
+assert process.wait(timeout=60) in (0, 143)
 cell("stopped", "random-resnet18-s1").unlink(missing_ok=True)
 given = weights.read_bytes()
 table(stopped, "stopped")
@@ -130,6 +130,13 @@ assert "weights: SHA-256 was" in table(imagenet, "weights", code=2).stderr
 table(imagenet, "weights", "--force")
 
 
+# A cell that fails is missing, and the run says so at its end; the others are there, and the tables.
+failing = plan(methods=["random", "wsp"], pretraining={"dataset": "pretrain"}, method_train={"wsp": {"learning_rate": 1e30}}, seeds=[1])
+told = table(failing, "failing", code=1)
+assert "in the cell wsp-resnet18-s1" in told.stderr and "1 of 2 cells failed" in told.stderr, told.stderr
+assert cell("failing", "random-resnet18-s1").exists() and not cell("failing", "wsp-resnet18-s1").exists()
+assert (root / "failing/results.html").exists()
+
 # What cannot be computed is said before the first cell.
 def refused(told, code=2, **changes):
     for name in ("early",):
@@ -162,7 +169,7 @@ assert len(json.loads((root / "kinds/compared.json").read_text())) == 1
 
 # The last layer's C is chosen in inner folds; another training needs --force; the directory of --out is asked for first.
 tune = ("finetune", root / "d1", "--label", "label", "--positive", "2,3", "--folds", "2", "--encoder", "resnet18", "--image-size", "48",
-        "--batch", "8", "--samples-per-epoch", "16", "--epochs", "1", "--out", root / "tuned", "--bootstrap", "100", "--json")
+        "--batch", "8", "--samples-per-epoch", "16", "--epochs", "1", "--out", root / "tuned", "--divisions", "20", "--json")
 fixed = json.loads(run(*tune).stdout)
 chosen = json.loads(run(*tune, "--C", "cv", "--force").stdout)
 assert fixed["chosen_c"] == [[1, 1]] and chosen["chosen_c"] != [[1, 1]], chosen["chosen_c"]
@@ -181,7 +188,7 @@ assert "there is no directory" in told and "nodir" in told, told
 
 # A nested C in a plan reaches the supervised row; what the plan leaves out is said in the log and under the table.
 said = plan(evaluations=[{**evaluation, "label": "label"}, d2], aggregate="D1+2", methods=["supervised", "random", "imagenet", "wsp"],
-            probe={"folds": 2, "repeats": 2, "nested_c": True, "permutations": 20, "bootstrap": 100}, published=True)
+            probe={"folds": 2, "repeats": 2, "nested_c": True, "permutations": 20, "divisions": 10}, published=True)
 done = table(said, "said")
 assert result("said", "supervised-resnet18-s1")["chosen_c"] == chosen["chosen_c"] or \
     result("said", "supervised-resnet18-s1")["chosen_c"] != [[1, 1]]

@@ -1,10 +1,9 @@
-#include <tbb/parallel_for.h>
-
 #include <algorithm>
 #include <cmath>
 #include <map>
 
 #include "io/core/interrupt.hpp"
+#include "io/core/parallel.hpp"
 #include "io/core/progress.hpp"
 #include "io/medical/dicom_header.hpp"
 #include "io/medical/export_walk.hpp"
@@ -181,7 +180,7 @@ Scan scan_export(const fs::path& root, const ScanOptions& options) {
 
   Progress progress("reading headers", scan.files.size(), "files");
   const auto each_file = [&](const auto& read) {
-    tbb::parallel_for(std::size_t{0}, scan.files.size(), [&](std::size_t i) {
+    wsp::parallel_loop(std::size_t{0}, scan.files.size(), [&](std::size_t i) {
       stop_if_interrupted("nothing was written; run the same command again");
       FileEntry& entry = scan.files[i];
       if (entry.code == Code::USED) read(i, entry, scan.root / entry.relative_path);

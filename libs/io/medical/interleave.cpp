@@ -1,11 +1,12 @@
 #include "io/medical/interleave.hpp"
 
-#include <tbb/parallel_for.h>
 #include <tbb/task_arena.h>
 
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+
+#include "io/core/parallel.hpp"
 
 namespace wsp::dicom {
 namespace {
@@ -181,7 +182,7 @@ std::string find_alternation(const std::vector<std::span<const std::int16_t>>& s
   const std::size_t step = slices.front().size() > 65536 ? 3 : 1;
   std::vector<double> next(n - 1), second(n - 2), up(n - 3), down(n - 3);
   tbb::this_task_arena::isolate([&] {
-    tbb::parallel_for(std::size_t{0}, n - 1, [&](std::size_t k) {
+    wsp::parallel_loop(std::size_t{0}, n - 1, [&](std::size_t k) {
       next[k] = difference(slices[k], slices[k + 1], step);
       if (k + 2 < n) second[k] = difference(slices[k], slices[k + 2], step);
       if (k + 3 >= n) return;

@@ -1,6 +1,5 @@
 #include "io/medical/series_group.hpp"
 
-#include <tbb/parallel_for.h>
 #include <tbb/task_arena.h>
 
 #include <algorithm>
@@ -12,6 +11,7 @@
 #include <tuple>
 
 #include "io/core/hash.hpp"
+#include "io/core/parallel.hpp"
 #include "io/medical/codec.hpp"
 #include "io/medical/interleave.hpp"
 #include "io/medical/series_split.hpp"
@@ -76,7 +76,7 @@ Planes drop_duplicates(const std::filesystem::path& root, const std::vector<File
     for (PlaneRef& plane : run) colliding.push_back(&plane);
   }
   tbb::this_task_arena::isolate([&] {
-    tbb::parallel_for(std::size_t{0}, colliding.size(), [&](std::size_t i) {
+    wsp::parallel_loop(std::size_t{0}, colliding.size(), [&](std::size_t i) {
       colliding[i]->pixels = hash_pixels(root, files[colliding[i]->file], *colliding[i]);
     });
   });
@@ -418,7 +418,7 @@ std::vector<Series> group_series(const std::filesystem::path& root,
     }
   }
   tbb::this_task_arena::isolate([&] {
-    tbb::parallel_for(std::size_t{0}, series.size(),
+    wsp::parallel_loop(std::size_t{0}, series.size(),
                       [&](std::size_t i) { refuse_interleaved(root, files, series[i]); });
   });
   name_series(series);

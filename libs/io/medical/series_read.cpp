@@ -1,4 +1,3 @@
-#include <tbb/parallel_for.h>
 #include <tbb/task_arena.h>
 
 #include <algorithm>
@@ -12,6 +11,7 @@
 
 #include "io/core/error.hpp"
 #include "io/core/hash.hpp"
+#include "io/core/parallel.hpp"
 #include "io/medical/codec.hpp"
 #include "io/medical/image_file.hpp"
 #include "io/medical/interleave.hpp"
@@ -98,7 +98,7 @@ std::optional<Rejection> decode_planes(const Scan& scan, const Series& series,
   statistics.assign(series.planes.size(), {});
   // Isolated: a thread that waits here must not start another case and its memory.
   tbb::this_task_arena::isolate([&] {
-    tbb::parallel_for(std::size_t{0}, tasks.size(), [&](std::size_t t) {
+    wsp::parallel_loop(std::size_t{0}, tasks.size(), [&](std::size_t t) {
       const Task& task = tasks[t];
       auto decoded = decoder->decode(scan.root / scan.files[task.file].relative_path, task.frames);
       if (!decoded) {

@@ -1,10 +1,10 @@
-#include <tbb/parallel_for.h>
 #include <tbb/task_arena.h>
 
 #include <algorithm>
 #include <set>
 
 #include "io/core/interrupt.hpp"
+#include "io/core/parallel.hpp"
 #include "io/core/progress.hpp"
 #include "io/medical/value_proof.hpp"
 
@@ -48,10 +48,10 @@ void prove_values(Scan& scan, const ScanOptions& options) {
     verdicts[s] = judge_sample(scan, scan.series[s]);
     progress.advance();
   };
-  tbb::parallel_for(std::size_t{0}, dicom.size(), [&](std::size_t i) { judge(dicom[i]); });
+  wsp::parallel_loop(std::size_t{0}, dicom.size(), [&](std::size_t i) { judge(dicom[i]); });
   tbb::task_arena few(std::min(kImagesAtOnce, tbb::this_task_arena::max_concurrency()));
   few.execute([&] {
-    tbb::parallel_for(std::size_t{0}, images.size(), [&](std::size_t i) { judge(images[i]); });
+    wsp::parallel_loop(std::size_t{0}, images.size(), [&](std::size_t i) { judge(images[i]); });
   });
   progress.finish();
 

@@ -1,5 +1,3 @@
-#include <tbb/parallel_for.h>
-
 #include <algorithm>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -7,6 +5,7 @@
 #include "io/core/atomic_file.hpp"
 #include "io/core/hash.hpp"
 #include "io/core/json_text.hpp"
+#include "io/core/parallel.hpp"
 #include "io/shard/columns.hpp"
 #include "io/shard/hdf5_file.hpp"
 #include "io/shard/shard_file.hpp"
@@ -89,7 +88,7 @@ void write_dataset_json(const fs::path& dataset, const nlohmann::json& fields,
     if (it->is_regular_file() && is_part(name)) names.push_back(name);
   }
   std::vector<std::string> hashes(names.size());
-  tbb::parallel_for(std::size_t{0}, names.size(),
+  wsp::parallel_loop(std::size_t{0}, names.size(),
                     [&](std::size_t i) { hashes[i] = hex(sha256_file(dataset / names[i])); });
   nlohmann::json files = nlohmann::json::object();
   for (std::size_t i = 0; i < names.size(); ++i) files[names[i]] = hashes[i];

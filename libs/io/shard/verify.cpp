@@ -1,7 +1,5 @@
 #include "io/shard/verify.hpp"
 
-#include <tbb/parallel_for.h>
-
 #include <algorithm>
 #include <functional>
 #include <memory>
@@ -10,6 +8,7 @@
 #include "io/core/error.hpp"
 #include "io/core/hash.hpp"
 #include "io/core/interrupt.hpp"
+#include "io/core/parallel.hpp"
 #include "io/core/progress.hpp"
 #include "io/manifest/manifest.hpp"
 #include "io/shard/columns.hpp"
@@ -94,7 +93,7 @@ class Verifier {
     }
     Progress progress("verify files", listed.size(), "files");
     std::mutex mutex;
-    tbb::parallel_for(std::size_t{0}, listed.size(), [&](std::size_t i) {
+    wsp::parallel_loop(std::size_t{0}, listed.size(), [&](std::size_t i) {
       stop_if_interrupted("nothing was changed");
       const auto& [name, hash] = listed[i];
       guarded(name, [&, n = &name, h = &hash] {
@@ -206,7 +205,7 @@ class Verifier {
   void check_pixels() {
     const DatasetReader reader(root_);
     Progress progress("verify slices", reader.slices().size(), "slices");
-    tbb::parallel_for(std::size_t{0}, reader.slices().size(), [&](std::size_t i) {
+    wsp::parallel_loop(std::size_t{0}, reader.slices().size(), [&](std::size_t i) {
       stop_if_interrupted("nothing was changed");
       const std::string name = shard_name(reader.slices()[i].shard);
       if (fs::is_regular_file(root_ / name))

@@ -1,10 +1,11 @@
 #include "preprocess/ops/distance.hpp"
 
 #include <tbb/blocked_range.h>
-#include <tbb/parallel_for.h>
 
 #include <algorithm>
 #include <limits>
+
+#include "io/core/parallel.hpp"
 
 namespace wsp {
 namespace {
@@ -64,7 +65,7 @@ void squared_distances(std::span<Real> field, const std::array<std::vector<doubl
   constexpr std::int64_t kTile = 16;  // neighbouring lines, which share cache lines
   for (std::size_t k = 0; k < 3; ++k) {
     const std::size_t u = k == 0 ? 1 : 0, v = k == 2 ? 1 : 2;
-    tbb::parallel_for(tbb::blocked_range<std::int64_t>(0, size[v]), [&](const auto& range) {
+    wsp::parallel_loop(tbb::blocked_range<std::int64_t>(0, size[v]), [&](const auto& range) {
       Envelope envelope(position[k]);
       std::vector<Real> tile(static_cast<std::size_t>(kTile * size[k]));
       for (std::int64_t j = range.begin(); j < range.end(); ++j) {

@@ -1,6 +1,5 @@
 #include "preprocess/ops/refine.hpp"
 
-#include <tbb/parallel_for.h>
 
 #include <algorithm>
 #include <cmath>
@@ -8,6 +7,7 @@
 #include <numeric>
 #include <optional>
 
+#include "io/core/parallel.hpp"
 #include "preprocess/ops/distance.hpp"
 #include "preprocess/ops/liver.hpp"
 
@@ -57,7 +57,7 @@ std::optional<Box> box_about(const Volume& volume, const LiverMask& mask, double
 // Calls visit(index in the box, index in the volume, length) for every row.
 template <class Visit>
 void for_rows(const Box& box, const Geometry& g, Visit visit) {
-  tbb::parallel_for(std::int64_t{0}, box.size[2], [&](std::int64_t z) {
+  wsp::parallel_loop(std::int64_t{0}, box.size[2], [&](std::int64_t z) {
     for (std::int64_t y = 0; y < box.size[1]; ++y)
       visit(static_cast<std::size_t>((z * box.size[1] + y) * box.size[0]),
             static_cast<std::size_t>(
@@ -69,7 +69,7 @@ void for_rows(const Box& box, const Geometry& g, Visit visit) {
 template <class Work>
 void for_voxels(const Box& box, Work work) {
   const auto plane = static_cast<std::size_t>(box.size[0] * box.size[1]);
-  tbb::parallel_for(std::size_t{0}, static_cast<std::size_t>(box.size[2]), [&](std::size_t z) {
+  wsp::parallel_loop(std::size_t{0}, static_cast<std::size_t>(box.size[2]), [&](std::size_t z) {
     for (std::size_t i = z * plane; i < (z + 1) * plane; ++i) work(i);
   });
 }
@@ -97,7 +97,7 @@ void smooth_axis(std::vector<float>& image, const Box& box, std::size_t axis, do
   const std::int64_t n = box.size[axis];
   const std::array<std::int64_t, 3> stride{1, box.size[0], box.size[0] * box.size[1]};
   const std::size_t outer = axis == 2 ? 1 : 2, inner = axis == 0 ? 1 : 0;
-  tbb::parallel_for(std::int64_t{0}, box.size[outer], [&](std::int64_t j) {
+  wsp::parallel_loop(std::int64_t{0}, box.size[outer], [&](std::int64_t j) {
     std::vector<float> line(static_cast<std::size_t>(n + 2 * radius));
     for (std::int64_t i = 0; i < box.size[inner]; ++i) {
       float* at = image.data() + j * stride[outer] + i * stride[inner];

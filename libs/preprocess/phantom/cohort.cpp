@@ -1,12 +1,11 @@
 #include "preprocess/phantom/cohort.hpp"
 
-#include <tbb/parallel_for.h>
-
 #include <iterator>
 
 #include "io/core/atomic_file.hpp"
 #include "io/core/error.hpp"
 #include "io/core/interrupt.hpp"
+#include "io/core/parallel.hpp"
 #include "io/core/progress.hpp"
 #include "preprocess/phantom/dicom_write.hpp"
 #include "preprocess/phantom/rng.hpp"
@@ -69,7 +68,7 @@ void make_cohort(const CohortOptions& options) {
   std::vector<std::string> rows(static_cast<std::size_t>(options.subjects));
   std::vector<std::vector<std::string>> identifiers(rows.size());
   std::vector<std::vector<SeriesRecord>> records(rows.size());
-  tbb::parallel_for(0, options.subjects, [&](int i) {
+  wsp::parallel_loop(0, options.subjects, [&](int i) {
     stop_if_interrupted("the cohort is incomplete: run again with --force to make it anew");
     Subject subject(options, i);
     subject.write();

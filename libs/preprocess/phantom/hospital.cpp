@@ -1,12 +1,12 @@
 // What a PACS sends along with the series that is wanted.
 #include <fmt/format.h>
-#include <tbb/parallel_for.h>
 
 #include <array>
 #include <cmath>
 #include <numbers>
 
 #include "io/core/atomic_file.hpp"
+#include "io/core/parallel.hpp"
 #include "preprocess/phantom/mask_write.hpp"
 #include "preprocess/phantom/subject.hpp"
 
@@ -37,7 +37,7 @@ void Subject::write_hospital(Stack portal, SeriesHeader header) {
   if (oddity == Oddity::feet_first) header.position = "FFS";
   if (enhanced) {
     std::vector<std::vector<std::int16_t>> planes(portal.origins.size());
-    tbb::parallel_for(std::size_t{0}, planes.size(),
+    wsp::parallel_loop(std::size_t{0}, planes.size(),
                       [&](std::size_t k) { planes[k] = render_plane(anatomy_, portal, k); });
     const std::string path = study + "/SE00002/IM00001";
     InstanceRecord record = write_enhanced(place_of(path), header, portal, planes);
@@ -75,7 +75,7 @@ void Subject::write_masks(const std::string& study, const Stack& portal, const S
   std::vector<std::vector<std::uint8_t>> liver(portal.origins.size());
   for (std::size_t k = 0; k < liver.size(); ++k)
     source.instances.push_back(skip != 0 && k == skip ? "" : slice_uid(header, enhanced ? 0 : k));
-  tbb::parallel_for(std::size_t{0}, liver.size(),
+  wsp::parallel_loop(std::size_t{0}, liver.size(),
                     [&](std::size_t k) { liver[k] = render_liver(anatomy_, portal, k); });
   const auto write = [&](auto writer, int number, const char* modality, const char* text) {
     SeriesHeader h = header_of(text, number, 0);

@@ -1,7 +1,6 @@
 #include "preprocess/phantom/subject.hpp"
 
 #include <fmt/format.h>
-#include <tbb/parallel_for.h>
 
 #include <algorithm>
 #include <array>
@@ -12,6 +11,7 @@
 
 #include "io/core/atomic_file.hpp"
 #include "io/core/json_text.hpp"
+#include "io/core/parallel.hpp"
 #include "io/medical/image_file.hpp"
 #include "preprocess/phantom/rich_anatomy.hpp"
 
@@ -171,7 +171,7 @@ void Subject::note(const SeriesHeader& header, const std::string& modality,
 void Subject::write_series(const std::string& folder, const SeriesHeader& h, const Stack& s,
                            bool with_truth, std::size_t skip) {
   std::vector<InstanceRecord> instances(s.origins.size());
-  tbb::parallel_for(std::size_t{0}, s.origins.size(), [&](std::size_t k) {
+  wsp::parallel_loop(std::size_t{0}, s.origins.size(), [&](std::size_t k) {
     if (skip != 0 && k == skip) return;
     const std::string path = folder + "/" + file_name(k);
     instances[k] = write_slice(place_of(path), h, s, k, render_plane(anatomy_, s, k));
@@ -202,7 +202,7 @@ void Subject::write_truth(const std::string& name, const Stack& s) {
   g.spacing_mm = {s.pixel_mm, s.pixel_mm, upright.thickness_mm};
   g.origin_mm = upright.origins.front();
   std::vector<std::uint8_t> mask(static_cast<std::size_t>(g.voxels()));
-  tbb::parallel_for(std::size_t{0}, upright.origins.size(), [&](std::size_t k) {
+  wsp::parallel_loop(std::size_t{0}, upright.origins.size(), [&](std::size_t k) {
     const auto plane = render_liver(anatomy_, upright, k);
     std::copy(plane.begin(), plane.end(),
               mask.begin() + static_cast<std::ptrdiff_t>(k * plane.size()));
@@ -210,7 +210,7 @@ void Subject::write_truth(const std::string& name, const Stack& s) {
   write_nifti(options_.out / "truth" / (name + ".nii.gz"), g, mask);
   if (options_.organs && anatomy_.rich) {
     std::vector<std::uint8_t> organs(mask.size());
-    tbb::parallel_for(std::size_t{0}, upright.origins.size(), [&](std::size_t k) {
+    wsp::parallel_loop(std::size_t{0}, upright.origins.size(), [&](std::size_t k) {
       const auto plane = anatomy_.rich->labels(upright, k);
       std::copy(plane.begin(), plane.end(),
                 organs.begin() + static_cast<std::ptrdiff_t>(k * plane.size()));
@@ -246,7 +246,7 @@ void Subject::write_nifti_case(const Stack& s) {
   g.spacing_mm = {s.pixel_mm, s.pixel_mm, s.thickness_mm};
   g.origin_mm = s.origins.front();
   std::vector<std::int16_t> hu(static_cast<std::size_t>(g.voxels()));
-  tbb::parallel_for(std::size_t{0}, s.origins.size(), [&](std::size_t k) {
+  wsp::parallel_loop(std::size_t{0}, s.origins.size(), [&](std::size_t k) {
     const auto plane = render_plane(anatomy_, s, k);
     std::copy(plane.begin(), plane.end(),
               hu.begin() + static_cast<std::ptrdiff_t>(k * plane.size()));

@@ -1,7 +1,5 @@
 #include "preprocess/pipeline/case_work.hpp"
 
-#include <tbb/parallel_for.h>
-
 #include <algorithm>
 #include <cmath>
 #include <map>
@@ -11,6 +9,7 @@
 #include "io/core/error.hpp"
 #include "io/core/hash.hpp"
 #include "io/core/json_text.hpp"
+#include "io/core/parallel.hpp"
 #include "io/medical/image_file.hpp"
 #include "io/medical/value_proof.hpp"
 #include "preprocess/ops/liver.hpp"
@@ -274,7 +273,7 @@ CaseProduct make_product(const CaseInputs& in, const CasePlan& plan, JudgedCase 
   // 1. Per acquired slice: what QA needs. Per kept slice: window and compress.
   measured.profiles.resize(static_cast<std::size_t>(acquired));
   std::mutex merging;
-  tbb::parallel_for(std::int64_t{0}, acquired, [&](std::int64_t k) {
+  wsp::parallel_loop(std::int64_t{0}, acquired, [&](std::int64_t k) {
     HuHistogram local;
     measured.profiles[static_cast<std::size_t>(k)] =
         profile_slice(volume.slice(k), liver.slice(k), volume.geometry, local);
@@ -282,7 +281,7 @@ CaseProduct make_product(const CaseInputs& in, const CasePlan& plan, JudgedCase 
     measured.histogram.add(local);
   });
   record.slices.resize(static_cast<std::size_t>(kept.count()));
-  tbb::parallel_for(std::int64_t{0}, kept.count(), [&](std::int64_t i) {
+  wsp::parallel_loop(std::int64_t{0}, kept.count(), [&](std::int64_t i) {
     const std::int64_t k = kept.first + i;
     const auto at = static_cast<std::size_t>(k);
     SliceRecord& slice = record.slices[static_cast<std::size_t>(i)];

@@ -1,13 +1,13 @@
 #include "preprocess/pipeline/scan_report.hpp"
 
 #include <fmt/format.h>
-#include <tbb/parallel_for.h>
 
 #include <map>
 #include <set>
 #include <vector>
 
 #include "io/core/interrupt.hpp"
+#include "io/core/parallel.hpp"
 #include "io/core/printable.hpp"
 #include "io/core/progress.hpp"
 #include "preprocess/pipeline/ledger.hpp"
@@ -117,7 +117,7 @@ nlohmann::json scan_report(const Scan& scan, const IngestPlan& plan, bool pixels
   }
   if (pixels) {
     Progress progress("reading pixels", scan.series.size(), "series");
-    tbb::parallel_for(std::size_t{0}, scan.series.size(), [&](std::size_t i) {
+    wsp::parallel_loop(std::size_t{0}, scan.series.size(), [&](std::size_t i) {
       stop_if_interrupted("nothing was written; run the same command again");
       if (!scan.series[i].planes.empty()) {
         const auto read = measure_series(scan, scan.series[i]);

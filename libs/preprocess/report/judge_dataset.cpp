@@ -1,9 +1,9 @@
 #include <fmt/format.h>
-#include <tbb/parallel_for.h>
 
 #include <algorithm>
 #include <set>
 
+#include "io/core/parallel.hpp"
 #include "preprocess/report/judge.hpp"
 #include "preprocess/report/signature.hpp"
 
@@ -90,7 +90,7 @@ void judge_duplicates(const std::vector<CaseFacts>& cases, const std::vector<Kno
     return p.content == content ? 0.0 : signature_distance(p.signature, signature);
   };
   std::vector<std::vector<Pair>> here(cases.size()), elsewhere(cases.size());
-  tbb::parallel_for(std::size_t{0}, cases.size(), [&](std::size_t a) {
+  wsp::parallel_loop(std::size_t{0}, cases.size(), [&](std::size_t a) {
     const PixelFacts& p = cases[a].pixels;
     if (p.slices == 0) return;
     for (std::size_t b = a + 1; b < cases.size(); ++b) {

@@ -2,7 +2,6 @@
 
 #include <sys/stat.h>
 #include <tbb/enumerable_thread_specific.h>
-#include <tbb/parallel_for.h>
 
 #include <cmath>
 #include <nlohmann/json.hpp>
@@ -12,6 +11,7 @@
 #include "io/core/hash.hpp"
 #include "io/core/interrupt.hpp"
 #include "io/core/json_text.hpp"
+#include "io/core/parallel.hpp"
 #include "io/core/progress.hpp"
 #include "io/manifest/manifest.hpp"
 #include "preprocess/report/mask_fit.hpp"
@@ -166,7 +166,7 @@ PassSummary run_pixel_pass(const fs::path& dataset, const DatasetReader& reader,
   summary.read = open.size();
   Pass pass(reader, qa, window_of(dataset));
   Progress progress("pixels", open.size(), "cases");
-  tbb::parallel_for(std::size_t{0}, open.size(), [&](std::size_t i) {
+  wsp::parallel_loop(std::size_t{0}, open.size(), [&](std::size_t i) {
     cases[open[i]].pixels = pass(open[i], cases[open[i]]);
     progress.advance();
   });

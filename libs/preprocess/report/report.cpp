@@ -1,7 +1,5 @@
 #include "preprocess/report/report.hpp"
 
-#include <tbb/parallel_for.h>
-
 #include <algorithm>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -11,6 +9,7 @@
 #include "io/core/error.hpp"
 #include "io/core/hash.hpp"
 #include "io/core/json_text.hpp"
+#include "io/core/parallel.hpp"
 #include "io/manifest/csv.hpp"
 #include "io/manifest/manifest.hpp"
 #include "preprocess/report/baseline.hpp"
@@ -29,7 +28,7 @@ using nlohmann::json;
 
 std::vector<CaseFacts> read_all_facts(const fs::path& dataset, const DatasetReader& reader) {
   std::vector<CaseFacts> cases(reader.cases().size());
-  tbb::parallel_for(std::size_t{0}, cases.size(),
+  wsp::parallel_loop(std::size_t{0}, cases.size(),
                     [&](std::size_t c) { cases[c] = read_case_facts(dataset, reader, c); });
   return cases;
 }
@@ -39,7 +38,7 @@ void write_cases(const fs::path& qa, const std::vector<CaseFacts>& cases, const 
                  const std::vector<Finding>& findings) {
   std::map<std::string, json> of_case;
   for (const Finding& f : findings) of_case[f.case_name].push_back(to_json(f));
-  tbb::parallel_for(std::size_t{0}, cases.size(), [&](std::size_t c) {
+  wsp::parallel_loop(std::size_t{0}, cases.size(), [&](std::size_t c) {
     json j = to_json(cases[c], label_names);
     const CaseDepth& depth = audit.cases[c];
     j["depth"] = {{"judged", depth.judged},

@@ -1,11 +1,10 @@
 #include "preprocess/segment/batch_runner.hpp"
 
-#include <tbb/parallel_for.h>
-#include <tbb/task_group.h>
-
 #include <algorithm>
 #include <cmath>
 #include <utility>
+
+#include "io/core/parallel.hpp"
 
 namespace wsp {
 namespace {
@@ -36,11 +35,6 @@ void take_sample(const BatchJob& job, Range range, std::int64_t i, const Network
 
 void finish(const BatchJob& job, Range range) {
   if (job.finish) job.finish(range.first, range.count);
-}
-
-// oneTBB's loops end early, and say nothing, where the work that they are part of is given up.
-void stop_if_given_up() {
-  if (tbb::is_current_task_group_canceling()) throw std::runtime_error("given up");
 }
 
 }  // namespace
@@ -74,7 +68,7 @@ void BatchRunner::run_concurrently(const BatchJob& job) {
     const Range piece{first, std::min(job.piece, job.count - first)};
     job.prepare(piece.first, piece.count);
     const std::int64_t batches = (piece.count + job.batch - 1) / job.batch;
-    tbb::parallel_for(
+    wsp::parallel_loop(
         tbb::blocked_range<std::int64_t>(0, batches, 1),
         [&](const tbb::blocked_range<std::int64_t>& part) {
           auto slot = network_.take_slot(shape_of(job, job.batch));
@@ -89,7 +83,6 @@ void BatchRunner::run_concurrently(const BatchJob& job) {
           network_.give_back(std::move(slot));
         },
         tbb::simple_partitioner());
-    stop_if_given_up();
     finish(job, piece);
   }
 }
@@ -104,7 +97,7 @@ void BatchRunner::run_in_flight(const BatchJob& job) {
     if (flight.range.count == 0) return;
     flight.slot->wait();
     const Range range = std::exchange(flight.range, {});
-    tbb::parallel_for(std::int64_t{0}, range.count,
+    wsp::parallel_loop(std::int64_t{0}, range.count,
                       [&](std::int64_t i) { take_sample(job, range, i, *flight.slot); });
     finish(job, range);
   };
@@ -115,7 +108,7 @@ void BatchRunner::run_in_flight(const BatchJob& job) {
     if (!flight.slot) flight.slot = network_.take_slot(shape_of(job, job.batch));
     const Range range{b * job.batch, std::min(job.batch, job.count - b * job.batch)};
     job.prepare(range.first, range.count);
-    tbb::parallel_for(std::int64_t{0}, range.count,
+    wsp::parallel_loop(std::int64_t{0}, range.count,
                       [&](std::int64_t i) { fill_sample(job, range, i, *flight.slot); });
     flight.slot->start(shape_of(job, range.count));
     flight.range = range;

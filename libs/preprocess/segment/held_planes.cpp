@@ -1,7 +1,6 @@
-#include <tbb/parallel_for.h>
-
 #include <algorithm>
 
+#include "io/core/parallel.hpp"
 #include "preprocess/segment/model_passes.hpp"
 
 namespace wsp {
@@ -14,7 +13,7 @@ void HeldPlanes::hold(std::vector<std::int64_t> wanted) {
   std::vector<std::int64_t> missing;
   for (const std::int64_t z : wanted)
     if (planes_.try_emplace(z).second) missing.push_back(z);
-  tbb::parallel_for(std::size_t{0}, missing.size(),
+  wsp::parallel_loop(std::size_t{0}, missing.size(),
                     [&](std::size_t i) { planes_.at(missing[i]) = grid_.plane(missing[i]); });
 }
 

@@ -1,12 +1,10 @@
 #include "preprocess/segment/model_segmenter.hpp"
 
-#include <tbb/parallel_for.h>
-#include <tbb/task_group.h>
-
 #include <cmath>
 
 #include "io/core/error.hpp"
 #include "io/core/hash.hpp"
+#include "io/core/parallel.hpp"
 #include "preprocess/segment/model_grid.hpp"
 #include "preprocess/segment/model_passes.hpp"
 
@@ -22,7 +20,7 @@ Segmentation on_native_grid(const Volume& volume, const ModelGrid& grid, double 
   // A probability in 1/65535 that was rounded down to just below the threshold counts.
   const auto least = static_cast<float>(threshold - 0.5 / 65535);
   const auto area = static_cast<std::size_t>(volume.geometry.slice_voxels());
-  tbb::parallel_for(std::int64_t{0}, volume.geometry.size[2], [&](std::int64_t z) {
+  wsp::parallel_loop(std::int64_t{0}, volume.geometry.size[2], [&](std::int64_t z) {
     const std::vector<float> slice = grid.native_slice(z, probabilities);
     const std::size_t first = static_cast<std::size_t>(z) * area;
     for (std::size_t i = 0; i < slice.size(); ++i) {
@@ -58,10 +56,7 @@ Outcome<Segmentation> ModelSegmenter::segment(const Volume& volume) {
     const Probabilities probabilities = model_.dimensions == 3
                                             ? run_windows(grid, model_, *network_, plan_)
                                             : run_slices(grid, model_, *network_, plan_);
-    Segmentation made = on_native_grid(volume, grid, model_.threshold, probabilities);
-    // A loop that was cut short left a part of the mask out: it must not get into a cache.
-    if (tbb::is_current_task_group_canceling()) throw std::runtime_error("given up");
-    return made;
+    return on_native_grid(volume, grid, model_.threshold, probabilities);
   } catch (const Error&) {
     throw;
   } catch (const BadOutput& e) {

@@ -1,10 +1,10 @@
-#include <tbb/parallel_for.h>
 #include <tbb/task_arena.h>
 
 #include <algorithm>
 #include <map>
 #include <optional>
 
+#include "io/core/parallel.hpp"
 #include "preprocess/segment/batch_runner.hpp"
 #include "preprocess/segment/model_passes.hpp"
 #include "preprocess/segment/sliding_window.hpp"
@@ -152,7 +152,7 @@ class WindowPass {
         sums.weighted.resize(static_cast<std::size_t>(size_[1] * size_[2]));
         sums.weight.resize(sums.weighted.size());
       }
-      tbb::parallel_for(std::int64_t{0}, patch_[0], [&](std::int64_t plane) {
+      wsp::parallel_loop(std::int64_t{0}, patch_[0], [&](std::int64_t plane) {
         for (const Output& output : layer) add_plane(output, plane);
       });
       outputs = outputs.subspan(layer.size());

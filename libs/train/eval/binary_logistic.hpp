@@ -20,6 +20,7 @@ struct ProbeSet {
   std::vector<std::int64_t> first;      ///< [subjects + 1]: rows of a subject are [first, next)
   std::vector<std::uint8_t> positive;   ///< [subjects]
   std::vector<std::string> names;       ///< [subjects]
+  std::vector<int> dataset = {};        ///< [subjects]: number of the dataset; empty: all of one
   [[nodiscard]] std::int64_t subjects() const {
     return static_cast<std::int64_t>(positive.size());
   }
@@ -70,7 +71,10 @@ class LogisticFits {
   struct Running;
   [[nodiscard]] std::unique_ptr<Running> begin(const LogisticRequest& request) const;
   [[nodiscard]] std::vector<BinaryModel> fit_together(std::span<const LogisticRequest> requests) const;
-  const ProbeSet& set_;
+  bool centre(const std::vector<double>& mean, const std::vector<double>& scale);
+  const ProbeSet* set_;                ///< as it was given, or centred_
+  ProbeSet centred_;                   ///< without the centre, where a feature needs that
+  std::vector<double> centre_;         ///< [dimensions]: 0 but for features that hardly vary far from 0
   double tolerance_;
   std::vector<float> narrow_;         ///< the features, where float32 holds them exactly
   std::optional<SubjectMoments> moments_;

@@ -5,7 +5,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <map>
+#include <optional>
+#include <regex>
 #include <set>
 
 #include "io/core/error.hpp"
@@ -43,8 +46,8 @@ void check_classes(const FeatureTable& t, const Diagnosis& diagnosis, const std:
                    const std::vector<std::int64_t>* reader, std::vector<std::string>& remarks) {
   std::set<std::int64_t> found(label.begin(), label.end());
   found.erase(-1);
-  for (const std::int64_t p : diagnosis.positive)
-    if (!found.empty() && !found.contains(p))
+  for (const auto& [p, last] : diagnosis.positive.ranges)
+    if (p == last && !found.empty() && !found.contains(p))
       remarks.push_back(fmt::format("the class {} counts as positive, which no case of {} has: its '{}' are {}", p,
                                     fact(t, "dataset"), diagnosis.label, fmt::join(found, ", ")));
   if (reader == nullptr) return;
@@ -56,20 +59,41 @@ void check_classes(const FeatureTable& t, const Diagnosis& diagnosis, const std:
 
 }  // namespace
 
-std::vector<std::int64_t> parse_positive(const std::string& text) {
-  std::vector<std::int64_t> classes;
-  std::size_t begin = 0;
-  while (begin <= text.size() && !text.empty()) {
+bool PositiveClasses::contains(std::int64_t label) const {
+  return std::any_of(ranges.begin(), ranges.end(),
+                     [&](const auto& range) { return range.first <= label && label <= range.second; });
+}
+
+std::vector<std::int64_t> PositiveClasses::among(std::span<const std::int64_t> labels) const {
+  std::set<std::int64_t> found;
+  for (const std::int64_t label : labels)
+    if (contains(label)) found.insert(label);
+  return {found.begin(), found.end()};
+}
+
+PositiveClasses parse_positive(const std::string& text) {
+  static const std::regex kClass("(>=|<=|>|<)?([A-Za-z]*)([0-9]{1,6})");
+  PositiveClasses classes;
+  std::optional<std::string> name;
+  for (std::size_t begin = 0; begin <= text.size();) {
     const std::size_t end = std::min(text.find(',', begin), text.size());
+    std::smatch part;
     const std::string word = text.substr(begin, end - begin);
-    const std::size_t digits = word.find_first_of("0123456789");
-    if (digits == std::string::npos || word.size() - digits > 6 ||
-        word.find_first_not_of("0123456789", digits) != std::string::npos)
-      refuse("--positive is '" + text + "': expected classes such as 3,4 or F3,F4");
-    classes.push_back(std::stoll(word.substr(digits)));
+    if (!std::regex_match(word, part, kClass) || (name && *name != part[2].str()))
+      refuse("--positive is '" + text + "': expected classes such as 3,4 or F3,F4, or a bound such as >=3, >2, <=1 or <F2");
+    name = part[2].str();
+    const std::string bound = part[1].str();
+    classes.text += (begin > 0 ? "," : "") + bound + part[3].str();
+    const std::int64_t number = std::stoll(part[3].str());
+    constexpr std::int64_t kLast = std::numeric_limits<std::int64_t>::max();
+    if (bound.starts_with('>'))
+      classes.ranges.emplace_back(bound == ">" ? number + 1 : number, kLast);
+    else if (bound.starts_with('<'))
+      classes.ranges.emplace_back(0, bound == "<" ? number - 1 : number);
+    else
+      classes.ranges.emplace_back(number, number);
     begin = end + 1;
   }
-  if (classes.empty()) refuse("--positive is empty: expected classes such as 3,4 or F3,F4");
   return classes;
 }
 
@@ -121,8 +145,9 @@ Cohort make_cohort(const std::vector<const FeatureTable*>& tables,
       }
       cohort.set.first.push_back(cohort.set.first.back() + static_cast<std::int64_t>(slices));
       cohort.set.names.push_back(subject);
-      cohort.set.positive.push_back(std::count(diagnosis.positive.begin(), diagnosis.positive.end(), known) > 0 ? 1 : 0);
+      cohort.set.positive.push_back(diagnosis.positive.contains(known) ? 1 : 0);
       cohort.dataset.push_back(fact(t, "dataset"));
+      cohort.set.dataset.push_back(static_cast<int>(k));
       cohort.case_facts.push_back({spacing, pixel});
       cohort.kernel.push_back(t.cases[of_subject.front()].kernel);
       cohort.scanner.push_back(t.cases[of_subject.front()].scanner);

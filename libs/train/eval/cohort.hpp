@@ -1,5 +1,7 @@
 #pragma once
+#include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "train/eval/binary_logistic.hpp"
@@ -8,15 +10,25 @@
 /// From features to the problem that a probe solves, and what forbids to trust it.
 namespace wsp::train {
 
+/// Classes of a label that count as positive.
+struct PositiveClasses {
+  std::string text;                                            ///< as it was given, of names the numbers: "3,4", ">=3"
+  std::vector<std::pair<std::int64_t, std::int64_t>> ranges;  ///< first and last of each
+  [[nodiscard]] bool contains(std::int64_t label) const;
+  /// Those that occur among the labels, ascending, each once.
+  [[nodiscard]] std::vector<std::int64_t> among(std::span<const std::int64_t> labels) const;
+};
+/// Classes between commas, each a number, a name that ends in one, or all from or up to such a one: "3,4", "F3,F4",
+/// ">=F3", ">2", "<=1", "<2". What the classes' words are is the manifest's business: of a name only its number
+/// counts, and all names must begin alike. Throws Error(usage) for whatever else the text holds.
+PositiveClasses parse_positive(const std::string& text);
+
 /// Which label, and which of its classes are positive.
 struct Diagnosis {
   std::string label;
-  std::vector<std::int64_t> positive;
+  PositiveClasses positive;
   std::string reader;  ///< column of a reader's binary call, or empty
 };
-/// "3,4" or "F3,F4": what the classes' words are is the manifest's business, so that of a word only
-/// its number counts. Throws Error(usage).
-std::vector<std::int64_t> parse_positive(const std::string& text);
 
 /// Subjects with a known diagnosis.
 struct Cohort {

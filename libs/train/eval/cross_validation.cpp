@@ -1,14 +1,16 @@
 #include "train/eval/cross_validation.hpp"
 
 #include <fmt/format.h>
-#include <tbb/parallel_for.h>
 
 #include <algorithm>
 #include <cmath>
+#include <map>
+#include <utility>
 
 #include "io/core/counter_rng.hpp"
 #include "io/core/error.hpp"
 #include "io/core/interrupt.hpp"
+#include "io/core/parallel.hpp"
 #include "train/eval/folds.hpp"
 #include "train/eval/neighbours.hpp"
 #include "train/eval/subject_scores.hpp"
@@ -23,17 +25,6 @@ double log_loss(double p, bool positive) {
   return -std::log(positive ? kept : 1 - kept);
 }
 
-// Mean over folds (of all repeats) of `of(fold's subjects)`, each subject as often as it weighs.
-template <class Of>
-double mean_over_folds(const CrossValidation& cv, Of of) {
-  std::vector<double> values;
-  for (std::size_t r = 0; r < cv.fold.size(); ++r) {
-    const int folds = *std::max_element(cv.fold[r].begin(), cv.fold[r].end()) + 1;
-    for (int f = 0; f < folds; ++f) values.push_back(of(r, f));
-  }
-  return mean(values);
-}
-
 // With every slice of the training part a neighbour, the vote is the classes' share of slices.
 void refuse_too_many_neighbours(const ProbeSet& set, const std::vector<std::vector<int>>& fold,
                                 const CrossValidationOptions& o) {
@@ -41,7 +32,7 @@ void refuse_too_many_neighbours(const ProbeSet& set, const std::vector<std::vect
     for (int f = 0; f < o.folds; ++f) {
       std::int64_t slices = 0;
       for (std::size_t s = 0; s < part.size(); ++s)
-        if (part[s] != f) slices += set.first[s + 1] - set.first[s];
+        if (part[s] >= 0 && part[s] != f) slices += set.first[s + 1] - set.first[s];
       if (o.neighbours >= slices)
         throw Error(ErrorCode::usage, fmt::format("--knn is {}, but a training part has {} slices: take fewer, e.g. 20",
                                                   o.neighbours, slices));
@@ -95,7 +86,7 @@ CrossValidation cross_validate(const ProbeSet& set, LogisticFits& fits,
   std::vector<std::vector<int>> fold;
   for (int r = 0; r < options.repeats; ++r)
     fold.push_back(
-        stratified_folds(positive, options.folds, options.seed, static_cast<std::uint64_t>(r)));
+        stratified_folds(positive, options.folds, options.seed, static_cast<std::uint64_t>(r), set.dataset));
   return cross_validate_in(set, fits, positive, fold, options);
 }
 
@@ -119,15 +110,15 @@ CrossValidation cross_validate_in(const ProbeSet& set, LogisticFits& fits,
   const auto outside_of = [&](int job) {
     const std::vector<int>& part = cv.fold[at(job / o.folds)];
     std::vector<double> weight(at(n));
-    for (std::size_t s = 0; s < at(n); ++s) weight[s] = part[s] == job % o.folds ? 0 : 1;
+    for (std::size_t s = 0; s < at(n); ++s) weight[s] = part[s] < 0 || part[s] == job % o.folds ? 0 : 1;
     return weight;
   };
   if (o.neighbours == 0 && !o.c_grid.empty())
-    tbb::parallel_for(0, o.repeats * o.folds, [&](int job) {
+    wsp::parallel_loop(0, o.repeats * o.folds, [&](int job) {
       cv.chosen_c[at(job / o.folds)][at(job % o.folds)] =
           choose_c(set, fits, positive, outside_of(job), o, job);
     });
-  tbb::parallel_for(0, o.repeats, [&](int repeat) {
+  wsp::parallel_loop(0, o.repeats, [&](int repeat) {
     const std::size_t r = at(repeat);
     std::vector<std::vector<double>> weight;
     std::vector<LogisticRequest> requests;
@@ -135,14 +126,14 @@ CrossValidation cross_validate_in(const ProbeSet& set, LogisticFits& fits,
     for (std::size_t f = 0; f < weight.size(); ++f) requests.push_back({cv.chosen_c[r][f], weight[f], positive});
     std::vector<BinaryModel> models;
     if (o.neighbours == 0) models = fits.fit_all(requests);
-    tbb::parallel_for(0, o.folds, [&](int f) {
+    wsp::parallel_loop(0, o.folds, [&](int f) {
       const std::vector<double> p = o.neighbours > 0
                                         ? neighbour_probabilities(set, positive, weight[at(f)], o.neighbours)
                                         : subject_probabilities(set, models[at(f)]);
       std::vector<double> tested;
       std::vector<std::uint8_t> truth;
       for (std::size_t s = 0; s < at(n); ++s) {
-        if (weight[at(f)][s] > 0) continue;
+        if (cv.fold[r][s] != f) continue;
         cv.probability[r][s] = p[s];
         tested.push_back(p[s]);
         truth.push_back(positive[s]);
@@ -153,78 +144,6 @@ CrossValidation cross_validate_in(const ProbeSet& set, LogisticFits& fits,
   return cv;
 }
 
-Bootstrap bootstrap_subjects(const CrossValidation& cv, std::span<const std::uint8_t> positive,
-                             int samples, std::uint64_t seed) {
-  const std::size_t n = positive.size();
-  std::vector<std::vector<std::size_t>> classes(2);
-  for (std::size_t s = 0; s < n; ++s) classes[positive[s] != 0 ? 1 : 0].push_back(s);
-  std::vector<std::vector<std::size_t>> order;
-  for (const auto& p : cv.probability) order.push_back(ascending(p));
-  Bootstrap result;
-  std::vector<double> accuracy(at(samples)), brier(at(samples));
-  result.auc_samples.resize(at(samples));
-  tbb::parallel_for(0, samples, [&](int i) {
-    CounterRng rng(seed, {0x626f6f74, static_cast<std::uint64_t>(i)});
-    std::vector<double> count(n), weight(n);
-    for (const auto& members : classes)
-      for (std::size_t k = 0; k < members.size(); ++k) count[members[rng.below(members.size())]] += 1;
-    result.auc_samples[at(i)] = mean_over_folds(cv, [&](std::size_t r, int f) {
-      for (std::size_t s = 0; s < n; ++s) weight[s] = cv.fold[r][s] == f ? count[s] : 0;
-      return weighted_auc(cv.probability[r], positive, weight, order[r]);
-    });
-    accuracy[at(i)] = mean_over_folds(cv, [&](std::size_t r, int f) {
-      double right[2] = {0, 0}, all[2] = {0, 0};
-      for (std::size_t s = 0; s < n; ++s) {
-        if (cv.fold[r][s] != f) continue;
-        const int truth = positive[s] != 0 ? 1 : 0;
-        all[truth] += count[s];
-        if ((cv.probability[r][s] > 0.5 ? 1 : 0) == truth) right[truth] += count[s];
-      }
-      return all[0] > 0 && all[1] > 0 ? (right[0] / all[0] + right[1] / all[1]) / 2 : std::nan("");
-    });
-    brier[at(i)] = mean_over_folds(cv, [&](std::size_t r, int f) {
-      double sum = 0, all = 0;
-      for (std::size_t s = 0; s < n; ++s) {
-        if (cv.fold[r][s] != f) continue;
-        const double e = cv.probability[r][s] - (positive[s] != 0 ? 1 : 0);
-        sum += count[s] * e * e;
-        all += count[s];
-      }
-      return all > 0 ? sum / all : std::nan("");
-    });
-  });
-  const auto interval = [](const std::vector<double>& v) {
-    return Interval{quantile(v, 0.025), quantile(v, 0.975)};
-  };
-  result.auc = interval(result.auc_samples);
-  result.balanced_accuracy = interval(accuracy);
-  result.brier = interval(brier);
-  return result;
-}
-
-PairedDifference paired_difference(const CrossValidation& a, const Bootstrap& of_a,
-                                   const CrossValidation& b, const Bootstrap& of_b) {
-  if (of_a.auc_samples.size() != of_b.auc_samples.size() ||
-      a.probability.front().size() != b.probability.front().size())
-    throw Error(ErrorCode::failure, "a paired comparison needs the same subjects and as many bootstrap "
-                                    "samples on both sides");
-  std::vector<double> differences;
-  double above = 0, below = 0, all = 0;
-  for (std::size_t i = 0; i < of_a.auc_samples.size(); ++i) {
-    const double d = of_a.auc_samples[i] - of_b.auc_samples[i];
-    if (std::isnan(d)) continue;
-    differences.push_back(d);
-    above += d > 0 ? 1 : d == 0 ? 0.5 : 0;
-    below += d < 0 ? 1 : d == 0 ? 0.5 : 0;
-    all += 1;
-  }
-  PairedDifference result;
-  result.difference = a.mean_auc() - b.mean_auc();
-  result.interval = {quantile(differences, 0.025), quantile(differences, 0.975)};
-  result.p = std::min(1.0, 2 * (std::min(above, below) + 1) / (all + 1));
-  return result;
-}
-
 Permutation permute_labels(const ProbeSet& set, LogisticFits& fits, const CrossValidation& observed,
                            CrossValidationOptions o, int samples) {
   o.repeats = 1;
@@ -233,12 +152,20 @@ Permutation permute_labels(const ProbeSet& set, LogisticFits& fits, const CrossV
   std::vector<double> first;
   for (int f = 0; f < o.folds; ++f) first.push_back(observed.scores[at(f)].auc);
   const double reached = mean(first);
+  std::map<int, std::vector<std::size_t>> members_of;
+  for (std::size_t s = 0; s < set.positive.size(); ++s)
+    members_of[set.dataset.empty() ? 0 : set.dataset[s]].push_back(s);
+  std::vector<std::vector<std::size_t>> datasets;
+  for (auto& [number, members] : members_of) datasets.push_back(std::move(members));
   std::vector<double> null(at(samples));
-  tbb::parallel_for(0, samples, [&](int i) {
+  wsp::parallel_loop(0, samples, [&](int i) {
     stop_if_interrupted("run again; nothing was written");
+    // Within each dataset: what tells only the datasets apart, whose prevalences differ, knows no diagnosis.
     std::vector<std::uint8_t> shuffled(set.positive);
     CounterRng rng(o.seed, {0x7065726d, static_cast<std::uint64_t>(i)});
-    for (std::size_t k = shuffled.size(); k > 1; --k) std::swap(shuffled[k - 1], shuffled[rng.below(k)]);
+    for (const std::vector<std::size_t>& members : datasets)
+      for (std::size_t k = members.size(); k > 1; --k)
+        std::swap(shuffled[members[k - 1]], shuffled[members[rng.below(k)]]);
     null[at(i)] = cross_validate(set, fits, shuffled, o).mean_auc();
   });
   Permutation result;

@@ -43,41 +43,24 @@ CrossValidation cross_validate(const ProbeSet& set, LogisticFits& fits,
 double choose_c(const ProbeSet& set, const LogisticFits& fits, std::span<const std::uint8_t> positive,
                 const std::vector<double>& outside, const CrossValidationOptions& options, int job);
 
-/// The same in given folds, [repeat][subject]; options.repeats and folds follow from them.
+/// The same in given folds, [repeat][subject]; options.repeats and folds follow from them. Subjects of fold -1 take no
+/// part: their probability stays 0.
 CrossValidation cross_validate_in(const ProbeSet& set, LogisticFits& fits,
                                   std::span<const std::uint8_t> positive,
                                   const std::vector<std::vector<int>>& fold,
                                   CrossValidationOptions options);
 
 struct Interval {
-  double low = 0, high = 0;  ///< 2.5th and 97.5th percentile
+  double low = 0, high = 0;
 };
-struct Bootstrap {
-  Interval auc, balanced_accuracy, brier;
-  std::vector<double> auc_samples;  ///< [samples], those of one index belong to the same subjects
-};
-/// Resample subjects with replacement within each class and take the mean over folds of what their
-/// scores of the test parts give: the uncertainty from who was in the cohort. Sample i draws the same
-/// subjects for every encoder of a cohort with equal seed.
-Bootstrap bootstrap_subjects(const CrossValidation& cv, std::span<const std::uint8_t> positive,
-                             int samples, std::uint64_t seed);
-
-struct PairedDifference {
-  double difference = 0;  ///< mean AUC of a minus that of b
-  Interval interval;
-  double p = 1;           ///< two-sided: twice the smaller share of samples beyond 0
-};
-/// The same subjects under two encoders; both with bootstrap samples of one seed and number.
-PairedDifference paired_difference(const CrossValidation& a, const Bootstrap& of_a,
-                                   const CrossValidation& b, const Bootstrap& of_b);
 
 struct Permutation {
   double p = 1;              ///< (1 + samples at least as good) / (1 + samples)
-  Interval null;             ///< of the mean AUC of shuffled labels
+  Interval null;             ///< 2.5th and 97.5th percentile of the mean AUC of shuffled labels
   double null_mean = 0;
   int samples = 0;
 };
-/// Shuffle the diagnoses among the subjects and repeat everything, folds and the choice of C included; compared with the
+/// Shuffle the diagnoses among the subjects of each dataset and repeat everything, folds and the choice of C included; compared with the
 /// first repeat, of which kind each sample is. Throws Error(interrupted) after a signal.
 Permutation permute_labels(const ProbeSet& set, LogisticFits& fits, const CrossValidation& observed,
                            CrossValidationOptions options, int samples);

@@ -4,7 +4,6 @@
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
-#include <tbb/parallel_for.h>
 #include <tbb/task_arena.h>
 
 #include <algorithm>
@@ -13,6 +12,7 @@
 
 #include "io/core/counter_rng.hpp"
 #include "io/core/error.hpp"
+#include "io/core/parallel.hpp"
 #include "train/kernels/vector_clones.hpp"
 #include "train/kernels/vector_four.hpp"
 
@@ -117,7 +117,7 @@ std::vector<double> gram_of(std::span<const T> x, std::int64_t n, std::int64_t d
   constexpr std::int64_t kRows = 128;  // of two panels, which stay in the cache while their tiles are done
   const GramTile<T> tile = gram_tile<T>();
   std::vector<double> result(at(d * d));
-  tbb::parallel_for(std::int64_t{0}, panels, [&](std::int64_t left) {
+  wsp::parallel_loop(std::int64_t{0}, panels, [&](std::int64_t left) {
     constexpr std::int64_t size = columns * columns;  // of a product of two panels
     std::vector<double> sums(at((panels - left) * size));
     for (std::int64_t r = 0; r < n; r += kRows)
@@ -151,6 +151,23 @@ double dot_of(const double* a, const double* b, std::int64_t n) {
   double rest = 0;
   for (; i < n; ++i) rest += a[i] * b[i];
   return sum_four((sums[0] + sums[1]) + (sums[2] + sums[3])) + rest;
+}
+
+WSP_VECTOR_CLONES("fma", "default")
+double centred_dot_of(const double* a, const double* centre, const double* b, std::int64_t n) {
+  Four sums[2] = {}, x, c, y;
+  std::int64_t i = 0;
+  for (; i + 8 <= n; i += 8)
+#pragma GCC unroll 2
+    for (std::int64_t l = 0; l < 2; ++l) {
+      load_four(a + i + 4 * l, x);
+      load_four(centre + i + 4 * l, c);
+      load_four(b + i + 4 * l, y);
+      sums[l] += (x - c) * y;
+    }
+  double rest = 0;
+  for (; i < n; ++i) rest += (a[i] - centre[i]) * b[i];
+  return sum_four(sums[0] + sums[1]) + rest;
 }
 
 // sums[4 r + k] = (a + r * stride) . (b + k * stride) over n elements, a multiple of 4, for two rows and four.
@@ -247,6 +264,10 @@ double dot(std::span<const double> a, std::span<const double> b) {
   return dot_of(a.data(), b.data(), static_cast<std::int64_t>(a.size()));
 }
 
+double centred_dot(std::span<const double> a, std::span<const double> centre, std::span<const double> b) {
+  return centred_dot_of(a.data(), centre.data(), b.data(), static_cast<std::int64_t>(a.size()));
+}
+
 std::vector<double> gram(std::span<const double> x, std::int64_t n, std::int64_t d) {
   return gram_of(x, n, d);
 }
@@ -289,7 +310,7 @@ Cholesky::Cholesky(std::vector<double> a, std::int64_t d) : d_(d), lower_(std::m
       std::fill(row(i) + i + 1, row(i) + d, 0.0);
     }
     tbb::this_task_arena::isolate([&] {
-      tbb::parallel_for(std::int64_t{0}, (d - last + kRows - 1) / kRows, [&](std::int64_t group) {
+      wsp::parallel_loop(std::int64_t{0}, (d - last + kRows - 1) / kRows, [&](std::int64_t group) {
         const std::int64_t begin = last + group * kRows, end = std::min(d, begin + kRows);
         reduce(begin, end, first, last);
         for (std::int64_t i = begin; i < end; ++i) solve(i, first, last);
@@ -331,7 +352,7 @@ Eigen largest_eigenvectors(std::span<const double> a, std::int64_t d, std::int64
   };
   for (int iteration = 0; iteration < kMost; ++iteration) {
     orthonormalise(q, b, d);
-    tbb::parallel_for(std::int64_t{0}, d, [&](std::int64_t i) {
+    wsp::parallel_loop(std::int64_t{0}, d, [&](std::int64_t i) {
       for (std::int64_t j = 0; j < b; ++j)
         product[at(j * d + i)] = dot(a.subspan(at(i * d), at(d)), row(q, j));
     });

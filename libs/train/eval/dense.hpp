@@ -10,6 +10,9 @@ namespace wsp::train::dense {
 /// sum of a[i] * b[i]; equal lengths.
 double dot(std::span<const double> a, std::span<const double> b);
 
+/// sum of (a[i] - centre[i]) * b[i]; equal lengths. Keeps the digits of features far from 0 that hardly vary.
+double centred_dot(std::span<const double> a, std::span<const double> centre, std::span<const double> b);
+
 /// x^T x of x [n][d], as [d][d], summed in float64. Parallel over columns.
 std::vector<double> gram(std::span<const double> x, std::int64_t n, std::int64_t d);
 

@@ -102,7 +102,7 @@ std::vector<json> complete_cells(const Plan& plan, const fs::path& out) {
   return done;
 }
 
-std::vector<json> run_experiment(const Plan& plan, const ExperimentOptions& o) {
+ExperimentResults run_experiment(const Plan& plan, const ExperimentOptions& o) {
   const Takings takings(plan, o.out);
   const std::vector<Cell>& cells = takings.cells();
   if (o.job >= static_cast<int>(cells.size()))
@@ -111,21 +111,24 @@ std::vector<json> run_experiment(const Plan& plan, const ExperimentOptions& o) {
   std::vector<std::size_t> missing;
   for (std::size_t k = 0; k < cells.size(); ++k)
     if ((o.job < 0 || static_cast<int>(k) == o.job) && takings.computes(k) && !is_done(plan, cells[k], o)) missing.push_back(k);
+  ExperimentResults results;
   for (const std::size_t k : missing) {
     stop_if_interrupted("run the same command again to go on");
     log::info(fmt::format("cell {} of {}: {}", k + 1, cells.size(), cells[k].name()));
     try {
       run_cell(plan, cells[k], o);
     } catch (Error& e) {
-      throw e.within("in the cell " + cells[k].name());
+      e.within("in the cell " + cells[k].name());
+      if (e.code() != ErrorCode::failure || o.job >= 0) throw;
+      log::error(e.what());
+      results.failed.push_back(cells[k].name());
     }
   }
   // Another job's cells are its own business.
-  std::vector<json> done;
   for (std::size_t k = 0; k < cells.size(); ++k)
     if (StoredCell stored = takings.stored(k); stored.state == CellState::complete)
-      done.push_back(std::move(stored.result));
-  return done;
+      results.cells.push_back(std::move(stored.result));
+  return results;
 }
 
 }  // namespace wsp::train

@@ -1,11 +1,11 @@
 #include "train/eval/logistic_pass.hpp"
 
-#include <tbb/parallel_for.h>
 #include <tbb/task_arena.h>
 
 #include <algorithm>
 #include <cmath>
 
+#include "io/core/parallel.hpp"
 #include "train/kernels/vector_clones.hpp"
 #include "train/kernels/vector_four.hpp"
 
@@ -166,7 +166,7 @@ void LogisticPass::operator()(std::span<LogisticPoint> points) const {
   if (blocks.size() == 1)
     task(0);
   else
-    tbb::this_task_arena::isolate([&] { tbb::parallel_for(std::size_t{0}, blocks.size(), task); });
+    tbb::this_task_arena::isolate([&] { wsp::parallel_loop(std::size_t{0}, blocks.size(), task); });
   for (std::size_t p = 0; p < points.size(); ++p) {
     Sums& total = sums[p];
     for (std::size_t b = 1; b < blocks.size(); ++b) {

@@ -50,6 +50,10 @@ double mean(std::span<const double> values);  ///< over those that are numbers
 double sample_sd(std::span<const double> values);
 /// Linear between order statistics, as numpy's percentile; p in [0, 1].
 double quantile(std::vector<double> values, double p);
+/// Two-sided tail of Student's t with `freedom` degrees of freedom, 1 or more.
+double student_tail(double t, double freedom);
+/// The t beyond which 5 % lie, on both sides together.
+double student_quantile(double freedom);
 double pearson(std::span<const double> a, std::span<const double> b);
 
 }  // namespace wsp::train

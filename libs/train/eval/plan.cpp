@@ -86,7 +86,7 @@ Plan load_plan(const std::filesystem::path& path) {
   cv.c = probe.value("c", cv.c);
   cv.seed = probe.value("seed", cv.seed);
   if (probe.value("nested_c", false)) cv.c_grid = default_c_grid();
-  plan.protocol.bootstrap = probe.value("bootstrap", plan.protocol.bootstrap);
+  plan.protocol.divisions = probe.value("divisions", plan.protocol.divisions);
   plan.protocol.permutations = probe.value("permutations", plan.protocol.permutations);
   return plan;
 }

@@ -14,6 +14,19 @@ using nlohmann::json;
 json number(double v) { return std::isfinite(v) ? json(v) : json(nullptr); }
 json interval(const Interval& i) { return json::array({number(i.low), number(i.high)}); }
 
+json pairs(const HalfSamples::Pairs& halves) {
+  json list = json::array();
+  for (const auto& pair : halves) list.push_back({number(pair[0]), number(pair[1])});
+  return list;
+}
+
+HalfSamples::Pairs pairs_of(const json& list) {
+  const auto value = [](const json& v) { return v.is_number() ? v.get<double>() : std::nan(""); };
+  HalfSamples::Pairs halves;
+  for (const json& pair : list) halves.push_back({value(pair.at(0)), value(pair.at(1))});
+  return halves;
+}
+
 json summary(const std::vector<double>& values) {
   json folds = json::array();
   for (const double v : values) folds.push_back(number(v));
@@ -32,8 +45,7 @@ std::string mean_sd(const std::vector<double>& values) {
   return fmt::format("{:.2f} ({:.2f})", mean(values), sample_sd(values));
 }
 
-ProtocolResult summarise(const Cohort& cohort, const std::string& name, CrossValidation cv,
-                         const ProtocolOptions& o) {
+ProtocolResult summarise(const Cohort& cohort, const std::string& name, CrossValidation cv, HalfSamples halves) {
   ProtocolResult r;
   r.name = name;
   r.subjects = cohort.set.subjects();
@@ -42,7 +54,8 @@ ProtocolResult summarise(const Cohort& cohort, const std::string& name, CrossVal
   r.subject_names = cohort.set.names;
   r.positive = cohort.set.positive;
   r.cv = std::move(cv);
-  if (o.bootstrap > 0) r.bootstrap = bootstrap_subjects(r.cv, cohort.set.positive, o.bootstrap, o.cv.seed);
+  r.halves = std::move(halves);
+  if (!r.halves.within.empty()) r.within = within_datasets_auc(r.cv, cohort.set.positive, cohort.set.dataset);
   r.delong = delong(r.cv.probability.front(), cohort.set.positive);
   r.calibration = calibration(r.cv.probability.front(), cohort.set.positive);
   if (std::any_of(cohort.reader.begin(), cohort.reader.end(), [](int c) { return c >= 0; }))
@@ -52,7 +65,9 @@ ProtocolResult summarise(const Cohort& cohort, const std::string& name, CrossVal
 
 ProtocolResult run_protocol(const Cohort& cohort, const std::string& name, const ProtocolOptions& o) {
   LogisticFits fits(cohort.set);
-  ProtocolResult r = summarise(cohort, name, cross_validate(cohort.set, fits, cohort.set.positive, o.cv), o);
+  CrossValidation cv = cross_validate(cohort.set, fits, cohort.set.positive, o.cv);
+  HalfSamples halves = half_samples(cohort.set, fits, cv, o.cv, o.divisions);
+  ProtocolResult r = summarise(cohort, name, std::move(cv), std::move(halves));
   if (o.permutations > 0) r.permutation = permute_labels(cohort.set, fits, r.cv, o.cv, o.permutations);
   if (o.shortcuts) {
     const double c = quantile(r.cv.chosen_c.front(), 0.5);
@@ -81,11 +96,19 @@ json to_json(const ProtocolResult& r) {
            {"slope", number(r.calibration.slope)},
            {"intercept", number(r.calibration.intercept)},
            {"expected_error", number(r.calibration.expected_error)}}}};
-  if (!r.bootstrap.auc_samples.empty())
-    j["subject_bootstrap"] = {{"samples", r.bootstrap.auc_samples.size()},
-                              {"auc", interval(r.bootstrap.auc)},
-                              {"balanced_accuracy", interval(r.bootstrap.balanced_accuracy)},
-                              {"brier", interval(r.bootstrap.brier)}};
+  const HalfSamples& h = r.halves;
+  j["intervals"] = {{"refitted", h.refitted},
+                    {"divisions", h.auc.size()},
+                    {"auc", interval(auc_interval(r.cv.mean_auc(), h, h.auc))},
+                    {"balanced_accuracy", interval(mean_interval(mean(over_folds(r.cv, &BinaryScores::balanced_accuracy)), h, h.balanced_accuracy))},
+                    {"brier", interval(mean_interval(mean(over_folds(r.cv, &BinaryScores::brier)), h, h.brier))},
+                    {"half_folds", h.half_folds},
+                    {"auc_of_halves", pairs(h.auc)}};
+  if (r.within) {
+    j["auc_within_datasets"] = number(*r.within);
+    j["intervals"]["auc_within_datasets"] = interval(auc_interval(*r.within, h, h.within));
+    j["intervals"]["within_of_halves"] = pairs(h.within);
+  }
   if (r.permutation)
     j["permutation"] = {{"p", r.permutation->p},
                         {"samples", r.permutation->samples},
@@ -112,22 +135,42 @@ json to_json(const ProtocolResult& r) {
   return j;
 }
 
+HalfSamples halves_of(const json& r) {
+  HalfSamples h;
+  if (!r.contains("intervals")) return h;
+  const json& kept = r["intervals"];
+  h.positives = r.at("positive");
+  h.negatives = r.at("subjects").get<double>() - h.positives;
+  h.folds = r.at("folds");
+  h.half_folds = kept.at("half_folds");
+  h.refitted = kept.at("refitted");
+  h.auc = pairs_of(kept.at("auc_of_halves"));
+  h.within = pairs_of(kept.value("within_of_halves", json::array()));
+  return h;
+}
+
 std::string to_text(const ProtocolResult& r) {
   std::string text = fmt::format("{}: {} subjects ({} positive), {} slices, {} folds{}\n", r.name, r.subjects, r.positives,
                                  r.slices, r.cv.chosen_c.front().size(),
                                  r.cv.fold.size() > 1 ? fmt::format(" x {}", r.cv.fold.size()) : "");
   for (const std::string& sentence : r.overlap) text += fmt::format("  {:<18} {}\n", "flattered", sentence);
-  const auto row = [&](const char* what, double BinaryScores::* measure, const Interval* interval) {
-    text += fmt::format("  {:<18} {}{}\n", what, mean_sd(over_folds(r.cv, measure)),
-                        interval != nullptr && !r.bootstrap.auc_samples.empty()
-                            ? fmt::format("  95 % of subjects {:.2f} to {:.2f}", interval->low, interval->high)
-                            : "");
+  const HalfSamples& h = r.halves;
+  const auto interval_text = [&](const Interval& i) {
+    if (h.auc.empty()) return std::string();
+    return fmt::format("  95 % interval {:.2f} to {:.2f}{}", i.low, i.high, h.refitted ? "" : ", of fixed scores: too narrow");
   };
-  row("AUC", &BinaryScores::auc, &r.bootstrap.auc);
-  row("balanced accuracy", &BinaryScores::balanced_accuracy, &r.bootstrap.balanced_accuracy);
+  const auto row = [&](const char* what, double BinaryScores::* measure, const HalfSamples::Pairs* pairs) {
+    const std::vector<double> values = over_folds(r.cv, measure);
+    text += fmt::format("  {:<18} {}{}\n", what, mean_sd(values), pairs == nullptr ? "" : interval_text(mean_interval(mean(values), h, *pairs)));
+  };
+  text += fmt::format("  {:<18} {}{}{}\n", "AUC", mean_sd(over_folds(r.cv, &BinaryScores::auc)),
+                      interval_text(auc_interval(r.cv.mean_auc(), h, h.auc)), r.within ? ", the datasets pooled" : "");
+  if (r.within)
+    text += fmt::format("  {:<18} {:.2f}{}\n", "AUC within datasets", *r.within, interval_text(auc_interval(*r.within, h, h.within)));
+  row("balanced accuracy", &BinaryScores::balanced_accuracy, &h.balanced_accuracy);
   row("sensitivity", &BinaryScores::sensitivity, nullptr);
   row("specificity", &BinaryScores::specificity, nullptr);
-  row("Brier", &BinaryScores::brier, &r.bootstrap.brier);
+  row("Brier", &BinaryScores::brier, &h.brier);
   const char* of = r.cv.fold.size() > 1 ? ", of the first repeat" : "";
   text += fmt::format("  {:<18} slope {:.2f}, in the large {:+.3f}, expected error {:.3f}{}\n", "calibration",
                       r.calibration.slope, r.calibration.in_the_large, r.calibration.expected_error, of);

@@ -6,13 +6,14 @@
 
 #include "train/eval/cohort.hpp"
 #include "train/eval/cross_validation.hpp"
+#include "train/eval/half_samples.hpp"
 
 /// Everything that is said of one encoder on one cohort.
 namespace wsp::train {
 
 struct ProtocolOptions {
   CrossValidationOptions cv;
-  int bootstrap = 2000;    ///< samples; 0: no interval
+  int divisions = 50;      ///< into halves, for intervals; 0: no interval
   int permutations = 200;  ///< 0: no p-value
   bool shortcuts = true;
 };
@@ -21,7 +22,8 @@ struct ProtocolResult {
   std::string name;
   std::int64_t subjects = 0, positives = 0, slices = 0;
   CrossValidation cv;
-  Bootstrap bootstrap;
+  HalfSamples halves;
+  std::optional<double> within;  ///< within_datasets_auc(), where there are several datasets
   std::optional<Permutation> permutation;
   DeLong delong;            ///< of the first repeat's pooled scores
   Calibration calibration;  ///< of the same
@@ -35,13 +37,14 @@ struct ProtocolResult {
 /// Cross-validated probe with everything around it. Throws Error(usage) where folds cannot be had.
 ProtocolResult run_protocol(const Cohort& cohort, const std::string& name, const ProtocolOptions& options);
 
-/// The same of folds that were scored elsewhere (fine-tuned networks): all but permutation and
+/// The same of folds that were scored elsewhere (fine-tuned networks), with their halves: all but permutation and
 /// shortcuts.
-ProtocolResult summarise(const Cohort& cohort, const std::string& name, CrossValidation cv,
-                         const ProtocolOptions& options);
+ProtocolResult summarise(const Cohort& cohort, const std::string& name, CrossValidation cv, HalfSamples halves);
 
 /// Mean (sd) over the folds, intervals, subjects' probabilities; null where a value is no number.
 nlohmann::json to_json(const ProtocolResult& result);
+/// What to_json() kept of the halves.
+HalfSamples halves_of(const nlohmann::json& result);
 /// The same for people.
 std::string to_text(const ProtocolResult& result);
 /// "0.84 (0.12)".

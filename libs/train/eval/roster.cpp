@@ -1,12 +1,12 @@
 #include "train/eval/roster.hpp"
 
 #include <fmt/format.h>
-#include <tbb/parallel_for.h>
 
 #include "io/core/error.hpp"
 #include "io/core/hash.hpp"
 #include "io/core/interrupt.hpp"
 #include "io/core/log.hpp"
+#include "io/core/parallel.hpp"
 #include "io/core/progress.hpp"
 #include "io/shard/dataset.hpp"
 #include "train/data/resize.hpp"
@@ -28,7 +28,7 @@ std::vector<std::uint64_t> pixel_hashes(const DatasetReader& reader, const std::
   const bool as_stored = side == 0 || resizer.is_identity();
   std::vector<std::uint64_t> hashes(rows.size());
   Progress progress("comparing volumes", rows.size(), "slices");
-  tbb::parallel_for(tbb::blocked_range<std::size_t>(0, rows.size(), 64), [&](const auto& range) {
+  wsp::parallel_loop(tbb::blocked_range<std::size_t>(0, rows.size(), 64), [&](const auto& range) {
     stop_if_interrupted("run the same command again to go on");
     std::vector<std::int16_t> image(pixels), resized(as_stored ? 0 : static_cast<std::size_t>(side * side));
     std::vector<std::int32_t> sums;

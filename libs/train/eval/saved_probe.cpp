@@ -1,7 +1,6 @@
 #include "train/eval/saved_probe.hpp"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
@@ -58,7 +57,7 @@ SavedProbe fit_saved_probe(const Cohort& cohort, const std::vector<const Feature
   for (std::size_t i = 0; i < tables.size(); ++i) {
     const Diagnosis& d = diagnoses.size() == 1 ? diagnoses[0] : diagnoses.at(i);
     const std::string dataset = fact_of(*tables[i], "dataset");
-    probe.sources.push_back({dataset, fact_of(*tables[i], "dataset_sha256"), d.label, fmt::format("{}", fmt::join(d.positive, ",")),
+    probe.sources.push_back({dataset, fact_of(*tables[i], "dataset_sha256"), d.label, d.positive.text,
                              std::count(cohort.dataset.begin(), cohort.dataset.end(), dataset)});
   }
   probe.label = probe.sources.front().label;

@@ -1,10 +1,9 @@
 #include "train/eval/subject_moments.hpp"
 
-#include <tbb/parallel_for.h>
-
 #include <cmath>
 #include <limits>
 
+#include "io/core/parallel.hpp"
 #include "train/eval/binary_logistic.hpp"
 #include "train/kernels/vector_clones.hpp"
 
@@ -40,7 +39,7 @@ void add_weighted(const double* x, const double* y, double w, std::int64_t d, do
 SubjectMoments::SubjectMoments(const ProbeSet& set) : set_(set) {
   const std::int64_t d = set.dimensions, subjects = set.subjects();
   const auto each_slice = [&](auto&& visit) {
-    tbb::parallel_for(std::int64_t{0}, subjects, [&](std::int64_t s) {
+    wsp::parallel_loop(std::int64_t{0}, subjects, [&](std::int64_t s) {
       for (std::int64_t r = set.first[at(s)]; r < set.first[at(s) + 1]; ++r)
         visit(s, set.x.data() + r * d);
     });

@@ -29,30 +29,19 @@ struct Group {
   std::vector<double> auc, accuracy;      // [seed * fold]
   std::vector<double> seed_auc;           // [seed]
   std::vector<double> p;                  // permutation
-  std::vector<double> samples;            // bootstrap, mean over seeds
+  std::vector<double> within;             // [seed]: AUC within datasets, of an aggregate
+  HalfSamples halves;                     // mean over seeds
   [[nodiscard]] bool empty() const { return seed_auc.empty(); }
 };
 
-std::vector<double> bootstrap_of(const json& result, const Plan& plan) {
-  CrossValidation cv;
-  cv.fold.resize(1);
-  cv.probability.resize(1);
-  std::vector<std::uint8_t> positive;
-  for (const json& s : result.at("predictions")) {
-    cv.fold[0].push_back(s.at("fold"));
-    cv.probability[0].push_back(s.at("probability").at(0));
-    positive.push_back(s.at("truth"));
-  }
-  return bootstrap_subjects(cv, positive, plan.protocol.bootstrap, plan.protocol.cv.seed).auc_samples;
-}
-
 class Results {
  public:
-  Results(const Plan& plan, const std::vector<json>& cells) : plan_(plan), cells_(cells) {}
+  explicit Results(const std::vector<json>& cells) : cells_(cells) {}
 
   [[nodiscard]] Group group(const std::string& method, const std::string& backbone, const std::string& variant,
                             const std::string& evaluation) const {
     Group g;
+    std::vector<HalfSamples> halves;
     for (const json& cell : cells_) {
       if (cell.at("method") != method || cell.at("backbone") != backbone || cell.at("variant") != variant ||
           !cell.at("results").contains(evaluation))
@@ -63,11 +52,10 @@ class Results {
       add(g.accuracy, numbers(r.at("balanced_accuracy").at("folds")));
       g.seed_auc.push_back(mean(numbers(r.at("auc").at("folds"))));
       if (r.contains("permutation")) g.p.push_back(r["permutation"].at("p"));
-      const std::vector<double> samples = bootstrap_of(r, plan_);
-      if (g.samples.empty()) g.samples.assign(samples.size(), 0);
-      for (std::size_t i = 0; i < samples.size(); ++i) g.samples[i] += samples[i];
+      if (r.contains("auc_within_datasets")) g.within.push_back(r["auc_within_datasets"]);
+      halves.push_back(halves_of(r));
     }
-    for (double& s : g.samples) s /= static_cast<double>(g.seed_auc.size());
+    if (!halves.empty()) g.halves = mean_of(halves);
     return g;
   }
 
@@ -114,7 +102,6 @@ class Results {
            cell.contains("pca") && cell["pca"].contains(evaluation);
   }
 
-  const Plan& plan_;
   const std::vector<json>& cells_;
 };
 
@@ -125,16 +112,26 @@ std::vector<std::string> evaluations_of(const Plan& plan) {
   return names;
 }
 
+// "[0.71, 0.93]", with a star where the scores were taken as fixed; nothing where there is no interval.
+std::string interval_text(const Interval& i, const HalfSamples& h, const char* format) {
+  if (h.auc.empty()) return "";
+  return fmt::format(" [{}, {}]{}", fmt::format(fmt::runtime(format), i.low), fmt::format(fmt::runtime(format), i.high), h.refitted ? "" : "*");
+}
+
 std::string value_text(const Group& g) {
-  return g.empty() ? kAbsent : fmt::format("{} [{:.2f}, {:.2f}]", mean_sd(g.auc), quantile(g.samples, 0.025), quantile(g.samples, 0.975));
+  return g.empty() ? kAbsent : mean_sd(g.auc) + interval_text(auc_interval(mean(g.seed_auc), g.halves, g.halves.auc), g.halves, "{:.2f}");
+}
+
+std::string within_text(const Group& g) {
+  if (g.within.empty()) return kAbsent;
+  return fmt::format("{:.2f}", mean(g.within)) + interval_text(auc_interval(mean(g.within), g.halves, g.halves.within), g.halves, "{:.2f}");
 }
 
 // Difference to a reference, over the same subjects.
 std::string difference_text(const Group& g, const Group& reference) {
   if (g.empty() || reference.empty()) return kAbsent;
-  std::vector<double> d;
-  for (std::size_t i = 0; i < g.samples.size(); ++i) d.push_back(g.samples[i] - reference.samples[i]);
-  return fmt::format("{:+.2f} [{:+.2f}, {:+.2f}]", mean(g.seed_auc) - mean(reference.seed_auc), quantile(d, 0.025), quantile(d, 0.975));
+  const PairedDifference d = paired_difference(mean(g.seed_auc), g.halves, mean(reference.seed_auc), reference.halves);
+  return fmt::format("{:+.2f}", d.difference) + interval_text(d.interval, g.halves, "{:+.2f}");
 }
 
 // Whether a dataset of the plan is one of the paper's. The paper's D1+2 is both together.
@@ -147,11 +144,12 @@ bool in_paper(const Plan& plan, const std::string& evaluation) {
 
 std::string or_absent(const std::optional<PublishedValue>& v) { return v ? v->text() : kAbsent; }
 
-ResultTable auc_table(const Plan& plan, const Results& results) {
-  ResultTable t{"auc", "Table 1: AUC by subject, mean (sd) over the folds of all seeds [95 % interval over subjects]",
+ResultTable auc_table(const Plan& plan, const Results& results, const std::vector<json>& cells) {
+  ResultTable t{"auc", "Table 1: AUC by subject, mean (sd) over the folds of all seeds [95 % interval]",
                 {"method", "backbone"}, {}, {}};
   for (const std::string& e : evaluations_of(plan)) {
     t.header.push_back(e);
+    if (e == plan.aggregate) t.header.push_back(e + " within datasets");
     if (in_paper(plan, e)) t.header.push_back(e + " in the paper");
     t.header.push_back(e + " minus WSP");
   }
@@ -165,6 +163,7 @@ ResultTable auc_table(const Plan& plan, const Results& results) {
       for (const std::string& e : evaluations_of(plan)) {
         const Group g = results.group(method, backbone, "", e);
         row.push_back(value_text(g));
+        if (e == plan.aggregate) row.push_back(within_text(g));
         if (in_paper(plan, e)) row.push_back(or_absent(published_auc(backbone, method, e)));
         row.push_back(method == "wsp" ? "" : difference_text(g, results.group("wsp", backbone, "", e)));
         seeds = std::max(seeds, g.seed_auc.size());
@@ -174,8 +173,14 @@ ResultTable auc_table(const Plan& plan, const Results& results) {
       row.push_back(std::isnan(p) ? kAbsent : fmt::format("{:.3f}", p));
       t.rows.push_back(row);
     }
-  t.notes.push_back("Intervals and differences are paired: every method saw the same subjects in the same folds; samples are drawn "
-                    "within each class, and averaged over seeds. They say what other subjects would change, given the fitted networks and probes.");
+  t.notes.emplace_back("Intervals say what other subjects would change, given the pretrained networks: the probes are fitted anew in random halves "
+                       "of the cohort (docs/EVALUATION.md). Differences are paired: every method saw the same subjects in the same folds and halves; "
+                       "seeds are averaged first.");
+  if (std::any_of(cells.begin(), cells.end(), [](const json& cell) { return cell.at("method") == "supervised"; }))
+    t.notes.emplace_back("* Supervised networks are not trained anew in the halves: their intervals take the scores as fixed and are too narrow.");
+  if (!plan.aggregate.empty())
+    t.notes.push_back(plan.aggregate + " pools the datasets, as the paper does: features that tell only the datasets apart score above 0.5 where "
+                      "these differ in prevalence. Within datasets compares each positive with negatives of its own dataset (van Elteren's weights).");
   if (!plan.aggregate.empty())
     t.notes.push_back("A network trained by the supervised method is trained on one dataset, so " + plan.aggregate + " has none.");
   return t;
@@ -282,8 +287,8 @@ std::string escaped(const std::string& text) {
 }  // namespace
 
 std::vector<ResultTable> make_tables(const Plan& plan, const std::vector<json>& cells) {
-  const Results results(plan, cells);
-  std::vector<ResultTable> tables{auc_table(plan, results), accuracy_table(plan, results)};
+  const Results results(cells);
+  std::vector<ResultTable> tables{auc_table(plan, results, cells), accuracy_table(plan, results)};
   if (!plan.sigmas.empty() && !plan.pretraining.empty()) tables.push_back(variants_table(plan, results, true));
   if (plan.text.contains("ablation") && !plan.pretraining.empty()) tables.push_back(variants_table(plan, results, false));
   tables.push_back(axes_table(plan, results));

@@ -1,8 +1,7 @@
-#include <tbb/parallel_for.h>
-
 #include <algorithm>
 #include <cmath>
 
+#include "io/core/parallel.hpp"
 #include "train/kernels/adam.hpp"
 
 namespace wsp::train {
@@ -29,7 +28,7 @@ void block(const AdamStep& s, std::int64_t n, float* value, const float* gradien
 
 void adam_step_cpu(const AdamStep& step, std::int64_t n, float* value, const float* gradient,
                    float* first, float* second) {
-  tbb::parallel_for(std::int64_t{0}, (n + kBlock - 1) / kBlock, [&](std::int64_t b) {
+  wsp::parallel_loop(std::int64_t{0}, (n + kBlock - 1) / kBlock, [&](std::int64_t b) {
     const std::int64_t at = b * kBlock;
     block(step, std::min(kBlock, n - at), value + at, gradient + at, first + at, second + at);
   });

@@ -1,5 +1,4 @@
 #include <tbb/blocked_range.h>
-#include <tbb/parallel_for.h>
 
 #include <algorithm>
 #include <bit>
@@ -7,6 +6,7 @@
 #include <string>
 
 #include "io/core/error.hpp"
+#include "io/core/parallel.hpp"
 #include "train/kernels/augment.hpp"
 #include "train/kernels/augment_pixel.hpp"
 
@@ -208,7 +208,7 @@ void augment_cpu(const std::int16_t* hu, const Affine* affine, std::int64_t n, s
   const std::int64_t bands = (size + kBandRows - 1) / kBandRows;
   const std::int64_t pixels = size * size;
   // Views innermost: the second finds the source in cache.
-  tbb::parallel_for(tbb::blocked_range<std::int64_t>(0, n * bands * views), [&](const auto& range) {
+  wsp::parallel_loop(tbb::blocked_range<std::int64_t>(0, n * bands * views), [&](const auto& range) {
     for (std::int64_t task = range.begin(); task != range.end(); ++task) {
       const std::int64_t view = task % views;
       const std::int64_t band = task / views % bands;

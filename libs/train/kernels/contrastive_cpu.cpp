@@ -1,5 +1,4 @@
 #include <tbb/blocked_range.h>
-#include <tbb/parallel_for.h>
 
 #include <algorithm>
 #include <cmath>
@@ -8,6 +7,7 @@
 #include <vector>
 
 #include "io/core/error.hpp"
+#include "io/core/parallel.hpp"
 #include "train/kernels/contrastive.hpp"
 #include "train/kernels/contrastive_pair.hpp"
 #include "train/kernels/vector_clones.hpp"
@@ -84,7 +84,7 @@ void check(const ContrastiveProblem<T>& p, std::int64_t tile) {
 template <class Body>
 void for_tiles(std::int64_t count, std::int64_t tile, const Body& body) {
   const std::int64_t tiles = (count + tile - 1) / tile;
-  tbb::parallel_for(
+  wsp::parallel_loop(
       tbb::blocked_range<std::int64_t>(0, tiles, 1),
       [&](const auto& range) {
         for (std::int64_t i = range.begin(); i != range.end(); ++i)

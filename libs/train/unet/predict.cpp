@@ -1,10 +1,9 @@
-#include <tbb/parallel_for.h>
-
 #include <algorithm>
 #include <optional>
 
 #include "io/core/error.hpp"
 #include "io/core/interrupt.hpp"
+#include "io/core/parallel.hpp"
 #include "preprocess/ops/slices.hpp"
 #include "train/engine/device.hpp"
 #include "train/engine/on_its_way.hpp"
@@ -44,7 +43,7 @@ torch::Tensor stored_slices(const Volume& volume, const InPlaneFit& fit, std::in
   torch::Tensor slices =
       torch::empty({n, fit.size, fit.size}, torch::TensorOptions(torch::kShort).pinned_memory(pinned));
   auto* out = slices.data_ptr<std::int16_t>();
-  tbb::parallel_for(std::int64_t{0}, n, [&](std::int64_t i) {
+  wsp::parallel_loop(std::int64_t{0}, n, [&](std::int64_t i) {
     const std::int64_t z = std::clamp<std::int64_t>(first - k + i, 0, depth - 1);
     const auto pixels = resample_slice(volume.slice(z), fit, WindowHu{});
     std::copy(pixels.begin(), pixels.end(), out + i * fit.size * fit.size);
@@ -108,7 +107,7 @@ LiverMask LiverPredictor::predict(const Volume& volume) try {
   const auto finish = [&] {
     if (!probability) return;
     const auto* p = probability->get().data_ptr<float>();
-    tbb::parallel_for(begun, std::min(begun + at_once, depth), [&](std::int64_t z) {
+    wsp::parallel_loop(begun, std::min(begun + at_once, depth), [&](std::int64_t z) {
       cut(p + (z - begun) * fit.size * fit.size, fit, xs, ys,
           mask.voxels.data() + z * volume.geometry.slice_voxels());
     });

@@ -3,17 +3,21 @@
 
 #include <cmath>
 #include <fstream>
+#include <functional>
 #include <limits>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <tuple>
 
 #include "io/core/error.hpp"
+#include "io/core/parallel.hpp"
 #include "probe_support.hpp"
 #include "support/python.hpp"
 #include "support/test_data.hpp"
 #include "train/eval/cross_validation.hpp"
 #include "train/eval/folds.hpp"
+#include "train/eval/half_samples.hpp"
 #include "train/eval/neighbours.hpp"
 #include "train/eval/pca.hpp"
 #include "train/eval/subject_scores.hpp"
@@ -169,18 +173,18 @@ TEST(CrossValidation, IsTheSameOnAnyNumberOfThreads) {
   const ProbeSet set = make_probe_set(30, 4, 70, 1);
   const CrossValidationOptions options{.folds = 5, .repeats = 2, .seed = 7, .c = 1, .c_grid = {0.01, 1}};
   std::vector<CrossValidation> runs;
-  std::vector<Bootstrap> bootstraps;
+  std::vector<HalfSamples> halves;
   std::vector<Permutation> permutations;
   for (const std::size_t threads : {1UL, 4UL}) {
     const tbb::global_control limit(tbb::global_control::max_allowed_parallelism, threads);
     LogisticFits fits(set);
     runs.push_back(cross_validate(set, fits, set.positive, options));
-    bootstraps.push_back(bootstrap_subjects(runs.back(), set.positive, 50, 3));
+    halves.push_back(half_samples(set, fits, runs.back(), options, 5));
     permutations.push_back(permute_labels(set, fits, runs.back(), options, 10));
   }
   EXPECT_EQ(runs[0].probability, runs[1].probability);
   EXPECT_EQ(runs[0].chosen_c, runs[1].chosen_c);
-  EXPECT_EQ(bootstraps[0].auc_samples, bootstraps[1].auc_samples);
+  EXPECT_EQ(halves[0].auc, halves[1].auc);
   EXPECT_EQ(permutations[0].p, permutations[1].p);
   EXPECT_EQ(permutations[0].null.low, permutations[1].null.low);
 }
@@ -212,36 +216,122 @@ TEST(Permutation, SeesWhetherThereIsSomethingToSee) {
   }
 }
 
-TEST(Bootstrap, CoversAndPairs) {
-  const ProbeSet set = make_probe_set(60, 3, 8, 21, 2);
-  LogisticFits fits(set);
-  const CrossValidation good = cross_validate(set, fits, set.positive, {.folds = 5, .seed = 2});
-  CrossValidation bad = good;
-  CounterRng rng(4, {2});
-  for (double& p : bad.probability[0]) p = rng.uniform();
-  for (std::size_t f = 0; f < 5; ++f) {
-    std::vector<double> p;
-    std::vector<std::uint8_t> truth;
-    for (std::size_t s = 0; s < 60; ++s)
-      if (bad.fold[0][s] == static_cast<int>(f)) p.push_back(bad.probability[0][s]), truth.push_back(set.positive[s]);
-    bad.scores[f] = binary_scores(p, truth);
-  }
-  const Bootstrap of_good = bootstrap_subjects(good, set.positive, 500, 1);
-  const Bootstrap of_bad = bootstrap_subjects(bad, set.positive, 500, 1);
-  EXPECT_LT(of_good.auc.low, good.mean_auc());
-  EXPECT_GT(of_good.auc.high, good.mean_auc());
-  const PairedDifference same = paired_difference(good, of_good, good, of_good);
-  EXPECT_EQ(same.difference, 0);
-  EXPECT_EQ(same.interval.low, 0);
-  EXPECT_EQ(same.p, 1);
-  const PairedDifference other = paired_difference(good, of_good, bad, of_bad);
-  EXPECT_GT(other.interval.low, 0);
-  EXPECT_LT(other.p, 0.05);
+TEST(WeightedAuc, CountsSubjectsAsOftenAsTheyWeigh) {
   // Weights are counts: doubling every subject changes no area, and ties count half.
   const std::vector<double> score = {0.1, 0.4, 0.4, 0.8}, twice = {2, 2, 2, 2}, some = {1, 0, 1, 3};
   const std::vector<std::uint8_t> truth = {0, 1, 0, 1};
   EXPECT_EQ(weighted_auc(score, truth, twice, ascending(score)), roc_auc(score, truth));
   EXPECT_EQ(weighted_auc(score, truth, some, ascending(score)), 1);
+}
+
+TEST(StudentT, IsThatOfTheTables) {
+  EXPECT_NEAR(student_quantile(14), 2.144787, 1e-5);
+  EXPECT_NEAR(student_quantile(3), 3.182446, 1e-5);
+  EXPECT_NEAR(student_quantile(1000), 1.962339, 1e-5);
+  EXPECT_NEAR(student_tail(-2.5, 10), 0.031446, 1e-5);
+  EXPECT_NEAR(student_tail(0, 5), 1, 1e-12);
+}
+
+TEST(HalfSamples, ShareNoSubjectAndFitEverythingAnew) {
+  ProbeSet set = make_probe_set(40, 4, 12, 21, 2);
+  for (int s = 0; s < 40; ++s) set.dataset.push_back(s % 4 == 0 ? 1 : 0);
+  LogisticFits fits(set);
+  const CrossValidationOptions options{.folds = 5, .repeats = 2, .seed = 2};
+  const CrossValidation cv = cross_validate(set, fits, set.positive, options);
+  const HalfSamples h = half_samples(set, fits, cv, options, 6);
+  ASSERT_EQ(h.auc.size(), 6U);
+  // By hand: the first half of a division, cut out of the set, is what was cross-validated.
+  const std::vector<int> halves = stratified_folds(set.positive, 2, 2, (std::uint64_t{1} << 40) + 3, set.dataset);
+  ProbeSet half;
+  half.dimensions = set.dimensions;
+  half.first = {0};
+  for (std::size_t s = 0; s < 40; ++s) {
+    if (halves[s] != 1) continue;
+    half.x.insert(half.x.end(), set.x.begin() + set.first[s] * 12, set.x.begin() + set.first[s + 1] * 12);
+    half.first.push_back(half.first.back() + set.first[s + 1] - set.first[s]);
+    half.positive.push_back(set.positive[s]);
+    half.dataset.push_back(set.dataset[s]);
+  }
+  LogisticFits apart(half);
+  std::vector<std::vector<int>> fold;
+  for (std::uint64_t r = 0; r < 2; ++r)
+    fold.push_back(stratified_folds(half.positive, h.half_folds, 2, (std::uint64_t{1} << 41) + (3 * 2 + 1) * 2 + r, half.dataset));
+  const CrossValidation alone = cross_validate_in(half, apart, half.positive, fold, options);
+  EXPECT_NEAR(h.auc[3][1], alone.mean_auc(), 1e-9);
+  EXPECT_NEAR(h.within[3][1], within_datasets_auc(alone, half.positive, half.dataset), 1e-9);
+  // Every repeat counts.
+  CrossValidationOptions once = options;
+  once.repeats = 1;
+  EXPECT_NE(half_samples(set, fits, cross_validate(set, fits, set.positive, once), once, 6).auc, h.auc);
+}
+
+TEST(HalfSamples, GiveIntervalsThatHaveAWidthAndPair) {
+  const ProbeSet set = make_probe_set(60, 3, 8, 21, 6);
+  LogisticFits fits(set);
+  const CrossValidationOptions options{.folds = 5, .seed = 2};
+  const CrossValidation cv = cross_validate(set, fits, set.positive, options);
+  const HalfSamples good = half_samples(set, fits, cv, options, 30);
+  const Interval i = auc_interval(cv.mean_auc(), good, good.auc);
+  EXPECT_LT(i.low, cv.mean_auc());
+  EXPECT_GT(i.high, cv.mean_auc());
+  const PairedDifference same = paired_difference(cv.mean_auc(), good, cv.mean_auc(), good);
+  EXPECT_EQ(same.difference, 0);
+  EXPECT_EQ(same.p, 1);
+  const ProbeSet other = make_probe_set(60, 3, 8, 22, 0);
+  ProbeSet noise = other;
+  noise.positive = set.positive;
+  LogisticFits of_noise(noise);
+  const CrossValidation blind = cross_validate(noise, of_noise, noise.positive, options);
+  const HalfSamples bad = half_samples(noise, of_noise, blind, options, 30);
+  const PairedDifference d = paired_difference(cv.mean_auc(), good, blind.mean_auc(), bad);
+  EXPECT_GT(d.interval.low, 0);
+  EXPECT_LT(d.p, 0.05);
+  // Halves that separate all vouch for no width of 0.
+  HalfSamples perfect = good;
+  for (auto& pair : perfect.auc) pair = {1, 1};
+  const Interval top = auc_interval(1, perfect, perfect.auc);
+  EXPECT_LT(top.low, 0.98);
+  EXPECT_GT(top.low, 0.5);
+  EXPECT_EQ(top.high, 1);
+  // Too few subjects for halves: no interval.
+  ProbeSet few = make_probe_set(12, 3, 8, 21);
+  few.positive = {1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0};
+  LogisticFits of_few(few);
+  const CrossValidationOptions three{.folds = 3};
+  const HalfSamples none = half_samples(few, of_few, cross_validate(few, of_few, few.positive, three), three, 30);
+  EXPECT_TRUE(none.auc.empty());
+  EXPECT_TRUE(std::isnan(auc_interval(0.7, none, none.auc).low));
+}
+
+// Features that know nothing but the cohort: pooled they tell the diagnosis, since prevalence differs.
+TEST(Datasets, PooledDiagnosesAreToldByTheCohortWithinNoneAre) {
+  ProbeSet set = make_probe_set(155, 3, 6, 4, 0);
+  for (int s = 0; s < 155; ++s) {
+    const bool first = s < 106;
+    set.dataset.push_back(first ? 0 : 1);
+    set.positive[static_cast<std::size_t>(s)] = s < 78 || s >= 140 ? 1 : 0;
+    for (std::int64_t r = set.first[static_cast<std::size_t>(s)]; r < set.first[static_cast<std::size_t>(s) + 1]; ++r)
+      set.x[static_cast<std::size_t>(6 * r)] += first ? 0 : 20;
+  }
+  LogisticFits fits(set);
+  const CrossValidationOptions options{.folds = 5, .seed = 3};
+  const CrossValidation cv = cross_validate(set, fits, set.positive, options);
+  EXPECT_GT(cv.mean_auc(), 0.6);
+  EXPECT_NEAR(within_datasets_auc(cv, set.positive, set.dataset), 0.5, 0.17);
+  const Permutation shuffled = permute_labels(set, fits, cv, options, 60);
+  EXPECT_GT(shuffled.null_mean, 0.58);
+  EXPECT_GT(shuffled.p, 0.05);
+  // Folds hold as many of each dataset and class as can be.
+  std::map<std::tuple<int, int, int>, int> count;
+  for (std::size_t s = 0; s < 155; ++s) ++count[{set.dataset[s], set.positive[s], cv.fold[0][s]}];
+  for (const auto& [key, n] : count) EXPECT_LE(std::abs(n - count[{std::get<0>(key), std::get<1>(key), 0}]), 1);
+  // By hand.
+  CrossValidation two;
+  two.fold = {{0, 0, 0, 0, 0, 1}};
+  two.probability = {{0.9, 0.1, 0.8, 0.95, 0.2, 0.3}};
+  const std::vector<std::uint8_t> truth = {1, 0, 0, 1, 0, 1};
+  EXPECT_NEAR(within_datasets_auc(two, truth, std::vector<int>{0, 0, 0, 1, 1, 1}), 1, 1e-12);
+  EXPECT_NEAR(within_datasets_auc(two, truth, std::vector<int>{0, 0, 0, 0, 0, 0}), 1, 1e-12);
 }
 
 TEST(Neighbours, VoteOfTheNearestButNeverOfTheSubjectItself) {
@@ -271,6 +361,54 @@ TEST(LogisticFits, RefuseWhatHasNoSolution) {
   EXPECT_THROW((void)fits.fit(1, weight, set.positive), Error);
   set.x[4] = std::numeric_limits<double>::quiet_NaN();
   EXPECT_THROW(LogisticFits{set}, Error);
+}
+
+// A standardised probe does not see where a feature lies and how wide it is: what hardly varies far from 0 gives what
+// the same feature gives around 0.
+TEST(LogisticFits, SolveWithFeaturesThatHardlyVary) {
+  const std::int64_t d = 20;
+  ProbeSet plain = make_probe_set(40, 5, d, 12);
+  for (double& x : plain.x) x = std::round(64 * x);  // few digits, so that both are exact as float
+  const std::vector<double> all(40, 1.0);
+  const auto moved = [&](double offset, double width, const std::function<bool(std::int64_t, std::int64_t)>& which) {
+    ProbeSet set = plain;
+    for (std::int64_t r = 0; r < set.rows(); ++r)
+      for (std::int64_t j = 0; j < d; ++j)
+        if (double& x = set.x[static_cast<std::size_t>(r * d + j)]; which(r, j)) x = offset + width * x;
+    return set;
+  };
+  const auto probabilities = [&](const ProbeSet& set) {
+    LogisticFits fits(set);
+    return cross_validate(set, fits, set.positive, {.folds = 5, .seed = 2}).probability[0];
+  };
+  const std::vector<double> expected = probabilities(plain);
+  const auto same = [&](const ProbeSet& set, const char* what) {
+    const std::vector<double> p = probabilities(set);
+    for (std::size_t s = 0; s < p.size(); ++s) ASSERT_NEAR(p[s], expected[s], 1e-6) << what << " " << s;
+  };
+  same(moved(1024, std::ldexp(1, -13), [](auto, std::int64_t j) { return j == 3; }), "one feature");
+  same(moved(-3.0e5, std::ldexp(1, -4), [](auto, auto) { return true; }), "a collapsed encoder, float");
+  same(moved(1e4, std::ldexp(1, -20), [](auto, auto) { return true; }), "a collapsed encoder, double");
+  // Constant but for noise in all subjects other than one: no part may stop the probe.
+  ProbeSet odd = plain;
+  for (std::int64_t r = 0; r < odd.rows(); ++r)
+    odd.x[static_cast<std::size_t>(r * d + 3)] = r < odd.first[1] ? 1e6 : r % 2 == 0 ? 1 : 1 + 1e-7;
+  for (const double p : probabilities(odd)) EXPECT_TRUE(p >= 0 && p <= 1);
+}
+
+// Fits beside each other, one of which cannot be: the failure comes out, and the others neither hang nor crash.
+TEST(LogisticFits, FailWholeWhereOneOfManyFails) {
+  const tbb::global_control threads(tbb::global_control::max_allowed_parallelism, 4);
+  const ProbeSet set = make_probe_set(60, 12, 256, 3);
+  const ProbeSet small = make_probe_set(60, 6, 64, 3);
+  for (const ProbeSet* of : {&set, &small}) {
+    LogisticFits fits(*of);
+    fits.prepare(1);
+    const std::vector<double> all(60, 1.0);
+    std::vector<double> none(60);
+    for (std::size_t s = 0; s < 60; ++s) none[s] = of->positive[s];
+    EXPECT_THROW(wsp::parallel_loop(0, 40, [&](int i) { (void)fits.fit(1, i == 9 ? none : all, of->positive); }), Error);
+  }
 }
 
 TEST(Calibration, KnowsPerfectAndSeparatedScores) {
