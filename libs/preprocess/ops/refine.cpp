@@ -1,6 +1,5 @@
 #include "preprocess/ops/refine.hpp"
 
-
 #include <algorithm>
 #include <cmath>
 #include <limits>
