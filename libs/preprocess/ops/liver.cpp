@@ -136,6 +136,41 @@ void clean_mask(LiverMask& mask) {
   if (changed) mask.flags.push_back(Code::MASK_CLEANED);
 }
 
+void drop_misplaced(LiverMask& mask, std::vector<std::uint8_t>& probability,
+                    const std::function<bool(const SliceRange& slices)>& plausible) {
+  const Components parts = connected_components(mask);
+  if (parts.size.size() < 2) return;
+  std::vector<SliceRange> reach(parts.size.size(), {mask.geometry.size[2], -1});
+  const auto plane = static_cast<std::size_t>(mask.geometry.slice_voxels());
+  for (std::size_t i = 0; i < parts.label.size(); ++i) {
+    if (parts.label[i] == 0) continue;
+    SliceRange& r = reach[static_cast<std::size_t>(parts.label[i] - 1)];
+    const auto z = static_cast<std::int64_t>(i / plane);
+    r.first = std::min(r.first, z);
+    r.last = std::max(r.last, z);
+  }
+  const std::int64_t largest = *std::max_element(parts.size.begin(), parts.size.end());
+  std::vector<bool> well(parts.size.size(), false);
+  bool some = false;
+  for (std::size_t k = 0; k < well.size(); ++k) {
+    if (parts.size[k] * 5 < largest) continue;
+    well[k] = plausible(reach[k]);
+    some = some || well[k];
+  }
+  if (!some || std::count(well.begin(), well.end(), true) == static_cast<std::ptrdiff_t>(well.size()))
+    return;
+  bool changed = false;
+  for (std::size_t i = 0; i < parts.label.size(); ++i) {
+    if (parts.label[i] == 0) continue;
+    const auto k = static_cast<std::size_t>(parts.label[i] - 1);
+    if (well[k] || parts.size[k] * 5 < largest) continue;
+    mask.voxels[i] = 0;
+    if (!probability.empty()) probability[i] = 0;
+    changed = true;
+  }
+  if (changed) mask.flags.push_back(Code::MASK_CLEANED);
+}
+
 void remove_specks(LiverMask& mask) {
   constexpr double kSpeckMm2 = 100;
   const double pixel = mask.geometry.spacing_mm[0] * mask.geometry.spacing_mm[1];

@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -31,6 +32,12 @@ double normalised_depth(double z_mm, double lowest_mm, double highest_mm);
 /// Keep the largest 26-connected component and fill holes per axial slice; adds MASK_CLEANED where
 /// a voxel changed. For predicted masks; given masks are left alone unless asked for.
 void clean_mask(LiverMask& mask);
+
+/// Drop the components of a predicted mask that lie where none can be, where one of at least a fifth of
+/// the largest's voxels lies well: `plausible` is asked by a component's first and last slice. Adds
+/// MASK_CLEANED where a voxel changed, and takes the `probability` there away, if it is given.
+void drop_misplaced(LiverMask& mask, std::vector<std::uint8_t>& probability,
+                    const std::function<bool(const SliceRange& slices)>& plausible);
 
 /// Remarks on a mask: LIVER_TRUNCATED (touches the first or last slice), MASK_GAPS (a slice between
 /// its first and last is empty), LIVER_SMALL (< 500 ml), LIVER_FRAGMENTED (the second largest

@@ -8,6 +8,7 @@
 #include "io/core/names.hpp"
 #include "io/medical/masks.hpp"
 #include "preprocess/ops/liver.hpp"
+#include "preprocess/ops/slices.hpp"
 #include "preprocess/ops/surface_distance.hpp"
 
 namespace wsp {
@@ -101,11 +102,35 @@ Outcome<Segmentation> ask_segmenter(Segmenter& segmenter, const Volume& volume) 
   }
 }
 
+namespace {
+
+// The lungs lie about the liver's dome: below it, or within 40 mm above, there is air of some 60 cm2 in
+// a slice, unless the scan ends there. Slices are looked at every 6 mm.
+bool below_lungs(const Volume& volume, const SliceRange& liver) {
+  constexpr double kLungMm2 = 6000, kAboveMm = 40, kStepMm = 6;
+  const auto z = [&](std::int64_t k) { return volume.z_mm[static_cast<std::size_t>(k)]; };
+  const std::int64_t top = volume.geometry.size[2] - 1;
+  if (liver.last == top) return true;
+  double looked = z(top) + kStepMm;
+  for (std::int64_t k = top; k >= liver.first; --k) {
+    if (z(k) > z(liver.last) + kAboveMm || z(k) > looked - kStepMm) continue;
+    looked = z(k);
+    HuHistogram unused;
+    if (profile_slice(volume.slice(k), {}, volume.geometry, unused).lung_mm2 >= kLungMm2)
+      return true;
+  }
+  return false;
+}
+
+}  // namespace
+
 PredictedMask clean_prediction(Segmentation prediction, const Volume& volume, bool refine) {
   PredictedMask result;
   result.mask = std::move(prediction.mask);
   result.components = static_cast<std::int64_t>(component_sizes(result.mask).size());
   remove_specks(result.mask);
+  if (refine)
+    drop_misplaced(result.mask, prediction.probability, [&](const SliceRange& r) { return below_lungs(volume, r); });
   clean_mask(result.mask);
   std::int64_t inside = 0, all = 0, voxels = 0;  // probabilities in 1/255
   for (std::size_t i = 0; i < prediction.probability.size(); ++i) {
@@ -166,17 +191,19 @@ std::vector<std::string> mask_doubts(const Volume& volume, const LiverMask& mask
                                      const std::optional<double>& confidence,
                                      const std::optional<RefinedLiver>& refined,
                                      const std::vector<double>& areas_mm2, double liver_ml) {
-  constexpr double kConfidence = 0.7, kAgreement = 0.8, kLeastMl = 350, kMostMl = 4500,
+  constexpr double kConfidence = 0.7, kRefinedConfidence = 0.92, kAgreement = 0.885, kLeastMl = 350, kMostMl = 4500,
                    kLeastHu = -30, kMostHu = 230, kSpreadHu = 25, kStep = 0.5;
   std::vector<std::string> doubts;
   const auto doubt = [&](bool there, const char* word) {
     if (there) doubts.emplace_back(word);
   };
   const bool cut = !areas_mm2.empty() && (areas_mm2.front() > 0 || areas_mm2.back() > 0);
-  doubt(confidence && *confidence < kConfidence, "confidence");
+  doubt(confidence && *confidence < (refined ? kRefinedConfidence : kConfidence), "confidence");
   doubt(refined && refined->agreement < kAgreement, "agreement");
   doubt(liver_ml > kMostMl || (liver_ml < kLeastMl && !cut), "volume");
   doubt(left_of_body(volume, mask) > 0, "side");
+  const auto extent = liver_extent(areas_mm2, 0);
+  doubt(extent && !below_lungs(volume, *extent), "place");
   doubt(refined && (refined->mode_hu < kLeastHu || refined->mode_hu > kMostHu ||
                     refined->spread_hu > kSpreadHu),
         "values");

@@ -40,15 +40,16 @@ struct PredictedMask {
 /// passes.
 Outcome<Segmentation> ask_segmenter(Segmenter& segmenter, const Volume& volume);
 
-/// Clean a prediction (specks in each slice, largest component, holes), measure its confidence, and
-/// refine it where asked.
+/// Clean a prediction (specks in each slice, largest component, holes) and measure its confidence. With
+/// `refine` components without lungs above them give way to one with, and the mask is refined by HU.
 PredictedMask clean_prediction(Segmentation prediction, const Volume& volume, bool refine);
 
 /// Why a predicted mask may be wrong, a word each, in a fixed order; empty where no check failed:
-///   confidence  the model's own doubt: soft Dice below 0.7
+///   confidence  the model's own doubt: soft Dice below 0.7, or 0.92 where it is refined
 ///   agreement   refinement by HU changed it much
 ///   volume      of no adult's liver: outside 350 to 4500 ml, where the scan does not cut it off
 ///   side        its middle lies to the left of the body's
+///   place       the lungs are not above it
 ///   values      no liver has these HU, or so wide a spread of them
 ///   shape       its area jumps from slice to slice
 /// How often each is right: docs/LIVER.md.
