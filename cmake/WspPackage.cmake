@@ -5,7 +5,7 @@ install(FILES README.md LICENSE CHANGELOG.md CONTRIBUTING.md DESTINATION share/d
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/docs DESTINATION share/doc/wsp FILES_MATCHING PATTERN "*.md" PATTERN "*.png")
 # The documents name these beside them, as in the source tree.
 install(CODE [[
-  foreach(name schemas data-manifests plans)
+  foreach(name schemas models data-manifests plans)
     file(CREATE_LINK ../../wsp/${name} "$ENV{DESTDIR}${CMAKE_INSTALL_PREFIX}/share/doc/wsp/${name}" SYMBOLIC)
   endforeach()
 ]])

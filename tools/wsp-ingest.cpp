@@ -100,8 +100,7 @@ void declare_model(CLI::App& app, Options& o) {
   app.add_option("--liver-model", o.liver_model,
                  "What makes the mask of a case without a given one: builtin (the network that comes "
                  "with the tools, docs/LIVER.md), none, or the descriptor (JSON) of a TorchScript "
-                 "network (docs/MODELS.md)")
-      ->envname("WSP_LIVER_MODEL")
+                 "network (docs/MODELS.md); WSP_LIVER_MODEL in the environment sets the default")
       ->capture_default_str();
   app.add_option("--device", o.device, "Where the model runs: auto, cpu, cuda or cuda:N")
       ->capture_default_str();
@@ -579,6 +578,8 @@ int main(int argc, char** argv) {
       "4 no usable input, 5 output not writable, 6 dataset corrupt, 130/143 interrupted (run again "
       "to resume;\n"
       "a second signal ends at once, where a case or its model hangs).";
+  if (const char* model = std::getenv("WSP_LIVER_MODEL"); model != nullptr && *model != '\0')
+    options.liver_model = model;
   tool.declare = [&](CLI::App& app) { declare(app, options); };
   tool.run = [&](const wsp::CommonOptions& common) {
     wsp::initialise_medical_io();

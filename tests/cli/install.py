@@ -1,4 +1,5 @@
 """cmake --install and cpack -G DEB give tools that run, and documents whose links lead somewhere."""
+import json
 import pathlib
 import re
 import shutil
@@ -25,6 +26,13 @@ def tools_run(prefix):
           work / "c" / "truth", "--labels", work / "c" / "labels.csv", "--manifest",
           prefix / "share" / "wsp" / "data-manifests" / "phantom.json")
     shell(prefix / "bin" / "wsp-ingest", "verify", work / "d")
+    if (prefix / "libexec" / "wsp" / "wsp-ingest-torch").exists():  # the network comes along, too
+        shell(prefix / "bin" / "wsp-phantom", "--out", work / "r", "--anatomy", "rich", "--subjects", 4, "--seed", 9100, "--slices", "16-24",
+              "--size", 128, "--format", "nifti")
+        shell(prefix / "bin" / "wsp-ingest", work / "r" / "export", "--out", work / "e", "--ids", "keep", "--size", 64, "--mask-cache", "none",
+              "--liver-model", "builtin")
+        flags = [json.loads(p.read_text())["flags"] for p in (work / "e" / "cases").glob("*.json")]
+        support.check(flags and all("MASK_FROM_BUILTIN_MODEL" in f for f in flags), f"the installed network: {flags}")
 
 
 def links_lead_somewhere(root):
