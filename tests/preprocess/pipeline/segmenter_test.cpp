@@ -246,9 +246,10 @@ TEST_F(SegmenterTest, ComparesItsMasksWithGivenOnes) {
   EXPECT_EQ(summary.comparisons[1].code, "SEGMENTER_FAILED");
   EXPECT_NEAR(*mean_dice(summary.comparisons), 2.0 / 3, 1e-4);
   EXPECT_EQ(read_file(options_.output / "mask_comparison.tsv"),
-            "case\tgiven\tdice\tgiven_ml\tmodel_ml\tvolume_error_percent\tcode\n"
-            "a\tfile\t0.6667\t192.0\t384.0\t+100.0\t\n"
-            "b\tfile\t\t\t\t\tSEGMENTER_FAILED\n");
+            "case\tgiven\tdice\tgiven_ml\tmodel_ml\tvolume_error_percent\thd95_mm\tfirst_off\tlast_off\t"
+            "first_off_mm\tlast_off_mm\tkept_iou\tdoubts\tcode\n"
+            "a\tfile\t0.6667\t192.0\t384.0\t+100.0\t40.00\t+0\t+0\t+0.0\t+0.0\t1.0000\tplace,shape\t\n"
+            "b\tfile\t\t\t\t\t\t\t\t\t\t\t\tSEGMENTER_FAILED\n");
   EXPECT_EQ(provenance("c")["mask"]["source"], "segmenter");
   // A run that takes the cases over reports the same.
   const IngestSummary again = ingest(options_);
