@@ -50,7 +50,7 @@ def check_options():
             for option in OPTION.findall(rest):
                 checked += 1
                 support.check(option in known, f"{document.name}: '{tool}{rest}': {tool} knows no {option}")
-    elsewhere = {"--array", "--tflops", "--gbps"}  # Slurm, bench/gpu/roofline.py
+    elsewhere = {"--array", "--signal", "--tflops", "--gbps"}  # Slurm, bench/gpu/roofline.py
     everywhere = elsewhere.union(*(OPTION.findall(text) for text in helps.values()))
     for document in DOCUMENTS:
         for span in re.findall(r"`(--[^`\n]+)`", document.read_text()):
