@@ -226,14 +226,20 @@ bool refine_once(const Volume& volume, LiverMask& mask, const Refine& how, Refin
     std::copy_n(mask.voxels.begin() + static_cast<std::ptrdiff_t>(from), length,
                 before.begin() + static_cast<std::ptrdiff_t>(to));
   });
-  const auto inside = distances_to(before, 0, *box), outside = distances_to(before, 1, *box);
+  auto apart = distances_to(before, 0, *box);  // squared; outside negative
+  {
+    const auto outside = distances_to(before, 1, *box);
+    for_voxels(*box, [&](std::size_t i) {
+      if (before[i] == 0) apart[i] = -outside[i];
+    });
+  }
   // 2. Which values the liver has, by its core.
   constexpr double kLeastCoreMm3 = 20000;
   const double voxel_mm3 =
       mask.geometry.spacing_mm[0] * mask.geometry.spacing_mm[1] * mask.geometry.spacing_mm[2];
-  Voxels core = core_of(inside, how.core_mm);
+  Voxels core = core_of(apart, how.core_mm);
   if (static_cast<double>(std::count(core.begin(), core.end(), 1)) * voxel_mm3 < kLeastCoreMm3)
-    core = core_of(inside, how.core_mm / 2);
+    core = core_of(apart, how.core_mm / 2);
   if (std::find(core.begin(), core.end(), 1) == core.end()) return false;
   const auto image = smoothed(volume, *box, how.smooth_mm);
   const Values liver = values_of(image, core);
@@ -243,8 +249,8 @@ bool refine_once(const Volume& volume, LiverMask& mask, const Refine& how, Refin
   constexpr float kFatHu = -60;
   Voxels after(before.size());
   for_voxels(*box, [&](std::size_t i) {
-    const double deep = std::sqrt(static_cast<double>(inside[i])),
-                 far = std::sqrt(static_cast<double>(outside[i]));
+    const double deep = std::sqrt(std::max(0.0, static_cast<double>(apart[i]))),
+                 far = std::sqrt(std::max(0.0, -static_cast<double>(apart[i])));
     const double limit =
         far > 0 ? how.spreads - (how.spreads - 1) * far / how.grow_mm
                 : how.spreads + 0.5 * std::min(deep, how.core_mm);
@@ -252,6 +258,7 @@ bool refine_once(const Volume& volume, LiverMask& mask, const Refine& how, Refin
                       std::abs(static_cast<double>(image[i]) - liver.mode) < limit * liver.spread;
     after[i] = fits || (core[i] != 0 && image[i] > kFatHu) ? 1 : 0;
   });
+  std::vector<float>().swap(apart);  // what follows has distances of its own
   // 4. In one piece, without threads and holes.
   open(after, *box, how.open_mm);
   keep_largest_and_fill(after, *box);

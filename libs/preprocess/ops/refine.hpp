@@ -25,7 +25,7 @@ struct RefinedLiver {
 /// the liver has; about the surface a smoothed voxel belongs to it where its value does, the less of
 /// it the farther outside and the more the deeper inside, so that tumours and vessels within stay.
 /// Opening cuts what hangs on by a thread; the largest part is kept, closed, and its holes filled. A
-/// mask without a core is left as it is. Deterministic at any number of threads. Memory: some 25
+/// mask without a core is left as it is. Deterministic at any number of threads. Memory: some 15
 /// bytes a voxel of the mask's box.
 RefinedLiver refine_liver(const Volume& volume, LiverMask& mask, const Refine& how = {});
 
