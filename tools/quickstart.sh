@@ -81,7 +81,7 @@ ingest_stage() {
   rm -rf "$out/hospital" "$out/dataset" "$out/first-dataset" "$out/site.key" "$out/crosswalk.tsv"  # of an earlier quickstart
   run wsp-phantom --out "$out/hospital" --anatomy rich --subjects "$subjects" --seed 1 --slices 40-60 --balance --hospital
   say "ingest 2/4  no mask is given: choose series, find the livers, keep the central 70 %, pseudonymise, shard"
-  run wsp-ingest "$out/hospital/export" --out "$out/first-dataset" --new-site-key "$out/site.key"
+  run wsp-ingest "$out/hospital/export" --out "$out/first-dataset" --new-site-key "$out/site.key" --mask-objects ignore
   say "ingest 3/4  the same with masks and labels"
   run wsp-ingest "$out/hospital/export" --out "$out/dataset" \
     --masks "$out/hospital/truth" --labels "$out/hospital/labels.csv" \

@@ -97,8 +97,8 @@ def real(data, work):
         case, masks = work / "real" / f"ircadb_{number}", work / f"masks{number}"
         masks.mkdir()
         truth = nibabel.load(case / f"couinaud_repo_liver-{number}.nii.gz")
-        series = {pydicom.dcmread(p, stop_before_pixels=True).SeriesInstanceUID
-                  for p in (case / "PATIENT_DICOM").iterdir()}
+        headers = [pydicom.dcmread(p, stop_before_pixels=True, force=True) for p in (case / "PATIENT_DICOM").iterdir()]
+        series = {h.SeriesInstanceUID for h in headers if "SeriesInstanceUID" in h}
         nibabel.save(nibabel.Nifti1Image((np.asarray(truth.dataobj) > 0).astype(np.uint8), truth.affine), masks / f"{series.pop()}.nii.gz")
         ingest(case / "PATIENT_DICOM", work / f"real{number}", "--masks", masks, "--compare-masks", "--size", 128)
         row = compared(work / f"real{number}")[0]

@@ -191,7 +191,7 @@ std::vector<std::string> mask_doubts(const Volume& volume, const LiverMask& mask
                                      const std::optional<double>& confidence,
                                      const std::optional<RefinedLiver>& refined,
                                      const std::vector<double>& areas_mm2, double liver_ml) {
-  constexpr double kConfidence = 0.7, kRefinedConfidence = 0.92, kAgreement = 0.885, kLeastMl = 350, kMostMl = 4500,
+  constexpr double kConfidence = 0.7, kRefinedConfidence = 0.92, kAgreement = 0.885, kLeastMl = 350, kSliverMl = 50, kMostMl = 4500,
                    kLeastHu = -30, kMostHu = 230, kSpreadHu = 25, kStep = 0.5;
   std::vector<std::string> doubts;
   const auto doubt = [&](bool there, const char* word) {
@@ -200,7 +200,7 @@ std::vector<std::string> mask_doubts(const Volume& volume, const LiverMask& mask
   const bool cut = !areas_mm2.empty() && (areas_mm2.front() > 0 || areas_mm2.back() > 0);
   doubt(confidence && *confidence < (refined ? kRefinedConfidence : kConfidence), "confidence");
   doubt(refined && refined->agreement < kAgreement, "agreement");
-  doubt(liver_ml > kMostMl || (liver_ml < kLeastMl && !cut), "volume");
+  doubt(liver_ml > kMostMl || liver_ml < (cut ? kSliverMl : kLeastMl), "volume");
   doubt(left_of_body(volume, mask) > 0, "side");
   const auto extent = liver_extent(areas_mm2, 0);
   doubt(extent && !below_lungs(volume, *extent), "place");
