@@ -82,6 +82,15 @@ timeless = [[{k: v for k, v in line.items() if k not in ("slices_per_s", "wait_s
             for d in ("run", "stopped")]
 check(timeless[0] == timeless[1], "metrics.jsonl of a resumed run differs")
 
+# --init: it begins where the other run ended, says so, and refuses another network. Whom those weights saw counts as seen.
+again = json.loads(train("--out", root / "tuned", "--init", root / "run", "--lr", "1e-4", "--epochs", "1", "--seed", "6", "--json").stdout)
+check(again["first_loss"] < 0.5 * (result["first_loss"] + result["last_loss"]), f"--init began anew: {again}, first {result}")
+tuned = json.loads((root / "tuned/config.resolved.json").read_text())["init_sha256"]
+check(tuned == hashlib.sha256((root / "run/unet-best.safetensors").read_bytes()).hexdigest(), "init_sha256")
+check("--init" in train("--out", root / "tuned", "--lr", "1e-4", "--epochs", "1", "--seed", "6", "--resume", expect=2).stderr, "resumed without --init")
+check("holds another network" in train("--out", root / "x", "--init", root / "run", "--width", "16", expect=2).stderr, "--init of another width")
+check(not (root / "x").exists(), "a refused --init leaves nothing")
+
 # Messages and exit codes.
 foo = run("wsp-unet", "foo", expect=2).stderr
 check("'foo'" in foo and all(name in foo for name in ("train", "export", "evaluate", "predict")), foo)

@@ -189,4 +189,22 @@ torch::Tensor unpack_gradients(const TensorFile& state, FlatParameters& paramete
   return flat;
 }
 
+void restore_best_weights(const CheckpointStore& store, const std::filesystem::path& weights,
+                          const TensorFile& state, Position& position,
+                          const std::function<void(const TensorFile&)>& unpack,
+                          const std::function<void()>& write) {
+  const std::int64_t claimed = position.best_batches;
+  if (claimed < 0 || steps_of_weights(weights) == claimed) return;
+  if (position.batches != claimed)
+    if (const auto best = store.best()) unpack(*best);
+  const bool found = position.batches == claimed;
+  if (found) write();
+  unpack(state);
+  if (found) return;
+  log::warn("the best weights so far are lost, with their checkpoint: the best is looked for anew");
+  std::filesystem::remove(weights);
+  position.best_probe = -1;
+  position.best_batches = -1;
+}
+
 }  // namespace wsp::train

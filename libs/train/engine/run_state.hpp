@@ -1,9 +1,11 @@
 #pragma once
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 
+#include "train/engine/checkpoint.hpp"
 #include "train/engine/config.hpp"
 #include "train/engine/optimizer.hpp"
 #include "train/engine/step.hpp"
@@ -78,5 +80,13 @@ Position unpack_state(const TensorFile& state, torch::nn::Module& module, FlatPa
 void pack_gradients(TensorFile& state, const FlatParameters& parameters, const torch::Tensor& flat, int rank);
 /// Inverse of pack_gradients(). Throws Error(corrupt) when a tensor is missing.
 torch::Tensor unpack_gradients(const TensorFile& state, FlatParameters& parameters, int rank);
+
+/// Score and weights are one: where a run broke off between the two, or the file of its best weights is
+/// gone, `write` makes it again from the best checkpoint, which `unpack` brings into the run; at the end
+/// `state` is unpacked again. Without that checkpoint too the best is forgotten, and a line says so.
+void restore_best_weights(const CheckpointStore& store, const std::filesystem::path& weights,
+                          const TensorFile& state, Position& position,
+                          const std::function<void(const TensorFile&)>& unpack,
+                          const std::function<void()>& write);
 
 }  // namespace wsp::train

@@ -166,33 +166,18 @@ void Trainer::load_checkpoint() {
     rank_gradients_.clear();
     for (int rank = 1; rank < ranks_.ranks() && position_.pending() != 0; ++rank)
       rank_gradients_.push_back(unpack_gradients(found->state, parameters_, rank));
-    restore_best_weights(found->state);
+    restore_best_weights(
+        store_, options_.out / kBestWeights, found->state, position_,
+        [this](const TensorFile& from) {
+          position_ = unpack_state(from, *setup_.method, parameters_, optimizer_, scaler_,
+                                   [](const auto&) {});
+        },
+        [this] { export_weights(kBestWeights); });
   } catch (Error& e) {
     throw e.within("while resuming from " + found->path.filename().string());
   }
   store_.set_aside(found->corrupt);
   log::info(fmt::format("going on after {} of {} steps", position_.batches, total_batches_));
-}
-
-// Score and weights are one: where a run broke off between the two, or the file is gone, the weights are made again from their
-// own checkpoint.
-void Trainer::restore_best_weights(const TensorFile& state) {
-  const std::filesystem::path path = options_.out / kBestWeights;
-  const std::int64_t claimed = position_.best_batches;
-  if (claimed < 0 || steps_of_weights(path) == claimed) return;
-  const auto unpack = [this](const TensorFile& from) {
-    position_ = unpack_state(from, *setup_.method, parameters_, optimizer_, scaler_, [](const auto&) {});
-  };
-  if (position_.batches != claimed)
-    if (const auto best = store_.best()) unpack(*best);
-  const bool found = position_.batches == claimed;
-  if (found) export_weights(kBestWeights);
-  unpack(state);
-  if (found) return;
-  log::warn("the best weights so far are lost, with their checkpoint: the best is looked for anew");
-  std::filesystem::remove(path);
-  position_.best_probe = -1;
-  position_.best_batches = -1;
 }
 
 TrainSummary Trainer::run() {

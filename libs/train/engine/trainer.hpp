@@ -39,7 +39,6 @@ class Trainer {
   void compare_ranks();
   void share_state();
   void load_checkpoint();
-  void restore_best_weights(const TensorFile& state);
   void train_loop();
   bool one_batch(DeviceBatch& batch);
   [[nodiscard]] StepOptions step_options() const {

@@ -66,7 +66,6 @@ class UNetTrainer {
  private:
   void start();
   void load_checkpoint();
-  void restore_best_weights(const TensorFile& state);
   void train_loop();
   bool one_batch(DeviceBatch& batch);
   void next_learning_rate();
@@ -186,33 +185,18 @@ void UNetTrainer::load_checkpoint() {
     log::warn("passed over a damaged checkpoint: " + path.filename().string());
   try {
     position_ = unpack_state(found->state, *setup_.net, parameters_, optimizer_, scaler_, refuse_other);
-    restore_best_weights(found->state);
+    restore_best_weights(
+        store_, options_.out / kBestWeights, found->state, position_,
+        [this](const TensorFile& from) {
+          position_ = unpack_state(from, *setup_.net, parameters_, optimizer_, scaler_,
+                                   [](const auto&) {});
+        },
+        [this] { write_weights(kBestWeights); });
   } catch (Error& e) {
     throw e.within("while resuming from " + found->path.filename().string());
   }
   store_.set_aside(found->corrupt);
   log::info(fmt::format("going on after {} of {} steps", position_.batches, total_batches_));
-}
-
-// Score and weights are one: where a run broke off between the two, or the file is gone, the weights are made again from their
-// own checkpoint.
-void UNetTrainer::restore_best_weights(const TensorFile& state) {
-  const std::filesystem::path path = options_.out / kBestWeights;
-  const std::int64_t claimed = position_.best_batches;
-  if (claimed < 0 || steps_of_weights(path) == claimed) return;
-  const auto unpack = [this](const TensorFile& from) {
-    position_ = unpack_state(from, *setup_.net, parameters_, optimizer_, scaler_, [](const auto&) {});
-  };
-  if (position_.batches != claimed)
-    if (const auto best = store_.best()) unpack(*best);
-  const bool found = position_.batches == claimed;
-  if (found) write_weights(kBestWeights);
-  unpack(state);
-  if (found) return;
-  log::warn("the best weights so far are lost, with their checkpoint: the best is looked for anew");
-  std::filesystem::remove(path);
-  position_.best_probe = -1;
-  position_.best_batches = -1;
 }
 
 UNetSummary UNetTrainer::run() {

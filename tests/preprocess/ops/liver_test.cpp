@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <array>
 #include <random>
 
 namespace wsp {
@@ -12,6 +14,42 @@ LiverMask empty_mask(std::int64_t nx, std::int64_t ny, std::int64_t nz) {
   mask.geometry.size = {nx, ny, nz};
   mask.voxels.assign(static_cast<std::size_t>(nx * ny * nz), 0);
   return mask;
+}
+
+// The larger piece lies where none can be: it gives way, with its probability. Where no piece lies well,
+// and where only a crumb does, all stay.
+TEST(DropMisplaced, GivesWayToAPieceThatLiesWell) {
+  LiverMask mask = empty_mask(10, 10, 12);
+  const auto fill = [&](std::int64_t first, std::int64_t last, std::int64_t side) {
+    for (std::int64_t z = first; z <= last; ++z)
+      for (std::int64_t y = 0; y < side; ++y)
+        for (std::int64_t x = 0; x < side; ++x)
+          mask.voxels[static_cast<std::size_t>((z * 10 + y) * 10 + x)] = 1;
+  };
+  fill(0, 3, 9);
+  fill(7, 10, 6);
+  const LiverMask both = mask;
+  std::vector<std::uint8_t> probability(mask.voxels.size(), 200);
+  std::vector<std::array<std::int64_t, 2>> asked;
+  drop_misplaced(mask, probability, [&](const SliceRange& r) {
+    asked.push_back({r.first, r.last});
+    return r.first >= 5;
+  });
+  EXPECT_EQ(asked, (std::vector<std::array<std::int64_t, 2>>{{0, 3}, {7, 10}}));
+  EXPECT_EQ(std::count(mask.voxels.begin(), mask.voxels.end(), 1), 4 * 36);
+  EXPECT_EQ(std::count(probability.begin(), probability.end(), 0), 4 * 81);
+  EXPECT_EQ(mask.flags, (std::vector<Code>{Code::MASK_CLEANED}));
+
+  mask = both;
+  drop_misplaced(mask, probability, [](const SliceRange&) { return false; });
+  EXPECT_EQ(mask.voxels, both.voxels);
+  EXPECT_TRUE(mask.flags.empty());
+  std::fill(mask.voxels.begin(), mask.voxels.end(), 0);
+  fill(0, 3, 9);
+  fill(7, 7, 3);
+  const LiverMask crumb = mask;
+  drop_misplaced(mask, probability, [](const SliceRange& r) { return r.first >= 5; });
+  EXPECT_EQ(mask.voxels, crumb.voxels);
 }
 
 TEST(CentralSlices, FollowsTheIntegerRuleForEveryLength) {

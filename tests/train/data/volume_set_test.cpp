@@ -35,6 +35,21 @@ std::set<std::string> subjects_of(const std::vector<MaskedVolume>& volumes) {
   return names;
 }
 
+TEST(VolumeSet, LeavesOutMasksThatFailedACheck) {
+  const TemporaryDirectory root;
+  test::write_changed_dataset(root.path(), 6, [](CaseRecord& record, int c) {
+    record.subject = "sub-" + std::to_string(c);
+    record.split.clear();
+    if (c < 2) record.flags = {Code::MASK_FROM_BUILTIN_MODEL, Code::MASK_UNSURE};
+    if (c == 2) record.flags = {Code::MASK_FROM_BUILTIN_MODEL};
+    for (std::size_t s = 0; s < record.slices.size(); ++s)
+      record.slices[s].liver_area_mm2 = s % 2 == 0 ? 500 : 0;
+  });
+  const VolumeSet set = select_volumes(DatasetReader(root.path()), {{}, 0});
+  EXPECT_EQ(subjects_of(set.training), (std::set<std::string>{"sub-2", "sub-3", "sub-4", "sub-5"}));
+  EXPECT_THAT(set.left_out, ElementsAre("2 volumes flagged MASK_UNSURE"));
+}
+
 TEST(VolumeSet, HoldsBackWholeSubjectsAndSortsSlicesByLiver) {
   const TemporaryDirectory root;
   write_volumes(root.path(), 20, [](int) { return ""; });

@@ -63,6 +63,24 @@ TEST(UNet, EqualsPythonsTorchAndItsTorchScriptDoesToo) {
   if (!reference(cases)) GTEST_SKIP() << "python3-torch is absent";
 }
 
+// Half the bytes, and the network of the rounded kernels to float32's own rounding.
+TEST(UNet, TorchScriptInHalfPrecisionIsTheRoundedNetwork) {
+  const torch::NoGradGuard no_grad;
+  for (const UNetOptions& options : kKinds) {
+    auto net = lived_network(options);
+    const std::string whole = unet_torchscript(*net, 1), bytes = unet_torchscript(*net, 1, true);
+    EXPECT_LT(bytes.size(), 7 * whole.size() / 10);
+    for (torch::Tensor& p : net->parameters())
+      if (p.dim() > 1) p.copy_(p.to(torch::kHalf));
+    std::istringstream stream(bytes);
+    torch::jit::Module script = torch::jit::load(stream);
+    const torch::Tensor x = torch::rand({2, options.channels(), 64, 32});
+    const torch::Tensor found = script.forward({x}).toTensor();
+    EXPECT_EQ(found.scalar_type(), torch::kFloat);
+    EXPECT_LT((found - stored_logits(*net, x, 1)).abs().max().item<double>(), 1e-6 * 10);
+  }
+}
+
 TEST(UNet, TorchScriptEqualsTheNetworkAndHasTheSameBytes) {
   const torch::NoGradGuard no_grad;
   for (const UNetOptions& options : kKinds) {
