@@ -82,6 +82,11 @@ timeless = [[{k: v for k, v in line.items() if k not in ("slices_per_s", "wait_s
             for d in ("run", "stopped")]
 check(timeless[0] == timeless[1], "metrics.jsonl of a resumed run differs")
 
+# The best weights are gone: --resume makes them again, from their own checkpoint.
+(root / "stopped/unet-best.safetensors").unlink()
+train("--out", root / "stopped", "--resume")
+check((root / "stopped/unet-best.safetensors").read_bytes() == (root / "run/unet-best.safetensors").read_bytes(), "the best weights made again differ")
+
 # --init: it begins where the other run ended, says so, and refuses another network. Whom those weights saw counts as seen.
 again = json.loads(train("--out", root / "tuned", "--init", root / "run", "--lr", "1e-4", "--epochs", "1", "--seed", "6", "--json").stdout)
 check(again["first_loss"] < 0.5 * (result["first_loss"] + result["last_loss"]), f"--init began anew: {again}, first {result}")
