@@ -33,7 +33,7 @@ void write_index(const fs::path& dataset, std::vector<CasePlaces> cases,
   const TemporaryFile temporary{path.string() + ".tmp"};
   try {
     const auto lock = h5::exclusive();
-    h5::Handle file = h5::create_file(temporary.path);
+    h5::NewFile file(path.filename().string());
     h5::write_attribute(file.get(), "format", std::string("wsp-dataset"));
     write_layout(file.get(), layout);
     h5::Handle slices = h5::create_group(file.get(), "slices");
@@ -46,7 +46,7 @@ void write_index(const fs::path& dataset, std::vector<CasePlaces> cases,
     h5::Handle people = h5::create_group(file.get(), "subjects");
     h5::write_column(people.get(), "name", names);
     people.close();
-    h5::finish_file(file);
+    file.write_to(temporary.path);
     // What stands on the disk must be what was meant.
     h5::Handle check = h5::open_file(temporary.path);
     const auto found = read_tables(check.get(), layout);

@@ -147,7 +147,7 @@ std::vector<CasePlaces> write_shard(const fs::path& dataset, int shard,
   try {
     const auto lock = h5::exclusive();
     // 1. Build the whole shard in a temporary file; every return code is checked, H5Dclose's too.
-    h5::Handle file = h5::create_file(temporary.path);
+    h5::NewFile file(path.filename().string());
     h5::write_attribute(file.get(), "format", std::string("wsp-shard"));
     write_layout(file.get(), layout);
     h5::write_attribute(file.get(), "shard", std::int64_t{shard});
@@ -174,7 +174,7 @@ std::vector<CasePlaces> write_shard(const fs::path& dataset, int shard,
     h5::Handle table = h5::create_group(file.get(), "cases");
     write_case_columns(table.get(), places, layout);
     table.close();
-    h5::finish_file(file);
+    file.write_to(temporary.path);
     // 2. Read every column and every chunk back.
     check_written(temporary.path, places, layout);
   } catch (const Error& e) {

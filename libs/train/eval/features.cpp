@@ -97,7 +97,7 @@ void write_features(const fs::path& path, const FeatureTable& t) {
   const fs::path temporary = path.string() + ".tmp";
   try {
     const auto lock = h5::exclusive();
-    h5::Handle file = h5::create_file(temporary);
+    h5::NewFile file(path.filename().string());
     h5::write_attribute(file.get(), "format", std::string(kFormat));
     h5::write_attribute(file.get(), "version", std::int64_t{1});
     for (const char* fact : kFacts) {
@@ -126,7 +126,7 @@ void write_features(const fs::path& path, const FeatureTable& t) {
       for (std::size_t l = 0; l < t.labels.size(); ++l)
         h5::write_column(cases.get(), ("label_" + t.label_names[l]).c_str(), t.labels[l]);
     }
-    h5::finish_file(file);
+    file.write_to(temporary);
   } catch (Error& e) {
     ::unlink(temporary.c_str());
     throw e.within("while writing " + path.string());

@@ -231,6 +231,30 @@ TEST(SavedProbe, PredictsAfterAWriteAndARead) {
   EXPECT_NE(message_of([&] { (void)read_probe(scratch.path() / "Q.json"); }).find("no saved probe"), std::string::npos);
 }
 
+// A flipped bit is found, or changes nothing that is read (an exponent's e and E).
+TEST(SavedProbe, NoFlippedBitIsTakenInSilence) {
+  const test::TemporaryDirectory scratch;
+  const FeatureTable t = make_features(20, 5, "a");
+  const Diagnosis d{"label", parse_positive("1"), ""};
+  const auto path = scratch.path() / "P.json", again = scratch.path() / "again.json";
+  write_probe(path, fit_saved_probe(make_cohort({&t}, {d}), {&t}, {d}, 0.1, 3, 3));
+  const std::string good = read_file(path);
+  std::size_t found = 0;
+  for (std::size_t i = 0; i < 600; ++i) {
+    std::string bad = good;
+    const std::size_t at = i * 7919 % good.size();
+    bad[at] = static_cast<char>(bad[at] ^ (1 << i % 8));
+    write_file_unsynced(path, bad);
+    try {
+      write_probe(again, read_probe(path));
+      EXPECT_EQ(read_file(again), good) << "byte " << at << ", bit " << i % 8;
+    } catch (const Error&) {
+      ++found;
+    }
+  }
+  EXPECT_GT(found, 500U);
+}
+
 TEST(Plan, ThoseShippedAreSound) {
   int plans = 0;
   for (const auto& entry : std::filesystem::directory_iterator(WSP_SOURCE_DIR "/plans")) {
