@@ -41,15 +41,11 @@ constexpr std::uint64_t kBytesPerPredictedVoxel = 4;
 
 constexpr std::uint64_t kUsualCompression = 3;  // of windowed abdominal slices, at least
 
-std::uint64_t default_memory() {
-  return static_cast<std::uint64_t>(::sysconf(_SC_PHYS_PAGES)) *
-         static_cast<std::uint64_t>(::sysconf(_SC_PAGE_SIZE)) / 2;
-}
-
 std::uint64_t cost_of(const Series& series, bool predicted) {
-  return static_cast<std::uint64_t>(series.rows * series.columns) *
-         std::max<std::uint64_t>(1, series.planes.size()) *
-         (kBytesPerVoxel + (predicted ? kBytesPerPredictedVoxel : 0));
+  constexpr double kMost = 1e18;  // hostile headers ask for more than an integer holds
+  return static_cast<std::uint64_t>(
+      std::min(kMost, volume_voxels(series) *
+                          (kBytesPerVoxel + (predicted ? kBytesPerPredictedVoxel : 0))));
 }
 
 class Job {
@@ -57,7 +53,7 @@ class Job {
   explicit Job(const IngestOptions& options, bool dry = false)
       : options_(options),
         dry_(dry),
-        memory_(options.memory_bytes != 0 ? options.memory_bytes : default_memory()),
+        memory_(options.memory_bytes != 0 ? options.memory_bytes : default_memory_bytes()),
         manifest_(options.manifest ? load_manifest(*options.manifest) : default_manifest()),
         naming_(make_naming(options, dry)) {
     masks_ = open_masks(options_.masks, options_.masks_table, options_.config.follow_links);
@@ -71,23 +67,22 @@ class Job {
     if (options_.config.compare_masks && options_.segmenter == nullptr)
       throw Error(ErrorCode::usage,
                   "--compare-masks needs a model to compare: give --liver-model builtin or MODEL.json");
-    const std::string options_hash = hex(sha256(json_text(shaping)));
+    RunTraits traits{hex(sha256(json_text(shaping))),
+                     named(options_) || !dry ? naming_.key_digest() : "", labels_.has_value()};
     if (dry) {
       if (std::error_code ec;
           fs::is_directory(options_.output, ec) && !fs::is_empty(options_.output, ec))
-        earlier_ = judge_output(options_.output, options_hash, options_.force).cases;
+        earlier_ = judge_output(options_.output, traits, options_.force).cases;
       if (!named(options_)) earlier_.clear();
       return;
     }
-    output_.emplace(options_.output, options_hash, options_.tool_version, options_.force);
+    output_.emplace(options_.output, std::move(traits), options_.tool_version, options_.force);
     earlier_ = output_->standing().cases;
   }
 
   IngestSummary run() {
     prepare();
     keep_what_stands();
-    // Nothing of an earlier dataset was touched so far.
-    output_->claim();
     // 3. Read, mask, cut, compress; write each shard as it fills.
     process();
     // 4. Index, ledger, quarantine; dataset.json last.
@@ -127,10 +122,13 @@ class Job {
   void prepare() {
     // 1. What is there?
     if (!goes_on_with_torch()) log::info("scanning the export");
-    scan_ = scan_export(options_.input, scan_options(options_.config, manifest_));
+    ScanOptions how = scan_options(options_.config, manifest_);
+    how.memory_bytes = static_cast<double>(memory_);
+    scan_ = scan_export(options_.input, how);
     if (scan_.files.empty())
       throw Error(ErrorCode::no_input,
                   "the export holds no file; expected DICOM, NIfTI or NRRD files");
+    if (!dry_) stop_where_the_system_failed();
     // 2. What becomes a case?
     plan_ = plan_cases({scan_, options_.config, manifest_, labels_ ? &*labels_ : nullptr,
                         masks_ ? &*masks_ : nullptr, naming_,
@@ -143,6 +141,35 @@ class Job {
     warn_of_idle_pins();
     for (const std::string& hint : plan_.hints) log::warn("hint: " + hint);
     drop_too_large();
+  }
+
+  // A disk or network that fails is no word on a patient: what it hides would be lost without one.
+  void stop_where_the_system_failed() const {
+    std::size_t failed = 0;
+    std::string why;
+    const auto count = [&](const std::vector<FileEntry>& files) {
+      for (const FileEntry& file : files)
+        if (file.system_failed && failed++ == 0) why = file.detail;
+    };
+    count(scan_.files);
+    if (masks_) count(masks_->others());
+    if (failed > 0)
+      throw Error(ErrorCode::failure,
+                  std::to_string(failed) + " files or directories could not be read (" + why +
+                      "). Nothing was changed. Run the same command again once disk and network "
+                      "are well; what can never be read (wsp-ingest scan names it) may be left "
+                      "out with --exclude");
+  }
+
+  // Read a case; what may be the disk's fault is asked again, and counts only if it stays.
+  Outcome<CaseInHand> read_surely(const CaseInputs& inputs, const CasePlan& plan) {
+    auto hand = read_case(inputs, plan);
+    if (hand || !may_be_the_disk(hand.rejection().code)) return hand;
+    if (case_key(inputs, plan, config_hash_) != plan.key)
+      throw Error(ErrorCode::failure,
+                  "files of case " + plan.name +
+                      " changed while they were read. Run the same command again to go on");
+    return read_case(inputs, plan);
   }
 
   // Before anything more is said: the program may start again, with LibTorch.
@@ -174,7 +201,13 @@ class Job {
     if (dry && !named(o)) return {IdMode::keep, SiteKey(std::vector<std::uint8_t>(32, 0))};
     if (o.new_site_key) {
       // Made on first use: the command that is run again to resume must find its own key.
-      if (!fs::exists(*o.new_site_key)) return {o.config.ids, SiteKey::create(*o.new_site_key)};
+      if (!fs::exists(*o.new_site_key)) {
+        try {
+          return {o.config.ids, SiteKey::create(*o.new_site_key)};
+        } catch (const Error&) {  // another first run may have made it at this moment
+          if (!fs::exists(*o.new_site_key)) throw;
+        }
+      }
       if (!goes_on_with_torch()) log::info("the site key exists and is used again");
       return {o.config.ids, SiteKey::load(*o.new_site_key)};
     }
@@ -253,15 +286,21 @@ class Job {
   }
 
   [[nodiscard]] std::uint64_t cost(const CasePlan& plan) const {
-    return cost_of(scan_.series[plan.series], may_ask_model(options_.segmenter, options_.config, plan));
+    return cost_of(scan_.series[plan.series],
+                   may_ask_model(options_.segmenter, options_.config, plan)) +
+           static_cast<std::uint64_t>(std::min(1e18, plan.mask_bytes));
   }
 
   void drop_too_large() {
+    for (CasePlan& plan : plan_.cases) plan.mask_bytes = given_mask_bytes(scan_, plan);
     std::erase_if(plan_.cases, [&](const CasePlan& plan) {
       if (cost(plan) <= memory_) return false;
       reject(plan, {plan.name, "select", Code::TOO_LARGE,
-                    "needs about " + std::to_string(cost(plan) >> 20) + " MiB, --memory is " +
-                        std::to_string(memory_ >> 20) + " MiB"});
+                    "needs about " + std::to_string(cost(plan) >> 20) + " MiB, " +
+                        std::to_string(static_cast<std::uint64_t>(
+                            std::min(1e18, plan.mask_bytes) / (1 << 20))) +
+                        " of them for its mask; --memory is " + std::to_string(memory_ >> 20) +
+                        " MiB"});
       return true;
     });
   }
@@ -339,7 +378,7 @@ class Job {
         item.result.emplace(std::move(*taken));
         return;
       }
-      auto hand = read_case(inputs, item.plan);
+      auto hand = read_surely(inputs, item.plan);
       if (hand)
         item.hand.emplace(std::move(hand).value());
       else
@@ -495,6 +534,8 @@ class Job {
       }
       records.push_back(std::move(product.record));
     }
+    // Nothing of an earlier dataset was touched so far.
+    if (!std::exchange(claimed_, true)) output_->claim();
     auto places = write_shard(options_.output, shard, std::move(records), layout());
     for (const CaseProduct& product : products) {
       const std::string name = product.provenance["name"];
@@ -641,6 +682,7 @@ class Job {
   std::map<std::string, std::size_t> file_by_hash_;
   std::optional<MaskCache> cache_;
   std::atomic<std::size_t> reused_{0};
+  bool claimed_ = false;                                  // output_->claim() was called
   int next_shard_ = 0;                                    // the first that is not written
   std::vector<CaseProduct> products_;                     // of that shard
   std::map<std::string, MaskComparisonRow> comparisons_;  // by case
@@ -652,6 +694,11 @@ class Job {
 
 }  // namespace
 
+std::uint64_t default_memory_bytes() {
+  return static_cast<std::uint64_t>(::sysconf(_SC_PHYS_PAGES)) *
+         static_cast<std::uint64_t>(::sysconf(_SC_PAGE_SIZE)) / 2;
+}
+
 ScanOptions scan_options(const IngestConfig& config, const DataManifest& manifest) {
   ScanOptions options;
   options.min_slices = config.min_slices;
@@ -661,6 +708,7 @@ ScanOptions scan_options(const IngestConfig& config, const DataManifest& manifes
   options.follow_links = config.follow_links;
   options.exclude = config.exclude;
   options.trust_hu = config.trust_hu;
+  options.memory_bytes = static_cast<double>(default_memory_bytes());
   return options;
 }
 

@@ -52,6 +52,9 @@ nlohmann::json to_json(const IngestConfig& config);
 /// How an ingest with this configuration and manifest scans, so that `scan` shows the same scores.
 ScanOptions scan_options(const IngestConfig& config, const DataManifest& manifest);
 
+/// What --memory is where it is not given: half of the machine's memory.
+std::uint64_t default_memory_bytes();
+
 struct IngestOptions {
   std::filesystem::path input, output;
   std::optional<std::filesystem::path> manifest, labels, masks, site_key, new_site_key, crosswalk;

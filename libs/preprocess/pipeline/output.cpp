@@ -1,5 +1,6 @@
 #include "preprocess/pipeline/output.hpp"
 
+#include <algorithm>
 #include <chrono>
 #include <nlohmann/json.hpp>
 
@@ -70,7 +71,12 @@ void check_places(const IngestOptions& o) {
   if (o.crosswalk) check_crosswalk(*o.crosswalk);
 }
 
-Standing judge_output(const fs::path& root, const std::string& options_hash, bool force) {
+Standing judge_output(const fs::path& root, const RunTraits& traits, bool force) {
+  // Killed before its first file stood: nothing is here yet.
+  if (!fs::exists(root / "run.json") &&
+      std::all_of(fs::directory_iterator(root), fs::directory_iterator(),
+                  [](const fs::directory_entry& e) { return e.path().filename() == "run.json.tmp"; }))
+    return {};
   if (!fs::exists(root / "run.json"))
     throw Error(
         ErrorCode::output,
@@ -81,7 +87,7 @@ Standing judge_output(const fs::path& root, const std::string& options_hash, boo
   } catch (const Error&) {
     run = {{"completed", true}};  // cannot be told: as careful as with a complete one
   }
-  const bool same = run.value("config_hash", "") == options_hash;
+  const bool same = run.value("config_hash", "") == traits.options_hash;
   // An unfinished update of a dataset that was complete once still holds what it held.
   const bool was_complete = run.value("state", "") == "done" || run.value("completed", false) ||
                             fs::exists(root / "dataset.json");
@@ -89,6 +95,18 @@ Standing judge_output(const fs::path& root, const std::string& options_hash, boo
     throw Error(ErrorCode::output,
                 "the output directory holds a dataset made with other options; choose another "
                 "--out, or add --force to replace it");
+  // Absent in what an earlier version made.
+  if (same && was_complete && !force) {
+    if (!traits.site_key.empty() && run.value("site_key", traits.site_key) != traits.site_key)
+      throw Error(ErrorCode::output,
+                  "the dataset in --out was made with another site key, under which every subject "
+                  "and case has another name: give that key, choose another --out, or add --force "
+                  "to replace the dataset");
+    if (run.value("labels", traits.labels) && !traits.labels)
+      throw Error(ErrorCode::output,
+                  "the dataset in --out was made with a label table, and none is given: add "
+                  "--labels, choose another --out, or add --force to replace the dataset");
+  }
   if (!same && !was_complete)
     log::info("an unfinished run with other options stands in the output and is replaced");
   Standing standing{!same || force, was_complete && same && !force, {}};
@@ -106,10 +124,10 @@ std::size_t finished_cases(const fs::path& root) {
   }
 }
 
-OutputDirectory::OutputDirectory(const fs::path& root, std::string options_hash,
-                                 std::string tool_version, bool force)
+OutputDirectory::OutputDirectory(const fs::path& root, RunTraits traits, std::string tool_version,
+                                 bool force)
     : root_(root),
-      options_hash_(std::move(options_hash)),
+      traits_(std::move(traits)),
       tool_version_(std::move(tool_version)),
       started_unix_(now_unix()) {
   std::error_code ec;
@@ -119,7 +137,7 @@ OutputDirectory::OutputDirectory(const fs::path& root, std::string options_hash,
     throw Error(ErrorCode::output, "cannot create " + root_.string() + ": " + ec.message() +
                                        ". Choose an --out that you may write to");
   lock_.emplace(root_);
-  if (!fs::is_empty(root_, ec)) standing_ = judge_output(root_, options_hash_, force);
+  if (!fs::is_empty(root_, ec)) standing_ = judge_output(root_, traits_, force);
 }
 
 OutputDirectory::~OutputDirectory() {
@@ -129,6 +147,8 @@ OutputDirectory::~OutputDirectory() {
 
 void OutputDirectory::claim() {
   std::error_code ec;
+  // 0. From here on the directory is this run's, also where it is killed at the next step.
+  write_run("running");
   // 1. Readers look for dataset.json: without it the directory is no dataset.
   fs::remove(root_ / "dataset.json", ec);
   if (ec)
@@ -137,7 +157,7 @@ void OutputDirectory::claim() {
   // 2. What another configuration made.
   if (standing_.replace)
     for (const char* part : {"index.h5", "shards", "cases", "previews", "ledger.tsv",
-                             "quarantine.tsv", kComparisonFile, "run.json"})
+                             "quarantine.tsv", kComparisonFile})
       fs::remove_all(root_ / part, ec);
   // 3. The place of this run.
   for (const char* part : {"shards", "cases", "previews"}) {
@@ -146,7 +166,6 @@ void OutputDirectory::claim() {
       throw Error(ErrorCode::output, "cannot create " + (root_ / part).string() + ": " +
                                          ec.message() + ". Choose an --out that you may write to");
   }
-  write_run("running");
 }
 
 void OutputDirectory::finish() {
@@ -157,7 +176,9 @@ void OutputDirectory::finish() {
 void OutputDirectory::write_run(const char* state) const {
   const nlohmann::json run{{"state", state},
                            {"completed", standing_.completed},
-                           {"config_hash", options_hash_},
+                           {"config_hash", traits_.options_hash},
+                           {"site_key", traits_.site_key},
+                           {"labels", traits_.labels},
                            {"started_unix", started_unix_},
                            {"written_unix", now_unix()},
                            {"tool_version", tool_version_}};

@@ -22,11 +22,16 @@ struct Standing {
   bool completed = false;       ///< a dataset of these options, complete once
   std::set<std::string> cases;  ///< of that dataset
 };
-/// Look at an existing, non-empty directory. `options_hash`: of the configuration without the
-/// version and data epoch of the tool. Throws Error(output) where foreign files stand, and where a
-/// dataset that was once complete was made with other options, unless `force`; touches nothing.
-Standing judge_output(const std::filesystem::path& root, const std::string& options_hash,
-                      bool force);
+/// What a run must have in common with the one whose dataset it updates.
+struct RunTraits {
+  std::string options_hash = "";  ///< of the configuration without the tool's version and data epoch
+  std::string site_key = "";      ///< Naming::key_digest(); empty where a dry run has no key
+  bool labels = false;       ///< a label table is given; a dataset made without may gain one
+};
+/// Look at an existing, non-empty directory. Throws Error(output) where foreign files stand, and
+/// where a dataset that was once complete was made with other options, another site key or labels
+/// that are not given now, unless `force`; touches nothing.
+Standing judge_output(const std::filesystem::path& root, const RunTraits& traits, bool force);
 /// Cases of the complete dataset that stands at `root`; 0 where none does.
 std::size_t finished_cases(const std::filesystem::path& root);
 
@@ -36,8 +41,8 @@ class OutputDirectory {
  public:
   /// Throws Error(output) where another run writes, and as judge_output(). What a first run left
   /// unfinished may be replaced.
-  OutputDirectory(const std::filesystem::path& root, std::string options_hash,
-                  std::string tool_version, bool force);
+  OutputDirectory(const std::filesystem::path& root, RunTraits traits, std::string tool_version,
+                  bool force);
   /// Removes the directory where it was made here and stayed empty.
   ~OutputDirectory();
   OutputDirectory(const OutputDirectory&) = delete;
@@ -45,7 +50,7 @@ class OutputDirectory {
 
   [[nodiscard]] const Standing& standing() const { return standing_; }
   /// From here on the dataset is incomplete: remove dataset.json, and everything that another
-  /// configuration made; make the folders; write run.json.
+  /// configuration made; make the folders. run.json comes first.
   void claim();
   /// Write run.json as "done"; dataset.json follows.
   void finish();
@@ -54,7 +59,8 @@ class OutputDirectory {
   void write_run(const char* state) const;
 
   std::filesystem::path root_;
-  std::string options_hash_, tool_version_;
+  RunTraits traits_;
+  std::string tool_version_;
   bool made_ = false;  // the directory did not exist
   Standing standing_;
   std::int64_t started_unix_;

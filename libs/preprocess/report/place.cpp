@@ -1,5 +1,6 @@
 #include "preprocess/report/place.hpp"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "io/core/atomic_file.hpp"
@@ -67,6 +68,10 @@ void check_place(const fs::path& qa, bool force) {
   }
   if (force || !fs::is_directory(place, ec) || fs::is_empty(place, ec) || holds_report(place))
     return;
+  // Killed before its first file stood.
+  if (std::all_of(fs::directory_iterator(place), fs::directory_iterator(),
+                  [](const fs::directory_entry& e) { return e.path().filename() == "state.json.tmp"; }))
+    return;
   throw Error(ErrorCode::usage, qa.string() +
                                     " holds files that are no earlier report of wsp-qa: choose "
                                     "an empty or new directory, or overwrite with --force");
@@ -74,16 +79,18 @@ void check_place(const fs::path& qa, bool force) {
 
 void make_place(const fs::path& qa) {
   std::error_code ec;
-  for (const char* part : {"cases", "pictures"}) {
-    fs::create_directories(qa / part, ec);
+  const auto make = [&](const fs::path& directory) {
+    fs::create_directories(directory, ec);
     if (ec)
-      throw Error(ErrorCode::output, "cannot create " + (qa / part).string() + ": " + ec.message() +
+      throw Error(ErrorCode::output, "cannot create " + directory.string() + ": " + ec.message() +
                                          ". Choose an --out that you may write to");
-  }
+  };
+  make(qa);
   // From now on the directory is a report's, also where this one is interrupted.
   if (!stands(qa / "state.json"))
     write_file_atomic(qa / "state.json",
                       json_text(json{{"version", 0}, {"cases", json::object()}}) + "\n");
+  for (const char* part : {"cases", "pictures"}) make(qa / part);
 }
 
 void remove_strangers(const fs::path& qa, const std::set<std::string>& names) {

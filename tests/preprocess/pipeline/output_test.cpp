@@ -18,7 +18,7 @@ class OutputTest : public testing::Test {
   [[nodiscard]] fs::path shard() const { return out() / "shards" / "shard-00.h5"; }
   // A run with this configuration that ends as told.
   void run(const std::string& config, bool finish, bool force = false) const {
-    OutputDirectory output(out(), config, "test", force);
+    OutputDirectory output(out(), RunTraits{config}, "test", force);
     output.claim();
     write_file_atomic(shard(), config);
     if (!finish) return;
@@ -27,7 +27,7 @@ class OutputTest : public testing::Test {
   }
   [[nodiscard]] bool refused(const std::string& config, bool force = false) const {
     try {
-      const OutputDirectory output(out(), config, "test", force);
+      const OutputDirectory output(out(), RunTraits{config}, "test", force);
       return false;
     } catch (const Error& e) {
       EXPECT_EQ(e.code(), ErrorCode::output);
@@ -38,11 +38,11 @@ class OutputTest : public testing::Test {
 };
 
 TEST_F(OutputTest, ChangesNothingBeforeItIsClaimed) {
-  { const OutputDirectory output(out(), "a", "test", false); }
+  { const OutputDirectory output(out(), RunTraits{"a"}, "test", false); }
   EXPECT_FALSE(fs::exists(out())) << "an empty directory stayed behind";
   run("a", true);
   {
-    const OutputDirectory output(out(), "b", "test", true);
+    const OutputDirectory output(out(), RunTraits{"b"}, "test", true);
     EXPECT_EQ(finished_cases(out()), 3U);
   }
   EXPECT_TRUE(fs::exists(out() / "dataset.json"));
@@ -70,20 +70,51 @@ TEST_F(OutputTest, ReplacesAFirstRunThatNeverEnded) {
 
 TEST_F(OutputTest, KeepsTheWorkOfAnInterruptedRun) {
   run("a", false);
-  OutputDirectory output(out(), "a", "test", false);
+  OutputDirectory output(out(), RunTraits{"a"}, "test", false);
   output.claim();
   EXPECT_EQ(read_file(shard()), "a");
 }
 
+TEST_F(OutputTest, GoesOnWhereAKillLeftNothingWhole) {
+  fs::create_directories(out());
+  EXPECT_FALSE(refused("a"));
+  write_file_atomic(out() / "run.json.tmp", std::string_view("{"));
+  EXPECT_FALSE(refused("a"));
+  write_file_atomic(out() / "notes.txt", std::string_view("mine"));
+  EXPECT_TRUE(refused("a"));
+}
+
+TEST_F(OutputTest, RefusesAnotherSiteKeyAndForgottenLabels) {
+  {
+    OutputDirectory output(out(), RunTraits{"a", "key", true}, "test", false);
+    output.claim();
+    output.finish();
+  }
+  const auto judged = [&](const RunTraits& traits, bool force = false) {
+    try {
+      (void)judge_output(out(), traits, force);
+      return true;
+    } catch (const Error& e) {
+      EXPECT_EQ(e.code(), ErrorCode::output);
+      return false;
+    }
+  };
+  EXPECT_TRUE(judged({"a", "key", true}));
+  EXPECT_TRUE(judged({"a", "", true})) << "a dry run without a key";
+  EXPECT_FALSE(judged({"a", "other", true}));
+  EXPECT_FALSE(judged({"a", "key", false}));
+  EXPECT_TRUE(judged({"a", "other", false}, true));
+}
+
 TEST_F(OutputTest, ServesOneRunAtATime) {
-  const OutputDirectory first(out(), "a", "test", false);
+  const OutputDirectory first(out(), RunTraits{"a"}, "test", false);
   EXPECT_TRUE(refused("a"));
   EXPECT_TRUE(refused("a", true));
 }
 
 TEST_F(OutputTest, TouchesNoForeignDirectory) {
   write_file_atomic(work_.path() / "notes.txt", std::string_view("mine"));
-  EXPECT_THROW(OutputDirectory(work_.path(), "a", "test", true), Error);
+  EXPECT_THROW(OutputDirectory(work_.path(), RunTraits{"a"}, "test", true), Error);
   // Its run.json cannot be read: as careful as with a complete dataset.
   fs::create_directories(out());
   write_file_atomic(out() / "run.json", std::string_view("{broken"));
