@@ -213,6 +213,14 @@ struct RichAnatomy::Build {
       tube(Organ::muscle, {side * 60, ys + 10, -60}, {side * 75, ys + 6, -190}, u(8, 14),
            u(12, 24));
       tube(Organ::muscle, {side * 60, ys + 8, -240}, {side * 80, ys, -420}, u(30, 46), u(36, 55));
+      ellipsoid(Organ::muscle, {side * u(62, 84), ys + u(16, 30), -318}, {u(40, 60), u(28, 46), u(62, 90)},
+                0.3);  // the buttock's great muscle, the two beside the hip, that before its wing
+      ellipsoid(Organ::muscle, {side * u(106, 122), ys - u(10, 30), -288}, {u(16, 30), u(34, 52), u(46, 70)},
+                0.3);
+      ellipsoid(Organ::muscle, {side * u(56, 74), ys - u(24, 40), -258}, {u(18, 36), u(10, 24), u(36, 66)},
+                0.3);
+      tube(Organ::muscle, {side * u(60, 90), ys - 92, -395}, {side * u(80, 105), ys - 80, -620}, u(26, 44),
+           u(34, 56));  // thigh
     }
     const double rb = u(16, 27);
     tube(Organ::bone, {0, ys, 420}, {0, ys, -255}, rb * 0.7, rb * 1.1).wall = 0.1;
@@ -227,7 +235,7 @@ struct RichAnatomy::Build {
       }
     }
     for (const double side : {-1.0, 1.0}) {  // pelvis and thighs
-      ellipsoid(Organ::bone, {side * 85, ys - 10, -255}, {u(8, 14), 52, 62}, 0.5);
+      ellipsoid(Organ::bone, {side * 88, ys - 14, -258}, {u(4, 10), u(44, 60), u(52, 68)}, 0.5);
       ellipsoid(Organ::bone, {side * 92, ys - 50, -370}, {26, 26, 26});
       tube(Organ::bone, {side * 95, ys - 50, -380}, {side * 100, ys - 50, -640}, 17, 15);
       tube(Organ::bone, {side * 70, ys - 40, -360}, {side * 10, ys - 110, -390}, 11, 9);
@@ -344,6 +352,7 @@ struct RichAnatomy::Build {
   void lesions() {
     const int n = chance(0.6) ? static_cast<int>(1 + r.below(chance(0.3) ? 14 : 4)) : 0;
     a.lesion_texture_ = chance(0.5) ? u(5, 45) : u(0, 8);
+    if (chance(0.16)) giant_lesion();
     for (int i = 0; i < n; ++i) {
       const double size = chance(0.2) ? u(25, 75) : u(3, 24);
       const Vec3 c{u(-125, 60), u(-60, 60), u(a.tip_, a.dome_right_)};
@@ -358,6 +367,27 @@ struct RichAnatomy::Build {
         core.in_liver_only = true;
         core.content = static_cast<std::uint8_t>(r.below(4));
       }
+    }
+  }
+
+  /// A tumour that fills a part of the liver, dead or liquid within, at its surface as often as not.
+  void giant_lesion() {
+    const bool high = chance(0.5);
+    const double size = u(32, 85);
+    const Vec3 c{u(-115, 50), u(-55, 55), high ? a.dome_right_ - u(0, 45) : u(a.tip_ + 20, a.dome_right_)};
+    const Vec3 radius{size * u(0.7, 1.2), size * u(0.7, 1.2), size * u(0.6, 1.1)};
+    RichShape& rim = ellipsoid(Organ::liver_lesion, c, radius, 0.8);
+    rim.in_liver_only = true;
+    rim.bump = u(0, 0.25);
+    rim.content = static_cast<std::uint8_t>(r.below(2));
+    for (std::int64_t k = 1 + r.below(4); k > 0; --k) {
+      RichShape& core = ellipsoid(Organ::liver_lesion,
+                                  c + Vec3{radius[0] * u(-0.4, 0.4), radius[1] * u(-0.4, 0.4),
+                                           radius[2] * u(-0.4, 0.4)},
+                                  u(0.35, 0.85) * radius, 0.8);
+      core.in_liver_only = true;
+      core.bump = u(0, 0.25);
+      core.content = static_cast<std::uint8_t>(r.below(3));
     }
   }
 
@@ -425,8 +455,8 @@ struct RichAnatomy::Build {
       thing.content = content(-60, 260, 0.1, -60, 40);
       thing.bump = u(0, 0.2);
     }
-    ellipsoid(Organ::bladder, {u(-8, 8), -20 + u(-15, 15), -372}, {u(20, 48), u(20, 45), u(14, 40)})
-        .wall = 0.1;
+    ellipsoid(Organ::bladder, {u(-8, 8), -20 + u(-15, 15), -372}, {u(20, 62), u(20, 52), u(14, 50)})
+        .wall = u(0.04, 0.14);
     a.shapes_.back().content = content(0, chance(0.3) ? 400 : 20, 0, 0, 0);
     ellipsoid(Organ::muscle, {u(-8, 8), 18, -368}, {u(18, 40), u(15, 35), u(18, 42)}, 0.5);
   }
@@ -524,9 +554,12 @@ struct RichAnatomy::Build {
 
   void thorax() {
     const double top = a.dome_left_;
-    const Vec3 c{18 + u(-10, 18), -28 + u(-16, 14), top + 34 + u(-8, 10)};
-    const double s = u(0.8, 1.35);
-    ellipsoid(Organ::heart, c, {54 * s, 44 * s, 44 * s}, 0.35);
+    const double s = u(0.8, 1.45);
+    const Vec3 c{18 + u(-10, 18), -28 + u(-16, 14), top + 30 * s + u(-14, 10)};
+    ellipsoid(Organ::heart, c, {u(50, 62) * s, 44 * s, 44 * s}, 0.35);
+    if (chance(0.5))  // the right ventricle, broad on the diaphragm
+      ellipsoid(Organ::heart, c + Vec3{u(-20, 10), u(-26, -4), -24 * s},
+                {u(40, 62) * s, u(26, 42) * s, u(18, 30) * s}, 0.3);
     for (int i = 0; i < 4; ++i) {
       const double ring = i < 2 ? 1 : -1;
       ellipsoid(i % 2 == 0 ? Organ::vessel : Organ::aorta,
@@ -1016,10 +1049,13 @@ Stack RichAnatomy::draw_stack(std::int64_t matrix, int min_slices, int max_slice
   auto n = static_cast<std::int64_t>(std::lround((high - low) / thick));
   n = std::max<std::int64_t>(n, min_slices);
   s.thickness_mm = std::round((high - low) / static_cast<double>(n) * 100) / 100;
-  if (n > max_slices) {  // a part of the range, not thicker slices; with some of the liver
-    const double length = s.thickness_mm * static_cast<double>(max_slices);
-    double first = low, last = high - length;
-    if (kind <= 0.92) {
+  double step = s.thickness_mm;
+  if (n > max_slices) {  // not thicker slices, but gaps between them, or a part of the range
+    if (r.uniform() < 0.75)
+      step = std::clamp((high - low) / static_cast<double>(max_slices), step, std::max(step, 10.0));
+    const double length = step * static_cast<double>(max_slices);
+    double first = low, last = std::max(low, high - length);
+    if (kind <= 0.92) {  // with some of the liver
       first = std::max(first, liver_low_ + 20 - length);
       last = std::max(first, std::min(last, liver_high_ - 25));
     }
@@ -1040,7 +1076,7 @@ Stack RichAnatomy::draw_stack(std::int64_t matrix, int min_slices, int max_slice
   const double cx = r.uniform(-1, 1) * slack * 0.8, cy = r.uniform(-1, 1) * slack * 0.8;
   for (std::int64_t k = 0; k < n; ++k)
     s.origins.push_back({std::round((cx - half) * 1e3) / 1e3, std::round((cy - half) * 1e3) / 1e3,
-                         std::round((low + static_cast<double>(k) * s.thickness_mm) * 1e4) / 1e4});
+                         std::round((low + static_cast<double>(k) * step) * 1e4) / 1e4});
   return s;
 }
 
