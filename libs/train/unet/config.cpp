@@ -18,6 +18,7 @@ using nlohmann::json;
 template <class Config, class Visit>
 void each_field(Config& c, Visit&& visit) {
   visit("neighbours", c.neighbours);
+  visit("context_mm", c.context_mm);
   visit("width", c.width);
   visit("depth", c.depth);
   visit("norm", c.norm);
@@ -57,7 +58,7 @@ void each_field(Config& c, Visit&& visit) {
 
 // Absent from configurations of earlier releases, which computed what the default does.
 bool added_later(std::string_view field) {
-  return field == "channels_last" || field == "init_sha256";
+  return field == "channels_last" || field == "context_mm" || field == "init_sha256";
 }
 
 // A field as it is asked for on the command line.
@@ -93,6 +94,14 @@ void one_of(const char* option, const std::string& found,
 void check_network(const UNetConfig& c) {
   one_of("norm", c.norm, {"batch", "group"});
   need(c.neighbours >= 0 && c.neighbours <= 16, "neighbours", c.neighbours, "0 to 16");
+  double before = 0;
+  for (const double mm : c.context_mm) {
+    need(mm > before && mm <= 200, "context-mm", mm, "ascending distances above 0, up to 200");
+    before = mm;
+  }
+  if (!c.context_mm.empty())
+    need(c.neighbours == std::ssize(c.context_mm), "neighbours", c.neighbours,
+         "as many as --context-mm has distances");
   need(c.width >= 8 && c.width <= 512 && c.width % 8 == 0, "width", c.width,
        "a multiple of 8, up to 512");
   need(c.depth >= 1 && c.depth <= 7, "depth", c.depth, "1 to 7");

@@ -12,7 +12,8 @@ namespace wsp::train {
 /// the same.
 struct UNetConfig {
   // network
-  std::int64_t neighbours = 1;  ///< slices on either side that the network also sees
+  std::int64_t neighbours = 1;  ///< k: slices on either side that the network also sees
+  std::vector<double> context_mm;  ///< how far away these k are; empty: they are adjacent
   std::int64_t width = 16;      ///< channels of the first level
   std::int64_t depth = 4;       ///< times that the image is halved
   std::string norm = "batch";   ///< batch or group
