@@ -38,20 +38,22 @@ class Bytes {
 
   bool read(std::uint64_t position, unsigned char* out, std::size_t count) {
     if (!to(position) || !fill(count)) return false;
-    std::memcpy(out, window_.data(), count);
+    std::memcpy(out, window_.data() + head_, count);
     return true;
   }
 
   /// Whether the bytes go on beyond `most`. Reads up to there.
   bool exceeds(std::uint64_t most) { return to(std::max(begin_, most)) && fill(1); }
+  [[nodiscard]] bool inflates() const { return inflater_ != nullptr; }
 
  private:
+  [[nodiscard]] std::size_t held() const { return window_.size() - head_; }
   /// Make the window begin at `position`.
   bool to(std::uint64_t position) {
     if (position < begin_) return false;
-    while (position > begin_ + window_.size()) {
-      begin_ += window_.size();
-      window_.clear();
+    while (position > begin_ + held()) {
+      begin_ += held();
+      head_ = window_.size();
       if (!inflater_ && position - begin_ > kChunk) {
         stream_.seekg(static_cast<std::streamoff>(position));
         begin_ = position;
@@ -59,20 +61,23 @@ class Bytes {
         return false;
       }
     }
-    window_.erase(window_.begin(), window_.begin() + static_cast<std::ptrdiff_t>(position - begin_));
+    head_ += static_cast<std::size_t>(position - begin_);
     begin_ = position;
     return true;
   }
   bool fill(std::size_t count) {
-    while (window_.size() < count)
+    while (held() < count)
       if (!fetch()) return false;
     return true;
   }
   /// Add to the window what comes next; false at the end.
   bool fetch() {
+    window_.erase(window_.begin(), window_.begin() + static_cast<std::ptrdiff_t>(head_));
+    head_ = 0;
     const std::size_t old = window_.size();
     window_.resize(old + kChunk);
-    const std::size_t n = inflater_ ? inflate_to(window_.data() + old) : read_to(window_.data() + old);
+    const std::size_t n =
+        inflater_ ? inflate_to(window_.data() + old) : read_to(window_.data() + old);
     window_.resize(old + n);
     return n > 0;
   }
@@ -93,12 +98,13 @@ class Bytes {
     return kChunk - inflater_->avail_out;
   }
 
-  static constexpr std::size_t kChunk = 4096;
+  static constexpr std::size_t kChunk = 1U << 14;
   std::ifstream stream_;
   std::unique_ptr<z_stream> inflater_;
   std::array<unsigned char, kChunk> packed_{};
   bool ended_ = false;
   std::vector<unsigned char> window_;
+  std::size_t head_ = 0;     ///< of the window in window_
   std::uint64_t begin_ = 0;  ///< position of the window
 };
 
@@ -139,7 +145,7 @@ Rejection inspect_structure(const std::filesystem::path& path) {
       value |= std::uint64_t{raw[from + i]} << (8 * (big ? count - 1 - i : i));
     return value;
   };
-  while (bytes->read(position, raw.data(), 8)) {
+  while (!(bytes->inflates() && position > kMostInflated) && bytes->read(position, raw.data(), 8)) {
     if (++elements > kMostElements)
       return say(Code::UNREADABLE, "more than " + std::to_string(kMostElements) + " elements");
     while (!ends.empty() && ends.back() <= position) ends.pop_back();
