@@ -81,6 +81,7 @@ void declare_augmentation(CLI::App& app, UNetConfig& c) {
   group->add_option("--max-angle", c.max_angle_deg, "Largest rotation, degrees")->capture_default_str();
   group->add_option("--max-shift", c.max_shift, "Largest translation, part of the image")->capture_default_str();
   group->add_option("--min-crop-area", c.min_crop_area, "Smallest crop, part of the area")->capture_default_str();
+  group->add_option("--cut-context", c.cut_context, "Part of the slices for which the scan is taken to end within what the network sees, above and below each for itself")->capture_default_str();
   group->add_flag("--flip-x", c.flip_x, "Also mirror left and right (the liver has a side)");
   group->add_flag("--flip-y", c.flip_y, "Also mirror front and back");
   group->add_option("--elastic", c.elastic, "Standard deviation of the elastic displacement, part of the image; 0: none")->capture_default_str();

@@ -7,8 +7,9 @@ namespace wsp::phantom {
 
 void RichAnatomy::Build::liver() {
   a.dome_right_ = u(60, 100);
-  a.dome_left_ = a.dome_right_ - u(-5, 30);
-  a.dome_curve_ = u(0.8, 1.35);
+  a.dome_left_ = a.dome_right_ - u(-5, 45);
+  a.dome_curve_ = u(0.8, 1.7);
+  a.saddle_ = {u(0, 40), 18 + u(-15, 20), -28 + u(-20, 15), u(45, 80), u(45, 75)};
   a.cupola_ = {u(72, 105), u(95, 190), u(85, 170), u(72, 115)};
   zc = u(-45, 15);
   a.hilum_z_ = zc;

@@ -110,7 +110,7 @@ void RichAnatomy::Build::vessels() {
 void RichAnatomy::Build::thorax() {
   const double top = a.dome_left_;
   const double s = u(0.8, 1.45);
-  const Vec3 c{18 + u(-10, 18), -28 + u(-16, 14), top + 30 * s + u(-14, 10)};
+  const Vec3 c{18 + u(-10, 18), -28 + u(-16, 14), top + 30 * s + u(-14, 10) - a.saddle_[0]};
   ellipsoid(Organ::heart, c, {u(50, 62) * s, 44 * s, 44 * s}, 0.35);
   if (chance(0.5))  // the right ventricle, broad on the diaphragm
     ellipsoid(Organ::heart, c + Vec3{u(-20, 10), u(-26, -4), -24 * s},

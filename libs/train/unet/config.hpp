@@ -32,6 +32,7 @@ struct UNetConfig {
   // augmentation, each with augment_probability
   double augment_probability = 0.5;
   double max_angle_deg = 15, max_shift = 0.1, min_crop_area = 0.7;
+  double cut_context = 0;  ///< part of the slices beyond which the scan is taken to end nearby
   bool flip_x = false, flip_y = false;  ///< off: the liver has a side
   double elastic = 0.02;                ///< standard deviation, part of the image's side
   std::int64_t elastic_grid = 6;        ///< control points along a side

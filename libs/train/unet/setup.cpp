@@ -113,12 +113,15 @@ LoaderOptions UNetSetup::loader_options() const {
 
 std::vector<std::uint32_t> UNetSetup::rows_of(std::int64_t batch) const {
   if (batch >= total_batches) return {};
+  const std::int64_t epoch = batch / steps_per_epoch, step = batch % steps_per_epoch;
+  auto sample = static_cast<std::uint64_t>(step * config.batch);
   std::vector<std::uint32_t> rows;
-  for (const DrawnSlice& drawn : sampler.batch(batch / steps_per_epoch, batch % steps_per_epoch)) {
+  for (const DrawnSlice& drawn : sampler.batch(epoch, step)) {
     const MaskedVolume& volume = set.training[drawn.volume];
     const std::int64_t z = drawn.row - volume.first_row;
     for (const std::int64_t away :
-         context_offsets(config.neighbours, config.context_mm, volume.spacing_mm))
+         draw_context(context_offsets(config.neighbours, config.context_mm, volume.spacing_mm),
+                      config, static_cast<std::uint64_t>(epoch), sample++))
       rows.push_back(volume.first_row + static_cast<std::uint32_t>(std::clamp<std::int64_t>(
                                             z + away, 0, volume.count - 1)));
   }
