@@ -5,7 +5,7 @@
 
 #include "io/core/parallel.hpp"
 #include "train/eval/binary_logistic.hpp"
-#include "train/kernels/vector_clones.hpp"
+#include "io/core/vector_clones.hpp"
 
 namespace wsp::train {
 namespace {

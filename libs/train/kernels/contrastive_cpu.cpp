@@ -10,7 +10,7 @@
 #include "io/core/parallel.hpp"
 #include "train/kernels/contrastive.hpp"
 #include "train/kernels/contrastive_pair.hpp"
-#include "train/kernels/vector_clones.hpp"
+#include "io/core/vector_clones.hpp"
 #include "train/kernels/vector_four.hpp"
 
 namespace wsp::train {
