@@ -11,6 +11,7 @@
 #include <type_traits>
 
 #include "io/core/error.hpp"
+#include "io/core/large_buffer.hpp"
 #include "io/medical/image_header.hpp"
 
 namespace wsp {
@@ -198,7 +199,7 @@ Outcome<ImageVolume> read_image_volume(const fs::path& path) {
   Volume& volume = image.volume;
   volume.geometry = order.geometry;
   volume.flags = pixels.value().header.flags;
-  volume.hu.resize(static_cast<std::size_t>(order.geometry.voxels()));
+  resize_large(volume.hu, static_cast<std::size_t>(order.geometry.voxels()));
   image.minimum = std::numeric_limits<std::int64_t>::max();
   image.maximum = std::numeric_limits<std::int64_t>::min();
   bool finite = true;
@@ -301,7 +302,7 @@ Outcome<LabelImage> read_labels(const fs::path& path) {
     return whole_numbers(pixels);
   const CanonicalOrder order(pixels.header.geometry);
   LabelImage image = labels_without_values(pixels, order);
-  image.bytes.resize(static_cast<std::size_t>(order.geometry.voxels()));
+  resize_large(image.bytes, static_cast<std::size_t>(order.geometry.voxels()));
   order.copy(reinterpret_cast<const std::uint8_t*>(pixels.bytes.data()), image.bytes.data());
   return image;
 }

@@ -5,6 +5,7 @@
 #include <set>
 #include <utility>
 
+#include "io/core/large_buffer.hpp"
 #include "io/core/vector_clones.hpp"
 #include "io/medical/dicom_mask.hpp"
 #include "io/medical/image_file.hpp"
@@ -140,7 +141,8 @@ void mark(const std::int32_t* values, std::size_t n, std::int32_t label, std::ui
 
 // 1 where an image holds one of the labels.
 std::vector<std::uint8_t> marked(const LabelImage& image, const std::vector<std::int64_t>& labels) {
-  std::vector<std::uint8_t> marks(std::max(image.bytes.size(), image.values.size()));
+  std::vector<std::uint8_t> marks;
+  resize_large(marks, std::max(image.bytes.size(), image.values.size()));
   for (const std::int64_t label : labels) {
     if (!image.bytes.empty() && std::in_range<std::uint8_t>(label))
       mark(image.bytes.data(), marks.size(), static_cast<std::uint8_t>(label), marks.data());

@@ -312,11 +312,11 @@ CaseProduct make_product(const CaseInputs& in, const CasePlan& plan, JudgedCase 
     slice.depth_volume = depth(slice.z_mm, 0, acquired - 1);
     slice.liver_area_mm2 = judged.areas_mm2[at];
     const auto image = resample_slice(volume.slice(k), fit, in.config.window);
-    const auto mask = resample_slice(liver.slice(k), fit);
+    const auto mask = fit.identity ? std::vector<std::uint8_t>() : resample_slice(liver.slice(k), fit);
     slice.image = compress_slice(as_bytes(image), 2, in.config.codec,
                                  chunk_seed(plan.name, slice.source_index, false));
     slice.mask =
-        compress_slice(mask, 1, in.config.codec, chunk_seed(plan.name, slice.source_index, true));
+        compress_slice(fit.identity ? liver.slice(k) : std::span<const std::uint8_t>(mask), 1, in.config.codec, chunk_seed(plan.name, slice.source_index, true));
   });
 
   // 2. Provenance and preview.

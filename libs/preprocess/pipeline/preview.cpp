@@ -144,9 +144,8 @@ std::vector<std::uint8_t> make_preview(const Volume& volume, const MaskRuns& mas
   image.width = static_cast<png_uint_32>(both.width);
   image.height = static_cast<png_uint_32>(both.height);
   image.format = PNG_FORMAT_RGB;
-  png_alloc_size_t bytes = 0;
-  if (png_image_write_to_memory(&image, nullptr, &bytes, 0, both.pixels.data(), 0, nullptr) == 0)
-    throw Error(ErrorCode::failure, std::string("cannot encode a preview: ") + image.message);
+  // Asking for the size would encode it once more.
+  png_alloc_size_t bytes = PNG_IMAGE_PNG_SIZE_MAX(image);
   std::vector<std::uint8_t> png(bytes);
   if (png_image_write_to_memory(&image, png.data(), &bytes, 0, both.pixels.data(), 0, nullptr) == 0)
     throw Error(ErrorCode::failure, std::string("cannot encode a preview: ") + image.message);
