@@ -19,7 +19,8 @@ TEST(ValueCounts, CountEveryValue) {
     std::vector<std::int16_t> values{-32768, 32767, 0, -1};
     values.resize(n);
     for (std::size_t i = 4; i < n; ++i)
-      values[i] = static_cast<std::int16_t>(i % 3 == 0 ? -1024 : static_cast<int>(random() % 65536) - 32768);
+      values[i] = static_cast<std::int16_t>(
+          i % 3 == 0 ? -1024 : static_cast<int>(random() % 65536) - 32768);
     (n % 2 == 0 ? counts : other).add(values);
     for (const std::int16_t value : values) ++wanted[value];
     total += static_cast<std::int64_t>(n);

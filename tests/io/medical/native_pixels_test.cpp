@@ -1,4 +1,5 @@
-// Pixels that lie in a file as they are: read without parsing the header again, rescaled by vectors.
+// Pixels that lie in a file as they are: read without parsing the header again, rescaled by
+// vectors.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -29,7 +30,8 @@ TEST(RescaleFrame, IsThePlainLoop) {
   for (const std::size_t n : {1, 7, 8, 15, 16, 17, 255, 256, 257, 600})
     for (const float slope : {1.F, 0.5F, -1.F, 1.7F, 0.003F, 100.F, 1e5F})
       for (const float intercept : {0.F, -1024.F, 0.5F, 12345.25F, 4e6F})
-        for (const dicom::PaddingRange padding : {range(1, 0), range(-2000, -2000), range(-32768, 3)}) {
+        for (const dicom::PaddingRange padding :
+             {range(1, 0), range(-2000, -2000), range(-32768, 3)}) {
           dicom::DecodedFrame frame;
           frame.slope = slope;
           frame.intercept = intercept;
@@ -47,8 +49,9 @@ TEST(RescaleFrame, IsThePlainLoop) {
             s.sum += value;
             const bool padded = frame.plain[i] >= padding.low && frame.plain[i] <= padding.high;
             s.padding_voxels += padded ? 1 : 0;
-            wanted[i] = padded ? std::int16_t{-1024}
-                               : static_cast<std::int16_t>(std::clamp<std::int64_t>(value, -32768, 32767));
+            wanted[i] =
+                padded ? std::int16_t{-1024}
+                       : static_cast<std::int16_t>(std::clamp<std::int64_t>(value, -32768, 32767));
           }
           EXPECT_EQ(hu, wanted) << n << " " << slope << " " << intercept;
           EXPECT_EQ(got.minimum, s.minimum);
@@ -71,7 +74,9 @@ TEST(PlaceCounts, AreThoseOfEveryVoxelsPlace) {
       for (int x = 0; x < nx; ++x) {
         const bool ring = std::min({x, y, nx - 1 - x, ny - 1 - y}) < edge;
         const bool core = 4 * x >= nx && 4 * x < 3 * nx && 4 * y >= ny && 4 * y < 3 * ny;
-        ++wanted[ring ? 0 : core ? 1 : 2][static_cast<std::size_t>(hu[static_cast<std::size_t>(y * nx + x)])];
+        ++wanted[ring   ? 0
+                 : core ? 1
+                        : 2][static_cast<std::size_t>(hu[static_cast<std::size_t>(y * nx + x)])];
       }
     for (int v = 0; v < 7; ++v) {
       const auto i = static_cast<std::size_t>(v);
@@ -115,11 +120,13 @@ std::string alternation(const std::vector<std::vector<std::int16_t>>& s) {
     down.push_back(-up.back());
   }
   for (std::size_t k = 0; k + 2 < n; ++k)
-    ratio.push_back(std::min(apart(k, k + 1), apart(k + 1, k + 2)) / std::max(0.1, apart(k, k + 2)));
+    ratio.push_back(std::min(apart(k, k + 1), apart(k + 1, k + 2)) /
+                    std::max(0.1, apart(k, k + 2)));
   const double hu = std::max(steady(up), steady(down)), times = steady(ratio);
   char text[96] = "";
   if (hu >= 3)
-    std::snprintf(text, sizeof text, "soft tissue of every second slice differs by %.1f HU", 2 * hu);
+    std::snprintf(text, sizeof text, "soft tissue of every second slice differs by %.1f HU",
+                  2 * hu);
   else if (times >= 1.2)
     std::snprintf(text, sizeof text,
                   "neighbouring slices differ %.2f times as much as every second one", times);
@@ -133,8 +140,9 @@ TEST(Alternation, IsThePlainLoop) {
       std::vector<std::vector<std::int16_t>> hu(11, std::vector<std::int16_t>(size));
       for (std::size_t k = 0; k < hu.size(); ++k)
         for (auto& v : hu[k])
-          v = static_cast<std::int16_t>(static_cast<int>(random() % 400) - 100 + (random() % 50 == 0 ? 30000 : 0) -
-                                        (random() % 50 == 0 ? 30000 : 0) + (k % 2 == 0 ? added : 0));
+          v = static_cast<std::int16_t>(
+              static_cast<int>(random() % 400) - 100 + (random() % 50 == 0 ? 30000 : 0) -
+              (random() % 50 == 0 ? 30000 : 0) + (k % 2 == 0 ? added : 0));
       const std::vector<std::span<const std::int16_t>> slices(hu.begin(), hu.end());
       EXPECT_EQ(dicom::find_alternation(slices, 5), alternation(hu)) << size << " " << added;
     }
@@ -175,7 +183,8 @@ TEST(NativePixels, GiveWhatParsingGives) {
       s.intercept = -2000;
       write_dicom(directory.path() / "slice", s, syntax);
       ASSERT_EQ(std::filesystem::file_size(directory.path() / "slice"), size);
-      const auto changed = decoder->decode(directory.path() / "slice", first, {native.get(), &hash});
+      const auto changed =
+          decoder->decode(directory.path() / "slice", first, {native.get(), &hash});
       ASSERT_TRUE(changed.ok());
       EXPECT_EQ(changed.value()[0].intercept, -2000);
       EXPECT_EQ(hash, sha256_file(directory.path() / "slice"));

@@ -10,7 +10,8 @@
 namespace wsp {
 namespace {
 
-LiverMask random_mask(std::int64_t nx, std::int64_t ny, std::int64_t nz, double share, unsigned seed) {
+LiverMask random_mask(std::int64_t nx, std::int64_t ny, std::int64_t nz, double share,
+                      unsigned seed) {
   LiverMask mask;
   mask.geometry.size = {nx, ny, nz};
   std::mt19937 random(seed);
@@ -44,7 +45,8 @@ std::vector<std::int64_t> flooded(const LiverMask& mask, int most_axes) {
         for (int dy = -1; dy <= 1; ++dy)
           for (int dx = -1; dx <= 1; ++dx) {
             const std::int64_t x = at % nx + dx, y = at / nx % ny + dy, z = at / (nx * ny) + dz;
-            if ((dx != 0) + (dy != 0) + (dz != 0) > most_axes || x < 0 || y < 0 || z < 0 || x >= nx || y >= ny || z >= nz)
+            if ((dx != 0) + (dy != 0) + (dz != 0) > most_axes || x < 0 || y < 0 || z < 0 ||
+                x >= nx || y >= ny || z >= nz)
               continue;
             const auto to = static_cast<std::size_t>((z * ny + y) * nx + x);
             if (mask.voxels[to] == 0 || seen[to] != 0) continue;
@@ -69,12 +71,12 @@ TEST(Runs, AreTheSetPixels) {
         EXPECT_EQ(runs.pixels(z), std::count(slice.begin(), slice.end(), 1));
         for (std::int64_t y = 0; y < 5; ++y) {
           std::int32_t last = -1;
-          for (const Run& run : runs.row(y, z)) {
+          for (const wsp::Run& run : runs.row(y, z)) {
             EXPECT_GT(run.begin, last);
             EXPECT_LT(run.begin, run.end);
             last = run.end;
-            std::fill(back.begin() + (z * 5 + y) * nx + run.begin, back.begin() + (z * 5 + y) * nx + run.end,
-                      std::uint8_t{1});
+            std::fill(back.begin() + (z * 5 + y) * nx + run.begin,
+                      back.begin() + (z * 5 + y) * nx + run.end, std::uint8_t{1});
           }
           EXPECT_LE(last, nx);
         }
@@ -91,7 +93,8 @@ TEST(Runs, OfLeastValues) {
     RunRows rows(nx);
     rows.add_row(hu.data(), -300);
     std::vector<std::uint8_t> set(hu.size());
-    for (const Run& run : rows.row(0)) std::fill(set.begin() + run.begin, set.begin() + run.end, std::uint8_t{1});
+    for (const wsp::Run& run : rows.row(0))
+      std::fill(set.begin() + run.begin, set.begin() + run.end, std::uint8_t{1});
     for (std::size_t i = 0; i < hu.size(); ++i) EXPECT_EQ(set[i] != 0, hu[i] >= -300);
     RunRows rest(nx);
     rest.add_complement(rows.row(0));
@@ -114,7 +117,8 @@ TEST(Runs, PartsAreThoseOfAFloodFill) {
 }
 
 // The definition, voxel by voxel: largest 4-connected tissue, and what the border does not reach.
-std::vector<std::uint8_t> body_by_flooding(const std::vector<std::int16_t>& hu, std::int64_t nx, std::int64_t ny) {
+std::vector<std::uint8_t> body_by_flooding(const std::vector<std::int16_t>& hu, std::int64_t nx,
+                                           std::int64_t ny) {
   std::vector<std::int32_t> part(hu.size(), 0);
   std::vector<std::int64_t> stack;
   const auto flood = [&](std::size_t seed, std::int32_t id, const auto& open) {
@@ -126,7 +130,9 @@ std::vector<std::uint8_t> body_by_flooding(const std::vector<std::int16_t>& hu, 
       stack.pop_back();
       ++count;
       const auto visit = [&](bool inside, std::int64_t to) {
-        if (!inside || part[static_cast<std::size_t>(to)] != 0 || !open(static_cast<std::size_t>(to))) return;
+        if (!inside || part[static_cast<std::size_t>(to)] != 0 ||
+            !open(static_cast<std::size_t>(to)))
+          return;
         part[static_cast<std::size_t>(to)] = id;
         stack.push_back(to);
       };
@@ -152,7 +158,8 @@ std::vector<std::uint8_t> body_by_flooding(const std::vector<std::int16_t>& hu, 
   const auto open = [&](std::size_t i) { return body[i] == 0; };
   for (std::size_t i = 0; i < hu.size(); ++i) {
     const auto x = static_cast<std::int64_t>(i) % nx, y = static_cast<std::int64_t>(i) / nx;
-    if ((x == 0 || y == 0 || x == nx - 1 || y == ny - 1) && part[i] == 0 && open(i)) flood(i, 1, open);
+    if ((x == 0 || y == 0 || x == nx - 1 || y == ny - 1) && part[i] == 0 && open(i))
+      flood(i, 1, open);
   }
   for (std::size_t i = 0; i < hu.size(); ++i) body[i] = part[i] == 0 ? 1 : 0;
   return body;
@@ -167,7 +174,8 @@ TEST(Profile, IsTheOneOfAFloodFill) {
       std::mt19937 random(static_cast<unsigned>(nx));
       std::vector<std::int16_t> hu;
       for (const std::uint8_t b : blobs.voxels)
-        hu.push_back(static_cast<std::int16_t>((b != 0 ? -300 : -1200) + static_cast<int>(random() % (b != 0 ? 3000 : 900))));
+        hu.push_back(static_cast<std::int16_t>((b != 0 ? -300 : -1200) +
+                                               static_cast<int>(random() % (b != 0 ? 3000 : 900))));
       Geometry g;
       g.size = {nx, ny, 1};
       const MaskRuns runs(liver);
@@ -196,7 +204,9 @@ TEST(Profile, IsTheOneOfAFloodFill) {
       EXPECT_EQ(p.lung_mm2, static_cast<double>(lung));
       EXPECT_EQ(p.bone_mm2, static_cast<double>(bone));
       EXPECT_EQ(p.liver_mm2, static_cast<double>(liver_n));
-      if (liver_n > 0) { EXPECT_EQ(p.liver_mean_hu, static_cast<double>(sum) / static_cast<double>(liver_n)); }
+      if (liver_n > 0) {
+        EXPECT_EQ(p.liver_mean_hu, static_cast<double>(sum) / static_cast<double>(liver_n));
+      }
     }
 }
 
