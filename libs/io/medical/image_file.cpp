@@ -127,7 +127,8 @@ struct CanonicalOrder {
 
   template <class T>
   void copy(const T* file, T* canonical) const {
-    if (std::abs(step[0]) != 1) return for_each([&](std::size_t i, std::int64_t j) { canonical[i] = file[j]; });
+    if (std::abs(step[0]) != 1)
+      return for_each([&](std::size_t i, std::int64_t j) { canonical[i] = file[j]; });
     const std::int64_t nx = geometry.size[0];
     for (std::int64_t z = 0; z < geometry.size[2]; ++z)
       for (std::int64_t y = 0; y < geometry.size[1]; ++y, canonical += nx) {
@@ -298,8 +299,7 @@ Outcome<LabelImage> read_labels(const fs::path& path) {
   const auto read = read_pixels(path);
   if (!read) return read.rejection();
   const Pixels& pixels = read.value();
-  if (pixels.header.component != "uint8" || !pixels.as_stored())
-    return whole_numbers(pixels);
+  if (pixels.header.component != "uint8" || !pixels.as_stored()) return whole_numbers(pixels);
   const CanonicalOrder order(pixels.header.geometry);
   LabelImage image = labels_without_values(pixels, order);
   resize_large(image.bytes, static_cast<std::size_t>(order.geometry.voxels()));

@@ -171,8 +171,8 @@ Steps steps_of(const std::int16_t* a, const std::int16_t* b, const std::int16_t*
     const auto is_soft = static_cast<std::int16_t>(
         least > kSoftLow && most < kSoftHigh ? chosen[i] : std::int16_t{0});
     // Of soft tissue alone, which keeps it in 16 bits.
-    const auto third = static_cast<std::int16_t>(
-        static_cast<std::uint16_t>(a[i] - d[i]) + 3U * static_cast<std::uint16_t>(c[i] - b[i]));
+    const auto third = static_cast<std::int16_t>(static_cast<std::uint16_t>(a[i] - d[i]) +
+                                                 3U * static_cast<std::uint16_t>(c[i] - b[i]));
     next += apart & chosen[i];
     second += beyond & chosen[i];
     alternating += third & is_soft;

@@ -67,8 +67,7 @@ std::string listed(const Numbers& numbers) {
 
 // Most often the label of another convention: TotalSegmentator's liver is 5.
 template <class T>
-std::string no_liver_among(const std::vector<T>& values,
-                           const std::vector<std::int64_t>& wanted) {
+std::string no_liver_among(const std::vector<T>& values, const std::vector<std::int64_t>& wanted) {
   std::set<std::int32_t> found(values.begin(), values.end());
   found.erase(0);
   if (found.empty()) return "every voxel of the mask file is 0";

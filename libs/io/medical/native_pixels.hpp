@@ -7,7 +7,8 @@
 
 class DcmFileFormat;
 
-/// What a DICOM file's header says of pixels that lie in the file as they are. Internal to io/medical.
+/// What a DICOM file's header says of pixels that lie in the file as they are. Internal to
+/// io/medical.
 namespace wsp::dicom {
 
 /// How the header says that stored values lie in their words.

@@ -15,7 +15,8 @@ void PlaceCounts::add_slice(std::span<const std::int16_t> hu, std::int64_t nx, s
   const auto quarter = [](std::int64_t n, std::int64_t k) { return (k * n + 3) / 4; };
   for (std::int64_t y = 0; y < ny; ++y) {
     const auto part = [&](std::int64_t begin, std::int64_t end) {
-      return hu.subspan(static_cast<std::size_t>(y * nx + begin), static_cast<std::size_t>(end - begin));
+      return hu.subspan(static_cast<std::size_t>(y * nx + begin),
+                        static_cast<std::size_t>(end - begin));
     };
     if (std::min(y, ny - 1 - y) < edge) {
       ring.add(part(0, nx));

@@ -82,15 +82,17 @@ StoredStatistics rescale_frame(const DecodedFrame& frame, std::int16_t* hu) {
     return map_each(
         frame.plain.size(), frame, [&](std::size_t i) { return std::int32_t{frame.plain[i]}; },
         [&](std::size_t i) {
-          return frame.plain[i] >= frame.padding_range.low && frame.plain[i] <= frame.padding_range.high;
+          return frame.plain[i] >= frame.padding_range.low &&
+                 frame.plain[i] <= frame.padding_range.high;
         },
         hu);
   const Mapping mapping{frame.slope, frame.intercept, frame.padding_range};
   StoredStatistics s = empty_statistics();
   const auto n = static_cast<std::int64_t>(frame.plain.size());
   for (std::int64_t i = 0; i < n; i += kBlock) {
-    const Sums block = map_block(frame.plain.data() + i,
-                                 static_cast<std::int32_t>(std::min(kBlock, n - i)), mapping, hu + i);
+    const Sums block =
+        map_block(frame.plain.data() + i, static_cast<std::int32_t>(std::min(kBlock, n - i)),
+                  mapping, hu + i);
     s.minimum = std::min<std::int64_t>(s.minimum, block.minimum);
     s.maximum = std::max<std::int64_t>(s.maximum, block.maximum);
     s.sum += block.sum;

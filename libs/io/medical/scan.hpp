@@ -53,7 +53,7 @@ struct LoadedVolume {
   StoredStatistics stored;
   PlaceCounts counts;
   std::vector<std::size_t> files;  ///< indices into Scan::files that were used
-  std::vector<Digest> file_hashes;  ///< SHA-256 of each, where it was asked for
+  std::vector<Digest> file_hashes;           ///< SHA-256 of each, where it was asked for
   std::vector<std::size_t> duplicate_files;  ///< same position, same pixels: dropped
   std::vector<std::string>
       sop_instance_uids;  ///< [z] of the returned slices (empty strings when resampled or NIfTI)

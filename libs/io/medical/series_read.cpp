@@ -65,9 +65,9 @@ bool is_readable(Code code) {
 }
 
 /// Decode all planes of a series in parallel and hand each to `take(plane index, frame)`, which is
-/// called from several threads and returns the frame's statistics. Returns the first refusal in the order of tasks, else what the
-/// words of all planes of a CT volume contradict. `hashes`, or null, gets the SHA-256 of every file
-/// that planes are read from.
+/// called from several threads and returns the frame's statistics. Returns the first refusal in the
+/// order of tasks, else what the words of all planes of a CT volume contradict. `hashes`, or null,
+/// gets the SHA-256 of every file that planes are read from.
 template <class Take>
 std::optional<Rejection> decode_planes(const Scan& scan, const Series& series,
                                        std::vector<StoredStatistics>& statistics,
@@ -75,7 +75,8 @@ std::optional<Rejection> decode_planes(const Scan& scan, const Series& series,
   const std::vector<Task> tasks = plan(series);
   std::vector<Digest*> hash_of(tasks.size(), nullptr);  // a file is hashed with its first task
   for (std::size_t t = 0; hashes != nullptr && t < tasks.size(); ++t)
-    if (const auto [at, fresh] = hashes->try_emplace(tasks[t].file); fresh) hash_of[t] = &at->second;
+    if (const auto [at, fresh] = hashes->try_emplace(tasks[t].file); fresh)
+      hash_of[t] = &at->second;
   const auto decoder = dicom::make_frame_decoder();
   std::vector<std::optional<Rejection>> refusals(tasks.size());
   std::vector<dicom::WordEvidence> words(tasks.size());
@@ -183,7 +184,8 @@ Outcome<LoadedVolume> read_image(const Scan& scan, const Series& series,
   loaded.counts = count_places(loaded.volume);
   loaded.files = source_files(series);
   for (std::size_t i = 0; options.hash_files && i < loaded.files.size(); ++i)
-    loaded.file_hashes.push_back(sha256_file(scan.root / scan.files[loaded.files[i]].relative_path));
+    loaded.file_hashes.push_back(
+        sha256_file(scan.root / scan.files[loaded.files[i]].relative_path));
   loaded.sop_instance_uids.assign(static_cast<std::size_t>(loaded.volume.geometry.size[2]), "");
   return loaded;
 }
@@ -270,7 +272,8 @@ Outcome<LoadedVolume> read_series(const Scan& scan, const Series& series,
   if (!is_readable(series.code)) return refuse(series.code, series.detail);
   if (series.planes.empty()) return refuse(Code::TOO_FEW_SLICES, "no slice");
   try {
-    auto loaded = series.is_dicom ? read_dicom(scan, series, options) : read_image(scan, series, options);
+    auto loaded =
+        series.is_dicom ? read_dicom(scan, series, options) : read_image(scan, series, options);
     if (loaded) {
       // The scan saw a sample of the slices.
       if (std::string found = dicom::find_alternation(loaded.value().volume); !found.empty())
@@ -296,10 +299,11 @@ Outcome<StoredStatistics> measure_series(const Scan& scan, const Series& series)
                             image.value().whole};
   }
   std::vector<StoredStatistics> statistics;
-  auto refusal = decode_planes(scan, series, statistics, nullptr, [](std::size_t, const DecodedFrame& frame) {
-    std::vector<std::int16_t> hu(static_cast<std::size_t>(frame.columns * frame.rows));
-    return dicom::rescale_frame(frame, hu.data());
-  });
+  auto refusal =
+      decode_planes(scan, series, statistics, nullptr, [](std::size_t, const DecodedFrame& frame) {
+        std::vector<std::int16_t> hu(static_cast<std::size_t>(frame.columns * frame.rows));
+        return dicom::rescale_frame(frame, hu.data());
+      });
   if (refusal) return *refusal;
   return total(statistics);
 }

@@ -23,7 +23,8 @@ struct FileEntry {
   std::uint64_t bytes = 0;
   Code code = Code::NOT_DICOM;
   std::string detail;  ///< sizes, values, transfer syntax; no identifiers
-  std::shared_ptr<const dicom::NativePixels> native{};  ///< where its pixels lie as they are, or null
+  std::shared_ptr<const dicom::NativePixels>
+      native{};  ///< where its pixels lie as they are, or null
 };
 
 /// One image plane: a file, or one frame of a multi-frame file.

@@ -8,7 +8,8 @@ namespace wsp {
 namespace {
 
 // Fill what the background cannot reach from the border (4-connected) within one slice.
-bool fill_holes(std::uint8_t* slice, const RunRows& mask, std::size_t first_row, std::size_t height) {
+bool fill_holes(std::uint8_t* slice, const RunRows& mask, std::size_t first_row,
+                std::size_t height) {
   if (mask.first(first_row) == mask.first(first_row + height)) return false;
   RunRows around(mask.width());
   for (std::size_t y = 0; y < height; ++y) around.add_complement(mask.row(first_row + y));
@@ -88,7 +89,8 @@ void clean_mask(LiverMask& mask) {
     const auto keep = static_cast<std::size_t>(
         std::max_element(parts.size.begin(), parts.size.end()) - parts.size.begin());
     for_each_run(runs, parts, [&](std::int64_t begin, std::int64_t end, std::size_t part) {
-      if (part != keep) std::fill(mask.voxels.data() + begin, mask.voxels.data() + end, std::uint8_t{0});
+      if (part != keep)
+        std::fill(mask.voxels.data() + begin, mask.voxels.data() + end, std::uint8_t{0});
     });
     runs = MaskRuns(mask);
     changed = true;
@@ -164,8 +166,8 @@ std::vector<std::string> border_contact(const MaskRuns& mask) {
     for (std::int64_t y = 0; y < ny; ++y) {
       const auto row = mask.row(y, z);
       if (row.empty()) continue;
-      const std::array<bool, 6> here{row.front().begin == 0, row.back().end == nx, y == 0,
-                                     y == ny - 1,            z == 0,               z == nz - 1};
+      const std::array<bool, 6> here{
+          row.front().begin == 0, row.back().end == nx, y == 0, y == ny - 1, z == 0, z == nz - 1};
       for (std::size_t side = 0; side < here.size(); ++side) reached[side] |= here[side];
     }
   constexpr std::array<const char*, 6> kSides{"right",     "left", "anterior",

@@ -42,7 +42,7 @@ class RunRows {
   std::int64_t width_;
   std::vector<Run> runs_;
   std::vector<std::size_t> row_{0};
-  std::vector<std::uint8_t> bytes_;    // of the row at hand, 0 or 1
+  std::vector<std::uint8_t> bytes_;   // of the row at hand, 0 or 1
   std::vector<std::uint64_t> words_;  // its bits
 };
 

@@ -134,7 +134,8 @@ namespace {
 RunRows body_of(std::span<const std::int16_t> hu, std::int64_t nx, std::int64_t ny) {
   const auto height = static_cast<std::size_t>(ny);
   RunRows tissue(nx);
-  for (std::size_t y = 0; y < height; ++y) tissue.add_row(hu.data() + static_cast<std::int64_t>(y) * nx, kTissueHu);
+  for (std::size_t y = 0; y < height; ++y)
+    tissue.add_row(hu.data() + static_cast<std::int64_t>(y) * nx, kTissueHu);
   const Parts parts = parts_of_slice(tissue);
   const auto largest = std::max_element(parts.size.begin(), parts.size.end()) - parts.size.begin();
   RunRows around(nx);
@@ -179,12 +180,14 @@ Sums count_tissues(const std::int16_t* hu, std::int32_t n) {
 }
 
 void add_bins(const ValueCounts& counts, std::vector<std::int64_t>& bins) {
-  counts.for_each([&](std::int16_t hu, std::int64_t count) { bins[HuHistogram::bin(hu)] += count; });
+  counts.for_each(
+      [&](std::int16_t hu, std::int64_t count) { bins[HuHistogram::bin(hu)] += count; });
 }
 
 }  // namespace
 
-void HuHistogram::add(const ValueCounts& all, const ValueCounts& of_body, const ValueCounts& of_liver) {
+void HuHistogram::add(const ValueCounts& all, const ValueCounts& of_body,
+                      const ValueCounts& of_liver) {
   add_bins(of_body, body);
   add_bins(of_liver, liver);
   add_bins(all, air);
@@ -233,7 +236,8 @@ double share_in_tissue(const Volume& volume, const MaskRuns& mask) {
     for (const Run& run : mask.rows.row(static_cast<std::size_t>(r))) {
       const std::int16_t* hu = volume.hu.data() + r * nx;
       liver += run.end - run.begin;
-      tissue += std::count_if(hu + run.begin, hu + run.end, [](std::int16_t v) { return v >= kTissueHu; });
+      tissue += std::count_if(hu + run.begin, hu + run.end,
+                              [](std::int16_t v) { return v >= kTissueHu; });
     }
   return liver == 0 ? 0 : static_cast<double>(tissue) / static_cast<double>(liver);
 }

@@ -82,9 +82,8 @@ std::string case_key(const CaseInputs& in, const CasePlan& plan, const std::stri
   std::map<std::size_t, std::string> frames;
   for (const Plane& plane : series.planes) frames[plane.file] += ' ' + std::to_string(plane.frame);
   for (const auto& [f, numbers] : frames)
-    contents.push_back("planes" +
-                       (series.is_dicom ? ' ' + content_of(f) : with_data(path_of(f))) + ',' +
-                       numbers);
+    contents.push_back("planes" + (series.is_dicom ? ' ' + content_of(f) : with_data(path_of(f))) +
+                       ',' + numbers);
   for (const std::size_t f : series.duplicate_files)
     contents.push_back("duplicate " + content(path_of(f)));
   for (const std::size_t m : plan.mask_objects)
@@ -139,7 +138,8 @@ Outcome<CaseInHand> read(const CaseInputs& in, const CasePlan& plan) {
   CaseInHand hand;
   hand.loaded = std::move(volume).value();
   // Before the mask is judged: of other values a mask cannot lie in tissue.
-  const ValueVerdict verdict = judge_values(hand.loaded.volume, hand.loaded.stored, hand.loaded.counts);
+  const ValueVerdict verdict =
+      judge_values(hand.loaded.volume, hand.loaded.stored, hand.loaded.counts);
   if (verdict.code == Code::NOT_HU && in.config.trust_hu)
     hand.loaded.volume.flags.push_back(Code::HU_OVERRULED);
   else if (verdict.code != Code::USED)
@@ -312,11 +312,13 @@ CaseProduct make_product(const CaseInputs& in, const CasePlan& plan, JudgedCase 
     slice.depth_volume = depth(slice.z_mm, 0, acquired - 1);
     slice.liver_area_mm2 = judged.areas_mm2[at];
     const auto image = resample_slice(volume.slice(k), fit, in.config.window);
-    const auto mask = fit.identity ? std::vector<std::uint8_t>() : resample_slice(liver.slice(k), fit);
+    const auto mask =
+        fit.identity ? std::vector<std::uint8_t>() : resample_slice(liver.slice(k), fit);
     slice.image = compress_slice(as_bytes(image), 2, in.config.codec,
                                  chunk_seed(plan.name, slice.source_index, false));
     slice.mask =
-        compress_slice(fit.identity ? liver.slice(k) : std::span<const std::uint8_t>(mask), 1, in.config.codec, chunk_seed(plan.name, slice.source_index, true));
+        compress_slice(fit.identity ? liver.slice(k) : std::span<const std::uint8_t>(mask), 1,
+                       in.config.codec, chunk_seed(plan.name, slice.source_index, true));
   });
 
   // 2. Provenance and preview.

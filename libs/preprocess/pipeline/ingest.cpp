@@ -49,8 +49,7 @@ std::uint64_t default_memory() {
 }
 
 std::uint64_t cost_of(const Series& series, bool predicted) {
-  return volume_voxels(series) *
-         (kBytesPerVoxel + (predicted ? kBytesPerPredictedVoxel : 0));
+  return volume_voxels(series) * (kBytesPerVoxel + (predicted ? kBytesPerPredictedVoxel : 0));
 }
 
 class Job {
@@ -310,8 +309,8 @@ class Job {
   }
 
   void process() {
-    const CaseInputs inputs{scan_, options_.config, manifest_, options_.segmenter,
-                            cache_ ? &*cache_ : nullptr, true};
+    const CaseInputs inputs{
+        scan_, options_.config, manifest_, options_.segmenter, cache_ ? &*cache_ : nullptr, true};
     for (std::size_t i = 0; i < scan_.files.size(); ++i)
       file_by_hash_[naming_.path(scan_.files[i].relative_path)] = i;
     warn_of_large_shards();
@@ -346,8 +345,7 @@ class Job {
         item.result.emplace(hand.rejection());
         return;
       }
-      if (!stands)
-        item.plan.key = case_key(inputs, item.plan, config_hash_, &hand.value().loaded);
+      if (!stands) item.plan.key = case_key(inputs, item.plan, config_hash_, &hand.value().loaded);
       item.hand.emplace(std::move(hand).value());
     };
     stages.predict = [&](FlowItem& item) { predict_case(inputs, *item.hand); };
@@ -482,8 +480,8 @@ class Job {
     products_.push_back(std::move(product));
   }
 
-  // Cases come by shard: once one of a later shard is there, the earlier ones are complete. They are
-  // written beside the work on the next ones, one after the other.
+  // Cases come by shard: once one of a later shard is there, the earlier ones are complete. They
+  // are written beside the work on the next ones, one after the other.
   void write_shards_before(int shard) {
     for (; next_shard_ < shard; ++next_shard_) {
       wait_for_writer();
@@ -510,7 +508,8 @@ class Job {
     sync_filesystem(options_.output);
   }
 
-  void write_products(int shard, std::vector<CaseProduct> products, std::vector<CaseRecord> records) {
+  void write_products(int shard, std::vector<CaseProduct> products,
+                      std::vector<CaseRecord> records) {
     for (CaseProduct& product : products) {
       count_case(product.record.name, product.record.subject, product.record.flags,
                  product.record.slices.size());

@@ -34,7 +34,8 @@ class Squares {
   Squares(std::int64_t nx, std::int64_t rx, std::int64_t ry)
       : width_(2 * rx + 1), height_(2 * ry + 1), columns_(static_cast<std::size_t>(nx)) {}
 
-  void add(std::span<const std::int16_t> hu, const MaskRuns& mask, std::int64_t z, ValueCounts& means) {
+  void add(std::span<const std::int16_t> hu, const MaskRuns& mask, std::int64_t z,
+           ValueCounts& means) {
     const std::int64_t nx = mask.geometry.size[0], ny = mask.geometry.size[1];
     std::fill(columns_.begin(), columns_.end(), Column{});
     for (std::int64_t y = 0; y < ny; ++y) {
@@ -62,7 +63,9 @@ class Squares {
     std::fill(columns_.begin() + from, columns_.begin() + to, Column{});
   }
   void add_run(const std::int16_t* row, const std::int16_t* oldest, const Run& run) {
-    std::int64_t sum = 0, whole = 0;  // of the columns that are liver over height_ rows, up to width_ of them
+    std::int64_t sum = 0,
+                 whole =
+                     0;  // of the columns that are liver over height_ rows, up to width_ of them
     const std::int64_t area = width_ * height_;
     for (std::int64_t x = run.begin; x < run.end; ++x) {
       Column& column = columns_[static_cast<std::size_t>(x)];
@@ -77,8 +80,8 @@ class Squares {
       // Rounded half away from zero; the area is odd, so that no half is met.
       const std::int64_t twice = 2 * sum + area;
       if (whole >= width_)
-        means_.push_back(static_cast<std::int16_t>(
-            (twice < 0 ? twice - 2 * area + 1 : twice) / (2 * area)));
+        means_.push_back(
+            static_cast<std::int16_t>((twice < 0 ? twice - 2 * area + 1 : twice) / (2 * area)));
     }
   }
 

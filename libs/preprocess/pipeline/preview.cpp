@@ -67,10 +67,12 @@ Picture project(const Volume& volume, const MaskRuns& mask, bool coronal, const 
     const std::int16_t* hu = volume.slice(z).data();
     std::fill(sums.begin(), sums.end(), 0);
     if (coronal)
-      for (std::int64_t y = first; y <= last; ++y) add_clipped(hu + y * nx, nx, window, sums.data());
+      for (std::int64_t y = first; y <= last; ++y)
+        add_clipped(hu + y * nx, nx, window, sums.data());
     else
       for (std::int64_t y = 0; y < ny; ++y)
-        sums[static_cast<std::size_t>(y)] = sum_clipped(hu + y * nx + first, last - first + 1, window);
+        sums[static_cast<std::size_t>(y)] =
+            sum_clipped(hu + y * nx + first, last - first + 1, window);
     for (std::size_t a = 0; a < sums.size(); ++a)
       mean[static_cast<std::size_t>(z * across) + a] =
           static_cast<float>(sums[a]) / static_cast<float>(last - first + 1);

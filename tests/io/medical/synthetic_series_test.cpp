@@ -463,9 +463,9 @@ TEST(Determinism, ThreadsDoNotChangeTheScan) {
     for (const Series& s : scan.series) {
       text += s.key + s.relative_path + std::to_string(s.score);
       for (const Plane& p : s.planes) text.append(" ").append(std::to_string(p.file));
-      if (s.code == Code::USED)
-        for (const Digest& hash : read_series(scan, s, {false, false, true}).value().file_hashes)
-          text += hex(hash);
+      if (s.code != Code::USED) continue;
+      const auto hashes = read_series(scan, s, {false, false, true}).value().file_hashes;
+      for (const Digest& hash : hashes) text += hex(hash);
     }
     texts.push_back(text);
   }
