@@ -25,7 +25,8 @@ Rejection refuse(Code code, std::string detail) { return {"", "read", code, std:
 /// The pixels of a frame: as the header says that they are to be read, and the words that they were
 /// read from.
 struct Pixels {
-  std::vector<std::int16_t> plain;  ///< values and words in one; the others are empty then
+  std::span<const std::int16_t> plain;  ///< values and words in one, in the bytes that were
+                                        ///< unpacked; the others are empty then
   std::vector<std::int32_t> values;
   std::vector<std::uint32_t> words;
   bool whole_words = true;  ///< the bits above HighBit are the writer's, not a decoder's
@@ -51,9 +52,8 @@ bool are_plain(std::span<const std::int16_t> words, const PixelFormat& format) {
 Pixels unpack(std::span<const std::uint8_t> bytes, const PixelFormat& format) {
   const auto count = static_cast<std::size_t>(format.columns * format.rows);
   if (format.allocated == 16) {
-    std::vector<std::int16_t> words(count);
-    std::memcpy(words.data(), bytes.data(), 2 * count);
-    if (are_plain(words, format)) return {std::move(words), {}, {}};
+    const std::span words(reinterpret_cast<const std::int16_t*>(bytes.data()), count);
+    if (are_plain(words, format)) return {words, {}, {}};
   }
   const auto shift = static_cast<unsigned>(format.high + 1 - format.stored);
   Pixels pixels{{}, std::vector<std::int32_t>(count), std::vector<std::uint32_t>(count)};
@@ -77,10 +77,10 @@ Pixels unpack(std::span<const std::uint8_t> bytes, const PixelFormat& format) {
 /// Native, deflated, JPEG and JPEG-LS: DCMTK gives one frame as words in this machine's order.
 Outcome<Pixels> decode_by_dcmtk(DcmDataset& dataset, DcmPixelData& pixels,
                                 const PixelFormat& format, E_TransferSyntax syntax,
-                                std::int32_t frame) {
+                                std::int32_t frame, std::vector<std::uint8_t>& bytes) {
   const auto size = static_cast<std::size_t>(format.columns * format.rows * (format.allocated / 8));
   if (size >= 0xFFFFFFFFULL) return refuse(Code::TOO_LARGE, "one frame exceeds 4 GiB");
-  std::vector<std::uint8_t> bytes(size + (size & 1U));
+  bytes.resize(size + (size & 1U));
   Uint32 fragment = 0;
   OFString colour;
   const OFCondition status =
@@ -170,13 +170,14 @@ Outcome<std::vector<std::uint8_t>> read_codestream(DcmPixelData& pixels, const P
   return codestream;
 }
 
-Outcome<Pixels> decode_by_rle(DcmPixelData& pixels, const PixelFormat& format, std::int32_t frame) {
+Outcome<Pixels> decode_by_rle(DcmPixelData& pixels, const PixelFormat& format, std::int32_t frame,
+                              std::vector<std::uint8_t>& bytes) {
   const auto codestream = read_codestream(pixels, format, frame);
   if (!codestream) return codestream.rejection();
-  const auto words =
-      decode_rle(codestream.value(), format.columns * format.rows, format.allocated / 8);
+  auto words = decode_rle(codestream.value(), format.columns * format.rows, format.allocated / 8);
   if (!words) return words.rejection();
-  return unpack(words.value(), format);
+  bytes = std::move(words).value();
+  return unpack(bytes, format);
 }
 
 /// JPEG 2000: values as the codestream has them, then read as the header says where the two differ.
@@ -276,7 +277,7 @@ void finish_frame(Pixels pixels, const PixelFormat& format, const PaddingRange& 
   out.columns = format.columns;
   out.rows = format.rows;
   mark_padding(padding, format, pixels, out);
-  out.plain = std::move(pixels.plain);
+  out.plain = pixels.plain;
   out.words = weigh_words(format, pixels, out);
   out.stored = std::move(pixels.values);
 }
@@ -299,12 +300,10 @@ class InProcessDecoder final : public FrameDecoder {
   /// One read of the file; false where it is not what the scan saw.
   static bool decode_native(const std::filesystem::path& path, const NativePixels& native,
                             Digest* hash, DecodedFrame& out) {
-    static thread_local std::vector<std::uint8_t> bytes;
-    if (!read_bytes(path, native.file_bytes, bytes)) return false;
-    const std::span file(bytes.data(), native.file_bytes);
-    const auto words = native_words(file, native);
+    if (!read_bytes(path, native.file_bytes, out.bytes)) return false;
+    const auto words = native_words(out.bytes, native);
     if (!words) return false;
-    if (hash != nullptr) *hash = sha256(file);
+    if (hash != nullptr) *hash = sha256(out.bytes);
     out.slope = native.slope;
     out.intercept = native.intercept;
     finish_frame(unpack(*words, native.format), native.format, native.padding, out);
@@ -337,9 +336,9 @@ class InProcessDecoder final : public FrameDecoder {
       auto pixels = is_jpeg2000_syntax(syntax)
                         ? decode_by_openjpeg(*data, format.value(), frames[i], out.sign_repaired)
                     : syntax == UID_RLELosslessTransferSyntax
-                        ? decode_by_rle(*data, format.value(), frames[i])
+                        ? decode_by_rle(*data, format.value(), frames[i], out.bytes)
                         : decode_by_dcmtk(dataset, *data, format.value(),
-                                          DcmXfer(syntax.c_str()).getXfer(), frames[i]);
+                                          DcmXfer(syntax.c_str()).getXfer(), frames[i], out.bytes);
       if (!pixels) return pixels.rejection();
       const Rescale rescale = read_rescale(dataset, frames[i]);
       out.slope = static_cast<float>(rescale.slope);

@@ -3,6 +3,7 @@
 #include <tbb/task_arena.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdio>
 
@@ -153,11 +154,10 @@ struct Steps {
   std::int64_t soft = 0;              ///< pixels of that
 };
 
-/// `chosen` is -1 where a pixel counts, else 0. A missing neighbour is the slice itself. At most
-/// 65536 pixels, so that no sum overflows.
+/// At most 65536 pixels, so that no sum overflows. A missing neighbour is the slice itself.
 WSP_VECTOR_CLONES("avx2", "default")
 Steps steps_of(const std::int16_t* a, const std::int16_t* b, const std::int16_t* c,
-               const std::int16_t* d, const std::int16_t* chosen, std::int32_t n) {
+               const std::int16_t* d, std::int32_t n) {
   constexpr std::int16_t kShownLow = -200, kShownHigh = 300, kSoftLow = -20, kSoftHigh = 250;
   std::int32_t next = 0, second = 0, alternating = 0, soft = 0;
   for (std::int32_t i = 0; i < n; ++i) {
@@ -168,17 +168,54 @@ Steps steps_of(const std::int16_t* a, const std::int16_t* b, const std::int16_t*
     const auto beyond = static_cast<std::int16_t>(std::max(p, r) - std::min(p, r));
     const std::int16_t least = std::min(std::min(a[i], b[i]), std::min(c[i], d[i]));
     const std::int16_t most = std::max(std::max(a[i], b[i]), std::max(c[i], d[i]));
-    const auto is_soft = static_cast<std::int16_t>(
-        least > kSoftLow && most < kSoftHigh ? chosen[i] : std::int16_t{0});
+    const auto is_soft =
+        static_cast<std::int16_t>(least > kSoftLow && most < kSoftHigh ? -1 : 0);
     // Of soft tissue alone, which keeps it in 16 bits.
     const auto third = static_cast<std::int16_t>(static_cast<std::uint16_t>(a[i] - d[i]) +
                                                  3U * static_cast<std::uint16_t>(c[i] - b[i]));
-    next += apart & chosen[i];
-    second += beyond & chosen[i];
+    next += apart;
+    second += beyond;
     alternating += third & is_soft;
     soft -= is_soft;
   }
   return {next, second, alternating, soft};
+}
+
+/// Of every slice but the last; pixels 0, `step`, 2 `step`, ... of each.
+std::vector<Steps> measure_steps(const std::vector<std::span<const std::int16_t>>& slices,
+                                 std::size_t step) {
+  constexpr std::size_t kBand = 8192;  // pixels that count: those of four slices stay in the cache
+  const std::size_t n = slices.size(), counted = (slices.front().size() + step - 1) / step;
+  const std::size_t bands = (counted + kBand - 1) / kBand;
+  std::vector<std::vector<Steps>> parts(bands, std::vector<Steps>(n - 1));
+  tbb::this_task_arena::isolate([&] {
+    wsp::parallel_loop(std::size_t{0}, bands, [&](std::size_t band) {
+      const std::size_t from = band * kBand, count = std::min(kBand, counted - from);
+      std::array<std::vector<std::int16_t>, 4> taken;  // of slices k, k + 1, ... in turns
+      const auto take = [&](std::size_t k) {
+        auto& pixels = taken[k % 4];
+        pixels.resize(count);
+        const std::int16_t* source = slices[k].data() + from * step;
+        for (std::size_t i = 0; i < count; ++i) pixels[i] = source[i * step];
+      };
+      for (std::size_t k = 0; k < std::min<std::size_t>(3, n); ++k) take(k);
+      for (std::size_t k = 0; k + 1 < n; ++k) {
+        if (k + 3 < n) take(k + 3);
+        const auto at = [&](std::size_t s) { return taken[(s < n ? s : k) % 4].data(); };
+        parts[band][k] =
+            steps_of(at(k), at(k + 1), at(k + 2), at(k + 3), static_cast<std::int32_t>(count));
+      }
+    });
+  });
+  std::vector<Steps> sums(n - 1);
+  for (const auto& part : parts)
+    for (std::size_t k = 0; k + 1 < n; ++k) {
+      sums[k].next += part[k].next;
+      sums[k].second += part[k].second;
+      sums[k].alternating += part[k].alternating;
+      sums[k].soft += part[k].soft;
+    }
+  return sums;
 }
 
 }  // namespace
@@ -189,30 +226,10 @@ std::string find_alternation(const std::vector<std::span<const std::int16_t>>& s
   const std::size_t n = slices.size(), pixels = slices.front().size();
   // A quarter of the pixels of a large slice says the same.
   const std::size_t step = pixels > 65536 ? 3 : 1;
-  constexpr std::size_t kBand = 3 * 8192;  // pixels: a band of four slices stays in the cache
-  std::vector<std::int16_t> chosen(std::min(kBand, pixels));
-  for (std::size_t i = 0; i < chosen.size(); i += step) chosen[i] = -1;
-  const std::size_t bands = (pixels + kBand - 1) / kBand;
-  std::vector<std::vector<Steps>> steps(bands, std::vector<Steps>(n - 1));
-  tbb::this_task_arena::isolate([&] {
-    wsp::parallel_loop(std::size_t{0}, bands, [&](std::size_t band) {
-      const std::size_t from = band * kBand, count = std::min(kBand, pixels - from);
-      for (std::size_t k = 0; k + 1 < n; ++k) {
-        const auto at = [&](std::size_t s) { return slices[s < n ? s : k].data() + from; };
-        steps[band][k] = steps_of(at(k), at(k + 1), at(k + 2), at(k + 3), chosen.data(),
-                                  static_cast<std::int32_t>(count));
-      }
-    });
-  });
+  const std::vector<Steps> steps = measure_steps(slices, step);
   std::vector<double> next(n - 1), second(n - 2), up(n - 3), down(n - 3);
   for (std::size_t k = 0; k + 1 < n; ++k) {
-    Steps sum;
-    for (const auto& band : steps) {
-      sum.next += band[k].next;
-      sum.second += band[k].second;
-      sum.alternating += band[k].alternating;
-      sum.soft += band[k].soft;
-    }
+    const Steps& sum = steps[k];
     const auto counted = static_cast<double>((pixels + step - 1) / step);
     next[k] = static_cast<double>(sum.next) / counted;
     if (k + 2 < n) second[k] = static_cast<double>(sum.second) / counted;

@@ -118,7 +118,7 @@ bool read_bytes(const std::filesystem::path& path, std::uint64_t size,
                 std::vector<std::uint8_t>& bytes) {
   const Descriptor file(path);
   if (file.size() != size) return false;
-  if (bytes.size() < size) bytes.resize(size);
+  bytes.resize(size);
   return file.read(bytes.data(), size);
 }
 
@@ -144,6 +144,7 @@ std::optional<NativePixels> find_native_pixels(const std::filesystem::path& path
   if (!size || *size <= length || *size - length > kLongestHeader) return std::nullopt;
   std::vector<std::uint8_t> header(*size - length);
   if (!descriptor.read(header.data(), header.size()) ||
+      header.size() % sizeof(std::int16_t) != 0 ||
       !ends_with_pixel_data(header, syntax == EXS_LittleEndianExplicit, length))
     return std::nullopt;
   const Rescale rescale = read_rescale(dataset, 0);

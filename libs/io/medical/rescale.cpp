@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include "io/core/vector_clones.hpp"
 
@@ -43,6 +44,42 @@ Sums map_block(const std::int16_t* stored, std::int32_t n, Mapping m, std::int16
     s.padding += padded ? 1 : 0;
   }
   return s;
+}
+
+/// Slope 1, a whole intercept, no padding, and no result beyond int16.
+WSP_VECTOR_CLONES("avx2", "default")
+Sums shift_block(const std::int16_t* stored, std::int32_t n, std::int16_t by, std::int16_t* hu) {
+  std::int16_t least = std::numeric_limits<std::int16_t>::max();
+  std::int16_t most = std::numeric_limits<std::int16_t>::min();
+  std::int32_t sum = 0;
+  for (std::int32_t i = 0; i < n; ++i) {
+    const auto value = static_cast<std::int16_t>(stored[i] + by);
+    hu[i] = value;
+    least = std::min(least, value);
+    most = std::max(most, value);
+    sum += value;
+  }
+  return {least, most, sum, 0};
+}
+
+WSP_VECTOR_CLONES("avx2", "default")
+std::pair<std::int16_t, std::int16_t> range_of(const std::int16_t* values, std::int64_t n) {
+  std::int16_t least = std::numeric_limits<std::int16_t>::max();
+  std::int16_t most = std::numeric_limits<std::int16_t>::min();
+  for (std::int64_t i = 0; i < n; ++i) {
+    least = std::min(least, values[i]);
+    most = std::max(most, values[i]);
+  }
+  return {least, most};
+}
+
+bool only_shifts(const DecodedFrame& frame) {
+  if (frame.slope != 1 || frame.intercept != std::nearbyint(frame.intercept) ||
+      std::abs(frame.intercept) > 32767 || frame.padding_range.low <= frame.padding_range.high)
+    return false;
+  const auto by = static_cast<std::int32_t>(frame.intercept);
+  const auto [least, most] = range_of(frame.plain.data(), std::ssize(frame.plain));
+  return least + by >= -32768 && most + by <= 32767;
 }
 
 StoredStatistics empty_statistics() {
@@ -89,10 +126,13 @@ StoredStatistics rescale_frame(const DecodedFrame& frame, std::int16_t* hu) {
   const Mapping mapping{frame.slope, frame.intercept, frame.padding_range};
   StoredStatistics s = empty_statistics();
   const auto n = static_cast<std::int64_t>(frame.plain.size());
+  const bool shifts = only_shifts(frame);
   for (std::int64_t i = 0; i < n; i += kBlock) {
+    const auto count = static_cast<std::int32_t>(std::min(kBlock, n - i));
+    const std::int16_t* stored = frame.plain.data() + i;
     const Sums block =
-        map_block(frame.plain.data() + i, static_cast<std::int32_t>(std::min(kBlock, n - i)),
-                  mapping, hu + i);
+        shifts ? shift_block(stored, count, static_cast<std::int16_t>(frame.intercept), hu + i)
+               : map_block(stored, count, mapping, hu + i);
     s.minimum = std::min<std::int64_t>(s.minimum, block.minimum);
     s.maximum = std::max<std::int64_t>(s.maximum, block.maximum);
     s.sum += block.sum;

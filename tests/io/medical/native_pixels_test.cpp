@@ -36,8 +36,10 @@ TEST(RescaleFrame, IsThePlainLoop) {
           frame.slope = slope;
           frame.intercept = intercept;
           frame.padding_range = padding;
+          std::vector<std::int16_t> stored;
           for (std::size_t i = 0; i < n; ++i)
-            frame.plain.push_back(static_cast<std::int16_t>(i % 5 == 0 ? -2000 : random()));
+            stored.push_back(static_cast<std::int16_t>(i % 5 == 0 ? -2000 : random()));
+          frame.plain = stored;
           std::vector<std::int16_t> hu(n), wanted(n);
           const StoredStatistics got = dicom::rescale_frame(frame, hu.data());
           StoredStatistics s;
