@@ -31,8 +31,8 @@ def main() -> None:
     slices = sum(1 for path in pathlib.Path(export).rglob("*.dcm"))
     tools = {
         "wsp-ingest": [ingest, export, "--out", f"{out}/dataset", "--masks", masks, "--ids", "keep", "--liver-model", "none", "--threads", threads],
-        "dcm2niix -z n": ["dcm2niix", "-z", "n", "-o", str(out), export],
-        "dcm2niix -z y": ["dcm2niix", "-z", "y", "-o", str(out), export],
+        "dcm2niix -z n": ["dcm2niix", "-z", "n", "-f", "%j", "-o", str(out), export],
+        "dcm2niix -z y": ["dcm2niix", "-z", "y", "-f", "%j", "-o", str(out), export],
         "pydicom + h5py": ["/usr/bin/python3", str(HERE / "ingest_baseline.py"), export, masks, str(out)],
     }
     slow = ("dcm2niix -z y", "pydicom + h5py")

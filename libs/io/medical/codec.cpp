@@ -77,20 +77,22 @@ Pixels unpack(std::span<const std::uint8_t> bytes, const PixelFormat& format) {
 /// Native, deflated, JPEG and JPEG-LS: DCMTK gives one frame as words in this machine's order.
 Outcome<Pixels> decode_by_dcmtk(DcmDataset& dataset, DcmPixelData& pixels,
                                 const PixelFormat& format, E_TransferSyntax syntax,
-                                std::int32_t frame, std::vector<std::uint8_t>& bytes) {
+                                std::int32_t frame, std::shared_ptr<const void>& owner) {
   const auto size = static_cast<std::size_t>(format.columns * format.rows * (format.allocated / 8));
   if (size >= 0xFFFFFFFFULL) return refuse(Code::TOO_LARGE, "one frame exceeds 4 GiB");
-  bytes.resize(size + (size & 1U));
+  const std::size_t even = size + (size & 1U);
+  const std::shared_ptr<std::uint8_t[]> bytes(new std::uint8_t[even]());
+  owner = bytes;
   Uint32 fragment = 0;
   OFString colour;
   const OFCondition status =
-      pixels.getUncompressedFrame(&dataset, static_cast<Uint32>(frame), fragment, bytes.data(),
-                                  static_cast<Uint32>(bytes.size()), colour);
+      pixels.getUncompressedFrame(&dataset, static_cast<Uint32>(frame), fragment, bytes.get(),
+                                  static_cast<Uint32>(even), colour);
   if (status.bad()) {
     return refuse(!is_encapsulated(syntax) ? Code::TRUNCATED_FILE : Code::DECODE_FAILED,
                   "frame " + std::to_string(frame) + " cannot be decoded");
   }
-  Pixels decoded = unpack(bytes, format);
+  Pixels decoded = unpack({bytes.get(), size}, format);
   decoded.whole_words = !is_encapsulated(syntax);
   return decoded;
 }
@@ -171,13 +173,14 @@ Outcome<std::vector<std::uint8_t>> read_codestream(DcmPixelData& pixels, const P
 }
 
 Outcome<Pixels> decode_by_rle(DcmPixelData& pixels, const PixelFormat& format, std::int32_t frame,
-                              std::vector<std::uint8_t>& bytes) {
+                              std::shared_ptr<const void>& owner) {
   const auto codestream = read_codestream(pixels, format, frame);
   if (!codestream) return codestream.rejection();
   auto words = decode_rle(codestream.value(), format.columns * format.rows, format.allocated / 8);
   if (!words) return words.rejection();
-  bytes = std::move(words).value();
-  return unpack(bytes, format);
+  const auto bytes = std::make_shared<std::vector<std::uint8_t>>(std::move(words).value());
+  owner = bytes;
+  return unpack(*bytes, format);
 }
 
 /// JPEG 2000: values as the codestream has them, then read as the header says where the two differ.
@@ -300,10 +303,13 @@ class InProcessDecoder final : public FrameDecoder {
   /// One read of the file; false where it is not what the scan saw.
   static bool decode_native(const std::filesystem::path& path, const NativePixels& native,
                             Digest* hash, DecodedFrame& out) {
-    if (!read_bytes(path, native.file_bytes, out.bytes)) return false;
-    const auto words = native_words(out.bytes, native);
+    const std::shared_ptr<std::uint8_t[]> bytes(new std::uint8_t[native.file_bytes]);
+    out.owner = bytes;
+    const std::span file(bytes.get(), native.file_bytes);
+    if (!read_bytes(path, file)) return false;
+    const auto words = native_words(file, native);
     if (!words) return false;
-    if (hash != nullptr) *hash = sha256(out.bytes);
+    if (hash != nullptr) *hash = sha256(file);
     out.slope = native.slope;
     out.intercept = native.intercept;
     finish_frame(unpack(*words, native.format), native.format, native.padding, out);
@@ -336,9 +342,9 @@ class InProcessDecoder final : public FrameDecoder {
       auto pixels = is_jpeg2000_syntax(syntax)
                         ? decode_by_openjpeg(*data, format.value(), frames[i], out.sign_repaired)
                     : syntax == UID_RLELosslessTransferSyntax
-                        ? decode_by_rle(*data, format.value(), frames[i], out.bytes)
+                        ? decode_by_rle(*data, format.value(), frames[i], out.owner)
                         : decode_by_dcmtk(dataset, *data, format.value(),
-                                          DcmXfer(syntax.c_str()).getXfer(), frames[i], out.bytes);
+                                          DcmXfer(syntax.c_str()).getXfer(), frames[i], out.owner);
       if (!pixels) return pixels.rejection();
       const Rescale rescale = read_rescale(dataset, frames[i]);
       out.slope = static_cast<float>(rescale.slope);

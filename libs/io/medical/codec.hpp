@@ -34,10 +34,9 @@ struct WordEvidence {
 /// One decoded frame, as the header says its stored values are to be read.
 struct DecodedFrame {
   std::int64_t columns = 0, rows = 0;
-  /// [row][column]: the words as they stand in `bytes`, where they are the values and prove nothing
-  /// else.
+  /// [row][column]: the words as they stand, where they are the values and prove nothing else.
   std::span<const std::int16_t> plain;
-  std::vector<std::uint8_t> bytes;
+  std::shared_ptr<const void> owner;  ///< of what `plain` shows
   PaddingRange padding_range;
   std::vector<std::int32_t> stored;  ///< without `plain`: sign-extended at BitsStored
   /// With `stored`: 1 where PixelPaddingValue..RangeLimit; empty when none declared.
@@ -45,10 +44,6 @@ struct DecodedFrame {
   float slope = 1, intercept = 0;  ///< Rescale, of this frame
   bool sign_repaired = false;      ///< the codestream's signedness contradicted the header
   WordEvidence words;
-
-  DecodedFrame() = default;
-  DecodedFrame(DecodedFrame&&) = default;  // `plain` stays where it is
-  DecodedFrame& operator=(DecodedFrame&&) = default;
 
   /// What is stored, whichever way.
   [[nodiscard]] std::vector<std::int32_t> values() const {

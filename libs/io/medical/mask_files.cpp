@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <array>
 #include <cctype>
 #include <cmath>
 #include <limits>
@@ -66,8 +67,8 @@ std::string listed(const Numbers& numbers) {
 }
 
 // Most often the label of another convention: TotalSegmentator's liver is 5.
-template <class T>
-std::string no_liver_among(const std::vector<T>& values, const std::vector<std::int64_t>& wanted) {
+std::string no_liver_among(const std::vector<std::int32_t>& values,
+                           const std::vector<std::int64_t>& wanted) {
   std::set<std::int32_t> found(values.begin(), values.end());
   found.erase(0);
   if (found.empty()) return "every voxel of the mask file is 0";
@@ -129,25 +130,33 @@ std::string no_label_map(const std::vector<std::int32_t>& values) {
 }
 
 WSP_VECTOR_CLONES("avx2", "default")
-void mark(const std::uint8_t* values, std::size_t n, std::uint8_t label, std::uint8_t* marks) {
-  for (std::size_t i = 0; i < n; ++i) marks[i] |= values[i] == label ? 1 : 0;
-}
-
-WSP_VECTOR_CLONES("avx2", "default")
 void mark(const std::int32_t* values, std::size_t n, std::int32_t label, std::uint8_t* marks) {
   for (std::size_t i = 0; i < n; ++i) marks[i] |= values[i] == label ? 1 : 0;
 }
 
-// 1 where an image holds one of the labels.
-std::vector<std::uint8_t> marked(const LabelImage& image, const std::vector<std::int64_t>& labels) {
-  std::vector<std::uint8_t> marks;
-  resize_large(marks, std::max(image.bytes.size(), image.values.size()));
-  for (const std::int64_t label : labels) {
-    if (!image.bytes.empty() && std::in_range<std::uint8_t>(label))
-      mark(image.bytes.data(), marks.size(), static_cast<std::uint8_t>(label), marks.data());
-    if (!image.values.empty() && std::in_range<std::int32_t>(label))
-      mark(image.values.data(), marks.size(), static_cast<std::int32_t>(label), marks.data());
+WSP_VECTOR_CLONES("avx2", "default")
+void keep_only(std::uint8_t* values, std::size_t n, std::uint8_t label) {
+  for (std::size_t i = 0; i < n; ++i) values[i] = values[i] == label ? 1 : 0;
+}
+
+// 1 where an image holds one of the labels; its bytes are turned into that.
+std::vector<std::uint8_t> marked(LabelImage& image, const std::vector<std::int64_t>& labels) {
+  if (!image.bytes.empty()) {
+    if (labels.size() == 1 && std::in_range<std::uint8_t>(labels.front())) {
+      keep_only(image.bytes.data(), image.bytes.size(), static_cast<std::uint8_t>(labels.front()));
+    } else {
+      std::array<std::uint8_t, 256> is_liver{};
+      for (const std::int64_t label : labels)
+        if (std::in_range<std::uint8_t>(label)) is_liver[static_cast<std::size_t>(label)] = 1;
+      for (std::uint8_t& value : image.bytes) value = is_liver[value];
+    }
+    return std::move(image.bytes);
   }
+  std::vector<std::uint8_t> marks;
+  resize_large(marks, image.values.size());
+  for (const std::int64_t label : labels)
+    if (std::in_range<std::int32_t>(label))
+      mark(image.values.data(), marks.size(), static_cast<std::int32_t>(label), marks.data());
   return marks;
 }
 
@@ -162,7 +171,7 @@ Outcome<LiverMask> read_mask_file(const fs::path& path, const LoadedVolume& load
         read.rejection().code == Code::MASK_UNREADABLE
             ? read.rejection().detail
             : std::string(to_string(read.rejection().code)) + " " + read.rejection().detail};
-  const LabelImage& image = read.value();
+  LabelImage image = std::move(read).value();
   if (const std::string why = no_label_map(image.values); !why.empty())
     return Rejection{"", "mask", Code::MASK_UNREADABLE, why};
   const Volume& volume = loaded.volume;
@@ -170,10 +179,11 @@ Outcome<LiverMask> read_mask_file(const fs::path& path, const LoadedVolume& load
   const auto labels = liver_values(image, options);
   if (!labels) return labels.rejection();
   std::vector<std::uint8_t> liver = marked(image, labels.value());
-  if (std::find(liver.begin(), liver.end(), 1) == liver.end())
+  if (std::find(liver.begin(), liver.end(), 1) == liver.end()) {
+    const auto again = read_label_image(path);  // for what it holds instead
     return Rejection{"", "mask", Code::NO_LIVER,
-                     image.bytes.empty() ? no_liver_among(image.values, labels.value())
-                                         : no_liver_among(image.bytes, labels.value())};
+                     no_liver_among(again ? again.value().values : image.values, labels.value())};
+  }
   LiverMask mask;
   mask.geometry = g;
   mask.flags = image.flags;

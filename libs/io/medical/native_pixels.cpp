@@ -114,12 +114,9 @@ bool ends_with_pixel_data(std::span<const std::uint8_t> header, bool has_types,
 
 }  // namespace
 
-bool read_bytes(const std::filesystem::path& path, std::uint64_t size,
-                std::vector<std::uint8_t>& bytes) {
+bool read_bytes(const std::filesystem::path& path, std::span<std::uint8_t> bytes) {
   const Descriptor file(path);
-  if (file.size() != size) return false;
-  bytes.resize(size);
-  return file.read(bytes.data(), size);
+  return file.size() == bytes.size() && file.read(bytes.data(), bytes.size());
 }
 
 std::optional<NativePixels> find_native_pixels(const std::filesystem::path& path,
@@ -131,10 +128,11 @@ std::optional<NativePixels> find_native_pixels(const std::filesystem::path& path
       (syntax != EXS_LittleEndianExplicit && syntax != EXS_LittleEndianImplicit) ||
       transfer_syntax(file) != DcmXfer(syntax).getXferID() || dataset.card() == 0)
     return std::nullopt;
-  DcmElement* last = dataset.getElement(dataset.card() - 1);
+  DcmElement* last = nullptr;
+  dataset.findAndGetElement(DCM_PixelData, last);
   const auto format = read_format(dataset);
-  if (last == nullptr || last->getTag() != DCM_PixelData || !format || format.value().frames != 1 ||
-      format.value().allocated != 16)
+  if (last == nullptr || dataset.nextInContainer(last) != nullptr || !format ||
+      format.value().frames != 1 || format.value().allocated != 16)
     return std::nullopt;
   const std::uint32_t length = last->getLengthField();
   if (length != 2 * static_cast<std::uint64_t>(format.value().columns * format.value().rows))
@@ -143,8 +141,7 @@ std::optional<NativePixels> find_native_pixels(const std::filesystem::path& path
   const auto size = descriptor.size();
   if (!size || *size <= length || *size - length > kLongestHeader) return std::nullopt;
   std::vector<std::uint8_t> header(*size - length);
-  if (!descriptor.read(header.data(), header.size()) ||
-      header.size() % sizeof(std::int16_t) != 0 ||
+  if (!descriptor.read(header.data(), header.size()) || header.size() % sizeof(std::int16_t) != 0 ||
       !ends_with_pixel_data(header, syntax == EXS_LittleEndianExplicit, length))
     return std::nullopt;
   const Rescale rescale = read_rescale(dataset, 0);

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "io/core/value_counts.hpp"
+#include "io/core/vector_clones.hpp"
 
 namespace wsp {
 namespace {
@@ -28,24 +29,47 @@ double percentile(const ValueCounts& counts, double share) {
   return found.value_or(0);
 }
 
+// Of every column of a slice: the sum of HU over the last rows of liver, up to some number of them,
+// and how many rows of liver end here.
+struct Columns {
+  std::vector<std::int32_t> sum, liver;
+};
+
+// Go on by a row of `n` pixels of liver; `oldest` is the row that falls out of `height` rows.
+WSP_VECTOR_CLONES("avx2", "default")
+void add_row(const std::int16_t* row, const std::int16_t* oldest, std::int64_t n,
+             std::int32_t height, std::int32_t* sum, std::int32_t* liver) {
+  for (std::int64_t x = 0; x < n; ++x) {
+    liver[x] += 1;
+    sum[x] += row[x] - (liver[x] > height ? oldest[x] : 0);
+  }
+}
+
 // Means over the squares of (2 rx + 1) x (2 ry + 1) pixels of a slice that lie wholly in the liver.
 class Squares {
  public:
   Squares(std::int64_t nx, std::int64_t rx, std::int64_t ry)
-      : width_(2 * rx + 1), height_(2 * ry + 1), columns_(static_cast<std::size_t>(nx)) {}
+      : width_(2 * rx + 1), height_(2 * ry + 1) {
+    columns_.sum.resize(static_cast<std::size_t>(nx));
+    columns_.liver.resize(static_cast<std::size_t>(nx));
+  }
 
   void add(std::span<const std::int16_t> hu, const MaskRuns& mask, std::int64_t z,
            ValueCounts& means) {
     const std::int64_t nx = mask.geometry.size[0], ny = mask.geometry.size[1];
-    std::fill(columns_.begin(), columns_.end(), Column{});
+    end_columns(0, nx);
     for (std::int64_t y = 0; y < ny; ++y) {
       const std::int16_t* row = hu.data() + y * nx;
+      // Counts only where liver reaches so far back.
+      const std::int16_t* oldest = y >= height_ ? row - height_ * nx : row;
       std::int64_t end = 0;  // of what is up to date
       means_.clear();
       for (const Run& run : mask.row(y, z)) {
         end_columns(end, run.begin);
-        // Read only where liver reaches so far back.
-        add_run(row, y >= height_ ? row - height_ * nx : row, run);
+        add_row(row + run.begin, oldest + run.begin, run.end - run.begin,
+                static_cast<std::int32_t>(height_), columns_.sum.data() + run.begin,
+                columns_.liver.data() + run.begin);
+        add_means(run);
         end = run.end;
       }
       end_columns(end, nx);
@@ -54,39 +78,31 @@ class Squares {
   }
 
  private:
-  // What the last rows of a column hold.
-  struct Column {
-    std::int64_t sum = 0;    // of HU over the last height_ rows of liver, at most
-    std::int64_t liver = 0;  // rows of liver in a row
-  };
   void end_columns(std::int64_t from, std::int64_t to) {
-    std::fill(columns_.begin() + from, columns_.begin() + to, Column{});
+    std::fill(columns_.sum.begin() + from, columns_.sum.begin() + to, 0);
+    std::fill(columns_.liver.begin() + from, columns_.liver.begin() + to, 0);
   }
-  void add_run(const std::int16_t* row, const std::int16_t* oldest, const Run& run) {
-    std::int64_t sum = 0,
-                 whole =
-                     0;  // of the columns that are liver over height_ rows, up to width_ of them
+  // Of the squares whose last row this is.
+  void add_means(const Run& run) {
     const std::int64_t area = width_ * height_;
-    for (std::int64_t x = run.begin; x < run.end; ++x) {
-      Column& column = columns_[static_cast<std::size_t>(x)];
-      column.sum += row[x];
-      if (++column.liver > height_) column.sum -= oldest[x];
-      if (column.liver < height_) {
+    const double per_double_area = 0.5 / static_cast<double>(area);
+    std::int64_t sum = 0, whole = 0;  // of up to width_ columns that are liver over height_ rows
+    for (auto x = static_cast<std::size_t>(run.begin); x < static_cast<std::size_t>(run.end); ++x) {
+      if (columns_.liver[x] < height_) {
         sum = whole = 0;
         continue;
       }
-      sum += column.sum;
-      if (++whole > width_) sum -= columns_[static_cast<std::size_t>(x - width_)].sum;
-      // Rounded half away from zero; the area is odd, so that no half is met.
-      const std::int64_t twice = 2 * sum + area;
+      sum += columns_.sum[x];
+      if (++whole > width_) sum -= columns_.sum[x - static_cast<std::size_t>(width_)];
+      // Rounded to the nearest; the area is odd, so that no half is met.
       if (whole >= width_)
-        means_.push_back(
-            static_cast<std::int16_t>((twice < 0 ? twice - 2 * area + 1 : twice) / (2 * area)));
+        means_.push_back(static_cast<std::int16_t>(
+            std::floor(static_cast<double>(2 * sum + area) * per_double_area)));
     }
   }
 
   std::int64_t width_, height_;
-  std::vector<Column> columns_;
+  Columns columns_;
   std::vector<std::int16_t> means_;
 };
 

@@ -95,13 +95,15 @@ Picture project(const Volume& volume, const MaskRuns& mask, bool coronal, const 
       --k;
     return static_cast<std::int64_t>(k);
   };
+  std::vector<std::int64_t> slice_of;
+  for (std::int64_t row = 0; row < picture.height; ++row) slice_of.push_back(nearest_slice(row));
   const auto source = [&](std::int64_t x, std::int64_t row) {
     const std::int64_t a = std::min(across - 1, (2 * x + 1) * across / (2 * picture.width));
-    return static_cast<std::size_t>(nearest_slice(row) * across + a);
+    return static_cast<std::size_t>(slice_of[static_cast<std::size_t>(row)] * across + a);
   };
   std::int64_t previous = nz;
   for (std::int64_t y = 0; y < picture.height; ++y) {
-    const std::int64_t k = nearest_slice(y);
+    const std::int64_t k = slice_of[static_cast<std::size_t>(y)];
     for (std::int64_t x = 0; x < picture.width; ++x) {
       const std::size_t at = source(x, y);
       const float unit = (mean[at] - window.low) / static_cast<float>(window.high - window.low);

@@ -4,8 +4,8 @@
 #include <limits>
 
 #include "io/core/parallel.hpp"
-#include "train/eval/binary_logistic.hpp"
 #include "io/core/vector_clones.hpp"
+#include "train/eval/binary_logistic.hpp"
 
 namespace wsp::train {
 namespace {
