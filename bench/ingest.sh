@@ -1,8 +1,11 @@
 #!/usr/bin/env bash
-# wsp-ingest beside dcm2niix (-z n and -z y) and a script of pydicom and h5py (gzip), in turns, over one phantom export with masks given.
-#   bench/ingest.sh [TURNS]                3 turns; dcm2niix -z y and Python, which take minutes, in the first alone unless WSP_ALL_TURNS=1
-# Environment: WSP_BUILD_DIR (build/release), WSP_SERIES (40), WSP_SLICES (60-80), WSP_THREADS (0: all), WSP_SYNTAX (native, or jls or j2k: the
-# export again, compressed by dcmcjpls or gdcmconv), WSP_BENCH_WORK (a folder that is kept and used again; else a temporary one).
+# wsp-ingest beside dcm2niix (-z n and -z y) and a script of pydicom and h5py (gzip), in turns, over
+# one phantom export with masks given.
+#   bench/ingest.sh [TURNS]     3 turns; dcm2niix -z y and Python, which take minutes, in the first
+#                               alone unless WSP_ALL_TURNS=1
+# Environment: WSP_BUILD_DIR (build/release), WSP_SERIES (40), WSP_SLICES (60-80), WSP_THREADS (0: all),
+# WSP_SYNTAX (native, or jls or j2k: the export again, compressed by dcmcjpls or gdcmconv),
+# WSP_BENCH_WORK (a folder that is kept and used again; else a temporary one).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 build=$(realpath "${WSP_BUILD_DIR:-build/release}")
