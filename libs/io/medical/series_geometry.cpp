@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <numbers>
 
@@ -73,25 +72,3 @@ bool is_tilted(const Series& series) {
 }
 
 }  // namespace wsp::dicom
-
-namespace wsp {
-
-double volume_voxels(const Series& series) {
-  std::array<double, 2> extra{};
-  if (series.is_dicom && dicom::is_tilted(series)) {
-    const std::array<Vec3, 2> axes{series.row_axis, series.column_axis};
-    for (std::size_t d = 0; d < 2; ++d) {
-      const auto [low, high] = std::minmax_element(
-          series.planes.begin(), series.planes.end(), [&](const Plane& a, const Plane& b) {
-            return dot(a.position_mm, axes[d]) < dot(b.position_mm, axes[d]);
-          });
-      const double pixel = d == 0 ? series.pixel_x_mm : series.pixel_y_mm;
-      extra[d] = std::ceil(dot(high->position_mm - low->position_mm, axes[d]) / pixel);
-    }
-  }
-  return (static_cast<double>(series.columns) + extra[0]) *
-         (static_cast<double>(series.rows) + extra[1]) *
-         static_cast<double>(std::max<std::size_t>(1, series.planes.size()));
-}
-
-}  // namespace wsp

@@ -2,6 +2,7 @@
 #include <array>
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -12,12 +13,18 @@
 /// Plain values that describe an export; no DCMTK type stands here.
 namespace wsp {
 
+namespace dicom {
+struct NativePixels;
+}
+
 /// One file of the export and what became of it.
 struct FileEntry {
   std::string relative_path;  ///< '/'-separated, below the export's root
   std::uint64_t bytes = 0;
   Code code = Code::NOT_DICOM;
   std::string detail;  ///< sizes, values, transfer syntax; no identifiers
+  std::shared_ptr<const dicom::NativePixels>
+      native{};  ///< where its pixels lie as they are, or null
   /// The system failed on it (an input/output error, a file that vanished): no word on the file, and
   /// what else it hides is unknown.
   bool system_failed = false;

@@ -36,7 +36,8 @@ std::string mebibytes(double bytes) {
 ValueVerdict judge_sample(const Scan& scan, const Series& sample) {
   auto loaded = read_series(scan, sample, {});
   if (!loaded && may_be_the_disk(loaded.rejection().code)) loaded = read_series(scan, sample, {});
-  if (loaded) return judge_values(loaded.value().volume, loaded.value().stored);
+  if (loaded)
+    return judge_values(loaded.value().volume, loaded.value().stored, loaded.value().counts);
   // What cannot be decoded here cannot be in the whole series. But planes that lie far apart may
   // differ as those of two acquisitions do; an image file is not sampled.
   const Rejection& why = loaded.rejection();
