@@ -224,6 +224,20 @@ void publish_file(const std::filesystem::path& temporary, const std::filesystem:
   cleanup.armed = false;
 }
 
+void publish_directory(const std::filesystem::path& made, const std::filesystem::path& path) {
+  before(FileStep::rename, path);
+  const auto renamed = [&] { return ::rename(made.c_str(), path.c_str()) == 0; };
+  if (!renamed() &&
+      ::renameat2(AT_FDCWD, made.c_str(), AT_FDCWD, path.c_str(), RENAME_EXCHANGE) != 0) {
+    std::error_code ec;
+    const std::filesystem::path aside = path.string() + ".old";
+    std::filesystem::remove_all(aside, ec);
+    std::filesystem::rename(path, aside, ec);
+    if (!renamed()) fail("rename to", path);
+  }
+  sync_directory(path.parent_path());
+}
+
 std::string read_file(const std::filesystem::path& path) {
   // By read(2): a stream that fails half-way (EIO, a directory) looks like a short file. Without
   // O_NONBLOCK, opening a FIFO would wait for a writer.

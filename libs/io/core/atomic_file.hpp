@@ -40,6 +40,11 @@ void write_temporary(const std::filesystem::path& temporary, std::span<const std
 /// it is removed instead where `path` holds the same bytes already.
 void publish_file(const std::filesystem::path& temporary, const std::filesystem::path& path);
 
+/// Give a directory (same parent) its name, durably. One that has the name already changes places with
+/// it, so that no moment is without; where the file system cannot do that, it is renamed to
+/// `path`.old before. Throws Error(output).
+void publish_directory(const std::filesystem::path& made, const std::filesystem::path& path);
+
 /// Read a whole regular file; throws Error(failure) when it cannot be read, and where it is none: a
 /// FIFO would wait for a writer.
 std::string read_file(const std::filesystem::path& path);

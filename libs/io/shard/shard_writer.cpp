@@ -134,14 +134,14 @@ ChunkLocation chunk_place(hid_t set, hsize_t row) {
   return {address, length};
 }
 
-std::vector<CasePlaces> write_shard(const fs::path& dataset, int shard,
+std::vector<CasePlaces> write_shard(const fs::path& state, int shard,
                                     std::vector<CaseRecord> cases, const DatasetLayout& layout) {
   std::sort(cases.begin(), cases.end(),
             [](const auto& a, const auto& b) { return a.name < b.name; });
   check_records(shard, cases, layout);
   hsize_t rows = 0;
   for (const CaseRecord& record : cases) rows += record.slices.size();
-  const fs::path path = dataset / "shards" / shard_file_name(shard);
+  const fs::path path = state / "shards" / shard_file_name(shard);
   const TemporaryFile temporary{path.string() + ".tmp"};
   std::vector<CasePlaces> places;
   try {

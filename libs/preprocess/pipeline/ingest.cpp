@@ -369,7 +369,7 @@ class Job {
       item->number = number++;
       const int its = shard_of(item->plan.name, options_.config.shards);
       if (std::exchange(shard, its) != its)
-        earlier = std::make_shared<EarlierCases>(load_earlier_cases(options_.output, its));
+        earlier = std::make_shared<EarlierCases>(load_earlier_cases(states(), its));
       item->context = earlier;
       return item;
     };
@@ -378,7 +378,7 @@ class Job {
       // Where nothing stands that it could be, the case is hashed as it is read.
       const bool stands = its_earlier.contains(item.plan.name);
       if (stands) item.plan.key = case_key(inputs, item.plan, config_hash_);
-      if (auto taken = take_over(options_.output, its_earlier, item.plan, file_by_hash_)) {
+      if (auto taken = take_over(states(), its_earlier, item.plan, file_by_hash_)) {
         ++reused_;
         item.result.emplace(std::move(*taken));
         return;
@@ -543,7 +543,7 @@ class Job {
   void keep_finished() {
     wait_for_writer();
     if (products_.empty()) return;
-    EarlierCases standing = load_earlier_cases(options_.output, next_shard_);
+    EarlierCases standing = load_earlier_cases(states(), next_shard_);
     for (const CaseProduct& product : products_) standing.erase(product.record.name);
     std::vector<CaseRecord> untouched;
     for (auto& [name, record] : standing) untouched.push_back(std::move(record));
@@ -565,24 +565,26 @@ class Job {
       }
       records.push_back(std::move(product.record));
     }
-    // Nothing of an earlier dataset was touched so far.
     if (!std::exchange(claimed_, true)) output_->claim();
-    auto places = write_shard(options_.output, shard, std::move(records), layout());
+    auto places = write_shard(output_->next(), shard, std::move(records), layout());
     for (const CaseProduct& product : products) {
       const std::string name = product.provenance["name"];
       // A rerun takes over only what is whole: one sync for all is early enough, in finish().
-      write_file_unsynced(options_.output / "cases" / (name + ".json"),
+      write_file_unsynced(output_->next() / "cases" / (name + ".json"),
                           json_text(product.provenance, 1) + "\n");
-      write_file_unsynced(options_.output / "previews" / (name + ".png"),
+      write_file_unsynced(output_->next() / "previews" / (name + ".png"),
                           std::span<const std::uint8_t>(product.preview));
     }
     std::move(places.begin(), places.end(), std::back_inserter(places_));
   }
 
-  // Files of cases that an earlier run made and this one does not.
+  // Where cases of an earlier run may be; none in a dry run.
+  [[nodiscard]] const std::vector<fs::path>& states() const { return output_->standing().states; }
+
+  // Files of cases that an interrupted run made and this one does not.
   void remove_stale() const {
     for (const char* part : {"cases", "previews"})
-      for (const auto& entry : fs::directory_iterator(options_.output / part))
+      for (const auto& entry : fs::directory_iterator(output_->next() / part))
         if (!names_.contains(entry.path().stem().string())) fs::remove(entry.path());
   }
 
@@ -591,13 +593,12 @@ class Job {
     summary_.lost_cases = lost_cases(earlier_, names_, plan_);
     remove_stale();
     sync_filesystem(options_.output);
-    write_index(options_.output, std::move(places_), layout());
+    write_index(output_->next(), std::move(places_), layout());
     const auto rows = account();
-    write_file_atomic(options_.output / "ledger.tsv", ledger_text(rows));
-    write_file_atomic(options_.output / "quarantine.tsv", quarantine_text(plan_.rejections, rows));
+    write_file_atomic(output_->next() / "ledger.tsv", ledger_text(rows));
+    write_file_atomic(output_->next() / "quarantine.tsv", quarantine_text(plan_.rejections, rows));
     if (options_.crosswalk) write_crosswalk();
     if (options_.config.compare_masks) write_comparisons();
-    output_->finish();
     const nlohmann::json fields{{"config", config_},
                                 {"counts",
                                  {{"files", summary_.files},
@@ -613,7 +614,7 @@ class Job {
                                 {"classes", classes_},
                                 {"dispositions", summary_.file_codes},
                                 {"flags", summary_.flags}};
-    write_dataset_json(options_.output, fields, layout());
+    output_->commit(fields, layout());
   }
 
   // Every input file with its disposition, and the totals.
@@ -687,7 +688,7 @@ class Job {
   // In the dataset, since the cases' JSON holds the same numbers.
   void write_comparisons() {
     for (auto& [name, row] : comparisons_) summary_.comparisons.push_back(std::move(row));
-    write_file_atomic(options_.output / kComparisonFile, comparison_text(summary_.comparisons));
+    write_file_atomic(output_->next() / kComparisonFile, comparison_text(summary_.comparisons));
   }
 
   void write_crosswalk() const {

@@ -1,11 +1,14 @@
 #pragma once
 #include <cstdint>
 #include <filesystem>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "io/core/directory_lock.hpp"
+#include "io/shard/dataset.hpp"
 #include "preprocess/pipeline/ingest.hpp"
 
 namespace wsp {
@@ -18,9 +21,11 @@ void check_places(const IngestOptions& options);
 
 /// What stands where a dataset is to be made.
 struct Standing {
-  bool replace = false;         ///< it goes: made with other options, unfinished or by force
   bool completed = false;       ///< a dataset of these options, complete once
   std::set<std::string> cases;  ///< of that dataset
+  /// Where finished cases may be taken over from, the best first: what an interrupted run of these
+  /// options left, then the dataset that stands. None by force.
+  std::vector<std::filesystem::path> states;
 };
 /// What a run must have in common with the one whose dataset it updates.
 struct RunTraits {
@@ -49,16 +54,18 @@ class OutputDirectory {
   OutputDirectory& operator=(const OutputDirectory&) = delete;
 
   [[nodiscard]] const Standing& standing() const { return standing_; }
-  /// From here on the dataset is incomplete: remove dataset.json, and everything that another
-  /// configuration made; make the folders. run.json comes first.
+  /// Where this run writes (next_state()). What stands is not touched before commit().
+  [[nodiscard]] const std::filesystem::path& next() const { return next_; }
+  /// Make the folders of the next state, without what a run of other options left there. run.json
+  /// comes first.
   void claim();
-  /// Write run.json as "done"; dataset.json follows.
-  void finish();
+  /// Write run.json as "done" and publish the next state as the dataset (publish_state()).
+  void commit(const nlohmann::json& fields, const DatasetLayout& layout);
 
  private:
   void write_run(const char* state) const;
 
-  std::filesystem::path root_;
+  std::filesystem::path root_, next_;
   RunTraits traits_;
   std::string tool_version_;
   bool made_ = false;  // the directory did not exist

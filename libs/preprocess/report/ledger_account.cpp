@@ -73,13 +73,13 @@ std::size_t LedgerAccount::quarantined_cases() const {
       quarantine.begin(), quarantine.end(), [](const auto& row) { return row.what == "case"; }));
 }
 
-LedgerAccount account_for_files(const fs::path& dataset,
+LedgerAccount account_for_files(const fs::path& dataset, const fs::path& state,
                                 const std::vector<std::string>& case_names) {
   LedgerAccount account;
   const std::set<std::string> known(case_names.begin(), case_names.end());
   std::set<std::string> paths, with_file;
   std::int64_t strangers = 0, twice = 0;
-  for (const auto& row : rows_of(dataset / "ledger.tsv", 5)) {
+  for (const auto& row : rows_of(state / "ledger.tsv", 5)) {
     ++account.files;
     ++account.by_kind[row[2]][row[1]];
     if (!paths.insert(row[0]).second) ++twice;
@@ -87,7 +87,7 @@ LedgerAccount account_for_files(const fs::path& dataset,
     with_file.insert(row[3]);
     if (!known.contains(row[3])) ++strangers;
   }
-  for (auto& row : rows_of(dataset / "quarantine.tsv", 5))
+  for (auto& row : rows_of(state / "quarantine.tsv", 5))
     account.quarantine.push_back({row[0], row[1], row[2], row[3], row[4]});
   if (twice > 0)
     account.problems.push_back(std::to_string(twice) + " files stand in the ledger twice");

@@ -7,6 +7,7 @@
 #include "io/core/error.hpp"
 #include "io/core/json_text.hpp"
 #include "io/manifest/manifest.hpp"
+#include "io/shard/state.hpp"
 
 namespace wsp::qa {
 namespace {
@@ -20,8 +21,13 @@ bool stands(const fs::path& path) {
 }
 
 bool is_dataset(const fs::path& directory) {
-  return stands(directory / "dataset.json") &&
-         (stands(directory / "index.h5") || stands(directory / "shards"));
+  if (!stands(directory / "dataset.json")) return false;
+  try {
+    const fs::path state = state_directory(directory);
+    return stands(state / "index.h5") || stands(state / "shards");
+  } catch (const Error&) {  // a dataset.json of something else
+    return false;
+  }
 }
 
 // The names of the cases that state.json of an earlier report vouches for.

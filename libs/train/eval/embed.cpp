@@ -59,9 +59,9 @@ std::string labelled_fact(const EmbedOptions& o) { return o.labelled.empty() ? "
 std::string flagged_fact(const EmbedOptions& o) { return o.include_flagged ? "taken" : "left out"; }
 
 // What a case's own file says that the index does not.
-FeatureCase describe(const fs::path& dataset, const IndexCase& entry) {
+FeatureCase describe(const fs::path& state, const IndexCase& entry) {
   FeatureCase c{entry.name, entry.subject, 0, 0, "", ""};
-  const fs::path path = dataset / "cases" / (entry.name + ".json");
+  const fs::path path = state / "cases" / (entry.name + ".json");
   if (!fs::is_regular_file(path)) return c;
   const auto json = nlohmann::json::parse(read_file(path), nullptr, false);
   if (json.is_discarded()) return c;
@@ -107,7 +107,7 @@ FeatureTable embed_dataset(const EmbedOptions& o) {
       if (known < table.labels.size() && entry.labels[known] < 0) continue;
       for (std::size_t l = 0; l < table.labels.size(); ++l) table.labels[l].push_back(entry.labels[l]);
       const auto id = static_cast<std::int32_t>(table.cases.size());
-      table.cases.push_back(describe(o.dataset, entry));
+      table.cases.push_back(describe(reader.state(), entry));
       for (std::int64_t i = 0; i < entry.slice_count; ++i) {
         rows.push_back(static_cast<std::uint32_t>(entry.first_slice + i));
         table.case_id.push_back(id);

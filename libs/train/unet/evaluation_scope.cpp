@@ -38,7 +38,7 @@ void leave_out_predicted(const std::filesystem::path& dataset, const DatasetRead
                          Volumes& volumes) {
   const std::size_t before = volumes.size();
   std::erase_if(volumes, [&](const MaskedVolume& volume) {
-    return mask_source(dataset, reader, volume) == "segmenter";
+    return mask_source(reader, volume) == "segmenter";
   });
   const std::size_t predicted = before - volumes.size();
   if (predicted == 0) return;

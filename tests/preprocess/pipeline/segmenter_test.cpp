@@ -12,6 +12,7 @@
 #include "io/core/atomic_file.hpp"
 #include "io/core/error.hpp"
 #include "io/medical/image_file.hpp"
+#include "io/shard/state.hpp"
 #include "preprocess/pipeline/ingest.hpp"
 #include "preprocess/pipeline/plan_report.hpp"
 #include "support/test_data.hpp"
@@ -82,7 +83,7 @@ class SegmenterTest : public testing::Test {
     write_nifti(options_.input / (name + ".nii.gz"), g, hu);
   }
   nlohmann::json provenance(const std::string& name) const {
-    return nlohmann::json::parse(read_file(options_.output / "cases" / (name + ".json")));
+    return nlohmann::json::parse(read_file(state_directory(options_.output) / "cases" / (name + ".json")));
   }
 
   test::TemporaryDirectory work_;
@@ -115,12 +116,12 @@ TEST_F(SegmenterTest, ItsFailureIsTheCasesAlone) {
   const IngestSummary summary = ingest(options_);
   EXPECT_EQ(summary.cases, 1U);
   EXPECT_EQ(summary.quarantine_codes.at("SEGMENTER_FAILED"), 2U);
-  const std::string quarantine = read_file(options_.output / "quarantine.tsv");
+  const std::string quarantine = read_file(state_directory(options_.output) / "quarantine.tsv");
   EXPECT_NE(quarantine.find("case\tshort\tSEGMENTER_FAILED\tthe volume is shorter"),
             std::string::npos)
       << quarantine;
   EXPECT_NE(quarantine.find("case\tthrown\tSEGMENTER_FAILED\tthe model failed on this volume: a library gave up"), std::string::npos) << quarantine;
-  EXPECT_NE(read_file(options_.output / "ledger.tsv").find("SEGMENTER_FAILED\trejected\tshort"),
+  EXPECT_NE(read_file(state_directory(options_.output) / "ledger.tsv").find("SEGMENTER_FAILED\trejected\tshort"),
             std::string::npos);
 }
 
