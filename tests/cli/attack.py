@@ -43,8 +43,8 @@ def ingest(work, export, *extra, memory=MEBIBYTES):
     status, text, err, peak = bounded("wsp-ingest", export, "--out", out, "--ids", "keep", "--size", 64, "--shards", 1, "--liver-model", "none",
                                       "--min-slices", 1, "--json", *extra, memory=memory)
     support.check(status in (0, 3, 4), f"exit {status}: {err}")
-    rows = [line.split("\t") for line in (out / "ledger.tsv").read_text().splitlines()[1:]]
-    return json.loads(text), {r[1] for r in rows}, (out / "quarantine.tsv").read_text(), peak
+    rows = [line.split("\t") for line in (support.state(out) / "ledger.tsv").read_text().splitlines()[1:]]
+    return json.loads(text), {r[1] for r in rows}, (support.state(out) / "quarantine.tsv").read_text(), peak
 
 
 def known(work):
@@ -181,7 +181,7 @@ def named_syntax(work):
         (export / f"{i}.dcm").write_bytes(data)
     shutil.rmtree(work / "out", ignore_errors=True)
     _, out, err, _ = bounded("wsp-ingest", export, "--out", work / "out", "--ids", "keep", "--liver-model", "none")
-    text = out + err + "".join(p.read_text() for p in (work / "out").glob("*.tsv"))
+    text = out + err + "".join(p.read_text() for p in (work / "out").rglob("*.tsv"))
     support.check("19481203" not in text and "JANE" not in text, text)
 
 

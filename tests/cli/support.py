@@ -1,4 +1,5 @@
 """What the command-line tests share: running tools, finding data, reading datasets with h5py."""
+import json
 import os
 import pathlib
 import socket
@@ -62,14 +63,29 @@ def temporary():
     return tempfile.TemporaryDirectory(prefix="wsp-cli-")
 
 
+def state(dataset):
+    """Where the files of a dataset are: the folder that dataset.json names; the dataset itself where it names none."""
+    dataset = pathlib.Path(dataset)
+    try:
+        return dataset / json.loads((dataset / "dataset.json").read_text()).get("state", "")
+    except (FileNotFoundError, ValueError):
+        return dataset
+
+
 def tree(root):
-    """Relative path -> bytes of every file of a dataset that must be reproducible."""
+    """Path, in a dataset relative to its state -> bytes of every file that must be reproducible."""
     root = pathlib.Path(root)
+    inside = state(root)
     return {
-        str(p.relative_to(root)): p.read_bytes()
+        str(p.relative_to(inside if p.is_relative_to(inside) else root)): p.read_bytes()
         for p in sorted(root.rglob("*"))
         if p.is_file() and p.name != "run.json"
     }
+
+
+def standing(dataset):
+    """tree() without what an update that did not end left beside the dataset."""
+    return {name: data for name, data in tree(dataset).items() if not name.startswith("state-")}
 
 
 def text(value):
@@ -82,14 +98,14 @@ def read_cases(dataset):
     import numpy as np
 
     cases = {}
-    with h5py.File(pathlib.Path(dataset) / "index.h5") as index:
+    with h5py.File(state(dataset) / "index.h5") as index:
         names = [text(n) for n in index["cases/name"][:]]
         columns = {k: v[:] for k, v in index["slices"].items()}
     for i, name in enumerate(names):
         rows = np.flatnonzero(columns["case"] == i)
         case = {k: v[rows] for k, v in columns.items()}
         shard = int(case["shard"][0])
-        with h5py.File(pathlib.Path(dataset) / "shards" / f"shard-{shard:02d}.h5") as f:
+        with h5py.File(state(dataset) / "shards" / f"shard-{shard:02d}.h5") as f:
             first, last = int(case["row"][0]), int(case["row"][-1])
             case["image"] = f["slices/image"][first : last + 1]
             case["mask"] = f["slices/mask"][first : last + 1]

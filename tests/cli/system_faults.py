@@ -70,8 +70,8 @@ def one_failing_call(work, whole):
                 else:
                     stopped += 1
                     support.check(done.returncode in (1, 4), f"{what} {at}: exit {done.returncode}: {done.stderr}")
-                    if not fresh and (out / "dataset.json").exists():
-                        support.check(support.tree(out) == whole, f"{what} {at}: the dataset was changed")
+                    if not fresh:
+                        support.check(support.standing(out) == whole, f"{what} {at}: the dataset was changed")
                     support.run(*arguments)
                     support.check(support.tree(out) == whole, f"{what} {at}: the rerun gives another dataset")
     support.check(stopped > 0, "no fault was noticed")
@@ -160,6 +160,40 @@ def first_moments(work, whole):
     support.run(*command(work, work / "notes"), expect=5)
 
 
+def killed_updates(work, whole):
+    """An update is killed at random moments: the dataset is what it was, or the new one, and whole either way."""
+    export, out, seen = work / "growing", work / "updated", {"old": 0, "new": 0}
+    shutil.copytree(work / "cohort" / "export", export)
+    last = sorted(p for p in export.iterdir() if p.is_dir())[-1]
+    last.rename(work / "kept-back")
+    support.run(*command(work, out, export=export))
+    old = support.tree(out)
+    support.check(old != whole, "the test needs a subject more")
+    (work / "kept-back").rename(last)
+    shutil.copytree(out, work / "pristine")
+    began = time.time()
+    support.run(*command(work, out, export=export))
+    length = time.time() - began
+    support.check(support.tree(out) == whole, "an update differs from a dataset made at once")
+    tool, *rest = command(work, out, export=export)
+    rounds = 24
+    for i in range(rounds):
+        shutil.rmtree(out)
+        shutil.copytree(work / "pristine", out)
+        process = subprocess.Popen([str(support.BINARIES / tool), *map(str, rest)], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        time.sleep(length * (0.2 + 0.9 * i / rounds))
+        process.kill()
+        process.wait()
+        now = support.standing(out)
+        support.check(now in (old, whole), f"killed after {i}/{rounds}: neither the old dataset nor the new one")
+        seen["old" if now == old else "new"] += 1
+        support.run("wsp-ingest", "verify", out)
+        support.run(*command(work, out, export=export))
+        support.check(support.tree(out) == whole, f"killed after {i}/{rounds} and resumed: another dataset")
+    support.check(seen["old"] > 0, f"no kill came before the commit: {seen}")
+    print("updates killed:", seen)
+
+
 def keys(work, whole):
     """Two first runs make one key; a planted link is not followed; another key, or a forgotten table, is refused."""
     for i in range(5):
@@ -231,6 +265,7 @@ with support.temporary() as directory:
     modes(work)
     first_moments(work, whole)
     full_disk(work, whole)
+    killed_updates(work, whole)
     vanishing_export(work, whole)
     one_failing_call(work, whole)
 print("no fault of the system loses a case, ends by a signal or names a patient")

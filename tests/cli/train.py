@@ -230,7 +230,7 @@ if gloo:
     # Damaged slices are counted over all ranks; without --skip-corrupt all of them stop with the code of damage.
     damaged = root / "damaged"
     shutil.copytree(data, damaged)
-    for shard in (damaged / "shards").glob("*.h5"):
+    for shard in damaged.glob("state-*/shards/*.h5"):
         raw = bytearray(shard.read_bytes())
         for at in range(len(raw) // 4, len(raw) // 2, 4096):
             raw[at] ^= 1
