@@ -27,7 +27,7 @@ class VerifyTest : public testing::Test {
     ASSERT_TRUE(verify_dataset(root()).empty());
   }
   fs::path root() const { return directory_.path(); }
-  fs::path at(const fs::path& name) const {
+  fs::path place(const fs::path& name) const {
     return (name == "dataset.json" ? root() : state_) / name;
   }
   std::set<std::string> codes() const {
@@ -42,14 +42,14 @@ class VerifyTest : public testing::Test {
     return false;
   }
   void flip(const fs::path& name, std::uint64_t at) const {
-    std::string bytes = read_file(at(name));
+    std::string bytes = read_file(place(name));
     bytes.at(at) ^= 0x10;
-    test::overwrite(at(name), bytes);
+    test::overwrite(place(name), bytes);
   }
   void edit(const fs::path& name, const std::function<void(Json&)>& change) const {
-    Json json = Json::parse(read_file(at(name)));
+    Json json = Json::parse(read_file(place(name)));
     change(json);
-    test::overwrite(at(name), json.dump());
+    test::overwrite(place(name), json.dump());
   }
   fs::path case_file(int c) const { return fs::path("cases") / (test::made_name(c) + ".json"); }
 
@@ -187,9 +187,9 @@ TEST_F(VerifyTest, CatchesALedgerThatLosesOrInventsFiles) {
 }
 
 TEST_F(VerifyTest, CatchesCaseFilesThatSaySomethingElse) {
-  const std::string before = read_file(at(case_file(3)));
+  const std::string before = read_file(place(case_file(3)));
   const auto with = [&](const std::function<void(Json&)>& change) {
-    test::overwrite(at(case_file(3)), before);
+    test::overwrite(place(case_file(3)), before);
     edit(case_file(3), change);
     test::forge_hashes(root());
     return codes();
@@ -209,7 +209,7 @@ TEST_F(VerifyTest, CatchesCaseFilesThatSaySomethingElse) {
   EXPECT_TRUE(
       with([](Json& json) { json["slices"] = Json::array(); }).contains("SCHEMA_VIOLATION"));
   EXPECT_EQ(with([](Json& json) { json = Json::array(); }), (Codes{"SCHEMA_VIOLATION"}));
-  fs::remove(at(case_file(3)));
+  fs::remove(place(case_file(3)));
   EXPECT_EQ(codes(), (Codes{"FILE_MISSING"}));
 }
 

@@ -246,7 +246,7 @@ TEST_F(SegmenterTest, ComparesItsMasksWithGivenOnes) {
   EXPECT_NEAR(summary.comparisons[0].dice, 2.0 * 0.5 / 1.5, 1e-4);
   EXPECT_EQ(summary.comparisons[1].code, "SEGMENTER_FAILED");
   EXPECT_NEAR(*mean_dice(summary.comparisons), 2.0 / 3, 1e-4);
-  EXPECT_EQ(read_file(options_.output / "mask_comparison.tsv"),
+  EXPECT_EQ(read_file(state_directory(options_.output) / "mask_comparison.tsv"),
             "case\tgiven\tdice\tgiven_ml\tmodel_ml\tvolume_error_percent\thd95_mm\tfirst_off\tlast_off\t"
             "first_off_mm\tlast_off_mm\tkept_iou\tdoubts\tcode\n"
             "a\tfile\t0.6667\t192.0\t384.0\t+100.0\t40.00\t+0\t+0\t+0.0\t+0.0\t1.0000\tplace,shape\t\n"
