@@ -47,7 +47,7 @@ def check_files(dataset):
     for f in croissant["distribution"]:
         data = (dataset / "qa" / f["contentUrl"]).read_bytes()
         support.check(hashlib.sha256(data).hexdigest() == f["sha256"], f"croissant: SHA-256 of {f['name']}")
-    support.check({f["name"] for f in croissant["distribution"]} >= {p.relative_to(dataset).as_posix() for p in (support.state(dataset) / "shards").glob("*.h5")}, "croissant lacks a shard")
+    support.check({f["name"] for f in croissant["distribution"]} >= {p.relative_to(support.state(dataset)).as_posix() for p in (support.state(dataset) / "shards").glob("*.h5")}, "croissant lacks a shard")
     columns = set(next(iter(rows.values())))
     for field in croissant["recordSet"][0]["field"]:
         support.check(field["source"]["extract"]["column"] in columns, f"croissant: no column {field['name']}")
