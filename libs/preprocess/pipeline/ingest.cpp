@@ -69,7 +69,8 @@ class Job {
       throw Error(ErrorCode::usage,
                   "--compare-masks needs a model to compare: give --liver-model builtin or MODEL.json");
     RunTraits traits{hex(sha256(json_text(shaping))),
-                     named(options_) || !dry ? naming_.key_digest() : "", labels_.has_value()};
+                     named(options_) || !dry ? naming_.key_digest() : "", labels_.has_value(),
+                     options_.part.text()};
     if (dry) {
       if (std::error_code ec;
           fs::is_directory(options_.output, ec) && !fs::is_empty(options_.output, ec))
@@ -134,6 +135,7 @@ class Job {
     plan_ = plan_cases({scan_, options_.config, manifest_, labels_ ? &*labels_ : nullptr,
                         masks_ ? &*masks_ : nullptr, naming_,
                         options_.segmenter != nullptr && !options_.segmenter->builtin()});
+    take_part();
     if (!dry_) prepare_model();
     summary_.files = scan_.files.size();
     log::info(std::to_string(scan_.files.size()) + " files, " +
@@ -142,6 +144,24 @@ class Job {
     warn_of_idle_pins();
     for (const std::string& hint : plan_.hints) log::warn("hint: " + hint);
     drop_too_large();
+  }
+
+  // Leave to the other parts what is theirs. All was scanned and planned, as in each of them.
+  void take_part() {
+    if (options_.part.whole()) return;
+    const auto leave = [&](std::size_t file) { plan_.files[file] = {Code::OTHER_PART, "", ""}; };
+    std::erase_if(plan_.cases, [&](const CasePlan& plan) {
+      if (options_.part.has(plan.subject)) return false;
+      const Series& series = scan_.series[plan.series];
+      for (const std::size_t file : source_files(series)) leave(file);
+      for (const std::size_t file : series.duplicate_files) leave(file);
+      for (const std::size_t mask : plan.mask_objects) leave(scan_.masks[mask].file);
+      for (const fs::path& mask : plan.mask_files) other_masks_.insert(mask.lexically_normal());
+      ++summary_.other_part_cases;
+      return true;
+    });
+    log::info("part " + options_.part.text() + ": " + std::to_string(plan_.cases.size()) + " of " +
+              std::to_string(plan_.cases.size() + summary_.other_part_cases) + " cases");
   }
 
   // A disk or network that fails is no word on a patient: what it hides would be lost without one.
@@ -599,7 +619,7 @@ class Job {
     write_file_atomic(output_->next() / "quarantine.tsv", quarantine_text(plan_.rejections, rows));
     if (options_.crosswalk) write_crosswalk();
     if (options_.config.compare_masks) write_comparisons();
-    const nlohmann::json fields{{"config", config_},
+    nlohmann::json fields{{"config", config_},
                                 {"counts",
                                  {{"files", summary_.files},
                                   {"cases", summary_.cases},
@@ -614,6 +634,8 @@ class Job {
                                 {"classes", classes_},
                                 {"dispositions", summary_.file_codes},
                                 {"flags", summary_.flags}};
+    if (!options_.part.whole())
+      fields["part"] = {{"number", options_.part.number}, {"of", options_.part.of}};
     output_->commit(fields, layout());
   }
 
@@ -662,7 +684,7 @@ class Job {
         if (row == in_export.end()) return;
         Disposition& file = rows[row->second].disposition;
         // Left out or a label map as an image, yet a mask; or a mask of a case that was not made.
-        const bool as_mask = code == Code::USED_AS_MASK;
+        const bool as_mask = code == Code::USED_AS_MASK || code == Code::OTHER_PART;
         if ((as_mask && (file.code == Code::EXCLUDED || file.code == Code::LABEL_MAP)) ||
             (file.code == Code::USED_AS_MASK && file.case_name.empty()))
           file = {code, name, detail};
@@ -674,8 +696,12 @@ class Job {
     for (const std::string& relative : masks_->files()) {
       const auto hit = used.find((masks_->root() / relative).lexically_normal());
       const std::string name = hit == used.end() ? "" : hit->second;
+      const bool elsewhere =
+          hit == used.end() &&
+          other_masks_.contains((masks_->root() / relative).lexically_normal());
       add(relative,
-          !name.empty()                                                  ? Code::USED_AS_MASK
+          elsewhere                                                      ? Code::OTHER_PART
+          : !name.empty()                                                  ? Code::USED_AS_MASK
           : std::binary_search(unclear.begin(), unclear.end(), relative) ? Code::MASK_AMBIGUOUS
                                                                          : Code::MASK_UNREFERENCED,
           name, "");
@@ -716,6 +742,7 @@ class Job {
   std::map<std::string, std::size_t> file_by_hash_;
   std::optional<MaskCache> cache_;
   std::atomic<std::size_t> reused_{0};
+  std::set<fs::path> other_masks_;                        // files of --masks of other parts' cases
   bool claimed_ = false;                                  // output_->claim() was called
   int next_shard_ = 0;                                    // the first that is not written
   std::vector<CaseProduct> products_;                     // of that shard
@@ -797,6 +824,7 @@ nlohmann::json to_json(const IngestSummary& s) {
           {"mean_dice", mean ? nlohmann::json(*mean) : nlohmann::json()},
           {"unmatched_pins", s.unmatched_pins},
           {"unusable_pins", s.unusable_pins},
+          {"other_part_cases", s.other_part_cases},
           {"lost_cases", lost}};
 }
 

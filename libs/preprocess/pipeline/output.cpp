@@ -124,6 +124,12 @@ void check_traits(const nlohmann::json& run, const RunTraits& traits) {
     throw Error(ErrorCode::output,
                 "the output directory holds a dataset made with other options; choose another "
                 "--out, or add --force to replace it");
+  const auto part = run.value("part", "");
+  if (part != traits.part)
+    throw Error(ErrorCode::output,
+                "--out holds " + (part.empty() ? "a whole dataset" : "part " + part) +
+                    ", and " + (traits.part.empty() ? "the whole" : "part " + traits.part) +
+                    " is asked for; give each part its own --out, or add --force to replace it");
   // Absent in what an earlier version made.
   if (!traits.site_key.empty() && run.value("site_key", traits.site_key) != traits.site_key)
     throw Error(ErrorCode::output,
@@ -157,7 +163,8 @@ Standing judge_output(const fs::path& root, const RunTraits& traits, bool force)
   std::reverse(lefts.begin(), lefts.end());  // the unfinished one first
   for (const fs::path& left : lefts) {
     if (left == state) continue;
-    if (run_of(left).value("config_hash", "") == traits.options_hash)
+    const auto other = run_of(left);
+    if (other.value("config_hash", "") == traits.options_hash && other.value("part", "") == traits.part)
       standing.states.push_back(left);
     else
       log::info("an unfinished run with other options stands in the output and is replaced");
@@ -232,6 +239,7 @@ void OutputDirectory::write_run(const char* state) const {
                            {"config_hash", traits_.options_hash},
                            {"site_key", traits_.site_key},
                            {"labels", traits_.labels},
+                           {"part", traits_.part},
                            {"started_unix", started_unix_},
                            {"written_unix", now_unix()},
                            {"tool_version", tool_version_}};

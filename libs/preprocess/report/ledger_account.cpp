@@ -7,6 +7,7 @@
 
 #include "io/core/atomic_file.hpp"
 #include "io/core/error.hpp"
+#include "io/core/tabs.hpp"
 #include "io/manifest/manifest.hpp"
 
 namespace wsp::qa {
@@ -26,11 +27,7 @@ std::vector<std::vector<std::string>> rows_of(const fs::path& path, std::size_t 
   bool header = true;
   while (std::getline(text, line)) {
     if (std::exchange(header, false)) continue;
-    std::vector<std::string> cells;
-    std::size_t from = 0;
-    for (std::size_t tab; (tab = line.find('\t', from)) != std::string::npos; from = tab + 1)
-      cells.push_back(line.substr(from, tab - from));
-    cells.push_back(line.substr(from));
+    std::vector<std::string> cells = split_tabs(line);
     if (cells.size() != columns)
       throw Error(ErrorCode::corrupt, path.filename().string() + " has a row of " +
                                           std::to_string(cells.size()) + " cells, expected " +
