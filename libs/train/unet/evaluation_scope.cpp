@@ -34,8 +34,7 @@ void need_all_slices(const std::filesystem::path& dataset, const Volumes& volume
                           liver, background, volumes.size()));
 }
 
-void leave_out_predicted(const std::filesystem::path& dataset, const DatasetReader& reader,
-                         Volumes& volumes) {
+void leave_out_predicted(const DatasetReader& reader, Volumes& volumes) {
   const std::size_t before = volumes.size();
   std::erase_if(volumes, [&](const MaskedVolume& volume) {
     return mask_source(reader, volume) == "segmenter";
