@@ -92,7 +92,7 @@ EvaluationScope evaluation_scope(const UNetEvaluate& what, const DatasetReader& 
   scope.part = "all";
   scope.volumes = all_volumes(reader);
   need_all_slices(what.dataset, scope.volumes);
-  leave_out_predicted(what.dataset, reader, scope.volumes);
+  leave_out_predicted(reader, scope.volumes);
   const bool same_dataset =
       hex(sha256_file(what.dataset / "dataset.json")) == trained.config.dataset_sha256;
   const auto marks = marks_of(trained, reader, same_dataset);
