@@ -85,7 +85,7 @@ def tree(root):
 
 def standing(dataset):
     """tree() without what an update that did not end left beside the dataset."""
-    return {name: data for name, data in tree(dataset).items() if not name.startswith("state-")}
+    return {name: data for name, data in tree(dataset).items() if not name.startswith("state-") and name != "dataset.json.tmp"}
 
 
 def text(value):

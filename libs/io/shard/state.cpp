@@ -98,6 +98,7 @@ nlohmann::json description(const std::vector<Part>& parts, const nlohmann::json&
 // After the commit: whoever holds these files open goes on reading them.
 void remove_earlier(const fs::path& dataset) {
   std::vector<fs::path> earlier = unnamed_states(dataset);
+  earlier.push_back(dataset / "dataset.json.tmp");  // of a run that was killed at its commit
   for (const char* part : {"index.h5", "shards", "cases", "previews", "ledger.tsv",
                            "quarantine.tsv", "mask_comparison.tsv", "run.json"})
     earlier.push_back(dataset / part);  // of format version 1

@@ -128,6 +128,7 @@ class Verifier {
         if (it->is_directory() && !it->is_symlink()) {
           if (not_ours.contains(it->path())) it.disable_recursion_pending();
         } else if (it->path() != root_ / "dataset.json" && it->path() != state_ / "run.json" &&
+                   it->path() != root_ / "dataset.json.tmp" &&  // of an update that was killed
                    !(root == state_ && names.contains(name))) {
           findings_.add(Code::FILE_UNLISTED, name, "stands in the dataset and not in dataset.json");
         }

@@ -140,11 +140,13 @@ TEST(PublishState, AFailureAtAnyStepLeavesTheOldDatasetOrTheWholeNewOne) {
     // Who opened it before goes on with what was there.
     EXPECT_EQ(seen(reader), before);
     // And the same again completes it, whatever was left.
+    test::overwrite(root.path() / "dataset.json.tmp", "{");
     make_next(root.path(), layout, 7);
     publish_state(root.path(), fields, layout);
     EXPECT_TRUE(verify_dataset(root.path()).empty());
     EXPECT_EQ(seen(DatasetReader(root.path())).size(), 7U);
     EXPECT_TRUE(unnamed_states(root.path()).empty());
+    EXPECT_FALSE(fs::exists(root.path() / "dataset.json.tmp"));
     if (n > 100) FAIL() << "the steps do not end";
   }
 }

@@ -139,6 +139,7 @@ TEST_F(VerifyTest, LeavesRunAndQaAlone) {
   // What an update left that did not end is no part of the dataset, and no word against it.
   fs::create_directories(next_state(root()) / "cases");
   test::overwrite(next_state(root()) / "cases" / "case-1.json", "{");
+  test::overwrite(root() / "dataset.json.tmp", "{");
   EXPECT_EQ(codes(), Codes{});
   test::overwrite(root() / "run.json", "{}");
   EXPECT_EQ(codes(), Codes{"FILE_UNLISTED"});
