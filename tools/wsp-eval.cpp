@@ -17,10 +17,12 @@
 #include "train/engine/tensorboard.hpp"
 #include "train/eval/cell.hpp"
 #include "train/eval/embed.hpp"
+#include "train/eval/exchange.hpp"
 #include "train/eval/experiment.hpp"
 #include "train/eval/finetune.hpp"
 #include "train/eval/overlap.hpp"
 #include "train/eval/pca_figure.hpp"
+#include "train/eval/plots.hpp"
 #include "train/eval/roster.hpp"
 #include "train/eval/saved_probe.hpp"
 #include "train/eval/table.hpp"
@@ -36,12 +38,13 @@ struct Options {
   wt::FinetuneOptions finetune;
   wt::ProtocolOptions protocol;
   wt::ExperimentOptions experiment;
-  fs::path out, plan, against, save, probe, pretraining;
+  fs::path out, figures, plan, against, save, probe, pretraining, npy_file, slices;
+  wt::ImportContext import;
   std::vector<std::string> features, labels, positives;
-  std::string c = "1", reader;
+  std::string c = "1", reader, by;
   bool npy = false, projector = false, force = false, no_shortcuts = false, list = false, tables_only = false, allow_overlap = false;
   int shown = 10, refits = 200;
-  CLI::App *embed_command = nullptr, *probe_command = nullptr, *pca_command = nullptr, *finetune_command = nullptr,
+  CLI::App *embed_command = nullptr, *import_command = nullptr, *probe_command = nullptr, *pca_command = nullptr, *finetune_command = nullptr,
            *table_command = nullptr, *predict_command = nullptr;
 };
 
@@ -60,6 +63,7 @@ void declare_folds(CLI::App& app, Options& o) {
   app.add_option("--folds", o.protocol.cv.folds, "Folds, stratified by class, by subject")->capture_default_str();
   app.add_option("--C", o.c, "Inverse penalty, or cv: chosen in inner folds")->capture_default_str();
   app.add_option("--divisions", o.protocol.divisions, "Divisions of the cohort into halves that are fitted anew, for the intervals; 0: none")->check(CLI::Range(0, 100000))->capture_default_str();
+  app.add_option("--sensitivity", o.protocol.sensitivity, "Sensitivity that a threshold is sought for")->check(CLI::Range(0.01, 1.0))->capture_default_str();
   app.add_option("--reader", o.reader, "Label column of a reader's binary call, shown beside");
 }
 
@@ -80,9 +84,19 @@ void declare(CLI::App& app, Options& o) {
   embed->add_option("DATASET", o.embed.dataset, "Dataset directory")->required();
   declare_network(*embed, o.embed);
   embed->add_option("--out", o.out, "Feature file")->required();
-  embed->add_flag("--npy", o.npy, "Also OUT.npy/: features.npy and slices.tsv");
+  embed->add_flag("--npy", o.npy, "Also OUT.npy/: features.npy, slices.tsv and facts.json, for other tools and for import");
   embed->add_flag("--projector", o.projector, "Also OUT.tensorboard/: TensorBoard's embedding projector");
   embed->add_flag("--force", o.force, "Replace an earlier file");
+
+  CLI::App* import = o.import_command = app.add_subcommand("import", "Features that another tool made, into a feature file");
+  import->add_option("FEATURES", o.npy_file, "Matrix of slices x features (numpy.save, float32 or float64)")->required();
+  import->add_option("SLICES", o.slices, "Table with one row per row of the matrix: case and slice, or subject and labels")->required();
+  import->add_option("--out", o.out, "Feature file")->required();
+  import->add_option("--dataset", o.embed.dataset, "Dataset of the slices: it knows subjects, labels and the rest");
+  CLI::Option* name = import->add_option("--encoder", o.import.encoder, "What the encoder is called; one name, one encoder");
+  import->add_option("--facts", o.import.facts, "facts.json of an export, in place of --encoder")->excludes(name);
+  import->add_flag("--include-flagged", o.embed.include_flagged, "Also cases of the dataset with a truncated liver or doubtful depth");
+  import->add_flag("--force", o.force, "Replace an earlier file");
 
   CLI::App* probe = o.probe_command = app.add_subcommand("probe", "Cross-validated logistic regression on frozen features");
   probe->add_option("FEATURES", o.features, "Feature files, one per dataset of one encoder")->required();
@@ -95,9 +109,11 @@ void declare(CLI::App& app, Options& o) {
   probe->add_option("--pretraining", o.pretraining, "Dataset that the encoder was trained on: subjects and volumes of both are refused");
   declare_overlap(*probe, o.allow_overlap);
   probe->add_flag("--no-shortcuts", o.no_shortcuts, "Do not probe for spacing, pixel size, kernel, scanner, dataset");
+  probe->add_option("--by", o.by, "AUC within subgroups: kernel, scanner, dataset, spacing_mm, pixel_mm, or a label column");
+  probe->add_option("--figures", o.figures, "Directory for diagnostics-NAME.svg: ROC, calibration, decision curve, thresholds");
   CLI::Option* save = probe->add_option("--save", o.save, "Also fit on all subjects and keep the probe for predict (P.json)");
   probe->add_option("--refits", o.refits, "Subject-bootstrap refits kept in P.json")->check(CLI::Range(100, 100000))->capture_default_str()->needs(save);
-  probe->add_flag("--force", o.force, "Replace an earlier P.json");
+  probe->add_flag("--force", o.force, "Replace an earlier P.json and figures");
 
   CLI::App* pca = o.pca_command = app.add_subcommand("pca", "The paper's figure 2, as SVG and PNG, with numbers");
   pca->add_option("FEATURES", o.features, "Feature file")->required()->expected(1);
@@ -148,7 +164,7 @@ std::vector<wt::Diagnosis> diagnoses(const Options& o) {
     throw wsp::Error(wsp::ErrorCode::usage, fmt::format("{} --label and {} --positive: give as many of each", o.labels.size(), o.positives.size()));
   std::vector<wt::Diagnosis> all;
   for (std::size_t i = 0; i < o.labels.size(); ++i)
-    all.push_back({o.labels[i], wt::parse_positive(o.positives[i]), o.reader});
+    all.push_back({o.labels[i], o.positives[i], o.reader});
   return all;
 }
 
@@ -225,6 +241,24 @@ int run_embed(Options& o, bool as_json) {
   return 0;
 }
 
+int run_import(Options& o, bool as_json) {
+  refuse_existing(o.out, o.force);
+  need_directory_of(o.out);
+  if (o.import.encoder.empty() && o.import.facts.empty())
+    throw wsp::Error(wsp::ErrorCode::usage, "--encoder is required: what the encoder is called, so that its features are told from another's");
+  o.import.dataset = o.out.stem().string();
+  const wt::FeatureTable table = o.embed.dataset.empty() ? wt::import_features(o.npy_file, o.slices, o.import)
+                                                         : wt::import_on_dataset(o.npy_file, o.slices, o.import, o.embed.dataset, o.embed.include_flagged);
+  wt::write_features(o.out, table);
+  if (as_json)
+    std::cout << wsp::json_text(json{{"features", o.out.string()}, {"slices", table.rows()}, {"cases", table.cases.size()}, {"dimensions", table.dimensions},
+                                     {"labels", table.label_names}, {"facts", table.facts}}) << "\n";
+  else
+    fmt::print("{} slices of {} cases, {} features each; labels {} -> {}\n", table.rows(), table.cases.size(), table.dimensions,
+               fmt::join(table.label_names, ", "), o.out.string());
+  return 0;
+}
+
 // What the encoder was trained on of each cohort; refused unless allowed.
 std::vector<std::vector<std::string>> check_pretraining(const Options& o, const std::vector<wt::FeatureTable>& tables, const std::vector<wt::Cohort>& cohorts) {
   std::optional<wt::FeatureTable> pretraining;
@@ -268,37 +302,48 @@ int run_probe(Options& o, bool as_json) {
   const wt::Cohort cohort = wt::make_cohort(pointers, all);
   const auto overlaps = check_pretraining(o, tables, cohorts);
   wt::Cohort other;
+  std::optional<wt::FeatureTable> against;
   std::vector<std::string> overlap_of_other;
   if (!o.against.empty()) {
-    const wt::FeatureTable table = wt::read_features(o.against);
-    other = wt::make_cohort({&table}, {all[0]});
+    against = wt::read_features(o.against);
+    other = wt::make_cohort({&*against}, {all[0]});
     if (other.set.names != cohorts[0].set.names)
       throw wsp::Error(wsp::ErrorCode::usage, "--against holds other subjects: a paired comparison needs the same dataset");
-    overlap_of_other = wt::training_overlap(table, other.set.names);
+    overlap_of_other = wt::training_overlap(*against, other.set.names);
     wt::judge_overlap(overlap_of_other, o.allow_overlap);
   }
   json result{{"alone", json::array()}};
   std::string text;
-  const auto one = [&](const wt::Cohort& judged, const std::string& name, const std::vector<std::string>& overlap) {
-    wt::ProtocolResult r = wt::run_protocol(judged, name, o.protocol);
+  if (!o.figures.empty()) make_directory(o.figures);
+  const auto one = [&](const wt::Cohort& judged, const std::vector<const wt::FeatureTable*>& of, const std::string& name,
+                       const std::vector<std::string>& overlap) {
+    wt::ProtocolOptions options = o.protocol;
+    if (!o.by.empty()) options.subgroups = wt::subgroups_by(judged, of, o.by);
+    wt::ProtocolResult r = wt::run_protocol(judged, name, options);
     r.overlap = overlap;
     text += wt::to_text(r);
+    if (!o.figures.empty()) {
+      const fs::path file = o.figures / ("diagnostics-" + name + ".svg");
+      refuse_existing(file, o.force);
+      wsp::write_file_atomic(file, wt::diagnostics_svg(wt::to_json(r), name));
+      text += fmt::format("  {:<18} {}\n", "figure", file.string());
+    }
     return r;
   };
   std::vector<std::string> every_overlap;
   wt::ProtocolResult first, whole;
   for (std::size_t i = 0; i < tables.size(); ++i) {
-    const wt::ProtocolResult r = one(cohorts[i], tables[i].facts.at("dataset"), overlaps[i]);
+    const wt::ProtocolResult r = one(cohorts[i], {&tables[i]}, tables[i].facts.at("dataset"), overlaps[i]);
     every_overlap.insert(every_overlap.end(), overlaps[i].begin(), overlaps[i].end());
     result["alone"].push_back(wt::to_json(r));
     if (i == 0) first = whole = r;
   }
   if (tables.size() > 1) {
-    whole = one(cohort, "aggregated", every_overlap);
+    whole = one(cohort, pointers, "aggregated", every_overlap);
     result["aggregated"] = wt::to_json(whole);
   }
   if (!o.against.empty()) {
-    const wt::ProtocolResult r = one(other, "against " + o.against.filename().string(), overlap_of_other);
+    const wt::ProtocolResult r = one(other, {&*against}, "against-" + o.against.stem().string(), overlap_of_other);
     const wt::PairedDifference d = wt::paired_difference(first.cv.mean_auc(), first.halves, r.cv.mean_auc(), r.halves);
     const wt::DeLongComparison fixed = wt::delong_compare(first.cv.probability[0], r.cv.probability[0], first.positive);
     result["against"] = {{"result", wt::to_json(r)},
@@ -355,6 +400,7 @@ int run_finetune(Options& o, const wsp::CommonOptions& common) {
   o.finetune.name = o.finetune.init.empty() ? "from scratch" : "fine-tuned";
   wt::check_config(o.finetune.config);
   const wt::ProtocolResult r = wt::finetune(o.finetune);
+  wsp::write_file_atomic(o.finetune.out / "diagnostics.svg", wt::diagnostics_svg(wt::to_json(r), o.finetune.name + " on " + o.finetune.dataset.filename().string()));
   wsp::write_file_atomic(o.finetune.out / "finetune.json", wsp::json_text(wt::to_json(r), 1) + "\n");
   std::cout << (common.json ? wsp::json_text(wt::to_json(r)) + "\n" : wt::to_text(r));
   return 0;
@@ -453,6 +499,7 @@ int main(int argc, char** argv) {
     o.embed.threads = common.threads;
     o.protocol.cv.seed = common.seed;
     if (o.embed_command->parsed()) return run_embed(o, common.json);
+    if (o.import_command->parsed()) return run_import(o, common.json);
     if (o.probe_command->parsed()) return run_probe(o, common.json);
     if (o.pca_command->parsed()) return run_pca(o, common.json, common.seed);
     if (o.finetune_command->parsed()) return run_finetune(o, common);

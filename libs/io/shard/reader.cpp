@@ -63,7 +63,7 @@ class Descriptor {
 };
 
 // dataset.json is written last, and vouches for the index.
-void check_index_hash(const fs::path& dataset) {
+nlohmann::json check_index_hash(const fs::path& dataset) {
   if (!fs::is_regular_file(dataset / "dataset.json") || !fs::is_regular_file(dataset / "index.h5"))
     throw Error(ErrorCode::no_input,
                 "no complete dataset at " + dataset.string() +
@@ -83,6 +83,21 @@ void check_index_hash(const fs::path& dataset) {
   }
   if (hex(sha256_file(dataset / "index.h5")) != stated)
     throw Error(ErrorCode::corrupt, "the SHA-256 differs from the one in dataset.json");
+  return json;
+}
+
+// Of each label column the manifest's words; none in datasets of an earlier toolkit.
+std::vector<std::map<std::string, std::int64_t>> words_of(const nlohmann::json& json,
+                                                          const DatasetLayout& layout) {
+  std::vector<std::map<std::string, std::int64_t>> words(layout.label_names.size());
+  if (!json.contains("words")) return words;
+  try {
+    for (std::size_t l = 0; l < words.size(); ++l)
+      words[l] = json["words"].value(layout.label_names[l], words[l]);
+  } catch (const nlohmann::json::exception&) {
+    throw Error(ErrorCode::corrupt, "the words in dataset.json are no classes");
+  }
+  return words;
 }
 
 }  // namespace
@@ -126,11 +141,12 @@ std::vector<CaseRecord> read_shard_cases(const fs::path& dataset, int shard) {
 DatasetReader::DatasetReader(const fs::path& dataset) : root_(dataset) {
   std::vector<CasePlaces> places;
   try {
-    check_index_hash(dataset);
+    const nlohmann::json json = check_index_hash(dataset);
     const auto lock = h5::exclusive();
     h5::Handle file = h5::open_file(dataset / "index.h5");
     layout_ = read_layout(file.get(), "wsp-dataset");
     places = read_tables(file.get(), layout_);
+    label_words_ = words_of(json, layout_);
   } catch (Error& e) {
     if (e.code() == ErrorCode::no_input) throw;
     throw e.within("while reading index.h5; run wsp-ingest verify");

@@ -524,6 +524,9 @@ class Job {
     if (options_.crosswalk) write_crosswalk();
     if (options_.config.compare_masks) write_comparisons();
     output_->finish();
+    nlohmann::json words = nlohmann::json::object();
+    for (const LabelColumn& label : manifest_.labels)
+      if (!label.values.empty()) words[label.name] = label.values;
     const nlohmann::json fields{{"config", config_},
                                 {"counts",
                                  {{"files", summary_.files},
@@ -537,6 +540,7 @@ class Job {
                                   {"unmatched_pins", summary_.unmatched_pins},
                                   {"unusable_pins", summary_.unusable_pins}}},
                                 {"classes", classes_},
+                                {"words", words},
                                 {"dispositions", summary_.file_codes},
                                 {"flags", summary_.flags}};
     write_dataset_json(options_.output, fields, layout());
