@@ -30,7 +30,7 @@ Drawn draw(std::uint64_t seed) {
   Drawn d;
   const std::size_t n = 6 + rng.below(40);
   for (std::size_t i = 0; i < n; ++i) {
-    d.positive.push_back(i < 2 ? i : rng.below(2));
+    d.positive.push_back(static_cast<std::uint8_t>(i < 2 ? i : rng.below(2)));
     d.score.push_back(static_cast<double>(rng.below(12) + 3 * d.positive.back()) / 16);
   }
   return d;
@@ -113,7 +113,8 @@ Cohort cohort_of(const ProbeSet& set) {
 
 TEST(RocBand, HoldsTheCurveAndHasAWidthWhereAllIsRight) {
   const ProbeSet set = make_probe_set(60, 3, 8, 21, 6);
-  const ProtocolResult r = run_protocol(cohort_of(set), "a", {.divisions = 20, .permutations = 0});
+  const ProtocolResult r =
+      run_protocol(cohort_of(set), "a", {.cv = {}, .divisions = 20, .permutations = 0});
   ASSERT_EQ(r.band.size(), r.roc.size());
   for (std::size_t k = 0; k < r.roc.size(); ++k) {
     EXPECT_LE(r.band[k].low, r.roc[k]);
@@ -132,10 +133,10 @@ TEST(RocBand, HoldsTheCurveAndHasAWidthWhereAllIsRight) {
 
 TEST(Verdict, SaysWhatTheIntervalAllows) {
   const ProtocolResult good = run_protocol(cohort_of(make_probe_set(60, 3, 8, 21, 6)), "a",
-                                           {.divisions = 20, .permutations = 0});
+                                           {.cv = {}, .divisions = 20, .permutations = 0});
   EXPECT_NE(verdict(good).find("better than chance"), std::string::npos) << verdict(good);
   const ProtocolResult noise = run_protocol(cohort_of(make_probe_set(60, 3, 8, 22, 0)), "a",
-                                            {.divisions = 20, .permutations = 0});
+                                            {.cv = {}, .divisions = 20, .permutations = 0});
   EXPECT_NE(verdict(noise).find("do not decide"), std::string::npos) << verdict(noise);
   ProtocolResult none = good;
   none.halves.auc.clear();
@@ -160,8 +161,8 @@ TEST(Subgroups, AreJudgedByTheirOwnPairs) {
   ASSERT_EQ(groups.names, (std::vector<std::string>{"scanner GE", "scanner Siemens"}));
   EXPECT_EQ(groups.of[0], -1);
   EXPECT_EQ(groups.of[3], 1);
-  const ProtocolResult r =
-      run_protocol(cohort, "a", {.divisions = 20, .permutations = 0, .subgroups = groups});
+  const ProtocolResult r = run_protocol(
+      cohort, "a", {.cv = {}, .divisions = 20, .permutations = 0, .subgroups = groups});
   ASSERT_EQ(r.subgroups.size(), 2U);
   EXPECT_EQ(r.subgroups[0].subjects, 79);
   EXPECT_LT(r.subgroups[0].interval.low, 0.5);
@@ -208,8 +209,9 @@ std::size_t count_of(const std::string& text, const std::string& what) {
 }
 
 TEST(Diagnostics, ShowCountsThresholdsAndNoNames) {
-  const ProtocolResult r = run_protocol(cohort_of(make_probe_set(60, 3, 8, 21, 3)), "a",
-                                        {.divisions = 20, .permutations = 0, .sensitivity = 0.8});
+  const ProtocolResult r =
+      run_protocol(cohort_of(make_probe_set(60, 3, 8, 21, 3)), "a",
+                   {.cv = {}, .divisions = 20, .permutations = 0, .sensitivity = 0.8});
   nlohmann::json result = to_json(r);
   const std::string svg = diagnostics_svg(result, "a <title> & more");
   EXPECT_NE(svg.find("a &lt;title&gt; &amp; more"), std::string::npos);
