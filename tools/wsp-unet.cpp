@@ -31,6 +31,7 @@ struct Options {
 void declare_network(CLI::App& app, UNetConfig& c) {
   auto* network = app.add_option_group("Network");
   network->add_option("--neighbours", c.neighbours, "Slices on either side that the network also sees; 0: 2-D")->capture_default_str();
+  network->add_option("--context-mm", c.context_mm, "Instead: how many mm away these slices are, such as 6,16,40")->delimiter(',')->excludes("--neighbours");
   network->add_option("--width", c.width, "Channels of the first level, a multiple of 8; doubled at each next")->capture_default_str();
   network->add_option("--depth", c.depth, "Times that the image is halved")->capture_default_str();
   network->add_option("--norm", c.norm, "batch or group")->capture_default_str();
@@ -80,6 +81,7 @@ void declare_augmentation(CLI::App& app, UNetConfig& c) {
   group->add_option("--max-angle", c.max_angle_deg, "Largest rotation, degrees")->capture_default_str();
   group->add_option("--max-shift", c.max_shift, "Largest translation, part of the image")->capture_default_str();
   group->add_option("--min-crop-area", c.min_crop_area, "Smallest crop, part of the area")->capture_default_str();
+  group->add_option("--cut-context", c.cut_context, "Part of the slices for which the scan is taken to end within what the network sees, above and below each for itself")->capture_default_str();
   group->add_flag("--flip-x", c.flip_x, "Also mirror left and right (the liver has a side)");
   group->add_flag("--flip-y", c.flip_y, "Also mirror front and back");
   group->add_option("--elastic", c.elastic, "Standard deviation of the elastic displacement, part of the image; 0: none")->capture_default_str();
@@ -140,6 +142,7 @@ void keep_freed_memory() {
 
 int train(Options& o, const wsp::CommonOptions& common) {
   o.config.seed = common.seed;
+  if (!o.config.context_mm.empty()) o.config.neighbours = std::ssize(o.config.context_mm);
   o.run.threads = common.threads;
   o.run.may_extend = true;
   o.run.tensorboard = !o.no_tensorboard;

@@ -119,6 +119,7 @@ class RichAnatomy {
          liver_high_ = 80;
   double visceral_[9]{}, left_end_ = 60, tip_ = -90, hilum_z_ = -10, nodules_ = 0,
                          resected_x_ = -1e9, resected_low_ = -1e9;
+  std::array<double, 5> saddle_{};  // where the heart weighs it down: depth, x, y, widths
   std::array<double, 4> cupola_{};  // its reach: outward, inward, to the front, to the back
   double fissure_[2]{}, lesion_texture_ = 0;
   std::array<double, 8> phases_{};

@@ -25,6 +25,11 @@ std::string marker(Random& random) {
   return text;
 }
 
+// Between the first two slices; there may be gaps between them.
+double slice_distance(const Stack& s) {
+  return s.origins.size() > 1 ? std::abs(s.origins[1][2] - s.origins[0][2]) : s.thickness_mm;
+}
+
 }  // namespace
 
 int trait(const CohortOptions& options, int subject, Trait which) {
@@ -199,7 +204,7 @@ void Subject::write_truth(const std::string& name, const Stack& s) {
   }
   Geometry g;
   g.size = {s.columns, s.rows, static_cast<std::int64_t>(upright.origins.size())};
-  g.spacing_mm = {s.pixel_mm, s.pixel_mm, upright.thickness_mm};
+  g.spacing_mm = {s.pixel_mm, s.pixel_mm, slice_distance(upright)};
   g.origin_mm = upright.origins.front();
   std::vector<std::uint8_t> mask(static_cast<std::size_t>(g.voxels()));
   wsp::parallel_loop(std::size_t{0}, upright.origins.size(), [&](std::size_t k) {
@@ -243,7 +248,7 @@ void Subject::write_truth(const std::string& name, const Stack& s) {
 void Subject::write_nifti_case(const Stack& s) {
   Geometry g;
   g.size = {s.columns, s.rows, static_cast<std::int64_t>(s.origins.size())};
-  g.spacing_mm = {s.pixel_mm, s.pixel_mm, s.thickness_mm};
+  g.spacing_mm = {s.pixel_mm, s.pixel_mm, slice_distance(s)};
   g.origin_mm = s.origins.front();
   std::vector<std::int16_t> hu(static_cast<std::size_t>(g.voxels()));
   wsp::parallel_loop(std::size_t{0}, s.origins.size(), [&](std::size_t k) {

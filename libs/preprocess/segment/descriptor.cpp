@@ -1,6 +1,7 @@
 #include "preprocess/segment/descriptor.hpp"
 
 #include <algorithm>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -56,10 +57,20 @@ class Parser {
     const std::string words = input_.at("dimensions");
     d.dimensions = words == "3d" ? 3 : 2;
     if (words == "2.5d") {
-      if (!input_.contains("neighbours")) fail("dimensions 2.5d needs neighbours");
-      d.neighbours = input_.at("neighbours");
+      if (input_.contains("neighbours") == input_.contains("context_mm"))
+        fail("dimensions 2.5d needs neighbours or context_mm, one of them");
+      if (input_.contains("context_mm")) {
+        d.context_mm = input_.at("context_mm").get<std::vector<double>>();
+        if (std::adjacent_find(d.context_mm.begin(), d.context_mm.end(), std::greater_equal<>()) !=
+            d.context_mm.end())
+          fail("context_mm expects ascending distances");
+        d.neighbours = static_cast<int>(d.context_mm.size());
+      } else {
+        d.neighbours = input_.at("neighbours");
+      }
     } else {
-      refuse(input_, "neighbours", "is for dimensions 2.5d only");
+      for (const char* key : {"neighbours", "context_mm"})
+        refuse(input_, key, "is for dimensions 2.5d only");
     }
   }
 

@@ -26,6 +26,7 @@ struct ModelDescriptor {
   std::filesystem::path file;                       ///< the TorchScript file
   int dimensions = 2;                               ///< 2 (also 2.5d) or 3
   int neighbours = 0;                               ///< slices on either side that are channels too
+  std::vector<double> context_mm;                   ///< how far away they are; empty: adjacent
   std::array<ModelAxis, 3> axes;                    ///< tensor order
   std::array<std::optional<double>, 3> spacing_mm;  ///< tensor order
   std::optional<std::array<std::int64_t, 2>> size;  ///< rows, columns; 2d only

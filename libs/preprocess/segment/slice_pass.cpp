@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "preprocess/ops/slice_context.hpp"
 #include "preprocess/segment/batch_runner.hpp"
 #include "preprocess/segment/model_passes.hpp"
 
@@ -48,7 +49,8 @@ class SlicePass {
         result_(static_cast<std::size_t>(depth_)) {}
 
   void run(const std::vector<std::int64_t>& slices) {
-    const std::int64_t k = model_.neighbours;
+    const auto offsets =
+        context_offsets(model_.neighbours, model_.context_mm, grid_.spacing_mm()[0]);
     const auto within = [&](std::int64_t z) { return std::clamp<std::int64_t>(z, 0, depth_ - 1); };
     HeldPlanes planes(grid_);
     BatchJob job;
@@ -59,14 +61,15 @@ class SlicePass {
     job.prepare = [&](std::int64_t first, std::int64_t count) {
       std::vector<std::int64_t> wanted;
       for (std::int64_t i = first; i < first + count; ++i)
-        for (std::int64_t away = -k; away <= k; ++away)
+        for (const std::int64_t away : offsets)
           wanted.push_back(within(slices[static_cast<std::size_t>(i)] + away));
       planes.hold(std::move(wanted));
     };
     job.fill = [&](std::int64_t i, std::span<float> input) {
       const auto pixels = static_cast<std::size_t>(grid_.plane_size());
       for (std::int64_t c = 0; c < model_.channels(); ++c) {
-        const std::int64_t away = model_.axes[0].reversed ? k - c : c - k;
+        const std::int64_t away =
+            offsets[static_cast<std::size_t>(model_.axes[0].reversed ? model_.channels() - 1 - c : c)];
         const auto& plane = planes.at(within(slices[static_cast<std::size_t>(i)] + away));
         float* out = input.data() + static_cast<std::size_t>(c) * pixels;
         order_.for_each([&](std::size_t to, std::size_t from) { out[to] = plane[from]; });

@@ -81,10 +81,17 @@ std::vector<MaskedVolume> all_volumes(const DatasetReader& reader) {
     volume.subject = entry.subject;
     volume.first_row = static_cast<std::uint32_t>(entry.first_slice);
     volume.count = entry.slice_count;
+    std::vector<double> steps;
     for (std::int64_t i = 0; i < entry.slice_count; ++i) {
       const auto row = static_cast<std::uint32_t>(entry.first_slice + i);
+      if (i > 0) steps.push_back(reader.slices()[row].z_mm - reader.slices()[row - 1].z_mm);
       auto& kind = reader.slices()[row].liver_area_mm2 > 0 ? volume.liver : volume.background;
       kind.push_back(row);
+    }
+    if (!steps.empty()) {
+      const auto middle = steps.begin() + std::ssize(steps) / 2;
+      std::nth_element(steps.begin(), middle, steps.end());
+      volume.spacing_mm = *middle;
     }
     if (volume.count > 0) volumes.push_back(std::move(volume));
   }
@@ -141,16 +148,6 @@ VolumeSet select_volumes(const DatasetReader& reader, const VolumeOptions& optio
         fmt::format("{} volumes of split 'val' whose subjects are also trained on", shared));
   need_both_kinds(set);
   return set;
-}
-
-std::vector<std::uint32_t> rows_with_neighbours(const MaskedVolume& volume, std::int64_t first,
-                                                std::int64_t last, std::int64_t k) {
-  std::vector<std::uint32_t> rows;
-  rows.reserve(static_cast<std::size_t>(last - first + 2 * k));
-  for (std::int64_t z = first - k; z < last + k; ++z)
-    rows.push_back(volume.first_row +
-                   static_cast<std::uint32_t>(std::clamp<std::int64_t>(z, 0, volume.count - 1)));
-  return rows;
 }
 
 }  // namespace wsp::train

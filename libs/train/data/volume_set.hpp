@@ -21,6 +21,7 @@ struct MaskedVolume {
   std::string subject;
   std::uint32_t first_row = 0;
   std::int64_t count = 0;
+  double spacing_mm = 0;  ///< median distance of its slices; 0 of a single one
   std::vector<std::uint32_t> liver, background;  ///< rows with and without liver
 };
 
@@ -38,9 +39,5 @@ std::vector<MaskedVolume> all_volumes(const DatasetReader& reader);
 /// split or a part out of range, Error(no_input) where training would have no slice with or none
 /// without liver.
 VolumeSet select_volumes(const DatasetReader& reader, const VolumeOptions& options);
-
-/// Rows of slices [first - k, last + k) of a volume; beyond its ends the end slice is repeated.
-std::vector<std::uint32_t> rows_with_neighbours(const MaskedVolume& volume, std::int64_t first,
-                                                std::int64_t last, std::int64_t k);
 
 }  // namespace wsp::train

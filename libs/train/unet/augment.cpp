@@ -13,7 +13,7 @@ namespace {
 namespace F = torch::nn::functional;
 
 /// Keeps these streams apart from those of draw_view() and of the samplers.
-constexpr std::uint64_t kPairStream = 0x70616972;
+constexpr std::uint64_t kPairStream = 0x70616972, kContextStream = 0x63747874;
 
 AugmentOptions affine_options(const UNetConfig& c) {
   AugmentOptions o;
@@ -92,6 +92,20 @@ PairParameters draw_pair(const UNetConfig& c, std::uint64_t epoch, std::uint64_t
   p.displacement.resize(static_cast<std::size_t>(2 * c.elastic_grid * c.elastic_grid));
   for (float& d : p.displacement) d = static_cast<float>(random.normal() * c.elastic);
   return p;
+}
+
+std::vector<std::int64_t> draw_context(std::vector<std::int64_t> offsets, const UNetConfig& c,
+                                       std::uint64_t epoch, std::uint64_t sample) {
+  CounterRng random(c.seed, {kContextStream, epoch, sample});
+  const std::int64_t reach = offsets.back() + 1;  // slices that may be left: 0 to all
+  const auto left = [&] {
+    const double part = random.uniform();
+    const bool cut = random.uniform() < c.cut_context;
+    return cut ? static_cast<std::int64_t>(part * static_cast<double>(reach)) : reach;
+  };
+  const std::int64_t below = left(), above = left();
+  for (std::int64_t& away : offsets) away = std::clamp(away, -below, above);
+  return offsets;
 }
 
 AugmentedPair augment_pairs(const torch::Tensor& images, const torch::Tensor& masks,

@@ -21,6 +21,12 @@ struct PairParameters {
 /// the epoch.
 PairParameters draw_pair(const UNetConfig& config, std::uint64_t epoch, std::uint64_t sample);
 
+/// The offsets of what the network sees about a slice of a scan that may, with
+/// config.cut_context, end within them: beyond that the last slice is repeated. Drawn like
+/// draw_pair().
+std::vector<std::int64_t> draw_context(std::vector<std::int64_t> offsets, const UNetConfig& config,
+                                       std::uint64_t epoch, std::uint64_t sample);
+
 /// A slice with its neighbours and its mask, moved alike.
 struct AugmentedPair {
   torch::Tensor images;  ///< [m, 2k+1, s, s] float in [0, 1]

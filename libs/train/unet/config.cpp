@@ -18,6 +18,7 @@ using nlohmann::json;
 template <class Config, class Visit>
 void each_field(Config& c, Visit&& visit) {
   visit("neighbours", c.neighbours);
+  visit("context_mm", c.context_mm);
   visit("width", c.width);
   visit("depth", c.depth);
   visit("norm", c.norm);
@@ -35,6 +36,7 @@ void each_field(Config& c, Visit&& visit) {
   visit("max_angle_deg", c.max_angle_deg);
   visit("max_shift", c.max_shift);
   visit("min_crop_area", c.min_crop_area);
+  visit("cut_context", c.cut_context);
   visit("flip_x", c.flip_x);
   visit("flip_y", c.flip_y);
   visit("elastic", c.elastic);
@@ -57,7 +59,8 @@ void each_field(Config& c, Visit&& visit) {
 
 // Absent from configurations of earlier releases, which computed what the default does.
 bool added_later(std::string_view field) {
-  return field == "channels_last" || field == "init_sha256";
+  return field == "channels_last" || field == "context_mm" ||
+         field == "cut_context" || field == "init_sha256";
 }
 
 // A field as it is asked for on the command line.
@@ -93,6 +96,14 @@ void one_of(const char* option, const std::string& found,
 void check_network(const UNetConfig& c) {
   one_of("norm", c.norm, {"batch", "group"});
   need(c.neighbours >= 0 && c.neighbours <= 16, "neighbours", c.neighbours, "0 to 16");
+  double before = 0;
+  for (const double mm : c.context_mm) {
+    need(mm > before && mm <= 200, "context-mm", mm, "ascending distances above 0, up to 200");
+    before = mm;
+  }
+  if (!c.context_mm.empty())
+    need(c.neighbours == std::ssize(c.context_mm), "neighbours", c.neighbours,
+         "as many as --context-mm has distances");
   need(c.width >= 8 && c.width <= 512 && c.width % 8 == 0, "width", c.width,
        "a multiple of 8, up to 512");
   need(c.depth >= 1 && c.depth <= 7, "depth", c.depth, "1 to 7");
@@ -113,6 +124,7 @@ void check_augmentation(const UNetConfig& c) {
   need(c.max_shift >= 0 && c.max_shift < 1, "max-shift", c.max_shift, "0 to below 1");
   need(c.min_crop_area > 0 && c.min_crop_area <= 1, "min-crop-area", c.min_crop_area,
        "above 0, up to 1");
+  need(c.cut_context >= 0 && c.cut_context <= 1, "cut-context", c.cut_context, "0 to 1");
   need(c.elastic >= 0 && c.elastic <= 0.2, "elastic", c.elastic, "0 to 0.2");
   need(c.elastic_grid >= 2 && c.elastic_grid <= 64, "elastic-grid", c.elastic_grid, "2 to 64");
   need(c.gain >= 0 && c.gain < 1, "gain", c.gain, "0 to below 1");

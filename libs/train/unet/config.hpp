@@ -12,7 +12,8 @@ namespace wsp::train {
 /// the same.
 struct UNetConfig {
   // network
-  std::int64_t neighbours = 1;  ///< slices on either side that the network also sees
+  std::int64_t neighbours = 1;  ///< k: slices on either side that the network also sees
+  std::vector<double> context_mm;  ///< how far away these k are; empty: they are adjacent
   std::int64_t width = 16;      ///< channels of the first level
   std::int64_t depth = 4;       ///< times that the image is halved
   std::string norm = "batch";   ///< batch or group
@@ -31,6 +32,7 @@ struct UNetConfig {
   // augmentation, each with augment_probability
   double augment_probability = 0.5;
   double max_angle_deg = 15, max_shift = 0.1, min_crop_area = 0.7;
+  double cut_context = 0;  ///< part of the slices beyond which the scan is taken to end nearby
   bool flip_x = false, flip_y = false;  ///< off: the liver has a side
   double elastic = 0.02;                ///< standard deviation, part of the image's side
   std::int64_t elastic_grid = 6;        ///< control points along a side

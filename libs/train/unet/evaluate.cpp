@@ -112,7 +112,7 @@ UNetEvaluation evaluate(const UNetEvaluate& what) {
   options.image_size = trained.config.stored_size;
   options.workers = what.workers == 0 && device.is_cpu() ? 1 : what.workers;
   Judge judge(what, reader, scope.volumes, 0.5);
-  predict_volumes(reader, scope.volumes, std::move(options), *trained.net,
+  predict_volumes(reader, scope.volumes, std::move(options), *trained.net, trained.config,
                   trained.config.stored_size / trained.config.image_size, kSlicesAtOnce, device, precision,
                   [&](const PredictedSlices& s) { judge.take(s); });
   return {std::move(judge.scores), scope.part, scope.left_out, scope.trained_on};

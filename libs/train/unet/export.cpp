@@ -24,7 +24,10 @@ json descriptor_of(const UNetExport& what, const UNetConfig& config, const std::
                 {"size", {config.stored_size, config.stored_size}},
                 {"window_hu", {-100, 400}},
                 {"scale", {0, 1}}};
-  if (config.neighbours > 0) input["neighbours"] = config.neighbours;
+  if (!config.context_mm.empty())
+    input["context_mm"] = config.context_mm;
+  else if (config.neighbours > 0)
+    input["neighbours"] = config.neighbours;
   json descriptor = {
       {"format", "wsp-segmentation-model"},
       {"version", 1},

@@ -110,32 +110,50 @@ torch::Tensor network_intensity(const torch::Tensor& hu) {
   return hu.to(torch::kFloat).add_(100).div_(500);
 }
 
-torch::Tensor with_neighbours(const torch::Tensor& slices, std::int64_t k) {
-  return slices.unfold(0, 2 * k + 1, 1).permute({0, 3, 1, 2}).contiguous();
+torch::Tensor with_context(const torch::Tensor& slices, const SliceContext& context,
+                           std::int64_t channels) {
+  const torch::Tensor which = send(torch::tensor(context.channel), slices.device());
+  return slices.index_select(0, which).view({-1, channels, slices.size(1), slices.size(2)});
 }
 
 void predict_volumes(const DatasetReader& reader, const std::vector<MaskedVolume>& volumes,
-                     LoaderOptions options, UNet& net, std::int64_t ratio,
+                     LoaderOptions options, UNet& net, const UNetConfig& config, std::int64_t ratio,
                      std::int64_t slices_at_once, const torch::Device& device, const std::string& precision,
                      const std::function<void(const PredictedSlices&)>& take) {
   const torch::NoGradGuard no_grad;
-  const std::int64_t k = net.options().neighbours;
+  const std::int64_t channels = net.options().channels();
   const auto pieces = pieces_of(volumes, slices_at_once);
+  const auto context_of = [&](const Piece& piece) {
+    const MaskedVolume& volume = volumes[piece.volume];
+    return slice_context(
+        piece.first, piece.last, volume.count,
+        context_offsets(config.neighbours, config.context_mm, volume.spacing_mm));
+  };
   const auto source = [&](std::int64_t i) -> std::vector<std::uint32_t> {
     if (i >= std::ssize(pieces)) return {};
     const Piece& piece = pieces[static_cast<std::size_t>(i)];
-    return rows_with_neighbours(volumes[piece.volume], piece.first, piece.last, k);
+    std::vector<std::uint32_t> rows;
+    for (const std::int64_t z : context_of(piece).slices)
+      rows.push_back(volumes[piece.volume].first_row + static_cast<std::uint32_t>(z));
+    return rows;
   };
   options.masks = true;
   DeviceBatches batches(reader, source, 0, std::move(options), device);
   while (auto batch = batches.next()) {
     stop_if_interrupted("run the same command again");
     const Piece& piece = pieces[static_cast<std::size_t>(batch->number)];
-    const std::int64_t n = piece.last - piece.first;
-    const torch::Tensor input = with_neighbours(network_intensity(batch->hu), k);
+    const SliceContext context = context_of(piece);
+    const torch::Tensor input =
+        with_context(network_intensity(batch->hu), context, channels);
+    const auto drawn = [&](const torch::Tensor& slices) {  // the middle channels
+      const torch::Tensor which = torch::tensor(context.channel)
+                                      .view({-1, channels})
+                                      .select(1, channels / 2)
+                                      .contiguous();
+      return slices.index_select(0, send(which, slices.device())).to(torch::kCPU);
+    };
     const torch::Tensor probability = predicted_probability(net, input, ratio, precision).squeeze(1);
-    take({piece.volume, piece.first, batch->hu.narrow(0, k, n).to(torch::kCPU),
-          batch->masks.narrow(0, k, n).to(torch::kCPU), probability.to(torch::kCPU).contiguous()});
+    take({piece.volume, piece.first, drawn(batch->hu), drawn(batch->masks), probability.to(torch::kCPU).contiguous()});
   }
 }
 

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "preprocess/ops/slice_context.hpp"
 #include "train/data/loader.hpp"
 #include "train/data/provenance.hpp"
 #include "train/data/volume_set.hpp"
@@ -47,8 +48,9 @@ torch::Tensor predicted_probability(UNet& net, const torch::Tensor& input, std::
 
 /// int16 HU -> [0, 1].
 torch::Tensor network_intensity(const torch::Tensor& hu);
-/// Slices in order with k neighbours beyond both ends, [n + 2k, s, s], as inputs [n, 2k+1, s, s].
-torch::Tensor with_neighbours(const torch::Tensor& slices, std::int64_t k);
+/// The `slices` of a context, [m, s, s], as inputs [n, channels, s, s].
+torch::Tensor with_context(const torch::Tensor& slices, const SliceContext& context,
+                           std::int64_t channels);
 
 /// Slices [first, first + n) of a volume.
 struct PredictedSlices {
@@ -59,12 +61,12 @@ struct PredictedSlices {
   torch::Tensor probability;  ///< [n, s, s] float32, on the CPU
 };
 
-/// Run the network over every slice of `volumes`, each read once or, at the joints of batches, twice.
+/// Run the network over every slice of `volumes`; a batch reads each slice that it sees once.
 /// `options.image_size` is the side s of what is read and predicted; where it is `ratio` times the
 /// network's, the network averages and enlarges itself. Volumes and slices come in order. Memory: the
 /// loader's ring. Throws what the loader throws, and Error(interrupted).
 void predict_volumes(const DatasetReader& reader, const std::vector<MaskedVolume>& volumes,
-                     LoaderOptions options, UNet& net, std::int64_t ratio,
+                     LoaderOptions options, UNet& net, const UNetConfig& config, std::int64_t ratio,
                      std::int64_t slices_at_once, const torch::Device& device, const std::string& precision,
                      const std::function<void(const PredictedSlices&)>& take);
 

@@ -35,17 +35,17 @@ std::vector<Between> stored_places(std::int64_t source, std::int64_t width, std:
   return places;
 }
 
-/// Stored slices [first - k, last + k) of a volume, [n + 2k, size, size] int16; at the ends repeated. Pinned for a card, so
-/// that the copy to it does not wait.
-torch::Tensor stored_slices(const Volume& volume, const InPlaneFit& fit, std::int64_t first,
-                            std::int64_t last, std::int64_t k, bool pinned) {
-  const std::int64_t n = last - first + 2 * k, depth = volume.geometry.size[2];
+/// Some slices of a volume as they are stored, [n, size, size] int16. Pinned for a card, so that the
+/// copy to it does not wait.
+torch::Tensor stored_slices(const Volume& volume, const InPlaneFit& fit,
+                            const std::vector<std::int64_t>& wanted, bool pinned) {
+  const auto n = std::ssize(wanted);
   torch::Tensor slices =
       torch::empty({n, fit.size, fit.size}, torch::TensorOptions(torch::kShort).pinned_memory(pinned));
   auto* out = slices.data_ptr<std::int16_t>();
   wsp::parallel_loop(std::int64_t{0}, n, [&](std::int64_t i) {
-    const std::int64_t z = std::clamp<std::int64_t>(first - k + i, 0, depth - 1);
-    const auto pixels = resample_slice(volume.slice(z), fit, WindowHu{});
+    const auto pixels =
+        resample_slice(volume.slice(wanted[static_cast<std::size_t>(i)]), fit, WindowHu{});
     std::copy(pixels.begin(), pixels.end(), out + i * fit.size * fit.size);
   });
   return slices;
@@ -99,6 +99,8 @@ LiverMask LiverPredictor::predict(const Volume& volume) try {
   mask.geometry = volume.geometry;
   mask.voxels.resize(volume.hu.size());
   const std::int64_t depth = volume.geometry.size[2];
+  const auto offsets =
+      context_offsets(config.neighbours, config.context_mm, volume.geometry.spacing_mm[2]);
   const bool card = state_->device.is_cuda();
   const std::int64_t at_once = card ? kSlicesAtOnceOnACard : kSlicesAtOnce;
   // A card works on one piece while the one before is cut and the next is made here.
@@ -115,9 +117,11 @@ LiverMask LiverPredictor::predict(const Volume& volume) try {
   for (std::int64_t first = 0; first < depth; first += at_once) {
     stop_if_interrupted("run the same command again");
     const std::int64_t last = std::min(first + at_once, depth);
-    const torch::Tensor hu = stored_slices(volume, fit, first, last, config.neighbours, card)
-                                 .to(state_->device, /*non_blocking=*/true);
-    const torch::Tensor input = with_neighbours(network_intensity(hu), config.neighbours);
+    const SliceContext context = slice_context(first, last, depth, offsets);
+    const torch::Tensor hu =
+        stored_slices(volume, fit, context.slices, card).to(state_->device, /*non_blocking=*/true);
+    const torch::Tensor input =
+        with_context(network_intensity(hu), context, std::ssize(offsets));
     OnItsWay now(predicted_probability(*state_->trained.net, input,
                                        config.stored_size / config.image_size, state_->precision)
                      .contiguous());

@@ -1,6 +1,9 @@
 #include "train/unet/setup.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
 
 #include "io/core/error.hpp"
 #include "io/core/hash.hpp"
@@ -49,8 +52,11 @@ std::shared_ptr<UNet> make_network(const UNetConfig& config, const torch::Device
 TrainedUNet initial_network(const UNetConfig& config, const std::filesystem::path& init) {
   TrainedUNet found = load_trained_unet(init);
   const auto of = [](const UNetConfig& c) {
-    return fmt::format("--neighbours {} --width {} --depth {} --norm {}", c.neighbours, c.width,
-                       c.depth, c.norm);
+    return fmt::format("{} --width {} --depth {} --norm {}",
+                       c.context_mm.empty()
+                           ? fmt::format("--neighbours {}", c.neighbours)
+                           : fmt::format("--context-mm {}", fmt::join(c.context_mm, ",")),
+                       c.width, c.depth, c.norm);
   };
   if (of(found.config) != of(config))
     throw Error(ErrorCode::usage, fmt::format("--init {} holds another network: it wants {}, asked "
@@ -107,12 +113,17 @@ LoaderOptions UNetSetup::loader_options() const {
 
 std::vector<std::uint32_t> UNetSetup::rows_of(std::int64_t batch) const {
   if (batch >= total_batches) return {};
+  const std::int64_t epoch = batch / steps_per_epoch, step = batch % steps_per_epoch;
+  auto sample = static_cast<std::uint64_t>(step * config.batch);
   std::vector<std::uint32_t> rows;
-  for (const DrawnSlice& drawn : sampler.batch(batch / steps_per_epoch, batch % steps_per_epoch)) {
+  for (const DrawnSlice& drawn : sampler.batch(epoch, step)) {
     const MaskedVolume& volume = set.training[drawn.volume];
     const std::int64_t z = drawn.row - volume.first_row;
-    for (const std::uint32_t row : rows_with_neighbours(volume, z, z + 1, config.neighbours))
-      rows.push_back(row);
+    for (const std::int64_t away :
+         draw_context(context_offsets(config.neighbours, config.context_mm, volume.spacing_mm),
+                      config, static_cast<std::uint64_t>(epoch), sample++))
+      rows.push_back(volume.first_row + static_cast<std::uint32_t>(std::clamp<std::int64_t>(
+                                            z + away, 0, volume.count - 1)));
   }
   return rows;
 }
@@ -169,7 +180,7 @@ double validation_dice(const UNetSetup& setup) {
   options.cache_rows.clear();
   std::vector<double> both(volumes.size()), sum(volumes.size());
   setup.net->eval();
-  predict_volumes(setup.reader, volumes, std::move(options), *setup.net, 1, setup.config.batch,
+  predict_volumes(setup.reader, volumes, std::move(options), *setup.net, setup.config, 1, setup.config.batch,
                   setup.device, "fp32", [&](const PredictedSlices& s) {
                     const torch::Tensor liver = s.probability > 0.5, truth = s.masks != 0;
                     both[s.volume] += (liver & truth).sum().item<double>();

@@ -1,10 +1,15 @@
 #include "preprocess/phantom/rich_anatomy.hpp"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <set>
 #include <vector>
+
+#include "io/medical/image_file.hpp"
+#include "preprocess/phantom/cohort.hpp"
+#include "support/test_data.hpp"
 
 namespace wsp::phantom {
 namespace {
@@ -96,7 +101,7 @@ TEST(RichAnatomy, ScansVaryInRangeThicknessAndPhaseAndSomeHoldNoLiver) {
   constexpr int kScans = 120;
   for (std::uint64_t subject = 0; subject < kScans; ++subject) {
     const RichAnatomy anatomy(5, subject);
-    const Stack stack = anatomy.draw_stack(kMatrix, 8, 400);
+    const Stack stack = anatomy.draw_stack(kMatrix, 8, 2000);
     ASSERT_GE(stack.origins.size(), 8U);
     for (std::size_t k = 1; k < stack.origins.size(); ++k)
       ASSERT_NEAR(stack.origins[k][2] - stack.origins[k - 1][2], stack.thickness_mm, 2e-4);
@@ -116,6 +121,39 @@ TEST(RichAnatomy, ScansVaryInRangeThicknessAndPhaseAndSomeHoldNoLiver) {
   EXPECT_GT(thick, 3);
   EXPECT_GT(without, 2);
   EXPECT_LT(without, kScans / 4);
+}
+
+// Few slices over a long range: gaps between them, or a part of the range; the file says which.
+TEST(RichAnatomy, ScansOfFewSlicesHaveGapsAndTheirFilesSayHowFarSlicesAreApart) {
+  const test::TemporaryDirectory root;
+  CohortOptions options;
+  options.out = root.path() / "cohort";
+  options.subjects = 12;
+  options.seed = 5;
+  options.min_slices = 4;
+  options.max_slices = 7;
+  options.size = 32;
+  options.nifti = options.rich = true;
+  make_cohort(options);
+  int gaps = 0, none = 0;
+  for (int subject = 0; subject < options.subjects; ++subject) {
+    const RichAnatomy anatomy(options.seed, static_cast<std::uint64_t>(subject));
+    const Stack stack = anatomy.draw_stack(options.size, options.min_slices, options.max_slices);
+    const double step = stack.origins[1][2] - stack.origins[0][2];
+    for (std::size_t k = 1; k < stack.origins.size(); ++k)
+      ASSERT_NEAR(stack.origins[k][2] - stack.origins[k - 1][2], step, 2e-4);
+    ASSERT_GT(step, stack.thickness_mm - 1e-3);
+    (step > stack.thickness_mm + 0.01 ? gaps : none) += 1;
+    for (const char* part : {"export", "truth"}) {
+      const auto file = options.out / part / fmt::format("subject-{:04d}.nii.gz", subject);
+      const auto header = read_image_header(file);
+      ASSERT_TRUE(header.ok()) << file;
+      EXPECT_NEAR(header.value().geometry.spacing_mm[2], step, 1e-3) << file;
+      EXPECT_EQ(header.value().geometry.size[2], std::ssize(stack.origins)) << file;
+    }
+  }
+  EXPECT_GT(gaps, 2);
+  EXPECT_GT(none, 0);
 }
 
 }  // namespace

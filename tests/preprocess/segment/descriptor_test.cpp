@@ -103,7 +103,14 @@ TEST(Descriptor, SaysWhatContradictsItself) {
   expect_refused(changed(flat, "/input/orientation", "SLR"), "one letter each");
   expect_refused(changed(flat, "/input/orientation", "PSL"), "first letter is S or I");
   expect_refused(changed(flat, "/input/orientation", "SPX"), "/input/orientation");
-  expect_refused(without(flat, "input", "neighbours"), "2.5d needs neighbours");
+  expect_refused(without(flat, "input", "neighbours"), "2.5d needs neighbours or context_mm");
+  expect_refused(changed(flat, "/input/context_mm", {6, 16}), "one of them");
+  const auto distant = without(flat, "input", "neighbours");
+  expect_refused(changed(distant, "/input/context_mm", {16, 6}), "ascending");
+  expect_refused(changed(distant, "/input/context_mm", {0, 6}), "/input/context_mm");
+  expect_refused(changed(changed(distant, "/input/context_mm", {6}), "/input/dimensions", "2d"),
+                 "context_mm is for");
+  EXPECT_EQ(parse_descriptor(changed(distant, "/input/context_mm", {6, 16}), "m.json").channels(), 5);
   expect_refused(changed(flat, "/input/dimensions", "2d"), "neighbours is for");
   expect_refused(changed(flat, "/input/patch", {8, 8, 8}), "patch is for");
   expect_refused(changed(flat, "/input/multiple", 16), "exclude each other");

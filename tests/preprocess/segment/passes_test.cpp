@@ -7,6 +7,8 @@
 #include <atomic>
 #include <cmath>
 #include <functional>
+#include <map>
+#include <mutex>
 #include <new>
 #include <numeric>
 
@@ -282,6 +284,37 @@ TEST(Passes, CoarsePassRunsWhatMayHoldLiverAlone) {
   // No liver anywhere: nothing is run in full.
   const Volume none = block({50, 44, 200}, {0, 0, 0}, {0, 0, 0});
   EXPECT_LE(run(flat, none, 10, true).samples, 41);
+}
+
+// Slices 2 mm apart, each with its own value: what the network gets 5 and 30 mm away.
+TEST(Passes, DistantContextTakesTheNearestSlices) {
+  Volume v = block({20, 20, 40}, {0, 0, 0}, {0, 0, 0});
+  for (std::int64_t z = 0; z < 40; ++z)
+    std::fill_n(v.hu.begin() + z * 400, 400, static_cast<std::int16_t>(z));
+  for (const bool reversed : {false, true}) {
+    ModelDescriptor d = model(2, 2);
+    d.context_mm = {5, 30};
+    d.axes[0].reversed = reversed;
+    std::map<int, std::vector<int>> seen;
+    std::mutex mutex;
+    const Forward look = [&](std::span<const float> in, const BatchShape& shape,
+                             std::span<float> out) {
+      std::vector<int> values;
+      for (std::int64_t c = 0; c < shape.channels; ++c)
+        values.push_back(static_cast<int>(in[static_cast<std::size_t>(c) * out.size()]));
+      std::fill(out.begin(), out.end(), 0.0F);
+      const std::lock_guard lock(mutex);
+      seen[values[2]] = values;
+    };
+    (void)run(d, v, 0, true, look);
+    ASSERT_EQ(seen.size(), 40U);
+    for (int z = 0; z < 40; ++z) {
+      std::vector<int> expected;
+      for (const int away : {-15, -3, 0, 3, 15}) expected.push_back(std::clamp(z + away, 0, 39));
+      if (reversed) std::reverse(expected.begin(), expected.end());
+      EXPECT_EQ(seen[z], expected);
+    }
+  }
 }
 
 TEST(Passes, TakesVolumesSmallerThanAWindow) {

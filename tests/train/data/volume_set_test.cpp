@@ -104,15 +104,6 @@ TEST(VolumeSet, RefusesADatasetWithoutBackground) {
   }
 }
 
-TEST(VolumeSet, RepeatsTheEndSlices) {
-  MaskedVolume volume;
-  volume.first_row = 100;
-  volume.count = 4;
-  EXPECT_THAT(rows_with_neighbours(volume, 0, 1, 2), ElementsAre(100, 100, 100, 101, 102));
-  EXPECT_THAT(rows_with_neighbours(volume, 2, 4, 1), ElementsAre(101, 102, 103, 103));
-  EXPECT_THAT(rows_with_neighbours(volume, 1, 3, 0), ElementsAre(101, 102));
-}
-
 /// Volumes of 4 subjects: sub-0 has two, one of them long; sub-3 has no liver.
 std::vector<MaskedVolume> made_volumes() {
   std::vector<MaskedVolume> volumes;

@@ -2,6 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
+#include <map>
+
 #include "io/core/error.hpp"
 #include "train/unet/loss.hpp"
 #include "train/unet/schedule.hpp"
@@ -119,6 +123,33 @@ TEST(AugmentPairs, ChangeIntensitiesAsTheySay) {
       augment_pairs(large, torch::ones_like(large), {noisy}, 6).images - 0.5;
   EXPECT_NEAR(noise.std().item<double>(), 0.05, 0.002);
   EXPECT_NEAR(noise.mean().item<double>(), 0, 0.002);
+}
+
+// What is left on a side is uniform from nothing to all, in that part of the draws and no other.
+TEST(DrawContext, CutsEachSideAsOftenAsAskedAndAnywhere) {
+  UNetConfig config;
+  const std::vector<std::int64_t> offsets{-10, -4, -1, 0, 1, 4, 10};
+  for (std::uint64_t sample = 0; sample < 50; ++sample)
+    ASSERT_EQ(draw_context(offsets, config, 1, sample), offsets);
+  config.cut_context = 0.4;
+  constexpr std::uint64_t kDraws = 20000;
+  std::map<std::int64_t, int> lowest, highest;
+  int both = 0;
+  for (std::uint64_t sample = 0; sample < kDraws; ++sample) {
+    const auto seen = draw_context(offsets, config, 3, sample);
+    ASSERT_EQ(seen, draw_context(offsets, config, 3, sample));
+    for (std::size_t i = 0; i < offsets.size(); ++i)
+      ASSERT_EQ(seen[i], std::clamp(offsets[i], seen.front(), seen.back()));
+    ++lowest[-seen.front()];
+    ++highest[seen.back()];
+    both += seen.front() > -10 && seen.back() < 10 ? 1 : 0;
+  }
+  for (auto& side : {lowest, highest}) {
+    ASSERT_EQ(side.size(), 11U);
+    for (const auto& [left, count] : side)  // 0 to 9 are cuts, 10 is none or a cut of nothing
+      EXPECT_NEAR(count / double{kDraws}, left < 10 ? 0.4 / 11 : 0.6 + 0.4 / 11, 0.015) << left;
+  }
+  EXPECT_NEAR(both / double{kDraws}, std::pow(0.4 * 10 / 11, 2), 0.015);
 }
 
 TEST(SegmentationLoss, EqualsItsDefinition) {
