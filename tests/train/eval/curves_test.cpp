@@ -153,7 +153,7 @@ TEST(Subgroups, AreJudgedByTheirOwnPairs) {
   CounterRng rng(3, {1});
   for (std::size_t s = 0; s < 160; s += 2)
     for (std::int64_t i = set.first[s] * 6; i < set.first[s + 1] * 6; ++i)
-      set.x[static_cast<std::size_t>(i)] = static_cast<float>(10 * rng.normal());
+      set.x[static_cast<std::size_t>(i)] = static_cast<float>(5 + rng.normal());
   Cohort cohort = cohort_of(set);
   for (std::size_t s = 0; s < 160; ++s)
     cohort.scanner[s] = s == 0 ? "unknown" : s % 2 == 0 ? "GE" : "Siemens";
