@@ -1,5 +1,6 @@
 // wsp-ingest: from a hospital's DICOM export to a verified dataset of HDF5 shards.
 #include <fmt/format.h>
+#include <malloc.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -558,6 +559,10 @@ int run_ingest(const Options& o, bool json, char** arguments) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  // Buffers of slices come and go: glibc would map each anew, page by page.
+  constexpr int kLargestKept = 32 << 20;  // the most that glibc takes
+  ::mallopt(M_MMAP_THRESHOLD, kLargestKept);
+  ::mallopt(M_TRIM_THRESHOLD, 8 * kLargestKept);
   Options options;
   wsp::Tool tool;
   tool.name = "wsp-ingest";

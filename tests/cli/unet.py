@@ -2,6 +2,7 @@
 numpy does, and predicts masks on the grid of the file, whichever way its axes run."""
 import hashlib
 import json
+import math
 import os
 import pathlib
 import signal
@@ -142,6 +143,27 @@ mask = np.asanyarray(nibabel.as_closest_canonical(written).dataobj)[::-1, ::-1].
 unsure = np.abs(probability - 0.5) < 1e-5
 check(mask.sum() > 500, f"{mask.sum()} voxels of liver: too few to prove anything")
 check(np.array_equal(mask[~unsure] != 0, probability[~unsure] >= 0.5), "predict is the exported network, voxel by voxel")
+
+# Slices at distances in mm: the network that was trained so, on slices chosen here, gives the same mask.
+result = json.loads(train("--out", root / "far", "--context-mm", "20,60", "--cut-context", "0.3", "--json").stdout)
+check(result["best_dice"] > 0.7, f"validation Dice with distant slices {result['best_dice']}")
+descriptor = json.loads(run("wsp-unet", "export", root / "far", "--model", root / "far/liver.json", "--json").stdout)
+check(descriptor["input"]["context_mm"] == [20, 60] and "neighbours" not in descriptor["input"], descriptor)
+run("wsp-unet", "predict", root / "far", source, "--out", root / "far-masks", "--no-clean", "--device", "cpu")
+spacing = canonical.header.get_zooms()[2]
+away = [math.floor(mm / spacing + 0.5) for mm in (20, 60)]
+check(0 < away[0] < away[1], away)
+offsets = [-away[1], -away[0], 0, *away]
+stack = torch.stack([x[(torch.arange(len(x)) + k).clamp(0, len(x) - 1)] for k in offsets], 1)
+with torch.no_grad():
+    probability = torch.jit.load(str(root / "far" / descriptor["file"]))(stack).sigmoid()[:, 0].numpy()
+mask = np.asanyarray(nibabel.as_closest_canonical(nibabel.load(root / "far-masks" / source.name)).dataobj)
+mask = mask[::-1, ::-1].transpose(2, 1, 0)
+unsure = np.abs(probability - 0.5) < 1e-5
+check(mask.sum() > 500 and np.array_equal(mask[~unsure] != 0, probability[~unsure] >= 0.5), "distant slices, voxel by voxel")
+for wrong in (("--context-mm", "60,20"), ("--context-mm", "20", "--neighbours", "1")):
+    told = train("--out", root / "x", *wrong, expect=2).stderr
+    check("context-mm" in told, told)
 
 # In half precision nearly the same liver; a CPU takes float32 unless it is asked, and cannot do fp16.
 run("wsp-unet", "predict", root / "run", source, "--out", root / "half", "--no-clean", "--device", "cpu", "--precision", "bf16")

@@ -11,71 +11,52 @@
 #include <cstring>
 #include <string>
 
+#include "io/core/vector_clones.hpp"
 #include "io/medical/dicom_header.hpp"
 #include "io/medical/dicom_load.hpp"
 #include "io/medical/dicom_text.hpp"
+#include "io/medical/pixel_format.hpp"
 
 namespace wsp::dicom {
 namespace {
 
 Rejection refuse(Code code, std::string detail) { return {"", "read", code, std::move(detail)}; }
 
-/// How the header says that stored values lie in their words.
-struct PixelFormat {
-  std::int64_t columns = 0, rows = 0, frames = 1;
-  int allocated = 16, stored = 16, high = 15;
-  bool is_signed = false;
-  bool overlay = false;  ///< an overlay lies in bits that are not stored (retired, PS3.5 8.1.2)
-};
-
-std::int32_t read_bits(std::uint32_t word, int bits, bool is_signed) {
-  const std::uint32_t mask = bits >= 32 ? 0xFFFFFFFFU : (1U << static_cast<unsigned>(bits)) - 1U;
-  word &= mask;
-  if (is_signed && (word >> static_cast<unsigned>(bits - 1)) != 0U) word |= ~mask;
-  return static_cast<std::int32_t>(word);
-}
-
-bool has_overlay_bits(DcmDataset& dataset) {
-  for (std::uint16_t group = 0x6000; group <= 0x60FE; group = static_cast<std::uint16_t>(group + 2))
-    if (number(dataset, DcmTagKey(group, 0x0102)).value_or(0) > 0) return true;
-  return false;
-}
-
-Outcome<PixelFormat> read_format(DcmDataset& dataset) {
-  PixelFormat format;
-  format.columns = bits16(dataset, DCM_Columns).value_or(0);
-  format.rows = bits16(dataset, DCM_Rows).value_or(0);
-  format.allocated = bits16(dataset, DCM_BitsAllocated).value_or(0);
-  format.stored =
-      bits16(dataset, DCM_BitsStored).value_or(static_cast<std::uint16_t>(format.allocated));
-  format.high =
-      bits16(dataset, DCM_HighBit).value_or(static_cast<std::uint16_t>(format.stored - 1));
-  format.is_signed = bits16(dataset, DCM_PixelRepresentation).value_or(0) == 1;
-  format.overlay = has_overlay_bits(dataset);
-  format.frames = std::max<std::int64_t>(
-      1, static_cast<std::int64_t>(number(dataset, DCM_NumberOfFrames).value_or(1)));
-  const bool words = format.allocated == 8 || format.allocated == 16 || format.allocated == 32;
-  if (format.columns < 1 || format.rows < 1 || !words || format.stored < 1 ||
-      format.stored > format.allocated || format.high >= format.allocated ||
-      format.high + 1 < format.stored || bits16(dataset, DCM_SamplesPerPixel).value_or(1) != 1) {
-    return refuse(Code::BAD_HEADER, "pixel format");
-  }
-  return format;
-}
-
 /// The pixels of a frame: as the header says that they are to be read, and the words that they were
 /// read from.
 struct Pixels {
+  std::span<const std::int16_t> plain;  ///< values and words in one, in the bytes that were
+                                        ///< unpacked; the others are empty then
   std::vector<std::int32_t> values;
   std::vector<std::uint32_t> words;
   bool whole_words = true;  ///< the bits above HighBit are the writer's, not a decoder's
 };
 
+WSP_VECTOR_CLONES("avx2", "default")
+std::uint16_t bits_in_use(const std::int16_t* words, std::size_t n) {
+  std::uint16_t bits = 0;
+  for (std::size_t i = 0; i < n; ++i) bits |= static_cast<std::uint16_t>(words[i]);
+  return bits;
+}
+
+/// Whether 16-bit words are values as they stand, none of which could be read otherwise: what
+/// weigh_words() would find nothing in.
+bool are_plain(std::span<const std::int16_t> words, const PixelFormat& format) {
+  if (format.allocated != 16 || format.high + 1 != format.stored) return false;
+  if (format.is_signed && format.stored == 16) return true;
+  const int bits = std::min(15, format.is_signed ? format.stored - 1 : format.stored);
+  return bits_in_use(words.data(), words.size()) >> static_cast<unsigned>(bits) == 0;
+}
+
 /// Unpack one frame of words: drop bits outside BitsStored, extend the sign.
-Pixels unpack(const std::vector<std::uint8_t>& bytes, const PixelFormat& format) {
+Pixels unpack(std::span<const std::uint8_t> bytes, const PixelFormat& format) {
   const auto count = static_cast<std::size_t>(format.columns * format.rows);
+  if (format.allocated == 16) {
+    const std::span words(reinterpret_cast<const std::int16_t*>(bytes.data()), count);
+    if (are_plain(words, format)) return {words, {}, {}};
+  }
   const auto shift = static_cast<unsigned>(format.high + 1 - format.stored);
-  Pixels pixels{std::vector<std::int32_t>(count), std::vector<std::uint32_t>(count)};
+  Pixels pixels{{}, std::vector<std::int32_t>(count), std::vector<std::uint32_t>(count)};
   for (std::size_t i = 0; i < count; ++i) {
     std::uint32_t word = 0;
     if (format.allocated == 8) {
@@ -96,20 +77,22 @@ Pixels unpack(const std::vector<std::uint8_t>& bytes, const PixelFormat& format)
 /// Native, deflated, JPEG and JPEG-LS: DCMTK gives one frame as words in this machine's order.
 Outcome<Pixels> decode_by_dcmtk(DcmDataset& dataset, DcmPixelData& pixels,
                                 const PixelFormat& format, E_TransferSyntax syntax,
-                                std::int32_t frame) {
+                                std::int32_t frame, std::shared_ptr<const void>& owner) {
   const auto size = static_cast<std::size_t>(format.columns * format.rows * (format.allocated / 8));
   if (size >= 0xFFFFFFFFULL) return refuse(Code::TOO_LARGE, "one frame exceeds 4 GiB");
-  std::vector<std::uint8_t> bytes(size + (size & 1U));
+  const std::size_t even = size + (size & 1U);
+  const std::shared_ptr<std::uint8_t[]> bytes(new std::uint8_t[even]());
+  owner = bytes;
   Uint32 fragment = 0;
   OFString colour;
   const OFCondition status =
-      pixels.getUncompressedFrame(&dataset, static_cast<Uint32>(frame), fragment, bytes.data(),
-                                  static_cast<Uint32>(bytes.size()), colour);
+      pixels.getUncompressedFrame(&dataset, static_cast<Uint32>(frame), fragment, bytes.get(),
+                                  static_cast<Uint32>(even), colour);
   if (status.bad()) {
     return refuse(!is_encapsulated(syntax) ? Code::TRUNCATED_FILE : Code::DECODE_FAILED,
                   "frame " + std::to_string(frame) + " cannot be decoded");
   }
-  Pixels decoded = unpack(bytes, format);
+  Pixels decoded = unpack({bytes.get(), size}, format);
   decoded.whole_words = !is_encapsulated(syntax);
   return decoded;
 }
@@ -189,13 +172,15 @@ Outcome<std::vector<std::uint8_t>> read_codestream(DcmPixelData& pixels, const P
   return codestream;
 }
 
-Outcome<Pixels> decode_by_rle(DcmPixelData& pixels, const PixelFormat& format, std::int32_t frame) {
+Outcome<Pixels> decode_by_rle(DcmPixelData& pixels, const PixelFormat& format, std::int32_t frame,
+                              std::shared_ptr<const void>& owner) {
   const auto codestream = read_codestream(pixels, format, frame);
   if (!codestream) return codestream.rejection();
-  const auto words =
-      decode_rle(codestream.value(), format.columns * format.rows, format.allocated / 8);
+  auto words = decode_rle(codestream.value(), format.columns * format.rows, format.allocated / 8);
   if (!words) return words.rejection();
-  return unpack(words.value(), format);
+  const auto bytes = std::make_shared<std::vector<std::uint8_t>>(std::move(words).value());
+  owner = bytes;
+  return unpack(*bytes, format);
 }
 
 /// JPEG 2000: values as the codestream has them, then read as the header says where the two differ.
@@ -226,24 +211,19 @@ Outcome<Pixels> decode_by_openjpeg(DcmPixelData& data, const PixelFormat& format
   return pixels;
 }
 
-/// Mark padding: PixelPaddingValue alone, or up to PixelPaddingRangeLimit (PS3.3 C.7.5.1.1.2), as a
-/// stored value or as the whole word.
-std::vector<std::uint8_t> mark_padding(DcmDataset& dataset, const PixelFormat& format,
-                                       const Pixels& pixels) {
-  const auto value = bits16(dataset, DCM_PixelPaddingValue);
-  if (!value) return {};
-  const std::uint16_t limit = bits16(dataset, DCM_PixelPaddingRangeLimit).value_or(*value);
-  // The value's own type may contradict PixelRepresentation: its bits are what counts.
-  const auto read = [&](std::uint32_t bits) { return read_bits(bits, 16, format.is_signed); };
-  const std::int32_t low = std::min(read(*value), read(limit));
-  const std::int32_t high = std::max(read(*value), read(limit));
-  const auto within = [&](std::int32_t v) { return v >= low && v <= high; };
-  std::vector<std::uint8_t> padding(pixels.values.size());
-  for (std::size_t i = 0; i < padding.size(); ++i)
-    padding[i] =
-        within(pixels.values[i]) || (format.allocated == 16 && within(read(pixels.words[i]))) ? 1
-                                                                                              : 0;
-  return padding;
+/// Mark padding, as a stored value or as the whole word.
+void mark_padding(const PaddingRange& range, const PixelFormat& format, const Pixels& pixels,
+                  DecodedFrame& out) {
+  out.padding_range = range;
+  if (range.low > range.high) return;
+  const auto within = [&](std::int32_t v) { return v >= range.low && v <= range.high; };
+  out.padding.resize(pixels.values.size());
+  for (std::size_t i = 0; i < out.padding.size(); ++i)
+    out.padding[i] =
+        within(pixels.values[i]) ||
+                (format.allocated == 16 && within(read_bits(pixels.words[i], 16, format.is_signed)))
+            ? 1
+            : 0;
 }
 
 /// The HU that a CT may hold, extended scales and metal included, and below which not even noise in
@@ -294,10 +274,50 @@ WordEvidence weigh_words(const PixelFormat& format, const Pixels& pixels,
   return found;
 }
 
+/// Make a frame of its pixels; `out` knows its rescale values.
+void finish_frame(Pixels pixels, const PixelFormat& format, const PaddingRange& padding,
+                  DecodedFrame& out) {
+  out.columns = format.columns;
+  out.rows = format.rows;
+  mark_padding(padding, format, pixels, out);
+  out.plain = pixels.plain;
+  out.words = weigh_words(format, pixels, out);
+  out.stored = std::move(pixels.values);
+}
+
 class InProcessDecoder final : public FrameDecoder {
  public:
   Outcome<std::vector<DecodedFrame>> decode(const std::filesystem::path& path,
-                                            std::span<const std::int32_t> frames) const override {
+                                            std::span<const std::int32_t> frames,
+                                            const DecodeHints& hints) const override {
+    if (hints.native != nullptr && frames.size() == 1 && frames[0] == 0) {
+      std::vector<DecodedFrame> decoded(1);
+      if (decode_native(path, *hints.native, hints.hash, decoded.front())) return decoded;
+    }
+    auto decoded = decode_any(path, frames);
+    if (decoded && hints.hash != nullptr) *hints.hash = sha256_file(path);
+    return decoded;
+  }
+
+ private:
+  /// One read of the file; false where it is not what the scan saw.
+  static bool decode_native(const std::filesystem::path& path, const NativePixels& native,
+                            Digest* hash, DecodedFrame& out) {
+    const std::shared_ptr<std::uint8_t[]> bytes(new std::uint8_t[native.file_bytes]);
+    out.owner = bytes;
+    const std::span file(bytes.get(), native.file_bytes);
+    if (!read_bytes(path, file)) return false;
+    const auto words = native_words(file, native);
+    if (!words) return false;
+    if (hash != nullptr) *hash = sha256(file);
+    out.slope = native.slope;
+    out.intercept = native.intercept;
+    finish_frame(unpack(*words, native.format), native.format, native.padding, out);
+    return true;
+  }
+
+  static Outcome<std::vector<DecodedFrame>> decode_any(const std::filesystem::path& path,
+                                                       std::span<const std::int32_t> frames) {
     DcmFileFormat file;
     Rejection loaded = load(path, file);
     if (loaded.code != Code::USED) return refuse(loaded.code, std::move(loaded.detail));
@@ -312,6 +332,7 @@ class InProcessDecoder final : public FrameDecoder {
     dataset.findAndGetElement(DCM_PixelData, element);
     auto* data = dynamic_cast<DcmPixelData*>(element);
     if (data == nullptr) return refuse(Code::TRUNCATED_FILE, "no pixel data");
+    const PaddingRange padding = read_padding(dataset, format.value());
 
     std::vector<DecodedFrame> decoded(frames.size());
     for (std::size_t i = 0; i < frames.size(); ++i) {
@@ -321,18 +342,14 @@ class InProcessDecoder final : public FrameDecoder {
       auto pixels = is_jpeg2000_syntax(syntax)
                         ? decode_by_openjpeg(*data, format.value(), frames[i], out.sign_repaired)
                     : syntax == UID_RLELosslessTransferSyntax
-                        ? decode_by_rle(*data, format.value(), frames[i])
+                        ? decode_by_rle(*data, format.value(), frames[i], out.owner)
                         : decode_by_dcmtk(dataset, *data, format.value(),
-                                          DcmXfer(syntax.c_str()).getXfer(), frames[i]);
+                                          DcmXfer(syntax.c_str()).getXfer(), frames[i], out.owner);
       if (!pixels) return pixels.rejection();
-      out.columns = format.value().columns;
-      out.rows = format.value().rows;
       const Rescale rescale = read_rescale(dataset, frames[i]);
       out.slope = static_cast<float>(rescale.slope);
       out.intercept = static_cast<float>(rescale.intercept);
-      out.padding = mark_padding(dataset, format.value(), pixels.value());
-      out.words = weigh_words(format.value(), pixels.value(), out);
-      out.stored = std::move(pixels.value().values);
+      finish_frame(std::move(pixels).value(), format.value(), padding, out);
     }
     return decoded;
   }

@@ -6,7 +6,9 @@
 #include <string>
 #include <vector>
 
+#include "io/core/hash.hpp"
 #include "io/core/outcome.hpp"
+#include "io/medical/native_pixels.hpp"
 
 /// Pixels out of DICOM files. Internal to io/medical; no DCMTK type stands here, so that decoding
 /// can move into worker processes.
@@ -32,23 +34,40 @@ struct WordEvidence {
 /// One decoded frame, as the header says its stored values are to be read.
 struct DecodedFrame {
   std::int64_t columns = 0, rows = 0;
-  std::vector<std::int32_t> stored;  ///< [row][column], sign-extended at BitsStored
-  std::vector<std::uint8_t>
-      padding;  ///< 1 where PixelPaddingValue..RangeLimit; empty when none declared
+  /// [row][column]: the words as they stand, where they are the values and prove nothing else.
+  std::span<const std::int16_t> plain;
+  std::shared_ptr<const void> owner;  ///< of what `plain` shows
+  PaddingRange padding_range;
+  std::vector<std::int32_t> stored;  ///< without `plain`: sign-extended at BitsStored
+  /// With `stored`: 1 where PixelPaddingValue..RangeLimit; empty when none declared.
+  std::vector<std::uint8_t> padding;
   float slope = 1, intercept = 0;  ///< Rescale, of this frame
   bool sign_repaired = false;      ///< the codestream's signedness contradicted the header
   WordEvidence words;
+
+  /// What is stored, whichever way.
+  [[nodiscard]] std::vector<std::int32_t> values() const {
+    return plain.empty() ? stored : std::vector<std::int32_t>(plain.begin(), plain.end());
+  }
+};
+
+/// What is known and wanted beside the frames of a file.
+struct DecodeHints {
+  const NativePixels* native = nullptr;  ///< what the scan found, or null
+  Digest* hash = nullptr;                ///< filled with the SHA-256 of the file that is decoded
 };
 
 /// Decodes frames of one file. Implementations are thread-safe.
 class FrameDecoder {
  public:
   virtual ~FrameDecoder() = default;
-  /// Decode `frames` (0-based) of the file, in the order given.
+  /// Decode `frames` (0-based) of the file, in the order given. Throws Error(failure) where the
+  /// file that is to be hashed cannot be read.
   /// Rejects with TRUNCATED_FILE, DECODE_FAILED, BAD_HEADER, SIGN_MISMATCH or
   /// UNSUPPORTED_TRANSFER_SYNTAX.
   virtual Outcome<std::vector<DecodedFrame>> decode(const std::filesystem::path& path,
-                                                    std::span<const std::int32_t> frames) const = 0;
+                                                    std::span<const std::int32_t> frames,
+                                                    const DecodeHints& hints = {}) const = 0;
 };
 
 /// The decoder that works inside this process.

@@ -417,6 +417,8 @@ Header read_header(const std::filesystem::path& path) {
     if (!plane.has_position && header.fault != Code::BAD_HEADER)
       return refuse(header, Code::NO_POSITION);
   header.detail = header.fault_detail;
+  if (const auto native = find_native_pixels(path, file))
+    header.native = std::make_shared<NativePixels>(*native);
   return header;
 }
 

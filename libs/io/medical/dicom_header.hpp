@@ -1,12 +1,14 @@
 #pragma once
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "io/core/codes.hpp"
 #include "io/core/geometry.hpp"
+#include "io/medical/native_pixels.hpp"
 
 class DcmItem;
 class DcmDataset;
@@ -49,6 +51,7 @@ struct Header {
   std::string protocol, comments;  ///< further free text, upper case: for words only
   std::string series_number, acquisition_uid, scan_options;
   std::string patient_name;  ///< upper case, to tell persons apart; goes no further
+  std::shared_ptr<const NativePixels> native;  ///< where the pixels lie as they are, or null
 };
 
 /// How stored values become HU, of one frame: from its functional groups in an enhanced object.

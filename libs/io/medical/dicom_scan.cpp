@@ -224,6 +224,7 @@ Scan scan_export(const fs::path& root, const ScanOptions& options) {
     }
     entry.code = headers[i].code;
     entry.detail = headers[i].detail;
+    entry.native = headers[i].native;
     const bool voxels = entry.code == Code::NOT_DICOM && is_voxels_by_name(path);
     const bool explained = explain_refusal(path, voxels, entry);
     if (voxels && !explained) entry.code = Code::DATA_WITHOUT_HEADER;

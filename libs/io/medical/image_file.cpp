@@ -8,8 +8,10 @@
 #include <new>
 #include <optional>
 #include <sstream>
+#include <type_traits>
 
 #include "io/core/error.hpp"
+#include "io/core/large_buffer.hpp"
 #include "io/medical/image_header.hpp"
 
 namespace wsp {
@@ -26,6 +28,7 @@ struct Pixels {
   double slope = 1, intercept = 0;
   std::vector<LabelImage::Segment> segments;
 
+  [[nodiscard]] bool as_stored() const { return slope == 1 && intercept == 0; }
   template <class T>
   [[nodiscard]] double scaled(T stored) const {
     return static_cast<double>(stored) * slope + intercept;
@@ -122,6 +125,21 @@ struct CanonicalOrder {
     }
   }
 
+  template <class T>
+  void copy(const T* file, T* canonical) const {
+    if (std::abs(step[0]) != 1)
+      return for_each([&](std::size_t i, std::int64_t j) { canonical[i] = file[j]; });
+    const std::int64_t nx = geometry.size[0];
+    for (std::int64_t z = 0; z < geometry.size[2]; ++z)
+      for (std::int64_t y = 0; y < geometry.size[1]; ++y, canonical += nx) {
+        const T* row = file + start + y * step[1] + z * step[2];
+        if (step[0] == 1)
+          std::copy(row, row + nx, canonical);
+        else
+          std::reverse_copy(row - nx + 1, row + 1, canonical);
+      }
+  }
+
   // Call take(i, j) for canonical voxel i = 0, 1, ... at file offset j.
   template <class Take>
   void for_each(Take&& take) const {
@@ -133,6 +151,14 @@ struct CanonicalOrder {
       }
   }
 };
+
+LabelImage labels_without_values(const Pixels& pixels, const CanonicalOrder& order) {
+  LabelImage image;
+  image.geometry = order.geometry;
+  image.segments = pixels.segments;
+  image.flags = pixels.header.flags;
+  return image;
+}
 
 }  // namespace
 
@@ -174,22 +200,28 @@ Outcome<ImageVolume> read_image_volume(const fs::path& path) {
   Volume& volume = image.volume;
   volume.geometry = order.geometry;
   volume.flags = pixels.value().header.flags;
-  volume.hu.resize(static_cast<std::size_t>(order.geometry.voxels()));
+  resize_large(volume.hu, static_cast<std::size_t>(order.geometry.voxels()));
   image.minimum = std::numeric_limits<std::int64_t>::max();
   image.maximum = std::numeric_limits<std::int64_t>::min();
   bool finite = true;
   const bool known = with_values(pixels.value(), [&](const auto* voxels) {
+    using Stored = std::decay_t<decltype(*voxels)>;
+    const auto take = [&](std::size_t i, std::int64_t value) {
+      image.minimum = std::min(image.minimum, value);
+      image.maximum = std::max(image.maximum, value);
+      image.sum += value;
+      volume.hu[i] = static_cast<std::int16_t>(std::clamp<std::int64_t>(value, -32768, 32767));
+    };
+    if constexpr (std::is_integral_v<Stored> && sizeof(Stored) <= 2)
+      if (pixels.value().as_stored())
+        return order.for_each([&](std::size_t i, std::int64_t j) { take(i, voxels[j]); });
     order.for_each([&](std::size_t i, std::int64_t j) {
       const double exact = pixels.value().scaled(voxels[j]);
       finite = finite && std::isfinite(exact);
       // A voxel beyond this is no Hounsfield unit; the bound keeps the sum from overflowing.
       const double rounded = finite ? std::clamp(std::nearbyint(exact), -1e9, 1e9) : 0.0;
-      const auto value = static_cast<std::int64_t>(rounded);
       image.whole = image.whole && rounded == exact;
-      image.minimum = std::min(image.minimum, value);
-      image.maximum = std::max(image.maximum, value);
-      image.sum += value;
-      volume.hu[i] = static_cast<std::int16_t>(std::clamp<std::int64_t>(value, -32768, 32767));
+      take(i, static_cast<std::int64_t>(rounded));
     });
   });
   if (!known) return refuse(Code::BAD_HEADER, "unknown voxel type");
@@ -222,19 +254,20 @@ std::vector<std::uint8_t> in_file_order(const LiverMask& mask, const Geometry& f
   return voxels;
 }
 
-Outcome<LabelImage> read_label_image(const fs::path& path) {
-  auto pixels = read_pixels(path);
-  if (!pixels) return pixels.rejection();
-  const CanonicalOrder order(pixels.value().header.geometry);
-  LabelImage image;
-  image.geometry = order.geometry;
-  image.segments = pixels.value().segments;
-  image.flags = pixels.value().header.flags;
+namespace {
+
+Outcome<LabelImage> whole_numbers(const Pixels& pixels) {
+  const CanonicalOrder order(pixels.header.geometry);
+  LabelImage image = labels_without_values(pixels, order);
   std::optional<double> odd;
   image.values.resize(static_cast<std::size_t>(order.geometry.voxels()));
-  const bool known = with_values(pixels.value(), [&](const auto* voxels) {
+  const bool known = with_values(pixels, [&](const auto* voxels) {
+    using Stored = std::decay_t<decltype(*voxels)>;
+    if constexpr (std::is_integral_v<Stored> && sizeof(Stored) <= 2)
+      if (pixels.as_stored())
+        return order.for_each([&](std::size_t i, std::int64_t j) { image.values[i] = voxels[j]; });
     order.for_each([&](std::size_t i, std::int64_t j) {
-      const double exact = pixels.value().scaled(voxels[j]);
+      const double exact = pixels.scaled(voxels[j]);
       const double nearest = std::nearbyint(exact);
       constexpr double kRounding = 1e-3;
       if (std::abs(exact - nearest) <= kRounding)
@@ -251,6 +284,26 @@ Outcome<LabelImage> read_label_image(const fs::path& path) {
                                    : "it has no label");
     return refuse(Code::MASK_UNREADABLE, detail.str());
   }
+  return image;
+}
+
+}  // namespace
+
+Outcome<LabelImage> read_label_image(const fs::path& path) {
+  const auto pixels = read_pixels(path);
+  if (!pixels) return pixels.rejection();
+  return whole_numbers(pixels.value());
+}
+
+Outcome<LabelImage> read_labels(const fs::path& path) {
+  const auto read = read_pixels(path);
+  if (!read) return read.rejection();
+  const Pixels& pixels = read.value();
+  if (pixels.header.component != "uint8" || !pixels.as_stored()) return whole_numbers(pixels);
+  const CanonicalOrder order(pixels.header.geometry);
+  LabelImage image = labels_without_values(pixels, order);
+  resize_large(image.bytes, static_cast<std::size_t>(order.geometry.voxels()));
+  order.copy(reinterpret_cast<const std::uint8_t*>(pixels.bytes.data()), image.bytes.data());
   return image;
 }
 

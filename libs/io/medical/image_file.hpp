@@ -42,6 +42,7 @@ Outcome<ImageVolume> read_image_volume(const std::filesystem::path& path);
 struct LabelImage {
   Geometry geometry;
   std::vector<std::int32_t> values;
+  std::vector<std::uint8_t> bytes;  ///< instead of `values`, from read_labels()
   /// What the values mean, where the file says so itself (3D Slicer's .seg.nrrd).
   struct Segment {
     std::string name;
@@ -53,6 +54,8 @@ struct LabelImage {
 /// Refuses values that are no whole numbers, as those of a probability map, and NaN
 /// (MASK_UNREADABLE); a thousandth of rounding is allowed.
 Outcome<LabelImage> read_label_image(const std::filesystem::path& path);
+/// The same, but values that the file holds as unsigned bytes stay bytes.
+Outcome<LabelImage> read_labels(const std::filesystem::path& path);
 
 /// A canonical mask's voxels in the axis order and directions of a file with this header, so that
 /// write_nifti() puts them on the file's own grid. Throws Error(failure) where the sizes do not fit.

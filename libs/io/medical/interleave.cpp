@@ -3,10 +3,12 @@
 #include <tbb/task_arena.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdio>
 
 #include "io/core/parallel.hpp"
+#include "io/core/vector_clones.hpp"
 
 namespace wsp::dicom {
 namespace {
@@ -145,31 +147,84 @@ double steady(const std::vector<double>& values) {
   return best;
 }
 
-/// Mean absolute difference of two slices within what a liver window shows.
-double difference(std::span<const std::int16_t> a, std::span<const std::int16_t> b,
-                  std::size_t step) {
-  double sum = 0;
-  for (std::size_t i = 0; i < a.size(); i += step) {
-    const auto shown = [](std::int16_t hu) { return std::clamp<int>(hu, -200, 300); };
-    sum += std::abs(shown(a[i]) - shown(b[i]));
+/// Sums over some pixels of a slice and of the next three.
+struct Steps {
+  std::int64_t next = 0, second = 0;  ///< of |HU - HU of the first, second neighbour|, windowed
+  std::int64_t alternating = 0;       ///< third difference of what is soft tissue in all four
+  std::int64_t soft = 0;              ///< pixels of that
+};
+
+/// At most 65536 pixels, so that no sum overflows. A missing neighbour is the slice itself.
+WSP_VECTOR_CLONES("avx2", "default")
+Steps steps_of(const std::int16_t* a, const std::int16_t* b, const std::int16_t* c,
+               const std::int16_t* d, std::int32_t n) {
+  constexpr std::int16_t kShownLow = -200, kShownHigh = 300, kSoftLow = -20, kSoftHigh = 250;
+  std::int32_t next = 0, second = 0, alternating = 0, soft = 0;
+  for (std::int32_t i = 0; i < n; ++i) {
+    const std::int16_t p = std::min(std::max(a[i], kShownLow), kShownHigh);
+    const std::int16_t q = std::min(std::max(b[i], kShownLow), kShownHigh);
+    const std::int16_t r = std::min(std::max(c[i], kShownLow), kShownHigh);
+    const auto apart = static_cast<std::int16_t>(std::max(p, q) - std::min(p, q));
+    const auto beyond = static_cast<std::int16_t>(std::max(p, r) - std::min(p, r));
+    const std::int16_t least = std::min(std::min(a[i], b[i]), std::min(c[i], d[i]));
+    const std::int16_t most = std::max(std::max(a[i], b[i]), std::max(c[i], d[i]));
+    const auto is_soft = static_cast<std::int16_t>(least > kSoftLow && most < kSoftHigh ? -1 : 0);
+    // Of soft tissue alone, which keeps it in 16 bits.
+    const auto third = static_cast<std::int16_t>(static_cast<std::uint16_t>(a[i] - d[i]) +
+                                                 3U * static_cast<std::uint16_t>(c[i] - b[i]));
+    next += apart;
+    second += beyond;
+    alternating += third & is_soft;
+    soft -= is_soft;
   }
-  return sum / static_cast<double>((a.size() + step - 1) / step);
+  return {next, second, alternating, soft};
 }
 
-/// Part of the four slices' HU that alternates, mean over what is soft tissue in all of them: a
-/// third difference, blind to what changes evenly with z.
-double alternating_hu(const std::span<const std::int16_t>* slices, std::size_t step) {
-  const auto soft = [](std::int16_t hu) { return hu > -20 && hu < 250; };
-  double sum = 0;
-  std::size_t count = 0;
-  for (std::size_t i = 0; i < slices[0].size(); i += step) {
-    const std::int16_t a = slices[0][i], b = slices[1][i], c = slices[2][i], d = slices[3][i];
-    if (!soft(a) || !soft(b) || !soft(c) || !soft(d)) continue;
-    sum += a - 3 * b + 3 * c - d;
-    ++count;
-  }
-  constexpr std::size_t kLeastPixels = 32;
-  return count < kLeastPixels ? 0 : sum / 8 / static_cast<double>(count);
+constexpr std::size_t kThird = 3;
+
+WSP_VECTOR_CLONES("avx2", "default")
+void take_thirds(const std::int16_t* source, std::size_t n, std::int16_t* taken) {
+  for (std::size_t i = 0; i < n; ++i) taken[i] = source[kThird * i];
+}
+
+/// Of every slice but the last; `step` is 1 or 3: pixels 0, `step`, 2 `step`, ... of each.
+std::vector<Steps> measure_steps(const std::vector<std::span<const std::int16_t>>& slices,
+                                 std::size_t step) {
+  constexpr std::size_t kBand = 8192;  // pixels that count: those of four slices stay in the cache
+  const std::size_t n = slices.size(), counted = (slices.front().size() + step - 1) / step;
+  const std::size_t bands = (counted + kBand - 1) / kBand;
+  std::vector<std::vector<Steps>> parts(bands, std::vector<Steps>(n - 1));
+  tbb::this_task_arena::isolate([&] {
+    wsp::parallel_loop(std::size_t{0}, bands, [&](std::size_t band) {
+      const std::size_t from = band * kBand, count = std::min(kBand, counted - from);
+      std::array<std::vector<std::int16_t>, 4> taken;  // of slices k, k + 1, ... in turns
+      const auto take = [&](std::size_t k) {
+        auto& pixels = taken[k % 4];
+        pixels.resize(count);
+        const std::int16_t* source = slices[k].data() + from * step;
+        if (step == kThird)
+          take_thirds(source, count, pixels.data());
+        else
+          std::copy_n(source, count, pixels.begin());
+      };
+      for (std::size_t k = 0; k < std::min<std::size_t>(3, n); ++k) take(k);
+      for (std::size_t k = 0; k + 1 < n; ++k) {
+        if (k + 3 < n) take(k + 3);
+        const auto at = [&](std::size_t s) { return taken[(s < n ? s : k) % 4].data(); };
+        parts[band][k] =
+            steps_of(at(k), at(k + 1), at(k + 2), at(k + 3), static_cast<std::int32_t>(count));
+      }
+    });
+  });
+  std::vector<Steps> sums(n - 1);
+  for (const auto& part : parts)
+    for (std::size_t k = 0; k + 1 < n; ++k) {
+      sums[k].next += part[k].next;
+      sums[k].second += part[k].second;
+      sums[k].alternating += part[k].alternating;
+      sums[k].soft += part[k].soft;
+    }
+  return sums;
 }
 
 }  // namespace
@@ -177,19 +232,24 @@ double alternating_hu(const std::span<const std::int16_t>* slices, std::size_t s
 std::string find_alternation(const std::vector<std::span<const std::int16_t>>& slices,
                              double distance_mm) {
   if (slices.size() < kAlternationSlices) return {};
-  const std::size_t n = slices.size();
+  const std::size_t n = slices.size(), pixels = slices.front().size();
   // A quarter of the pixels of a large slice says the same.
-  const std::size_t step = slices.front().size() > 65536 ? 3 : 1;
+  const std::size_t step = pixels > 65536 ? kThird : 1;
+  const std::vector<Steps> steps = measure_steps(slices, step);
   std::vector<double> next(n - 1), second(n - 2), up(n - 3), down(n - 3);
-  tbb::this_task_arena::isolate([&] {
-    wsp::parallel_loop(std::size_t{0}, n - 1, [&](std::size_t k) {
-      next[k] = difference(slices[k], slices[k + 1], step);
-      if (k + 2 < n) second[k] = difference(slices[k], slices[k + 2], step);
-      if (k + 3 >= n) return;
-      up[k] = (k % 2 == 0 ? 1 : -1) * alternating_hu(&slices[k], step);
-      down[k] = -up[k];
-    });
-  });
+  for (std::size_t k = 0; k + 1 < n; ++k) {
+    const Steps& sum = steps[k];
+    const auto counted = static_cast<double>((pixels + step - 1) / step);
+    next[k] = static_cast<double>(sum.next) / counted;
+    if (k + 2 < n) second[k] = static_cast<double>(sum.second) / counted;
+    if (k + 3 >= n) continue;
+    constexpr std::int64_t kLeastPixels = 32;
+    const double part = sum.soft < kLeastPixels ? 0
+                                                : static_cast<double>(sum.alternating) / 8 /
+                                                      static_cast<double>(sum.soft);
+    up[k] = (k % 2 == 0 ? 1 : -1) * part;
+    down[k] = -up[k];
+  }
   std::vector<double> ratio;
   constexpr double kNoiseHu = 0.1;  // flat slices have no ratio
   for (std::size_t k = 0; k + 2 < n; ++k)

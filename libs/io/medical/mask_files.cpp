@@ -1,8 +1,13 @@
 #include <algorithm>
+#include <array>
 #include <cctype>
 #include <cmath>
+#include <limits>
 #include <set>
+#include <utility>
 
+#include "io/core/large_buffer.hpp"
+#include "io/core/vector_clones.hpp"
 #include "io/medical/dicom_mask.hpp"
 #include "io/medical/image_file.hpp"
 #include "io/medical/masks.hpp"
@@ -15,13 +20,14 @@ namespace fs = std::filesystem;
 // A liver that ends in full width where its own file ends was cut there. Where the volume ends too
 // it is truncated like the volume; further inside, the file holds a part or lies elsewhere than its
 // affine says. A file cropped round a whole liver ends with the liver's tips and is right.
-template <class IsLiver>
-Rejection judge_ends(const LabelImage& image, const IsLiver& is_liver, const Volume& volume) {
+// `liver` holds 1 where the image's voxels are the liver.
+Rejection judge_ends(const LabelImage& image, const std::vector<std::uint8_t>& liver,
+                     const Volume& volume) {
   const auto [nx, ny, nz] = image.geometry.size;
   std::vector<std::int64_t> area;
   for (std::int64_t z = 0; z < nz; ++z) {
-    const auto begin = image.values.begin() + z * nx * ny;
-    area.push_back(std::count_if(begin, begin + nx * ny, is_liver));
+    const auto begin = liver.begin() + z * nx * ny;
+    area.push_back(std::count(begin, begin + nx * ny, std::uint8_t{1}));
   }
   const std::int64_t widest = *std::max_element(area.begin(), area.end());
   const Geometry& g = volume.geometry;
@@ -33,7 +39,7 @@ Rejection judge_ends(const LabelImage& image, const IsLiver& is_liver, const Vol
     if (here == 0 || 4 * here < widest) continue;
     Vec3 centre{0, 0, static_cast<double>(z)};
     for (std::int64_t i = 0; i < nx * ny; ++i)
-      if (is_liver(image.values[static_cast<std::size_t>(z * nx * ny + i)])) {
+      if (liver[static_cast<std::size_t>(z * nx * ny + i)] != 0) {
         centre[0] += static_cast<double>(i % nx) / static_cast<double>(here);
         centre[1] += static_cast<double>(i / nx) / static_cast<double>(here);
       }
@@ -110,8 +116,10 @@ Outcome<std::vector<std::int64_t>> liver_values(const LabelImage& image,
 std::string no_label_map(const std::vector<std::int32_t>& values) {
   constexpr std::size_t kMost = 512;  // the largest atlases have some 200 labels
   std::set<std::int32_t> found;
+  std::int64_t last = std::numeric_limits<std::int64_t>::max();  // no value's
   for (const std::int32_t value : values) {
-    if (!found.empty() && value == *found.rbegin()) continue;
+    if (value == last) continue;
+    last = value;
     found.insert(value);
     if (found.size() > kMost)
       return "more than " + std::to_string(kMost) + " different values from " +
@@ -121,33 +129,64 @@ std::string no_label_map(const std::vector<std::int32_t>& values) {
   return "";
 }
 
+WSP_VECTOR_CLONES("avx2", "default")
+void mark(const std::int32_t* values, std::size_t n, std::int32_t label, std::uint8_t* marks) {
+  for (std::size_t i = 0; i < n; ++i) marks[i] |= values[i] == label ? 1 : 0;
+}
+
+WSP_VECTOR_CLONES("avx2", "default")
+void keep_only(std::uint8_t* values, std::size_t n, std::uint8_t label) {
+  for (std::size_t i = 0; i < n; ++i) values[i] = values[i] == label ? 1 : 0;
+}
+
+// 1 where an image holds one of the labels; its bytes are turned into that.
+std::vector<std::uint8_t> marked(LabelImage& image, const std::vector<std::int64_t>& labels) {
+  if (!image.bytes.empty()) {
+    if (labels.size() == 1 && std::in_range<std::uint8_t>(labels.front())) {
+      keep_only(image.bytes.data(), image.bytes.size(), static_cast<std::uint8_t>(labels.front()));
+    } else {
+      std::array<std::uint8_t, 256> is_liver{};
+      for (const std::int64_t label : labels)
+        if (std::in_range<std::uint8_t>(label)) is_liver[static_cast<std::size_t>(label)] = 1;
+      for (std::uint8_t& value : image.bytes) value = is_liver[value];
+    }
+    return std::move(image.bytes);
+  }
+  std::vector<std::uint8_t> marks;
+  resize_large(marks, image.values.size());
+  for (const std::int64_t label : labels)
+    if (std::in_range<std::int32_t>(label))
+      mark(image.values.data(), marks.size(), static_cast<std::int32_t>(label), marks.data());
+  return marks;
+}
+
 }  // namespace
 
 Outcome<LiverMask> read_mask_file(const fs::path& path, const LoadedVolume& loaded,
                                   const MaskOptions& options) {
-  auto read = read_label_image(path);
+  auto read = read_labels(path);
   if (!read)
     return Rejection{
         "", "mask", Code::MASK_UNREADABLE,
         read.rejection().code == Code::MASK_UNREADABLE
             ? read.rejection().detail
             : std::string(to_string(read.rejection().code)) + " " + read.rejection().detail};
-  const LabelImage& image = read.value();
+  LabelImage image = std::move(read).value();
   if (const std::string why = no_label_map(image.values); !why.empty())
     return Rejection{"", "mask", Code::MASK_UNREADABLE, why};
   const Volume& volume = loaded.volume;
   const Geometry& g = volume.geometry;
   const auto labels = liver_values(image, options);
   if (!labels) return labels.rejection();
-  const auto is_liver = [&](std::int32_t value) {
-    return std::find(labels.value().begin(), labels.value().end(), value) != labels.value().end();
-  };
-  if (std::none_of(image.values.begin(), image.values.end(), is_liver))
-    return Rejection{"", "mask", Code::NO_LIVER, no_liver_among(image.values, labels.value())};
+  std::vector<std::uint8_t> liver = marked(image, labels.value());
+  if (std::find(liver.begin(), liver.end(), 1) == liver.end()) {
+    const auto again = read_label_image(path);  // for what it holds instead
+    return Rejection{"", "mask", Code::NO_LIVER,
+                     no_liver_among(again ? again.value().values : image.values, labels.value())};
+  }
   LiverMask mask;
   mask.geometry = g;
   mask.flags = image.flags;
-  mask.voxels.assign(static_cast<std::size_t>(g.voxels()), 0);
   // Every slice lies where its own origin says: spacing may be uneven.
   bool same = image.geometry.size == g.size &&
               same_grid({g.size,
@@ -159,12 +198,11 @@ Outcome<LiverMask> read_mask_file(const fs::path& path, const LoadedVolume& load
     same = norm(volume.slice_origin_mm[static_cast<std::size_t>(k)] -
                 image.geometry.world({0, 0, static_cast<double>(k)})) < 0.05;
   if (same) {
-    for (std::size_t i = 0; i < mask.voxels.size(); ++i)
-      mask.voxels[i] = is_liver(image.values[i]) ? 1 : 0;
+    mask.voxels = std::move(liver);
     return mask;
   }
+  mask.voxels.assign(static_cast<std::size_t>(g.voxels()), 0);
   const auto [nx, ny, nz] = image.geometry.size;
-  std::int64_t liver_in_file = std::count_if(image.values.begin(), image.values.end(), is_liver);
   std::int64_t hits = 0;
   const Vec3 dx = g.spacing_mm[0] * g.axis[0];
   const Vec3 dy = g.spacing_mm[1] * g.axis[1];
@@ -183,16 +221,16 @@ Outcome<LiverMask> read_mask_file(const fs::path& path, const LoadedVolume& load
         };
         const std::int64_t a = cell(0), b = cell(1), c = cell(2);
         if (a < 0 || b < 0 || c < 0 || a >= nx || b >= ny || c >= nz) continue;
-        if (!is_liver(image.values[static_cast<std::size_t>((c * ny + b) * nx + a)])) continue;
+        if (liver[static_cast<std::size_t>((c * ny + b) * nx + a)] == 0) continue;
         mask.voxels[static_cast<std::size_t>((z * g.size[1] + y) * g.size[0] + x)] = 1;
         ++hits;
       }
   }
-  if (liver_in_file > 0 && hits == 0)
+  if (hits == 0)
     return Rejection{"", "mask", Code::MASK_MISMATCH,
                      "the mask lies outside the volume: its affine belongs to another grid"};
   mask.flags.push_back(Code::MASK_RESAMPLED);
-  const auto ended = judge_ends(image, is_liver, volume);
+  const auto ended = judge_ends(image, liver, volume);
   if (ended.code == Code::MASK_MISMATCH) return ended;
   if (ended.code == Code::LIVER_TRUNCATED) mask.flags.push_back(ended.code);
   return mask;

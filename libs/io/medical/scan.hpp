@@ -3,8 +3,10 @@
 #include <string>
 #include <vector>
 
+#include "io/core/hash.hpp"
 #include "io/core/outcome.hpp"
 #include "io/core/volume.hpp"
+#include "io/medical/place_counts.hpp"
 #include "io/medical/study.hpp"
 
 namespace wsp {
@@ -34,6 +36,7 @@ Scan scan_export(const std::filesystem::path& root, const ScanOptions& options);
 struct ReadOptions {
   bool reject_tilt = false;
   bool reject_gaps = false;
+  bool hash_files = false;  ///< fill LoadedVolume::file_hashes
 };
 
 /// The sums that the ledger of real data is checked with: rescaled HU as stored, before windowing.
@@ -48,8 +51,9 @@ struct StoredStatistics {
 struct LoadedVolume {
   Volume volume;
   StoredStatistics stored;
-  std::string source_hash;         ///< hex SHA-256 over the files' contents, in canonical order
+  PlaceCounts counts;
   std::vector<std::size_t> files;  ///< indices into Scan::files that were used
+  std::vector<Digest> file_hashes;           ///< SHA-256 of each, where it was asked for
   std::vector<std::size_t> duplicate_files;  ///< same position, same pixels: dropped
   std::vector<std::string>
       sop_instance_uids;  ///< [z] of the returned slices (empty strings when resampled or NIfTI)

@@ -12,6 +12,7 @@
 
 #include "io/core/hash.hpp"
 #include "io/core/parallel.hpp"
+#include "io/core/vector_clones.hpp"
 #include "io/medical/codec.hpp"
 #include "io/medical/interleave.hpp"
 #include "io/medical/series_split.hpp"
@@ -58,12 +59,13 @@ std::uint64_t hash_pixels(const std::filesystem::path& root, const FileEntry& en
                           const PlaneRef& plane) {
   const auto decoder = make_frame_decoder();
   const std::array<std::int32_t, 1> frames{plane.frame->frame};
-  const auto decoded = decoder->decode(root / entry.relative_path, frames);
+  const auto decoded =
+      decoder->decode(root / entry.relative_path, frames, {entry.native.get(), nullptr});
   if (!decoded) return 0;
   const DecodedFrame& image = decoded.value().front();
   const std::array<float, 2> rescale{image.slope, image.intercept};
   const std::uint64_t seed = xxh3_64(bytes_of(std::span<const float>(rescale)));
-  return xxh3_64(bytes_of(std::span<const std::int32_t>(image.stored)), seed);
+  return xxh3_64(bytes_of(std::span<const std::int32_t>(image.values())), seed);
 }
 
 /// Drop planes that show the same pixels at the same place as an earlier one.
@@ -245,6 +247,15 @@ Planes refuse_faults(const Planes& planes, const std::vector<FileEntry>& files,
   return apart ? sound : Planes{};
 }
 
+WSP_VECTOR_CLONES("avx2", "default")
+void to_hu(const std::int32_t* stored, std::size_t n, float slope, float intercept,
+           std::int16_t* hu) {
+  for (std::size_t i = 0; i < n; ++i) {
+    const float value = static_cast<float>(stored[i]) * slope + intercept;
+    hu[i] = static_cast<std::int16_t>(std::min(std::max(value, -32768.F), 32767.F));
+  }
+}
+
 /// HU of planes as their files and headers give them; empty when one cannot be decoded.
 std::vector<std::vector<std::int16_t>> decode_hu(const std::filesystem::path& root,
                                                  const std::vector<FileEntry>& files,
@@ -256,14 +267,14 @@ std::vector<std::vector<std::int16_t>> decode_hu(const std::filesystem::path& ro
   for (const auto& [file, members] : by_file) {
     std::vector<std::int32_t> frames;
     for (const std::size_t i : members) frames.push_back(planes[i].frame);
-    const auto decoded = decoder->decode(root / files[file].relative_path, frames);
+    const auto decoded = decoder->decode(root / files[file].relative_path, frames,
+                                         {files[file].native.get(), nullptr});
     if (!decoded) return {};
     for (std::size_t k = 0; k < members.size(); ++k) {
       const DecodedFrame& image = decoded.value()[k];
-      for (const std::int32_t stored : image.stored) {
-        const float value = static_cast<float>(stored) * image.slope + image.intercept;
-        hu[members[k]].push_back(static_cast<std::int16_t>(std::clamp(value, -32768.F, 32767.F)));
-      }
+      const std::vector<std::int32_t> stored = image.values();
+      hu[members[k]].resize(stored.size());
+      to_hu(stored.data(), stored.size(), image.slope, image.intercept, hu[members[k]].data());
     }
   }
   return hu;

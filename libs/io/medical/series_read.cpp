@@ -1,9 +1,8 @@
+#include <tbb/enumerable_thread_specific.h>
 #include <tbb/task_arena.h>
 
 #include <algorithm>
-#include <cfenv>
 #include <cmath>
-#include <limits>
 #include <map>
 #include <optional>
 #include <set>
@@ -11,10 +10,12 @@
 
 #include "io/core/error.hpp"
 #include "io/core/hash.hpp"
+#include "io/core/large_buffer.hpp"
 #include "io/core/parallel.hpp"
 #include "io/medical/codec.hpp"
 #include "io/medical/image_file.hpp"
 #include "io/medical/interleave.hpp"
+#include "io/medical/rescale.hpp"
 #include "io/medical/scan.hpp"
 #include "io/medical/series_group.hpp"
 
@@ -23,7 +24,6 @@ namespace {
 
 using DecodedFrame = dicom::DecodedFrame;
 
-constexpr std::int16_t kPaddingHu = -1024;
 /// Frames of one file that one task decodes: the header is parsed once for all of them.
 constexpr std::size_t kFramesPerTask = 32;
 
@@ -53,29 +53,9 @@ std::vector<Task> plan(const Series& series) {
   return tasks;
 }
 
-/// Rescaled value in float32, rounded half to even (the default rounding mode).
-std::int64_t rescale(std::int32_t stored, float slope, float intercept) {
-  const float product = static_cast<float>(stored) * slope;
-  return std::llrint(product + intercept);
-}
-
 bool rescale_is_sane(const DecodedFrame& frame) {
   return std::isfinite(frame.slope) && std::isfinite(frame.intercept) && frame.slope != 0 &&
          std::abs(frame.slope) < 1e6F && std::abs(frame.intercept) < 1e9F;
-}
-
-StoredStatistics measure(const DecodedFrame& frame) {
-  StoredStatistics s;
-  s.minimum = std::numeric_limits<std::int64_t>::max();
-  s.maximum = std::numeric_limits<std::int64_t>::min();
-  for (const std::int32_t stored : frame.stored) {
-    const std::int64_t value = rescale(stored, frame.slope, frame.intercept);
-    s.minimum = std::min(s.minimum, value);
-    s.maximum = std::max(s.maximum, value);
-    s.sum += value;
-  }
-  s.padding_voxels = std::count(frame.padding.begin(), frame.padding.end(), std::uint8_t{1});
-  return s;
 }
 
 /// Codes that a caller may overrule (it pinned the series); the others leave nothing to read.
@@ -85,13 +65,18 @@ bool is_readable(Code code) {
 }
 
 /// Decode all planes of a series in parallel and hand each to `take(plane index, frame)`, which is
-/// called from several threads. Returns the first refusal in the order of tasks, else what the
-/// words of all planes of a CT volume contradict.
+/// called from several threads and returns the frame's statistics. Returns the first refusal in the
+/// order of tasks, else what the words of all planes of a CT volume contradict. `hashes`, or null,
+/// gets the SHA-256 of every file that planes are read from.
 template <class Take>
 std::optional<Rejection> decode_planes(const Scan& scan, const Series& series,
                                        std::vector<StoredStatistics>& statistics,
-                                       const Take& take) {
+                                       std::map<std::size_t, Digest>* hashes, const Take& take) {
   const std::vector<Task> tasks = plan(series);
+  std::vector<Digest*> hash_of(tasks.size(), nullptr);  // a file is hashed with its first task
+  for (std::size_t t = 0; hashes != nullptr && t < tasks.size(); ++t)
+    if (const auto [at, fresh] = hashes->try_emplace(tasks[t].file); fresh)
+      hash_of[t] = &at->second;
   const auto decoder = dicom::make_frame_decoder();
   std::vector<std::optional<Rejection>> refusals(tasks.size());
   std::vector<dicom::WordEvidence> words(tasks.size());
@@ -100,7 +85,9 @@ std::optional<Rejection> decode_planes(const Scan& scan, const Series& series,
   tbb::this_task_arena::isolate([&] {
     wsp::parallel_loop(std::size_t{0}, tasks.size(), [&](std::size_t t) {
       const Task& task = tasks[t];
-      auto decoded = decoder->decode(scan.root / scan.files[task.file].relative_path, task.frames);
+      const FileEntry& file = scan.files[task.file];
+      auto decoded = decoder->decode(scan.root / file.relative_path, task.frames,
+                                     {file.native.get(), hash_of[t]});
       if (!decoded) {
         refusals[t] = decoded.rejection();
         return;
@@ -112,9 +99,8 @@ std::optional<Rejection> decode_planes(const Scan& scan, const Series& series,
           refusals[t] = refuse(Code::BAD_HEADER, "matrix or rescale values changed or absurd");
           return;
         }
-        statistics[task.planes[i]] = measure(frame);
         words[t].add(frame.words);
-        take(task.planes[i], frame);
+        statistics[task.planes[i]] = take(task.planes[i], frame);
       }
     });
   });
@@ -174,42 +160,32 @@ Vec3 canonical_origin(const InPlane& p, const Vec3& position) {
   return origin;
 }
 
-void write_slice(const DecodedFrame& frame, const InPlane& p, std::int16_t* out) {
+/// Put an image in the file's order where it belongs.
+void place(const std::int16_t* hu, std::int64_t columns, const InPlane& p, std::int16_t* out) {
   const std::int64_t nx = p.geometry.size[0];
   const std::int64_t ny = p.geometry.size[1];
   for (std::int64_t y = 0; y < ny; ++y) {
     const std::int64_t b = p.flip_y ? ny - 1 - y : y;
     for (std::int64_t x = 0; x < nx; ++x) {
       const std::int64_t a = p.flip_x ? nx - 1 - x : x;
-      const auto at =
-          static_cast<std::size_t>(p.transpose ? a * frame.columns + b : b * frame.columns + a);
-      const bool padded = !frame.padding.empty() && frame.padding[at] != 0;
-      const std::int64_t value = rescale(frame.stored[at], frame.slope, frame.intercept);
-      out[y * nx + x] =
-          padded ? kPaddingHu
-                 : static_cast<std::int16_t>(std::clamp<std::int64_t>(value, -32768, 32767));
+      out[y * nx + x] = hu[p.transpose ? a * columns + b : b * columns + a];
     }
   }
 }
 
-/// SHA-256 over the SHA-256 of each file, in the order in which planes first use them.
-std::string hash_sources(const Scan& scan, const std::vector<std::size_t>& files) {
-  Sha256 all;
-  for (const std::size_t file : files) {
-    all.update(sha256_file(scan.root / scan.files[file].relative_path));
-  }
-  return hex(all.finish());
-}
-
-Outcome<LoadedVolume> read_image(const Scan& scan, const Series& series) {
+Outcome<LoadedVolume> read_image(const Scan& scan, const Series& series,
+                                 const ReadOptions& options) {
   auto image = read_image_volume(scan.root / series.relative_path);
   if (!image) return image.rejection();
   LoadedVolume loaded;
   loaded.volume = std::move(image.value().volume);
   loaded.stored = {image.value().minimum, image.value().maximum, image.value().sum, 0,
                    image.value().whole};
+  loaded.counts = count_places(loaded.volume);
   loaded.files = source_files(series);
-  loaded.source_hash = hash_sources(scan, loaded.files);
+  for (std::size_t i = 0; options.hash_files && i < loaded.files.size(); ++i)
+    loaded.file_hashes.push_back(
+        sha256_file(scan.root / scan.files[loaded.files[i]].relative_path));
   loaded.sop_instance_uids.assign(static_cast<std::size_t>(loaded.volume.geometry.size[2]), "");
   return loaded;
 }
@@ -229,7 +205,7 @@ Outcome<LoadedVolume> read_dicom(const Scan& scan, const Series& series,
   volume.geometry = in_plane.geometry;
   volume.geometry.size[2] = slices;
   volume.geometry.spacing_mm[2] = series.spacing_mm > 0 ? series.spacing_mm : 1;
-  volume.hu.resize(static_cast<std::size_t>(volume.geometry.voxels()));
+  resize_large(volume.hu, static_cast<std::size_t>(volume.geometry.voxels()));
   for (std::int64_t k = 0; k < slices; ++k) {
     const Plane& plane = series.planes[static_cast<std::size_t>(k)];
     volume.slice_origin_mm.push_back(canonical_origin(in_plane, plane.position_mm));
@@ -241,14 +217,26 @@ Outcome<LoadedVolume> read_dicom(const Scan& scan, const Series& series,
 
   std::vector<StoredStatistics> statistics;
   std::vector<std::uint8_t> repaired(series.planes.size());
-  auto refusal =
-      decode_planes(scan, series, statistics, [&](std::size_t k, const DecodedFrame& frame) {
+  std::map<std::size_t, Digest> hashes;
+  tbb::enumerable_thread_specific<PlaceCounts> counts;
+  const bool as_it_is = !in_plane.transpose && !in_plane.flip_x && !in_plane.flip_y;
+  auto refusal = decode_planes(
+      scan, series, statistics, options.hash_files ? &hashes : nullptr,
+      [&](std::size_t k, const DecodedFrame& frame) {
         repaired[k] = frame.sign_repaired ? 1 : 0;
-        write_slice(
-            frame, in_plane,
-            volume.hu.data() + static_cast<std::int64_t>(k) * volume.geometry.slice_voxels());
+        const auto z = static_cast<std::int64_t>(k);
+        std::int16_t* const slice = volume.hu.data() + z * volume.geometry.slice_voxels();
+        std::vector<std::int16_t> turned(as_it_is ? 0 : volume.slice(z).size());
+        const auto measured = dicom::rescale_frame(frame, as_it_is ? slice : turned.data());
+        if (!as_it_is) place(turned.data(), frame.columns, in_plane, slice);
+        // While it is in the cache.
+        if (!tilted)
+          counts.local().add_slice(volume.slice(z), volume.geometry.size[0],
+                                   volume.geometry.size[1]);
+        return measured;
       });
   if (refusal) return *refusal;
+  for (const PlaceCounts& part : counts) loaded.counts.add(part);
   loaded.stored = total(statistics);
   volume.flags = series.flags;
   if (loaded.stored.padding_voxels > 0) volume.flags.push_back(Code::PADDING);
@@ -257,10 +245,12 @@ Outcome<LoadedVolume> read_dicom(const Scan& scan, const Series& series,
   if (tilted) {
     dicom::resample_tilt(volume);
     volume.flags.push_back(Code::TILT_RESAMPLED);
+    loaded.counts = count_places(volume);
   }
   loaded.files = source_files(series);
   loaded.duplicate_files = series.duplicate_files;
-  loaded.source_hash = hash_sources(scan, loaded.files);
+  for (std::size_t i = 0; options.hash_files && i < loaded.files.size(); ++i)
+    loaded.file_hashes.push_back(hashes.at(loaded.files[i]));
   return loaded;
 }
 
@@ -282,7 +272,8 @@ Outcome<LoadedVolume> read_series(const Scan& scan, const Series& series,
   if (!is_readable(series.code)) return refuse(series.code, series.detail);
   if (series.planes.empty()) return refuse(Code::TOO_FEW_SLICES, "no slice");
   try {
-    auto loaded = series.is_dicom ? read_dicom(scan, series, options) : read_image(scan, series);
+    auto loaded =
+        series.is_dicom ? read_dicom(scan, series, options) : read_image(scan, series, options);
     if (loaded) {
       // The scan saw a sample of the slices.
       if (std::string found = dicom::find_alternation(loaded.value().volume); !found.empty())
@@ -308,7 +299,11 @@ Outcome<StoredStatistics> measure_series(const Scan& scan, const Series& series)
                             image.value().whole};
   }
   std::vector<StoredStatistics> statistics;
-  auto refusal = decode_planes(scan, series, statistics, [](std::size_t, const DecodedFrame&) {});
+  auto refusal =
+      decode_planes(scan, series, statistics, nullptr, [](std::size_t, const DecodedFrame& frame) {
+        std::vector<std::int16_t> hu(static_cast<std::size_t>(frame.columns * frame.rows));
+        return dicom::rescale_frame(frame, hu.data());
+      });
   if (refusal) return *refusal;
   return total(statistics);
 }

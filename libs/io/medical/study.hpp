@@ -2,6 +2,7 @@
 #include <array>
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -12,12 +13,18 @@
 /// Plain values that describe an export; no DCMTK type stands here.
 namespace wsp {
 
+namespace dicom {
+struct NativePixels;
+}
+
 /// One file of the export and what became of it.
 struct FileEntry {
   std::string relative_path;  ///< '/'-separated, below the export's root
   std::uint64_t bytes = 0;
   Code code = Code::NOT_DICOM;
   std::string detail;  ///< sizes, values, transfer syntax; no identifiers
+  std::shared_ptr<const dicom::NativePixels>
+      native{};  ///< where its pixels lie as they are, or null
 };
 
 /// One image plane: a file, or one frame of a multi-frame file.

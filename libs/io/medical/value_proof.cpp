@@ -13,10 +13,11 @@ namespace {
 constexpr double kPaddingHu = -1450;    // GE's is -1500, others' lie below; air of no scanner does
 constexpr std::int64_t kFewest = 4096;  // voxels that can prove something
 
+constexpr std::size_t kMostLabels = 256;
+
 /// Labels from 0 in even regions; or two values, as masks that were stored as CT have.
 template <class T>
 bool labels(std::span<const T> values, std::int64_t nx) {
-  constexpr std::size_t kMost = 256;
   if (values.empty()) return false;
   std::vector<T> found;
   T last = values.front();
@@ -26,7 +27,7 @@ bool labels(std::span<const T> values, std::int64_t nx) {
     last = value;
     const auto at = std::lower_bound(found.begin(), found.end(), value);
     if (at != found.end() && *at == value) continue;
-    if (found.size() == kMost) return false;
+    if (found.size() == kMostLabels) return false;
     found.insert(at, value);
   }
   const std::int64_t lowest = found.front(), highest = found.back();
@@ -55,8 +56,13 @@ constexpr int kLow = -32770, kWidth = 10, kBins = 6554;
 
 ValueHistogram empty_histogram() { return {kLow, kWidth, std::vector<std::int64_t>(kBins)}; }
 
-void add(ValueHistogram& h, std::int16_t value) {
-  ++h.counts[static_cast<std::size_t>((static_cast<int>(value) - kLow) / kWidth)];
+ValueHistogram histogram_of(const ValueCounts& counts, bool with_floor) {
+  ValueHistogram h = empty_histogram();
+  counts.for_each([&](std::int16_t value, std::int64_t count) {
+    if (!with_floor && (value <= kPaddingHu || value == kFloorHu)) return;
+    h.counts[static_cast<std::size_t>((static_cast<int>(value) - kLow) / kWidth)] += count;
+  });
+  return h;
 }
 
 /// What stands around the body: the peak of a ring along the edge of every slice, floor and padding
@@ -67,26 +73,10 @@ struct Outside {
   double least_share = 0;  ///< of the ring's voxels that are exactly the least value
 };
 
-std::optional<Outside> measure_outside(const Volume& volume, std::int64_t least) {
-  const auto [nx, ny, nz] = volume.geometry.size;
-  const std::int64_t edge = std::max<std::int64_t>(1, std::min(nx, ny) / 16);
-  ValueHistogram ring = empty_histogram(), core = ring;
-  std::int64_t all = 0, at_least = 0;
-  for (std::int64_t z = 0; z < nz; ++z) {
-    const auto slice = volume.slice(z);
-    for (std::int64_t y = 0; y < ny; ++y)
-      for (std::int64_t x = 0; x < nx; ++x) {
-        const std::int16_t value = slice[static_cast<std::size_t>(y * nx + x)];
-        const bool floor = value <= kPaddingHu || value == kFloorHu;
-        if (std::min({x, y, nx - 1 - x, ny - 1 - y}) < edge) {
-          ++all;
-          if (!floor) add(ring, value);
-          if (value == least) ++at_least;
-        } else if (4 * x >= nx && 4 * x < 3 * nx && 4 * y >= ny && 4 * y < 3 * ny) {
-          if (!floor) add(core, value);
-        }
-      }
-  }
+std::optional<Outside> measure_outside(const PlaceCounts& counts, std::int64_t least) {
+  const ValueHistogram ring = histogram_of(counts.ring, false);
+  const ValueHistogram core = histogram_of(counts.core, false);
+  const std::int64_t all = counts.ring.total(), at_least = counts.ring.at(least);
   const std::int64_t ring_all = ring.total();
   if (20 * ring_all < all) return std::nullopt;  // padding all round
   const auto peak = std::max_element(ring.counts.begin(), ring.counts.end());
@@ -131,14 +121,21 @@ std::string outside_contradiction(const std::optional<Outside>& outside,
 }  // namespace
 
 ValueVerdict judge_values(const Volume& volume, const StoredStatistics& stored) {
+  return judge_values(volume, stored, count_places(volume));
+}
+
+ValueVerdict judge_values(const Volume& volume, const StoredStatistics& stored,
+                          const PlaceCounts& counts) {
   const std::int64_t nx = volume.geometry.size[0], ny = volume.geometry.size[1];
   if (volume.geometry.voxels() < kFewest || nx < 16 || ny < 16) return {};
-  const std::span<const std::int16_t> hu(volume.hu);
   const std::string range =
       "values from " + std::to_string(stored.minimum) + " to " + std::to_string(stored.maximum);
-  if (stored.whole && labels(hu, nx)) return {Code::LABEL_MAP, range + " in even regions"};
-  ValueHistogram values = empty_histogram();
-  for (const std::int16_t value : hu) add(values, value);
+  const ValueCounts occurring = counts.all();
+  std::size_t kinds = 0;
+  occurring.for_each([&](std::int16_t, std::int64_t) { ++kinds; });
+  if (stored.whole && kinds <= kMostLabels && labels(std::span<const std::int16_t>(volume.hu), nx))
+    return {Code::LABEL_MAP, range + " in even regions"};
+  ValueHistogram values = histogram_of(occurring, true);
   // Padding that the header names stands at -1024.
   auto& floor = values.counts[values.bin(kFloorHu)];
   floor -= std::min(floor, stored.padding_voxels);
@@ -150,10 +147,9 @@ ValueVerdict judge_values(const Volume& volume, const StoredStatistics& stored) 
   if (static_cast<double>(values.count(-20, 20)) >= 0.999 * all && stored.maximum > stored.minimum)
     why = "scaled; a body spans hundreds of Hounsfield units";
   if (why.empty() && std::abs(stored.minimum) <= 5 &&
-      static_cast<double>(
-          std::count(hu.begin(), hu.end(), static_cast<std::int16_t>(stored.minimum))) >= 0.2 * all)
+      static_cast<double>(occurring.at(stored.minimum)) >= 0.2 * all)
     why = "nothing lies below, and a fifth of the voxels or more exactly there";
-  const auto outside = measure_outside(volume, stored.minimum);
+  const auto outside = measure_outside(counts, stored.minimum);
   Surroundings around;
   around.field_mm = field_mm;
   if (outside && outside->ring_share >= 0.25) around.outside = outside->hu;

@@ -18,6 +18,9 @@ struct ValueVerdict {
 /// Judge a canonical volume, or some of its slices, by its values and where they stand. Volumes of
 /// under 4096 voxels prove nothing.
 [[nodiscard]] ValueVerdict judge_values(const Volume& volume, const StoredStatistics& stored);
+/// The same with the volume's count_places().
+[[nodiscard]] ValueVerdict judge_values(const Volume& volume, const StoredStatistics& stored,
+                                        const PlaceCounts& counts);
 
 /// Judge planes spread over every usable series of the scan, in parallel, and give those that are
 /// no HU their code; with options.trust_hu NOT_HU is only flagged HU_OVERRULED.

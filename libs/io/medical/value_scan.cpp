@@ -7,6 +7,7 @@
 #include "io/core/parallel.hpp"
 #include "io/core/progress.hpp"
 #include "io/medical/value_proof.hpp"
+#include "io/medical/volume_size.hpp"
 
 namespace wsp {
 namespace {
@@ -26,8 +27,15 @@ Series sample_of(const Series& series) {
 }
 
 ValueVerdict judge_sample(const Scan& scan, const Series& series) {
-  const auto loaded = read_series(scan, sample_of(series), {});
-  if (loaded) return judge_values(loaded.value().volume, loaded.value().stored);
+  const Series sample = sample_of(series);
+  // No gantry tilts so far; a grid for it may not fit in memory. Who reads the series judges it.
+  constexpr std::uint64_t kWidest = 8;
+  if (volume_voxels(sample) > kWidest * static_cast<std::uint64_t>(series.columns * series.rows) *
+                                  std::max<std::uint64_t>(1, sample.planes.size()))
+    return {};
+  const auto loaded = read_series(scan, sample, {});
+  if (loaded)
+    return judge_values(loaded.value().volume, loaded.value().stored, loaded.value().counts);
   // What cannot be decoded here cannot be in the whole series. But planes that lie far apart may
   // differ as those of two acquisitions do; an image file is not sampled.
   const Rejection& why = loaded.rejection();

@@ -138,14 +138,13 @@ std::uint8_t* encode_block(Bytes bytes, std::uint8_t* out) {
 }
 
 // All low bytes of 16-bit elements, then all high bytes, then a byte that is left over.
-std::vector<std::uint8_t> shuffled_pairs(Bytes block) {
-  std::vector<std::uint8_t> planes(block.begin(), block.end());
+void shuffle_pairs(Bytes block, std::uint8_t* planes) {
   const std::size_t pairs = block.size() / 2;
   for (std::size_t i = 0; i < pairs; ++i) {
     planes[i] = block[2 * i];
     planes[pairs + i] = block[2 * i + 1];
   }
-  return planes;
+  if (block.size() % 2 != 0) planes[2 * pairs] = block.back();
 }
 
 }  // namespace
@@ -159,16 +158,17 @@ std::vector<std::uint8_t> encode_blosc_lz4(Bytes raw, int type_size) {
   if (block_size < kSmallestPlane * type) return {};  // a decoder would not look for planes
   const std::size_t blocks = (raw.size() + block_size - 1) / block_size;
   // LZ4's worst case, a length per plane, and the table of blocks.
-  std::vector<std::uint8_t> chunk(kHeader + raw.size() + raw.size() / 255 +
-                                  blocks * (4 + 32 * type));
+  static thread_local std::vector<std::uint8_t> chunk, planes;  // their memory is used again
+  const std::size_t most = kHeader + raw.size() + raw.size() / 255 + blocks * (4 + 32 * type);
+  chunk.resize(std::max(chunk.size(), most));
+  planes.resize(std::max(planes.size(), block_size));
   std::uint8_t* out = &chunk[kHeader + 4 * blocks];
   for (std::size_t b = 0; b < blocks; ++b) {
     put32(&chunk[kHeader + 4 * b], static_cast<std::size_t>(out - chunk.data()));
     const Bytes block =
         raw.subspan(b * block_size, std::min(block_size, raw.size() - b * block_size));
-    const std::vector<std::uint8_t> planes =
-        type == 2 ? shuffled_pairs(block) : std::vector<std::uint8_t>{};
-    const Bytes bytes = type == 2 ? Bytes(planes) : block;
+    if (type == 2) shuffle_pairs(block, planes.data());
+    const Bytes bytes = type == 2 ? Bytes(planes).first(block.size()) : block;
     // Each plane is a stream of its own, but for a last block that is shorter.
     const std::size_t stream = block.size() == block_size ? block_size / type : block.size();
     for (std::size_t begin = 0; begin < bytes.size(); begin += stream) {
@@ -188,8 +188,7 @@ std::vector<std::uint8_t> encode_blosc_lz4(Bytes raw, int type_size) {
   put32(&chunk[4], raw.size());
   put32(&chunk[8], block_size);
   put32(&chunk[12], length);
-  chunk.resize(length);
-  return chunk;
+  return {chunk.begin(), chunk.begin() + static_cast<std::ptrdiff_t>(length)};
 }
 
 }  // namespace wsp

@@ -7,93 +7,54 @@
 namespace wsp {
 namespace {
 
-// 26-connected components by flood fill; 0 is background, components count from 1.
-struct Components {
-  std::vector<std::int32_t> label;
-  std::vector<std::int64_t> size;  // [component - 1]
-};
-
-Components connected_components(const LiverMask& mask) {
-  const auto [nx, ny, nz] = mask.geometry.size;
-  Components result;
-  result.label.assign(mask.voxels.size(), 0);
-  std::vector<std::int64_t> stack;
-  for (std::size_t seed = 0; seed < mask.voxels.size(); ++seed) {
-    if (mask.voxels[seed] == 0 || result.label[seed] != 0) continue;
-    result.size.push_back(0);
-    const auto id = static_cast<std::int32_t>(result.size.size());
-    result.label[seed] = id;
-    stack.push_back(static_cast<std::int64_t>(seed));
-    while (!stack.empty()) {
-      const std::int64_t at = stack.back();
-      stack.pop_back();
-      ++result.size.back();
-      const std::int64_t x = at % nx;
-      const std::int64_t y = at / nx % ny;
-      const std::int64_t z = at / (nx * ny);
-      for (std::int64_t zz = std::max<std::int64_t>(0, z - 1); zz <= std::min(nz - 1, z + 1); ++zz)
-        for (std::int64_t yy = std::max<std::int64_t>(0, y - 1); yy <= std::min(ny - 1, y + 1);
-             ++yy)
-          for (std::int64_t xx = std::max<std::int64_t>(0, x - 1); xx <= std::min(nx - 1, x + 1);
-               ++xx) {
-            const auto next = static_cast<std::size_t>((zz * ny + yy) * nx + xx);
-            if (mask.voxels[next] != 0 && result.label[next] == 0) {
-              result.label[next] = id;
-              stack.push_back(static_cast<std::int64_t>(next));
-            }
-          }
-    }
-  }
-  return result;
+// Fill what the background cannot reach from the border (4-connected) within one slice.
+bool fill_holes(std::uint8_t* slice, const RunRows& mask, std::size_t first_row,
+                std::size_t height) {
+  if (mask.first(first_row) == mask.first(first_row + height)) return false;
+  RunRows around(mask.width());
+  for (std::size_t y = 0; y < height; ++y) around.add_complement(mask.row(first_row + y));
+  const Parts gaps = parts_of_slice(around);
+  std::vector<bool> outside(gaps.size.size(), false);
+  const auto each_run = [&](const auto& take) {
+    for (std::size_t y = 0; y < height; ++y)
+      for (std::size_t i = around.first(y); i < around.first(y + 1); ++i)
+        take(y, around.runs()[i], static_cast<std::size_t>(gaps.of_run[i]));
+  };
+  each_run([&](std::size_t y, const Run& run, std::size_t gap) {
+    if (y == 0 || y + 1 == height || run.begin == 0 || run.end == mask.width()) outside[gap] = true;
+  });
+  bool changed = false;
+  each_run([&](std::size_t y, const Run& run, std::size_t gap) {
+    if (outside[gap]) return;
+    std::uint8_t* row = slice + static_cast<std::int64_t>(y) * mask.width();
+    std::fill(row + run.begin, row + run.end, std::uint8_t{1});
+    changed = true;
+  });
+  return changed;
 }
 
-// Fill what the background cannot reach from the border (4-connected) within one slice.
-bool fill_holes(std::uint8_t* slice, std::int64_t nx, std::int64_t ny) {
-  std::vector<std::uint8_t> outside(static_cast<std::size_t>(nx * ny), 0);
-  std::vector<std::int64_t> stack;
-  const auto visit = [&](std::int64_t at) {
-    const auto i = static_cast<std::size_t>(at);
-    if (slice[i] == 0 && outside[i] == 0) {
-      outside[i] = 1;
-      stack.push_back(at);
+// Call take(first voxel, one behind the last, part) for every run of a mask.
+template <class Take>
+void for_each_run(const MaskRuns& runs, const Parts& parts, const Take& take) {
+  for (std::size_t r = 0; r < runs.rows.rows(); ++r)
+    for (std::size_t i = runs.rows.first(r); i < runs.rows.first(r + 1); ++i) {
+      const auto row = static_cast<std::int64_t>(r) * runs.rows.width();
+      const Run& run = runs.rows.runs()[i];
+      take(row + run.begin, row + run.end, static_cast<std::size_t>(parts.of_run[i]));
     }
-  };
-  for (std::int64_t x = 0; x < nx; ++x) {
-    visit(x);
-    visit((ny - 1) * nx + x);
-  }
-  for (std::int64_t y = 0; y < ny; ++y) {
-    visit(y * nx);
-    visit(y * nx + nx - 1);
-  }
-  while (!stack.empty()) {
-    const std::int64_t at = stack.back();
-    stack.pop_back();
-    const std::int64_t x = at % nx;
-    const std::int64_t y = at / nx;
-    if (x > 0) visit(at - 1);
-    if (x + 1 < nx) visit(at + 1);
-    if (y > 0) visit(at - nx);
-    if (y + 1 < ny) visit(at + nx);
-  }
-  bool changed = false;
-  for (std::size_t i = 0; i < outside.size(); ++i)
-    if (slice[i] == 0 && outside[i] == 0) {
-      slice[i] = 1;
-      changed = true;
-    }
-  return changed;
 }
 
 }  // namespace
 
 std::vector<double> liver_areas_mm2(const LiverMask& mask) {
+  return liver_areas_mm2(MaskRuns(mask));
+}
+
+std::vector<double> liver_areas_mm2(const MaskRuns& mask) {
   const double pixel = mask.geometry.spacing_mm[0] * mask.geometry.spacing_mm[1];
   std::vector<double> areas(static_cast<std::size_t>(mask.geometry.size[2]));
-  for (std::size_t z = 0; z < areas.size(); ++z) {
-    const auto slice = mask.slice(static_cast<std::int64_t>(z));
-    areas[z] = pixel * static_cast<double>(std::count(slice.begin(), slice.end(), 1));
-  }
+  for (std::size_t z = 0; z < areas.size(); ++z)
+    areas[z] = pixel * static_cast<double>(mask.pixels(static_cast<std::int64_t>(z)));
   return areas;
 }
 
@@ -122,33 +83,36 @@ double normalised_depth(double z_mm, double lowest_mm, double highest_mm) {
 
 void clean_mask(LiverMask& mask) {
   bool changed = false;
-  const Components parts = connected_components(mask);
+  MaskRuns runs(mask);
+  const Parts parts = parts_of_volume(runs);
   if (parts.size.size() > 1) {
-    const auto keep = static_cast<std::int32_t>(
-        std::max_element(parts.size.begin(), parts.size.end()) - parts.size.begin() + 1);
-    for (std::size_t i = 0; i < mask.voxels.size(); ++i)
-      mask.voxels[i] = parts.label[i] == keep ? 1 : 0;
+    const auto keep = static_cast<std::size_t>(
+        std::max_element(parts.size.begin(), parts.size.end()) - parts.size.begin());
+    for_each_run(runs, parts, [&](std::int64_t begin, std::int64_t end, std::size_t part) {
+      if (part != keep)
+        std::fill(mask.voxels.data() + begin, mask.voxels.data() + end, std::uint8_t{0});
+    });
+    runs = MaskRuns(mask);
     changed = true;
   }
+  const auto height = static_cast<std::size_t>(mask.geometry.size[1]);
   for (std::int64_t z = 0; z < mask.geometry.size[2]; ++z)
-    changed |= fill_holes(mask.voxels.data() + z * mask.geometry.slice_voxels(),
-                          mask.geometry.size[0], mask.geometry.size[1]);
+    changed |= fill_holes(mask.voxels.data() + z * mask.geometry.slice_voxels(), runs.rows,
+                          static_cast<std::size_t>(z) * height, height);
   if (changed) mask.flags.push_back(Code::MASK_CLEANED);
 }
 
 void drop_misplaced(LiverMask& mask, std::vector<std::uint8_t>& probability,
                     const std::function<bool(const SliceRange& slices)>& plausible) {
-  const Components parts = connected_components(mask);
+  const MaskRuns runs(mask);
+  const Parts parts = parts_of_volume(runs);
   if (parts.size.size() < 2) return;
   std::vector<SliceRange> reach(parts.size.size(), {mask.geometry.size[2], -1});
-  const auto plane = static_cast<std::size_t>(mask.geometry.slice_voxels());
-  for (std::size_t i = 0; i < parts.label.size(); ++i) {
-    if (parts.label[i] == 0) continue;
-    SliceRange& r = reach[static_cast<std::size_t>(parts.label[i] - 1)];
-    const auto z = static_cast<std::int64_t>(i / plane);
-    r.first = std::min(r.first, z);
-    r.last = std::max(r.last, z);
-  }
+  const std::int64_t plane = mask.geometry.slice_voxels();
+  for_each_run(runs, parts, [&](std::int64_t begin, std::int64_t, std::size_t part) {
+    reach[part].first = std::min(reach[part].first, begin / plane);
+    reach[part].last = std::max(reach[part].last, begin / plane);
+  });
   const std::int64_t largest = *std::max_element(parts.size.begin(), parts.size.end());
   std::vector<bool> well(parts.size.size(), false);
   bool some = false;
@@ -160,14 +124,13 @@ void drop_misplaced(LiverMask& mask, std::vector<std::uint8_t>& probability,
   if (!some || std::count(well.begin(), well.end(), true) == static_cast<std::ptrdiff_t>(well.size()))
     return;
   bool changed = false;
-  for (std::size_t i = 0; i < parts.label.size(); ++i) {
-    if (parts.label[i] == 0) continue;
-    const auto k = static_cast<std::size_t>(parts.label[i] - 1);
-    if (well[k] || parts.size[k] * 5 < largest) continue;
-    mask.voxels[i] = 0;
-    if (!probability.empty()) probability[i] = 0;
+  for_each_run(runs, parts, [&](std::int64_t begin, std::int64_t end, std::size_t part) {
+    if (well[part] || parts.size[part] * 5 < largest) return;
+    std::fill(mask.voxels.data() + begin, mask.voxels.data() + end, std::uint8_t{0});
+    if (!probability.empty())
+      std::fill(probability.data() + begin, probability.data() + end, std::uint8_t{0});
     changed = true;
-  }
+  });
   if (changed) mask.flags.push_back(Code::MASK_CLEANED);
 }
 
@@ -181,33 +144,32 @@ void remove_specks(LiverMask& mask) {
   for (std::int64_t z = 0; z < mask.geometry.size[2]; ++z) {
     const auto voxels = mask.slice(z);
     slice.voxels.assign(voxels.begin(), voxels.end());
-    const Components parts = connected_components(slice);
+    const MaskRuns runs(slice);
+    const Parts parts = parts_of_volume(runs);
     if (parts.size.size() < 2) continue;
     const std::int64_t largest = *std::max_element(parts.size.begin(), parts.size.end());
     std::uint8_t* out = mask.voxels.data() + z * mask.geometry.slice_voxels();
-    for (std::size_t i = 0; i < slice.voxels.size(); ++i) {
-      if (parts.label[i] == 0) continue;
-      const std::int64_t size = parts.size[static_cast<std::size_t>(parts.label[i] - 1)];
-      if (size * 10 >= largest || static_cast<double>(size) * pixel >= kSpeckMm2) continue;
-      out[i] = 0;
+    for_each_run(runs, parts, [&](std::int64_t begin, std::int64_t end, std::size_t part) {
+      const std::int64_t size = parts.size[part];
+      if (size * 10 >= largest || static_cast<double>(size) * pixel >= kSpeckMm2) return;
+      std::fill(out + begin, out + end, std::uint8_t{0});
       changed = true;
-    }
+    });
   }
   if (changed) mask.flags.push_back(Code::MASK_CLEANED);
 }
 
-std::vector<std::string> border_contact(const LiverMask& mask) {
+std::vector<std::string> border_contact(const MaskRuns& mask) {
   const auto [nx, ny, nz] = mask.geometry.size;
   std::array<bool, 6> reached{};
-  std::size_t at = 0;
   for (std::int64_t z = 0; z < nz; ++z)
-    for (std::int64_t y = 0; y < ny; ++y)
-      for (std::int64_t x = 0; x < nx; ++x) {
-        if (mask.voxels[at++] == 0) continue;
-        const std::array<bool, 6> here{x == 0,      x == nx - 1, y == 0,
-                                       y == ny - 1, z == 0,      z == nz - 1};
-        for (std::size_t side = 0; side < here.size(); ++side) reached[side] |= here[side];
-      }
+    for (std::int64_t y = 0; y < ny; ++y) {
+      const auto row = mask.row(y, z);
+      if (row.empty()) continue;
+      const std::array<bool, 6> here{
+          row.front().begin == 0, row.back().end == nx, y == 0, y == ny - 1, z == 0, z == nz - 1};
+      for (std::size_t side = 0; side < here.size(); ++side) reached[side] |= here[side];
+    }
   constexpr std::array<const char*, 6> kSides{"right",     "left", "anterior",
                                               "posterior", "foot", "head"};
   std::vector<std::string> sides;
@@ -216,26 +178,23 @@ std::vector<std::string> border_contact(const LiverMask& mask) {
   return sides;
 }
 
-std::vector<std::int64_t> component_sizes(const LiverMask& mask) {
-  auto sizes = connected_components(mask).size;
+std::vector<std::int64_t> component_sizes(const MaskRuns& mask) {
+  auto sizes = parts_of_volume(mask).size;
   std::sort(sizes.rbegin(), sizes.rend());
   return sizes;
 }
 
 std::vector<Code> mask_flags(const LiverMask& mask, double liver_ml) {
-  return mask_flags(mask, liver_ml, component_sizes(mask));
+  const MaskRuns runs(mask);
+  return mask_flags(runs, liver_ml, component_sizes(runs));
 }
 
-std::vector<Code> mask_flags(const LiverMask& mask, double liver_ml,
+std::vector<Code> mask_flags(const MaskRuns& mask, double liver_ml,
                              const std::vector<std::int64_t>& sizes) {
   std::vector<Code> flags;
-  const auto holds = [&](std::int64_t z) {
-    const auto slice = mask.slice(z);
-    return std::find(slice.begin(), slice.end(), 1) != slice.end();
-  };
   std::vector<std::int64_t> held;
   for (std::int64_t z = 0; z < mask.geometry.size[2]; ++z)
-    if (holds(z)) held.push_back(z);
+    if (mask.pixels(z) > 0) held.push_back(z);
   if (!held.empty()) {
     if (held.front() == 0 || held.back() == mask.geometry.size[2] - 1)
       flags.push_back(Code::LIVER_TRUNCATED);

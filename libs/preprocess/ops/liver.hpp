@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "io/core/volume.hpp"
+#include "preprocess/ops/runs.hpp"
 
 /// Pure functions over volumes and masks: liver extent, central slices, depth, clean-up, flags.
 namespace wsp {
@@ -18,6 +19,7 @@ struct SliceRange {
 
 /// Liver area of every slice on the mask's native grid, mm².
 std::vector<double> liver_areas_mm2(const LiverMask& mask);
+std::vector<double> liver_areas_mm2(const MaskRuns& mask);
 
 /// From the first to the last slice with at least `min_area_mm2` of liver; empty where none has.
 std::optional<SliceRange> liver_extent(const std::vector<double>& areas_mm2, double min_area_mm2);
@@ -42,7 +44,7 @@ void drop_misplaced(LiverMask& mask, std::vector<std::uint8_t>& probability,
 /// Remarks on a mask: LIVER_TRUNCATED (touches the first or last slice), MASK_GAPS (a slice between
 /// its first and last is empty), LIVER_SMALL (< 500 ml), LIVER_FRAGMENTED (the second largest
 /// component holds over a tenth of the mask). `sizes` are its component_sizes().
-std::vector<Code> mask_flags(const LiverMask& mask, double liver_ml,
+std::vector<Code> mask_flags(const MaskRuns& mask, double liver_ml,
                              const std::vector<std::int64_t>& sizes);
 std::vector<Code> mask_flags(const LiverMask& mask, double liver_ml);
 
@@ -53,7 +55,7 @@ void remove_specks(LiverMask& mask);
 
 /// The sides of the volume that a mask reaches: "right", "left", "anterior", "posterior", "foot",
 /// "head".
-std::vector<std::string> border_contact(const LiverMask& mask);
+std::vector<std::string> border_contact(const MaskRuns& mask);
 
 /// Volume of a mask in ml, each slice weighted by half the distance to its neighbours (uneven
 /// spacing). One slice alone counts with the grid's spacing.
@@ -61,6 +63,6 @@ double liver_volume_ml(const std::vector<double>& areas_mm2, const std::vector<d
                        double spacing_mm);
 
 /// Sizes of the 26-connected components, largest first.
-std::vector<std::int64_t> component_sizes(const LiverMask& mask);
+std::vector<std::int64_t> component_sizes(const MaskRuns& mask);
 
 }  // namespace wsp

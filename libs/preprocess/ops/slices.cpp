@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
+
+#include "io/core/vector_clones.hpp"
 
 namespace wsp {
 namespace {
@@ -42,8 +45,9 @@ std::vector<Taps> axis_taps(std::int64_t source, std::int64_t target) {
 
 }  // namespace
 
+WSP_VECTOR_CLONES("avx2", "default")
 void clip_to_window(std::span<std::int16_t> hu, WindowHu window) {
-  for (std::int16_t& value : hu) value = std::clamp(value, window.low, window.high);
+  for (std::int16_t& value : hu) value = std::min(std::max(value, window.low), window.high);
 }
 
 InPlaneFit fit_in_plane(const Geometry& geometry, std::int64_t size) {
@@ -124,96 +128,99 @@ std::size_t HuHistogram::bin(std::int16_t hu) {
   return static_cast<std::size_t>(std::clamp((static_cast<int>(hu) - kLow) / kWidth, 0, kBins - 1));
 }
 
-void HuHistogram::add(const HuHistogram& other) {
-  for (std::size_t i = 0; i < kBins; ++i) {
-    body[i] += other.body[i];
-    liver[i] += other.liver[i];
-    air[i] += other.air[i];
+namespace {
+
+// The body of a slice: its largest 4-connected part of tissue with what that encloses.
+RunRows body_of(std::span<const std::int16_t> hu, std::int64_t nx, std::int64_t ny) {
+  const auto height = static_cast<std::size_t>(ny);
+  RunRows tissue(nx);
+  for (std::size_t y = 0; y < height; ++y)
+    tissue.add_row(hu.data() + static_cast<std::int64_t>(y) * nx, kTissueHu);
+  const Parts parts = parts_of_slice(tissue);
+  const auto largest = std::max_element(parts.size.begin(), parts.size.end()) - parts.size.begin();
+  RunRows around(nx);
+  std::vector<Run> some;
+  for (std::size_t y = 0; y < height; ++y) {
+    some.clear();
+    for (std::size_t i = tissue.first(y); i < tissue.first(y + 1); ++i)
+      if (parts.of_run[i] == largest) some.push_back(tissue.runs()[i]);
+    around.add_complement(some);
   }
+  // Its holes belong to it: only what the border reaches without crossing it is outside.
+  const Parts gaps = parts_of_slice(around);
+  std::vector<bool> outside(gaps.size.size(), false);
+  for (std::size_t y = 0; y < height; ++y)
+    for (std::size_t i = around.first(y); i < around.first(y + 1); ++i) {
+      const Run& run = around.runs()[i];
+      if (y == 0 || y + 1 == height || run.begin == 0 || run.end == nx)
+        outside[static_cast<std::size_t>(gaps.of_run[i])] = true;
+    }
+  RunRows body(nx);
+  for (std::size_t y = 0; y < height; ++y) {
+    some.clear();
+    for (std::size_t i = around.first(y); i < around.first(y + 1); ++i)
+      if (outside[static_cast<std::size_t>(gaps.of_run[i])]) some.push_back(around.runs()[i]);
+    body.add_complement(some);
+  }
+  return body;
 }
 
-SliceProfile profile_slice(std::span<const std::int16_t> hu, std::span<const std::uint8_t> liver,
-                           const Geometry& geometry, HuHistogram& histogram) {
+struct Sums {
+  std::int64_t lung = 0, bone = 0;
+};
+
+WSP_VECTOR_CLONES("avx2", "default")
+Sums count_tissues(const std::int16_t* hu, std::int32_t n) {
+  std::int32_t lung = 0, bone = 0;
+  for (std::int32_t i = 0; i < n; ++i) {
+    lung += hu[i] >= -1000 && hu[i] <= -500 ? 1 : 0;
+    bone += hu[i] >= 250 ? 1 : 0;
+  }
+  return {lung, bone};
+}
+
+void add_bins(const ValueCounts& counts, std::vector<std::int64_t>& bins) {
+  counts.for_each(
+      [&](std::int16_t hu, std::int64_t count) { bins[HuHistogram::bin(hu)] += count; });
+}
+
+}  // namespace
+
+void HuHistogram::add(const ValueCounts& all, const ValueCounts& of_body,
+                      const ValueCounts& of_liver) {
+  add_bins(of_body, body);
+  add_bins(of_liver, liver);
+  add_bins(all, air);
+  std::vector<std::int64_t> inside(kBins);
+  add_bins(of_body, inside);
+  for (std::size_t i = 0; i < inside.size(); ++i) air[i] -= inside[i];
+}
+
+SliceProfile profile_slice(std::span<const std::int16_t> hu, const MaskRuns* liver, std::int64_t z,
+                           const Geometry& geometry, ValueCounts& of_body, ValueCounts& of_liver) {
   const std::int64_t nx = geometry.size[0];
   const std::int64_t ny = geometry.size[1];
-  const std::size_t n = hu.size();
-  // 1. The largest connected part of tissue.
-  std::vector<std::int32_t> part(n, 0);
-  std::vector<std::int64_t> stack;
-  std::int32_t parts = 0;
-  std::int32_t largest = 0;
-  std::size_t largest_size = 0;
-  const auto flood = [&](std::size_t seed, std::int32_t id, auto&& open) {
-    std::size_t count = 0;
-    part[seed] = id;
-    stack.push_back(static_cast<std::int64_t>(seed));
-    while (!stack.empty()) {
-      const std::int64_t at = stack.back();
-      stack.pop_back();
-      ++count;
-      const std::int64_t x = at % nx;
-      const std::int64_t y = at / nx;
-      const auto visit = [&](bool inside, std::int64_t to) {
-        if (inside && part[static_cast<std::size_t>(to)] == 0 &&
-            open(static_cast<std::size_t>(to))) {
-          part[static_cast<std::size_t>(to)] = id;
-          stack.push_back(to);
-        }
-      };
-      visit(x > 0, at - 1);
-      visit(x + 1 < nx, at + 1);
-      visit(y > 0, at - nx);
-      visit(y + 1 < ny, at + nx);
-    }
-    return count;
-  };
-  const auto tissue = [&](std::size_t i) { return hu[i] >= kTissueHu; };
-  for (std::size_t i = 0; i < n; ++i)
-    if (part[i] == 0 && tissue(i)) {
-      const std::size_t size = flood(i, ++parts, tissue);
-      if (size > largest_size) {
-        largest_size = size;
-        largest = parts;
-      }
-    }
-  // 2. Its holes belong to the body: only what the border reaches without crossing it is outside.
-  std::vector<std::uint8_t> body(n);
-  for (std::size_t i = 0; i < n; ++i) body[i] = largest != 0 && part[i] == largest ? 1 : 0;
-  std::fill(part.begin(), part.end(), 0);
-  const auto open = [&](std::size_t i) { return body[i] == 0; };
-  const auto from_border = [&](std::int64_t at) {
-    const auto i = static_cast<std::size_t>(at);
-    if (part[i] == 0 && open(i)) flood(i, 1, open);
-  };
-  for (std::int64_t x = 0; x < nx; ++x) {
-    from_border(x);
-    from_border((ny - 1) * nx + x);
-  }
+  const RunRows body = body_of(hu, nx, ny);
+  std::int64_t lung = 0, bone = 0, liver_count = 0, liver_sum = 0;
   for (std::int64_t y = 0; y < ny; ++y) {
-    from_border(y * nx);
-    from_border(y * nx + nx - 1);
-  }
-  // 3. Count.
-  SliceProfile profile;
-  std::int64_t body_count = 0, lung = 0, bone = 0, liver_count = 0, liver_sum = 0;
-  for (std::size_t i = 0; i < n; ++i) {
-    const std::size_t bin = HuHistogram::bin(hu[i]);
-    if (part[i] == 0) {
-      ++body_count;
-      ++histogram.body[bin];
-      if (hu[i] >= -1000 && hu[i] <= -500) ++lung;
-      if (hu[i] >= 250) ++bone;
-    } else {
-      ++histogram.air[bin];
+    const std::int16_t* row = hu.data() + y * nx;
+    for (const Run& run : body.row(static_cast<std::size_t>(y))) {
+      const auto n = run.end - run.begin;
+      of_body.add({row + run.begin, static_cast<std::size_t>(n)});
+      const Sums sums = count_tissues(row + run.begin, n);
+      lung += sums.lung;
+      bone += sums.bone;
     }
-    if (!liver.empty() && liver[i] != 0) {
-      ++liver_count;
-      liver_sum += hu[i];
-      ++histogram.liver[bin];
+    if (liver == nullptr) continue;
+    for (const Run& run : liver->row(y, z)) {
+      of_liver.add({row + run.begin, static_cast<std::size_t>(run.end - run.begin)});
+      liver_count += run.end - run.begin;
+      liver_sum += std::accumulate(row + run.begin, row + run.end, std::int64_t{0});
     }
   }
   const double pixel = geometry.spacing_mm[0] * geometry.spacing_mm[1];
-  profile.body_mm2 = pixel * static_cast<double>(body_count);
+  SliceProfile profile;
+  profile.body_mm2 = pixel * static_cast<double>(body.pixels(0, body.rows()));
   profile.lung_mm2 = pixel * static_cast<double>(lung);
   profile.bone_mm2 = pixel * static_cast<double>(bone);
   profile.liver_mm2 = pixel * static_cast<double>(liver_count);
@@ -222,12 +229,15 @@ SliceProfile profile_slice(std::span<const std::int16_t> hu, std::span<const std
   return profile;
 }
 
-double share_in_tissue(const Volume& volume, const LiverMask& mask) {
+double share_in_tissue(const Volume& volume, const MaskRuns& mask) {
+  const auto [nx, ny, nz] = volume.geometry.size;
   std::int64_t liver = 0, tissue = 0;
-  for (std::size_t i = 0; i < mask.voxels.size(); ++i)
-    if (mask.voxels[i] != 0) {
-      ++liver;
-      if (volume.hu[i] >= kTissueHu) ++tissue;
+  for (std::int64_t r = 0; r < ny * nz; ++r)
+    for (const Run& run : mask.rows.row(static_cast<std::size_t>(r))) {
+      const std::int16_t* hu = volume.hu.data() + r * nx;
+      liver += run.end - run.begin;
+      tissue += std::count_if(hu + run.begin, hu + run.end,
+                              [](std::int16_t v) { return v >= kTissueHu; });
     }
   return liver == 0 ? 0 : static_cast<double>(tissue) / static_cast<double>(liver);
 }

@@ -3,7 +3,9 @@
 #include <span>
 #include <vector>
 
+#include "io/core/value_counts.hpp"
 #include "io/core/volume.hpp"
+#include "preprocess/ops/runs.hpp"
 
 /// Pure functions over slices: HU window, in-plane resampling, per-slice statistics.
 namespace wsp {
@@ -48,15 +50,17 @@ struct HuHistogram {
   std::vector<std::int64_t> liver = std::vector<std::int64_t>(kBins);
   std::vector<std::int64_t> air = std::vector<std::int64_t>(kBins);
   static std::size_t bin(std::int16_t hu);
-  void add(const HuHistogram& other);
+  /// Voxels by value: of the whole image, of its body and of its liver; what is not body is air.
+  void add(const ValueCounts& all, const ValueCounts& of_body, const ValueCounts& of_liver);
 };
 
 /// Body = the largest 4-connected part of HU ≥ −300 with its holes filled; within it lung is
-/// [−1000, −500] and bone ≥ 250 HU. Adds the slice to the histograms (air: outside the body).
-SliceProfile profile_slice(std::span<const std::int16_t> hu, std::span<const std::uint8_t> liver,
-                           const Geometry& geometry, HuHistogram& histogram);
+/// [−1000, −500] and bone ≥ 250 HU. The liver is slice `z` of a mask, or null. Adds the values of
+/// body and liver to the counts.
+SliceProfile profile_slice(std::span<const std::int16_t> hu, const MaskRuns* liver, std::int64_t z,
+                           const Geometry& geometry, ValueCounts& of_body, ValueCounts& of_liver);
 
 /// The share of liver voxels at or above −300 HU: a mask that misses the body has little.
-double share_in_tissue(const Volume& volume, const LiverMask& mask);
+double share_in_tissue(const Volume& volume, const MaskRuns& mask);
 
 }  // namespace wsp

@@ -1,9 +1,10 @@
 #include "preprocess/pipeline/case_work.hpp"
 
+#include <tbb/enumerable_thread_specific.h>
+
 #include <algorithm>
 #include <cmath>
 #include <map>
-#include <mutex>
 #include <new>
 
 #include "io/core/error.hpp"
@@ -50,7 +51,8 @@ bool may_ask_model(const Segmenter* segmenter, const IngestConfig& config, const
   return segmenter != nullptr && (plan.mask_files.empty() || config.compare_masks);
 }
 
-std::string case_key(const CaseInputs& in, const CasePlan& plan, const std::string& config_hash) {
+std::string case_key(const CaseInputs& in, const CasePlan& plan, const std::string& config_hash,
+                     const LoadedVolume* loaded) {
   const Series& series = in.scan.series[plan.series];
   const auto path_of = [&](std::size_t f) { return in.scan.root / in.scan.files[f].relative_path; };
   const auto content = [](const std::filesystem::path& path) -> std::string {
@@ -59,6 +61,14 @@ std::string case_key(const CaseInputs& in, const CasePlan& plan, const std::stri
     } catch (const Error&) {
       return "unreadable";  // reading it will say why
     }
+  };
+  std::map<std::size_t, std::string> known;
+  if (loaded != nullptr && series.is_dicom)
+    for (std::size_t i = 0; i < loaded->file_hashes.size(); ++i)
+      known.emplace(loaded->files[i], hex(loaded->file_hashes[i]));
+  const auto content_of = [&](std::size_t f) {
+    const auto at = known.find(f);
+    return at == known.end() ? content(path_of(f)) : at->second;
   };
   // An image's header may have its voxels beside it.
   const auto with_data = [&](const std::filesystem::path& header) {
@@ -72,9 +82,8 @@ std::string case_key(const CaseInputs& in, const CasePlan& plan, const std::stri
   std::map<std::size_t, std::string> frames;
   for (const Plane& plane : series.planes) frames[plane.file] += ' ' + std::to_string(plane.frame);
   for (const auto& [f, numbers] : frames)
-    contents.push_back("planes" +
-                       (series.is_dicom ? ' ' + content(path_of(f)) : with_data(path_of(f))) + ',' +
-                       numbers);
+    contents.push_back("planes" + (series.is_dicom ? ' ' + content_of(f) : with_data(path_of(f))) +
+                       ',' + numbers);
   for (const std::size_t f : series.duplicate_files)
     contents.push_back("duplicate " + content(path_of(f)));
   for (const std::size_t m : plan.mask_objects)
@@ -124,12 +133,13 @@ Outcome<T> guarded(const CasePlan& plan, Work work) {
 Outcome<CaseInHand> read(const CaseInputs& in, const CasePlan& plan) {
   // 1. Pixels as HU on the canonical grid.
   auto volume = read_series(in.scan, in.scan.series[plan.series],
-                            {in.config.reject_tilt, in.config.reject_gaps});
+                            {in.config.reject_tilt, in.config.reject_gaps, in.hash_files});
   if (!volume) return volume.rejection();
   CaseInHand hand;
   hand.loaded = std::move(volume).value();
   // Before the mask is judged: of other values a mask cannot lie in tissue.
-  const ValueVerdict verdict = judge_values(hand.loaded.volume, hand.loaded.stored);
+  const ValueVerdict verdict =
+      judge_values(hand.loaded.volume, hand.loaded.stored, hand.loaded.counts);
   if (verdict.code == Code::NOT_HU && in.config.trust_hu)
     hand.loaded.volume.flags.push_back(Code::HU_OVERRULED);
   else if (verdict.code != Code::USED)
@@ -182,18 +192,20 @@ Outcome<JudgedCase> judge(const CaseInputs& in, const CasePlan& plan, CaseInHand
     measured.model = in.segmenter->name();
     liver = {std::move(mask.mask), "segmenter", {}};
   }
-  if (std::find(liver.mask.voxels.begin(), liver.mask.voxels.end(), 1) == liver.mask.voxels.end())
+  judged.runs.emplace(liver.mask);
+  const MaskRuns& runs = *judged.runs;
+  if (runs.empty())
     return refuse({"", "mask", Code::NO_LIVER,
                    liver.source == "segmenter" ? "the model found no liver in this volume"
                                                : "the mask holds no voxel"});
-  const double tissue = share_in_tissue(volume, liver.mask);
+  const double tissue = share_in_tissue(volume, runs);
   if (tissue < 0.5)
     return refuse({"", "mask", Code::MASK_MISMATCH,
                    "only " + std::to_string(static_cast<int>(tissue * 100)) +
                        " % of the mask lies in tissue; expected at least 50 %"});
 
   // 3. The phase: HU speak where the header is silent, and against it where nothing is enhanced.
-  measured.phase = phase_by_hu(volume, liver.mask);
+  measured.phase = phase_by_hu(volume, runs);
   if (in.config.require_portal && !plan.pinned) {
     const HuPhase seen = measured.phase.phase;
     if (series.phase == Phase::portal ? seen == HuPhase::unenhanced : seen != HuPhase::portal)
@@ -206,7 +218,7 @@ Outcome<JudgedCase> judge(const CaseInputs& in, const CasePlan& plan, CaseInHand
   }
 
   // 4. Which slices.
-  judged.areas_mm2 = liver_areas_mm2(liver.mask);
+  judged.areas_mm2 = liver_areas_mm2(runs);
   const auto extent = liver_extent(judged.areas_mm2, in.config.min_area_mm2);
   if (!extent)
     return refuse({"", "select", Code::NO_LIVER,
@@ -221,8 +233,8 @@ Outcome<JudgedCase> judge(const CaseInputs& in, const CasePlan& plan, CaseInHand
   flags = plan.flags;
   add_flags(flags, volume.flags);
   add_flags(flags, liver.mask.flags);
-  const auto components = component_sizes(liver.mask);
-  add_flags(flags, mask_flags(liver.mask, judged.liver_ml, components));
+  const auto components = component_sizes(runs);
+  add_flags(flags, mask_flags(runs, judged.liver_ml, components));
   if (liver.source == "segmenter") {
     measured.doubts = mask_doubts(volume, liver.mask, measured.confidence, measured.refined,
                                   judged.areas_mm2, judged.liver_ml);
@@ -272,14 +284,22 @@ CaseProduct make_product(const CaseInputs& in, const CasePlan& plan, JudgedCase 
 
   // 1. Per acquired slice: what QA needs. Per kept slice: window and compress.
   measured.profiles.resize(static_cast<std::size_t>(acquired));
-  std::mutex merging;
+  const MaskRuns& runs = *judged.runs;
+  struct Counts {
+    ValueCounts body, liver;
+  };
+  tbb::enumerable_thread_specific<Counts> parts;
   wsp::parallel_loop(std::int64_t{0}, acquired, [&](std::int64_t k) {
-    HuHistogram local;
+    Counts& counts = parts.local();
     measured.profiles[static_cast<std::size_t>(k)] =
-        profile_slice(volume.slice(k), liver.slice(k), volume.geometry, local);
-    const std::lock_guard lock(merging);
-    measured.histogram.add(local);
+        profile_slice(volume.slice(k), &runs, k, volume.geometry, counts.body, counts.liver);
   });
+  Counts counts;
+  for (const Counts& part : parts) {
+    counts.body.add(part.body);
+    counts.liver.add(part.liver);
+  }
+  measured.histogram.add(loaded.counts.all(), counts.body, counts.liver);
   record.slices.resize(static_cast<std::size_t>(kept.count()));
   wsp::parallel_loop(std::int64_t{0}, kept.count(), [&](std::int64_t i) {
     const std::int64_t k = kept.first + i;
@@ -292,21 +312,23 @@ CaseProduct make_product(const CaseInputs& in, const CasePlan& plan, JudgedCase 
     slice.depth_volume = depth(slice.z_mm, 0, acquired - 1);
     slice.liver_area_mm2 = judged.areas_mm2[at];
     const auto image = resample_slice(volume.slice(k), fit, in.config.window);
-    const auto mask = resample_slice(liver.slice(k), fit);
+    const auto mask =
+        fit.identity ? std::vector<std::uint8_t>() : resample_slice(liver.slice(k), fit);
     slice.image = compress_slice(as_bytes(image), 2, in.config.codec,
                                  chunk_seed(plan.name, slice.source_index, false));
     slice.mask =
-        compress_slice(mask, 1, in.config.codec, chunk_seed(plan.name, slice.source_index, true));
+        compress_slice(fit.identity ? liver.slice(k) : std::span<const std::uint8_t>(mask), 1,
+                       in.config.codec, chunk_seed(plan.name, slice.source_index, true));
   });
 
   // 2. Provenance and preview.
-  measured.border_contact = border_contact(liver);
+  measured.border_contact = border_contact(runs);
   product.files = std::move(judged.liver.files);
   for (const std::size_t f : loaded.duplicate_files)
     product.files.emplace_back(f, Code::DUPLICATE_FILE);
   product.provenance =
       make_provenance(in.scan.series[plan.series], plan, loaded, in.manifest, record, measured);
-  product.preview = make_preview(volume, liver, kept, in.config.window);
+  product.preview = make_preview(volume, runs, kept, in.config.window);
   product.provenance["preview_sha256"] = hex(sha256(product.preview));
   return product;
 }

@@ -26,6 +26,7 @@ struct CaseInputs {
   const DataManifest& manifest;
   Segmenter* segmenter;    ///< or null
   const MaskCache* cache;  ///< of the segmenter's masks, or null
+  bool hash_files = true;  ///< hash what is read, for case_key()
 };
 
 /// A case that was read and waits for its liver, or has it.
@@ -42,6 +43,7 @@ struct CaseInHand {
 struct JudgedCase {
   LoadedVolume loaded;
   GivenMask liver;                ///< or the model's, with source "segmenter"
+  std::optional<MaskRuns> runs;   ///< the liver's
   CaseMeasurements measured;      ///< without profiles, histogram and border contact
   std::vector<double> areas_mm2;  ///< of liver, by acquired slice
   double liver_ml = 0;
@@ -52,9 +54,10 @@ struct JudgedCase {
 bool may_ask_model(const Segmenter* segmenter, const IngestConfig& config, const CasePlan& plan);
 
 /// The key of a case: SHA-256 over every file that is read for it and as what (image, data beside a
-/// header, duplicate, mask, SEG, RTSTRUCT), its plan and the configuration with the data epoch.
-std::string case_key(const CaseInputs& inputs, const CasePlan& plan,
-                     const std::string& config_hash);
+/// header, duplicate, mask, SEG, RTSTRUCT), its plan and the configuration with the data epoch. The
+/// planes' hashes are taken from `loaded`, where it has them, else from the files.
+std::string case_key(const CaseInputs& inputs, const CasePlan& plan, const std::string& config_hash,
+                     const LoadedVolume* loaded = nullptr);
 
 /// Stage 1: pixels as HU, the given mask, or the cached one. Thread-safe; deterministic, like all.
 Outcome<CaseInHand> read_case(const CaseInputs& inputs, const CasePlan& plan);

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <future>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
@@ -18,6 +19,7 @@
 #include "io/core/log.hpp"
 #include "io/core/progress.hpp"
 #include "io/medical/image_file.hpp"
+#include "io/medical/volume_size.hpp"
 #include "preprocess/pipeline/case_flow.hpp"
 #include "preprocess/pipeline/case_work.hpp"
 #include "preprocess/pipeline/crosswalk.hpp"
@@ -47,9 +49,7 @@ std::uint64_t default_memory() {
 }
 
 std::uint64_t cost_of(const Series& series, bool predicted) {
-  return static_cast<std::uint64_t>(series.rows * series.columns) *
-         std::max<std::uint64_t>(1, series.planes.size()) *
-         (kBytesPerVoxel + (predicted ? kBytesPerPredictedVoxel : 0));
+  return volume_voxels(series) * (kBytesPerVoxel + (predicted ? kBytesPerPredictedVoxel : 0));
 }
 
 class Job {
@@ -309,8 +309,8 @@ class Job {
   }
 
   void process() {
-    const CaseInputs inputs{scan_, options_.config, manifest_, options_.segmenter,
-                            cache_ ? &*cache_ : nullptr};
+    const CaseInputs inputs{
+        scan_, options_.config, manifest_, options_.segmenter, cache_ ? &*cache_ : nullptr, true};
     for (std::size_t i = 0; i < scan_.files.size(); ++i)
       file_by_hash_[naming_.path(scan_.files[i].relative_path)] = i;
     warn_of_large_shards();
@@ -331,19 +331,22 @@ class Job {
       return item;
     };
     stages.read = [&](FlowItem& item) {
-      item.plan.key = case_key(inputs, item.plan, config_hash_);
-      if (auto taken =
-              take_over(options_.output, *std::static_pointer_cast<EarlierCases>(item.context),
-                        item.plan, file_by_hash_)) {
+      auto& its_earlier = *std::static_pointer_cast<EarlierCases>(item.context);
+      // Where nothing stands that it could be, the case is hashed as it is read.
+      const bool stands = its_earlier.contains(item.plan.name);
+      if (stands) item.plan.key = case_key(inputs, item.plan, config_hash_);
+      if (auto taken = take_over(options_.output, its_earlier, item.plan, file_by_hash_)) {
         ++reused_;
         item.result.emplace(std::move(*taken));
         return;
       }
       auto hand = read_case(inputs, item.plan);
-      if (hand)
-        item.hand.emplace(std::move(hand).value());
-      else
+      if (!hand) {
         item.result.emplace(hand.rejection());
+        return;
+      }
+      if (!stands) item.plan.key = case_key(inputs, item.plan, config_hash_, &hand.value().loaded);
+      item.hand.emplace(std::move(hand).value());
     };
     stages.predict = [&](FlowItem& item) { predict_case(inputs, *item.hand); };
     stages.finish = [&](FlowItem& item) {
@@ -355,8 +358,10 @@ class Job {
       progress.advance();
     };
     run_flow(stages, cases_at_once(), waits_for_device());
+    if (interrupt_signal() != 0) keep_finished();
     stop_if_interrupted("run the same command again to go on");
     write_shards_before(options_.config.shards);
+    wait_for_writer();
     summary_.reused_cases = reused_;
   }
 
@@ -404,7 +409,7 @@ class Job {
 
   // As process(), to the point where nothing but compressing and writing is left.
   void judge_cases(Forecast& forecast) {
-    const CaseInputs inputs{scan_, options_.config, manifest_, options_.segmenter, nullptr};
+    const CaseInputs inputs{scan_, options_.config, manifest_, options_.segmenter, nullptr, false};
     Progress progress("judging", plan_.cases.size(), "cases");
     std::size_t number = 0;
     std::vector<CaseVerdict> verdicts(plan_.cases.size());
@@ -475,14 +480,36 @@ class Job {
     products_.push_back(std::move(product));
   }
 
-  // Cases come by shard: once one of a later shard is there, the earlier ones are complete.
+  // Cases come by shard: once one of a later shard is there, the earlier ones are complete. They
+  // are written beside the work on the next ones, one after the other.
   void write_shards_before(int shard) {
-    for (; next_shard_ < shard; ++next_shard_)
-      write_products(next_shard_, std::exchange(products_, {}));
+    for (; next_shard_ < shard; ++next_shard_) {
+      wait_for_writer();
+      writer_ = std::async(std::launch::async, [this, s = next_shard_,
+                                                products = std::exchange(products_, {})]() mutable {
+        write_products(s, std::move(products), {});
+      });
+    }
+  }
+  void wait_for_writer() {
+    if (writer_.valid()) writer_.get();
   }
 
-  void write_products(int shard, std::vector<CaseProduct> products) {
-    std::vector<CaseRecord> records;
+  // What was finished of a shard when the job was interrupted, with what stood there and was not
+  // looked at yet: the next run takes both over.
+  void keep_finished() {
+    wait_for_writer();
+    if (products_.empty()) return;
+    EarlierCases standing = load_earlier_cases(options_.output, next_shard_);
+    for (const CaseProduct& product : products_) standing.erase(product.record.name);
+    std::vector<CaseRecord> untouched;
+    for (auto& [name, record] : standing) untouched.push_back(std::move(record));
+    write_products(next_shard_, std::exchange(products_, {}), std::move(untouched));
+    sync_filesystem(options_.output);
+  }
+
+  void write_products(int shard, std::vector<CaseProduct> products,
+                      std::vector<CaseRecord> records) {
     for (CaseProduct& product : products) {
       count_case(product.record.name, product.record.subject, product.record.flags,
                  product.record.slices.size());
@@ -498,10 +525,11 @@ class Job {
     auto places = write_shard(options_.output, shard, std::move(records), layout());
     for (const CaseProduct& product : products) {
       const std::string name = product.provenance["name"];
-      write_file_atomic(options_.output / "cases" / (name + ".json"),
-                        json_text(product.provenance, 1) + "\n");
-      write_file_atomic(options_.output / "previews" / (name + ".png"),
-                        std::span<const std::uint8_t>(product.preview));
+      // A rerun takes over only what is whole: one sync for all is early enough, in finish().
+      write_file_unsynced(options_.output / "cases" / (name + ".json"),
+                          json_text(product.provenance, 1) + "\n");
+      write_file_unsynced(options_.output / "previews" / (name + ".png"),
+                          std::span<const std::uint8_t>(product.preview));
     }
     std::move(places.begin(), places.end(), std::back_inserter(places_));
   }
@@ -517,6 +545,7 @@ class Job {
     // Now with those that were refused only when they were read.
     summary_.lost_cases = lost_cases(earlier_, names_, plan_);
     remove_stale();
+    sync_filesystem(options_.output);
     write_index(options_.output, std::move(places_), layout());
     const auto rows = account();
     write_file_atomic(options_.output / "ledger.tsv", ledger_text(rows));
@@ -652,6 +681,7 @@ class Job {
   std::set<std::string> subjects_, names_;
   std::set<std::string> earlier_;  // cases of the complete dataset that is updated
   nlohmann::json classes_ = nlohmann::json::object();
+  std::future<void> writer_;  // of the shard before next_shard_; last: it uses all of the above
 };
 
 }  // namespace

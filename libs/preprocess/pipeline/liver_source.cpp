@@ -115,8 +115,9 @@ bool below_lungs(const Volume& volume, const SliceRange& liver) {
   for (std::int64_t k = top; k >= liver.first; --k) {
     if (z(k) > z(liver.last) + kAboveMm || z(k) > looked - kStepMm) continue;
     looked = z(k);
-    HuHistogram unused;
-    if (profile_slice(volume.slice(k), {}, volume.geometry, unused).lung_mm2 >= kLungMm2)
+    ValueCounts unused;
+    if (profile_slice(volume.slice(k), nullptr, 0, volume.geometry, unused, unused).lung_mm2 >=
+        kLungMm2)
       return true;
   }
   return false;
@@ -127,7 +128,7 @@ bool below_lungs(const Volume& volume, const SliceRange& liver) {
 PredictedMask clean_prediction(Segmentation prediction, const Volume& volume, bool refine) {
   PredictedMask result;
   result.mask = std::move(prediction.mask);
-  result.components = static_cast<std::int64_t>(component_sizes(result.mask).size());
+  result.components = static_cast<std::int64_t>(component_sizes(MaskRuns(result.mask)).size());
   remove_specks(result.mask);
   if (refine)
     drop_misplaced(result.mask, prediction.probability, [&](const SliceRange& r) { return below_lungs(volume, r); });

@@ -3,8 +3,12 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
+
+#include "io/core/value_counts.hpp"
+#include "io/core/vector_clones.hpp"
 
 namespace wsp {
 namespace {
@@ -13,47 +17,94 @@ constexpr double kReachMm = 2.5;  // half a square: segmental vessels are some 5
 constexpr double kEnhancedParenchyma = 80, kEnhancedVessel = 110;
 constexpr double kVesselAbove = 35, kVesselAboveNoise = 3.5;
 
-// Counts per HU of int16.
-class Counts {
- public:
-  void add(std::int64_t hu) {
-    ++counts_[static_cast<std::size_t>(std::clamp<std::int64_t>(hu, -32768, 32767) + 32768)];
-    ++n_;
+// The least value that at least this share of all does not exceed.
+double percentile(const ValueCounts& counts, double share) {
+  const auto wanted =
+      static_cast<std::int64_t>(std::ceil(share * static_cast<double>(counts.total())));
+  std::int64_t seen = 0;
+  std::optional<double> found;
+  counts.for_each([&](std::int16_t value, std::int64_t count) {
+    if ((seen += count) >= wanted && !found) found = value;
+  });
+  return found.value_or(0);
+}
+
+// Of every column of a slice: the sum of HU over the last rows of liver, up to some number of them,
+// and how many rows of liver end here.
+struct Columns {
+  std::vector<std::int32_t> sum, liver;
+};
+
+// Go on by a row of `n` pixels of liver; `oldest` is the row that falls out of `height` rows.
+WSP_VECTOR_CLONES("avx2", "default")
+void add_row(const std::int16_t* row, const std::int16_t* oldest, std::int64_t n,
+             std::int32_t height, std::int32_t* sum, std::int32_t* liver) {
+  for (std::int64_t x = 0; x < n; ++x) {
+    liver[x] += 1;
+    sum[x] += row[x] - (liver[x] > height ? oldest[x] : 0);
   }
-  [[nodiscard]] std::int64_t size() const { return n_; }
-  // The least value that at least this share of all does not exceed.
-  [[nodiscard]] double percentile(double share) const {
-    const auto wanted = static_cast<std::int64_t>(std::ceil(share * static_cast<double>(n_)));
-    std::int64_t seen = 0;
-    for (std::size_t v = 0; v < counts_.size(); ++v)
-      if ((seen += counts_[v]) >= wanted && seen > 0) return static_cast<double>(v) - 32768;
-    return 0;
+}
+
+// Means over the squares of (2 rx + 1) x (2 ry + 1) pixels of a slice that lie wholly in the liver.
+class Squares {
+ public:
+  Squares(std::int64_t nx, std::int64_t rx, std::int64_t ry)
+      : width_(2 * rx + 1), height_(2 * ry + 1) {
+    columns_.sum.resize(static_cast<std::size_t>(nx));
+    columns_.liver.resize(static_cast<std::size_t>(nx));
+  }
+
+  void add(std::span<const std::int16_t> hu, const MaskRuns& mask, std::int64_t z,
+           ValueCounts& means) {
+    const std::int64_t nx = mask.geometry.size[0], ny = mask.geometry.size[1];
+    end_columns(0, nx);
+    for (std::int64_t y = 0; y < ny; ++y) {
+      const std::int16_t* row = hu.data() + y * nx;
+      // Counts only where liver reaches so far back.
+      const std::int16_t* oldest = y >= height_ ? row - height_ * nx : row;
+      std::int64_t end = 0;  // of what is up to date
+      means_.clear();
+      for (const Run& run : mask.row(y, z)) {
+        end_columns(end, run.begin);
+        add_row(row + run.begin, oldest + run.begin, run.end - run.begin,
+                static_cast<std::int32_t>(height_), columns_.sum.data() + run.begin,
+                columns_.liver.data() + run.begin);
+        add_means(run);
+        end = run.end;
+      }
+      end_columns(end, nx);
+      means.add(means_);
+    }
   }
 
  private:
-  std::vector<std::int64_t> counts_ = std::vector<std::int64_t>(65536, 0);
-  std::int64_t n_ = 0;
-};
-
-// Sums over rectangles that begin at the corner, one row and column of zeros before them.
-void accumulate(std::span<const std::int16_t> hu, std::span<const std::uint8_t> liver,
-                std::int64_t nx, std::int64_t ny, std::vector<std::int64_t>& sum,
-                std::vector<std::int64_t>& inside) {
-  const auto width = static_cast<std::size_t>(nx + 1);
-  sum.assign(width * static_cast<std::size_t>(ny + 1), 0);
-  inside.assign(sum.size(), 0);
-  for (std::size_t y = 0; y < static_cast<std::size_t>(ny); ++y) {
-    std::int64_t row_sum = 0, row_inside = 0;
-    for (std::size_t x = 0; x < static_cast<std::size_t>(nx); ++x) {
-      const std::size_t at = y * static_cast<std::size_t>(nx) + x;
-      row_sum += hu[at];
-      row_inside += liver[at] != 0 ? 1 : 0;
-      const std::size_t here = (y + 1) * width + x + 1;
-      sum[here] = sum[here - width] + row_sum;
-      inside[here] = inside[here - width] + row_inside;
+  void end_columns(std::int64_t from, std::int64_t to) {
+    std::fill(columns_.sum.begin() + from, columns_.sum.begin() + to, 0);
+    std::fill(columns_.liver.begin() + from, columns_.liver.begin() + to, 0);
+  }
+  // Of the squares whose last row this is.
+  void add_means(const Run& run) {
+    const std::int64_t area = width_ * height_;
+    const double per_double_area = 0.5 / static_cast<double>(area);
+    std::int64_t sum = 0, whole = 0;  // of up to width_ columns that are liver over height_ rows
+    for (auto x = static_cast<std::size_t>(run.begin); x < static_cast<std::size_t>(run.end); ++x) {
+      if (columns_.liver[x] < height_) {
+        sum = whole = 0;
+        continue;
+      }
+      sum += columns_.sum[x];
+      if (++whole > width_) sum -= columns_.sum[x - static_cast<std::size_t>(width_)];
+      // Rounded to the nearest; the area is odd, so that no half is met.
+      if (whole >= width_)
+        means_.push_back(static_cast<std::int16_t>(
+            std::floor(static_cast<double>(2 * sum + area) * per_double_area)));
     }
   }
-}
+
+  std::int64_t width_, height_;
+  Columns columns_;
+  std::vector<std::int16_t> means_;
+};
 
 }  // namespace
 
@@ -69,48 +120,34 @@ std::string_view to_string(HuPhase phase) {
   return "unclear";
 }
 
-PhaseByHu phase_by_hu(const Volume& volume, const LiverMask& mask) {
+PhaseByHu phase_by_hu(const Volume& volume, const MaskRuns& mask) {
   PhaseByHu result;
   const Geometry& g = volume.geometry;
   const auto [nx, ny, nz] = g.size;
   const auto reach = [&](int axis) {
     return static_cast<std::int64_t>(kReachMm / g.spacing_mm[static_cast<std::size_t>(axis)]);
   };
-  const std::int64_t rx = reach(0), ry = reach(1), area = (2 * rx + 1) * (2 * ry + 1);
-  Counts single, means;
-  std::int64_t total = 0;
-  std::vector<std::int64_t> sum, inside;
+  ValueCounts single, means;
+  Squares squares(nx, reach(0), reach(1));
   for (std::int64_t z = 0; z < nz; ++z) {
+    if (mask.pixels(z) == 0) continue;
     const auto hu = volume.slice(z);
-    const auto liver = mask.slice(z);
-    bool any = false;
-    for (std::size_t i = 0; i < liver.size(); ++i)
-      if (liver[i] != 0) {
-        single.add(hu[i]);
-        total += hu[i];
-        any = true;
-      }
-    if (!any) continue;
-    accumulate(hu, liver, nx, ny, sum, inside);
-    for (std::int64_t y = ry; y + ry < ny; ++y)
-      for (std::int64_t x = rx; x + rx < nx; ++x) {
-        const auto at = [&](std::int64_t row, std::int64_t column) {
-          return static_cast<std::size_t>(row * (nx + 1) + column);
-        };
-        const std::size_t a = at(y - ry, x - rx), b = at(y - ry, x + rx + 1),
-                          c = at(y + ry + 1, x - rx), d = at(y + ry + 1, x + rx + 1);
-        if (inside[d] - inside[b] - inside[c] + inside[a] != area) continue;
-        means.add(std::llround(static_cast<double>(sum[d] - sum[b] - sum[c] + sum[a]) /
-                               static_cast<double>(area)));
-      }
+    for (std::int64_t y = 0; y < ny; ++y)
+      for (const Run& run : mask.row(y, z))
+        single.add(hu.subspan(static_cast<std::size_t>(y * nx + run.begin),
+                              static_cast<std::size_t>(run.end - run.begin)));
+    squares.add(hu, mask, z, means);
   }
-  if (single.size() == 0) return result;
-  result.liver_mean_hu = static_cast<double>(total) / static_cast<double>(single.size());
+  const std::int64_t voxels = single.total();
+  if (voxels == 0) return result;
+  std::int64_t total = 0;
+  single.for_each([&](std::int16_t hu, std::int64_t count) { total += hu * count; });
+  result.liver_mean_hu = static_cast<double>(total) / static_cast<double>(voxels);
   // A liver too thin for the squares is judged by its voxels.
-  const Counts& counts = means.size() > 0 ? means : single;
-  result.liver_median_hu = counts.percentile(0.5);
-  result.vessel_hu = counts.percentile(0.995);
-  result.noise_hu = result.liver_median_hu - counts.percentile(0.16);
+  const ValueCounts& counts = means.total() > 0 ? means : single;
+  result.liver_median_hu = percentile(counts, 0.5);
+  result.vessel_hu = percentile(counts, 0.995);
+  result.noise_hu = result.liver_median_hu - percentile(counts, 0.16);
   const bool parenchyma = result.liver_median_hu >= kEnhancedParenchyma;
   const bool vessels = result.vessel_hu - result.liver_median_hu >=
                        std::max(kVesselAbove, kVesselAboveNoise * result.noise_hu);

@@ -2,6 +2,7 @@
 #include <string_view>
 
 #include "io/core/volume.hpp"
+#include "preprocess/ops/runs.hpp"
 
 namespace wsp {
 
@@ -27,6 +28,6 @@ struct PhaseByHu {
 /// which subdues noise and keeps neighbours (kidney, ribs) out. *Portal*: median >= 80 HU and
 /// vessels at least max(35 HU, 3.5 noise) above it; at 3-5 minutes vessels have come within some 30
 /// HU of the parenchyma. *Unenhanced*: median < 80 HU and vessels < 110 HU. Deterministic.
-PhaseByHu phase_by_hu(const Volume& volume, const LiverMask& mask);
+PhaseByHu phase_by_hu(const Volume& volume, const MaskRuns& mask);
 
 }  // namespace wsp

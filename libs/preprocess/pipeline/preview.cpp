@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "io/core/error.hpp"
+#include "io/core/vector_clones.hpp"
 
 namespace wsp {
 namespace {
@@ -23,36 +24,59 @@ struct Picture {
   }
 };
 
+WSP_VECTOR_CLONES("avx2", "default")
+void add_clipped(const std::int16_t* hu, std::int64_t n, WindowHu window, std::int32_t* sums) {
+  for (std::int64_t i = 0; i < n; ++i)
+    sums[i] += std::min(std::max(hu[i], window.low), window.high);
+}
+
+WSP_VECTOR_CLONES("avx2", "default")
+std::int32_t sum_clipped(const std::int16_t* hu, std::int64_t n, WindowHu window) {
+  std::int32_t sum = 0;
+  for (std::int64_t i = 0; i < n; ++i) sum += std::min(std::max(hu[i], window.low), window.high);
+  return sum;
+}
+
 // One projection along y (coronal) or x (sagittal): mean HU over the liver's range, and whether
 // liver is hit.
-Picture project(const Volume& volume, const LiverMask& mask, bool coronal, const SliceRange& kept,
+Picture project(const Volume& volume, const MaskRuns& mask, bool coronal, const SliceRange& kept,
                 WindowHu window) {
   const auto [nx, ny, nz] = volume.geometry.size;
   const std::int64_t across = coronal ? nx : ny;
   const std::int64_t along = coronal ? ny : nx;
-  const auto voxel = [&](std::int64_t a, std::int64_t d, std::int64_t z) {
-    return static_cast<std::size_t>(coronal ? (z * ny + d) * nx + a : (z * ny + a) * nx + d);
-  };
+  // 1. Where the liver is hit, and its range along the projection.
   std::int64_t first = along, last = -1;
-  for (std::int64_t z = 0; z < nz; ++z)
-    for (std::int64_t a = 0; a < across; ++a)
-      for (std::int64_t d = 0; d < along; ++d)
-        if (mask.voxels[voxel(a, d, z)] != 0) {
-          first = std::min(first, d);
-          last = std::max(last, d);
-        }
   std::vector<float> mean(static_cast<std::size_t>(across * nz));
   std::vector<std::uint8_t> hit(mean.size(), 0);
-  for (std::int64_t z = 0; z < nz; ++z)
-    for (std::int64_t a = 0; a < across; ++a) {
-      float sum = 0;
-      const auto at = static_cast<std::size_t>(z * across + a);
-      for (std::int64_t d = first; d <= last; ++d) {
-        sum += std::clamp<float>(volume.hu[voxel(a, d, z)], window.low, window.high);
-        hit[at] |= mask.voxels[voxel(a, d, z)];
-      }
-      mean[at] = last >= first ? sum / static_cast<float>(last - first + 1) : window.low;
+  for (std::int64_t z = 0; z < nz; ++z) {
+    std::uint8_t* const hits = hit.data() + z * across;
+    for (std::int64_t y = 0; y < ny; ++y) {
+      const auto row = mask.row(y, z);
+      if (row.empty()) continue;
+      first = std::min<std::int64_t>(first, coronal ? y : row.front().begin);
+      last = std::max<std::int64_t>(last, coronal ? y : row.back().end - 1);
+      if (!coronal) hits[y] = 1;
+      for (const Run& run : row)
+        if (coronal) std::fill(hits + run.begin, hits + run.end, std::uint8_t{1});
     }
+  }
+  // 2. Mean HU over that range. The sums are of whole numbers.
+  std::fill(mean.begin(), mean.end(), static_cast<float>(window.low));
+  std::vector<std::int32_t> sums(static_cast<std::size_t>(across));
+  for (std::int64_t z = 0; z < nz && last >= first; ++z) {
+    const std::int16_t* hu = volume.slice(z).data();
+    std::fill(sums.begin(), sums.end(), 0);
+    if (coronal)
+      for (std::int64_t y = first; y <= last; ++y)
+        add_clipped(hu + y * nx, nx, window, sums.data());
+    else
+      for (std::int64_t y = 0; y < ny; ++y)
+        sums[static_cast<std::size_t>(y)] =
+            sum_clipped(hu + y * nx + first, last - first + 1, window);
+    for (std::size_t a = 0; a < sums.size(); ++a)
+      mean[static_cast<std::size_t>(z * across) + a] =
+          static_cast<float>(sums[a]) / static_cast<float>(last - first + 1);
+  }
 
   const double width_mm = static_cast<double>(across) * volume.geometry.spacing_mm[coronal ? 0 : 1];
   const double bottom = volume.z_mm.front() - volume.geometry.spacing_mm[2] / 2;
@@ -71,13 +95,15 @@ Picture project(const Volume& volume, const LiverMask& mask, bool coronal, const
       --k;
     return static_cast<std::int64_t>(k);
   };
+  std::vector<std::int64_t> slice_of;
+  for (std::int64_t row = 0; row < picture.height; ++row) slice_of.push_back(nearest_slice(row));
   const auto source = [&](std::int64_t x, std::int64_t row) {
     const std::int64_t a = std::min(across - 1, (2 * x + 1) * across / (2 * picture.width));
-    return static_cast<std::size_t>(nearest_slice(row) * across + a);
+    return static_cast<std::size_t>(slice_of[static_cast<std::size_t>(row)] * across + a);
   };
   std::int64_t previous = nz;
   for (std::int64_t y = 0; y < picture.height; ++y) {
-    const std::int64_t k = nearest_slice(y);
+    const std::int64_t k = slice_of[static_cast<std::size_t>(y)];
     for (std::int64_t x = 0; x < picture.width; ++x) {
       const std::size_t at = source(x, y);
       const float unit = (mean[at] - window.low) / static_cast<float>(window.high - window.low);
@@ -102,7 +128,7 @@ Picture project(const Volume& volume, const LiverMask& mask, bool coronal, const
 
 }  // namespace
 
-std::vector<std::uint8_t> make_preview(const Volume& volume, const LiverMask& mask,
+std::vector<std::uint8_t> make_preview(const Volume& volume, const MaskRuns& mask,
                                        const SliceRange& kept, WindowHu window) {
   Picture left = project(volume, mask, true, kept, window);
   Picture right = project(volume, mask, false, kept, window);
@@ -122,9 +148,8 @@ std::vector<std::uint8_t> make_preview(const Volume& volume, const LiverMask& ma
   image.width = static_cast<png_uint_32>(both.width);
   image.height = static_cast<png_uint_32>(both.height);
   image.format = PNG_FORMAT_RGB;
-  png_alloc_size_t bytes = 0;
-  if (png_image_write_to_memory(&image, nullptr, &bytes, 0, both.pixels.data(), 0, nullptr) == 0)
-    throw Error(ErrorCode::failure, std::string("cannot encode a preview: ") + image.message);
+  // Asking for the size would encode it once more.
+  png_alloc_size_t bytes = PNG_IMAGE_PNG_SIZE_MAX(image);
   std::vector<std::uint8_t> png(bytes);
   if (png_image_write_to_memory(&image, png.data(), &bytes, 0, both.pixels.data(), 0, nullptr) == 0)
     throw Error(ErrorCode::failure, std::string("cannot encode a preview: ") + image.message);

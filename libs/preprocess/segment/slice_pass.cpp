@@ -68,8 +68,8 @@ class SlicePass {
     job.fill = [&](std::int64_t i, std::span<float> input) {
       const auto pixels = static_cast<std::size_t>(grid_.plane_size());
       for (std::int64_t c = 0; c < model_.channels(); ++c) {
-        const std::int64_t away =
-            offsets[static_cast<std::size_t>(model_.axes[0].reversed ? model_.channels() - 1 - c : c)];
+        const std::int64_t channel = model_.axes[0].reversed ? model_.channels() - 1 - c : c;
+        const std::int64_t away = offsets[static_cast<std::size_t>(channel)];
         const auto& plane = planes.at(within(slices[static_cast<std::size_t>(i)] + away));
         float* out = input.data() + static_cast<std::size_t>(c) * pixels;
         order_.for_each([&](std::size_t to, std::size_t from) { out[to] = plane[from]; });

@@ -13,7 +13,7 @@
 #include "io/core/counter_rng.hpp"
 #include "io/core/error.hpp"
 #include "io/core/parallel.hpp"
-#include "train/kernels/vector_clones.hpp"
+#include "io/core/vector_clones.hpp"
 #include "train/kernels/vector_four.hpp"
 
 namespace wsp::train::dense {

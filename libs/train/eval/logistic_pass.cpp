@@ -6,7 +6,7 @@
 #include <cmath>
 
 #include "io/core/parallel.hpp"
-#include "train/kernels/vector_clones.hpp"
+#include "io/core/vector_clones.hpp"
 #include "train/kernels/vector_four.hpp"
 
 namespace wsp::train {

@@ -4,8 +4,8 @@
 #include <limits>
 
 #include "io/core/parallel.hpp"
+#include "io/core/vector_clones.hpp"
 #include "train/eval/binary_logistic.hpp"
-#include "train/kernels/vector_clones.hpp"
 
 namespace wsp::train {
 namespace {

@@ -153,7 +153,8 @@ void predict_volumes(const DatasetReader& reader, const std::vector<MaskedVolume
       return slices.index_select(0, send(which, slices.device())).to(torch::kCPU);
     };
     const torch::Tensor probability = predicted_probability(net, input, ratio, precision).squeeze(1);
-    take({piece.volume, piece.first, drawn(batch->hu), drawn(batch->masks), probability.to(torch::kCPU).contiguous()});
+    take({piece.volume, piece.first, drawn(batch->hu), drawn(batch->masks),
+          probability.to(torch::kCPU).contiguous()});
   }
 }
 

@@ -180,8 +180,8 @@ double validation_dice(const UNetSetup& setup) {
   options.cache_rows.clear();
   std::vector<double> both(volumes.size()), sum(volumes.size());
   setup.net->eval();
-  predict_volumes(setup.reader, volumes, std::move(options), *setup.net, setup.config, 1, setup.config.batch,
-                  setup.device, "fp32", [&](const PredictedSlices& s) {
+  predict_volumes(setup.reader, volumes, std::move(options), *setup.net, setup.config, 1,
+                  setup.config.batch, setup.device, "fp32", [&](const PredictedSlices& s) {
                     const torch::Tensor liver = s.probability > 0.5, truth = s.masks != 0;
                     both[s.volume] += (liver & truth).sum().item<double>();
                     sum[s.volume] += liver.sum().item<double>() + truth.sum().item<double>();

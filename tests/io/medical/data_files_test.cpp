@@ -93,9 +93,9 @@ TEST_F(DataFiles, BelongToTheHeaderThatNamesThem) {
     EXPECT_EQ(loaded.value().files, source_files(series));
   }
   // The hash of what was read knows them.
-  const auto before = read_series(found, found.series[2], {}).value().source_hash;
+  const auto before = read_series(found, found.series[2], {false, false, true}).value().file_hashes;
   put("c/c.raw", voxels(1));
-  EXPECT_NE(read_series(found, found.series[2], {}).value().source_hash, before);
+  EXPECT_NE(read_series(found, found.series[2], {false, false, true}).value().file_hashes, before);
 }
 
 TEST_F(DataFiles, WithoutAHeaderAreNamed) {

@@ -463,7 +463,9 @@ TEST(Determinism, ThreadsDoNotChangeTheScan) {
     for (const Series& s : scan.series) {
       text += s.key + s.relative_path + std::to_string(s.score);
       for (const Plane& p : s.planes) text.append(" ").append(std::to_string(p.file));
-      if (s.code == Code::USED) text += read_series(scan, s, {}).value().source_hash;
+      if (s.code != Code::USED) continue;
+      const auto hashes = read_series(scan, s, {false, false, true}).value().file_hashes;
+      for (const Digest& hash : hashes) text += hex(hash);
     }
     texts.push_back(text);
   }

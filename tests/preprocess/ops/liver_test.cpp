@@ -91,7 +91,7 @@ TEST(CleanMask, KeepsTheLargestComponentAndFillsHolesPerSlice) {
   at(4, 4, 1) = 0;  // a hole
   at(7, 7, 2) = 1;  // touches by a corner: 26-connected
   at(0, 0, 0) = 1;  // apart
-  EXPECT_EQ(component_sizes(mask), (std::vector<std::int64_t>{25, 1}));
+  EXPECT_EQ(component_sizes(MaskRuns(mask)), (std::vector<std::int64_t>{25, 1}));
   clean_mask(mask);
   EXPECT_EQ(at(4, 4, 1), 1);
   EXPECT_EQ(at(7, 7, 2), 1);

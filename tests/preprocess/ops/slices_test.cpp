@@ -94,8 +94,12 @@ TEST(Profile, SeparatesBodyLungBoneAndTable) {
     hu[45 * 64 + x] = 110;
     liver[45 * 64 + x] = 1;
   }
+  const MaskRuns runs({g, liver, {}});
+  ValueCounts all, body, inside;
+  all.add(hu);
+  const SliceProfile p = profile_slice(hu, &runs, 0, g, body, inside);
   HuHistogram histogram;
-  const SliceProfile p = profile_slice(hu, liver, g, histogram);
+  histogram.add(all, body, inside);
   EXPECT_DOUBLE_EQ(p.body_mm2, 1600 * 4);
   EXPECT_DOUBLE_EQ(p.lung_mm2, 100 * 4);
   EXPECT_DOUBLE_EQ(p.bone_mm2, 5 * 4);

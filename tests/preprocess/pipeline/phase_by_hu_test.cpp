@@ -42,7 +42,7 @@ Liver made(double parenchyma, double vessel, double noise, double pixel_mm = 0.8
   return liver;
 }
 
-PhaseByHu judged(const Liver& liver) { return phase_by_hu(liver.volume, liver.mask); }
+PhaseByHu judged(const Liver& liver) { return phase_by_hu(liver.volume, MaskRuns(liver.mask)); }
 
 TEST(PhaseByHu, TellsPortalFromNativeAndDelayed) {
   for (const double noise : {0.0, 12.0, 25.0}) {

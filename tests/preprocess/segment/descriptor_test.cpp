@@ -110,7 +110,8 @@ TEST(Descriptor, SaysWhatContradictsItself) {
   expect_refused(changed(distant, "/input/context_mm", {0, 6}), "/input/context_mm");
   expect_refused(changed(changed(distant, "/input/context_mm", {6}), "/input/dimensions", "2d"),
                  "context_mm is for");
-  EXPECT_EQ(parse_descriptor(changed(distant, "/input/context_mm", {6, 16}), "m.json").channels(), 5);
+  EXPECT_EQ(parse_descriptor(changed(distant, "/input/context_mm", {6, 16}), "m.json").channels(),
+            5);
   expect_refused(changed(flat, "/input/dimensions", "2d"), "neighbours is for");
   expect_refused(changed(flat, "/input/patch", {8, 8, 8}), "patch is for");
   expect_refused(changed(flat, "/input/multiple", 16), "exclude each other");
