@@ -109,7 +109,7 @@ void declare(CLI::App& app, Options& o) {
   probe->add_option("--pretraining", o.pretraining, "Dataset that the encoder was trained on: subjects and volumes of both are refused");
   declare_overlap(*probe, o.allow_overlap);
   probe->add_flag("--no-shortcuts", o.no_shortcuts, "Do not probe for spacing, pixel size, kernel, scanner, dataset");
-  probe->add_option("--by", o.by, "AUC within subgroups: kernel, scanner, dataset, spacing_mm, pixel_mm, or a label column");
+  probe->add_option("--by", o.by, "AUC within subgroups: kernel, scanner, phase, dataset, spacing_mm, pixel_mm, or a label column");
   probe->add_option("--figures", o.figures, "Directory for diagnostics-NAME.svg: ROC, calibration, decision curve, thresholds");
   CLI::Option* save = probe->add_option("--save", o.save, "Also fit on all subjects and keep the probe for predict (P.json)");
   probe->add_option("--refits", o.refits, "Subject-bootstrap refits kept in P.json")->check(CLI::Range(100, 100000))->capture_default_str()->needs(save);

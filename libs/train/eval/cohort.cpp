@@ -201,6 +201,7 @@ Cohort make_cohort(const std::vector<const FeatureTable*>& tables,
       cohort.case_facts.push_back({spacing, pixel});
       cohort.kernel.push_back(t.cases[of_subject.front()].kernel);
       cohort.scanner.push_back(t.cases[of_subject.front()].scanner);
+      cohort.phase.push_back(t.cases[of_subject.front()].phase);
       cohort.reader.push_back(reader == nullptr ? -1 : static_cast<int>(std::min<std::int64_t>(call, 1)));
     }
     if (!conflicting.empty())

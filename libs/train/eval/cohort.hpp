@@ -42,7 +42,7 @@ struct Cohort {
   std::vector<std::string> dataset;        ///< [subject]: where it comes from
   std::vector<int> reader;                 ///< [subject]: 0, 1, -1 unknown; empty without a column
   std::vector<std::vector<double>> case_facts;  ///< [subject]: spacing, pixel (means over cases)
-  std::vector<std::string> kernel, scanner;  ///< [subject]: of its first case
+  std::vector<std::string> kernel, scanner, phase;  ///< [subject]: of its first case
   std::string encoder_sha256;
   std::vector<std::string> remarks;  ///< what a user should hear once: a positive class that no case has, ...
 };

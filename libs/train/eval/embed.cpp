@@ -92,7 +92,7 @@ FeatureTable embed_dataset(const EmbedOptions& o) {
       if (known < table.labels.size() && entry.labels[known] < 0) continue;
       for (std::size_t l = 0; l < table.labels.size(); ++l) table.labels[l].push_back(entry.labels[l]);
       const auto id = static_cast<std::int32_t>(table.cases.size());
-      table.cases.push_back({entry.name, entry.subject, 0, 0, "", ""});
+      table.cases.push_back({entry.name, entry.subject});
       describe_case(o.dataset, table.cases.back());
       for (std::int64_t i = 0; i < entry.slice_count; ++i) {
         rows.push_back(static_cast<std::uint32_t>(entry.first_slice + i));

@@ -30,7 +30,7 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 
 constexpr std::array kColumns = {"case",     "slice",  "subject", "depth",      "spacing_mm",
-                                 "pixel_mm", "kernel", "scanner", "trained_on", "content"};
+                                 "pixel_mm", "kernel", "scanner", "phase", "trained_on", "content"};
 constexpr const char* kLabelPrefix = "label:";
 
 bool is_column(const std::string& name) {
@@ -229,6 +229,7 @@ class OwnRows {
     c.name = slices_.has("case") ? slices_.text(first, "case") : c.subject;
     c.kernel = shared(members, "kernel");
     c.scanner = shared(members, "scanner");
+    c.phase = shared(members, "phase");
     const auto length = [&](const char* column) {
       return shared(members, column).empty()
                  ? 0.0
@@ -323,10 +324,10 @@ void export_features(const FeatureTable& t, const fs::path& directory) {
     const auto id = static_cast<std::size_t>(t.case_id[i]);
     const FeatureCase& c = t.cases[id];
     // The shortest digits that give the same number again.
-    tsv += fmt::format("{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{:016x}", quoted(c.name),
+    tsv += fmt::format("{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{:016x}", quoted(c.name),
                        i < t.slice.size() ? t.slice[i] : static_cast<std::int32_t>(i),
                        quoted(c.subject), t.depth[i], c.spacing_mm, c.pixel_mm, quoted(c.kernel),
-                       quoted(c.scanner), c.trained_on, t.content[i]);
+                       quoted(c.scanner), quoted(c.phase), c.trained_on, t.content[i]);
     for (const auto& of_label : t.labels) tsv += fmt::format("\t{}", of_label[id]);
     tsv += '\n';
   }

@@ -152,6 +152,7 @@ void write_features(const fs::path& path, const FeatureTable& t) {
                        column<std::string>(t.cases, [](auto& c) { return c.kernel.empty() ? "unknown" : c.kernel; }));
       h5::write_column(cases.get(), "scanner",
                        column<std::string>(t.cases, [](auto& c) { return c.scanner.empty() ? "unknown" : c.scanner; }));
+      h5::write_column(cases.get(), "phase", column<std::string>(t.cases, [](auto& c) { return c.phase.empty() ? "unknown" : c.phase; }));
       h5::write_column(cases.get(), "spacing_mm", column<double>(t.cases, [](auto& c) { return c.spacing_mm; }));
       h5::write_column(cases.get(), "pixel_mm", column<double>(t.cases, [](auto& c) { return c.pixel_mm; }));
       h5::write_column(cases.get(), "trained_on", column<std::int64_t>(t.cases, [](auto& c) { return std::int64_t{c.trained_on}; }));
@@ -196,13 +197,15 @@ FeatureTable read_features(const fs::path& path) {
     const auto scanners = h5::read_strings(file.get(), "cases/scanner");
     const auto spacing = h5::read_doubles(file.get(), "cases/spacing_mm");
     const auto pixel = h5::read_doubles(file.get(), "cases/pixel_mm");
-    std::vector<std::int64_t> trained_on(names.size(), -1);  // absent in files of an earlier toolkit
+    std::vector<std::string> phases(names.size(), "unknown");  // absent in files of an earlier toolkit, as trained_on
+    if (H5Lexists(file.get(), "cases/phase", H5P_DEFAULT) > 0) phases = h5::read_strings(file.get(), "cases/phase");
+    std::vector<std::int64_t> trained_on(names.size(), -1);
     if (H5Lexists(file.get(), "cases/trained_on", H5P_DEFAULT) > 0) trained_on = h5::read_integers(file.get(), "cases/trained_on");
     if (subjects.size() != names.size() || trained_on.size() != names.size() || kernels.size() != names.size() ||
-        scanners.size() != names.size() || spacing.size() != names.size() || pixel.size() != names.size())
+        scanners.size() != names.size() || phases.size() != names.size() || spacing.size() != names.size() || pixel.size() != names.size())
       throw Error(ErrorCode::corrupt, "its columns of cases differ in length");
     for (std::size_t i = 0; i < names.size(); ++i)
-      t.cases.push_back({names[i], subjects[i], spacing[i], pixel[i], kernels[i], scanners[i], static_cast<int>(trained_on[i])});
+      t.cases.push_back({names[i], subjects[i], spacing[i], pixel[i], kernels[i], scanners[i], phases[i], static_cast<int>(trained_on[i])});
     for (const std::string& label : t.label_names)
       t.labels.push_back(h5::read_integers(file.get(), "cases/label_" + label));
     read_matrix(file.get(), t, t.case_id.size());

@@ -12,8 +12,9 @@ namespace wsp::train {
 struct FeatureCase {
   std::string name, subject;
   double spacing_mm = 0, pixel_mm = 0;  ///< 0 where the dataset does not say
-  std::string kernel;                   ///< class of the reconstruction kernel, or empty
-  std::string scanner;                  ///< its maker, or empty
+  std::string kernel = {};              ///< class of the reconstruction kernel, or empty
+  std::string scanner = {};             ///< its maker, or empty
+  std::string phase = {};               ///< contrast phase by the header, or empty
   int trained_on = -1;                  ///< whether the encoder was trained on its subject: 1, 0; -1 where the weights do not say
 };
 
@@ -38,7 +39,7 @@ struct FeatureTable {
 };
 
 /// Write F.h5 atomically: /slices/{features [n][d] float32, case, slice, depth, content}, /cases/{name,
-/// subject, spacing_mm, pixel_mm, kernel, scanner, trained_on, LABEL...}, facts as attributes. The same table
+/// subject, spacing_mm, pixel_mm, kernel, scanner, phase, trained_on, LABEL...}, facts as attributes. The same table
 /// gives the same bytes. Throws Error(output).
 void write_features(const std::filesystem::path& path, const FeatureTable& table);
 /// Read and check it. Throws Error(no_input) where there is no such file, Error(corrupt).

@@ -64,7 +64,7 @@ FeatureTable roster(const fs::path& dataset, bool include_flagged, RosterContent
       t.slice.push_back(reader.slices()[rows.back()].source_index);
       t.depth.push_back(reader.slices()[rows.back()].depth_kept);
     }
-    t.cases.push_back({entry.name, entry.subject, 0, 0, "", ""});
+    t.cases.push_back({entry.name, entry.subject});
     for (std::size_t l = 0; l < t.labels.size(); ++l) t.labels[l].push_back(entry.labels[l]);
   }
   t.values.assign(rows.size(), 0);
@@ -91,6 +91,7 @@ void describe_case(const fs::path& dataset, FeatureCase& c) {
   }
   c.kernel = json.value("/series/kernel"_json_pointer, "");
   c.scanner = json.value("/series/scanner"_json_pointer, "");
+  c.phase = json.value("/series/phase"_json_pointer, "");
 }
 
 void set_provenance(FeatureTable& t, const Provenance& p) {

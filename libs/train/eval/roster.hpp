@@ -20,7 +20,7 @@ enum class RosterContent {
 FeatureTable roster(const std::filesystem::path& dataset, bool include_flagged,
                     RosterContent content = RosterContent::rows, std::int64_t image_size = 0);
 
-/// Write into a case what its own file in the dataset says: spacing, pixel size, kernel, scanner.
+/// Write into a case what its own file in the dataset says: spacing, pixel size, kernel, scanner, phase.
 void describe_case(const std::filesystem::path& dataset, FeatureCase& c);
 
 /// import_features() of slices of a dataset, all of whose slices are read for the hashes of their pixels. Cases with doubtful

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <strings.h>
 
 #include <algorithm>
 #include <cmath>
@@ -35,10 +36,9 @@ Subgroups by_words(const std::string& column, const std::vector<std::string>& wo
 // NaN: not known.
 Subgroups by_median(const std::string& column, const std::vector<double>& values) {
   const double median = quantile(values, 0.5);
-  Subgroups groups{column,
-                   {fmt::format("{} up to {:.4g}", column, median),
-                    fmt::format("{} above {:.4g}", column, median)},
-                   {}};
+  Subgroups groups{column, {fmt::format("{} up to {:.4g}", column, median)}, {}};
+  if (std::any_of(values.begin(), values.end(), [&](double v) { return v > median; }))
+    groups.names.push_back(fmt::format("{} above {:.4g}", column, median));
   for (const double v : values) groups.of.push_back(std::isnan(v) ? -1 : v > median ? 1 : 0);
   return groups;
 }
@@ -81,6 +81,7 @@ Subgroups by_column(const Cohort& cohort, const std::vector<const FeatureTable*>
                     const std::string& column) {
   if (column == "kernel") return by_words(column, cohort.kernel);
   if (column == "scanner") return by_words(column, cohort.scanner);
+  if (column == "phase") return by_words(column, cohort.phase);
   if (column == "dataset") return by_words(column, cohort.dataset);
   if (column != "spacing_mm" && column != "pixel_mm") return by_label(cohort, tables, column);
   std::vector<double> values;
@@ -94,11 +95,14 @@ Subgroups by_column(const Cohort& cohort, const std::vector<const FeatureTable*>
 
 Subgroups subgroups_by(const Cohort& cohort, const std::vector<const FeatureTable*>& tables,
                        const std::string& column) {
-  static constexpr const char* kOwn[] = {"kernel", "scanner", "dataset", "spacing_mm", "pixel_mm"};
+  static constexpr const char* kOwn[] = {"kernel",  "scanner",    "phase",
+                                         "dataset", "spacing_mm", "pixel_mm"};
   const bool own = std::find(std::begin(kOwn), std::end(kOwn), column) != std::end(kOwn);
   for (const FeatureTable* t : tables)
-    if (!own && std::none_of(t->label_names.begin(), t->label_names.end(),
-                             [&](const std::string& l) { return l == column; }))
+    if (!own &&
+        std::none_of(t->label_names.begin(), t->label_names.end(), [&](const std::string& l) {
+          return ::strcasecmp(l.c_str(), column.c_str()) == 0;
+        }))
       refuse(fmt::format("--by is '{}': expected one of {}, or a label column: {}", column,
                          fmt::join(kOwn, ", "), fmt::join(t->label_names, ", ")));
   Subgroups groups = by_column(cohort, tables, column);

@@ -196,7 +196,7 @@ TEST(Subgroups, AreJudgedByTheirOwnPairs) {
   table.labels.resize(2);
   table.label_words = {{}, {{"f", 0}, {"m", 1}}};
   for (std::size_t s = 0; s < 160; ++s) {
-    table.cases.push_back({"c", cohort.set.names[s], 0, 0, "", ""});
+    table.cases.push_back({"c", cohort.set.names[s]});
     table.labels[0].push_back(s == 7 ? -1 : static_cast<std::int64_t>(40 + s % 40));
     table.labels[1].push_back(static_cast<std::int64_t>(s % 2));
   }

@@ -32,7 +32,7 @@ FeatureTable make_features(int cases, std::uint64_t seed, const std::string& dat
   for (int c = 0; c < cases; ++c) {
     CounterRng rng(seed, {static_cast<std::uint64_t>(c)});
     const std::string number = std::to_string(100 + c);
-    t.cases.push_back({"case-" + dataset + number, "sub-" + dataset + number, c % 2 == 0 ? 2.0 : 5.0, 0.8, c % 3 == 0 ? "sharp" : "soft", c % 2 == 0 ? "GE" : "Siemens"});
+    t.cases.push_back({"case-" + dataset + number, "sub-" + dataset + number, c % 2 == 0 ? 2.0 : 5.0, 0.8, c % 3 == 0 ? "sharp" : "soft", c % 2 == 0 ? "GE" : "Siemens", c == 3 ? "portal" : ""});
     t.labels[0].push_back(c % 2);
     t.labels[1].push_back(c % 5 == 4 ? -1 : c % 5);
     const double centre = 2.0 * (c % 2) + rng.normal();
@@ -74,6 +74,8 @@ TEST(Features, ComeBackAsTheyWereAndDamageIsSeen) {
   EXPECT_EQ(back.facts, t.facts);
   EXPECT_EQ(back.cases[3].kernel, "sharp");
   EXPECT_EQ(back.cases[3].scanner, "Siemens");
+  EXPECT_EQ(back.cases[3].phase, "portal");
+  EXPECT_EQ(back.cases[4].phase, "unknown");
   EXPECT_EQ(back.cases[3].trained_on, 1);
   EXPECT_EQ(back.cases[4].trained_on, -1);
   write_features(path, t);
