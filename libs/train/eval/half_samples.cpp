@@ -106,8 +106,8 @@ double middle(const HalfSamples::Pairs& pairs) {
   return mean(values);
 }
 
-// All values from which one lies no further than t of their own standard errors: within [0, 1].
-Interval score_interval(double value, double t, const std::function<double(double)>& variance) {
+// All values from which one lies no further than t of their own standard errors: within [lowest, 1].
+Interval score_interval(double value, double t, const std::function<double(double)>& variance, double lowest = 0) {
   const auto edge = [&](double end) {  // the furthest value towards an end that is not refused
     double in = value, out = end;
     for (int i = 0; i < 60 && in != out; ++i) {
@@ -116,7 +116,7 @@ Interval score_interval(double value, double t, const std::function<double(doubl
     }
     return in;
   };
-  return {edge(0), edge(1)};
+  return {edge(lowest), edge(1)};
 }
 
 double shape(double auc, const HalfSamples& h) { return shape(auc, h.positives, h.negatives, h.folds); }
@@ -235,9 +235,11 @@ PairedDifference paired_difference(double auc_a, const HalfSamples& a, double au
   PairedDifference result{auc_a - auc_b, {kNone, kNone}, kNone};
   const double variance = mean_square(a.auc, &b.auc) / 2;
   if (std::isnan(variance)) return result;
-  const double error = std::sqrt(inflation(variance, (middle(a.auc) + middle(b.auc)) / 2, a) * shape((auc_a + auc_b) / 2, a));
-  const double reach = student_quantile(freedom(a)) * error;
-  result.interval = {result.difference - reach, result.difference + reach};
+  const double size = inflation(variance, (middle(a.auc) + middle(b.auc)) / 2, a), both = (auc_a + auc_b) / 2;
+  // Two AUC that differ by d have a mean of |d| / 2 to 1 - |d| / 2: where both are 1, a difference is not impossible.
+  const auto variance_at = [&](double d) { return size * shape(std::clamp(both, std::abs(d) / 2, 1 - std::abs(d) / 2), a); };
+  const double error = std::sqrt(variance_at(0));
+  result.interval = score_interval(result.difference, student_quantile(freedom(a)), variance_at, -1);
   result.p = result.difference == 0 ? 1 : student_tail(result.difference / error, freedom(a));
   return result;
 }

@@ -48,7 +48,8 @@ struct PairedDifference {
   Interval interval;
   double p = 1;  ///< two-sided
 };
-/// The same subjects under two encoders, in the same divisions.
+/// The same subjects under two encoders, in the same divisions. The interval is made as auc_interval() is: the standard
+/// error is that of the difference in question, so that two encoders that are always right may still differ.
 PairedDifference paired_difference(double auc_a, const HalfSamples& a, double auc_b, const HalfSamples& b);
 
 /// AUC of positives against negatives of their own dataset: of each dataset over all pairs within a fold (mean over

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <functional>
 #include <nlohmann/json.hpp>
 
 #include "train/eval/curves.hpp"
@@ -140,16 +141,23 @@ void draw_decision(Svg& svg, const Scores& s, Panel panel) {
   panel.y_low = -0.25 * panel.y_high;
   panel.draw(svg, "Decision curve", "threshold: the probability from which one would act",
              "net benefit per subject");
-  Svg::Points probe, all;
-  for (int k = 1; k < 100; ++k) {
-    const double t = k / 100.0, treat_all = prevalence - (1 - prevalence) * t / (1 - t);
-    const double benefit = net_benefit(s.probability, s.positive, t);
-    probe.emplace_back(panel.x(t), panel.y(std::max(benefit, panel.y_low)));
-    if (treat_all >= panel.y_low) all.emplace_back(panel.x(t), panel.y(treat_all));
-  }
-  svg.path(all, 1.5, kFaint, true);
+  // What lies below the paper is not drawn.
+  const auto draw = [&](const std::function<double(double)>& benefit, double width,
+                        const Paint& paint, bool dashed) {
+    Svg::Points points;
+    for (int k = 1; k <= 100; ++k) {
+      const double t = k / 100.0, value = k < 100 ? benefit(t) : panel.y_low - 1;
+      if (value >= panel.y_low) {
+        points.emplace_back(panel.x(t), panel.y(value));
+        continue;
+      }
+      if (points.size() > 1) svg.path(points, width, paint, dashed);
+      points.clear();
+    }
+  };
+  draw([&](double t) { return prevalence - (1 - prevalence) * t / (1 - t); }, 1.5, kFaint, true);
   svg.path({{panel.x(0), panel.y(0)}, {panel.x(1), panel.y(0)}}, 1.5, kFaint);
-  svg.path(probe, 2, kSeries[0]);
+  draw([&](double t) { return net_benefit(s.probability, s.positive, t); }, 2, kSeries[0], false);
   const double x = panel.left + panel.width - 150;
   legend(svg, x, panel.top + 18, kSeries[0], "by the probe");
   legend(svg, x, panel.top + 35, kFaint, "act on all", true);
@@ -159,7 +167,7 @@ void draw_decision(Svg& svg, const Scores& s, Panel panel) {
 // Counts of one threshold, shaded by their part of the true class.
 void draw_confusion(Svg& svg, const json& point, double left, double top,
                     const std::string& title) {
-  constexpr double kBox = 82, kHigh = 44;
+  constexpr double kBox = 92, kHigh = 44;
   svg.text(left, top, 13, Align::left, title, true, kInk, true);
   const char* called[] = {"called positive", "called negative"};
   for (int c = 0; c < 2; ++c)
@@ -183,8 +191,8 @@ void draw_confusion(Svg& svg, const json& point, double left, double top,
   const auto part = [&](const char* what, const char* right, const char* wrong, double y) {
     const double k = number(point.at(right)), n = k + number(point.at(wrong));
     const Interval i = wilson_interval(k, n);
-    svg.text(left + 240, y, 12, Align::left, what);
-    svg.text(left + 240, y + 15, 12, Align::left,
+    svg.text(left + 262, y, 12, Align::left, what);
+    svg.text(left + 262, y + 15, 12, Align::left,
              fmt::format("{:.2f} [{:.2f}, {:.2f}]", n > 0 ? k / n : std::nan(""), i.low, i.high));
   };
   part("sensitivity", "true_positive", "false_negative", top + 37);
@@ -235,14 +243,17 @@ std::string diagnostics_svg(const json& result, const std::string& title) {
 
 std::string forest_svg(const std::vector<ForestRow>& rows, double middle, const std::string& title,
                        const std::string& subtitle, const std::string& axis) {
-  constexpr double kRow = 26, kLeft = 230, kWidth = 400, kTop = 74;
+  constexpr double kRow = 26, kWidth = 400, kTop = 74;
+  std::size_t longest = 24;
+  for (const ForestRow& r : rows) longest = std::max(longest, r.label.size());
+  const double left = 30 + 7.6 * static_cast<double>(longest);  // of 13 pixel letters
   double reach = 0.05;
   for (const ForestRow& r : rows)
     for (const double v : {r.value, r.interval.low, r.interval.high})
       if (std::isfinite(v)) reach = std::max(reach, std::abs(v - middle) * 1.08);
   const double height = kRow * static_cast<double>(rows.size());
-  const Panel panel{kLeft, kTop, kWidth, height, middle - reach, middle + reach, 0, 1};
-  Svg svg(kLeft + kWidth + 250, kTop + height + 56);
+  const Panel panel{left, kTop, kWidth, height, middle - reach, middle + reach, 0, 1};
+  Svg svg(left + kWidth + 250, kTop + height + 56);
   svg.text(16, 28, 16, Align::left, title, true, kInk, true);
   svg.text(16, 48, 12, Align::left, subtitle, true, kFaint);
   const double step = nice_step(2 * reach, 5);
@@ -251,12 +262,12 @@ std::string forest_svg(const std::vector<ForestRow>& rows, double middle, const 
     svg.text(panel.x(v), kTop + height + 17, 12, Align::middle, step_label(v, step), true, kFaint);
   }
   svg.line(panel.x(middle), kTop - 4, panel.x(middle), kTop + height, 1.5, kFaint);
-  svg.text(kLeft + kWidth / 2, kTop + height + 38, 12.5, Align::middle, axis);
+  svg.text(left + kWidth / 2, kTop + height + 38, 12.5, Align::middle, axis);
   for (std::size_t i = 0; i < rows.size(); ++i) {
     const ForestRow& r = rows[i];
     const double y = kTop + kRow * (static_cast<double>(i) + 0.5);
-    svg.text(kLeft - 14, y + 4, 13, Align::right, r.label);
-    svg.text(kLeft + kWidth + 14, y + 4, 12.5, Align::left, r.text, true, r.faint ? kFaint : kInk);
+    svg.text(left - 14, y + 4, 13, Align::right, r.label);
+    svg.text(left + kWidth + 14, y + 4, 12.5, Align::left, r.text, true, r.faint ? kFaint : kInk);
     if (!std::isfinite(r.value)) continue;
     const Paint& paint = r.faint ? kFaint : kSeries[0];
     if (std::isfinite(r.interval.low))

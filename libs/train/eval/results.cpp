@@ -41,7 +41,8 @@ Group Results::group(const std::string& method, const std::string& backbone,
     add(g.accuracy, numbers(r.at("balanced_accuracy").at("folds")));
     g.seed_auc.push_back(mean(numbers(r.at("auc").at("folds"))));
     if (r.contains("permutation")) g.p.push_back(r["permutation"].at("p"));
-    if (r.contains("auc_within_datasets")) g.within.push_back(r["auc_within_datasets"]);
+    if (r.contains("auc_within_datasets") && r["auc_within_datasets"].is_number())
+      g.within.push_back(r["auc_within_datasets"]);
     g.subjects = r.value("subjects", g.subjects);
     g.positives = r.value("positive", g.positives);
     halves.push_back(halves_of(r));

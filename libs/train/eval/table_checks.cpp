@@ -32,7 +32,9 @@ std::vector<double> numbers_at(const std::vector<json>& results, const char* pla
   return values;
 }
 
-std::string mean_text(const std::vector<double>& values) { return values.empty() ? "-" : fmt::format("{:.2f}", mean(values)); }
+std::string mean_text(const std::vector<double>& values) {
+  return values.empty() ? "-" : fmt::format("{:.2f}", std::abs(mean(values)) < 0.005 ? 0.0 : mean(values));  // no "-0.00"
+}
 
 // "scanner GE 0.81, ...", the strongest first: what the features tell and should not.
 std::string shortcut_text(const std::vector<json>& results) {

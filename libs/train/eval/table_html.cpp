@@ -24,7 +24,10 @@ constexpr const char* kStyle =
     "left:3px solid var(--mark);padding-left:.7rem;margin:.4rem 0}"
     "figure{display:inline-block;margin:1rem 1rem 0 "
     "0;vertical-align:top}img{width:44rem;max-width:100%}summary{cursor:pointer;margin:.5rem 0}"
-    "@media(max-width:90rem){table{font-size:12px}th,td{padding:.2rem .3rem}}";
+    "td:first-child{overflow-wrap:anywhere;min-width:4.5rem}"
+    "@media(max-width:90rem){table{font-size:12px}th,td{padding:.2rem .3rem}}"
+    "@media(max-width:56rem){table{font-size:10.5px}th,td{padding:.2rem .15rem}body{padding:0 "
+    ".5rem}}";
 
 // An interval goes below its value.
 std::string cell(const std::string& text) {
