@@ -45,7 +45,8 @@ Subgroups by_median(const std::string& column, const std::vector<double>& values
 
 // A subject's class is its cases' largest known one, as its diagnosis is.
 Subgroups by_label(const Cohort& cohort, const std::vector<const FeatureTable*>& tables,
-                   const std::string& column) {
+                   const std::string& asked) {
+  const std::string column = tables.at(0)->label_names[label_index(*tables.at(0), asked, "--by")];
   std::map<std::string, std::int64_t> of_subject;
   std::map<std::int64_t, std::string> words;
   for (const FeatureTable* t : tables) {
