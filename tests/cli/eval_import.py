@@ -130,4 +130,39 @@ assert "exists" in run("import", npy, tsv, "--facts", facts, "--out", root / "ba
 assert "'colour' is unknown" in run("import", npy, tsv, "--facts", root / "odd.json", "--out", root / "bad.h5", code=2).stderr
 # Without pixels equal features stand for equal ones; --pretraining needs them.
 assert "import them with --dataset" in run("probe", "own.h5", "--label", "diagnosis", "--positive", "1", "--pretraining", root / "data", code=2).stderr
-print("eval_import: export and import, datasets, tables, refusals: ok")
+
+# The manifest's words, from the hospital's table to the probe: no class is guessed from how a word ends.
+import nibabel
+
+(root / "export").mkdir()
+(root / "masks").mkdir()
+stages = ("F4", "none", "F1", "severe")  # severe is 3, F4 is 2
+table = ["file,fibrosis,calls"]
+for number in range(16):
+    volume = rng.integers(0, 90, (24, 24, 12)).astype(np.int16)
+    mask = np.zeros(volume.shape, np.uint8)
+    mask[6:18, 6:18, 2:10] = 1
+    for folder, voxels in (("export", volume), ("masks", mask)):
+        nibabel.save(nibabel.Nifti1Image(voxels, np.diag([5, 5, 5, 1])), root / folder / f"v{number:02d}.nii.gz")
+    table.append(f"v{number:02d}.nii.gz,{stages[number % 4]},{number % 2}")
+(root / "scores.csv").write_text("\n".join(table) + "\n")
+words = {"none": 0, "F1": 1, "F4": 2, "severe": 3}
+(root / "manifest.json").write_text(json.dumps({"name": "hospital", "version": 1, "key": "path", "key_column": "file",
+    "labels": [{"name": "label", "column": "fibrosis", "values": words}, {"name": "calls", "column": "calls"}]}))
+support.run("wsp-ingest", root / "export", "--out", root / "hospital", "--ids", "keep", "--masks", root / "masks", "--size", "64",
+            "--labels", root / "scores.csv", "--manifest", root / "manifest.json")
+described = json.loads((root / "hospital/dataset.json").read_text())
+assert described["words"] == {"label": words}, described.get("words")
+allowed = json.loads((support.SOURCE / "schemas/dataset.schema.json").read_text())["properties"]
+assert set(described) <= set(allowed), set(described) - set(allowed)
+run("embed", root / "hospital", "--encoder", root / "run/encoder.safetensors", "--out", root / "hospital.h5", "--npy")
+asked = ("--label", "label", "--folds", "2", "--permutations", "0", "--no-shortcuts", "--divisions", "5")
+named, numbered = (json.loads(run("probe", root / "hospital.h5", *asked, "--positive", p, "--json").stdout) for p in ("F4,severe", "2,3"))
+assert named == numbered and named["alone"][0]["positive"] == 8
+for unknown in ("F3", "4,F9"):
+    told = run("probe", root / "hospital.h5", *asked, "--positive", unknown, code=2).stderr
+    assert f"--positive is '{unknown}'" in told and "the manifest's words F1, F4, none, severe" in told, told
+files = [root / "hospital.h5.npy" / name for name in ("features.npy", "slices.tsv", "facts.json")]
+run("import", *files[:2], "--facts", files[2], "--out", root / "hospital-back.h5")
+assert (root / "hospital-back.h5").read_bytes() == (root / "hospital.h5").read_bytes(), "words are lost on the way"
+print("eval_import: export and import, words, datasets, tables, refusals: ok")
