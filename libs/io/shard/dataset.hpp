@@ -2,6 +2,7 @@
 #include <array>
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <nlohmann/json_fwd.hpp>
 #include <span>
 #include <string>
@@ -145,6 +146,8 @@ class DatasetReader {
   [[nodiscard]] const std::filesystem::path& state() const { return state_; }
   /// Throws Error(failure) where an update has replaced state() since: its other files are going.
   void check_current() const;
+  /// Per label column the manifest's words and their classes; empty maps where it had none (plain integers).
+  [[nodiscard]] const std::vector<std::map<std::string, std::int64_t>>& label_words() const { return label_words_; }
   [[nodiscard]] const std::vector<IndexCase>& cases() const { return cases_; }
   [[nodiscard]] const std::vector<IndexRow>& slices() const { return slices_; }
   /// int16 HU, [height][width], of index row i.
@@ -166,6 +169,7 @@ class DatasetReader {
 
   std::filesystem::path dataset_, state_;
   DatasetLayout layout_;
+  std::vector<std::map<std::string, std::int64_t>> label_words_;
   std::vector<IndexCase> cases_;
   std::vector<IndexRow> slices_;
   std::vector<int> descriptors_;

@@ -65,10 +65,11 @@ class Descriptor {
 };
 
 // dataset.json is written last, and vouches for the index.
-void check_index_hash(const fs::path& dataset, const fs::path& state) {
+nlohmann::json check_index_hash(const fs::path& dataset, const fs::path& state) {
+  nlohmann::json json = load_json(dataset / "dataset.json");
   std::string stated;
   try {
-    stated = load_json(dataset / "dataset.json").at("files").at("index.h5").get<std::string>();
+    stated = json.at("files").at("index.h5").get<std::string>();
   } catch (const std::exception&) {
     throw Error(ErrorCode::corrupt, "dataset.json names no hash of index.h5");
   }
@@ -77,6 +78,21 @@ void check_index_hash(const fs::path& dataset, const fs::path& state) {
                 "no complete dataset at " + dataset.string() + ": index.h5 is missing");
   if (hex(sha256_file(state / "index.h5")) != stated)
     throw Error(ErrorCode::corrupt, "the SHA-256 differs from the one in dataset.json");
+  return json;
+}
+
+// Of each label column the manifest's words; none in datasets of an earlier toolkit.
+std::vector<std::map<std::string, std::int64_t>> words_of(const nlohmann::json& json,
+                                                          const DatasetLayout& layout) {
+  std::vector<std::map<std::string, std::int64_t>> words(layout.label_names.size());
+  if (!json.contains("words")) return words;
+  try {
+    for (std::size_t l = 0; l < words.size(); ++l)
+      words[l] = json["words"].value(layout.label_names[l], words[l]);
+  } catch (const nlohmann::json::exception&) {
+    throw Error(ErrorCode::corrupt, "the words in dataset.json are no classes");
+  }
+  return words;
 }
 
 std::string description_of(const fs::path& dataset) {
@@ -148,11 +164,12 @@ void DatasetReader::load() {
   std::vector<CasePlaces> places;
   try {
     state_ = state_directory(dataset_);
-    check_index_hash(dataset_, state_);
+    const nlohmann::json json = check_index_hash(dataset_, state_);
     const auto lock = h5::exclusive();
     h5::Handle file = h5::open_file(state_ / "index.h5");
     layout_ = read_layout(file.get(), "wsp-dataset");
     places = read_tables(file.get(), layout_);
+    label_words_ = words_of(json, layout_);
   } catch (Error& e) {
     if (e.code() == ErrorCode::no_input) throw;
     throw e.within("while reading index.h5; run wsp-ingest verify");

@@ -619,6 +619,9 @@ class Job {
     write_file_atomic(output_->next() / "quarantine.tsv", quarantine_text(plan_.rejections, rows));
     if (options_.crosswalk) write_crosswalk();
     if (options_.config.compare_masks) write_comparisons();
+    nlohmann::json words = nlohmann::json::object();
+    for (const LabelColumn& label : manifest_.labels)
+      if (!label.values.empty()) words[label.name] = label.values;
     nlohmann::json fields{{"config", config_},
                                 {"counts",
                                  {{"files", summary_.files},
@@ -632,6 +635,7 @@ class Job {
                                   {"unmatched_pins", summary_.unmatched_pins},
                                   {"unusable_pins", summary_.unusable_pins}}},
                                 {"classes", classes_},
+                                {"words", words},
                                 {"dispositions", summary_.file_codes},
                                 {"flags", summary_.flags}};
     if (!options_.part.whole())

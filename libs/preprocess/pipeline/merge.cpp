@@ -77,7 +77,7 @@ std::vector<PartDataset> open_parts(const std::vector<fs::path>& paths) {
   for (const PartDataset& part : parts) {
     if (part.part.of != first.part.of)
       refuse("parts " + first.part.text() + " and " + part.part.text() + " are not of one division");
-    for (const char* what : {"config", "label_names", "layout", "tool_version"})
+    for (const char* what : {"config", "label_names", "words", "layout", "tool_version"})
       if (part.description.value(what, Json()) != first.description.value(what, Json()))
         refuse("parts " + first.part.text() + " and " + part.part.text() +
                " were made with other options or another version: " + what +
@@ -260,6 +260,7 @@ class Merge {
     return {{"config", parts_.front().description.at("config")},
             {"counts", counts},
             {"classes", classes_},
+            {"words", parts_.front().description.at("words")},
             {"dispositions", dispositions},
             {"flags", flags_}};
   }

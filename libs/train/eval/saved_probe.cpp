@@ -58,7 +58,7 @@ SavedProbe fit_saved_probe(const Cohort& cohort, const std::vector<const Feature
   for (std::size_t i = 0; i < tables.size(); ++i) {
     const Diagnosis& d = diagnoses.size() == 1 ? diagnoses[0] : diagnoses.at(i);
     const std::string dataset = fact_of(*tables[i], "dataset");
-    probe.sources.push_back({dataset, fact_of(*tables[i], "dataset_sha256"), d.label, d.positive.text,
+    probe.sources.push_back({dataset, fact_of(*tables[i], "dataset_sha256"), d.label, positive_classes(*tables[i], d).text,
                              std::count(cohort.dataset.begin(), cohort.dataset.end(), dataset)});
   }
   probe.label = probe.sources.front().label;
