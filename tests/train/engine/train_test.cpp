@@ -9,6 +9,7 @@
 #include "io/core/counter_rng.hpp"
 #include "io/core/error.hpp"
 #include "io/core/log.hpp"
+#include "io/shard/state.hpp"
 #include "support/expect_error.hpp"
 #include "support/test_data.hpp"
 #include "train/support/train_dataset.hpp"
