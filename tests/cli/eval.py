@@ -12,6 +12,8 @@ import xml.etree.ElementTree
 
 import numpy as np
 
+import support
+
 tools = pathlib.Path(os.environ["WSP_TOOLS_DIR"])
 make = pathlib.Path(os.environ["WSP_BINARY_DIR"]) / "tests/train/support/make_train_dataset"
 scratch = tempfile.TemporaryDirectory(prefix="wsp-eval-")
@@ -123,7 +125,7 @@ for value, places, code, told in ((np.nan, convolutions[:1], 6, "the weights hol
     spoilt = bytearray(given)
     for begin, end in places:
         spoilt[8 + length + begin:8 + length + end] = np.full((end - begin) // 4, value, np.float32).tobytes()
-    (root / "spoilt.safetensors").write_bytes(spoilt)
+    (root / "spoilt.safetensors").write_bytes(support.sealed(bytes(spoilt)))
     error = run("embed", root / "data", "--encoder", root / "spoilt.safetensors", "--out", root / "spoilt.h5", code=code).stderr
     assert told in error and not list(root.glob("spoilt.h5*")), (value, error)
 
