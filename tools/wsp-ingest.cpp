@@ -21,6 +21,7 @@
 #include "io/manifest/manifest_init.hpp"
 #include "io/medical/masks.hpp"
 #include "io/medical/scan.hpp"
+#include "io/shard/state.hpp"
 #include "preprocess/pipeline/earlier_run.hpp"
 #include "preprocess/pipeline/ingest.hpp"
 #include "preprocess/pipeline/ledger.hpp"
@@ -468,7 +469,8 @@ void print_summary(const Options& o, const wsp::IngestSummary& s) {
     std::cout << "\n";
   }
   if (s.quarantined_cases > 0) {
-    std::cout << fmt::format("  {} cases in quarantine (see quarantine.tsv):", s.quarantined_cases);
+    std::cout << fmt::format("  {} cases in quarantine (see {}):", s.quarantined_cases,
+                             wsp::printable(wsp::state_directory(o.output) / "quarantine.tsv"));
     for (const auto& [code, count] : s.quarantine_codes)
       std::cout << fmt::format(" {} {}", code, count);
     std::cout << "\n";
@@ -588,8 +590,8 @@ int run_ingest(const Options& o, bool json, char** arguments) {
         "--compare-masks: 0 cases have a given mask, so nothing was compared; give them with --masks, "
         "or as SEG or RTSTRUCT objects of the export");
   if (summary.cases == 0 && summary.other_part_cases == 0)
-    wsp::log::error("no case could be made; the main reasons (quarantine.tsv and ledger.tsv name "
-                    "each):\n" +
+    wsp::log::error("no case could be made; the main reasons (quarantine.tsv and ledger.tsv in " +
+                    wsp::printable(wsp::state_directory(o.output)) + " name each):\n" +
                     wsp::reasons_text(summary.quarantine_codes, summary.file_codes));
   return exit_code_of(o, summary);
 }
