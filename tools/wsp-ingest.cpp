@@ -470,7 +470,7 @@ void print_summary(const Options& o, const wsp::IngestSummary& s) {
   }
   if (s.quarantined_cases > 0) {
     std::cout << fmt::format("  {} cases in quarantine (see {}):", s.quarantined_cases,
-                             wsp::printable(wsp::state_directory(o.output) / "quarantine.tsv"));
+                             wsp::printable((wsp::state_directory(o.output) / "quarantine.tsv").string()));
     for (const auto& [code, count] : s.quarantine_codes)
       std::cout << fmt::format(" {} {}", code, count);
     std::cout << "\n";
@@ -591,7 +591,7 @@ int run_ingest(const Options& o, bool json, char** arguments) {
         "or as SEG or RTSTRUCT objects of the export");
   if (summary.cases == 0 && summary.other_part_cases == 0)
     wsp::log::error("no case could be made; the main reasons (quarantine.tsv and ledger.tsv in " +
-                    wsp::printable(wsp::state_directory(o.output)) + " name each):\n" +
+                    wsp::printable(wsp::state_directory(o.output).string()) + " name each):\n" +
                     wsp::reasons_text(summary.quarantine_codes, summary.file_codes));
   return exit_code_of(o, summary);
 }
