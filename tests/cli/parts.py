@@ -85,7 +85,7 @@ def check_refusals(work):
     # The export grew between the parts.
     extra = work / "grown"
     shutil.copytree(work / "cohort" / "export", extra)
-    (extra / "notes.txt").write_text("new")
+    (extra / "more.txt").write_text("new")
     support.run_any(*command(work, work / "part2", "--part", "2/4", export=extra))
     refused("the export changed")
     shutil.rmtree(work / "part2")
