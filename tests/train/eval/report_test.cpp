@@ -261,7 +261,7 @@ TEST(SavedProbe, PredictsAfterAWriteAndARead) {
 TEST(SavedProbe, NoFlippedBitIsTakenInSilence) {
   const test::TemporaryDirectory scratch;
   const FeatureTable t = make_features(20, 5, "a");
-  const Diagnosis d{"label", parse_positive("1"), ""};
+  const Diagnosis d{"label", "1", ""};
   const auto path = scratch.path() / "P.json", again = scratch.path() / "again.json";
   write_probe(path, fit_saved_probe(make_cohort({&t}, {d}), {&t}, {d}, 0.1, 3, 3));
   const std::string good = read_file(path);
