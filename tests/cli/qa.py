@@ -164,6 +164,9 @@ def check_unlabelled(work):
     case = json.loads(name.read_text())
     case["histogram"]["air"] = [0] * len(case["histogram"]["air"])
     name.write_text(json.dumps(case))
+    damaged = support.run("wsp-qa", work / "plain", "--fail-on", "never", expect=6)
+    support.check("differs from its hash" in damaged.stderr, f"a changed case is taken: {damaged.stderr}")
+    support.seal_dataset(work / "plain")
     codes = qa(work / "plain", "--fail-on", "never")["codes"]
     support.check(codes.get("LABELS_ABSENT") == 1 and not codes.keys() & {"LABEL_MISSING", "BATCH_INFEASIBLE", "SLICE_INTERPOLATED"}, f"a clean unlabelled dataset: {codes}")
     airless = json.loads((work / "plain" / "qa" / "cases" / name.name).read_text())

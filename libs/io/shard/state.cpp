@@ -112,6 +112,16 @@ void remove_earlier(const fs::path& dataset) {
 
 }  // namespace
 
+std::string read_listed(const fs::path& state, const nlohmann::json& files,
+                        const std::string& name) {
+  std::string bytes;
+  if (std::error_code ec; files.contains(name) && fs::is_regular_file(state / name, ec))
+    bytes = read_file(state / name);
+  if (!files.contains(name) || hex(sha256(bytes)) != files.at(name))
+    throw Error(ErrorCode::corrupt, name + " is missing or differs from its hash");
+  return bytes;
+}
+
 fs::path next_state(const fs::path& dataset) { return dataset / kNext; }
 
 fs::path state_directory(const fs::path& dataset) {

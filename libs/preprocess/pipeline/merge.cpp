@@ -37,15 +37,12 @@ struct PartDataset {
 
 // A file of a part whose bytes are those that dataset.json vouches for.
 std::string read_listed(const PartDataset& part, const std::string& name) {
-  const auto& files = part.description.at("files");
-  std::string bytes;
-  if (files.contains(name) && fs::is_regular_file(part.state / name))
-    bytes = read_file(part.state / name);
-  if (!files.contains(name) || hex(sha256(bytes)) != files.at(name))
-    throw Error(ErrorCode::corrupt, "part " + part.part.text() + ": " + name +
-                                        " is missing or differs from its hash; run wsp-ingest "
-                                        "verify, then make the part again");
-  return bytes;
+  try {
+    return wsp::read_listed(part.state, part.description.at("files"), name);
+  } catch (const Error& e) {
+    throw Error(ErrorCode::corrupt, "part " + part.part.text() + ": " + e.what() +
+                                        "; run wsp-ingest verify, then make the part again");
+  }
 }
 
 PartDataset open_part(const fs::path& path) {

@@ -8,6 +8,7 @@
 #include "io/core/error.hpp"
 #include "io/core/hu_scale.hpp"
 #include "io/manifest/manifest.hpp"
+#include "io/shard/state.hpp"
 #include "preprocess/report/numbers.hpp"
 
 namespace wsp::qa {
@@ -144,7 +145,7 @@ void read_profile(const json& profile, CaseFacts& f) {
 
 }  // namespace
 
-CaseFacts read_case_facts(const DatasetReader& reader,
+CaseFacts read_case_facts(const DatasetReader& reader, const nlohmann::json& files,
                           std::size_t case_index) {
   const IndexCase& entry = reader.cases().at(case_index);
   CaseFacts f;
@@ -156,7 +157,8 @@ CaseFacts read_case_facts(const DatasetReader& reader,
   f.flags = entry.flags;
   f.kept = entry.slice_count;
   try {
-    const json j = load_json(reader.state() / "cases" / (entry.name + ".json"));
+    const json j =
+        json::parse(read_listed(reader.state(), files, "cases/" + entry.name + ".json"));
     if (const auto broken = schema_violations("case.schema.json", j); !broken.empty())
       throw Error(ErrorCode::corrupt, broken.front());
     const json& geometry = j.at("geometry");
