@@ -9,7 +9,7 @@ targets=(${@:-labels manifest structure nrrd nifti safetensors})
 build=build/fuzz
 flags="-g -O1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined"
 cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_C_COMPILER=clang \
-  -DCMAKE_CXX_COMPILER=clang++ -DCMAKE_CXX_FLAGS="$flags -Wno-error" -DWSP_FUZZ=ON \
+  -DCMAKE_CXX_COMPILER=clang++ -DCMAKE_CXX_FLAGS="$flags" -DWSP_FUZZ=ON \
   -DWSP_BUILD_TRAIN=OFF -DWSP_WITH_SEGMENTER=OFF
 ninja -C "$build" "${targets[@]/#/fuzz_}"
 for target in "${targets[@]}"; do
