@@ -14,9 +14,10 @@ struct SurfaceGrid {
 /// The region u in [0, 1] that weighs best the evidence of its voxels against its surface: it
 /// minimises sum(-evidence * u) + sum(weight * |gradient of u|), a convex problem (Chan, Esedoglu
 /// and Nikolova 2006), by `steps` primal-dual steps (Chambolle and Pock 2011). `evidence`: log-odds
-/// of belonging to the region, `weight`: what its border costs there, in mm; both of the grid's
-/// size. The region is where the result is over 0.5. Deterministic at any number of threads;
-/// memory: 20 bytes a voxel beside the arguments.
+/// of belonging to the region, -infinity where it may not be, which costs nearly no time; `weight`:
+/// what its border costs there, in mm, finite and not negative; both of the grid's size. The region
+/// is where the result is over 0.5. On one thread: the steps are too short to share. Memory: 20
+/// bytes a voxel beside the arguments.
 std::vector<float> least_surface(const std::vector<float>& evidence,
                                  const std::vector<float>& weight, const SurfaceGrid& grid,
                                  int steps);

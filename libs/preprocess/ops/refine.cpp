@@ -278,7 +278,7 @@ bool refine_once(Reduced& part, const std::vector<float>& image, const std::vect
                  const std::vector<float>& given, std::vector<float>& region, const Refine& how,
                  RefinedLiver& result) {
   constexpr double kLeastCoreMm3 = 20000;
-  constexpr float kSureOut = -10, kSureIn = 4;
+  constexpr float kSureIn = 4;
   const SurfaceGrid& grid = part.grid;
   const auto depth = region.empty() ? given : depth_in(part.mask, grid);
   const auto core_of = [&](double mm) {
@@ -308,7 +308,7 @@ bool refine_once(Reduced& part, const std::vector<float>& image, const std::vect
     float e = std::clamp(given[i] / near, -1.0F, 1.0F) + ratio.at(image[i]);
     // The core stays whatever its value, but fat: tumours and vessels.
     if (depth[i] > static_cast<float>(how.core_mm) && image[i] > kFatHu) e += kSureIn;
-    evidence[i] = depth[i] < -static_cast<float>(how.grow_mm) ? kSureOut : e;
+    evidence[i] = depth[i] < -static_cast<float>(how.grow_mm) ? -kFar : e;
   });
   region = least_surface(evidence, cost, grid, how.steps);
   for_voxels(grid, [&](std::size_t i) { part.mask[i] = region[i] > 0.5F ? 1 : 0; });
