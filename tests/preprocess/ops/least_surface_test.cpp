@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 namespace wsp {
 namespace {
@@ -68,6 +69,31 @@ TEST(LeastSurface, TheBorderGoesToWhereItCostsLittle) {
   const auto region = least_surface(evidence, weight, grid, 600);
   for (std::int64_t z = 0; z < 20; ++z)
     EXPECT_EQ(region[static_cast<std::size_t>(z) * 400 + 210] > 0.5F, z <= 11) << z;
+}
+
+// Rows and parts of rows in which the region may not be are passed over. Evidence that nothing
+// outweighs says the same, voxel by voxel.
+TEST(LeastSurface, WhereTheRegionMayNotBeIsAsGoodAsGone) {
+  const SurfaceGrid grid = cube(24, 1.5);
+  const auto there = ball(grid, 11);
+  auto evidence = ball(grid, 7), strong = evidence;
+  for (std::size_t i = 0; i < there.size(); ++i)
+    if (there[i] < 0) {
+      evidence[i] = -std::numeric_limits<float>::infinity();
+      strong[i] = -1e6F;
+    } else if (i % 7 == 0) {
+      evidence[i] = strong[i] += 1.5F;
+    }
+  const std::vector<float> weight(there.size(), 2.0F);
+  const auto region = least_surface(evidence, weight, grid, 40),
+             slow = least_surface(strong, weight, grid, 40);
+  EXPECT_GT(inside(region), 100U);
+  for (std::size_t i = 0; i < region.size(); ++i) {
+    if (there[i] < 0) {
+      EXPECT_EQ(region[i], 0.0F) << i;
+    }
+    EXPECT_NEAR(region[i], slow[i], 1e-4F) << i;
+  }
 }
 
 TEST(LeastSurface, OneVoxelIsItsOwnEvidence) {
