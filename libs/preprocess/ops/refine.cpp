@@ -27,10 +27,6 @@ struct Reduced {
   Voxels mask;
 };
 
-std::size_t voxels_of(const SurfaceGrid& grid) {
-  return static_cast<std::size_t>(grid.size[0] * grid.size[1] * grid.size[2]);
-}
-
 // Where it lies; nothing for an empty mask.
 std::optional<Reduced> place_about(const Volume& volume, const LiverMask& mask, const Refine& how) {
   constexpr double kRoom = 5;
@@ -94,7 +90,8 @@ void for_voxels(const SurfaceGrid& grid, Work work) {
 }
 
 void fill(Reduced& part, const Volume& volume, const LiverMask& mask) {
-  const std::size_t n = voxels_of(part.grid);
+  const auto [nx, ny, nz] = part.grid.size;
+  const auto n = static_cast<std::size_t>(nx * ny * nz);
   std::vector<float> count(n), inside(n);
   part.hu.assign(n, 0);
   part.mask.assign(n, 0);
@@ -183,9 +180,9 @@ Values values_of(const std::vector<float>& image, const Voxels& core) {
   found.mode = kLow + kBin * (static_cast<double>(best) + 0.5);
   std::vector<float> away;
   for (std::size_t i = 0; i < image.size(); ++i)
-    if (core[i] != 0)
-      if (const float d = std::abs(image[i] - static_cast<float>(found.mode)); d < kNear)
-        away.push_back(d);
+    if (const float d = std::abs(image[i] - static_cast<float>(found.mode));
+        core[i] != 0 && d < kNear)
+      away.push_back(d);
   const auto middle = away.begin() + static_cast<std::ptrdiff_t>(away.size() / 2);
   std::nth_element(away.begin(), middle, away.end());
   found.spread = std::max(kLeastSpread, 1.4826 * static_cast<double>(*middle));
@@ -386,10 +383,7 @@ RefinedLiver refine_liver(const Volume& volume, LiverMask& mask, const Refine& h
   if (round == 0) return result;
   // Of the region only the largest part, and its holes filled.
   for_voxels(part->grid, [&](std::size_t i) {
-    if (part->mask[i] != 0)
-      region[i] = std::max(region[i], 0.6F);
-    else
-      region[i] = std::min(region[i], 0.5F);
+    region[i] = part->mask[i] != 0 ? std::max(region[i], 0.6F) : std::min(region[i], 0.5F);
   });
   const Voxels before = mask.voxels;
   restore(*part, region, mask);
