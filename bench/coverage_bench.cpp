@@ -11,7 +11,8 @@
 
 #include "io/core/counter_rng.hpp"
 #include "io/core/parallel.hpp"
-#include "train/eval/half_samples.hpp"
+#include "train/eval/curves.hpp"
+#include "train/eval/subgroups.hpp"
 
 namespace {
 
@@ -46,7 +47,14 @@ struct Outcome {
   double auc[2];
   wt::Interval interval[2];
   double p;
+  double subgroup[2];  // AUC of every second subject of each class
+  wt::Interval of_subgroup[2];
+  double sensitivity[2];  // at a false positive rate of 0.2
+  wt::Interval band[2];
 };
+
+constexpr std::size_t kRate = wt::kRocSteps / 5;
+
 
 Outcome outcome(const Design& d, std::uint64_t number) {
   Outcome o{};
@@ -56,7 +64,15 @@ Outcome outcome(const Design& d, std::uint64_t number) {
     wt::LogisticFits fits(set, 1e-5);
     const wt::CrossValidationOptions options{.folds = 5, .seed = number};
     const wt::CrossValidation cv = wt::cross_validate(set, fits, set.positive, options);
-    halves[e] = wt::half_samples(set, fits, cv, options, d.divisions);
+    wt::Subgroups groups{"half", {"even"}, {}};
+    for (std::size_t s = 0; s < set.positive.size(); ++s) groups.of.push_back(s % 2 == 0 ? 0 : -1);
+    halves[e] = wt::half_samples(set, fits, cv, options, d.divisions, groups.of);
+    const wt::SubgroupScore group = wt::subgroup_scores(set, cv, halves[e], groups).front();
+    o.subgroup[e] = group.auc;
+    o.of_subgroup[e] = group.interval;
+    const std::vector<double> curve = wt::roc_curve(cv, set.positive);
+    o.sensitivity[e] = curve[kRate];
+    o.band[e] = wt::roc_band(curve, halves[e])[kRate];
     o.auc[e] = cv.mean_auc();
     o.interval[e] = wt::auc_interval(o.auc[e], halves[e], halves[e].auc);
   }
@@ -86,9 +102,19 @@ int main(int argc, char** argv) {
   const tbb::global_control limit(tbb::global_control::max_allowed_parallelism, static_cast<std::size_t>(d.threads));
   std::vector<Outcome> outcomes(static_cast<std::size_t>(d.cohorts));
   wsp::parallel_loop(std::size_t{0}, outcomes.size(), [&](std::size_t i) { outcomes[i] = outcome(d, i); });
-  std::vector<double> auc;
-  for (const Outcome& o : outcomes) auc.insert(auc.end(), o.auc, o.auc + 2);
-  const double expected = wt::mean(auc);
+  std::vector<double> auc, subgroup, sensitivity;
+  for (const Outcome& o : outcomes) {
+    auc.insert(auc.end(), o.auc, o.auc + 2);
+    subgroup.insert(subgroup.end(), o.subgroup, o.subgroup + 2);
+    sensitivity.insert(sensitivity.end(), o.sensitivity, o.sensitivity + 2);
+  }
+  const double expected = wt::mean(auc), of_subgroup = wt::mean(subgroup), at_rate = wt::mean(sensitivity);
+  double subgroup_covered = 0, band_covered = 0;
+  for (const Outcome& o : outcomes)
+    for (std::size_t e = 0; e < 2; ++e) {
+      subgroup_covered += o.of_subgroup[e].low <= of_subgroup && of_subgroup <= o.of_subgroup[e].high ? 1 : 0;
+      band_covered += o.band[e].low <= at_rate && at_rate <= o.band[e].high ? 1 : 0;
+    }
   double covered = 0, below = 0, above = 0, width = 0, differ = 0;
   for (const Outcome& o : outcomes) {
     differ += o.p < 0.05 ? 1 : 0;
@@ -103,6 +129,8 @@ int main(int argc, char** argv) {
   fmt::print("{}\n", nlohmann::json{{"positives", d.positives}, {"negatives", d.negatives}, {"signal", d.signal}, {"features", d.features},
                                     {"slices", d.slices}, {"cohorts", d.cohorts}, {"divisions", d.divisions}, {"auc", expected},
                                     {"sd", wt::sample_sd(auc)}, {"coverage", coverage}, {"interval_below", below / n},
-                                    {"interval_above", above / n}, {"width", width / n}, {"equal_told_apart", rejections}}.dump());
+                                    {"interval_above", above / n}, {"width", width / n}, {"equal_told_apart", rejections},
+                                    {"subgroup_auc", of_subgroup}, {"subgroup_coverage", subgroup_covered / n},
+                                    {"sensitivity", at_rate}, {"band_coverage", band_covered / n}}.dump());
   return coverage >= least && coverage <= most && rejections <= rejected ? 0 : 1;
 }

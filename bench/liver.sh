@@ -20,6 +20,7 @@ begin=$(date +%s%N)
 python3 - "$out" "$((($(date +%s%N) - begin) / 1000000))" <<'PYTHON'
 import csv, json, pathlib, sys
 out, seconds = pathlib.Path(sys.argv[1]), int(sys.argv[2]) / 1000
+out = out / json.loads((out / "dataset.json").read_text())["state"]
 rows = list(csv.DictReader(open(out / "mask_comparison.tsv"), delimiter="\t"))
 print(f"{'case':<34} {'Dice':>6} {'HD95 mm':>8} {'low end':>12} {'high end':>12} {'kept IoU':>8} {'ml':>6} {'given':>6}  unsure")
 good, ends, slices = [], 0, 0

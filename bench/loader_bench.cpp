@@ -19,6 +19,7 @@
 #include "io/core/counter_rng.hpp"
 #include "io/core/error.hpp"
 #include "io/core/hash.hpp"
+#include "io/shard/state.hpp"
 #include "train/data/loader.hpp"
 
 namespace {
@@ -74,7 +75,8 @@ void make_dataset(const Options& options) {
   DatasetLayout layout;
   layout.shards = 4;
   layout.tool_version = "bench";
-  fs::create_directories(options.dataset / "shards");
+  const fs::path state = next_state(options.dataset);
+  fs::create_directories(state / "shards");
   CounterRng rng(2, {});
   std::vector<float> noise(1 << 16);
   for (float& x : noise) x = static_cast<float>(rng.normal());
@@ -103,10 +105,10 @@ void make_dataset(const Options& options) {
   std::vector<CasePlaces> places;
   for (int shard = 0; shard < layout.shards; ++shard)
     for (CasePlaces& place : write_shard(
-             options.dataset, shard, std::move(shards[static_cast<std::size_t>(shard)]), layout))
+             state, shard, std::move(shards[static_cast<std::size_t>(shard)]), layout))
       places.push_back(std::move(place));
-  write_index(options.dataset, std::move(places), layout);
-  write_dataset_json(options.dataset, nlohmann::json::object(), layout);
+  write_index(state, std::move(places), layout);
+  publish_state(options.dataset, nlohmann::json::object(), layout);
 }
 
 double cpu_seconds() {
@@ -138,7 +140,7 @@ void run_bare(const Options& options, const DatasetReader& reader,
               const std::vector<std::uint32_t>& order) {
   std::vector<int> files;
   for (int shard = 0; shard < reader.layout().shards; ++shard)
-    files.push_back(::open((options.dataset / "shards" / shard_file_name(shard)).c_str(),
+    files.push_back(::open((reader.state() / "shards" / shard_file_name(shard)).c_str(),
                            O_RDONLY | O_CLOEXEC));
   std::atomic<std::size_t> next{0};
   std::atomic<bool> failed{false};

@@ -3,6 +3,7 @@
 loader_bench.py DATASET [BATCHES [WORKERS [BATCH]]] prints a line of loader_bench's form: python, slices per second,
 CPU milliseconds per slice. Needs python3-h5py, python3-hdf5plugin and python3-torch.
 """
+import json
 import os
 import random
 import resource
@@ -18,8 +19,9 @@ class Slices(torch.utils.data.Dataset):
     """The images of a dataset; each worker opens the shards for itself."""
 
     def __init__(self, root):
-        self.root = root
-        with h5py.File(os.path.join(root, "index.h5"), "r") as index:
+        with open(os.path.join(root, "dataset.json")) as file:
+            self.root = os.path.join(root, json.load(file)["state"])
+        with h5py.File(os.path.join(self.root, "index.h5"), "r") as index:
             self.shard = index["slices/shard"][:]
             self.row = index["slices/row"][:]
         self.images = {}

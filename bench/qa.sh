@@ -26,7 +26,7 @@ PY
 import glob, sys, time
 import h5py, hdf5plugin
 began, cpu, n = time.monotonic(), time.process_time(), 0
-for path in sorted(glob.glob(sys.argv[1] + "/shards/*.h5")):
+for path in sorted(glob.glob(sys.argv[1] + "/state-*/shards/*.h5")):
     with h5py.File(path) as f:
         for k in range(len(f["slices/image"])):
             f["slices/image"][k], f["slices/mask"][k]

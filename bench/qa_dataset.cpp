@@ -14,6 +14,7 @@
 #include "io/core/counter_rng.hpp"
 #include "io/core/hash.hpp"
 #include "io/shard/dataset.hpp"
+#include "io/shard/state.hpp"
 
 namespace {
 
@@ -112,7 +113,7 @@ int main(int argc, char** argv) {
     std::cerr << "usage: qa_dataset OUT [CASES SLICES]\n";
     return 2;
   }
-  const fs::path root = argv[1];
+  const fs::path dataset = argv[1], root = wsp::next_state(dataset);
   const int cases = argc > 2 ? std::atoi(argv[2]) : 1000, slices = argc > 3 ? std::atoi(argv[3]) : 40;
   for (const char* part : {"shards", "cases"}) fs::create_directories(root / part);
   wsp::DatasetLayout layout;
@@ -162,7 +163,7 @@ int main(int argc, char** argv) {
   ledger.close();
   wsp::write_index(root, std::move(places), layout);
   std::ofstream(root / "quarantine.tsv") << "what\tname\tcode\tdetail\tremedy\n";
-  wsp::write_dataset_json(root, {{"config", nlohmann::json::object()},
+  wsp::publish_state(dataset, {{"config", nlohmann::json::object()},
                                  {"counts", {{"files", cases}, {"cases", cases}, {"subjects", cases}, {"slices", cases * slices}, {"quarantined_cases", 0}}},
                                  {"dispositions", {{"USED", cases}}}}, layout);
   return 0;

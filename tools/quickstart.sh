@@ -92,9 +92,9 @@ ingest_stage() {
   summary+=(
     "export       $out/hospital/export        looks like a PACS dump; truth beside it"
     "no masks     $out/first-dataset          the livers found by the network that comes along; look at its previews"
-    "dataset      $out/dataset                shards, index.h5, cases/, dataset.json"
-    "pictures     $out/dataset/previews       coronal and sagittal, liver outlined, kept slices marked"
-    "every file   $out/dataset/ledger.tsv     one disposition each; quarantine.tsv says what was refused and why"
+    "dataset      $out/dataset                dataset.json names the folder of its files: shards, index.h5, cases/"
+    "pictures     $out/dataset/state-*/previews    coronal and sagittal, liver outlined, kept slices marked"
+    "every file   $out/dataset/state-*/ledger.tsv  one disposition each; quarantine.tsv says what was refused and why"
     "site key     $out/site.key               keep it secret and safe: the same key gives the same pseudonyms"
     "crosswalk    $out/crosswalk.tsv          pseudonym -> original, for those allowed to know"
   )

@@ -1,9 +1,13 @@
 #include "tool_main.hpp"
 
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <tbb/global_control.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <filesystem>
 #include <iostream>
 #include <new>
@@ -98,6 +102,13 @@ int refuse_subcommand(const CLI::App& app) {
   return exit_code(ErrorCode::usage);
 }
 
+// A core dump would hold pixels, names and the site key.
+void refuse_core_dumps() {
+  const rlimit none{0, 0};
+  ::setrlimit(RLIMIT_CORE, &none);
+  ::prctl(PR_SET_DUMPABLE, 0);  // where the kernel pipes dumps to a program, the limit is not asked
+}
+
 // Help and version on stdout; errors, which repeat what was typed, on stderr.
 int show(const CLI::App& app, const CLI::ParseError& e) {
   std::ostringstream out, error;
@@ -125,7 +136,10 @@ int tool_main(int argc, char** argv, const Tool& tool) {
   app.add_flag("--json", common.json, "Print a machine-readable result on stdout");
   app.config_formatter(std::make_shared<JsonConfig>(app));
   app.set_config("--config", "", "Read options from a JSON file; the command line wins")
-      ->check(CLI::ExistingFile);
+      ->check([](const std::string& path) -> std::string {
+        std::error_code ec;  // a FIFO would wait for a writer
+        return std::filesystem::is_regular_file(path, ec) ? "" : "--config: no such file: " + path;
+      });
   app.allow_config_extras(CLI::config_extras_mode::error);
   app.fallthrough();
   try {
@@ -146,12 +160,18 @@ int tool_main(int argc, char** argv, const Tool& tool) {
   }
   try {
     log::configure(common.log_level);
+    refuse_core_dumps();
     install_interrupt_handlers();
     const int cores = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
     if (common.threads == 0) common.threads = cores;
     const tbb::global_control limit(tbb::global_control::max_allowed_parallelism,
                                     static_cast<std::size_t>(common.threads));
-    return tool.run(common);
+    const int code = tool.run(common);
+    // A result that did not arrive is none.
+    if (!std::cout.flush() || std::fflush(stdout) != 0)
+      throw Error(ErrorCode::output, std::string("the result could not be written to stdout: ") +
+                                         std::strerror(errno));
+    return code;
   } catch (const Error& e) {
     log::error(e.what());
     if (e.code() == ErrorCode::interrupted && interrupt_signal() != 0)
@@ -162,7 +182,7 @@ int tool_main(int argc, char** argv, const Tool& tool) {
         "out of memory: use fewer --threads, or options that hold less at once (see --help)");
     return exit_code(ErrorCode::failure);
   } catch (const std::exception& e) {
-    const std::string path = path_failure(e);
+    const std::string path = typed_path_failure(e, {argv + 1, argv + argc});
     log::error(path.empty() ? std::string("unexpected failure: ") + e.what() : path);
     return exit_code(ErrorCode::failure);
   }

@@ -3,9 +3,11 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <cctype>
 #include <iostream>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <set>
 
 #include "io/core/atomic_file.hpp"
 #include "io/core/error.hpp"
@@ -13,184 +15,25 @@
 #include "io/core/json_text.hpp"
 #include "io/core/log.hpp"
 #include "io/core/png.hpp"
-#include "tool_main.hpp"
 #include "train/engine/tensorboard.hpp"
 #include "train/eval/cell.hpp"
-#include "train/eval/embed.hpp"
-#include "train/eval/experiment.hpp"
-#include "train/eval/finetune.hpp"
 #include "train/eval/overlap.hpp"
 #include "train/eval/pca_figure.hpp"
+#include "train/eval/plots.hpp"
 #include "train/eval/roster.hpp"
 #include "train/eval/saved_probe.hpp"
 #include "train/eval/table.hpp"
+#include "wsp-eval-options.hpp"
 
 namespace {
 
 namespace fs = std::filesystem;
 namespace wt = wsp::train;
 using nlohmann::json;
-
-struct Options {
-  wt::EmbedOptions embed;
-  wt::FinetuneOptions finetune;
-  wt::ProtocolOptions protocol;
-  wt::ExperimentOptions experiment;
-  fs::path out, plan, against, save, probe, pretraining;
-  std::vector<std::string> features, labels, positives;
-  std::string c = "1", reader;
-  bool npy = false, projector = false, force = false, no_shortcuts = false, list = false, tables_only = false, allow_overlap = false;
-  int shown = 10, refits = 200;
-  CLI::App *embed_command = nullptr, *probe_command = nullptr, *pca_command = nullptr, *finetune_command = nullptr,
-           *table_command = nullptr, *predict_command = nullptr;
-};
-
-void declare_diagnosis(CLI::App& app, Options& o, bool several) {
-  app.add_option("--label", o.labels, several ? "Label column; one for all datasets, or one each, repeated" : "Label column")->required()
-      ->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  app.add_option("--positive", o.positives, several ? "Its positive classes, e.g. F3,F4, 3,4 or >=3; as often as --label" : "Its positive classes, e.g. F3,F4, 3,4 or >=3")
-      ->required()->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-}
-
-void declare_overlap(CLI::App& app, bool& allow) {
-  app.add_flag("--allow-overlap", allow, "Go on where the encoder was trained on those it is evaluated on; the result is flagged");
-}
-
-void declare_folds(CLI::App& app, Options& o) {
-  app.add_option("--folds", o.protocol.cv.folds, "Folds, stratified by class, by subject")->capture_default_str();
-  app.add_option("--C", o.c, "Inverse penalty, or cv: chosen in inner folds")->capture_default_str();
-  app.add_option("--divisions", o.protocol.divisions, "Divisions of the cohort into halves that are fitted anew, for the intervals; 0: none")->check(CLI::Range(0, 100000))->capture_default_str();
-  app.add_option("--reader", o.reader, "Label column of a reader's binary call, shown beside");
-}
-
-void declare_network(CLI::App& app, wt::EmbedOptions& e) {
-  app.add_option("--encoder", e.encoder, "Weights (safetensors)")->required();
-  app.add_option("--backbone", e.encoder_name, "tinynet, resnet18, ...; for weights that do not say (torchvision's)");
-  app.add_option("--image-size", e.image_size, "Side of the images; 0: as the encoder was trained")->capture_default_str();
-  app.add_option("--device", e.device, "auto, cpu, cuda or cuda:N")->capture_default_str();
-  app.add_option("--precision", e.precision, "fp32, tf32, bf16 or fp16")->capture_default_str();
-  app.add_option("--batch", e.batch, "Slices at once")->check(CLI::Range(1, 100000))->capture_default_str();
-  app.add_option("--workers", e.workers, "Decoding threads; 0: chosen")->check(CLI::Range(0, 1024))->capture_default_str();
-  app.add_flag("--include-flagged", e.include_flagged, "Also cases with a truncated liver or doubtful depth");
-}
-
-void declare(CLI::App& app, Options& o) {
-  app.require_subcommand(1);
-  CLI::App* embed = o.embed_command = app.add_subcommand("embed", "Features of every slice of a dataset, without augmentation");
-  embed->add_option("DATASET", o.embed.dataset, "Dataset directory")->required();
-  declare_network(*embed, o.embed);
-  embed->add_option("--out", o.out, "Feature file")->required();
-  embed->add_flag("--npy", o.npy, "Also OUT.npy/: features.npy and slices.tsv");
-  embed->add_flag("--projector", o.projector, "Also OUT.tensorboard/: TensorBoard's embedding projector");
-  embed->add_flag("--force", o.force, "Replace an earlier file");
-
-  CLI::App* probe = o.probe_command = app.add_subcommand("probe", "Cross-validated logistic regression on frozen features");
-  probe->add_option("FEATURES", o.features, "Feature files, one per dataset of one encoder")->required();
-  declare_diagnosis(*probe, o, true);
-  declare_folds(*probe, o);
-  probe->add_option("--repeats", o.protocol.cv.repeats, "Times the folds are drawn anew")->check(CLI::Range(1, 1000))->capture_default_str();
-  probe->add_option("--permutations", o.protocol.permutations, "Shuffles of the diagnoses; 0: none")->check(CLI::Range(0, 1000000))->capture_default_str();
-  probe->add_option("--knn", o.protocol.cv.neighbours, "Nearest neighbours instead of a regression: how many")->check(CLI::Range(1, 100000))->excludes("--C");
-  probe->add_option("--against", o.against, "Feature file of another encoder on the same single dataset: paired difference");
-  probe->add_option("--pretraining", o.pretraining, "Dataset that the encoder was trained on: subjects and volumes of both are refused");
-  declare_overlap(*probe, o.allow_overlap);
-  probe->add_flag("--no-shortcuts", o.no_shortcuts, "Do not probe for spacing, pixel size, kernel, scanner, dataset");
-  CLI::Option* save = probe->add_option("--save", o.save, "Also fit on all subjects and keep the probe for predict (P.json)");
-  probe->add_option("--refits", o.refits, "Subject-bootstrap refits kept in P.json")->check(CLI::Range(100, 100000))->capture_default_str()->needs(save);
-  probe->add_flag("--force", o.force, "Replace an earlier P.json");
-
-  CLI::App* pca = o.pca_command = app.add_subcommand("pca", "The paper's figure 2, as SVG and PNG, with numbers");
-  pca->add_option("FEATURES", o.features, "Feature file")->required()->expected(1);
-  declare_diagnosis(*pca, o, false);
-  pca->add_option("--out", o.out, "Directory for pca.svg, pca.png, pca.json")->required();
-  pca->add_flag("--force", o.force, "Replace an earlier figure");
-  pca->add_option("--subjects", o.shown, "Subjects shown")->check(CLI::Range(1, 1000))->capture_default_str();
-
-  CLI::App* finetune = o.finetune_command = app.add_subcommand("finetune", "Train a network to tell the diagnosis, fold by fold");
-  finetune->add_option("DATASET", o.finetune.dataset, "Dataset directory")->required();
-  declare_diagnosis(*finetune, o, false);
-  declare_folds(*finetune, o);
-  wt::TrainConfig& t = o.finetune.config;
-  finetune->add_option("--out", o.finetune.out, "Directory of the folds' runs; folds that are complete are taken over")->required();
-  finetune->add_option("--init", o.finetune.init, "Encoder to start from (default: from scratch)");
-  finetune->add_option("--encoder", t.encoder, "tinynet, resnet18, resnet34 or resnet50")->capture_default_str();
-  finetune->add_option("--norm", t.norm, "batch or group: ResNet's normalisation, as that of --init")->capture_default_str();
-  finetune->add_option("--image-size", t.image_size, "Side of the images")->capture_default_str();
-  finetune->add_option("--batch", t.batch, "Slices per batch")->capture_default_str();
-  finetune->add_option("--samples-per-epoch", t.samples_per_epoch, "Draws that make an epoch")->capture_default_str();
-  finetune->add_option("--epochs", t.epochs, "Epochs")->capture_default_str();
-  finetune->add_option("--lr", t.learning_rate, "Learning rate")->capture_default_str();
-  finetune->add_option("--device", o.finetune.device, "auto, cpu, cuda or cuda:N")->capture_default_str();
-  finetune->add_option("--precision", t.precision, "Of training and of the features scored: fp32, tf32, bf16 or fp16")->capture_default_str();
-  declare_overlap(*finetune, o.finetune.allow_overlap);
-  finetune->add_flag("--force", o.finetune.force, "Replace an earlier finetune.json; begin folds anew that were trained with other options");
-
-  CLI::App* table = o.table_command = app.add_subcommand("table", "Run a plan: pretrain, embed, probe, and write the paper's tables");
-  table->add_option("PLAN", o.plan, "PLAN.json")->required();
-  table->add_option("--out", o.experiment.out, "Directory of cells and tables; what is complete there is taken over; needed but for --list");
-  table->add_option("--root", o.experiment.root, "Where the plan's relative paths begin")->capture_default_str();
-  table->add_option("--device", o.experiment.device, "auto, cpu, cuda or cuda:N")->capture_default_str();
-  CLI::Option* job = table->add_option("--job", o.experiment.job, "Compute this cell only, from 0")->check(CLI::NonNegativeNumber);
-  CLI::Option* tables_only = table->add_flag("--tables-only", o.tables_only, "Compute nothing: write the tables of the cells that are complete")->excludes(job);
-  table->add_flag("--force", o.experiment.force, "Compute cells anew that another plan or other data forbid to take over");
-  table->add_flag("--list", o.list, "Say which cells there are, and run nothing")->excludes(job)->excludes(tables_only);
-
-  CLI::App* predict = o.predict_command = app.add_subcommand("predict", "A saved probe on new patients; research only");
-  predict->add_option("DATASET", o.embed.dataset, "Dataset directory")->required();
-  declare_network(*predict, o.embed);
-  predict->add_option("--probe", o.probe, "P.json of wsp-eval probe --save")->required();
-  predict->add_option("--out", o.out, "Directory for predictions.tsv and predictions.json")->required();
-  predict->add_flag("--force", o.force, "Replace earlier predictions");
-}
-
-std::vector<wt::Diagnosis> diagnoses(const Options& o) {
-  if (o.labels.size() != o.positives.size())
-    throw wsp::Error(wsp::ErrorCode::usage, fmt::format("{} --label and {} --positive: give as many of each", o.labels.size(), o.positives.size()));
-  std::vector<wt::Diagnosis> all;
-  for (std::size_t i = 0; i < o.labels.size(); ++i)
-    all.push_back({o.labels[i], wt::parse_positive(o.positives[i]), o.reader});
-  return all;
-}
-
-wt::Diagnosis one_diagnosis(const Options& o) {
-  const auto all = diagnoses(o);
-  if (all.size() > 1) throw wsp::Error(wsp::ErrorCode::usage, fmt::format("{} --label for one dataset: give one", all.size()));
-  return all.front();
-}
-
-void set_c(Options& o) {
-  if (o.c == "cv") {
-    o.protocol.cv.c_grid = wt::default_c_grid();
-    return;
-  }
-  std::size_t used = 0;
-  try {
-    o.protocol.cv.c = std::stod(o.c, &used);
-  } catch (const std::exception&) {
-    used = 0;
-  }
-  if (used == 0 || used != o.c.size() || !(o.protocol.cv.c > 0))
-    throw wsp::Error(wsp::ErrorCode::usage, "--C is '" + o.c + "': expected a number above 0, or cv");
-}
-
-void refuse_existing(const fs::path& path, bool force) {
-  if (fs::exists(path) && !force)
-    throw wsp::Error(wsp::ErrorCode::output, path.string() + " exists: choose another place, or add --force");
-}
-
-void make_directory(const fs::path& path) {
-  std::error_code error;
-  fs::create_directories(path, error);
-  if (error || !fs::is_directory(path))
-    throw wsp::Error(wsp::ErrorCode::output, fmt::format("cannot make the directory {}{}", path.string(), error ? ": " + error.message() : ": it is a file"));
-}
-
-// Before the work, not after it.
-void need_directory_of(const fs::path& file) {
-  if (const fs::path directory = file.parent_path(); !directory.empty() && !fs::is_directory(directory))
-    throw wsp::Error(wsp::ErrorCode::output, fmt::format("cannot write {}: there is no directory {}; make it, or give another --out",
-                                                         file.string(), directory.string()));
-}
+using Options = wsp::EvalOptions;
+using wsp::make_directory;
+using wsp::need_directory_of;
+using wsp::refuse_existing;
 
 int run_embed(Options& o, bool as_json) {
   refuse_existing(o.out, o.force);
@@ -225,6 +68,24 @@ int run_embed(Options& o, bool as_json) {
   return 0;
 }
 
+int run_import(Options& o, bool as_json) {
+  refuse_existing(o.out, o.force);
+  need_directory_of(o.out);
+  if (o.import.encoder.empty() && o.import.facts.empty())
+    throw wsp::Error(wsp::ErrorCode::usage, "--encoder is required: what the encoder is called, so that its features are told from another's");
+  o.import.dataset = o.out.stem().string();
+  const wt::FeatureTable table = o.embed.dataset.empty() ? wt::import_features(o.npy_file, o.slices, o.import)
+                                                         : wt::import_on_dataset(o.npy_file, o.slices, o.import, o.embed.dataset, o.embed.include_flagged);
+  wt::write_features(o.out, table);
+  if (as_json)
+    std::cout << wsp::json_text(json{{"features", o.out.string()}, {"slices", table.rows()}, {"cases", table.cases.size()}, {"dimensions", table.dimensions},
+                                     {"labels", table.label_names}, {"facts", table.facts}}) << "\n";
+  else
+    fmt::print("{} slices of {} cases, {} features each; labels {} -> {}\n", table.rows(), table.cases.size(), table.dimensions,
+               fmt::join(table.label_names, ", "), o.out.string());
+  return 0;
+}
+
 // What the encoder was trained on of each cohort; refused unless allowed.
 std::vector<std::vector<std::string>> check_pretraining(const Options& o, const std::vector<wt::FeatureTable>& tables, const std::vector<wt::Cohort>& cohorts) {
   std::optional<wt::FeatureTable> pretraining;
@@ -243,6 +104,31 @@ std::vector<std::vector<std::string>> check_pretraining(const Options& o, const 
   return overlaps;
 }
 
+fs::path figure_of(const Options& o, std::string name) {
+  static constexpr std::string_view kKept = "+-._";
+  for (char& c : name)
+    if (std::isalnum(static_cast<unsigned char>(c)) == 0 && kKept.find(c) == kKept.npos) c = '_';
+  return o.figures / ("diagnostics-" + name + ".svg");
+}
+
+std::string against_name(const Options& o) { return "against-" + o.against.stem().string(); }
+
+// Before the fits: a picture for every result, none over another.
+void check_figures(const Options& o, const std::vector<wt::FeatureTable>& tables) {
+  if (o.figures.empty()) return;
+  make_directory(o.figures);
+  std::vector<std::string> names;
+  for (const wt::FeatureTable& t : tables) names.push_back(t.facts.at("dataset"));
+  if (tables.size() > 1) names.emplace_back("aggregated");
+  if (!o.against.empty()) names.push_back(against_name(o));
+  std::set<fs::path> files;
+  for (const std::string& name : names) {
+    refuse_existing(figure_of(o, name), o.force);
+    if (!files.insert(figure_of(o, name)).second)
+      throw wsp::Error(wsp::ErrorCode::usage, fmt::format("--figures: two results are called {}, and one picture would replace the other: give the datasets two names", name));
+  }
+}
+
 int run_probe(Options& o, bool as_json) {
   set_c(o);
   o.protocol.shortcuts = !o.no_shortcuts;
@@ -258,6 +144,7 @@ int run_probe(Options& o, bool as_json) {
     throw wsp::Error(wsp::ErrorCode::usage, fmt::format("{} --label for {} feature files: give one for all, or one each", all.size(), tables.size()));
   if (!o.against.empty() && tables.size() > 1)
     throw wsp::Error(wsp::ErrorCode::usage, fmt::format("--against compares two encoders on one dataset, found {} feature files beside it: give one", tables.size()));
+  check_figures(o, tables);
   std::vector<wt::Cohort> cohorts;
   std::vector<const wt::FeatureTable*> pointers;
   for (std::size_t i = 0; i < tables.size(); ++i) {
@@ -268,37 +155,46 @@ int run_probe(Options& o, bool as_json) {
   const wt::Cohort cohort = wt::make_cohort(pointers, all);
   const auto overlaps = check_pretraining(o, tables, cohorts);
   wt::Cohort other;
+  std::optional<wt::FeatureTable> against;
   std::vector<std::string> overlap_of_other;
   if (!o.against.empty()) {
-    const wt::FeatureTable table = wt::read_features(o.against);
-    other = wt::make_cohort({&table}, {all[0]});
+    against = wt::read_features(o.against);
+    other = wt::make_cohort({&*against}, {all[0]});
     if (other.set.names != cohorts[0].set.names)
       throw wsp::Error(wsp::ErrorCode::usage, "--against holds other subjects: a paired comparison needs the same dataset");
-    overlap_of_other = wt::training_overlap(table, other.set.names);
+    overlap_of_other = wt::training_overlap(*against, other.set.names);
     wt::judge_overlap(overlap_of_other, o.allow_overlap);
   }
   json result{{"alone", json::array()}};
   std::string text;
-  const auto one = [&](const wt::Cohort& judged, const std::string& name, const std::vector<std::string>& overlap) {
-    wt::ProtocolResult r = wt::run_protocol(judged, name, o.protocol);
+  const auto one = [&](const wt::Cohort& judged, const std::vector<const wt::FeatureTable*>& of, const std::string& name,
+                       const std::vector<std::string>& overlap) {
+    wt::ProtocolOptions options = o.protocol;
+    if (!o.by.empty()) options.subgroups = wt::subgroups_by(judged, of, o.by);
+    wt::ProtocolResult r = wt::run_protocol(judged, name, options);
     r.overlap = overlap;
     text += wt::to_text(r);
+    if (!o.figures.empty()) {
+      const fs::path file = figure_of(o, name);
+      wsp::write_file_atomic(file, wt::diagnostics_svg(wt::to_json(r), name));
+      text += fmt::format("  {:<18} {}\n", "figure", file.string());
+    }
     return r;
   };
   std::vector<std::string> every_overlap;
   wt::ProtocolResult first, whole;
   for (std::size_t i = 0; i < tables.size(); ++i) {
-    const wt::ProtocolResult r = one(cohorts[i], tables[i].facts.at("dataset"), overlaps[i]);
+    const wt::ProtocolResult r = one(cohorts[i], {&tables[i]}, tables[i].facts.at("dataset"), overlaps[i]);
     every_overlap.insert(every_overlap.end(), overlaps[i].begin(), overlaps[i].end());
     result["alone"].push_back(wt::to_json(r));
     if (i == 0) first = whole = r;
   }
   if (tables.size() > 1) {
-    whole = one(cohort, "aggregated", every_overlap);
+    whole = one(cohort, pointers, "aggregated", every_overlap);
     result["aggregated"] = wt::to_json(whole);
   }
   if (!o.against.empty()) {
-    const wt::ProtocolResult r = one(other, "against " + o.against.filename().string(), overlap_of_other);
+    const wt::ProtocolResult r = one(other, {&*against}, against_name(o), overlap_of_other);
     const wt::PairedDifference d = wt::paired_difference(first.cv.mean_auc(), first.halves, r.cv.mean_auc(), r.halves);
     const wt::DeLongComparison fixed = wt::delong_compare(first.cv.probability[0], r.cv.probability[0], first.positive);
     result["against"] = {{"result", wt::to_json(r)},
@@ -355,6 +251,7 @@ int run_finetune(Options& o, const wsp::CommonOptions& common) {
   o.finetune.name = o.finetune.init.empty() ? "from scratch" : "fine-tuned";
   wt::check_config(o.finetune.config);
   const wt::ProtocolResult r = wt::finetune(o.finetune);
+  wsp::write_file_atomic(o.finetune.out / "diagnostics.svg", wt::diagnostics_svg(wt::to_json(r), o.finetune.name + " on " + o.finetune.dataset.filename().string()));
   wsp::write_file_atomic(o.finetune.out / "finetune.json", wsp::json_text(wt::to_json(r), 1) + "\n");
   std::cout << (common.json ? wsp::json_text(wt::to_json(r)) + "\n" : wt::to_text(r));
   return 0;
@@ -448,11 +345,12 @@ int main(int argc, char** argv) {
       "  wsp-eval probe features.h5 --label metavir --positive F3,F4 --reader reader\n"
       "  wsp-eval pca features.h5 --label metavir --positive F3,F4 --out figure\n"
       "  wsp-eval table plans/phantom-small.json --root data --out results";
-  tool.declare = [&](CLI::App& app) { declare(app, o); };
+  tool.declare = [&](CLI::App& app) { wsp::declare_eval(app, o); };
   tool.run = [&](const wsp::CommonOptions& common) {
     o.embed.threads = common.threads;
     o.protocol.cv.seed = common.seed;
     if (o.embed_command->parsed()) return run_embed(o, common.json);
+    if (o.import_command->parsed()) return run_import(o, common.json);
     if (o.probe_command->parsed()) return run_probe(o, common.json);
     if (o.pca_command->parsed()) return run_pca(o, common.json, common.seed);
     if (o.finetune_command->parsed()) return run_finetune(o, common);

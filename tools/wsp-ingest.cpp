@@ -21,10 +21,12 @@
 #include "io/manifest/manifest_init.hpp"
 #include "io/medical/masks.hpp"
 #include "io/medical/scan.hpp"
+#include "io/shard/state.hpp"
 #include "preprocess/pipeline/earlier_run.hpp"
 #include "preprocess/pipeline/ingest.hpp"
 #include "preprocess/pipeline/ledger.hpp"
 #include "preprocess/pipeline/mask_table.hpp"
+#include "preprocess/pipeline/merge.hpp"
 #include "preprocess/pipeline/plan.hpp"
 #include "preprocess/pipeline/plan_report.hpp"
 #include "preprocess/pipeline/scan_report.hpp"
@@ -39,6 +41,9 @@ struct Options {
   CLI::App* scan = nullptr;
   CLI::App* verify = nullptr;
   CLI::App* plan = nullptr;
+  CLI::App* merge = nullptr;
+  std::vector<std::string> parts;
+  std::string part;
   std::vector<CLI::App*> groups;  // options of the ingest
   std::string input, output, manifest, labels, masks, site_key, new_site_key, crosswalk;
   std::string slices = "central", codec = "lz4", tilt = "resample", gaps = "accept", phase = "any",
@@ -139,6 +144,9 @@ std::vector<CLI::App*> declare_ingest(CLI::App& app, Options& o) {
   general->add_flag("--force", o.force, "Replace a dataset that was made with other options");
   general->add_flag("--prune", o.prune,
                     "Drop the cases of the dataset that the export no longer gives");
+  general->add_option("--part", o.part,
+                      "Take one of N parts of the subjects, K/N such as 2/4, or slurm for the task "
+                      "of a job array; wsp-ingest merge joins them (docs/CLUSTER.md)");
   general->add_option("--memory", o.memory,
                       "Budget for volumes in flight, e.g. 8G (default: half of the machine)");
   general->add_option("--max-quarantined", o.max_quarantined,
@@ -232,6 +240,11 @@ void declare(CLI::App& app, Options& o) {
                      "Manifest to write (default: the table's name with .json, where you are)");
   o.init->add_flag("--force", o.force, "Replace a file that exists");
   o.init->add_option("--check", o.check, "Write nothing; say what of this manifest does not fit");
+  o.merge = app.add_subcommand(
+      "merge", "Join the datasets that were made with --part into the one of a single run");
+  o.merge->add_option("OUT", o.output, "Dataset directory to make")->required();
+  o.merge->add_option("PART", o.parts, "Dataset of each part")->required();
+  o.merge->add_flag("--force", o.force, "Replace a dataset that was made with other options");
   o.verify = app.add_subcommand("verify", "Check every hash and every count of a dataset");
   o.verify->add_option("DATASET", o.output, "Dataset directory")->required();
   app.require_subcommand(0, 1);
@@ -419,9 +432,32 @@ int run_verify(const Options& o, bool json) {
   return findings.empty() ? 0 : wsp::exit_code(wsp::ErrorCode::corrupt);
 }
 
+int run_merge(const Options& o, bool json) {
+  const wsp::MergeSummary s =
+      wsp::merge_parts(o.output, {o.parts.begin(), o.parts.end()}, WSP_VERSION, o.force);
+  if (json)
+    std::cout << wsp::json_text(nlohmann::json{{"parts", s.parts},
+                                               {"files", s.files},
+                                               {"cases", s.cases},
+                                               {"subjects", s.subjects},
+                                               {"slices", s.slices},
+                                               {"quarantined_cases", s.quarantined_cases}},
+                                1)
+              << "\n";
+  else
+    std::cout << fmt::format(
+        "{} cases of {} subjects, {} slices, from {} parts -> {}\n  {} files, {} cases in "
+        "quarantine\n",
+        s.cases, s.subjects, s.slices, s.parts, wsp::printable(o.output), s.files,
+        s.quarantined_cases);
+  return s.cases == 0 ? wsp::exit_code(wsp::ErrorCode::no_input) : 0;
+}
+
 void print_summary(const Options& o, const wsp::IngestSummary& s) {
   std::cout << fmt::format("{} cases of {} subjects, {} slices -> {}\n", s.cases, s.subjects,
                            s.slices, wsp::printable(o.output));
+  if (s.other_part_cases > 0)
+    std::cout << fmt::format("  {} cases are other parts'\n", s.other_part_cases);
   if (s.reused_cases > 0)
     std::cout << fmt::format("  {} unchanged cases were taken over\n", s.reused_cases);
   std::cout << fmt::format("  {} files:", s.files);
@@ -433,7 +469,8 @@ void print_summary(const Options& o, const wsp::IngestSummary& s) {
     std::cout << "\n";
   }
   if (s.quarantined_cases > 0) {
-    std::cout << fmt::format("  {} cases in quarantine (see quarantine.tsv):", s.quarantined_cases);
+    std::cout << fmt::format("  {} cases in quarantine (see {}):", s.quarantined_cases,
+                             wsp::printable((wsp::state_directory(o.output) / "quarantine.tsv").string()));
     for (const auto& [code, count] : s.quarantine_codes)
       std::cout << fmt::format(" {} {}", code, count);
     std::cout << "\n";
@@ -482,6 +519,7 @@ wsp::IngestOptions ingest_options(const Options& o) {
   options.prune = o.prune;
   options.tool_version = WSP_VERSION;
   options.mask_cache = mask_cache_of(o);
+  if (!o.part.empty()) options.part = wsp::parse_part(o.part);
   return options;
 }
 
@@ -507,7 +545,9 @@ std::unique_ptr<wsp::Segmenter> segmenter_of(const Options& o, char** arguments)
 
 // How an ingest ends, and hence its dry run.
 int exit_code_of(const Options& o, const wsp::IngestSummary& summary) {
-  if (summary.cases == 0) return wsp::exit_code(wsp::ErrorCode::no_input);
+  // A part may have none where there are few subjects.
+  if (summary.cases == 0 && (summary.other_part_cases == 0 || summary.quarantined_cases > 0))
+    return wsp::exit_code(wsp::ErrorCode::no_input);
   if (o.max_quarantined >= 0 &&
       summary.quarantined_cases > static_cast<std::size_t>(o.max_quarantined))
     return 3;
@@ -549,9 +589,9 @@ int run_ingest(const Options& o, bool json, char** arguments) {
     wsp::log::warn(
         "--compare-masks: 0 cases have a given mask, so nothing was compared; give them with --masks, "
         "or as SEG or RTSTRUCT objects of the export");
-  if (summary.cases == 0)
-    wsp::log::error("no case could be made; the main reasons (quarantine.tsv and ledger.tsv name "
-                    "each):\n" +
+  if (summary.cases == 0 && summary.other_part_cases == 0)
+    wsp::log::error("no case could be made; the main reasons (quarantine.tsv and ledger.tsv in " +
+                    wsp::printable(wsp::state_directory(o.output).string()) + " name each):\n" +
                     wsp::reasons_text(summary.quarantine_codes, summary.file_codes));
   return exit_code_of(o, summary);
 }
@@ -576,6 +616,8 @@ int main(int argc, char** argv) {
       "  wsp-ingest EXPORT --out DATASET --new-site-key KEY --masks MASKS --labels labels.csv\n"
       "             --manifest data-manifests/hospital-template.json\n"
       "  wsp-ingest EXPORT --out DATASET --new-site-key KEY --liver-model liver-unet.json\n"
+      "  wsp-ingest EXPORT --out PART2 --site-key KEY --part 2/4    a quarter, on a machine of its own\n"
+      "  wsp-ingest merge DATASET PART1 PART2 PART3 PART4      the dataset of a single run\n"
       "  wsp-ingest verify DATASET                             every hash, every count\n\n"
       "Exit codes: 0 done, 1 failure, 2 usage, 3 done, but not all that was given could be seen\n"
       "(links, archives, closed directories), cases of the earlier dataset are gone, or more are\n"
@@ -589,11 +631,12 @@ int main(int argc, char** argv) {
   tool.run = [&](const wsp::CommonOptions& common) {
     wsp::initialise_medical_io();
     const std::vector<std::string> arguments(argv + 1, argv + argc);
-    for (const CLI::App* command : {options.scan, options.verify, options.init})
+    for (const CLI::App* command : {options.scan, options.verify, options.init, options.merge})
       if (command->parsed()) refuse_foreign_options(options, *command, arguments);
     if (options.scan->parsed()) return run_scan(options, common.json);
     if (options.init->parsed()) return run_init(options, common.json);
     if (options.verify->parsed()) return run_verify(options, common.json);
+    if (options.merge->parsed()) return run_merge(options, common.json);
     if (options.plan->parsed()) return run_plan(options, common.json, argv);
     return run_ingest(options, common.json, argv);
   };

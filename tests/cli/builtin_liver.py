@@ -25,11 +25,11 @@ def ingest(export, out, *extra, expect=0):
 
 
 def facts_of(dataset):
-    return {p.stem: json.loads(p.read_text()) for p in sorted((dataset / "cases").glob("*.json"))}
+    return {p.stem: json.loads(p.read_text()) for p in sorted((support.state(dataset) / "cases").glob("*.json"))}
 
 
 def compared(dataset):
-    with open(dataset / "mask_comparison.tsv") as table:
+    with open(support.state(dataset) / "mask_comparison.tsv") as table:
         return [row for row in csv.DictReader(table, delimiter="\t") if not row["code"]]
 
 

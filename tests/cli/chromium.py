@@ -110,6 +110,12 @@ class Browser:
         self.evaluate("new Promise(r => requestAnimationFrame(() => requestAnimationFrame(r)))")
         return time.monotonic() - began
 
+    def wait(self, condition, timeout=60):
+        began = time.monotonic()
+        while not self.evaluate(condition):
+            support.check(time.monotonic() - began < timeout, f"never: {condition}")
+            time.sleep(0.02)
+
     def resize(self, width, height):
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600)
 

@@ -158,7 +158,7 @@ def case_codes(work):
     summary = json.loads(done.stdout)
     support.check((summary["cases"], summary["unmatched_pins"]) == (1, 1), f"pins: {summary}")
     support.check("1 of 2 series" in done.stderr and "1.2.3" not in done.stderr, f"pins in the log: {done.stderr}")
-    (name,) = (p.stem for p in (work / "pinned" / "cases").iterdir())
+    (name,) = (p.stem for p in (support.state(work / "pinned") / "cases").iterdir())
     support.check(name == uid + ".7", f"the pinned series is {name}")
     # Weights, ingested: a sharp portal series wins by its phase, and loses without those points.
     changed(study / "a", work / "sharp" / "a", put(ConvolutionKernel="B70f"))
@@ -166,7 +166,7 @@ def case_codes(work):
     (work / "nophase.json").write_text(json.dumps({"name": "w", "version": 1, "score_weights": {"phase": 0}}))
     for manifest, winner in (([], uid), (["--manifest", work / "nophase.json"], uid + ".7")):
         support.check(ingest(work, work / "sharp", *manifest)["cases"] == 1, "one of two series")
-        (name,) = (p.stem for p in (work / "ds" / "cases").iterdir())
+        (name,) = (p.stem for p in (support.state(work / "ds") / "cases").iterdir())
         support.check(name == winner, f"score_weights {manifest}: {name} was taken")
     (cohort / "truth" / f"{uid}.7.nii.gz").unlink()
     # Weights, shown: without the phase's points the arterial copy scores as high as the portal one.

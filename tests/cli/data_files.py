@@ -45,10 +45,10 @@ with support.temporary() as directory:
     support.run("wsp-ingest", export, "--out", out, "--ids", "keep", "--masks", masks, "--slices", "all", "--size", 64,
                 "--codec", "gzip", "--window", -1024, 3071, expect=3)  # one image has no header
     support.run("wsp-ingest", "verify", out)
-    used = [row for row in rows(out / "ledger.tsv") if row["code"] == "USED"]
+    used = [row for row in rows(support.state(out) / "ledger.tsv") if row["code"] == "USED"]
     count = {name: sum(row["case"] == name for row in used) for name in ("one", "two", "three")}
     support.check(count == {"one": 2, "two": 2, "three": 2} and len(used) == 6, f"files used by each case: {count}")
-    lost = [row["code"] for row in rows(out / "ledger.tsv") if row["case"] == "" and row["kind"] == "rejected"]
+    lost = [row["code"] for row in rows(support.state(out) / "ledger.tsv") if row["case"] == "" and row["kind"] == "rejected"]
     support.check(lost == ["DATA_WITHOUT_HEADER"], f"the image without a header: {lost}")
     cases = support.read_cases(out)
     for name in ("two", "three"):
@@ -61,6 +61,6 @@ with support.temporary() as directory:
     support.run("wsp-ingest", export, "--out", work / "less", "--ids", "keep", "--masks", masks, "--slices", "all",
                 "--size", 64, "--codec", "gzip", expect=3)
     support.run("wsp-ingest", "verify", work / "less")
-    refused = [row["code"] for row in rows(work / "less" / "ledger.tsv") if row["case"] == "three"]
+    refused = [row["code"] for row in rows(support.state(work / "less") / "ledger.tsv") if row["case"] == "three"]
     support.check(refused == ["NO_LIVER_MASK"] * 2, f"files of the refused case: {refused}")
 print("volumes with detached voxels are accounted for")

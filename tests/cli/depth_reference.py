@@ -259,9 +259,9 @@ def main(work):
     support.run("wsp-ingest", "verify", work / "ds")
     cases = support.read_cases(work / "ds")
     support.check(len(cases) == len(series), f"{len(cases)} cases of {len(series)} series: "
-                  + (work / "ds" / "quarantine.tsv").read_text())
+                  + (support.state(work / "ds") / "quarantine.tsv").read_text())
     for s in series:
-        facts = json.loads((work / "ds" / "cases" / f"{s.uid}.json").read_text())
+        facts = json.loads((support.state(work / "ds") / "cases" / f"{s.uid}.json").read_text())
         check_case(s, cases[s.uid], facts, mask)
 
     reference = support.tree(work / "ds")
@@ -271,7 +271,7 @@ def main(work):
     print("byte-identical for 1, 2 and 8 threads")
 
     ingest(work / "strict", "--tilt", "reject", "--gaps", "reject")
-    refused = dict(line.split("\t")[1:3] for line in (work / "strict" / "quarantine.tsv").read_text().splitlines()[1:])
+    refused = dict(line.split("\t")[1:3] for line in (support.state(work / "strict") / "quarantine.tsv").read_text().splitlines()[1:])
     expected = {s.uid: "TILTED" for s in series if "tilt" in s.name} | {s.uid: "GAPS" for s in series if s.name == "gap"}
     support.check(refused == expected, f"refused {refused}, expected {expected}")
     print("--tilt reject and --gaps reject: refused by code")

@@ -37,8 +37,9 @@ def marks(weights):
 
 
 def without_marks(weights, out):
+    """As an earlier version wrote them, which had no hash either."""
     header, data = split(weights)
-    del header["__metadata__"]["wsp.trained_on"]
+    del header["__metadata__"]["wsp.trained_on"], header["__metadata__"]["wsp.sha256"]
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
     out.write_bytes(len(text).to_bytes(8, "little") + text + data)

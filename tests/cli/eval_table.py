@@ -70,6 +70,41 @@ table(stopped, "stopped")
 assert weights.read_bytes() == given
 (root / "given.safetensors").write_bytes(given)
 
+# Features that others made are one more row, on the same subjects and folds; the same numbers as another row's give the same.
+twin = plan(methods=["random"], aggregate="both", evaluations=[{**evaluation, "label": "label"}, {"name": "D2", "dataset": "d2", "label": "label", "positive": "2,3"}])
+table(twin, "twin")
+for e, data in (("D1", "d1"), ("D2", "d2")):
+    run("embed", root / data, "--encoder", root / "twin/cells/random-resnet18-s1/run/encoder.safetensors", "--out", root / f"{e}.h5", "--npy")
+    run("import", root / f"{e}.h5.npy/features.npy", root / f"{e}.h5.npy/slices.tsv", "--dataset", root / data, "--encoder", "foreign", "--out", root / f"foreign-{e}.h5")
+twin["imported"] = {"foreign": {"D1": "foreign-D1.h5", "D2": "foreign-D2.h5"}}
+told = table(twin, "twin").stdout
+rows = {t["name"]: t for t in json.loads((root / "twin/results.json").read_text())["tables"]}["auc"]["rows"]
+assert [row[:2] for row in rows] == [["random", "resnet18"], ["foreign", "imported"]] and rows[0][2:] == rows[1][2:], rows
+for e in ("D1", "D2", "both"):
+    assert result("twin", "foreign-imported-s1", e)["predictions"] == result("twin", "random-resnet18-s1", e)["predictions"]
+    assert (root / f"twin/forest-{e}.svg").exists() and (root / f"twin/cells/foreign-imported-s1/diagnostics-{e}.svg").exists()
+assert table(twin, "twin", "--tables-only").stdout == told
+run("import", root / "D1.h5.npy/features.npy", root / "D1.h5.npy/slices.tsv", "--dataset", root / "d1", "--encoder", "another", "--out", root / "foreign-D1.h5", "--force")
+assert "different encoders" in table(twin, "twin", code=2).stderr
+twin["imported"] = {"foreign": {"D1": "foreign-D2.h5", "D2": "foreign-D2.h5"}}
+assert "import them with --dataset" in table(twin, "twin", code=2).stderr
+for wrong, why in (({"foreign": {"D1": "foreign-D1.h5"}}, "lack those of the evaluation D2"), ({"byol": {"D1": "a", "D2": "b"}}, "which is a method"),
+                   ({"foreign": {"D1": "absent.h5", "D2": "foreign-D2.h5"}}, "no features at")):
+    twin["imported"] = wrong
+    assert why in table(twin, "twin", code=4 if "absent.h5" in str(wrong) else 2).stderr, why
+
+# A signal within a cell's fits: its code, no cell, no hang; the same command goes on.
+for number, code in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):
+    inside = plan(probe={"folds": 2, "permutations": 1000000, "divisions": 10})
+    process = subprocess.Popen([support.BINARIES / "wsp-eval", *map(str, command(inside, "inside"))], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    while not (root / "inside/cells/random-resnet18-s1/features-D1.h5").exists() and process.poll() is None:
+        time.sleep(0.01)
+    time.sleep(1.5)
+    process.send_signal(number)
+    told = process.communicate(timeout=120)[1]
+    assert process.returncode == code and "in the cell random-resnet18-s1" in told and "stopped as asked" in told, (process.returncode, told)
+    assert not cell("inside", "random-resnet18-s1").exists()
+
 # Every kind of method between its training and cell.json: the same command gives the cell of an undisturbed run.
 kinds = plan(methods=["supervised", "random", "imagenet", "wsp"], pretraining={"dataset": "pretrain"},
              weights={"resnet18": "given.safetensors"})
@@ -202,9 +237,10 @@ for e in ("D1", "D2"):
     found = result("said", "random-resnet18-s1", e)
     low, high = found["permutation"]["null_auc"]
     row = checks["random", "resnet18", e]
-    assert row[3] == f"{found['permutation']['p']:.3f}" and row[4] == f"{low:.2f} to {high:.2f}", row
-    assert row[5] == ("-" if found["calibration"]["slope"] is None else f"{found['calibration']['slope']:.2f}") and row[8] == f"{found['brier']['mean']:.2f}", row
-assert "dataset" in checks["random", "resnet18", "D1+2"][9], checks
+    assert row[3] == f"{found['subjects']} ({found['positive']})"
+    assert row[5] == f"{found['permutation']['p']:.3f}" and row[6] == f"{low:.2f} to {high:.2f}", row
+    assert row[7] == ("-" if found["calibration"]["slope"] is None else f"{found['calibration']['slope']:.2f}") and row[10] == f"{found['brier']['mean']:.2f}", row
+assert "dataset" in checks["random", "resnet18", "D1+2"][4], checks
 for page in ("results.html", "results.md"):
     assert "AUC of shuffled diagnoses" in (root / "said" / page).read_text()
 assert not any(row[0] == "imagenet" for t in tables.values() for row in t["rows"])

@@ -98,7 +98,7 @@ with support.temporary() as work:
     named = description["files"]
     support.check(len(named) > 2, description)
     for name, digest in (named.items() if isinstance(named, dict) else [(e["path"], e["sha256"]) for e in named]):
-        support.check(hashlib.sha256((work / "data" / name).read_bytes()).hexdigest() == digest, name)
+        support.check(hashlib.sha256((work / "data" / description["state"] / name).read_bytes()).hexdigest() == digest, name)
     if FULL:
         done = subprocess.run([build / "tools/wsp-train", work / "data", "--out", work / "run", "--image-size", "160", "--batch", "2",
                                "--samples-per-epoch", "10", "--max-steps", "2", "--device", "cpu", "--log-every", "1",

@@ -38,7 +38,7 @@ def haystacks(dataset):
         yield f"name of {relative}", relative.encode()
         if path.is_file():
             yield relative, path.read_bytes()
-    for path in sorted((pathlib.Path(dataset) / "shards").glob("*.h5")):
+    for path in sorted((support.state(pathlib.Path(dataset)) / "shards").glob("*.h5")):
         with h5py.File(path) as f:
             for name in ("slices/image", "slices/mask"):
                 if name in f:
@@ -80,7 +80,7 @@ class Search:
 
 def plant_in_chunk(dataset, text):
     """Write `text` into the first image of a shard, through shuffle and compression; where it went."""
-    shard = next(p for p in sorted((dataset / "shards").glob("*.h5")) if len(h5py.File(p)["slices/image"]) > 0)
+    shard = next(p for p in sorted((support.state(dataset) / "shards").glob("*.h5")) if len(h5py.File(p)["slices/image"]) > 0)
     with h5py.File(shard, "r+") as f:
         rows = f["slices/image"]
         raw = bytearray(rows[0].tobytes())
@@ -106,15 +106,15 @@ def positive_controls(work, needles, search, logs):
 
     def append(name, data):
         def change(copy):
-            path = copy / name if isinstance(name, str) else sorted(copy.glob("cases/*.json"))[0]
+            path = support.state(copy) / name if isinstance(name, str) else sorted(support.state(copy).glob("cases/*.json"))[0]
             path.write_bytes(path.read_bytes() + data)
             return str(path.relative_to(copy))
         return change
 
     def rename(copy):
-        path = sorted(copy.glob("previews/*.png"))[0]
+        path = sorted(support.state(copy).glob("previews/*.png"))[0]
         path.rename(path.with_name(f"x{of['Zz'].upper()}.png"))
-        return f"name of previews/x{of['Zz'].upper()}.png"
+        return f"name of {path.parent.relative_to(copy)}/x{of['Zz'].upper()}.png"
 
     control("the ledger", of["PID"], append("ledger.tsv", f"0\tUSED\tused\t\t{of['PID']}\n".encode()))
     control("the ledger, as a UID", of["1.2.826"], append("ledger.tsv", (of["1.2.826"] + ".2.17").encode()))
@@ -132,7 +132,7 @@ def path_hash(relative):
 
 
 def ledger(dataset):
-    rows = [line.split("\t") for line in (dataset / "ledger.tsv").read_text().splitlines()[1:]]
+    rows = [line.split("\t") for line in (support.state(dataset) / "ledger.tsv").read_text().splitlines()[1:]]
     support.check(len({r[0] for r in rows}) == len(rows), "a file stands twice in the ledger")
     return {r[0]: r for r in rows}
 
@@ -175,13 +175,13 @@ def reconcile(dataset, export, truth):
     counts = collections.Counter(r[1] for r in rows.values())
     support.check(made["dispositions"] == counts and made["counts"]["files"] == len(rows), f"dataset.json counts {made['dispositions']}, the ledger {counts}")
     by_case = collections.Counter(r[3] for r in rows.values() if r[1] == "USED")
-    cases = {p.stem for p in (dataset / "cases").glob("*.json")}
+    cases = {p.stem for p in (support.state(dataset) / "cases").glob("*.json")}
     support.check(set(by_case) == cases and len(cases) == made["counts"]["cases"], "cases in the ledger, the dataset and cases/ differ")
     for name in cases:
-        used = json.loads((dataset / "cases" / f"{name}.json").read_text())["series"]["files"]
+        used = json.loads((support.state(dataset) / "cases" / f"{name}.json").read_text())["series"]["files"]
         support.check(by_case[name] == used, f"{name} was read from {used} files, the ledger has {by_case[name]}")
     refused = {r[0] for r in rows.values() if r[2] == "rejected"}
-    quarantine = [line.split("\t") for line in (dataset / "quarantine.tsv").read_text().splitlines()[1:]]
+    quarantine = [line.split("\t") for line in (support.state(dataset) / "quarantine.tsv").read_text().splitlines()[1:]]
     told = {(q[1], q[2]) for q in quarantine if q[0] == "case"}
     alone = {q[1] for q in quarantine if q[0] == "file"}
     support.check(alone == {k for k in refused if (rows[k][3], rows[k][1]) not in told}, "quarantine.tsv and the ledger's refused files differ")
@@ -193,11 +193,11 @@ def compare_livers(one, objects):
     sources = collections.Counter()
     truth, found = support.read_cases(one), support.read_cases(objects)
     for name, case in found.items():
-        told = json.loads((objects / "cases" / f"{name}.json").read_text())
+        told = json.loads((support.state(objects) / "cases" / f"{name}.json").read_text())
         sources[told["mask"]["source"]] += 1
         support.check(name in truth, "a case has another name without --masks")
         if told["series"]["tilt_deg"] > 1:
-            liver = json.loads((one / "cases" / f"{name}.json").read_text())["mask"]["liver_ml"]
+            liver = json.loads((support.state(one) / "cases" / f"{name}.json").read_text())["mask"]["liver_ml"]
             support.check(abs(told["mask"]["liver_ml"] / liver - 1) < 0.02, "the tilted liver has another volume")
             continue
         for column in ("source_index", "z_mm", "liver_area_mm2", "image", "mask"):
@@ -239,7 +239,7 @@ def main(work):
     print("byte-identical for 1, 2 and 8 threads and another directory order:", len(reference), "files")
 
     counts, _ = reconcile(work / "one", export, work / "cohort" / "truth")
-    support.check(counts["cases"] == SUBJECTS, f"{counts['cases']} cases of {SUBJECTS} patients: " + (work / "one" / "quarantine.tsv").read_text())
+    support.check(counts["cases"] == SUBJECTS, f"{counts['cases']} cases of {SUBJECTS} patients: " + (support.state(work / "one") / "quarantine.tsv").read_text())
 
     # Without --masks the SEG and RTSTRUCT objects of three patients are the livers; the others are quarantined.
     objects = ingest(work, export, work / "objects", 2, masks=False)

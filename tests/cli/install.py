@@ -31,7 +31,7 @@ def tools_run(prefix):
               "--size", 128, "--format", "nifti")
         shell(prefix / "bin" / "wsp-ingest", work / "r" / "export", "--out", work / "e", "--ids", "keep", "--size", 64, "--mask-cache", "none",
               "--liver-model", "builtin")
-        flags = [json.loads(p.read_text())["flags"] for p in (work / "e" / "cases").glob("*.json")]
+        flags = [json.loads(p.read_text())["flags"] for p in (support.state(work / "e") / "cases").glob("*.json")]
         support.check(flags and all("MASK_FROM_BUILTIN_MODEL" in f for f in flags), f"the installed network: {flags}")
 
 

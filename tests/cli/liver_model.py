@@ -31,7 +31,7 @@ def ingest(export, out, model, *extra, expect=0):
 
 
 def cases_json(dataset):
-    return {p.stem: json.loads(p.read_text()) for p in sorted((dataset / "cases").glob("*.json"))}
+    return {p.stem: json.loads(p.read_text()) for p in sorted((support.state(dataset) / "cases").glob("*.json"))}
 
 
 def band(model, hu):
@@ -142,7 +142,7 @@ def native_grid(data, work, descriptor, model):
     dice = 2 * np.count_nonzero(given & expected) / (given.sum() + expected.sum())
     (row,) = json.loads(done.stdout)["comparisons"]
     support.check(abs(row["dice"] - dice) < 1e-4 and abs(row["model_ml"] - expected.sum() * 0.027) < 0.01, f"Dice {row}, expected {dice}")
-    header, line = (work / "ts_given" / "mask_comparison.tsv").read_text().splitlines()
+    header, line = (support.state(work / "ts_given") / "mask_comparison.tsv").read_text().splitlines()
     told = dict(zip(header.split("\t"), line.split("\t")))
     support.check(abs(float(told["dice"]) - dice) < 1e-4 and told["given"] == "file", f"mask_comparison.tsv: {told}")
     support.check("mask_comparison.tsv" in json.loads((work / "ts_given" / "dataset.json").read_text())["files"], "no hash of mask_comparison.tsv")
@@ -226,14 +226,14 @@ def errors(work):
     support.check("--liver-model" in done.stderr, f"--compare-masks alone: {done.stderr}")
     # What only a real slice shows is the case's trouble.
     ingest(export, work / "bad", work / "models" / "shape_by_content.json", "--mask-cache", "none", "--size", 96, expect=4)
-    codes = {line.split("\t")[2] for line in (work / "bad" / "quarantine.tsv").read_text().splitlines() if line.startswith("case")}
+    codes = {line.split("\t")[2] for line in (support.state(work / "bad") / "quarantine.tsv").read_text().splitlines() if line.startswith("case")}
     support.check(codes == {"SEGMENTER_BAD_OUTPUT"}, f"codes of a model with a wrong shape: {codes}")
 
     # So is a model that throws or asks for too much there, in its own words but for paths; and a mask of other labels.
     def detail(name, expected, *extra):
         out = work / f"bad-{name}"
         ingest(export, out, work / "models" / f"{name}.json", "--mask-cache", "none", "--size", 96, *extra, expect=4)
-        rows = [line.split("\t") for line in (out / "quarantine.tsv").read_text().splitlines() if line.startswith("case")]
+        rows = [line.split("\t") for line in (support.state(out) / "quarantine.tsv").read_text().splitlines() if line.startswith("case")]
         support.check(rows and all(expected in row[3] and "see the detail" != row[4] for row in rows), f"{name}: {rows[:1]}")
         support.check(not any("/home" in row[3] for row in rows), f"{name}: a path in {rows[:1]}")
         return rows

@@ -78,7 +78,7 @@ def compare(case, hu, mask, z, pixel, tolerance):
 
 
 def provenance(dataset, name):
-    return json.loads((pathlib.Path(dataset) / "cases" / f"{name}.json").read_text())
+    return json.loads((support.state(pathlib.Path(dataset)) / "cases" / f"{name}.json").read_text())
 
 
 def totalsegmentator(data, work):

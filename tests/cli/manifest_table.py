@@ -443,10 +443,10 @@ def mask_differences(data, row, work, touched, compared):
         arguments += ["--masks", work / "masks"]
     if "code" in facts:
         support.run("wsp-ingest", *arguments, expect=4)
-        codes = [line.split("\t")[2] for line in (out / "quarantine.tsv").read_text().splitlines()[1:] if line.startswith("case")]
+        codes = [line.split("\t")[2] for line in (support.state(out) / "quarantine.tsv").read_text().splitlines()[1:] if line.startswith("case")]
         return [] if codes == [facts["code"]] else [f"quarantined as {codes}, expected {facts['code']}"]
     support.run("wsp-ingest", *arguments)
-    (path,) = (out / "cases").glob("*.json")
+    (path,) = (support.state(out) / "cases").glob("*.json")
     case = json.loads(path.read_text())
     spacing = case["geometry"]["spacing_mm"]
     areas = np.array(case["profile"]["liver_mm2"]) / (spacing[0] * spacing[1])

@@ -44,11 +44,11 @@ def ingest(work, *extra, expect=0):
 def made(work):
     """Case name -> (voxels of its mask, label), and case name -> code of the refused."""
     cases = {}
-    for path in (work / "ds" / "cases").glob("*.json"):
+    for path in (support.state(work / "ds") / "cases").glob("*.json"):
         case = json.loads(path.read_text())
         spacing = case["geometry"]["spacing_mm"]
         cases[case["name"]] = (round(sum(case["profile"]["liver_mm2"]) / (spacing[0] * spacing[1])), case["labels"]["label"], case["flags"])
-    rows = [line.split("\t") for line in (work / "ds" / "quarantine.tsv").read_text().splitlines()[1:]]
+    rows = [line.split("\t") for line in (support.state(work / "ds") / "quarantine.tsv").read_text().splitlines()[1:]]
     return cases, {r[1]: r[2] for r in rows if r[0] == "case"}
 
 
@@ -129,7 +129,7 @@ def shuffled(work, seed):
     (work / "masks").mkdir(exist_ok=True)
     done = support.run("wsp-ingest", work / "export", "--out", work / "ds", "--ids", "keep", "--size", 32, "--shards", 1, "--slices", "all", "--force",
                        "--masks", work / "masks", "--labels", work / "labels.csv", expect=None) if truth else None
-    if done is None or not (work / "ds" / "cases").exists():
+    if done is None or not (support.state(work / "ds") / "cases").exists():
         return 0
     cases, refused = made(work)
     for name, (voxels, label, flags) in cases.items():

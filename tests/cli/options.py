@@ -16,7 +16,7 @@ def ingest(work, name, *extra, expect=0, first=()):
 
 
 def slices(work, name):
-    (case,) = (json.loads(p.read_text()) for p in (work / name / "cases").iterdir())
+    (case,) = (json.loads(p.read_text()) for p in (support.state(work / name) / "cases").iterdir())
     return case["slices"]
 
 
@@ -34,7 +34,7 @@ def kept_slices(work):
     (case,) = support.read_cases(work / "all").values()
     support.check(list(case["source_index"]) == list(range(every["acquired"])), "--slices all keeps every slice")
     # The end slices of the extent hold less liver than its middle.
-    areas = json.loads(next((work / "all" / "cases").iterdir()).read_text())["profile"]["liver_mm2"]
+    areas = json.loads(next((support.state(work / "all") / "cases").iterdir()).read_text())["profile"]["liver_mm2"]
     most = sorted(areas)[-3] - 1
     ingest(work, "wide", "--min-area-mm2", most)
     wide = slices(work, "wide")

@@ -54,7 +54,7 @@ def compare(name, work, export, *options, in_full=False):
     dataset = json.loads((out / "dataset.json").read_text())
     series = series_of(plan)
 
-    cases = {json.loads(p.read_text())["name"]: json.loads(p.read_text()) for p in (out / "cases").iterdir()}
+    cases = {json.loads(p.read_text())["name"]: json.loads(p.read_text()) for p in (support.state(out) / "cases").iterdir()}
     taken = {s["case"]: s for s in series if s["verdict"] == "taken"}
     support.check(set(taken) == set(cases), f"{name}: planned {sorted(taken)}, taken {sorted(cases)}")
     for case, told in taken.items():
@@ -68,7 +68,7 @@ def compare(name, work, export, *options, in_full=False):
         support.check(all(abs(a - b) <= 0.02 if isinstance(a, float) else a == b for a, b in facts),
                       f"{name}, {case}: {[f for f in facts if f[0] != f[1]]}")
     refused = sorted((s["case"], s["code"]) for s in series if s["verdict"] == "refused")
-    quarantined = sorted((row[1], row[2]) for row in rows(out / "quarantine.tsv") if row[0] == "case")
+    quarantined = sorted((row[1], row[2]) for row in rows(support.state(out) / "quarantine.tsv") if row[0] == "case")
     support.check(refused == quarantined, f"{name}: planned to refuse {refused}, refused {quarantined}")
     support.check(all(s["remedy"] for s in series if s["verdict"] == "refused"), f"{name}: a refusal without a remedy")
     totals = plan["totals"]
@@ -130,7 +130,7 @@ def cohort(work):
     support.check(nameless["totals"]["file_codes"] == plan["totals"]["file_codes"], "the key changes no verdict")
     run(export, "--out", work / "ds", *options, *key, home=home)
     named = json.loads(run("plan", export, "--out", work / "ds", "--json", *options, *key, home=home).stdout)
-    names = {p.stem for p in (work / "ds" / "cases").iterdir()}
+    names = {p.stem for p in (support.state(work / "ds") / "cases").iterdir()}
     support.check({s["case"] for s in series_of(named) if s["verdict"] == "taken"} == names, "names under the key")
 
     # What an update would do to a dataset that stands there.

@@ -47,7 +47,7 @@ def check_files(dataset):
     for f in croissant["distribution"]:
         data = (dataset / "qa" / f["contentUrl"]).read_bytes()
         support.check(hashlib.sha256(data).hexdigest() == f["sha256"], f"croissant: SHA-256 of {f['name']}")
-    support.check({f["name"] for f in croissant["distribution"]} >= {p.relative_to(dataset).as_posix() for p in (dataset / "shards").glob("*.h5")}, "croissant lacks a shard")
+    support.check({f["name"] for f in croissant["distribution"]} >= {p.relative_to(support.state(dataset)).as_posix() for p in (support.state(dataset) / "shards").glob("*.h5")}, "croissant lacks a shard")
     columns = set(next(iter(rows.values())))
     for field in croissant["recordSet"][0]["field"]:
         support.check(field["source"]["extract"]["column"] in columns, f"croissant: no column {field['name']}")
@@ -135,7 +135,7 @@ def check_words(work, dataset):
     """What is broken is said by its name: JSON, a rule, previews."""
     broken = work / "broken"
     shutil.copytree(dataset, broken)
-    shutil.rmtree(broken / "previews")
+    shutil.rmtree(support.state(broken) / "previews")
     done = support.run("wsp-qa", broken, "--fail-on", "never")
     support.check("wsp-ingest verify" in done.stderr, f"previews are missing in silence: {done.stderr}")
     (broken / "dataset.json").write_text("{")
@@ -160,7 +160,7 @@ def check_unlabelled(work):
     cohort = work / "plain-cohort"
     support.run("wsp-phantom", "--out", cohort, "--subjects", 8, "--seed", 3, "--slices", "40-60", "--size", 256, "--balance", "--format", "nifti")
     support.run("wsp-ingest", cohort / "export", "--out", work / "plain", "--masks", cohort / "truth", "--ids", "keep", "--slices", "all", "--size", 256)
-    name = sorted((work / "plain" / "cases").glob("*.json"))[0]
+    name = sorted((support.state(work / "plain") / "cases").glob("*.json"))[0]
     case = json.loads(name.read_text())
     case["histogram"]["air"] = [0] * len(case["histogram"]["air"])
     name.write_text(json.dumps(case))

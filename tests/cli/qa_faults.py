@@ -245,11 +245,11 @@ def manifest(work, cohort, patients):
 
 def corrupt(dataset, avoid):
     """Flip bytes of one chunk; the case that it belongs to."""
-    with h5py.File(dataset / "index.h5") as f:
+    with h5py.File(support.state(dataset) / "index.h5") as f:
         s = {k: f["slices"][k][:] for k in ("case", "shard", "image_offset", "image_length")}
         names = [support.text(n) for n in f["cases/name"][:]]
     row = next(i for i in range(len(s["case"])) if names[s["case"][i]] not in avoid)
-    path = dataset / "shards" / f"shard-{s['shard'][row]:02d}.h5"
+    path = support.state(dataset) / "shards" / f"shard-{s['shard'][row]:02d}.h5"
     with open(path, "r+b") as f:
         f.seek(int(s["image_offset"][row]) + int(s["image_length"][row]) // 2)
         data = f.read(4)
@@ -278,12 +278,12 @@ def one_seed(work, seed):
     support.run("wsp-ingest", cohort / "export", "--out", work / "ds", "--masks", cohort / "truth", "--labels", work / "labels.csv",
                 "--manifest", work / "manifest.json", "--ids", "keep", "--shards", 4, "--size", 256, "--hu", "trust")
     dataset = work / "ds"
-    cases = {json.loads(p.read_text())["name"] for p in (dataset / "cases").glob("*.json")}
+    cases = {json.loads(p.read_text())["name"] for p in (support.state(dataset) / "cases").glob("*.json")}
     of = {n: [c for c in cases if patients[n].uid in c or patients[n].patient in c] for n in range(PATIENTS)}
     support.check(all(len(of[n]) == 1 for n in range(len(FAULTS))), f'cases of the planted patients: {of}')
     planted = [(code, of[n]) for n, (code, _) in enumerate(FAULTS)]
     # Only the whole 1024 are proven by the ingest, which would refuse them; the smaller offsets are the report's to find.
-    overruled = {c for c in cases if "HU_OVERRULED" in json.loads((dataset / "cases" / f"{c}.json").read_text())["flags"]}
+    overruled = {c for c in cases if "HU_OVERRULED" in json.loads((support.state(dataset) / "cases" / f"{c}.json").read_text())["flags"]}
     support.check(overruled == set(of[OFFSET_1024]), f"values overruled in {overruled}, expected in {of[OFFSET_1024]}")
     faulty = {c for _, names in planted for c in names}
     # One fault a case: what is damaged cannot be compared with its copy.
@@ -311,7 +311,7 @@ def dataset_wide(work):
         mask.unlink()
     support.run("wsp-ingest", cohort / "export", "--out", work / "fewds", "--masks", cohort / "truth", "--labels", cohort / "labels.csv",
                 "--manifest", support.SOURCE / "data-manifests" / "phantom.json", "--ids", "keep", "--shards", 1, "--size", 128)
-    ledger = work / "fewds" / "ledger.tsv"
+    ledger = support.state(work / "fewds") / "ledger.tsv"
     ledger.write_text("\n".join(ledger.read_text().splitlines()[:-1]) + "\n")
     support.run("wsp-qa", work / "fewds", expect=3)
     codes = {f["code"] for f in findings(work / "fewds")}

@@ -67,7 +67,7 @@ def report(work, name, series, mask, *options, expect=None):
     mask(masks)
     done = support.run("wsp-ingest", series, "--out", out, "--masks", masks, "--ids", "keep", "--shards", 1, *options)
     support.run("wsp-qa", out, "--fail-on", "never")
-    for source, kind in ((out / "qa" / "pictures", "*-strip.png"), (out / "previews", "*.png")):
+    for source, kind in ((out / "qa" / "pictures", "*-strip.png"), (support.state(out) / "previews", "*.png")):
         for picture in source.glob(kind):
             shutil.copy(picture, SHOWN / f"{name}-{'strip' if 'strip' in kind else 'preview'}.png")
     found = [json.loads(line) for line in (out / "qa" / "findings.jsonl").read_text().splitlines()]

@@ -125,7 +125,7 @@ def judge(entry, work):
     if done.returncode not in {expected, 3 if entry.cases else expected}:
         return [f"exit {done.returncode}, expected {expected}: {done.stderr.strip()[-300:]}"]
     summary = json.loads(done.stdout)
-    found = [describe(p) for p in sorted((out / "cases").glob("*.json"))]
+    found = [describe(p) for p in sorted((support.state(out) / "cases").glob("*.json"))]
     left = list(found)
     for wanted in entry.cases:
         match = next((f for f in left if fits(f, wanted)), None)

@@ -28,12 +28,12 @@ def ingest(export, out, *options, expect=None):
 
 
 def case_of(out):
-    (path,) = (out / "cases").glob("*.json")
+    (path,) = (support.state(out) / "cases").glob("*.json")
     return json.loads(path.read_text())
 
 
 def refused(out):
-    with open(out / "quarantine.tsv") as f:
+    with open(support.state(out) / "quarantine.tsv") as f:
         return [(r["code"], r["detail"]) for r in csv.DictReader(f, delimiter="\t")]
 
 
@@ -145,7 +145,7 @@ def whose(data, work):
         d.save_as(path.with_name("b" + path.name))
     out = work / "two"
     ingest(two, out, expect=4)
-    with open(out / "ledger.tsv") as f:
+    with open(support.state(out) / "ledger.tsv") as f:
         codes = {line.rstrip("\n").split("\t")[1] for line in f}
     support.check("MASK_AMBIGUOUS" in codes, f"two: {codes}")
     scan = json.loads(support.run("wsp-ingest", "scan", two, "--json").stdout)

@@ -21,7 +21,7 @@ def interrupted(work, out):
     tool, *arguments = command(work, out)
     process = subprocess.Popen([str(support.BINARIES / tool), *map(str, arguments)], stderr=subprocess.PIPE, text=True)
     deadline = time.time() + 120
-    while process.poll() is None and time.time() < deadline and not list(out.glob("cases/*.json")):
+    while process.poll() is None and time.time() < deadline and not list(out.glob("state-next/cases/*.json")):
         time.sleep(0.005)
     process.send_signal(signal.SIGINT)
     _, messages = process.communicate(timeout=120)
@@ -29,7 +29,7 @@ def interrupted(work, out):
 
 
 def inodes(out):
-    return {p.name: p.stat().st_ino for p in [*out.glob("shards/*"), *out.glob("cases/*"), *out.glob("previews/*")]}
+    return {p.name: p.stat().st_ino for folder in ("shards", "cases", "previews") for p in (support.state(out) / folder).iterdir()}
 
 
 def main(work):
@@ -74,7 +74,7 @@ def main(work):
     support.check("--prune" in support.run(*command(cohort, work / "stopped"), expect=4).stderr, "a case would go in silence")
     done = json.loads(support.run(*command(cohort, work / "stopped", "--json", "--prune")).stdout)
     support.check((done["cases"], done["reused_cases"]) == (7, 7), f"after a withdrawal: {done}")
-    support.check(len(list((work / "stopped" / "cases").iterdir())) == 7, "the withdrawn case's JSON stands")
+    support.check(len(list((support.state(work / "stopped") / "cases").iterdir())) == 7, "the withdrawn case's JSON stands")
     support.run("wsp-ingest", "verify", work / "stopped")
 
     # 5. Other options are refused, and --force makes the dataset anew.
@@ -95,7 +95,7 @@ def main(work):
         process = subprocess.Popen([str(support.BINARIES / tool), *map(str, arguments)], stderr=subprocess.DEVNULL)
         time.sleep(part * length)
         process.send_signal(signal.SIGINT)
-        if process.wait(timeout=120) != 130 or not (work / "cut" / "run.json").exists():
+        if process.wait(timeout=120) != 130 or not (work / "cut" / "state-next" / "run.json").exists():
             continue
         done = json.loads(support.run(*command(cohort, work / "cut", "--shards", 1, "--json")).stdout)
         support.check(support.tree(work / "cut") == whole, "one shard, resumed, differs from one made at once")

@@ -100,13 +100,13 @@ def crosswalk(work):
     support.check(lines[0] == "pseudonym\toriginal" and lines[-1] == "", "header or last line")
     rows = dict(line.split("\t") for line in lines[1:-1])
     support.check(rows.get(next(k for k, v in rows.items() if "and" in v)) == "tab\\tand\\nline.txt", "escaped name")
-    hashes = [line.split("\t")[0] for line in (out / "ledger.tsv").read_text().splitlines()[1:]]
+    hashes = [line.split("\t")[0] for line in (support.state(out) / "ledger.tsv").read_text().splitlines()[1:]]
     absent = [h for h in hashes if h not in rows]
     support.check(not absent, f"{len(absent)} rows of the ledger have no way back")
     used = [v for k, v in rows.items() if v.startswith("masks/")]
     support.check(len(used) == len(list(masks.iterdir())), f"files of --masks in the crosswalk: {used}")
-    cases = {p.stem for p in (out / "cases").iterdir()}
-    subjects = {json.loads(p.read_text())["subject"] for p in (out / "cases").iterdir()}
+    cases = {p.stem for p in (support.state(out) / "cases").iterdir()}
+    subjects = {json.loads(p.read_text())["subject"] for p in (support.state(out) / "cases").iterdir()}
     support.check(cases | subjects <= set(rows), "cases and subjects have no way back")
     support.check({rows[s] for s in subjects} == {f"subject-{i:04d}" for i in range(3)}, "subjects lead elsewhere")
     print("the crosswalk leads back from", len(rows), "names")
@@ -120,7 +120,7 @@ def renamed_label(work):
     arguments = replaced(command(work, work / "ds", "--json"), "--manifest", work / "renamed.json")
     done = json.loads(support.run(*arguments).stdout)
     support.check(done["reused_cases"] == 0, "cases were taken over under the old label name")
-    for path in (work / "ds" / "cases").iterdir():
+    for path in (support.state(work / "ds") / "cases").iterdir():
         labels = json.loads(path.read_text())["labels"]
         support.check("call" in labels and "reader" not in labels, f"labels {labels}")
     support.run("wsp-ingest", "verify", work / "ds")

@@ -432,14 +432,14 @@ def run_one(seed, pool, work, plant=None):
         return [f"exit {done.returncode}: {done.stderr.strip()[-400:]}"], [], export, {}
     summary = json.loads(done.stdout) if done.stdout.strip() else {}
     wrong, taken, people = [], [], collections.defaultdict(set)
-    if (out / "index.h5").exists() and summary.get("cases"):
+    if (support.state(out) / "index.h5").exists() and summary.get("cases"):
         where = slices_of(export)
-        with h5py.File(out / "index.h5") as index:
+        with h5py.File(support.state(out) / "index.h5") as index:
             labels = "label" in index["slices"]
         for name, case in support.read_cases(out).items():
             if not labels:
                 case["label"] = [-1]
-            facts = json.loads((out / "cases" / f"{name}.json").read_text())
+            facts = json.loads((support.state(out) / "cases" / f"{name}.json").read_text())
             problems, v = judge_case(case, facts, where, export)
             wrong += [f"{name[-24:]}: {p}" for p in problems]
             if v is not None:

@@ -117,7 +117,7 @@ def second_mask(work):
     seg = next(place.export.rglob("seg.dcm"))
     shutil.copy(seg, seg.with_name("copy.dcm"))
     place.again("an identical second mask", 0)
-    codes = [row.split("\t")[1] for row in (place.out / "ledger.tsv").read_text().splitlines()]
+    codes = [row.split("\t")[1] for row in (support.state(place.out) / "ledger.tsv").read_text().splitlines()]
     support.check(codes.count("USED_AS_MASK") == 2, f"the ledger names the two masks: {codes}")
     place.again("the same again", 1)
     seg.with_name("copy.dcm").unlink()
@@ -132,23 +132,23 @@ def parts_of_a_case(work):
         save_nifti(place.export / f"{name}.nii.gz", hu)
         save_nifti(place.masks / f"{name}.nii.gz", liver)
     place.ingest()
-    old = {part: (place.out / part).read_bytes() for part in ("cases/a.json", "previews/a.png")}
+    old = {part: (support.state(place.out) / part).read_bytes() for part in ("cases/a.json", "previews/a.png")}
     half = liver.copy()
     half[24:] = 0
     save_nifti(place.masks / "a.nii.gz", half)
     place.ingest()
-    whole = support.tree(place.out)
+    whole, state = support.tree(place.out), support.state(place.out)
     for parts in [[p] for p in old] + [list(old)]:
         (place.out / "dataset.json").unlink()
         for part in parts:
             support.check(whole[part] != old[part], f"the test needs another {part}")
-            (place.out / part).write_bytes(old[part])
+            (state / part).write_bytes(old[part])
         summary = place.ingest().summary
         support.check(summary["reused_cases"] == 1, f"{parts} of an earlier state beside the shard: {summary}")
         support.check(support.tree(place.out) == whole, f"stale {parts} were taken over")
     for part in old:  # damaged, or not there
         for break_it in (lambda p: p.write_bytes(b"{"), lambda p: p.unlink()):
-            break_it(place.out / part)
+            break_it(state / part)
             support.check(place.ingest().summary["reused_cases"] == 1, f"a damaged {part} was taken over")
             support.check(support.tree(place.out) == whole, f"a damaged {part} stayed")
 
@@ -161,7 +161,7 @@ def losses(work):
         save_nifti(place.export / f"{name}.nii.gz", hu)
         save_nifti(place.masks / f"{name}.nii.gz", liver)
     place.ingest()
-    names = sorted(p.stem for p in (place.out / "cases").iterdir())
+    names = sorted(p.stem for p in (support.state(place.out) / "cases").iterdir())
     whole = support.tree(place.out)
 
     # 1. Not in the export: nothing is touched.
@@ -186,7 +186,7 @@ def losses(work):
     pruned = place.ingest("--prune")
     support.check([c["case"] for c in pruned.summary["lost_cases"]] == names[:1] and pruned.summary["cases"] == 3,
                   f"--prune: {pruned.summary}")
-    support.check(not list(place.out.glob(f"*/{names[0]}.*")), "the pruned case's files stand")
+    support.check(not list(place.out.glob(f"*/*/{names[0]}.*")), "the pruned case's files stand")
     support.run("wsp-ingest", "verify", place.out)
     support.check(place.ingest().summary["lost_cases"] == [], "once pruned, nothing is missing")
 
@@ -199,7 +199,7 @@ def losses(work):
     (place.masks / "c.nii.gz").write_bytes((place.masks / "c.nii.gz").read_bytes()[:-40])
     lost = place.ingest(expect=3)
     (case,) = lost.summary["lost_cases"]
-    quarantined = [row.split("\t")[1:3] for row in (place.out / "quarantine.tsv").read_text().splitlines()]
+    quarantined = [row.split("\t")[1:3] for row in (support.state(place.out) / "quarantine.tsv").read_text().splitlines()]
     support.check([names[2], case["code"]] in quarantined and case["case"] == names[2], f"a case refused when read: {case}")
     support.run("wsp-ingest", "verify", place.out)
 

@@ -1,6 +1,9 @@
 """What the command-line tests share: running tools, finding data, reading datasets with h5py."""
+import hashlib
+import json
 import os
 import pathlib
+import re
 import socket
 import subprocess
 import sys
@@ -62,14 +65,37 @@ def temporary():
     return tempfile.TemporaryDirectory(prefix="wsp-cli-")
 
 
+def state(dataset):
+    """Where the files of a dataset are: the folder that dataset.json names; the dataset itself where it names none."""
+    dataset = pathlib.Path(dataset)
+    try:
+        return dataset / json.loads((dataset / "dataset.json").read_text()).get("state", "")
+    except (FileNotFoundError, ValueError):
+        return dataset
+
+
 def tree(root):
-    """Relative path -> bytes of every file of a dataset that must be reproducible."""
+    """Path, in a dataset relative to its state -> bytes of every file that must be reproducible."""
     root = pathlib.Path(root)
+    inside = state(root)
     return {
-        str(p.relative_to(root)): p.read_bytes()
+        str(p.relative_to(inside if p.is_relative_to(inside) else root)): p.read_bytes()
         for p in sorted(root.rglob("*"))
         if p.is_file() and p.name != "run.json"
     }
+
+
+def standing(dataset):
+    """tree() without what an update that did not end left beside the dataset."""
+    return {name: data for name, data in tree(dataset).items() if not name.startswith("state-") and name != "dataset.json.tmp"}
+
+
+def sealed(weights):
+    """Changed bytes of a safetensors file of ours, with the hash that fits them: what is in it is judged, not damage."""
+    key = re.search(rb'"wsp\.sha256":"([0-9a-f]{64})"', weights)
+    at = key.start(1)
+    blank = weights[:at] + b"0" * 64 + weights[at + 64:]
+    return weights[:at] + hashlib.sha256(blank).hexdigest().encode() + weights[at + 64:]
 
 
 def text(value):
@@ -82,14 +108,14 @@ def read_cases(dataset):
     import numpy as np
 
     cases = {}
-    with h5py.File(pathlib.Path(dataset) / "index.h5") as index:
+    with h5py.File(state(dataset) / "index.h5") as index:
         names = [text(n) for n in index["cases/name"][:]]
         columns = {k: v[:] for k, v in index["slices"].items()}
     for i, name in enumerate(names):
         rows = np.flatnonzero(columns["case"] == i)
         case = {k: v[rows] for k, v in columns.items()}
         shard = int(case["shard"][0])
-        with h5py.File(pathlib.Path(dataset) / "shards" / f"shard-{shard:02d}.h5") as f:
+        with h5py.File(state(dataset) / "shards" / f"shard-{shard:02d}.h5") as f:
             first, last = int(case["row"][0]), int(case["row"][-1])
             case["image"] = f["slices/image"][first : last + 1]
             case["mask"] = f["slices/mask"][first : last + 1]

@@ -12,6 +12,8 @@ import time
 
 import numpy as np
 
+import support
+
 tools = pathlib.Path(os.environ["WSP_TOOLS_DIR"])
 make = pathlib.Path(os.environ["WSP_BINARY_DIR"]) / "tests/train/support/make_train_dataset"
 scratch = tempfile.TemporaryDirectory(prefix="wsp-train-")
@@ -115,7 +117,7 @@ if best.exists():
 # Weights that are not finite are refused by name.
 raw = bytearray((root / "whole/encoder.safetensors").read_bytes())
 raw[-4:] = np.float32(np.nan).tobytes()
-(root / "nan.safetensors").write_bytes(raw)
+(root / "nan.safetensors").write_bytes(support.sealed(bytes(raw)))
 assert "not finite" in run("--out", root / "x", "--init", root / "nan.safetensors", code=6).stderr
 
 # A killed process holds no lock; a flipped checkpoint is passed over; a cut one too.
@@ -230,7 +232,7 @@ if gloo:
     # Damaged slices are counted over all ranks; without --skip-corrupt all of them stop with the code of damage.
     damaged = root / "damaged"
     shutil.copytree(data, damaged)
-    for shard in (damaged / "shards").glob("*.h5"):
+    for shard in damaged.glob("state-*/shards/*.h5"):
         raw = bytearray(shard.read_bytes())
         for at in range(len(raw) // 4, len(raw) // 2, 4096):
             raw[at] ^= 1

@@ -30,7 +30,7 @@ with support.temporary() as directory:
     fails(2, "crosswalk", work / "text", "--out", work / "ds", "--ids", "keep", "--crosswalk", work / "ds" / "x.tsv")
     support.check((work / "full" / "precious.txt").read_text() == "keep me\n", "a foreign file was touched")
     fails(4, "no case", work / "text", "--out", work / "ds1", "--ids", "keep")
-    support.check("NOT_DICOM" in (work / "ds1" / "ledger.tsv").read_text(), "the ledger names the file's code")
+    support.check("NOT_DICOM" in (support.state(work / "ds1") / "ledger.tsv").read_text(), "the ledger names the file's code")
 
     # A key is made on first use, with mode 0600, used by the same command afterwards, and never overwritten.
     support.run("wsp-ingest", work / "text", "--out", work / "ds2", "--new-site-key", work / "key", expect=4)

@@ -31,7 +31,7 @@ def ingest(export, out, *options, expect=0):
 
 
 def quarantine(dataset):
-    lines = (dataset / "quarantine.tsv").read_text().splitlines()[1:]
+    lines = (support.state(dataset) / "quarantine.tsv").read_text().splitlines()[1:]
     return {line.split("\t")[1]: line.split("\t")[2] for line in lines}
 
 
@@ -56,7 +56,7 @@ def check_reported(work):
     support.check(config["hu"] == "trust", f"the dataset's configuration says {config.get('hu')}")
     # A control is as exact as it was.
     got = ingest(reported / "00-control" / "in", work / "control")
-    stored = json.loads(next((work / "control" / "cases").glob("*.json")).read_text())["stored"]
+    stored = json.loads(next((support.state(work / "control") / "cases").glob("*.json")).read_text())["stored"]
     support.check(stored["sum_hu"] == -45675620 and "HU_OVERRULED" not in got["flags"], f"control: {stored} {got['flags']}")
 
 

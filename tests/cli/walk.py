@@ -42,7 +42,7 @@ def ingest(work, export, out, *extra, expect=0, masks=None, env=None):
 
 
 def ledger(dataset):
-    rows = [line.split("\t") for line in (dataset / "ledger.tsv").read_text().splitlines()[1:]]
+    rows = [line.split("\t") for line in (support.state(dataset) / "ledger.tsv").read_text().splitlines()[1:]]
     support.check(len({r[0] for r in rows}) == len(rows), "a path stands twice in the ledger")
     return {r[0]: r for r in rows}
 
@@ -143,12 +143,12 @@ def everything_is_named(work, sound):
     shutil.copytree(sound / "sub-0000", alone / "A")
     ingest(work, alone, "alone_out")
     for name in ("index.h5", "shards/shard-00.h5"):
-        support.check((work / "out" / name).read_bytes() == (work / "alone_out" / name).read_bytes(), f"{name} differs for the dirt beside it")
+        support.check((support.state(work / "out") / name).read_bytes() == (support.state(work / "alone_out") / name).read_bytes(), f"{name} differs for the dirt beside it")
 
     # As deterministic as without.
-    first = (work / "out" / "ledger.tsv").read_bytes()
+    first = (support.state(work / "out") / "ledger.tsv").read_bytes()
     ingest(work, export, "out", "--threads", 1, expect=3)
-    support.check((work / "out" / "ledger.tsv").read_bytes() == first, "the ledger differs at another number of threads")
+    support.check((support.state(work / "out") / "ledger.tsv").read_bytes() == first, "the ledger differs at another number of threads")
     print(len(expected), "files and links have their codes in scan and ledger")
 
 
@@ -195,7 +195,7 @@ def links(work, sound):
     (masks / "old.zip").unlink()
     done = ingest(work, alone, "masked", "--follow-links", masks=masks)
     rows = ledger(work / "masked")
-    support.check(rows[path_hash(b"masks/seg.dcm")][1] == "MASK_UNREFERENCED" and "\tUSED_AS_MASK\t" in (work / "masked" / "ledger.tsv").read_text(),
+    support.check(rows[path_hash(b"masks/seg.dcm")][1] == "MASK_UNREFERENCED" and "\tUSED_AS_MASK\t" in (support.state(work / "masked") / "ledger.tsv").read_text(),
                   f"masks behind a link: {done.stdout}")
     done = ingest(work, alone, "unmasked", masks=masks, expect=4)
     support.check("LINK_NOT_FOLLOWED 1" in done.stderr and "--follow-links" in done.stderr and not (work / "unmasked").exists(),
@@ -254,8 +254,9 @@ def broken_disks(work, sound):
     broken = scan(export, expect=3, env=env)
     entry = [f for f in broken["files"] if f["code"] == "UNREADABLE_DIRECTORY"]
     support.check(len(entry) == 1 and entry[0]["path"].startswith("B-eio") and "Input/output error" in entry[0]["detail"], f"EIO: {broken['files']}")
-    done = ingest(work, export, "disk_out", expect=3, env=env)
-    support.check("UNREADABLE_DIRECTORY 1:" in done.stdout, done.stdout)
+    # An ingest stops: what the disk does not show would be lost without a word.
+    done = ingest(work, export, "disk_out", expect=1, env=env)
+    support.check("Nothing was changed" in done.stderr and "--exclude" in done.stderr and not (work / "disk_out").exists(), done.stderr)
     root = scan(export, expect=4, env={**env, "WSP_EIO": str(export)})
     support.check({"path": ".", "code": "UNREADABLE_DIRECTORY", "detail": "broke off after 2 entries: Input/output error"} in root["files"],
                   f"the export itself breaks off: {root['files']}")

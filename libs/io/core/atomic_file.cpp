@@ -5,9 +5,12 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "io/core/error.hpp"
@@ -42,6 +45,9 @@ class Descriptor {
     fd_ = ::open(path.c_str(), flags | O_CLOEXEC, mode);
     if (fd_ < 0) fail("open", path);
   }
+  Descriptor(Descriptor&& other) noexcept
+      : path_(std::move(other.path_)), fd_(std::exchange(other.fd_, -1)) {}
+  Descriptor& operator=(Descriptor&&) = delete;
   Descriptor(const Descriptor&) = delete;
   Descriptor& operator=(const Descriptor&) = delete;
   ~Descriptor() {
@@ -109,14 +115,11 @@ std::span<const std::uint8_t> bytes_of_text(std::string_view text) {
 
 enum class Durability { synced, later };
 
-void publish_bytes(const std::filesystem::path& path, std::span<const std::uint8_t> bytes,
-                   unsigned mode, Durability durability) {
-  if (stands(path, bytes, mode)) return;
-  // 1. Write everything into a temporary file beside the target.
-  const std::filesystem::path temporary = path.string() + ".tmp";
-  Cleanup cleanup{temporary};
+// A new file with these bytes, open still: what stood there (a kill's leavings, a link) goes.
+Descriptor write_new(const std::filesystem::path& temporary, const std::filesystem::path& path,
+                     std::span<const std::uint8_t> bytes, unsigned mode) {
   before(FileStep::open, path);
-  ::unlink(temporary.c_str());  // what a kill left has a mode, or is a link, of its own
+  ::unlink(temporary.c_str());
   Descriptor file(temporary, O_WRONLY | O_CREAT | O_EXCL, mode);
   before(FileStep::write, path);
   std::size_t done = 0;
@@ -126,6 +129,16 @@ void publish_bytes(const std::filesystem::path& path, std::span<const std::uint8
     if (n < 0) fail("write", path);
     done += static_cast<std::size_t>(n);
   }
+  return file;
+}
+
+void publish_bytes(const std::filesystem::path& path, std::span<const std::uint8_t> bytes,
+                   unsigned mode, Durability durability) {
+  if (stands(path, bytes, mode)) return;
+  // 1. Write everything into a temporary file beside the target.
+  const std::filesystem::path temporary = path.string() + ".tmp";
+  Cleanup cleanup{temporary};
+  Descriptor file = write_new(temporary, path, bytes, mode);
   // 2. Only bytes that the disk holds may become visible.
   if (durability == Durability::synced) {
     before(FileStep::sync, path);
@@ -170,6 +183,35 @@ void sync_filesystem(const std::filesystem::path& directory) {
   if (::syncfs(handle.get()) != 0) fail("sync", directory);
 }
 
+void write_temporary(const std::filesystem::path& temporary, std::span<const std::uint8_t> bytes) {
+  Cleanup cleanup{temporary};
+  Descriptor file = write_new(temporary, temporary, bytes, 0644);
+  before(FileStep::close, temporary);
+  file.close();
+  cleanup.armed = false;
+}
+
+bool publish_new(const std::filesystem::path& path, std::string_view text, unsigned mode) {
+  // The name is this call's own: two that start together do not share it.
+  static std::atomic<int> calls{0};
+  const std::filesystem::path temporary = path.string() + "." + std::to_string(::getpid()) + "-" +
+                                          std::to_string(++calls) + ".tmp";
+  const Cleanup cleanup{temporary};
+  Descriptor file = write_new(temporary, path, bytes_of_text(text), mode);
+  before(FileStep::sync, path);
+  if (::fsync(file.get()) != 0) fail("sync", path);
+  file.close();
+  // A link never replaces what stands there; file systems without links have a rename that does not.
+  before(FileStep::rename, path);
+  bool made = ::link(temporary.c_str(), path.c_str()) == 0;
+  if (!made && errno != EEXIST)
+    made = ::renameat2(AT_FDCWD, temporary.c_str(), AT_FDCWD, path.c_str(), RENAME_NOREPLACE) == 0;
+  if (!made && errno == EEXIST) return false;
+  if (!made) fail("make", path);
+  sync_directory(path.parent_path());
+  return true;
+}
+
 void publish_file(const std::filesystem::path& temporary, const std::filesystem::path& path) {
   Cleanup cleanup{temporary};
   if (same_content(temporary, path)) return;
@@ -182,11 +224,31 @@ void publish_file(const std::filesystem::path& temporary, const std::filesystem:
   cleanup.armed = false;
 }
 
+void publish_directory(const std::filesystem::path& made, const std::filesystem::path& path) {
+  before(FileStep::rename, path);
+  const auto renamed = [&] { return ::rename(made.c_str(), path.c_str()) == 0; };
+  if (!renamed() &&
+      ::renameat2(AT_FDCWD, made.c_str(), AT_FDCWD, path.c_str(), RENAME_EXCHANGE) != 0) {
+    std::error_code ec;
+    const std::filesystem::path aside = path.string() + ".old";
+    std::filesystem::remove_all(aside, ec);
+    std::filesystem::rename(path, aside, ec);
+    if (!renamed()) fail("rename to", path);
+  }
+  sync_directory(path.parent_path());
+}
+
 std::string read_file(const std::filesystem::path& path) {
-  // By read(2): a stream that fails half-way (EIO, a directory) looks like a short file.
-  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  // By read(2): a stream that fails half-way (EIO, a directory) looks like a short file. Without
+  // O_NONBLOCK, opening a FIFO would wait for a writer.
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (fd < 0)
     throw Error(ErrorCode::failure, "cannot open " + path.string() + ": " + std::strerror(errno));
+  struct stat info {};
+  if (::fstat(fd, &info) == 0 && !S_ISREG(info.st_mode)) {
+    ::close(fd);
+    throw Error(ErrorCode::failure, "cannot read " + path.string() + ": expected a regular file");
+  }
   std::string text;
   std::vector<char> buffer(1 << 20);
   ssize_t n = 0;

@@ -29,11 +29,24 @@ void write_file_unsynced(const std::filesystem::path& path, std::string_view tex
 /// per file. Throws Error(output).
 void sync_filesystem(const std::filesystem::path& directory);
 
+/// Publish a new file, whole or not at all: false where one stands there already, which is left
+/// alone, also where another process made it at this moment. Throws Error(output).
+bool publish_new(const std::filesystem::path& path, std::string_view text, unsigned mode);
+
+/// Write a file for publish_file(): whole, not synced; throws Error(output) and leaves none.
+void write_temporary(const std::filesystem::path& temporary, std::span<const std::uint8_t> bytes);
+
 /// Publish a file that something else wrote and closed at `temporary` (same directory as `path`);
 /// it is removed instead where `path` holds the same bytes already.
 void publish_file(const std::filesystem::path& temporary, const std::filesystem::path& path);
 
-/// Read a whole file; throws Error(failure) when it cannot be read.
+/// Give a directory (same parent) its name, durably. One that has the name already changes places with
+/// it, so that no moment is without; where the file system cannot do that, it is renamed to
+/// `path`.old before. Throws Error(output).
+void publish_directory(const std::filesystem::path& made, const std::filesystem::path& path);
+
+/// Read a whole regular file; throws Error(failure) when it cannot be read, and where it is none: a
+/// FIFO would wait for a writer.
 std::string read_file(const std::filesystem::path& path);
 
 }  // namespace wsp

@@ -12,9 +12,11 @@
 #include <xxhash.h>
 #endif
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <cerrno>
 #include <cstring>
-#include <fstream>
 #include <vector>
 
 #include "io/core/error.hpp"
@@ -74,15 +76,21 @@ Digest sha256(std::string_view text) {
 }
 
 Digest sha256_file(const std::filesystem::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) throw Error(ErrorCode::failure, "cannot open " + path.string() + " to hash it: " + std::strerror(errno));
+  // By read(2): it says why it failed.
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (fd < 0) throw Error(ErrorCode::failure, "cannot open " + path.string() + " to hash it: " + std::strerror(errno));
   Sha256 hash;
-  std::vector<char> buffer(1 << 20);
-  while (file) {
-    file.read(buffer.data(), static_cast<std::streamsize>(buffer.size()));
-    hash.update(std::string_view(buffer.data(), static_cast<std::size_t>(file.gcount())));
+  std::vector<std::uint8_t> buffer(1 << 20);
+  ssize_t n = 0;
+  while ((n = ::read(fd, buffer.data(), buffer.size())) != 0) {
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) break;
+    hash.update(std::span<const std::uint8_t>(buffer.data(), static_cast<std::size_t>(n)));
   }
-  if (file.bad()) throw Error(ErrorCode::failure, "cannot read " + path.string() + " to its end: " + std::strerror(errno));
+  const int code = errno;
+  ::close(fd);
+  errno = code;
+  if (n < 0) throw Error(ErrorCode::failure, "cannot read " + path.string() + " to its end: " + std::strerror(code));
   return hash.finish();
 }
 

@@ -1,5 +1,6 @@
 #include "io/core/printable.hpp"
 
+#include <algorithm>
 #include <cstdint>
 #include <filesystem>
 
@@ -88,6 +89,17 @@ std::string path_failure(const std::exception& error) {
   if (failure == nullptr) return "";
   return "cannot use the path " + printable(failure->path1().string()) + ": " +
          failure->code().message();
+}
+
+std::string typed_path_failure(const std::exception& error, std::span<char* const> arguments) {
+  const auto* failure = dynamic_cast<const std::filesystem::filesystem_error*>(&error);
+  if (failure == nullptr) return "";
+  const std::string path = failure->path1().string();
+  if (std::any_of(arguments.begin(), arguments.end(), [&](const char* argument) {
+        return std::string_view(argument).ends_with(path);
+      }))
+    return path_failure(error);
+  return "cannot use a path below one that was given: " + failure->code().message();
 }
 
 }  // namespace wsp

@@ -1,5 +1,6 @@
 #pragma once
 #include <exception>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -18,5 +19,7 @@ std::string printable_message(std::string_view text);
 
 /// "cannot use the path ...: why" of an error of std::filesystem; empty for any other.
 std::string path_failure(const std::exception& error);
+/// The same, but a path is told only where it was typed: what lies below it may name a patient.
+std::string typed_path_failure(const std::exception& error, std::span<char* const> arguments);
 
 }  // namespace wsp

@@ -1,6 +1,5 @@
 #include "io/manifest/identity.hpp"
 
-#include <fcntl.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -89,23 +88,18 @@ SiteKey SiteKey::create(const std::filesystem::path& path) {
   // Up to 256 bytes come whole, once the kernel's generator is seeded.
   if (::getrandom(bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size()))
     throw Error(ErrorCode::failure, "the kernel has no randomness for a site key");
-  // O_EXCL takes the name first: of two runs that start together one makes the key, one stops.
-  const int reserved = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-  if (reserved < 0 && errno == EEXIST)
+  // Of two runs that start together one makes the key, whole, and the other finds it made.
+  bool made = false;
+  try {
+    made = publish_new(path, hex(bytes) + "\n", 0600);
+  } catch (const Error& e) {
+    throw Error(ErrorCode::output, std::string("cannot create the site key: ") + e.what() +
+                                       ". Choose a place that you may write to");
+  }
+  if (!made)
     throw Error(ErrorCode::usage, "the site key " + path.string() +
                                       " exists already; use it with --site-key (it is never "
                                       "overwritten: pseudonyms would change)");
-  if (reserved < 0)
-    throw Error(ErrorCode::output, "cannot create the site key " + path.string() + ": " +
-                                       std::strerror(errno) +
-                                       ". Choose a place that you may write to");
-  ::close(reserved);
-  try {
-    write_file_atomic(path, hex(bytes) + "\n", 0600);
-  } catch (...) {
-    ::unlink(path.c_str());
-    throw;
-  }
   return SiteKey(std::move(bytes));
 }
 
@@ -119,6 +113,7 @@ std::string Naming::case_name(std::string_view identity) const {
   return mode_ == IdMode::keep ? safe_name(identity)
                                : "case-" + pseudonym(key_, "case", identity, 16);
 }
+std::string Naming::key_digest() const { return pseudonym(key_, "site key", "", 16); }
 std::string Naming::path(std::string_view relative_path) const {
   return pseudonym(key_, "path", relative_path, 32);
 }

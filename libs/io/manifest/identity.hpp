@@ -37,6 +37,8 @@ class Naming {
   [[nodiscard]] std::string case_name(std::string_view identity) const;
   /// 32 hex digits for the ledger, in both modes: a file's relative path.
   [[nodiscard]] std::string path(std::string_view relative_path) const;
+  /// 16 hex digits that tell one site key from another, and nothing else of it.
+  [[nodiscard]] std::string key_digest() const;
   [[nodiscard]] IdMode mode() const { return mode_; }
 
  private:

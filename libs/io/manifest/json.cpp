@@ -20,6 +20,7 @@ namespace {
 
 using nlohmann::json;
 
+constexpr const char* kPatients = "subject_map";  // its keys and values name patients
 constexpr int kDeepest = 64;                     // our documents are 6 levels deep at most
 constexpr std::size_t kLongestText = 64 * 1024;  // std::regex recurses once per character
 
@@ -34,6 +35,8 @@ constexpr std::size_t kLongestText = 64 * 1024;  // std::regex recurses once per
   if (const auto at = what.find("column "); at != std::string::npos)
     if (const auto colon = what.find(": ", at); colon != std::string::npos)
       what.erase(0, colon + 2);
+  // What was read last may be a patient's name.
+  if (const auto last = what.find("; last read: "); last != std::string::npos) what.erase(last);
   throw Error(ErrorCode::usage, path.string() + ", line " + std::to_string(line + 1) + ", column " +
                                     std::to_string(column + 1) + ": not valid JSON: " + what);
 }
@@ -48,15 +51,22 @@ class KeyGuard {
                   file_ + " is nested deeper than " + std::to_string(kDeepest) + " levels");
     if (event == json::parse_event_t::object_start) keys_.emplace_back();
     if (event == json::parse_event_t::object_end) keys_.pop_back();
-    if (event == json::parse_event_t::key && !keys_.back().insert(value.get<std::string>()).second)
-      throw Error(ErrorCode::usage, file_ + ": the key '" + value.get<std::string>() +
-                                        "' stands twice in one object; keep one");
+    if (event != json::parse_event_t::key) return true;
+    const auto key = value.get<std::string>();
+    if (keys_.size() == 1) names_patients_ = key == kPatients;
+    if (!keys_.back().insert(key).second)
+      throw Error(ErrorCode::usage, file_ + ": " +
+                                        (keys_.size() > 1 && names_patients_
+                                             ? "a key of " + std::string(kPatients)
+                                             : "the key '" + key + "'") +
+                                        " stands twice in one object; keep one");
     return true;
   }
 
  private:
   std::string file_;
   std::vector<std::set<std::string>> keys_;
+  bool names_patients_ = false;  // inside the member whose keys do
 };
 
 // valijson names a place as "<root>", "[labels]", "[0]"; this returns "labels", "0".
@@ -100,11 +110,14 @@ std::string describe(const valijson::ValidationResults::Error& error, const json
   std::string where;
   const json* here = &value;
   const json* wanted = &schema;
+  bool secret = false;
   for (const std::string& token : tokens_of(error.context)) {
-    where += "/" + token;
+    where += secret ? "/..." : "/" + token;
+    secret = secret || token == kPatients;
     if (here != nullptr) here = child(*here, token);
     if (wanted != nullptr) wanted = rule(*wanted, token);
   }
+  if (secret) return where + ": " + "an entry is not as the schema wants it";
   std::string text = (where.empty() ? "/" : where) + ": " + error.description;
   if (wanted == nullptr || here == nullptr) return text;
   if (const json* words = child(*wanted, "enum"))

@@ -2,16 +2,16 @@
 
 #include <dcmtk/config/osconfig.h>
 #include <dcmtk/dcmdata/dcpixel.h>
-#include <dcmtk/dcmdata/dcpixseq.h>
-#include <dcmtk/dcmdata/dcpxitem.h>
 #include <dcmtk/dcmdata/dctk.h>
 
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <optional>
 #include <string>
 
 #include "io/core/vector_clones.hpp"
+#include "io/medical/codestreams.hpp"
 #include "io/medical/dicom_header.hpp"
 #include "io/medical/dicom_load.hpp"
 #include "io/medical/dicom_text.hpp"
@@ -97,84 +97,9 @@ Outcome<Pixels> decode_by_dcmtk(DcmDataset& dataset, DcmPixelData& pixels,
   return decoded;
 }
 
-std::vector<std::span<const std::uint8_t>> all_fragments(DcmPixelSequence& sequence) {
-  std::vector<std::span<const std::uint8_t>> fragments;
-  for (unsigned long k = 0; k < sequence.card(); ++k) {
-    DcmPixelItem* item = nullptr;
-    Uint8* data = nullptr;
-    if (sequence.getItem(item, k).bad() || item == nullptr) return {};
-    const auto length = static_cast<std::size_t>(item->getLength());
-    if (length > 0 && (item->getUint8Array(data).bad() || data == nullptr)) return {};
-    fragments.emplace_back(data, length);
-  }
-  return fragments;
-}
-
-/// The fragments of one frame: by the offset table, else one each, else by the start-of-codestream
-/// marker (fragments[0] is the table).
-std::vector<std::uint8_t> frame_codestream(
-    const std::vector<std::span<const std::uint8_t>>& fragments, std::int64_t frames,
-    std::int32_t frame) {
-  const std::size_t count = fragments.size() - 1;
-  std::vector<std::size_t> starts;  // index of the first fragment of each frame
-  const auto wanted = static_cast<std::size_t>(frames);
-  if (frames == 1) {
-    starts = {1};
-  } else if (count == wanted) {
-    for (std::size_t k = 1; k <= count; ++k) starts.push_back(k);
-  } else if (fragments[0].size() == 4 * wanted) {
-    std::size_t offset = 0;
-    std::size_t next = 0;
-    for (std::size_t k = 1; k <= count && next < wanted; ++k) {
-      std::uint32_t entry = 0;
-      std::memcpy(&entry, fragments[0].data() + 4 * next, sizeof entry);
-      if (entry == offset) {
-        starts.push_back(k);
-        ++next;
-      }
-      offset += 8 + fragments[k].size() + (fragments[k].size() & 1U);
-    }
-  }
-  if (starts.size() != wanted) {
-    starts.clear();
-    for (std::size_t k = 1; k <= count; ++k) {
-      const auto& f = fragments[k];
-      const bool raw = f.size() > 4 && f[0] == 0xFF && f[1] == 0x4F && f[2] == 0xFF && f[3] == 0x51;
-      const bool boxed = f.size() > 8 && f[4] == 'j' && f[5] == 'P';
-      if (raw || boxed) starts.push_back(k);
-    }
-  }
-  const auto index = static_cast<std::size_t>(frame);
-  if (starts.size() != wanted || index >= wanted) return {};
-  const std::size_t end = index + 1 < wanted ? starts[index + 1] : count + 1;
-  std::vector<std::uint8_t> codestream;
-  for (std::size_t k = starts[index]; k < end; ++k) {
-    codestream.insert(codestream.end(), fragments[k].begin(), fragments[k].end());
-  }
-  return codestream;
-}
-
-/// The whole compressed frame, joined from however many fragments it lies in.
-Outcome<std::vector<std::uint8_t>> read_codestream(DcmPixelData& pixels, const PixelFormat& format,
-                                                   std::int32_t frame) {
-  E_TransferSyntax type = EXS_Unknown;
-  const DcmRepresentationParameter* parameter = nullptr;
-  pixels.getOriginalRepresentationKey(type, parameter);
-  DcmPixelSequence* sequence = nullptr;
-  if (pixels.getEncapsulatedRepresentation(type, parameter, sequence).bad() ||
-      sequence == nullptr) {
-    return refuse(Code::DECODE_FAILED, "no encapsulated pixel data");
-  }
-  const auto fragments = all_fragments(*sequence);
-  if (fragments.size() < 2) return refuse(Code::TRUNCATED_FILE, "no fragment of pixel data");
-  std::vector<std::uint8_t> codestream = frame_codestream(fragments, format.frames, frame);
-  if (codestream.empty()) return refuse(Code::DECODE_FAILED, "fragments do not match frames");
-  return codestream;
-}
-
-Outcome<Pixels> decode_by_rle(DcmPixelData& pixels, const PixelFormat& format, std::int32_t frame,
-                              std::shared_ptr<const void>& owner) {
-  const auto codestream = read_codestream(pixels, format, frame);
+Outcome<Pixels> decode_by_rle(const Codestreams& streams, const PixelFormat& format,
+                              std::int32_t frame, std::shared_ptr<const void>& owner) {
+  const auto codestream = streams.frame(frame);
   if (!codestream) return codestream.rejection();
   auto words = decode_rle(codestream.value(), format.columns * format.rows, format.allocated / 8);
   if (!words) return words.rejection();
@@ -184,9 +109,9 @@ Outcome<Pixels> decode_by_rle(DcmPixelData& pixels, const PixelFormat& format, s
 }
 
 /// JPEG 2000: values as the codestream has them, then read as the header says where the two differ.
-Outcome<Pixels> decode_by_openjpeg(DcmPixelData& data, const PixelFormat& format,
+Outcome<Pixels> decode_by_openjpeg(const Codestreams& streams, const PixelFormat& format,
                                    std::int32_t frame, bool& sign_repaired) {
-  const auto codestream = read_codestream(data, format, frame);
+  const auto codestream = streams.frame(frame);
   if (!codestream) return codestream.rejection();
   auto image = decode_jpeg2000(codestream.value(), format.columns, format.rows);
   if (!image) return image.rejection();
@@ -324,7 +249,7 @@ class InProcessDecoder final : public FrameDecoder {
     DcmDataset& dataset = *file.getDataset();
     const std::string syntax = transfer_syntax(file);
     if (!is_supported_syntax(syntax)) {
-      return refuse(Code::UNSUPPORTED_TRANSFER_SYNTAX, "transfer syntax " + syntax);
+      return refuse(Code::UNSUPPORTED_TRANSFER_SYNTAX, named_syntax(syntax));
     }
     const auto format = read_format(dataset);
     if (!format) return format.rejection();
@@ -334,19 +259,25 @@ class InProcessDecoder final : public FrameDecoder {
     if (data == nullptr) return refuse(Code::TRUNCATED_FILE, "no pixel data");
     const PaddingRange padding = read_padding(dataset, format.value());
 
+    const bool jpeg2000 = is_jpeg2000_syntax(syntax);
+    const bool rle = syntax == UID_RLELosslessTransferSyntax;
+    std::optional<Codestreams> streams;
+    if (jpeg2000 || rle) streams.emplace(*data, format.value().frames);
+    if (has_endless_jpeg(*data)) return refuse(Code::DECODE_FAILED, "a stray marker in the JPEG header");
+    const FrameGroups groups(dataset);
     std::vector<DecodedFrame> decoded(frames.size());
     for (std::size_t i = 0; i < frames.size(); ++i) {
       DecodedFrame& out = decoded[i];
       if (frames[i] < 0 || frames[i] >= format.value().frames)
         return refuse(Code::BAD_HEADER, "frame number");
-      auto pixels = is_jpeg2000_syntax(syntax)
-                        ? decode_by_openjpeg(*data, format.value(), frames[i], out.sign_repaired)
-                    : syntax == UID_RLELosslessTransferSyntax
-                        ? decode_by_rle(*data, format.value(), frames[i], out.owner)
-                        : decode_by_dcmtk(dataset, *data, format.value(),
-                                          DcmXfer(syntax.c_str()).getXfer(), frames[i], out.owner);
+      auto pixels = jpeg2000
+                        ? decode_by_openjpeg(*streams, format.value(), frames[i], out.sign_repaired)
+                    : rle ? decode_by_rle(*streams, format.value(), frames[i], out.owner)
+                          : decode_by_dcmtk(dataset, *data, format.value(),
+                                            DcmXfer(syntax.c_str()).getXfer(), frames[i], out.owner);
       if (!pixels) return pixels.rejection();
-      const Rescale rescale = read_rescale(dataset, frames[i]);
+      const Rescale rescale =
+          read_rescale(dataset, groups.in(frames[i], DCM_PixelValueTransformationSequence));
       out.slope = static_cast<float>(rescale.slope);
       out.intercept = static_cast<float>(rescale.intercept);
       finish_frame(std::move(pixels).value(), format.value(), padding, out);

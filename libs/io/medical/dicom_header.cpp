@@ -93,17 +93,12 @@ void read_identity(DcmItem& item, Header& header) {
 
 /// What an enhanced object says of its first frame only.
 void read_frame_level(DcmDataset& dataset, Header& header) {
-  const auto group = [&](const DcmTagKey& macro) {
-    return functional_group(dataset, 0, macro.getGroup(), macro.getElement());
-  };
-  if (DcmItem* item = group(DCM_CTReconstructionSequence);
-      item != nullptr && header.kernel.empty()) {
-    header.kernel = upper(text(*item, DCM_ConvolutionKernel));
-  }
-  if (DcmItem* item = group(DCM_FrameContentSequence);
-      item != nullptr && !header.acquisition_seconds) {
-    header.acquisition_seconds = seconds_of_day(ascii(*item, DCM_FrameAcquisitionDateTime));
-  }
+  const FrameGroups groups(dataset);
+  if (header.kernel.empty())
+    header.kernel = upper(text(groups.in(0, DCM_CTReconstructionSequence), DCM_ConvolutionKernel));
+  if (!header.acquisition_seconds)
+    header.acquisition_seconds =
+        seconds_of_day(ascii(groups.in(0, DCM_FrameContentSequence), DCM_FrameAcquisitionDateTime));
 }
 
 Header& refuse(Header& header, Code code, std::string detail = {}) {
@@ -265,10 +260,7 @@ bool is_monoenergetic(const std::string& image_type, const std::string& descript
   return false;
 }
 
-Rescale read_rescale(DcmDataset& dataset, std::int64_t frame) {
-  DcmItem* item = functional_group(dataset, frame, DCM_PixelValueTransformationSequence.getGroup(),
-                                   DCM_PixelValueTransformationSequence.getElement());
-  DcmItem& holder = item != nullptr ? *item : dataset;
+Rescale read_rescale(DcmDataset& dataset, DcmItem& holder) {
   const auto slope = number(holder, DCM_RescaleSlope);
   const auto intercept = number(holder, DCM_RescaleIntercept);
   Rescale rescale{slope.value_or(1), intercept.value_or(0), Code::USED, {}};
@@ -304,6 +296,13 @@ bool is_supported_syntax(const std::string& uid) {
       "1.2.840.10008.1.2.4.81",  "1.2.840.10008.1.2.4.90",  "1.2.840.10008.1.2.4.91",
       "1.2.840.10008.1.2.4.201", "1.2.840.10008.1.2.4.202", "1.2.840.10008.1.2.4.203"};
   return kSupported.contains(uid);
+}
+
+std::string named_syntax(const std::string& uid) {
+  constexpr std::size_t kLongestUid = 64;
+  const bool standard = uid.starts_with("1.2.840.10008.") && uid.size() <= kLongestUid &&
+                        uid.find_first_not_of("0123456789.") == std::string::npos;
+  return standard ? "transfer syntax " + uid : "a private transfer syntax";
 }
 
 bool is_lossy_syntax(const std::string& uid) {
@@ -392,7 +391,7 @@ Header read_header(const std::filesystem::path& path) {
   header.kind = FileKind::image;
   header.code = classify_image(dataset, header);
   if (header.code == Code::UNSUPPORTED_TRANSFER_SYNTAX) {
-    header.detail = "transfer syntax " + header.transfer_syntax;
+    header.detail = named_syntax(header.transfer_syntax);
   }
   const std::string wrong = read_planes(dataset, header);
   read_frame_level(dataset, header);

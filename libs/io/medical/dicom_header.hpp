@@ -11,6 +11,7 @@
 #include "io/medical/native_pixels.hpp"
 
 class DcmItem;
+class DcmTagKey;
 class DcmDataset;
 
 /// What one DICOM file says of itself, as plain values. Internal to io/medical.
@@ -61,7 +62,8 @@ struct Rescale {
                             ///< as they are there, else 1 and 0
   std::string detail;
 };
-Rescale read_rescale(DcmDataset& dataset, std::int64_t frame);
+/// `holder` is where the frame keeps them (FrameGroups).
+Rescale read_rescale(DcmDataset& dataset, DcmItem& holder);
 
 /// Read one file's header; never throws on bad data. `header.code` is USED for a CT image that can
 /// be part of a volume, MASK_UNREFERENCED for SEG and RTSTRUCT, else why the file is not usable.
@@ -72,10 +74,24 @@ Header read_header(const std::filesystem::path& path);
 /// detail).
 std::string read_planes(DcmDataset& dataset, Header& header);
 
-/// The item in which frame `frame` finds attributes of a functional group macro: its per-frame
-/// group, else the shared group, else null.
-DcmItem* functional_group(DcmDataset& dataset, std::int64_t frame, std::uint16_t group,
-                          std::uint16_t element);
+/// The attributes of the frames, found wherever the object keeps them (PS3.3 C.7.6.16). Borrows the
+/// data set; made once for all frames.
+class FrameGroups {
+ public:
+  explicit FrameGroups(DcmDataset& dataset);
+  /// True where the object has functional groups, shared or per frame.
+  [[nodiscard]] bool enhanced() const { return enhanced_; }
+  [[nodiscard]] std::size_t per_frame() const { return per_frame_.size(); }
+  /// Where frame `frame` finds the attributes of a functional group macro: in its own group, else in
+  /// the shared one, else at the top level.
+  [[nodiscard]] DcmItem& in(std::int64_t frame, const DcmTagKey& macro) const;
+
+ private:
+  DcmDataset& dataset_;
+  DcmItem* shared_ = nullptr;
+  std::vector<DcmItem*> per_frame_;
+  bool enhanced_;
+};
 
 /// True for ImageType values that name a reformation, projection, map or other derived image.
 bool is_derived_type(const std::string& image_type);
@@ -90,6 +106,8 @@ bool is_localizer_type(const std::string& image_type);
 
 /// True for transfer syntaxes with a decoder here.
 bool is_supported_syntax(const std::string& uid);
+/// "transfer syntax UID" where the standard knows such a UID, else words: any text may stand there.
+std::string named_syntax(const std::string& uid);
 /// True for transfer syntaxes that lose information.
 bool is_lossy_syntax(const std::string& uid);
 /// True for JPEG 2000 and high-throughput JPEG 2000.

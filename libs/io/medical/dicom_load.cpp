@@ -167,9 +167,7 @@ Rejection load(const std::filesystem::path& path, DcmFileFormat& file, bool* syn
       mode = ERM_dataset;
     }
   }
-  if (nests_too_deep(path))
-    return say(Code::UNREADABLE,
-               "sequences nested more than " + std::to_string(kDeepestSequence) + " deep");
+  if (Rejection found = inspect_structure(path); found.code != Code::USED) return found;
   try {
     const OFCondition status =
         file.loadFile(OFFilename(path.c_str()), syntax, EGL_noChange, kMaxValueInMemory, mode);

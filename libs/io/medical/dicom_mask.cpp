@@ -108,14 +108,6 @@ std::string no_liver_among(const std::vector<LiverCandidate>& candidates,
 
 }  // namespace
 
-std::vector<DcmItem*> items(DcmItem& parent, const DcmTagKey& tag) {
-  std::vector<DcmItem*> found;
-  DcmSequenceOfItems* sequence = nullptr;
-  if (parent.findAndGetSequence(tag, sequence).good() && sequence != nullptr)
-    for (unsigned long i = 0; i < sequence->card(); ++i) found.push_back(sequence->getItem(i));
-  return found;
-}
-
 bool holds_code(DcmItem& parent, const DcmTagKey& sequence,
                 std::initializer_list<std::pair<std::string_view, std::string_view>> codes) {
   for (DcmItem* item : items(parent, sequence)) {
@@ -240,6 +232,9 @@ void read_place(DcmDataset& data, MaskObject& object) {
   }
   const double columns = bits16(data, DCM_Columns).value_or(0);
   const double rows = bits16(data, DCM_Rows).value_or(0);
+  // As it is stored, and once more as bytes.
+  object.bytes = 2 * rows * columns * bits16(data, DCM_BitsAllocated).value_or(0) / 8 *
+                 std::max(0.0, number(data, DCM_NumberOfFrames).value_or(1));
   FramePlane shared;
   for (DcmItem* group : items(data, DCM_SharedFunctionalGroupsSequence)) shared.update(*group);
   std::set<std::array<Vec3, 4>> frames;  // segments share planes

@@ -12,8 +12,6 @@
 /// What SEG and RTSTRUCT reading share. Internal to io/medical.
 namespace wsp::dicom {
 
-/// The items of a sequence; empty when it is absent.
-std::vector<DcmItem*> items(DcmItem& parent, const DcmTagKey& tag);
 /// What a code sequence says of the liver.
 enum class LiverCode { none, whole, part };
 /// Read a code sequence: Liver (SCT 10200004, or the older SRT T-62000) is the whole organ, with a

@@ -1,10 +1,16 @@
 #include "io/medical/dicom_nesting.hpp"
 
+#include <zlib.h>
+
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <cstring>
 #include <fstream>
 #include <limits>
+#include <memory>
+#include <new>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -12,29 +18,94 @@ namespace wsp::dicom {
 namespace {
 
 constexpr std::uint64_t kUndefined = std::numeric_limits<std::uint64_t>::max();
+constexpr std::string_view kDeflated = "1.2.840.10008.1.2.1.99";
 
-/// The bytes of a file at growing positions; short jumps stay in the buffer.
+/// The bytes of a file, or of what is deflated in it from `start` on, at growing positions: a read
+/// begins no earlier than the one before it.
 class Bytes {
  public:
   explicit Bytes(const std::filesystem::path& path) : stream_(path, std::ios::binary) {}
-  bool read(std::uint64_t position, unsigned char* out, std::size_t count) {
-    if (position < at_) {
-      stream_.seekg(static_cast<std::streamoff>(position));
-    } else if (position > at_) {
-      constexpr std::uint64_t kNear = 4096;
-      if (position - at_ <= kNear)
-        stream_.ignore(static_cast<std::streamsize>(position - at_));
-      else
-        stream_.seekg(static_cast<std::streamoff>(position));
-    }
-    stream_.read(reinterpret_cast<char*>(out), static_cast<std::streamsize>(count));
-    at_ = position + count;
-    return static_cast<std::size_t>(stream_.gcount()) == count && !stream_.bad();
+  Bytes(const std::filesystem::path& path, std::uint64_t start) : Bytes(path) {
+    stream_.seekg(static_cast<std::streamoff>(start));
+    inflater_ = std::make_unique<z_stream>();
+    if (inflateInit2(inflater_.get(), -MAX_WBITS) != Z_OK) throw std::bad_alloc();
+  }
+  Bytes(const Bytes&) = delete;
+  Bytes& operator=(const Bytes&) = delete;
+  ~Bytes() {
+    if (inflater_) inflateEnd(inflater_.get());
   }
 
+  bool read(std::uint64_t position, unsigned char* out, std::size_t count) {
+    if (!to(position) || !fill(count)) return false;
+    std::memcpy(out, window_.data() + head_, count);
+    return true;
+  }
+
+  /// Whether the bytes go on beyond `most`. Reads up to there.
+  bool exceeds(std::uint64_t most) { return to(std::max(begin_, most)) && fill(1); }
+  [[nodiscard]] bool inflates() const { return inflater_ != nullptr; }
+
  private:
+  [[nodiscard]] std::size_t held() const { return window_.size() - head_; }
+  /// Make the window begin at `position`.
+  bool to(std::uint64_t position) {
+    if (position < begin_) return false;
+    while (position > begin_ + held()) {
+      begin_ += held();
+      head_ = window_.size();
+      if (!inflater_ && position - begin_ > kChunk) {
+        stream_.seekg(static_cast<std::streamoff>(position));
+        begin_ = position;
+      } else if (!fetch()) {
+        return false;
+      }
+    }
+    head_ += static_cast<std::size_t>(position - begin_);
+    begin_ = position;
+    return true;
+  }
+  bool fill(std::size_t count) {
+    while (held() < count)
+      if (!fetch()) return false;
+    return true;
+  }
+  /// Add to the window what comes next; false at the end.
+  bool fetch() {
+    window_.erase(window_.begin(), window_.begin() + static_cast<std::ptrdiff_t>(head_));
+    head_ = 0;
+    const std::size_t old = window_.size();
+    window_.resize(old + kChunk);
+    const std::size_t n =
+        inflater_ ? inflate_to(window_.data() + old) : read_to(window_.data() + old);
+    window_.resize(old + n);
+    return n > 0;
+  }
+  std::size_t read_to(unsigned char* out) {
+    stream_.read(reinterpret_cast<char*>(out), kChunk);
+    return static_cast<std::size_t>(std::max<std::streamsize>(stream_.gcount(), 0));
+  }
+  std::size_t inflate_to(unsigned char* out) {
+    inflater_->next_out = out;
+    inflater_->avail_out = kChunk;
+    while (inflater_->avail_out == kChunk && !ended_) {
+      if (inflater_->avail_in == 0) {
+        inflater_->next_in = packed_.data();
+        inflater_->avail_in = static_cast<uInt>(read_to(packed_.data()));
+      }
+      ended_ = inflater_->avail_in == 0 || inflate(inflater_.get(), Z_NO_FLUSH) != Z_OK;
+    }
+    return kChunk - inflater_->avail_out;
+  }
+
+  static constexpr std::size_t kChunk = 1U << 14;
   std::ifstream stream_;
-  std::uint64_t at_ = 0;
+  std::unique_ptr<z_stream> inflater_;
+  std::array<unsigned char, kChunk> packed_{};
+  bool ended_ = false;
+  std::vector<unsigned char> window_;
+  std::size_t head_ = 0;     ///< of the window in window_
+  std::uint64_t begin_ = 0;  ///< position of the window
 };
 
 bool is_type(const unsigned char* vr) {
@@ -53,14 +124,19 @@ bool has_long_length(const unsigned char* vr) {
 
 }  // namespace
 
-bool nests_too_deep(const std::filesystem::path& path) {
-  Bytes bytes(path);
+Rejection inspect_structure(const std::filesystem::path& path) {
+  const auto say = [](Code code, std::string detail = {}) {
+    return Rejection{"", "scan", code, std::move(detail)};
+  };
+  auto bytes = std::make_unique<Bytes>(path);
   std::array<unsigned char, 132> head{};
   const bool preamble =
-      bytes.read(0, head.data(), head.size()) && std::memcmp(head.data() + 128, "DICM", 4) == 0;
+      bytes->read(0, head.data(), head.size()) && std::memcmp(head.data() + 128, "DICM", 4) == 0;
   std::uint64_t position = preamble ? head.size() : 0;
-  if (!preamble) bytes = Bytes(path);
-  bool big = false;
+  if (!preamble) bytes = std::make_unique<Bytes>(path);
+  bool big = false, meta = true;
+  std::string syntax;
+  std::uint64_t elements = 0;
   std::vector<std::uint64_t> ends;  // of the open sequences and items
   std::array<unsigned char, 12> raw{};
   const auto number = [&](std::size_t from, std::size_t count) {
@@ -69,10 +145,20 @@ bool nests_too_deep(const std::filesystem::path& path) {
       value |= std::uint64_t{raw[from + i]} << (8 * (big ? count - 1 - i : i));
     return value;
   };
-  while (bytes.read(position, raw.data(), 8)) {
+  while (!(bytes->inflates() && position > kMostInflated) && bytes->read(position, raw.data(), 8)) {
+    if (++elements > kMostElements)
+      return say(Code::UNREADABLE, "more than " + std::to_string(kMostElements) + " elements");
     while (!ends.empty() && ends.back() <= position) ends.pop_back();
-    // The meta header is little endian whatever follows it.
+    // The meta header is little endian and in the clear whatever follows it.
     if (ends.empty() && raw[0] == 0 && raw[1] != 0) big = true;
+    if (meta && number(0, 2) != 2) {
+      meta = false;
+      if (syntax == kDeflated) {
+        bytes = std::make_unique<Bytes>(path, position);
+        position = 0;
+        continue;
+      }
+    }
     const std::uint64_t group = number(0, 2), element = number(2, 2);
     std::uint64_t length = number(4, 4), header = 8;
     bool opens = false;
@@ -87,28 +173,42 @@ bool nests_too_deep(const std::filesystem::path& path) {
       length = number(6, 2);
       opens = raw[4] == 'S' && raw[5] == 'Q';
       if (has_long_length(raw.data() + 4)) {
-        if (!bytes.read(position + 8, raw.data() + 8, 4)) return false;
+        if (!bytes->read(position + 8, raw.data() + 8, 4)) break;
         length = number(8, 4);
         header = 12;
       }
+    }
+    if (group == 2 && element == 0x10 && length <= kDeflated.size() + 2) {
+      syntax.resize(length);
+      if (!bytes->read(position + header, reinterpret_cast<unsigned char*>(syntax.data()), length))
+        break;
+      syntax.erase(std::find_if(syntax.begin(), syntax.end(), [](char c) { return c <= ' '; }),
+                   syntax.end());
+      position += header + length;
+      continue;
     }
     const bool undefined = length == 0xFFFFFFFF;
     if (!opens && !undefined &&
         length >= 8) {  // a sequence that no type tells, if an item begins it
       std::array<unsigned char, 4> first{};
-      if (length < (1U << 24) && bytes.read(position + header, first.data(), 4))
+      if (length < (1U << 24) && bytes->read(position + header, first.data(), 4))
         opens = big ? first == std::array<unsigned char, 4>{0xFF, 0xFE, 0xE0, 0x00}
                     : first == std::array<unsigned char, 4>{0xFE, 0xFF, 0x00, 0xE0};
     }
     position += header;
     if (opens || undefined) {
       ends.push_back(undefined ? kUndefined : position + length);
-      if (ends.size() > 2 * static_cast<std::size_t>(kDeepestSequence)) return true;
+      if (ends.size() > 2 * static_cast<std::size_t>(kDeepestSequence))
+        return say(Code::UNREADABLE, "sequences nested more than " +
+                                         std::to_string(kDeepestSequence) + " deep");
     } else {
       position += length;
     }
   }
-  return false;
+  if (bytes->exceeds(kMostInflated))
+    return say(Code::TOO_LARGE, "deflated data of more than " +
+                                    std::to_string(kMostInflated >> 20) + " MiB");
+  return say(Code::USED);
 }
 
 }  // namespace wsp::dicom

@@ -10,23 +10,15 @@
 namespace wsp::dicom {
 namespace {
 
-/// The attributes of one frame, found wherever the object keeps them: in the frame's functional
-/// groups, in the shared ones, else at the top level (PS3.3 C.7.6.16).
+/// The attributes of one frame.
 class FrameView {
  public:
-  FrameView(DcmDataset& dataset, std::int64_t frame, bool enhanced)
-      : dataset_(dataset), frame_(frame), enhanced_(enhanced) {}
-
-  [[nodiscard]] DcmItem& in(const DcmTagKey& macro) const {
-    if (!enhanced_) return dataset_;
-    DcmItem* item = functional_group(dataset_, frame_, macro.getGroup(), macro.getElement());
-    return item != nullptr ? *item : dataset_;
-  }
+  FrameView(const FrameGroups& groups, std::int64_t frame) : groups_(groups), frame_(frame) {}
+  [[nodiscard]] DcmItem& in(const DcmTagKey& macro) const { return groups_.in(frame_, macro); }
 
  private:
-  DcmDataset& dataset_;
+  const FrameGroups& groups_;
   std::int64_t frame_;
-  bool enhanced_;
 };
 
 Vec3 vec(const std::vector<double>& values, std::size_t first) {
@@ -61,38 +53,33 @@ bool read_position(const FrameView& view, FrameHeader& plane) {
 
 }  // namespace
 
-DcmItem* functional_group(DcmDataset& dataset, std::int64_t frame, std::uint16_t group,
-                          std::uint16_t element) {
-  const DcmTagKey macro(group, element);
-  DcmItem* holder = nullptr;
-  DcmItem* item = nullptr;
-  if (dataset
-          .findAndGetSequenceItem(DCM_PerFrameFunctionalGroupsSequence, holder,
-                                  static_cast<signed long>(frame))
-          .good() &&
-      holder != nullptr && holder->findAndGetSequenceItem(macro, item, 0).good()) {
-    return item;
+FrameGroups::FrameGroups(DcmDataset& dataset)
+    : dataset_(dataset),
+      per_frame_(items(dataset, DCM_PerFrameFunctionalGroupsSequence)),
+      enhanced_(dataset.tagExists(DCM_SharedFunctionalGroupsSequence) ||
+                dataset.tagExists(DCM_PerFrameFunctionalGroupsSequence)) {
+  if (const auto shared = items(dataset, DCM_SharedFunctionalGroupsSequence); !shared.empty())
+    shared_ = shared.front();
+}
+
+DcmItem& FrameGroups::in(std::int64_t frame, const DcmTagKey& macro) const {
+  const auto at = static_cast<std::size_t>(frame);
+  for (DcmItem* group : {at < per_frame_.size() ? per_frame_[at] : nullptr, shared_}) {
+    DcmItem* item = nullptr;
+    if (group != nullptr && group->findAndGetSequenceItem(macro, item, 0).good() && item != nullptr)
+      return *item;
   }
-  if (dataset.findAndGetSequenceItem(DCM_SharedFunctionalGroupsSequence, holder, 0).good() &&
-      holder != nullptr && holder->findAndGetSequenceItem(macro, item, 0).good()) {
-    return item;
-  }
-  return nullptr;
+  return dataset_;
 }
 
 std::string read_planes(DcmDataset& dataset, Header& header) {
-  const bool enhanced = dataset.tagExists(DCM_SharedFunctionalGroupsSequence) ||
-                        dataset.tagExists(DCM_PerFrameFunctionalGroupsSequence);
+  const FrameGroups groups(dataset);
+  const bool enhanced = groups.enhanced();
   std::string wrong;
-  if (enhanced) {
-    DcmSequenceOfItems* groups = nullptr;
-    if (dataset.findAndGetSequence(DCM_PerFrameFunctionalGroupsSequence, groups).bad() ||
-        groups == nullptr || static_cast<std::int64_t>(groups->card()) < header.frames) {
-      wrong = "fewer per-frame groups than frames";
-    }
-  }
+  if (enhanced && static_cast<std::int64_t>(groups.per_frame()) < header.frames)
+    wrong = "fewer per-frame groups than frames";
   for (std::int64_t frame = 0; frame < header.frames; ++frame) {
-    const FrameView view(dataset, frame, enhanced);
+    const FrameView view(groups, frame);
     FrameHeader plane;
     plane.frame = static_cast<std::int32_t>(frame);
     // Frames of a classic multi-frame image would all claim the one position.
@@ -106,7 +93,7 @@ std::string read_planes(DcmDataset& dataset, Header& header) {
     };
     check(view.in(DCM_PlanePositionSequence), DCM_ImagePositionPatient, 3);
     check(view.in(DCM_PlaneOrientationSequence), DCM_ImageOrientationPatient, 6);
-    const Rescale rescale = read_rescale(dataset, frame);
+    const Rescale rescale = read_rescale(dataset, view.in(DCM_PixelValueTransformationSequence));
     note_fault(header, rescale.fault, rescale.detail);
     const auto spacing = numbers(measures, DCM_PixelSpacing, 2);
     if (!spacing || (*spacing)[0] <= 0 || (*spacing)[1] <= 0 || (*spacing)[0] > 1000 ||

@@ -112,9 +112,11 @@ bool explain_refusal(const fs::path& path, bool image, FileEntry& entry) {
       entry.code != Code::UNREADABLE && entry.code != Code::TRUNCATED_FILE &&
       entry.code != Code::PERMISSION_DENIED)
     return false;
-  if (std::string failure = read_failure(path); !failure.empty()) {
+  const bool whole = entry.code == Code::UNREADABLE || entry.code == Code::TRUNCATED_FILE;
+  if (ReadFailure failure = read_failure(path, whole); !failure.why.empty()) {
     entry.code = Code::PERMISSION_DENIED;
-    entry.detail = std::move(failure);
+    entry.detail = std::move(failure.why);
+    entry.system_failed = failure.system_failed;
     return true;
   }
   const auto kind = archive_kind(path);
@@ -122,6 +124,13 @@ bool explain_refusal(const fs::path& path, bool image, FileEntry& entry) {
   entry.code = Code::ARCHIVE;
   entry.detail = *kind;
   return true;
+}
+
+/// Read again what may have failed for the moment's sake alone.
+template <class T, class Read, class Doubt>
+T twice(const Read& read, const Doubt& doubt) {
+  T first = read();
+  return doubt(first) ? read() : first;
 }
 
 /// A NIfTI or NRRD volume as a series: its axis nearest the body's becomes the stack.
@@ -168,6 +177,13 @@ Series image_series(std::size_t file, const FileEntry& entry, const ImageHeader&
 
 }  // namespace
 
+bool may_be_the_disk(Code code) {
+  return code == Code::UNREADABLE || code == Code::TRUNCATED_FILE || code == Code::EMPTY_FILE ||
+         code == Code::NOT_DICOM || code == Code::NO_PIXELS || code == Code::BAD_HEADER ||
+         code == Code::DECODE_FAILED || code == Code::PERMISSION_DENIED ||
+         code == Code::MASK_UNREADABLE;
+}
+
 Scan scan_export(const fs::path& root, const ScanOptions& options) {
   initialise_medical_io();
   Scan scan;
@@ -194,7 +210,13 @@ Scan scan_export(const fs::path& root, const ScanOptions& options) {
       entry.code = Code::APPLEDOUBLE;
     } else if (is_image_file_name(path)) {
       try {
-        images[i] = {read_image_header(path), image_files(path), {}};
+        images[i] = {twice<Outcome<ImageHeader>>([&] { return read_image_header(path); },
+                                                 [](const auto& read) {
+                                                   return !read && may_be_the_disk(
+                                                                       read.rejection().code);
+                                                 }),
+                     image_files(path),
+                     {}};
       } catch (const std::exception&) {
         images[i] = {Rejection{"", "scan", Code::UNREADABLE, "exception while reading the header"},
                      {path},
@@ -213,10 +235,13 @@ Scan scan_export(const fs::path& root, const ScanOptions& options) {
     progress.advance();
     if (owners.contains(i)) return;  // disposed of with its header, below
     try {
-      headers[i] = dicom::read_header(path);
+      headers[i] = twice<dicom::Header>(
+          [&] { return dicom::read_header(path); },
+          [](const dicom::Header& read) { return may_be_the_disk(read.code); });
       const bool seg = headers[i].kind == dicom::FileKind::seg;
       if (seg || headers[i].kind == dicom::FileKind::rtstruct)
-        masks[i] = read_mask_references(path, !seg);
+        masks[i] = twice<Outcome<MaskObject>>([&] { return read_mask_references(path, !seg); },
+                                              [](const auto& read) { return !read.ok(); });
     } catch (const std::exception&) {
       headers[i] = {};
       headers[i].code = Code::UNREADABLE;

@@ -287,6 +287,17 @@ void retype(DcmItem& item) {
   }
 }
 
+std::vector<DcmItem*> items(DcmItem& parent, const DcmTagKey& tag) {
+  std::vector<DcmItem*> found;
+  DcmSequenceOfItems* sequence = nullptr;
+  if (parent.findAndGetSequence(tag, sequence).bad() || sequence == nullptr) return found;
+  // getItem() counts from the first each time, which is quadratic.
+  for (DcmObject* o = sequence->nextInContainer(nullptr); o != nullptr;
+       o = sequence->nextInContainer(o))
+    if (auto* item = dynamic_cast<DcmItem*>(o); item != nullptr) found.push_back(item);
+  return found;
+}
+
 std::optional<std::vector<double>> numbers(DcmItem& item, const DcmTagKey& tag, std::size_t count) {
   Numbers read = read_numbers(item, tag, count);
   if (read.values.empty()) return std::nullopt;

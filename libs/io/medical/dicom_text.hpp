@@ -34,6 +34,8 @@ std::optional<double> parse_number(std::string_view text);
 /// implicit VR little endian, sequences included). What does not parse so stays as it is.
 void retype(DcmItem& item);
 
+/// The items of a sequence in their order, in linear time; none where it is absent.
+std::vector<DcmItem*> items(DcmItem& parent, const DcmTagKey& tag);
 /// All values of an element joined by backslashes, trimmed; empty when absent.
 std::string ascii(DcmItem& item, const DcmTagKey& tag);
 /// A text element converted to UTF-8 by (0008,0005); what cannot be converted is read as Latin-1.

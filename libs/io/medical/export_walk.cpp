@@ -31,6 +31,21 @@ using Identity = std::pair<dev_t, ino_t>;
 
 std::string reason(int error) { return std::generic_category().message(error); }
 
+/// Errors that say something lasting of a path. All others come and go with disk and network.
+bool is_lasting(int error) {
+  switch (error) {
+    case EACCES:
+    case EPERM:
+    case ELOOP:
+    case ENOTDIR:
+    case ENAMETOOLONG:
+    case EISDIR:
+      return true;
+    default:
+      return false;
+  }
+}
+
 class Walker {
  public:
   Walker(const fs::path& root, const WalkOptions& options)
@@ -83,7 +98,7 @@ class Walker {
       return add(relative,
                  error == std::errc::permission_denied ? Code::PERMISSION_DENIED
                                                        : Code::UNREADABLE_DIRECTORY,
-                 "a directory: " + error.message(), excluded);
+                 "a directory: " + error.message(), excluded, !is_lasting(error.value()));
     }
     struct Item {
       fs::path name;
@@ -100,7 +115,7 @@ class Walker {
     if (error)
       add(relative.empty() ? "." : relative, Code::UNREADABLE_DIRECTORY,
           "broke off after " + std::to_string(items.size()) + " entries: " + error.message(),
-          excluded);
+          excluded, true);
     // The order in which a directory gives its names decides nothing.
     std::sort(items.begin(), items.end(),
               [](const Item& a, const Item& b) { return a.name.native() < b.name.native(); });
@@ -117,11 +132,14 @@ class Walker {
   void file(const fs::path& relative, bool link, bool excluded, bool linked) {
     struct stat status {};
     if (::stat((root_ / relative).c_str(), &status) != 0) {
-      const bool dangling = link && (errno == ENOENT || errno == ENOTDIR || errno == ELOOP);
-      return add(relative, dangling ? Code::DANGLING_LINK : Code::PERMISSION_DENIED, reason(errno),
-                 excluded);
+      const int error = errno;
+      const bool dangling = link && (error == ENOENT || error == ENOTDIR || error == ELOOP);
+      return add(relative, dangling ? Code::DANGLING_LINK : Code::PERMISSION_DENIED, reason(error),
+                 excluded, !dangling && !is_lasting(error));
     }
-    if (S_ISDIR(status.st_mode)) {
+    if (S_ISDIR(status.st_mode) && !link) {  // its kind could not be told a moment ago
+      directory(relative, is_excluded(relative, true) || excluded, linked);
+    } else if (S_ISDIR(status.st_mode)) {
       links_.emplace_back(relative, is_excluded(relative, true) || excluded);
     } else if (S_ISREG(status.st_mode)) {
       add(relative, Code::USED, "", excluded);
@@ -142,11 +160,13 @@ class Walker {
         listed ? "a link to a directory that is listed by another path" : "", excluded);
   }
 
-  void add(const fs::path& relative, Code code, std::string detail, bool excluded) {
+  void add(const fs::path& relative, Code code, std::string detail, bool excluded,
+           bool system_failed = false) {
     File file;
     file.entry.relative_path = relative.generic_string();
     file.entry.code = excluded ? Code::EXCLUDED : code;
     if (!excluded) file.entry.detail = std::move(detail);
+    file.entry.system_failed = system_failed && !excluded;
     files_.push_back(std::move(file));
   }
 
@@ -284,9 +304,10 @@ std::vector<FileEntry> list_mask_files(fs::path root, bool follow_links) {
       continue;
     else if (file.bytes == 0)
       say(Code::EMPTY_FILE);
-    else if (std::string failure = read_failure(path); !failure.empty())
-      say(Code::PERMISSION_DENIED, std::move(failure));
-    else if (bytes_at(path, 128, 4) == "DICM")
+    else if (ReadFailure failure = read_failure(path); !failure.why.empty()) {
+      file.system_failed = failure.system_failed;
+      say(Code::PERMISSION_DENIED, std::move(failure.why));
+    } else if (bytes_at(path, 128, 4) == "DICM")
       say(Code::MASK_UNREFERENCED,
           "a DICOM file: SEG and RTSTRUCT objects are read where they lie in the export");
     else if (const auto kind = archive_kind(path))
@@ -334,16 +355,26 @@ std::optional<std::string> archive_kind(const fs::path& path) {
   return std::nullopt;
 }
 
-std::string read_failure(const fs::path& path) {
+ReadFailure read_failure(const fs::path& path, bool whole) {
   const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (file < 0) return reason(errno);
+  if (file < 0) {
+    const int error = errno;
+    return {reason(error), !is_lasting(error)};
+  }
   struct stat status {};
   int error = ::fstat(file, &status) != 0 ? errno : 0;
   char byte = 0;
   for (const off_t at : {off_t{0}, status.st_size - 1})
     if (error == 0 && status.st_size > 0 && ::pread(file, &byte, 1, at) < 0) error = errno;
+  std::vector<char> buffer(whole && error == 0 ? 1 << 16 : 0);
+  for (ssize_t n = 1; n > 0 && !buffer.empty();) {
+    n = ::read(file, buffer.data(), buffer.size());
+    if (n < 0 && errno == EINTR) n = 1;
+    if (n < 0) error = errno;
+  }
   ::close(file);
-  return error == 0 ? "" : reason(error);
+  if (error == 0) return {};
+  return {reason(error), !is_lasting(error)};
 }
 
 }  // namespace wsp

@@ -42,8 +42,12 @@ bool is_apple_double(const std::filesystem::path& path);
 /// documents and other files that are zip inside are none.
 std::optional<std::string> archive_kind(const std::filesystem::path& path);
 
-/// Why a file cannot be read now (permission, input/output error), empty where its first and last
-/// byte can.
-std::string read_failure(const std::filesystem::path& path);
+/// Why a file cannot be read now.
+struct ReadFailure {
+  std::string why;             ///< empty where it can
+  bool system_failed = false;  ///< FileEntry::system_failed
+};
+/// Try to read a file's first and last byte, or the whole file.
+ReadFailure read_failure(const std::filesystem::path& path, bool whole = false);
 
 }  // namespace wsp

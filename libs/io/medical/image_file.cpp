@@ -289,6 +289,15 @@ Outcome<LabelImage> whole_numbers(const Pixels& pixels) {
 
 }  // namespace
 
+double label_image_bytes(const fs::path& path) {
+  const auto header = header_of(path);
+  if (!header) return 0;
+  const std::string& type = header.value().component;
+  const auto digits = type.find_first_of("0123456789");
+  const double stored = digits == std::string::npos ? 8 : std::stod(type.substr(digits)) / 8;
+  return (stored + sizeof(std::int32_t)) * static_cast<double>(header.value().geometry.voxels());
+}
+
 Outcome<LabelImage> read_label_image(const fs::path& path) {
   const auto pixels = read_pixels(path);
   if (!pixels) return pixels.rejection();

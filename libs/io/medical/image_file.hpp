@@ -51,6 +51,9 @@ struct LabelImage {
   std::vector<Segment> segments;
   std::vector<Code> flags;  ///< of the header
 };
+/// Bytes of memory that read_label_image() will take by the file's header; 0 where it has none that
+/// can be read.
+double label_image_bytes(const std::filesystem::path& path);
 /// Refuses values that are no whole numbers, as those of a probability map, and NaN
 /// (MASK_UNREADABLE); a thousandth of rounding is allowed.
 Outcome<LabelImage> read_label_image(const std::filesystem::path& path);

@@ -144,7 +144,8 @@ std::optional<NativePixels> find_native_pixels(const std::filesystem::path& path
   if (!descriptor.read(header.data(), header.size()) || header.size() % sizeof(std::int16_t) != 0 ||
       !ends_with_pixel_data(header, syntax == EXS_LittleEndianExplicit, length))
     return std::nullopt;
-  const Rescale rescale = read_rescale(dataset, 0);
+  const Rescale rescale =
+      read_rescale(dataset, FrameGroups(dataset).in(0, DCM_PixelValueTransformationSequence));
   return NativePixels{*size,
                       header.size(),
                       xxh3_64(header),

@@ -1,4 +1,5 @@
 #pragma once
+#include <limits>
 #include <map>
 #include <string>
 #include <vector>
@@ -19,6 +20,8 @@ struct ScanOptions {
   bool follow_links = false;                    ///< enter directories behind symbolic links
   std::vector<std::string> exclude;             ///< globs of files and directories to leave out
   bool trust_hu = false;  ///< take values for HU that do not prove it: HU_OVERRULED
+  /// Bytes of memory that looking at values may take; a series that needs more is TOO_LARGE.
+  double memory_bytes = std::numeric_limits<double>::infinity();
 };
 
 /// Register DCMTK's codecs; call once in main before anything else of this
@@ -31,6 +34,9 @@ void initialise_medical_io();
 /// Throws Error(no_input) only when root does not exist or cannot be listed, Error(interrupted)
 /// when a signal asks to stop.
 Scan scan_export(const std::filesystem::path& root, const ScanOptions& options);
+
+/// True for what the libraries say of a file whose read fails half-way: that it is cut off, or none.
+bool may_be_the_disk(Code code);
 
 /// How to read one series.
 struct ReadOptions {

@@ -3,6 +3,7 @@
 #include <optional>
 #include <set>
 
+#include "io/medical/codestreams.hpp"
 #include "io/medical/dicom_load.hpp"
 #include "io/medical/dicom_mask.hpp"
 
@@ -58,6 +59,11 @@ Outcome<Frames> read_frames(DcmDataset& data, std::size_t described) {
   if (*allocated != 1 && *allocated != 8 && *allocated != 16)
     return refuse(Code::MASK_UNREADABLE, std::to_string(*allocated) + " bits allocated");
   Frames frames{*rows, *columns, described, *allocated, {}};
+  DcmElement* compressed = nullptr;
+  data.findAndGetElement(DCM_PixelData, compressed);
+  if (auto* pixels = dynamic_cast<DcmPixelData*>(compressed);
+      pixels != nullptr && has_endless_jpeg(*pixels))
+    return refuse(Code::MASK_UNREADABLE, "a stray marker in the JPEG header");
   if (data.chooseRepresentation(EXS_LittleEndianExplicit, nullptr).bad())
     return refuse(Code::MASK_UNREADABLE, "the pixels cannot be decompressed");
   DcmElement* element = nullptr;

@@ -24,8 +24,9 @@ namespace {
 
 using DecodedFrame = dicom::DecodedFrame;
 
-/// Frames of one file that one task decodes: the header is parsed once for all of them.
-constexpr std::size_t kFramesPerTask = 32;
+/// Frames of one file that one task decodes: the header is parsed once for all of them. A file of
+/// very many frames is parsed no more often than kTasksPerFile times.
+constexpr std::size_t kFramesPerTask = 32, kTasksPerFile = 32;
 
 Rejection refuse(Code code, std::string detail) { return {"", "read", code, std::move(detail)}; }
 
@@ -38,11 +39,14 @@ struct Task {
 
 std::vector<Task> plan(const Series& series) {
   std::vector<Task> tasks;
+  std::map<std::size_t, std::size_t> frames;
+  for (const Plane& plane : series.planes) ++frames[plane.file];
   std::map<std::size_t, std::size_t> open;  // file -> its unfinished task
   for (std::size_t k = 0; k < series.planes.size(); ++k) {
     const Plane& plane = series.planes[k];
     const auto found = open.find(plane.file);
-    if (found == open.end() || tasks[found->second].frames.size() >= kFramesPerTask) {
+    const std::size_t most = std::max(kFramesPerTask, frames[plane.file] / kTasksPerFile);
+    if (found == open.end() || tasks[found->second].frames.size() >= most) {
       open[plane.file] = tasks.size();
       tasks.push_back({plane.file, {}, {}});
     }

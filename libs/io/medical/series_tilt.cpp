@@ -2,7 +2,6 @@
 #include <cmath>
 
 #include "io/medical/series_group.hpp"
-#include "io/medical/volume_size.hpp"
 
 namespace wsp::dicom {
 namespace {
@@ -30,8 +29,8 @@ std::vector<Tap> taps(std::int64_t target_size, std::int64_t source_size, double
 }
 
 /// Pixels by which an axis grows where slices begin from `low` to `high` mm along it.
-std::int64_t growth(double low, double high, double pixel_mm) {
-  return static_cast<std::int64_t>(std::ceil(std::max(0.0, (high - low) / pixel_mm - 1e-3)));
+double growth(double low, double high, double pixel_mm) {
+  return std::ceil(std::max(0.0, (high - low) / pixel_mm - 1e-3));
 }
 
 }  // namespace
@@ -47,7 +46,7 @@ void resample_tilt(Volume& volume) {
       along[d].push_back(dot(origin, source.axis[d]));
     const auto [low, high] = std::minmax_element(along[d].begin(), along[d].end());
     first[d] = *low;
-    target.size[d] += growth(*low, *high, source.spacing_mm[d]);
+    target.size[d] += static_cast<std::int64_t>(growth(*low, *high, source.spacing_mm[d]));
   }
 
   std::vector<std::int16_t> hu(static_cast<std::size_t>(target.voxels()),
@@ -89,8 +88,8 @@ void resample_tilt(Volume& volume) {
 
 namespace wsp {
 
-std::uint64_t volume_voxels(const Series& series) {
-  std::int64_t columns = series.columns, rows = series.rows;
+double volume_voxels(const Series& series) {
+  auto columns = static_cast<double>(series.columns), rows = static_cast<double>(series.rows);
   if (series.is_dicom && dicom::is_tilted(series)) {
     const auto grown = [&](const Vec3& axis, double pixel_mm) {
       const auto [low, high] = std::minmax_element(
@@ -102,8 +101,7 @@ std::uint64_t volume_voxels(const Series& series) {
     columns += grown(series.row_axis, series.pixel_x_mm);
     rows += grown(series.column_axis, series.pixel_y_mm);
   }
-  return static_cast<std::uint64_t>(columns) * static_cast<std::uint64_t>(rows) *
-         std::max<std::uint64_t>(1, series.planes.size());
+  return columns * rows * static_cast<double>(std::max<std::size_t>(1, series.planes.size()));
 }
 
 }  // namespace wsp

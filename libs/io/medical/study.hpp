@@ -25,6 +25,9 @@ struct FileEntry {
   std::string detail;  ///< sizes, values, transfer syntax; no identifiers
   std::shared_ptr<const dicom::NativePixels>
       native{};  ///< where its pixels lie as they are, or null
+  /// The system failed on it (an input/output error, a file that vanished): no word on the file, and
+  /// what else it hides is unknown.
+  bool system_failed = false;
 };
 
 /// One image plane: a file, or one frame of a multi-frame file.
@@ -94,6 +97,10 @@ struct Series {
   bool several_persons = false;         ///< its IDs are shared with another person's images
 };
 
+/// Voxels of the volume that read_series() makes, the upright grid of a tilted stack included. A
+/// double: hostile headers may ask for more than an integer holds.
+[[nodiscard]] double volume_voxels(const Series& series);
+
 /// Every file that a series is read from, as indices into Scan::files: those of the planes in the
 /// order of their first use, then data_files.
 [[nodiscard]] std::vector<std::size_t> source_files(const Series& series);
@@ -108,6 +115,7 @@ struct MaskObject {
   /// Where it lies: the centres of each SEG frame's corner pixels, or a point of each contour.
   std::vector<std::array<Vec3, 4>> frame_corners_mm;
   std::vector<Vec3> contour_points_mm;
+  double bytes = 0;  ///< of memory that the pixels of a SEG take when they are read
 };
 
 /// Everything found below one root. Deterministic: files by relative path, series by key.

@@ -2,6 +2,7 @@
 #include <array>
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <nlohmann/json_fwd.hpp>
 #include <span>
 #include <string>
@@ -10,7 +11,7 @@
 
 #include "io/core/codes.hpp"
 
-/// The dataset directory of format version 1 (docs/SHARD_FORMAT.md). No HDF5 type stands here.
+/// The dataset directory (docs/SHARD_FORMAT.md). No HDF5 type stands here.
 namespace wsp {
 
 enum class Codec { none, lz4, zstd, gzip };
@@ -88,22 +89,17 @@ struct CasePlaces {
   std::vector<ChunkPlace> slices;
 };
 
-/// Write one shard atomically: a temporary file whose columns and chunks are read back before it is
+/// Write one shard of a state (state.hpp) atomically: a temporary file whose columns and chunks are read back before it is
 /// published. Cases are sorted by name. Returns places in the same order. Throws Error(output), and
 /// Error(failure) for records that do not fit the layout.
-std::vector<CasePlaces> write_shard(const std::filesystem::path& dataset, int shard,
+std::vector<CasePlaces> write_shard(const std::filesystem::path& state, int shard,
                                     std::vector<CaseRecord> cases, const DatasetLayout& layout);
-/// The cases of an existing shard with their compressed chunks, hashes checked: what an incremental
+/// The cases of an existing shard of a state with their compressed chunks, hashes checked: what an incremental
 /// run takes over. Throws Error(corrupt).
-std::vector<CaseRecord> read_shard_cases(const std::filesystem::path& dataset, int shard);
+std::vector<CaseRecord> read_shard_cases(const std::filesystem::path& state, int shard);
 /// Write index.h5 atomically from all cases of all shards, sorted by (shard, case name).
-void write_index(const std::filesystem::path& dataset, std::vector<CasePlaces> cases,
+void write_index(const std::filesystem::path& state, std::vector<CasePlaces> cases,
                  const DatasetLayout& layout);
-/// List and hash every file that is a part of a dataset (shards, index, cases, previews, ledger,
-/// quarantine; nothing else that may lie there) and write dataset.json last; `fields` are merged in
-/// ("config", "counts", "classes", ...).
-void write_dataset_json(const std::filesystem::path& dataset, const nlohmann::json& fields,
-                        const DatasetLayout& layout);
 
 /// The index of a dataset in memory.
 struct IndexRow {
@@ -136,7 +132,8 @@ struct ReadScratch {
 };
 
 /// Read a dataset: index in memory, pixels by pread. read_* are thread-safe. Needs dataset.json,
-/// whose SHA-256 vouches for the index. Throws Error(no_input) where no complete dataset is,
+/// whose SHA-256 vouches for the index. Every shard is opened at once: an update of the dataset
+/// does not change what is read here. Throws Error(no_input) where no complete dataset is,
 /// Error(corrupt) for a broken one.
 class DatasetReader {
  public:
@@ -145,6 +142,12 @@ class DatasetReader {
   DatasetReader(const DatasetReader&) = delete;
   DatasetReader& operator=(const DatasetReader&) = delete;
   [[nodiscard]] const DatasetLayout& layout() const { return layout_; }
+  /// Where its files are: cases/, previews/, shards/ and the tables.
+  [[nodiscard]] const std::filesystem::path& state() const { return state_; }
+  /// Throws Error(failure) where an update has replaced state() since: its other files are going.
+  void check_current() const;
+  /// Per label column the manifest's words and their classes; empty maps where it had none (plain integers).
+  [[nodiscard]] const std::vector<std::map<std::string, std::int64_t>>& label_words() const { return label_words_; }
   [[nodiscard]] const std::vector<IndexCase>& cases() const { return cases_; }
   [[nodiscard]] const std::vector<IndexRow>& slices() const { return slices_; }
   /// int16 HU, [height][width], of index row i.
@@ -161,8 +164,12 @@ class DatasetReader {
   void read_chunk(std::size_t i, bool is_mask, std::span<std::uint8_t> out, ReadScratch& scratch,
                   Placement placement) const;
 
-  std::filesystem::path root_;
+  void load();
+  void close();
+
+  std::filesystem::path dataset_, state_;
   DatasetLayout layout_;
+  std::vector<std::map<std::string, std::int64_t>> label_words_;
   std::vector<IndexCase> cases_;
   std::vector<IndexRow> slices_;
   std::vector<int> descriptors_;

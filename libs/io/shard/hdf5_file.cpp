@@ -4,16 +4,25 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cstdlib>
+#include <cstring>
 #include <fstream>
+
+#include "io/core/atomic_file.hpp"
 
 namespace wsp::h5 {
 namespace {
 
+static_assert(std::endian::native == std::endian::little, "the format is little-endian");
 constexpr H5Z_filter_t kBloscFilter = 32001;
-// The signature, superblock version 3 (libver latest), 8-byte offsets and lengths.
-constexpr std::array<char, 11> kSuperblock{'\x89', 'H',  'D',  'F',   '\r', '\n',
-                                           '\x1a', '\n', '\3', '\x8', '\x8'};
+// The signature, superblock version 3 (libver latest), 8-byte offsets and lengths, closed, at byte 0,
+// and without the extension that holds what none of our files has: metadata cache images, which
+// libhdf5 (1.10 to 1.14) reads past their end when they lie (CVE-2025-6269), free-space managers.
+constexpr std::array<char, 28> kSuperblock{
+    '\x89',  'H',    'D',    'F',    '\r',   '\n',   '\x1a', '\n',   '\3',   '\x8',
+    '\x8',   '\0',   '\0',   '\0',   '\0',   '\0',   '\0',   '\0',   '\0',   '\0',
+    '\xff', '\xff', '\xff', '\xff', '\xff', '\xff', '\xff', '\xff'};
 
 // Chunks are written compressed (H5Dwrite_chunk); HDF5 itself only needs the filter for reading.
 std::size_t blosc_filter(unsigned flags, std::size_t, const unsigned*, std::size_t bytes,
@@ -81,14 +90,66 @@ std::unique_lock<std::mutex> exclusive() {
   return lock;
 }
 
-Handle create_file(const std::filesystem::path& path) {
+/// The bytes of a file in memory. The core driver asks for them and gives them back when it closes
+/// the file: until then they are its own.
+struct NewFile::Image {
+  void* bytes = nullptr;
+  Image() = default;
+  Image(const Image&) = delete;
+  Image& operator=(const Image&) = delete;
+  ~Image() { std::free(bytes); }
+
+  static void* make(size_t size, H5FD_file_image_op_t, void*) { return std::malloc(size); }
+  static void* copy(void* to, const void* from, size_t size, H5FD_file_image_op_t, void*) {
+    return std::memcpy(to, from, size);
+  }
+  static void* grow(void* old, size_t size, H5FD_file_image_op_t, void*) {
+    return std::realloc(old, size);
+  }
+  static herr_t take(void* image, H5FD_file_image_op_t when, void* self) {
+    if (when == H5FD_FILE_IMAGE_OP_FILE_CLOSE)
+      static_cast<Image*>(self)->bytes = image;
+    else
+      std::free(image);
+    return 0;
+  }
+  static void* same(void* self) { return self; }
+  static herr_t keep(void*) { return 0; }
+};
+
+Handle NewFile::create(const std::string& name, Image& image) {
   Handle access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose, "file properties", ErrorCode::output);
   must(H5Pset_libver_bounds(access.get(), H5F_LIBVER_LATEST, H5F_LIBVER_LATEST), "file properties");
+  constexpr std::size_t kGrowth = std::size_t{4} << 20;
+  must(H5Pset_fapl_core(access.get(), kGrowth, false), "file properties");
+  H5FD_file_image_callbacks_t callbacks{Image::make, Image::copy, Image::grow, Image::take,
+                                        Image::same, Image::keep, &image};
+  must(H5Pset_file_image_callbacks(access.get(), &callbacks), "file properties");
   // The root group is an object too: without this it carries the time of writing.
   Handle creation(H5Pcreate(H5P_FILE_CREATE), H5Pclose, "file properties", ErrorCode::output);
   must(H5Pset_obj_track_times(creation.get(), false), "file properties");
-  return {H5Fcreate(path.c_str(), H5F_ACC_TRUNC, creation.get(), access.get()), H5Fclose,
-          path.filename().string(), ErrorCode::output};
+  return {H5Fcreate(name.c_str(), H5F_ACC_TRUNC, creation.get(), access.get()), H5Fclose, name,
+          ErrorCode::output};
+}
+
+NewFile::NewFile(const std::string& name)
+    : image_(std::make_unique<Image>()), file_(create(name, *image_)) {}
+NewFile::~NewFile() = default;
+
+void NewFile::write_to(const std::filesystem::path& path) {
+  must(H5Fflush(file_.get(), H5F_SCOPE_GLOBAL), "the file");
+  file_.close();
+  // The driver rounds its memory up; the superblock (version 3) says where the file ends.
+  constexpr std::size_t kEndOfFile = 28, kSuperblockBytes = 48;
+  const auto* const bytes = static_cast<const std::uint8_t*>(image_->bytes);
+  std::uint64_t size = 0;
+  if (bytes != nullptr) std::memcpy(&size, bytes + kEndOfFile, sizeof size);
+  if (size < kSuperblockBytes || !std::equal(kSuperblock.begin(), kSuperblock.end(), bytes,
+                                             [](char a, std::uint8_t b) {
+                                               return static_cast<std::uint8_t>(a) == b;
+                                             }))
+    throw Error(ErrorCode::output, "HDF5 did not give back the file that it made");
+  write_temporary(path, {bytes, static_cast<std::size_t>(size)});
 }
 
 Handle create_group(hid_t parent, const char* name) {
@@ -103,11 +164,6 @@ Handle dataset_properties() {
                     ErrorCode::output);
   must(H5Pset_obj_track_times(properties.get(), false), "dataset properties");
   return properties;
-}
-
-void finish_file(Handle& file) {
-  must(H5Fflush(file.get(), H5F_SCOPE_GLOBAL), "the file");
-  file.close();
 }
 
 Handle open_file(const std::filesystem::path& path) {
@@ -126,14 +182,7 @@ Handle open_file(const std::filesystem::path& path) {
     throw Error(ErrorCode::failure, "HDF5 refuses file access properties");
   const hid_t id = H5Fopen(path.c_str(), H5F_ACC_RDONLY, access.get());
   if (id < 0) throw refuse("is no HDF5 file that can be opened");
-  Handle file(id, H5Fclose, path.filename().string());
-  // A metadata cache image is read at the first access after the opening, and libhdf5 (1.10 to 1.14)
-  // reads past its end when it lies about its length (CVE-2025-6269). No shard has one.
-  haddr_t address = HADDR_UNDEF;
-  hsize_t bytes = 0;
-  if (H5Fget_mdc_image_info(id, &address, &bytes) < 0 || bytes != 0)
-    throw refuse("carries a metadata cache image, which no dataset of this format has");
-  return file;
+  return {id, H5Fclose, path.filename().string()};
 }
 
 Handle open_dataset(hid_t file, const std::string& name) {

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <utility>
@@ -48,16 +49,31 @@ class Handle {
   ErrorCode code_;
 };
 
-/// Create a file with latest format and no timestamps; every failure is Error(output).
-Handle create_file(const std::filesystem::path& path);
+/// A file that is made in memory, with latest format and no timestamps, and then written by us: after
+/// a failed write of its own (a full disk) the library crashes when what it holds is closed, at the
+/// latest in its exit handler. Every failure is Error(output).
+class NewFile {
+ public:
+  /// `name` is for messages.
+  explicit NewFile(const std::string& name);
+  ~NewFile();
+  NewFile(const NewFile&) = delete;
+  NewFile& operator=(const NewFile&) = delete;
+  [[nodiscard]] hid_t get() const { return file_.get(); }
+  /// Close the file and write it to `path`, where what stands there goes (write_temporary()).
+  void write_to(const std::filesystem::path& path);
+
+ private:
+  struct Image;
+  static Handle create(const std::string& name, Image& image);
+  std::unique_ptr<Image> image_;
+  Handle file_;  // closed before its image goes
+};
 Handle create_group(hid_t parent, const char* name);
 /// A dataset creation property list without object times.
 Handle dataset_properties();
-/// Flush and close a file that was written; throws Error(output).
-void finish_file(Handle& file);
-
 /// Open read-only. Only a regular file with the superblock that we write (version 3, 8-byte offsets
-/// and lengths) reaches the HDF5 library: most files made to crash it do not. Throws
+/// and lengths, no extension) reaches the HDF5 library: most files made to crash it do not. Throws
 /// Error(corrupt).
 Handle open_file(const std::filesystem::path& path);
 /// Open /group/name where every step is a hard link, so that no other file is ever followed.

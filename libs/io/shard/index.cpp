@@ -1,11 +1,7 @@
 #include <algorithm>
-#include <nlohmann/json.hpp>
 #include <set>
 
 #include "io/core/atomic_file.hpp"
-#include "io/core/hash.hpp"
-#include "io/core/json_text.hpp"
-#include "io/core/parallel.hpp"
 #include "io/shard/columns.hpp"
 #include "io/shard/hdf5_file.hpp"
 #include "io/shard/shard_file.hpp"
@@ -14,7 +10,7 @@ namespace wsp {
 
 namespace fs = std::filesystem;
 
-void write_index(const fs::path& dataset, std::vector<CasePlaces> cases,
+void write_index(const fs::path& state, std::vector<CasePlaces> cases,
                  const DatasetLayout& layout) {
   check_layout(layout);
   std::sort(cases.begin(), cases.end(), [](const CasePlaces& a, const CasePlaces& b) {
@@ -29,11 +25,11 @@ void write_index(const fs::path& dataset, std::vector<CasePlaces> cases,
         std::lower_bound(names.begin(), names.end(), place.record.subject) - names.begin();
     subject_of.insert(subject_of.end(), place.slices.size(), static_cast<std::int32_t>(at));
   }
-  const fs::path path = dataset / "index.h5";
+  const fs::path path = state / "index.h5";
   const TemporaryFile temporary{path.string() + ".tmp"};
   try {
     const auto lock = h5::exclusive();
-    h5::Handle file = h5::create_file(temporary.path);
+    h5::NewFile file(path.filename().string());
     h5::write_attribute(file.get(), "format", std::string("wsp-dataset"));
     write_layout(file.get(), layout);
     h5::Handle slices = h5::create_group(file.get(), "slices");
@@ -46,7 +42,7 @@ void write_index(const fs::path& dataset, std::vector<CasePlaces> cases,
     h5::Handle people = h5::create_group(file.get(), "subjects");
     h5::write_column(people.get(), "name", names);
     people.close();
-    h5::finish_file(file);
+    file.write_to(temporary.path);
     // What stands on the disk must be what was meant.
     h5::Handle check = h5::open_file(temporary.path);
     const auto found = read_tables(check.get(), layout);
@@ -61,48 +57,6 @@ void write_index(const fs::path& dataset, std::vector<CasePlaces> cases,
     throw Error(ErrorCode::output, e.what()).within("while writing index.h5");
   }
   publish_file(temporary.path, path);
-}
-
-namespace {
-
-// What a dataset consists of: a foreign file must not gain a hash that vouches for it.
-bool is_part(const std::string& name) {
-  const auto in = [&](std::string_view folder, std::string_view end) {
-    return name.starts_with(folder) && name.ends_with(end) &&
-           name.find('/', folder.size()) == std::string::npos;
-  };
-  return name == "index.h5" || name == "ledger.tsv" || name == "quarantine.tsv" ||
-         name == "mask_comparison.tsv" || in("shards/shard-", ".h5") || in("cases/", ".json") ||
-         in("previews/", ".png");
-}
-
-}  // namespace
-
-void write_dataset_json(const fs::path& dataset, const nlohmann::json& fields,
-                        const DatasetLayout& layout) {
-  std::vector<std::string> names;
-  for (auto it = fs::recursive_directory_iterator(dataset);
-       it != fs::recursive_directory_iterator(); ++it) {
-    const std::string name = fs::relative(it->path(), dataset).generic_string();
-    if (it->is_directory() && name == "qa") it.disable_recursion_pending();
-    if (it->is_regular_file() && is_part(name)) names.push_back(name);
-  }
-  std::vector<std::string> hashes(names.size());
-  wsp::parallel_loop(std::size_t{0}, names.size(),
-                    [&](std::size_t i) { hashes[i] = hex(sha256_file(dataset / names[i])); });
-  nlohmann::json files = nlohmann::json::object();
-  for (std::size_t i = 0; i < names.size(); ++i) files[names[i]] = hashes[i];
-  nlohmann::json json = fields;
-  json["format"] = "wsp-dataset";
-  json["version"] = 1;
-  json["tool_version"] = layout.tool_version;
-  json["label_names"] = layout.label_names;
-  json["layout"] = {{"height", layout.height},
-                    {"width", layout.width},
-                    {"shards", layout.shards},
-                    {"codec", to_string(layout.codec)}};
-  json["files"] = std::move(files);
-  write_file_atomic(dataset / "dataset.json", json_text(json, 1) + "\n");
 }
 
 }  // namespace wsp

@@ -6,11 +6,13 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
+#include "io/core/atomic_file.hpp"
 #include "io/core/error.hpp"
 #include "io/core/hash.hpp"
 #include "io/manifest/manifest.hpp"
 #include "io/shard/columns.hpp"
 #include "io/shard/hdf5_file.hpp"
+#include "io/shard/state.hpp"
 
 namespace wsp {
 namespace {
@@ -63,32 +65,48 @@ class Descriptor {
 };
 
 // dataset.json is written last, and vouches for the index.
-void check_index_hash(const fs::path& dataset) {
-  if (!fs::is_regular_file(dataset / "dataset.json") || !fs::is_regular_file(dataset / "index.h5"))
-    throw Error(ErrorCode::no_input,
-                "no complete dataset at " + dataset.string() +
-                    ": expected dataset.json and index.h5; was the ingest interrupted? "
-                    "Run it again, it resumes");
-  nlohmann::json json;
-  try {
-    json = load_json(dataset / "dataset.json");
-  } catch (const Error& e) {
-    throw Error(ErrorCode::corrupt, std::string(e.what()) + "; run wsp-ingest again");
-  }
+nlohmann::json check_index_hash(const fs::path& dataset, const fs::path& state) {
+  nlohmann::json json = load_json(dataset / "dataset.json");
   std::string stated;
   try {
     stated = json.at("files").at("index.h5").get<std::string>();
   } catch (const std::exception&) {
     throw Error(ErrorCode::corrupt, "dataset.json names no hash of index.h5");
   }
-  if (hex(sha256_file(dataset / "index.h5")) != stated)
+  if (!fs::is_regular_file(state / "index.h5"))
+    throw Error(ErrorCode::no_input,
+                "no complete dataset at " + dataset.string() + ": index.h5 is missing");
+  if (hex(sha256_file(state / "index.h5")) != stated)
     throw Error(ErrorCode::corrupt, "the SHA-256 differs from the one in dataset.json");
+  return json;
+}
+
+// Of each label column the manifest's words; none in datasets of an earlier toolkit.
+std::vector<std::map<std::string, std::int64_t>> words_of(const nlohmann::json& json,
+                                                          const DatasetLayout& layout) {
+  std::vector<std::map<std::string, std::int64_t>> words(layout.label_names.size());
+  if (!json.contains("words")) return words;
+  try {
+    for (std::size_t l = 0; l < words.size(); ++l)
+      words[l] = json["words"].value(layout.label_names[l], words[l]);
+  } catch (const nlohmann::json::exception&) {
+    throw Error(ErrorCode::corrupt, "the words in dataset.json are no classes");
+  }
+  return words;
+}
+
+std::string description_of(const fs::path& dataset) {
+  try {
+    return read_file(dataset / "dataset.json");
+  } catch (const Error&) {
+    return {};
+  }
 }
 
 }  // namespace
 
-std::vector<CaseRecord> read_shard_cases(const fs::path& dataset, int shard) {
-  const fs::path path = dataset / "shards" / shard_file_name(shard);
+std::vector<CaseRecord> read_shard_cases(const fs::path& state, int shard) {
+  const fs::path path = state / "shards" / shard_file_name(shard);
   try {
     DatasetLayout layout;
     std::vector<CasePlaces> places;
@@ -123,14 +141,35 @@ std::vector<CaseRecord> read_shard_cases(const fs::path& dataset, int shard) {
   }
 }
 
-DatasetReader::DatasetReader(const fs::path& dataset) : root_(dataset) {
+DatasetReader::DatasetReader(const fs::path& dataset) : dataset_(dataset) {
+  // An update may replace what dataset.json names while it is opened: then once more.
+  constexpr int kAttempts = 10;
+  for (int attempt = 1;; ++attempt) {
+    const std::string description = description_of(dataset);
+    const auto stands = [&] { return attempt == kAttempts || description_of(dataset) == description; };
+    try {
+      load();
+      if (stands()) return;
+    } catch (const Error&) {
+      if (stands()) {
+        close();
+        throw;
+      }
+    }
+    close();
+  }
+}
+
+void DatasetReader::load() {
   std::vector<CasePlaces> places;
   try {
-    check_index_hash(dataset);
+    state_ = state_directory(dataset_);
+    const nlohmann::json json = check_index_hash(dataset_, state_);
     const auto lock = h5::exclusive();
-    h5::Handle file = h5::open_file(dataset / "index.h5");
+    h5::Handle file = h5::open_file(state_ / "index.h5");
     layout_ = read_layout(file.get(), "wsp-dataset");
     places = read_tables(file.get(), layout_);
+    label_words_ = words_of(json, layout_);
   } catch (Error& e) {
     if (e.code() == ErrorCode::no_input) throw;
     throw e.within("while reading index.h5; run wsp-ingest verify");
@@ -157,12 +196,23 @@ DatasetReader::DatasetReader(const fs::path& dataset) : root_(dataset) {
   }
   // A shard that cannot be opened matters only to those who read its slices.
   for (int shard = 0; shard < layout_.shards; ++shard)
-    descriptors_.push_back(open_regular(root_ / "shards" / shard_file_name(shard)));
+    descriptors_.push_back(open_regular(state_ / "shards" / shard_file_name(shard)));
 }
 
-DatasetReader::~DatasetReader() {
+DatasetReader::~DatasetReader() { close(); }
+
+void DatasetReader::close() {
   for (const int fd : descriptors_)
     if (fd >= 0) ::close(fd);
+  descriptors_.clear();
+  cases_.clear();
+  slices_.clear();
+}
+
+void DatasetReader::check_current() const {
+  if (std::error_code ec; fs::is_directory(state_, ec) && state_directory(dataset_) == state_) return;
+  throw Error(ErrorCode::failure,
+              "the dataset was updated while it was read; run the same command again");
 }
 
 void DatasetReader::read_chunk(std::size_t i, bool is_mask, std::span<std::uint8_t> out,

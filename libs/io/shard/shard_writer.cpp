@@ -134,20 +134,20 @@ ChunkLocation chunk_place(hid_t set, hsize_t row) {
   return {address, length};
 }
 
-std::vector<CasePlaces> write_shard(const fs::path& dataset, int shard,
+std::vector<CasePlaces> write_shard(const fs::path& state, int shard,
                                     std::vector<CaseRecord> cases, const DatasetLayout& layout) {
   std::sort(cases.begin(), cases.end(),
             [](const auto& a, const auto& b) { return a.name < b.name; });
   check_records(shard, cases, layout);
   hsize_t rows = 0;
   for (const CaseRecord& record : cases) rows += record.slices.size();
-  const fs::path path = dataset / "shards" / shard_file_name(shard);
+  const fs::path path = state / "shards" / shard_file_name(shard);
   const TemporaryFile temporary{path.string() + ".tmp"};
   std::vector<CasePlaces> places;
   try {
     const auto lock = h5::exclusive();
     // 1. Build the whole shard in a temporary file; every return code is checked, H5Dclose's too.
-    h5::Handle file = h5::create_file(temporary.path);
+    h5::NewFile file(path.filename().string());
     h5::write_attribute(file.get(), "format", std::string("wsp-shard"));
     write_layout(file.get(), layout);
     h5::write_attribute(file.get(), "shard", std::int64_t{shard});
@@ -174,7 +174,7 @@ std::vector<CasePlaces> write_shard(const fs::path& dataset, int shard,
     h5::Handle table = h5::create_group(file.get(), "cases");
     write_case_columns(table.get(), places, layout);
     table.close();
-    h5::finish_file(file);
+    file.write_to(temporary.path);
     // 2. Read every column and every chunk back.
     check_written(temporary.path, places, layout);
   } catch (const Error& e) {

@@ -14,6 +14,7 @@
 #include "io/shard/columns.hpp"
 #include "io/shard/hdf5_file.hpp"
 #include "io/shard/shard_file.hpp"
+#include "io/shard/state.hpp"
 
 namespace wsp {
 namespace {
@@ -37,6 +38,12 @@ class Verifier {
     }
     dataset_ = read_checked_json(root_, "dataset.json", "dataset.schema.json", findings_);
     if (!dataset_.is_object()) return findings_.take();
+    try {
+      state_ = state_directory(root_);
+    } catch (const Error& e) {
+      findings_.add(Code::FILE_MISSING, "dataset.json", e.what());
+      return findings_.take();
+    }
     // 1. The bytes: HDF5 is shown only files that dataset.json vouches for.
     guarded("files", [&] { check_files(); });
     if (!sound("index.h5")) {
@@ -54,7 +61,7 @@ class Verifier {
     }
     guarded("slices", [&] { check_pixels(); });
     // 3. What the other files say about them.
-    guarded("counts", [&] { verify_counts(root_, dataset_, cases_, findings_); });
+    guarded("counts", [&] { verify_counts(state_, dataset_, cases_, findings_); });
     return findings_.take();
   }
 
@@ -97,9 +104,9 @@ class Verifier {
       stop_if_interrupted("nothing was changed");
       const auto& [name, hash] = listed[i];
       guarded(name, [&, n = &name, h = &hash] {
-        if (!fs::is_regular_file(root_ / *n)) {
+        if (!fs::is_regular_file(state_ / *n)) {
           findings_.add(Code::FILE_MISSING, *n, "named in dataset.json and absent");
-        } else if (hex(sha256_file(root_ / *n)) != *h) {
+        } else if (hex(sha256_file(state_ / *n)) != *h) {
           findings_.add(Code::HASH_MISMATCH, *n, "SHA-256 differs from dataset.json");
         } else {
           const std::lock_guard lock(mutex);
@@ -108,21 +115,35 @@ class Verifier {
       });
       progress.advance();
     });
-    for (auto it = fs::recursive_directory_iterator(root_);
-         it != fs::recursive_directory_iterator(); ++it) {
-      const std::string name = fs::relative(it->path(), root_).generic_string();
-      const bool directory = it->is_directory() && !it->is_symlink();
-      if (directory && name == "qa") it.disable_recursion_pending();
-      if (directory || name == "run.json" || name == "dataset.json" || names.contains(name))
-        continue;
-      findings_.add(Code::FILE_UNLISTED, name, "stands in the dataset and not in dataset.json");
-    }
+    find_unlisted(names);
+  }
+
+  void find_unlisted(const std::set<std::string>& names) {
+    std::set<fs::path> not_ours{root_ / "qa"};  // folders
+    for (const fs::path& path : unnamed_states(root_)) not_ours.insert(path);
+    const auto walk = [&](const fs::path& root) {
+      for (auto it = fs::recursive_directory_iterator(root);
+           it != fs::recursive_directory_iterator(); ++it) {
+        const std::string name = fs::relative(it->path(), root).generic_string();
+        if (it->is_directory() && !it->is_symlink()) {
+          if (not_ours.contains(it->path())) it.disable_recursion_pending();
+        } else if (it->path() != root_ / "dataset.json" && it->path() != state_ / "run.json" &&
+                   it->path() != root_ / "dataset.json.tmp" &&  // of an update that was killed
+                   !(root == state_ && names.contains(name))) {
+          findings_.add(Code::FILE_UNLISTED, name, "stands in the dataset and not in dataset.json");
+        }
+      }
+    };
+    walk(state_);
+    if (state_ == root_) return;
+    not_ours.insert(state_);
+    walk(root_);
   }
 
   void check_index() {
     {
       const auto lock = h5::exclusive();
-      h5::Handle file = h5::open_file(root_ / "index.h5");
+      h5::Handle file = h5::open_file(state_ / "index.h5");
       layout_ = read_layout(file.get(), "wsp-dataset");
       cases_ = read_tables(file.get(), layout_);
       check_subjects(file.get(), cases_);
@@ -162,12 +183,12 @@ class Verifier {
     const std::string name = shard_name(shard);
     if (!sound(name)) {
       // A missing or changed file is a finding already, unless dataset.json does not list it.
-      if (!fs::exists(root_ / name))
+      if (!fs::exists(state_ / name))
         findings_.add(Code::FILE_MISSING, name, "the index counts this shard");
       return;
     }
     const auto lock = h5::exclusive();
-    h5::Handle file = h5::open_file(root_ / name);
+    h5::Handle file = h5::open_file(state_ / name);
     if (const auto what = difference(layout_, read_layout(file.get(), "wsp-shard")); !what.empty())
       findings_.add(Code::INDEX_MISMATCH, name, what + " differs from the index");
     if (h5::read_integer_attribute(file.get(), "shard") != shard)
@@ -208,7 +229,7 @@ class Verifier {
     wsp::parallel_loop(std::size_t{0}, reader.slices().size(), [&](std::size_t i) {
       stop_if_interrupted("nothing was changed");
       const std::string name = shard_name(reader.slices()[i].shard);
-      if (fs::is_regular_file(root_ / name))
+      if (fs::is_regular_file(state_ / name))
         guarded(name, [&] {
           (void)reader.read_image(i);
           for (const std::uint8_t voxel : reader.read_mask(i))
@@ -219,7 +240,7 @@ class Verifier {
     });
   }
 
-  fs::path root_;
+  fs::path root_, state_;  // state_: where the listed files are
   Findings findings_;
   nlohmann::json dataset_;
   std::set<std::string> sound_;

@@ -3,6 +3,7 @@
 #include <set>
 
 #include "io/core/json_text.hpp"
+#include "io/core/tabs.hpp"
 #include "io/manifest/manifest.hpp"
 #include "io/shard/verify.hpp"
 
@@ -11,16 +12,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using Json = nlohmann::json;
-
-std::vector<std::string> fields_of(const std::string& line) {
-  std::vector<std::string> fields;
-  for (std::size_t begin = 0;;) {
-    const std::size_t end = line.find('\t', begin);
-    fields.push_back(line.substr(begin, end - begin));
-    if (end == std::string::npos) return fields;
-    begin = end + 1;
-  }
-}
 
 std::string text_of(const Json& object, const char* key) {
   return object.contains(key) && object[key].is_string() ? object[key].get<std::string>()
@@ -83,7 +74,7 @@ std::map<std::string, std::size_t> check_ledger(const fs::path& root,
   if (!std::getline(ledger, line) || line != "path\tcode\tkind\tcase\tdetail")
     findings.add(Code::SCHEMA_VIOLATION, "ledger.tsv", "the header is not that of a ledger");
   for (std::size_t row = 1; std::getline(ledger, line); ++row) {
-    const auto fields = fields_of(line);
+    const auto fields = split_tabs(line);
     const std::string where = "row " + std::to_string(row);
     const auto code = fields.size() == 5 ? parse_code(fields[1]) : std::nullopt;
     if (!code || to_string(info(*code).kind) != fields[2]) {

@@ -3,7 +3,9 @@
 #include <tbb/enumerable_thread_specific.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cmath>
+#include <cstring>
 #include <map>
 #include <new>
 
@@ -55,11 +57,15 @@ std::string case_key(const CaseInputs& in, const CasePlan& plan, const std::stri
                      const LoadedVolume* loaded) {
   const Series& series = in.scan.series[plan.series];
   const auto path_of = [&](std::size_t f) { return in.scan.root / in.scan.files[f].relative_path; };
-  const auto content = [](const std::filesystem::path& path) -> std::string {
+  const auto content = [&](const std::filesystem::path& path) -> std::string {
     try {
       return hex(sha256_file(path));
-    } catch (const Error&) {
-      return "unreadable";  // reading it will say why
+    } catch (const Error&) {  // its message names the path, which may name the patient
+      throw Error(ErrorCode::failure,
+                  "a file of case " + plan.name +
+                      ", which the scan could read, cannot be read any more: " +
+                      std::strerror(errno) +
+                      ". Run the same command again once disk and network are well");
     }
   };
   std::map<std::size_t, std::string> known;

@@ -9,32 +9,52 @@ namespace wsp {
 
 namespace fs = std::filesystem;
 
-EarlierCases load_earlier_cases(const fs::path& dataset, int shard) {
+EarlierCases load_earlier_cases(const std::vector<fs::path>& states, int shard) {
   EarlierCases cases;
-  if (!fs::exists(dataset / "shards" / shard_file_name(shard))) return cases;
-  try {
-    for (CaseRecord& record : read_shard_cases(dataset, shard))
-      cases.emplace(record.name, std::move(record));
-  } catch (const Error& e) {
-    log::warn(std::string("shard of an earlier run is unusable and is made again: ") + e.what());
-    cases.clear();
+  for (const fs::path& state : states) {
+    if (!fs::exists(state / "shards" / shard_file_name(shard))) continue;
+    try {
+      for (CaseRecord& record : read_shard_cases(state, shard))
+        cases.emplace(record.name, std::move(record));
+      return cases;
+    } catch (const Error& e) {
+      log::warn(std::string("shard of an earlier run is unusable and is made again: ") + e.what());
+      cases.clear();
+    }
   }
   return cases;
 }
 
-std::optional<CaseProduct> take_over(const fs::path& dataset, EarlierCases& earlier,
+namespace {
+
+// The case's JSON and preview where both are this plan's; the first such state counts.
+bool load_provenance(const std::vector<fs::path>& states, const CasePlan& plan,
+                     CaseProduct& product) {
+  for (const fs::path& state : states) {
+    try {
+      product.provenance = load_json(state / "cases" / (plan.name + ".json"));
+      const std::string preview = read_file(state / "previews" / (plan.name + ".png"));
+      if (product.provenance.at("source_hash") != plan.key ||
+          product.provenance.at("preview_sha256") != hex(sha256(preview)))
+        continue;
+      product.preview.assign(preview.begin(), preview.end());
+      return true;
+    } catch (const std::exception&) {  // absent or no JSON of ours
+    }
+  }
+  return false;
+}
+
+}  // namespace
+
+std::optional<CaseProduct> take_over(const std::vector<fs::path>& states, EarlierCases& earlier,
                                      const CasePlan& plan,
                                      const std::map<std::string, std::size_t>& file_by_hash) {
   const auto old = earlier.find(plan.name);
   if (old == earlier.end() || old->second.source_hash != plan.key) return std::nullopt;
   try {
     CaseProduct product;
-    product.provenance = load_json(dataset / "cases" / (plan.name + ".json"));
-    const std::string preview = read_file(dataset / "previews" / (plan.name + ".png"));
-    if (product.provenance.at("source_hash") != plan.key ||
-        product.provenance.at("preview_sha256") != hex(sha256(preview)))
-      return std::nullopt;
-    product.preview.assign(preview.begin(), preview.end());
+    if (!load_provenance(states, plan, product)) return std::nullopt;
     for (const auto& entry : product.provenance.at("ledger")) {
       const auto file = file_by_hash.find(entry.at(0).get<std::string>());
       const auto code = parse_code(entry.at(1).get<std::string>());
@@ -43,7 +63,7 @@ std::optional<CaseProduct> take_over(const fs::path& dataset, EarlierCases& earl
     }
     product.record = std::move(old->second);
     return product;
-  } catch (const std::exception&) {  // absent or no JSON of ours
+  } catch (const std::exception&) {  // no JSON of ours
     return std::nullopt;
   }
 }

@@ -19,7 +19,6 @@
 #include "io/core/log.hpp"
 #include "io/core/progress.hpp"
 #include "io/medical/image_file.hpp"
-#include "io/medical/volume_size.hpp"
 #include "preprocess/pipeline/case_flow.hpp"
 #include "preprocess/pipeline/case_work.hpp"
 #include "preprocess/pipeline/crosswalk.hpp"
@@ -43,13 +42,11 @@ constexpr std::uint64_t kBytesPerPredictedVoxel = 4;
 
 constexpr std::uint64_t kUsualCompression = 3;  // of windowed abdominal slices, at least
 
-std::uint64_t default_memory() {
-  return static_cast<std::uint64_t>(::sysconf(_SC_PHYS_PAGES)) *
-         static_cast<std::uint64_t>(::sysconf(_SC_PAGE_SIZE)) / 2;
-}
-
 std::uint64_t cost_of(const Series& series, bool predicted) {
-  return volume_voxels(series) * (kBytesPerVoxel + (predicted ? kBytesPerPredictedVoxel : 0));
+  constexpr double kMost = 1e18;  // hostile headers ask for more than an integer holds
+  return static_cast<std::uint64_t>(
+      std::min(kMost, volume_voxels(series) *
+                          (kBytesPerVoxel + (predicted ? kBytesPerPredictedVoxel : 0))));
 }
 
 class Job {
@@ -57,7 +54,7 @@ class Job {
   explicit Job(const IngestOptions& options, bool dry = false)
       : options_(options),
         dry_(dry),
-        memory_(options.memory_bytes != 0 ? options.memory_bytes : default_memory()),
+        memory_(options.memory_bytes != 0 ? options.memory_bytes : default_memory_bytes()),
         manifest_(options.manifest ? load_manifest(*options.manifest) : default_manifest()),
         naming_(make_naming(options, dry)) {
     masks_ = open_masks(options_.masks, options_.masks_table, options_.config.follow_links);
@@ -71,23 +68,23 @@ class Job {
     if (options_.config.compare_masks && options_.segmenter == nullptr)
       throw Error(ErrorCode::usage,
                   "--compare-masks needs a model to compare: give --liver-model builtin or MODEL.json");
-    const std::string options_hash = hex(sha256(json_text(shaping)));
+    RunTraits traits{hex(sha256(json_text(shaping))),
+                     named(options_) || !dry ? naming_.key_digest() : "", labels_.has_value(),
+                     options_.part.text()};
     if (dry) {
       if (std::error_code ec;
           fs::is_directory(options_.output, ec) && !fs::is_empty(options_.output, ec))
-        earlier_ = judge_output(options_.output, options_hash, options_.force).cases;
+        earlier_ = judge_output(options_.output, traits, options_.force).cases;
       if (!named(options_)) earlier_.clear();
       return;
     }
-    output_.emplace(options_.output, options_hash, options_.tool_version, options_.force);
+    output_.emplace(options_.output, std::move(traits), options_.tool_version, options_.force);
     earlier_ = output_->standing().cases;
   }
 
   IngestSummary run() {
     prepare();
     keep_what_stands();
-    // Nothing of an earlier dataset was touched so far.
-    output_->claim();
     // 3. Read, mask, cut, compress; write each shard as it fills.
     process();
     // 4. Index, ledger, quarantine; dataset.json last.
@@ -127,14 +124,18 @@ class Job {
   void prepare() {
     // 1. What is there?
     if (!goes_on_with_torch()) log::info("scanning the export");
-    scan_ = scan_export(options_.input, scan_options(options_.config, manifest_));
+    ScanOptions how = scan_options(options_.config, manifest_);
+    how.memory_bytes = static_cast<double>(memory_);
+    scan_ = scan_export(options_.input, how);
     if (scan_.files.empty())
       throw Error(ErrorCode::no_input,
                   "the export holds no file; expected DICOM, NIfTI or NRRD files");
+    if (!dry_) stop_where_the_system_failed();
     // 2. What becomes a case?
     plan_ = plan_cases({scan_, options_.config, manifest_, labels_ ? &*labels_ : nullptr,
                         masks_ ? &*masks_ : nullptr, naming_,
                         options_.segmenter != nullptr && !options_.segmenter->builtin()});
+    take_part();
     if (!dry_) prepare_model();
     summary_.files = scan_.files.size();
     log::info(std::to_string(scan_.files.size()) + " files, " +
@@ -143,6 +144,56 @@ class Job {
     warn_of_idle_pins();
     for (const std::string& hint : plan_.hints) log::warn("hint: " + hint);
     drop_too_large();
+  }
+
+  // Leave to the other parts what is theirs. All was scanned and planned, as in each of them.
+  void take_part() {
+    if (options_.part.whole()) return;
+    const auto leave = [&](std::size_t file) { plan_.files[file] = {Code::OTHER_PART, "", ""}; };
+    std::erase_if(plan_.cases, [&](const CasePlan& plan) {
+      if (options_.part.has(plan.subject)) return false;
+      const Series& series = scan_.series[plan.series];
+      for (const std::size_t file : source_files(series)) leave(file);
+      for (const std::size_t file : series.duplicate_files) leave(file);
+      for (const std::size_t mask : plan.mask_objects) leave(scan_.masks[mask].file);
+      for (const fs::path& mask : plan.mask_files) other_masks_.insert(mask.lexically_normal());
+      ++summary_.other_part_cases;
+      return true;
+    });
+    log::info("part " + options_.part.text() + ": " + std::to_string(plan_.cases.size()) + " of " +
+              std::to_string(plan_.cases.size() + summary_.other_part_cases) + " cases");
+  }
+
+  // A disk or network that fails is no word on a patient: what it hides would be lost without one.
+  void stop_where_the_system_failed() const {
+    std::size_t failed = 0;
+    std::string why;
+    const auto count = [&](const std::vector<FileEntry>& files) {
+      for (const FileEntry& file : files)
+        if (file.system_failed && failed++ == 0) why = file.detail;
+    };
+    count(scan_.files);
+    if (masks_) count(masks_->others());
+    if (failed > 0)
+      throw Error(ErrorCode::failure,
+                  std::to_string(failed) + " files or directories could not be read (" + why +
+                      "). Nothing was changed. Run the same command again once disk and network "
+                      "are well; what can never be read (wsp-ingest scan names it) may be left "
+                      "out with --exclude");
+  }
+
+  // Read a case; what may be the disk's fault is asked again, and counts only if it stays.
+  Outcome<CaseInHand> read_surely(const CaseInputs& inputs, const CasePlan& plan) {
+    auto hand = read_case(inputs, plan);
+    if (hand || !may_be_the_disk(hand.rejection().code)) return hand;
+    const auto key = [&] { return case_key(inputs, plan, config_hash_); };
+    const auto before = plan.key.empty() ? key() : plan.key;
+    hand = read_case(inputs, plan);
+    if (key() != before)
+      throw Error(ErrorCode::failure,
+                  "files of case " + plan.name +
+                      " changed while they were read. Run the same command again to go on");
+    return hand;
   }
 
   // Before anything more is said: the program may start again, with LibTorch.
@@ -174,7 +225,13 @@ class Job {
     if (dry && !named(o)) return {IdMode::keep, SiteKey(std::vector<std::uint8_t>(32, 0))};
     if (o.new_site_key) {
       // Made on first use: the command that is run again to resume must find its own key.
-      if (!fs::exists(*o.new_site_key)) return {o.config.ids, SiteKey::create(*o.new_site_key)};
+      if (!fs::exists(*o.new_site_key)) {
+        try {
+          return {o.config.ids, SiteKey::create(*o.new_site_key)};
+        } catch (const Error&) {  // another first run may have made it at this moment
+          if (!fs::exists(*o.new_site_key)) throw;
+        }
+      }
       if (!goes_on_with_torch()) log::info("the site key exists and is used again");
       return {o.config.ids, SiteKey::load(*o.new_site_key)};
     }
@@ -253,15 +310,21 @@ class Job {
   }
 
   [[nodiscard]] std::uint64_t cost(const CasePlan& plan) const {
-    return cost_of(scan_.series[plan.series], may_ask_model(options_.segmenter, options_.config, plan));
+    return cost_of(scan_.series[plan.series],
+                   may_ask_model(options_.segmenter, options_.config, plan)) +
+           static_cast<std::uint64_t>(std::min(1e18, plan.mask_bytes));
   }
 
   void drop_too_large() {
+    for (CasePlan& plan : plan_.cases) plan.mask_bytes = given_mask_bytes(scan_, plan);
     std::erase_if(plan_.cases, [&](const CasePlan& plan) {
       if (cost(plan) <= memory_) return false;
       reject(plan, {plan.name, "select", Code::TOO_LARGE,
-                    "needs about " + std::to_string(cost(plan) >> 20) + " MiB, --memory is " +
-                        std::to_string(memory_ >> 20) + " MiB"});
+                    "needs about " + std::to_string(cost(plan) >> 20) + " MiB, " +
+                        std::to_string(static_cast<std::uint64_t>(
+                            std::min(1e18, plan.mask_bytes) / (1 << 20))) +
+                        " of them for its mask; --memory is " + std::to_string(memory_ >> 20) +
+                        " MiB"});
       return true;
     });
   }
@@ -326,7 +389,7 @@ class Job {
       item->number = number++;
       const int its = shard_of(item->plan.name, options_.config.shards);
       if (std::exchange(shard, its) != its)
-        earlier = std::make_shared<EarlierCases>(load_earlier_cases(options_.output, its));
+        earlier = std::make_shared<EarlierCases>(load_earlier_cases(states(), its));
       item->context = earlier;
       return item;
     };
@@ -335,12 +398,12 @@ class Job {
       // Where nothing stands that it could be, the case is hashed as it is read.
       const bool stands = its_earlier.contains(item.plan.name);
       if (stands) item.plan.key = case_key(inputs, item.plan, config_hash_);
-      if (auto taken = take_over(options_.output, its_earlier, item.plan, file_by_hash_)) {
+      if (auto taken = take_over(states(), its_earlier, item.plan, file_by_hash_)) {
         ++reused_;
         item.result.emplace(std::move(*taken));
         return;
       }
-      auto hand = read_case(inputs, item.plan);
+      auto hand = read_surely(inputs, item.plan);
       if (!hand) {
         item.result.emplace(hand.rejection());
         return;
@@ -500,7 +563,7 @@ class Job {
   void keep_finished() {
     wait_for_writer();
     if (products_.empty()) return;
-    EarlierCases standing = load_earlier_cases(options_.output, next_shard_);
+    EarlierCases standing = load_earlier_cases(states(), next_shard_);
     for (const CaseProduct& product : products_) standing.erase(product.record.name);
     std::vector<CaseRecord> untouched;
     for (auto& [name, record] : standing) untouched.push_back(std::move(record));
@@ -522,22 +585,26 @@ class Job {
       }
       records.push_back(std::move(product.record));
     }
-    auto places = write_shard(options_.output, shard, std::move(records), layout());
+    if (!std::exchange(claimed_, true)) output_->claim();
+    auto places = write_shard(output_->next(), shard, std::move(records), layout());
     for (const CaseProduct& product : products) {
       const std::string name = product.provenance["name"];
       // A rerun takes over only what is whole: one sync for all is early enough, in finish().
-      write_file_unsynced(options_.output / "cases" / (name + ".json"),
+      write_file_unsynced(output_->next() / "cases" / (name + ".json"),
                           json_text(product.provenance, 1) + "\n");
-      write_file_unsynced(options_.output / "previews" / (name + ".png"),
+      write_file_unsynced(output_->next() / "previews" / (name + ".png"),
                           std::span<const std::uint8_t>(product.preview));
     }
     std::move(places.begin(), places.end(), std::back_inserter(places_));
   }
 
-  // Files of cases that an earlier run made and this one does not.
+  // Where cases of an earlier run may be; none in a dry run.
+  [[nodiscard]] const std::vector<fs::path>& states() const { return output_->standing().states; }
+
+  // Files of cases that an interrupted run made and this one does not.
   void remove_stale() const {
     for (const char* part : {"cases", "previews"})
-      for (const auto& entry : fs::directory_iterator(options_.output / part))
+      for (const auto& entry : fs::directory_iterator(output_->next() / part))
         if (!names_.contains(entry.path().stem().string())) fs::remove(entry.path());
   }
 
@@ -546,14 +613,16 @@ class Job {
     summary_.lost_cases = lost_cases(earlier_, names_, plan_);
     remove_stale();
     sync_filesystem(options_.output);
-    write_index(options_.output, std::move(places_), layout());
+    write_index(output_->next(), std::move(places_), layout());
     const auto rows = account();
-    write_file_atomic(options_.output / "ledger.tsv", ledger_text(rows));
-    write_file_atomic(options_.output / "quarantine.tsv", quarantine_text(plan_.rejections, rows));
+    write_file_atomic(output_->next() / "ledger.tsv", ledger_text(rows));
+    write_file_atomic(output_->next() / "quarantine.tsv", quarantine_text(plan_.rejections, rows));
     if (options_.crosswalk) write_crosswalk();
     if (options_.config.compare_masks) write_comparisons();
-    output_->finish();
-    const nlohmann::json fields{{"config", config_},
+    nlohmann::json words = nlohmann::json::object();
+    for (const LabelColumn& label : manifest_.labels)
+      if (!label.values.empty()) words[label.name] = label.values;
+    nlohmann::json fields{{"config", config_},
                                 {"counts",
                                  {{"files", summary_.files},
                                   {"cases", summary_.cases},
@@ -566,9 +635,12 @@ class Job {
                                   {"unmatched_pins", summary_.unmatched_pins},
                                   {"unusable_pins", summary_.unusable_pins}}},
                                 {"classes", classes_},
+                                {"words", words},
                                 {"dispositions", summary_.file_codes},
                                 {"flags", summary_.flags}};
-    write_dataset_json(options_.output, fields, layout());
+    if (!options_.part.whole())
+      fields["part"] = {{"number", options_.part.number}, {"of", options_.part.of}};
+    output_->commit(fields, layout());
   }
 
   // Every input file with its disposition, and the totals.
@@ -616,7 +688,7 @@ class Job {
         if (row == in_export.end()) return;
         Disposition& file = rows[row->second].disposition;
         // Left out or a label map as an image, yet a mask; or a mask of a case that was not made.
-        const bool as_mask = code == Code::USED_AS_MASK;
+        const bool as_mask = code == Code::USED_AS_MASK || code == Code::OTHER_PART;
         if ((as_mask && (file.code == Code::EXCLUDED || file.code == Code::LABEL_MAP)) ||
             (file.code == Code::USED_AS_MASK && file.case_name.empty()))
           file = {code, name, detail};
@@ -628,8 +700,12 @@ class Job {
     for (const std::string& relative : masks_->files()) {
       const auto hit = used.find((masks_->root() / relative).lexically_normal());
       const std::string name = hit == used.end() ? "" : hit->second;
+      const bool elsewhere =
+          hit == used.end() &&
+          other_masks_.contains((masks_->root() / relative).lexically_normal());
       add(relative,
-          !name.empty()                                                  ? Code::USED_AS_MASK
+          elsewhere                                                      ? Code::OTHER_PART
+          : !name.empty()                                                  ? Code::USED_AS_MASK
           : std::binary_search(unclear.begin(), unclear.end(), relative) ? Code::MASK_AMBIGUOUS
                                                                          : Code::MASK_UNREFERENCED,
           name, "");
@@ -642,7 +718,7 @@ class Job {
   // In the dataset, since the cases' JSON holds the same numbers.
   void write_comparisons() {
     for (auto& [name, row] : comparisons_) summary_.comparisons.push_back(std::move(row));
-    write_file_atomic(options_.output / kComparisonFile, comparison_text(summary_.comparisons));
+    write_file_atomic(output_->next() / kComparisonFile, comparison_text(summary_.comparisons));
   }
 
   void write_crosswalk() const {
@@ -670,6 +746,8 @@ class Job {
   std::map<std::string, std::size_t> file_by_hash_;
   std::optional<MaskCache> cache_;
   std::atomic<std::size_t> reused_{0};
+  std::set<fs::path> other_masks_;                        // files of --masks of other parts' cases
+  bool claimed_ = false;                                  // output_->claim() was called
   int next_shard_ = 0;                                    // the first that is not written
   std::vector<CaseProduct> products_;                     // of that shard
   std::map<std::string, MaskComparisonRow> comparisons_;  // by case
@@ -682,6 +760,11 @@ class Job {
 
 }  // namespace
 
+std::uint64_t default_memory_bytes() {
+  return static_cast<std::uint64_t>(::sysconf(_SC_PHYS_PAGES)) *
+         static_cast<std::uint64_t>(::sysconf(_SC_PAGE_SIZE)) / 2;
+}
+
 ScanOptions scan_options(const IngestConfig& config, const DataManifest& manifest) {
   ScanOptions options;
   options.min_slices = config.min_slices;
@@ -691,6 +774,7 @@ ScanOptions scan_options(const IngestConfig& config, const DataManifest& manifes
   options.follow_links = config.follow_links;
   options.exclude = config.exclude;
   options.trust_hu = config.trust_hu;
+  options.memory_bytes = static_cast<double>(default_memory_bytes());
   return options;
 }
 
@@ -744,6 +828,7 @@ nlohmann::json to_json(const IngestSummary& s) {
           {"mean_dice", mean ? nlohmann::json(*mean) : nlohmann::json()},
           {"unmatched_pins", s.unmatched_pins},
           {"unusable_pins", s.unusable_pins},
+          {"other_part_cases", s.other_part_cases},
           {"lost_cases", lost}};
 }
 

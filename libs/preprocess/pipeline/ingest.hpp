@@ -14,6 +14,7 @@
 #include "io/shard/dataset.hpp"
 #include "preprocess/ops/slices.hpp"
 #include "preprocess/pipeline/comparison.hpp"
+#include "preprocess/pipeline/part.hpp"
 #include "preprocess/segment/segmenter.hpp"
 
 namespace wsp {
@@ -52,6 +53,9 @@ nlohmann::json to_json(const IngestConfig& config);
 /// How an ingest with this configuration and manifest scans, so that `scan` shows the same scores.
 ScanOptions scan_options(const IngestConfig& config, const DataManifest& manifest);
 
+/// What --memory is where it is not given: half of the machine's memory.
+std::uint64_t default_memory_bytes();
+
 struct IngestOptions {
   std::filesystem::path input, output;
   std::optional<std::filesystem::path> manifest, labels, masks, site_key, new_site_key, crosswalk;
@@ -63,6 +67,7 @@ struct IngestOptions {
   std::string tool_version;
   std::optional<std::filesystem::path> masks_table;  ///< CSV: case, mask
   bool prune = false;  ///< cases of the dataset that this export does not give may go
+  Part part;           ///< which subjects to take
 };
 
 /// A case of the dataset that a rerun does not make again.
@@ -83,6 +88,7 @@ struct IngestSummary {
   std::size_t label_rows = 0, unmatched_label_rows = 0, unlabelled_cases = 0, unused_masks = 0;
   std::vector<MaskComparisonRow> comparisons;         ///< with compare_masks, by case
   std::size_t unmatched_pins = 0, unusable_pins = 0;  ///< of the manifest's pin_series
+  std::size_t other_part_cases = 0;                   ///< planned, of subjects of other parts
   std::vector<LostCase> lost_cases;  ///< of the complete dataset that stood here; by name
 };
 nlohmann::json to_json(const IngestSummary& summary);

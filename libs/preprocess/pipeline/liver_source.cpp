@@ -6,6 +6,7 @@
 
 #include "io/core/error.hpp"
 #include "io/core/names.hpp"
+#include "io/medical/image_file.hpp"
 #include "io/medical/masks.hpp"
 #include "preprocess/ops/liver.hpp"
 #include "preprocess/ops/slices.hpp"
@@ -80,6 +81,13 @@ Outcome<GivenMask> find_given_mask(const Scan& scan, const CasePlan& plan,
   if (!plan.mask_objects.empty()) return mask_from_objects(scan, plan, volume, options);
   return Rejection{plan.name, "mask", Code::NO_LIVER_MASK,
                    "no mask file matches, and no SEG or RTSTRUCT refers to this series"};
+}
+
+double given_mask_bytes(const Scan& scan, const CasePlan& plan) {
+  double most = 0;  // they are read one after another
+  for (const auto& file : plan.mask_files) most = std::max(most, label_image_bytes(file));
+  for (const std::size_t m : plan.mask_objects) most = std::max(most, scan.masks[m].bytes);
+  return most;
 }
 
 bool leaves_to_segmenter(const Rejection& rejection) {

@@ -22,6 +22,8 @@ struct GivenMask {
 /// where none does, which a segmenter may mend; other rejections stand.
 Outcome<GivenMask> find_given_mask(const Scan& scan, const CasePlan& plan,
                                    const LoadedVolume& volume, const MaskOptions& options);
+/// Bytes of memory that find_given_mask() takes beside the volume, by the headers of the masks.
+double given_mask_bytes(const Scan& scan, const CasePlan& plan);
 /// True for a rejection of find_given_mask() that leaves the case to a segmenter.
 bool leaves_to_segmenter(const Rejection& rejection);
 

@@ -1,5 +1,6 @@
 #include "preprocess/pipeline/output.hpp"
 
+#include <algorithm>
 #include <chrono>
 #include <nlohmann/json.hpp>
 
@@ -8,6 +9,7 @@
 #include "io/core/json_text.hpp"
 #include "io/core/log.hpp"
 #include "io/manifest/manifest.hpp"
+#include "io/shard/state.hpp"
 #include "preprocess/pipeline/crosswalk.hpp"
 
 namespace wsp {
@@ -70,30 +72,106 @@ void check_places(const IngestOptions& o) {
   if (o.crosswalk) check_crosswalk(*o.crosswalk);
 }
 
-Standing judge_output(const fs::path& root, const std::string& options_hash, bool force) {
-  if (!fs::exists(root / "run.json"))
-    throw Error(
-        ErrorCode::output,
-        "the output directory is not empty and holds no dataset of ours; choose another --out");
-  nlohmann::json run;
+namespace {
+
+// What a run.json says; empty where there is none. One that cannot be read counts as that of a
+// complete dataset of unknown options.
+nlohmann::json run_of(const fs::path& state) {
+  if (!fs::exists(state / "run.json")) return nlohmann::json::object();
   try {
-    run = load_json(root / "run.json");
-  } catch (const Error&) {
-    run = {{"completed", true}};  // cannot be told: as careful as with a complete one
+    if (nlohmann::json run = load_json(state / "run.json"); run.is_object()) return run;
+  } catch (const Error&) {  // broken
   }
-  const bool same = run.value("config_hash", "") == options_hash;
-  // An unfinished update of a dataset that was complete once still holds what it held.
-  const bool was_complete = run.value("state", "") == "done" || run.value("completed", false) ||
-                            fs::exists(root / "dataset.json");
-  if (!same && was_complete && !force)
+  return {{"completed", true}};
+}
+
+// The state that dataset.json names; where it is lost, one that was complete; else the directory
+// itself, where an earlier version kept its files.
+fs::path standing_state(const fs::path& root) {
+  try {
+    return state_directory(root);
+  } catch (const Error&) {
+    for (const fs::path& left : unnamed_states(root))
+      if (run_of(left).value("state", "") == "done") return left;
+    return root;
+  }
+}
+
+// Nothing but what a run that was killed before its first file stood leaves.
+bool holds_nothing(const fs::path& directory) {
+  return std::all_of(
+      fs::directory_iterator(directory), fs::directory_iterator(),
+      [](const fs::directory_entry& e) { return e.path().filename() == "run.json.tmp"; });
+}
+
+bool is_ours(const fs::path& root) {
+  if (fs::exists(standing_state(root) / "run.json")) return true;
+  const auto left = unnamed_states(root);
+  if (std::any_of(left.begin(), left.end(),
+                  [](const fs::path& state) { return fs::exists(state / "run.json"); }))
+    return true;
+  return std::all_of(fs::directory_iterator(root), fs::directory_iterator(),
+                     [&](const fs::directory_entry& e) {
+                       return e.path().filename() == "run.json.tmp" ||
+                              (std::find(left.begin(), left.end(), e.path()) != left.end() &&
+                               holds_nothing(e.path()));
+                     });
+}
+
+// A dataset must go on as it was made, unless by force.
+void check_traits(const nlohmann::json& run, const RunTraits& traits) {
+  if (run.value("config_hash", "") != traits.options_hash)
     throw Error(ErrorCode::output,
                 "the output directory holds a dataset made with other options; choose another "
                 "--out, or add --force to replace it");
-  if (!same && !was_complete)
-    log::info("an unfinished run with other options stands in the output and is replaced");
-  Standing standing{!same || force, was_complete && same && !force, {}};
-  if (standing.completed && fs::is_directory(root / "cases"))
-    for (const auto& entry : fs::directory_iterator(root / "cases"))
+  const auto part = run.value("part", "");
+  if (part != traits.part)
+    throw Error(ErrorCode::output,
+                "--out holds " + (part.empty() ? "a whole dataset" : "part " + part) +
+                    ", and " + (traits.part.empty() ? "the whole" : "part " + traits.part) +
+                    " is asked for; give each part its own --out, or add --force to replace it");
+  // Absent in what an earlier version made.
+  if (!traits.site_key.empty() && run.value("site_key", traits.site_key) != traits.site_key)
+    throw Error(ErrorCode::output,
+                "the dataset in --out was made with another site key, under which every subject "
+                "and case has another name: give that key, choose another --out, or add --force "
+                "to replace the dataset");
+  if (run.value("labels", traits.labels) && !traits.labels)
+    throw Error(ErrorCode::output,
+                "the dataset in --out was made with a label table, and none is given: add "
+                "--labels, choose another --out, or add --force to replace the dataset");
+}
+
+}  // namespace
+
+Standing judge_output(const fs::path& root, const RunTraits& traits, bool force) {
+  if (!is_ours(root))
+    throw Error(
+        ErrorCode::output,
+        "the output directory is not empty and holds no dataset of ours; choose another --out");
+  Standing standing;
+  if (force) return standing;
+  const fs::path state = standing_state(root);
+  const nlohmann::json run = run_of(state);
+  const bool complete = fs::exists(root / "dataset.json") || run.value("state", "") == "done" ||
+                        run.value("completed", false);
+  if (complete) {
+    check_traits(run, traits);
+    standing.completed = true;
+  }
+  std::vector<fs::path> lefts = unnamed_states(root);
+  std::reverse(lefts.begin(), lefts.end());  // the unfinished one first
+  for (const fs::path& left : lefts) {
+    if (left == state) continue;
+    const auto other = run_of(left);
+    if (other.value("config_hash", "") == traits.options_hash && other.value("part", "") == traits.part)
+      standing.states.push_back(left);
+    else
+      log::info("an unfinished run with other options stands in the output and is replaced");
+  }
+  if (run.value("config_hash", "") == traits.options_hash) standing.states.push_back(state);
+  if (complete && fs::is_directory(state / "cases"))
+    for (const auto& entry : fs::directory_iterator(state / "cases"))
       if (entry.path().extension() == ".json") standing.cases.insert(entry.path().stem().string());
   return standing;
 }
@@ -106,10 +184,11 @@ std::size_t finished_cases(const fs::path& root) {
   }
 }
 
-OutputDirectory::OutputDirectory(const fs::path& root, std::string options_hash,
-                                 std::string tool_version, bool force)
+OutputDirectory::OutputDirectory(const fs::path& root, RunTraits traits, std::string tool_version,
+                                 bool force)
     : root_(root),
-      options_hash_(std::move(options_hash)),
+      next_(next_state(root)),
+      traits_(std::move(traits)),
       tool_version_(std::move(tool_version)),
       started_unix_(now_unix()) {
   std::error_code ec;
@@ -119,7 +198,7 @@ OutputDirectory::OutputDirectory(const fs::path& root, std::string options_hash,
     throw Error(ErrorCode::output, "cannot create " + root_.string() + ": " + ec.message() +
                                        ". Choose an --out that you may write to");
   lock_.emplace(root_);
-  if (!fs::is_empty(root_, ec)) standing_ = judge_output(root_, options_hash_, force);
+  if (!fs::is_empty(root_, ec)) standing_ = judge_output(root_, traits_, force);
 }
 
 OutputDirectory::~OutputDirectory() {
@@ -129,39 +208,42 @@ OutputDirectory::~OutputDirectory() {
 
 void OutputDirectory::claim() {
   std::error_code ec;
-  // 1. Readers look for dataset.json: without it the directory is no dataset.
-  fs::remove(root_ / "dataset.json", ec);
-  if (ec)
-    throw Error(ErrorCode::output, "cannot write into " + root_.string() + ": " + ec.message() +
-                                       ". Choose an --out that you may write to");
-  // 2. What another configuration made.
-  if (standing_.replace)
-    for (const char* part : {"index.h5", "shards", "cases", "previews", "ledger.tsv",
-                             "quarantine.tsv", kComparisonFile, "run.json"})
-      fs::remove_all(root_ / part, ec);
-  // 3. The place of this run.
-  for (const char* part : {"shards", "cases", "previews"}) {
-    fs::create_directories(root_ / part, ec);
+  const auto check = [&](const fs::path& path) {
     if (ec)
-      throw Error(ErrorCode::output, "cannot create " + (root_ / part).string() + ": " +
-                                         ec.message() + ". Choose an --out that you may write to");
-  }
+      throw Error(ErrorCode::output, "cannot write " + path.string() + ": " + ec.message() +
+                                         ". Choose an --out that you may write to");
+  };
+  // 1. What a run of other options left.
+  const auto& states = standing_.states;
+  if (std::find(states.begin(), states.end(), next_) == states.end()) fs::remove_all(next_, ec);
+  check(next_);
+  // 2. From here on the folder is this run's, also where it is killed at the next step.
+  fs::create_directories(next_, ec);
+  check(next_);
   write_run("running");
+  for (const char* part : {"shards", "cases", "previews"}) {
+    fs::create_directories(next_ / part, ec);
+    check(next_ / part);
+  }
 }
 
-void OutputDirectory::finish() {
+void OutputDirectory::commit(const nlohmann::json& fields, const DatasetLayout& layout) {
   standing_.completed = true;
   write_run("done");
+  publish_state(root_, fields, layout);
 }
 
 void OutputDirectory::write_run(const char* state) const {
   const nlohmann::json run{{"state", state},
                            {"completed", standing_.completed},
-                           {"config_hash", options_hash_},
+                           {"config_hash", traits_.options_hash},
+                           {"site_key", traits_.site_key},
+                           {"labels", traits_.labels},
+                           {"part", traits_.part},
                            {"started_unix", started_unix_},
                            {"written_unix", now_unix()},
                            {"tool_version", tool_version_}};
-  write_file_atomic(root_ / "run.json", json_text(run, 2) + "\n");
+  write_file_atomic(next_ / "run.json", json_text(run, 2) + "\n");
 }
 
 }  // namespace wsp

@@ -31,6 +31,7 @@ struct CasePlan {
   std::vector<std::size_t> mask_objects;          ///< indices into Scan::masks
   nlohmann::json candidates;  ///< every series of the study, with score and reasons
   std::string key;            ///< hash of files + plan + config
+  double mask_bytes = 0;      ///< of memory that reading its given mask takes: given_mask_bytes()
   std::vector<std::size_t> label_rows;  ///< of the label table, 0-based: those that speak of it
 };
 

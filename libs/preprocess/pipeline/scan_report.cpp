@@ -119,7 +119,7 @@ nlohmann::json scan_report(const Scan& scan, const IngestPlan& plan, bool pixels
     Progress progress("reading pixels", scan.series.size(), "series");
     wsp::parallel_loop(std::size_t{0}, scan.series.size(), [&](std::size_t i) {
       stop_if_interrupted("nothing was written; run the same command again");
-      if (!scan.series[i].planes.empty()) {
+      if (!scan.series[i].planes.empty() && scan.series[i].code != Code::TOO_LARGE) {
         const auto read = measure_series(scan, scan.series[i]);
         if (read)
           series[i]["pixels"] = {{"minimum_hu", read.value().minimum},

@@ -144,7 +144,7 @@ void read_profile(const json& profile, CaseFacts& f) {
 
 }  // namespace
 
-CaseFacts read_case_facts(const std::filesystem::path& dataset, const DatasetReader& reader,
+CaseFacts read_case_facts(const DatasetReader& reader,
                           std::size_t case_index) {
   const IndexCase& entry = reader.cases().at(case_index);
   CaseFacts f;
@@ -156,7 +156,7 @@ CaseFacts read_case_facts(const std::filesystem::path& dataset, const DatasetRea
   f.flags = entry.flags;
   f.kept = entry.slice_count;
   try {
-    const json j = load_json(dataset / "cases" / (entry.name + ".json"));
+    const json j = load_json(reader.state() / "cases" / (entry.name + ".json"));
     if (const auto broken = schema_violations("case.schema.json", j); !broken.empty())
       throw Error(ErrorCode::corrupt, broken.front());
     const json& geometry = j.at("geometry");

@@ -66,7 +66,7 @@ inline constexpr int kHistogramLow = -1100, kHistogramBin = 20, kHistogramBins =
 
 /// Read what index and cases/CASE.json say. Throws Error(corrupt) where the JSON lacks or breaks
 /// it.
-CaseFacts read_case_facts(const std::filesystem::path& dataset, const DatasetReader& reader,
+CaseFacts read_case_facts(const DatasetReader& reader,
                           std::size_t case_index);
 
 /// A number, or kUnset for null. Throws nlohmann::json::exception for anything else.

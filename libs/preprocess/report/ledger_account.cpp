@@ -7,6 +7,7 @@
 
 #include "io/core/atomic_file.hpp"
 #include "io/core/error.hpp"
+#include "io/core/tabs.hpp"
 #include "io/manifest/manifest.hpp"
 
 namespace wsp::qa {
@@ -26,11 +27,7 @@ std::vector<std::vector<std::string>> rows_of(const fs::path& path, std::size_t 
   bool header = true;
   while (std::getline(text, line)) {
     if (std::exchange(header, false)) continue;
-    std::vector<std::string> cells;
-    std::size_t from = 0;
-    for (std::size_t tab; (tab = line.find('\t', from)) != std::string::npos; from = tab + 1)
-      cells.push_back(line.substr(from, tab - from));
-    cells.push_back(line.substr(from));
+    std::vector<std::string> cells = split_tabs(line);
     if (cells.size() != columns)
       throw Error(ErrorCode::corrupt, path.filename().string() + " has a row of " +
                                           std::to_string(cells.size()) + " cells, expected " +
@@ -73,13 +70,13 @@ std::size_t LedgerAccount::quarantined_cases() const {
       quarantine.begin(), quarantine.end(), [](const auto& row) { return row.what == "case"; }));
 }
 
-LedgerAccount account_for_files(const fs::path& dataset,
+LedgerAccount account_for_files(const fs::path& dataset, const fs::path& state,
                                 const std::vector<std::string>& case_names) {
   LedgerAccount account;
   const std::set<std::string> known(case_names.begin(), case_names.end());
   std::set<std::string> paths, with_file;
   std::int64_t strangers = 0, twice = 0;
-  for (const auto& row : rows_of(dataset / "ledger.tsv", 5)) {
+  for (const auto& row : rows_of(state / "ledger.tsv", 5)) {
     ++account.files;
     ++account.by_kind[row[2]][row[1]];
     if (!paths.insert(row[0]).second) ++twice;
@@ -87,7 +84,7 @@ LedgerAccount account_for_files(const fs::path& dataset,
     with_file.insert(row[3]);
     if (!known.contains(row[3])) ++strangers;
   }
-  for (auto& row : rows_of(dataset / "quarantine.tsv", 5))
+  for (auto& row : rows_of(state / "quarantine.tsv", 5))
     account.quarantine.push_back({row[0], row[1], row[2], row[3], row[4]});
   if (twice > 0)
     account.problems.push_back(std::to_string(twice) + " files stand in the ledger twice");

@@ -26,6 +26,7 @@ struct LedgerAccount {
 /// twice, every used file's case in the index, every case with a used file, quarantined cases.
 /// Throws Error(corrupt) where a file is missing or its rows are no table.
 LedgerAccount account_for_files(const std::filesystem::path& dataset,
+                                const std::filesystem::path& state,
                                 const std::vector<std::string>& case_names);
 nlohmann::json to_json(const LedgerAccount& account);
 

@@ -194,7 +194,7 @@ Embedded embed_pictures(const PageInputs& in) {
         take("thumb", c, in.qa / "pictures" / (in.cases[c].name + "-thumb.png")) ? 1 : 0;
   for (const std::size_t c : order) {
     if (!take("strip", c, in.qa / "pictures" / (in.cases[c].name + "-strip.png"))) continue;
-    take("preview", c, in.dataset / "previews" / (in.cases[c].name + ".png"));
+    take("preview", c, in.state / "previews" / (in.cases[c].name + ".png"));
     ++result.strips;
   }
   return result;
@@ -221,7 +221,7 @@ json page_data(const PageInputs& in, const Embedded& embedded) {
                             {"detail", q.detail},
                             {"remedy", q.remedy}});
   std::error_code ec;
-  const fs::path previews = in.dataset / "previews";
+  const fs::path previews = in.state / "previews";
   const bool has_previews = fs::is_directory(previews, ec) && !fs::is_empty(previews, ec);
   const std::string linked = fs::relative(previews, in.qa, ec).generic_string();
   return {{"title", in.title},

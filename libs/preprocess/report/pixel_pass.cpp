@@ -145,7 +145,7 @@ PassSummary run_pixel_pass(const fs::path& dataset, const DatasetReader& reader,
   const json earlier = fresh ? json::object() : earlier_state(qa);
   std::vector<std::string> stamps;
   for (int shard = 0; shard < reader.layout().shards; ++shard)
-    stamps.push_back(stamp_of(dataset / "shards" / shard_file_name(shard)));
+    stamps.push_back(stamp_of(reader.state() / "shards" / shard_file_name(shard)));
   const auto key = [&](const CaseFacts& facts) {
     const auto shard = static_cast<std::size_t>(shard_of(facts.name, reader.layout().shards));
     return facts.source_hash + " " + stamps[shard];

@@ -1,11 +1,13 @@
 #include "preprocess/report/place.hpp"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "io/core/atomic_file.hpp"
 #include "io/core/error.hpp"
 #include "io/core/json_text.hpp"
 #include "io/manifest/manifest.hpp"
+#include "io/shard/state.hpp"
 
 namespace wsp::qa {
 namespace {
@@ -19,8 +21,13 @@ bool stands(const fs::path& path) {
 }
 
 bool is_dataset(const fs::path& directory) {
-  return stands(directory / "dataset.json") &&
-         (stands(directory / "index.h5") || stands(directory / "shards"));
+  if (!stands(directory / "dataset.json")) return false;
+  try {
+    const fs::path state = state_directory(directory);
+    return stands(state / "index.h5") || stands(state / "shards");
+  } catch (const Error&) {  // a dataset.json of something else
+    return false;
+  }
 }
 
 // The names of the cases that state.json of an earlier report vouches for.
@@ -67,6 +74,10 @@ void check_place(const fs::path& qa, bool force) {
   }
   if (force || !fs::is_directory(place, ec) || fs::is_empty(place, ec) || holds_report(place))
     return;
+  // Killed before its first file stood.
+  if (std::all_of(fs::directory_iterator(place), fs::directory_iterator(),
+                  [](const fs::directory_entry& e) { return e.path().filename() == "state.json.tmp"; }))
+    return;
   throw Error(ErrorCode::usage, qa.string() +
                                     " holds files that are no earlier report of wsp-qa: choose "
                                     "an empty or new directory, or overwrite with --force");
@@ -74,16 +85,18 @@ void check_place(const fs::path& qa, bool force) {
 
 void make_place(const fs::path& qa) {
   std::error_code ec;
-  for (const char* part : {"cases", "pictures"}) {
-    fs::create_directories(qa / part, ec);
+  const auto make = [&](const fs::path& directory) {
+    fs::create_directories(directory, ec);
     if (ec)
-      throw Error(ErrorCode::output, "cannot create " + (qa / part).string() + ": " + ec.message() +
+      throw Error(ErrorCode::output, "cannot create " + directory.string() + ": " + ec.message() +
                                          ". Choose an --out that you may write to");
-  }
+  };
+  make(qa);
   // From now on the directory is a report's, also where this one is interrupted.
   if (!stands(qa / "state.json"))
     write_file_atomic(qa / "state.json",
                       json_text(json{{"version", 0}, {"cases", json::object()}}) + "\n");
+  for (const char* part : {"cases", "pictures"}) make(qa / part);
 }
 
 void remove_strangers(const fs::path& qa, const std::set<std::string>& names) {

@@ -26,10 +26,10 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-std::vector<CaseFacts> read_all_facts(const fs::path& dataset, const DatasetReader& reader) {
+std::vector<CaseFacts> read_all_facts(const DatasetReader& reader) {
   std::vector<CaseFacts> cases(reader.cases().size());
   wsp::parallel_loop(std::size_t{0}, cases.size(),
-                    [&](std::size_t c) { cases[c] = read_case_facts(dataset, reader, c); });
+                    [&](std::size_t c) { cases[c] = read_case_facts(reader, c); });
   return cases;
 }
 
@@ -148,9 +148,10 @@ QaSummary run_qa(const QaOptions& options) {
     throw Error(ErrorCode::no_input, "the dataset holds no case; quarantine.tsv says why");
 
   // 2. What is known of the cases, and where the files went.
-  std::vector<CaseFacts> cases = read_all_facts(options.dataset, reader);
+  std::vector<CaseFacts> cases = read_all_facts(reader);
   const auto names = names_of(cases);
-  const LedgerAccount account = account_for_files(options.dataset, names);
+  const LedgerAccount account = account_for_files(options.dataset, reader.state(), names);
+  reader.check_current();
 
   // 3. The pixels, once.
   make_place(qa);
@@ -183,14 +184,14 @@ QaSummary run_qa(const QaOptions& options) {
   write_file_atomic(qa / "findings.jsonl", lines);
   write_file_atomic(qa / "croissant.json",
                     json_text(croissant(dataset, options.publication, labels, hex(sha256(group)),
-                                        link(options.dataset, qa)),
+                                        link(reader.state(), qa)),
                               1) +
                         "\n");
   write_file_atomic(qa / "dataset_card.md",
                     dataset_card(dataset, options.publication, print, account, findings));
   write_file_atomic(qa / "report.html",
                     make_page({cases, labels, audit, findings, account, print, drift, ratings,
-                               options.dataset, qa, options.publication.title, options.tool_version,
+                               reader.state(), qa, options.publication.title, options.tool_version,
                                options.embed_bytes}));
   std::vector<std::string> sorted = names;
   std::sort(sorted.begin(), sorted.end());
@@ -205,7 +206,8 @@ QaSummary run_qa(const QaOptions& options) {
     if (!std::binary_search(sorted.begin(), sorted.end(), name))
       summary.unmatched_ratings.push_back(name);
   summary.ratings = ratings.size();
-  summary.missing_previews = previews_missing(options.dataset, dataset);
+  reader.check_current();
+  summary.missing_previews = previews_missing(reader.state(), dataset);
   return summary;
 }
 

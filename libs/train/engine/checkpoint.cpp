@@ -76,8 +76,8 @@ void CheckpointStore::save(std::int64_t step, const TensorFile& state, bool best
   fs::create_directories(directory_, code);
   if (code)
     throw Error(ErrorCode::output, "cannot make " + directory_.string() + ": " + code.message());
-  write_tensor_file(directory_ / fmt::format("{}{:09d}{}", kPrefix, step, kSuffix), state, true);
-  if (best) write_tensor_file(best_path(), state, true);
+  write_tensor_file(directory_ / fmt::format("{}{:09d}{}", kPrefix, step, kSuffix), state);
+  if (best) write_tensor_file(best_path(), state);
   const auto all = list();
   for (std::size_t i = static_cast<std::size_t>(keep_); i < all.size(); ++i)
     fs::remove(all[i], code);  // one that cannot be removed costs only space

@@ -95,7 +95,7 @@ void check_dataset(const DatasetReader& reader, const fs::path& dataset, bool ve
     if (needed[shard] == 0) continue;
     const std::string name = shard_file_name(static_cast<int>(shard));
     std::error_code absent;
-    const auto size = fs::file_size(dataset / "shards" / name, absent);
+    const auto size = fs::file_size(reader.state() / "shards" / name, absent);
     if (absent || size < needed[shard])
       throw Error(ErrorCode::corrupt, name + (absent ? " is missing" : " is cut short") +
                                           "; run wsp-ingest verify, then the ingest again");

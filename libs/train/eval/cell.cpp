@@ -20,15 +20,19 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
+bool is_imported(const Cell& cell) { return cell.backbone == kImported; }
+
 // What a cell depends on of its plan: its own training, the datasets, the probe.
 json specification(const Plan& plan, const Cell& cell) {
-  return {{"train", cell.train},
+  json all{{"train", cell.train},
           {"method", cell.method},
           {"pretraining", plan.pretraining},
           {"evaluations", plan.text.at("evaluations")},
           {"aggregate", plan.aggregate},
           {"probe", plan.text.value("probe", json::object())},
           {"weights", cell.method == "imagenet" ? plan.weights.at(cell.backbone) : ""}};
+  if (is_imported(cell)) all["imported"] = plan.imported.at(cell.method);
+  return all;
 }
 
 // The dataset that the networks are trained on, or (random ones) made for.
@@ -93,9 +97,11 @@ class CellRun {
   }
 
   void frozen(json& result) {
-    const fs::path weights = encoder(result);
     std::vector<FeatureTable> tables;
-    for (const Evaluation& e : plan_.evaluations) tables.push_back(features(weights, e));
+    if (is_imported(cell_))
+      for (const Evaluation& e : plan_.evaluations) tables.push_back(read_features(place(plan_.imported.at(cell_.method).at(e.name))));
+    else
+      for (const fs::path weights = encoder(result); const Evaluation& e : plan_.evaluations) tables.push_back(features(weights, e));
     std::vector<const FeatureTable*> all;
     std::vector<Diagnosis> diagnoses;
     for (std::size_t i = 0; i < tables.size(); ++i) {
@@ -188,7 +194,9 @@ std::vector<std::size_t> first_alike(const std::vector<Cell>& cells) {
 json inputs_of(const Plan& plan, const Cell& cell, const fs::path& root) {
   const auto dataset = [&](const std::string& path) { return hex(sha256_file(root / path / "dataset.json")); };
   json inputs = json::object();
-  if (cell.method == "imagenet")
+  if (is_imported(cell))
+    for (const auto& [evaluation, file] : plan.imported.at(cell.method)) inputs["features of " + evaluation] = hex(sha256_file(root / file));
+  else if (cell.method == "imagenet")
     inputs["weights"] = hex(sha256_file(root / plan.weights.at(cell.backbone)));
   else if (cell.method != "supervised")
     inputs["pretraining"] = dataset(training_dataset(plan));

@@ -31,6 +31,9 @@ void check_together(const FeatureTable& a, const FeatureTable& b) {
            " come from different encoders (SHA-256 " + fact(a, "encoder_sha256").substr(0, 12) +
            " and " + fact(b, "encoder_sha256").substr(0, 12) +
            "): embed all datasets with one; compare encoders with --against");
+  if (a.dimensions != b.dimensions)
+    refuse(fmt::format("the features of {} and of {} are {} and {} a slice, though their encoders have one name: import them under two",
+                       fact(a, "dataset"), fact(b, "dataset"), a.dimensions, b.dimensions));
   for (const char* what : {"image_size", "precision"})
     if (fact(a, what) != fact(b, what))
       refuse(fmt::format("the features of {} and of {} have {} {} and {}: embed them alike",
@@ -42,11 +45,12 @@ void check_together(const FeatureTable& a, const FeatureTable& b) {
 }
 
 // A class that no case has may be a slip of the pen; a reader's call that is no yes or no is one.
-void check_classes(const FeatureTable& t, const Diagnosis& diagnosis, const std::vector<std::int64_t>& label,
+void check_classes(const FeatureTable& t, const Diagnosis& diagnosis, const PositiveClasses& positive, const std::vector<std::int64_t>& label,
                    const std::vector<std::int64_t>* reader, std::vector<std::string>& remarks) {
+  if (!positive.remark.empty()) remarks.push_back(positive.remark);
   std::set<std::int64_t> found(label.begin(), label.end());
   found.erase(-1);
-  for (const auto& [p, last] : diagnosis.positive.ranges)
+  for (const auto& [p, last] : positive.ranges)
     if (p == last && !found.empty() && !found.contains(p))
       remarks.push_back(fmt::format("the class {} counts as positive, which no case of {} has: its '{}' are {}", p,
                                     fact(t, "dataset"), diagnosis.label, fmt::join(found, ", ")));
@@ -71,21 +75,60 @@ std::vector<std::int64_t> PositiveClasses::among(std::span<const std::int64_t> l
   return {found.begin(), found.end()};
 }
 
-PositiveClasses parse_positive(const std::string& text) {
-  static const std::regex kClass("(>=|<=|>|<)?([A-Za-z]*)([0-9]{1,6})");
+namespace {
+
+// The class of a word or number; refuses whatever else the text holds.
+class ClassNames {
+ public:
+  ClassNames(const std::string& text, const std::map<std::string, std::int64_t>& words) : text_(text), words_(words) {}
+
+  std::int64_t class_of(const std::string& word) {
+    static const std::regex kNumber("[0-9]{1,6}"), kNumbered("([A-Za-z]*)([0-9]{1,6})");
+    std::smatch part;
+    if (const auto known = words_.find(word); known != words_.end() && known->second >= 0) {
+      if (std::regex_match(word, kNumber) && std::stoll(word) != known->second)
+        remark_ = fmt::format("--positive is '{}': {} is taken as the manifest's word, whose class is {}", text_, word, known->second);
+      return known->second;
+    }
+    if (words_.empty() ? !std::regex_match(word, part, kNumbered) || (prefix_ && *prefix_ != part[1].str())
+                       : !std::regex_match(word, part, kNumber))
+      refuse("--positive is '" + text_ + "': expected classes such as 3,4" + (words_.empty() ? " or F3,F4" : known_words()) +
+             ", or a bound such as >=3, >2, <=1 or <2");
+    if (!words_.empty()) return std::stoll(word);
+    prefix_ = part[1].str();
+    return std::stoll(part[2].str());
+  }
+
+  [[nodiscard]] const std::string& remark() const { return remark_; }
+
+ private:
+  [[nodiscard]] std::string known_words() const {
+    std::vector<std::string> known;
+    for (const auto& [word, number] : words_)
+      if (number >= 0) known.push_back(word);
+    return fmt::format(", the manifest's words {}", fmt::join(known, ", "));
+  }
+
+  const std::string& text_;
+  const std::map<std::string, std::int64_t>& words_;
+  std::optional<std::string> prefix_;
+  std::string remark_;
+};
+
+}  // namespace
+
+PositiveClasses parse_positive(const std::string& text, const std::map<std::string, std::int64_t>& words) {
+  constexpr std::int64_t kLast = std::numeric_limits<std::int64_t>::max();
+  ClassNames names(text, words);
   PositiveClasses classes;
-  std::optional<std::string> name;
   for (std::size_t begin = 0; begin <= text.size();) {
     const std::size_t end = std::min(text.find(',', begin), text.size());
-    std::smatch part;
-    const std::string word = text.substr(begin, end - begin);
-    if (!std::regex_match(word, part, kClass) || (name && *name != part[2].str()))
-      refuse("--positive is '" + text + "': expected classes such as 3,4 or F3,F4, or a bound such as >=3, >2, <=1 or <F2");
-    name = part[2].str();
-    const std::string bound = part[1].str();
-    classes.text += (begin > 0 ? "," : "") + bound + part[3].str();
-    const std::int64_t number = std::stoll(part[3].str());
-    constexpr std::int64_t kLast = std::numeric_limits<std::int64_t>::max();
+    const std::string term = text.substr(begin, end - begin);
+    std::string bound;
+    for (const char* known : {">=", "<=", ">", "<"})
+      if (bound.empty() && term.starts_with(known)) bound = known;
+    const std::int64_t number = names.class_of(term.substr(bound.size()));
+    classes.text += (begin > 0 ? "," : "") + bound + std::to_string(number);
     if (bound.starts_with('>'))
       classes.ranges.emplace_back(bound == ">" ? number + 1 : number, kLast);
     else if (bound.starts_with('<'))
@@ -94,7 +137,13 @@ PositiveClasses parse_positive(const std::string& text) {
       classes.ranges.emplace_back(number, number);
     begin = end + 1;
   }
+  classes.remark = names.remark();
   return classes;
+}
+
+PositiveClasses positive_classes(const FeatureTable& t, const Diagnosis& diagnosis) {
+  const std::size_t l = label_index(t, diagnosis.label);
+  return t.label_words.empty() ? parse_positive(diagnosis.positive) : parse_positive(diagnosis.positive, t.label_words.at(l));
 }
 
 Cohort make_cohort(const std::vector<const FeatureTable*>& tables,
@@ -111,7 +160,8 @@ Cohort make_cohort(const std::vector<const FeatureTable*>& tables,
     const auto& label = t.labels[label_index(t, diagnosis.label)];
     const auto* reader =
         diagnosis.reader.empty() ? nullptr : &t.labels[label_index(t, diagnosis.reader, "--reader")];
-    check_classes(t, diagnosis, label, reader, cohort.remarks);
+    const PositiveClasses positive = positive_classes(t, diagnosis);
+    check_classes(t, diagnosis, positive, label, reader, cohort.remarks);
     std::map<std::string, std::vector<std::size_t>> cases;
     for (std::size_t c = 0; c < t.cases.size(); ++c) cases[t.cases[c].subject].push_back(c);
     std::vector<std::vector<std::size_t>> rows(t.cases.size());
@@ -145,12 +195,13 @@ Cohort make_cohort(const std::vector<const FeatureTable*>& tables,
       }
       cohort.set.first.push_back(cohort.set.first.back() + static_cast<std::int64_t>(slices));
       cohort.set.names.push_back(subject);
-      cohort.set.positive.push_back(diagnosis.positive.contains(known) ? 1 : 0);
+      cohort.set.positive.push_back(positive.contains(known) ? 1 : 0);
       cohort.dataset.push_back(fact(t, "dataset"));
       cohort.set.dataset.push_back(static_cast<int>(k));
       cohort.case_facts.push_back({spacing, pixel});
       cohort.kernel.push_back(t.cases[of_subject.front()].kernel);
       cohort.scanner.push_back(t.cases[of_subject.front()].scanner);
+      cohort.phase.push_back(t.cases[of_subject.front()].phase);
       cohort.reader.push_back(reader == nullptr ? -1 : static_cast<int>(std::min<std::int64_t>(call, 1)));
     }
     if (!conflicting.empty())

@@ -1,4 +1,5 @@
 #pragma once
+#include <map>
 #include <span>
 #include <string>
 #include <utility>
@@ -12,23 +13,27 @@ namespace wsp::train {
 
 /// Classes of a label that count as positive.
 struct PositiveClasses {
-  std::string text;                                            ///< as it was given, of names the numbers: "3,4", ">=3"
+  std::string text;                                           ///< as it was given, of words the numbers: "3,4", ">=3"
   std::vector<std::pair<std::int64_t, std::int64_t>> ranges;  ///< first and last of each
+  std::string remark;                                         ///< what may surprise: a number that is a word of another class
   [[nodiscard]] bool contains(std::int64_t label) const;
   /// Those that occur among the labels, ascending, each once.
   [[nodiscard]] std::vector<std::int64_t> among(std::span<const std::int64_t> labels) const;
 };
-/// Classes between commas, each a number, a name that ends in one, or all from or up to such a one: "3,4", "F3,F4",
-/// ">=F3", ">2", "<=1", "<2". What the classes' words are is the manifest's business: of a name only its number
-/// counts, and all names must begin alike. Throws Error(usage) for whatever else the text holds.
-PositiveClasses parse_positive(const std::string& text);
+/// Classes between commas, each a number, a word, or all from or up to such a one: "3,4", "F3,F4", ">=F3", ">2", "<=1",
+/// "<2". A word must be one of `words` (the manifest's, with their classes); a number that is one of them counts as such. Of a column without any, a word must end in
+/// a number, which then counts, and all must begin alike. Throws Error(usage) for whatever else the text holds.
+PositiveClasses parse_positive(const std::string& text, const std::map<std::string, std::int64_t>& words = {});
 
 /// Which label, and which of its classes are positive.
 struct Diagnosis {
   std::string label;
-  PositiveClasses positive;
+  std::string positive;  ///< what parse_positive() reads
   std::string reader;  ///< column of a reader's binary call, or empty
 };
+
+/// The positive classes of a diagnosis as a table has them. Throws Error(usage) for an absent column or class.
+PositiveClasses positive_classes(const FeatureTable& table, const Diagnosis& diagnosis);
 
 /// Subjects with a known diagnosis.
 struct Cohort {
@@ -37,7 +42,7 @@ struct Cohort {
   std::vector<std::string> dataset;        ///< [subject]: where it comes from
   std::vector<int> reader;                 ///< [subject]: 0, 1, -1 unknown; empty without a column
   std::vector<std::vector<double>> case_facts;  ///< [subject]: spacing, pixel (means over cases)
-  std::vector<std::string> kernel, scanner;  ///< [subject]: of its first case
+  std::vector<std::string> kernel, scanner, phase;  ///< [subject]: of its first case
   std::string encoder_sha256;
   std::vector<std::string> remarks;  ///< what a user should hear once: a positive class that no case has, ...
 };

@@ -58,22 +58,6 @@ Loaded load(const EmbedOptions& o) {
 std::string labelled_fact(const EmbedOptions& o) { return o.labelled.empty() ? "any" : o.labelled; }
 std::string flagged_fact(const EmbedOptions& o) { return o.include_flagged ? "taken" : "left out"; }
 
-// What a case's own file says that the index does not.
-FeatureCase describe(const fs::path& dataset, const IndexCase& entry) {
-  FeatureCase c{entry.name, entry.subject, 0, 0, "", ""};
-  const fs::path path = dataset / "cases" / (entry.name + ".json");
-  if (!fs::is_regular_file(path)) return c;
-  const auto json = nlohmann::json::parse(read_file(path), nullptr, false);
-  if (json.is_discarded()) return c;
-  if (json.contains("/geometry/spacing_mm/2"_json_pointer)) {
-    c.spacing_mm = json.at("/geometry/spacing_mm/2"_json_pointer).get<double>();
-    c.pixel_mm = json.at("/geometry/spacing_mm/0"_json_pointer).get<double>();
-  }
-  c.kernel = json.value("/series/kernel"_json_pointer, "");
-  c.scanner = json.value("/series/scanner"_json_pointer, "");
-  return c;
-}
-
 }  // namespace
 
 FeatureTable embed_dataset(const EmbedOptions& o) {
@@ -95,6 +79,7 @@ FeatureTable embed_dataset(const EmbedOptions& o) {
 
     FeatureTable table;
     table.label_names = reader.layout().label_names;
+    table.label_words = reader.label_words();
     table.labels.resize(table.label_names.size());
     const std::size_t known = o.labelled.empty() ? table.labels.size() : label_index(table, o.labelled);
     std::vector<std::uint32_t> rows;
@@ -107,10 +92,12 @@ FeatureTable embed_dataset(const EmbedOptions& o) {
       if (known < table.labels.size() && entry.labels[known] < 0) continue;
       for (std::size_t l = 0; l < table.labels.size(); ++l) table.labels[l].push_back(entry.labels[l]);
       const auto id = static_cast<std::int32_t>(table.cases.size());
-      table.cases.push_back(describe(o.dataset, entry));
+      table.cases.push_back({entry.name, entry.subject});
+      describe_case(reader.state(), table.cases.back());
       for (std::int64_t i = 0; i < entry.slice_count; ++i) {
         rows.push_back(static_cast<std::uint32_t>(entry.first_slice + i));
         table.case_id.push_back(id);
+        table.slice.push_back(reader.slices()[rows.back()].source_index);
         table.depth.push_back(reader.slices()[rows.back()].depth_kept);
       }
     }

@@ -5,14 +5,17 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cerrno>
 #include <cmath>
 #include <cstring>
+#include <nlohmann/json.hpp>
 
 #include "io/core/atomic_file.hpp"
 #include "io/core/error.hpp"
 #include "io/core/hash.hpp"
+#include "io/core/json_text.hpp"
 #include "io/shard/hdf5_file.hpp"
 
 namespace wsp::train {
@@ -22,10 +25,10 @@ namespace fs = std::filesystem;
 static_assert(std::endian::native == std::endian::little, "columns are little-endian");
 
 constexpr const char* kFormat = "wsp-features";
-constexpr const char* kFacts[] = {"encoder",        "method",  "encoder_sha256", "pretraining_sha256",
+constexpr std::array kFacts = {"encoder",        "method",  "encoder_sha256", "pretraining_sha256",
                                   "dataset",        "dataset_sha256", "image_size", "precision"};
 // Absent in files of an earlier toolkit.
-constexpr const char* kLaterFacts[] = {"labelled", "flagged"};
+constexpr std::array kLaterFacts = {"labelled", "flagged"};
 
 template <class T, class Get>
 std::vector<T> column(const std::vector<FeatureCase>& cases, Get get) {
@@ -78,10 +81,28 @@ void read_matrix(hid_t file, FeatureTable& table, std::size_t rows) {
     throw Error(ErrorCode::corrupt, "its features do not have the hash that was stored with them");
 }
 
+// {"metavir": {"F0": 0, ...}, ...} of the label columns that have words.
+std::string words_text(const FeatureTable& t) {
+  nlohmann::json words = nlohmann::json::object();
+  for (std::size_t l = 0; l < t.label_words.size(); ++l)
+    if (!t.label_words[l].empty()) words[t.label_names[l]] = t.label_words[l];
+  return words.empty() ? "" : json_text(words);
+}
+
+void read_words(FeatureTable& t, const std::string& text) {
+  try {
+    const nlohmann::json words = nlohmann::json::parse(text);
+    t.label_words.resize(t.label_names.size());
+    for (std::size_t l = 0; l < t.label_names.size(); ++l) t.label_words[l] = words.value(t.label_names[l], t.label_words[l]);
+  } catch (const nlohmann::json::exception&) {
+    throw Error(ErrorCode::corrupt, "the words of its labels are no classes");
+  }
+}
+
 void check(const FeatureTable& t) {
   const std::size_t n = t.case_id.size();
   const auto bad = [](const std::string& what) { throw Error(ErrorCode::corrupt, what); };
-  if (t.depth.size() != n || t.content.size() != n || t.labels.size() != t.label_names.size())
+  if (t.depth.size() != n || t.content.size() != n || (!t.slice.empty() && t.slice.size() != n) || t.labels.size() != t.label_names.size())
     bad("its columns differ in length");
   for (const auto& of_label : t.labels)
     if (of_label.size() != t.cases.size()) bad("a label column does not fit the cases");
@@ -93,11 +114,20 @@ void check(const FeatureTable& t) {
 
 }  // namespace
 
+const std::vector<std::string>& fact_names() {
+  static const std::vector<std::string> names = [] {
+    std::vector<std::string> all(kFacts.begin(), kFacts.end());
+    all.insert(all.end(), kLaterFacts.begin(), kLaterFacts.end());
+    return all;
+  }();
+  return names;
+}
+
 void write_features(const fs::path& path, const FeatureTable& t) {
   const fs::path temporary = path.string() + ".tmp";
   try {
     const auto lock = h5::exclusive();
-    h5::Handle file = h5::create_file(temporary);
+    h5::NewFile file(path.filename().string());
     h5::write_attribute(file.get(), "format", std::string(kFormat));
     h5::write_attribute(file.get(), "version", std::int64_t{1});
     for (const char* fact : kFacts) {
@@ -107,12 +137,14 @@ void write_features(const fs::path& path, const FeatureTable& t) {
     for (const char* fact : kLaterFacts)
       if (const auto found = t.facts.find(fact); found != t.facts.end()) h5::write_attribute(file.get(), fact, found->second);
     h5::write_attribute(file.get(), "label_names", joined(t.label_names));
+    if (const std::string words = words_text(t); !words.empty()) h5::write_attribute(file.get(), "label_words", words);
     {
       const h5::Handle slices = h5::create_group(file.get(), "slices");
       write_matrix(slices.get(), t);
       h5::write_column(slices.get(), "case", t.case_id);
       h5::write_column(slices.get(), "depth", t.depth);
       h5::write_column(slices.get(), "content", t.content);
+      if (!t.slice.empty()) h5::write_column(slices.get(), "slice", t.slice);
       const h5::Handle cases = h5::create_group(file.get(), "cases");
       h5::write_column(cases.get(), "name", column<std::string>(t.cases, [](auto& c) { return c.name; }));
       h5::write_column(cases.get(), "subject", column<std::string>(t.cases, [](auto& c) { return c.subject; }));
@@ -120,13 +152,14 @@ void write_features(const fs::path& path, const FeatureTable& t) {
                        column<std::string>(t.cases, [](auto& c) { return c.kernel.empty() ? "unknown" : c.kernel; }));
       h5::write_column(cases.get(), "scanner",
                        column<std::string>(t.cases, [](auto& c) { return c.scanner.empty() ? "unknown" : c.scanner; }));
+      h5::write_column(cases.get(), "phase", column<std::string>(t.cases, [](auto& c) { return c.phase.empty() ? "unknown" : c.phase; }));
       h5::write_column(cases.get(), "spacing_mm", column<double>(t.cases, [](auto& c) { return c.spacing_mm; }));
       h5::write_column(cases.get(), "pixel_mm", column<double>(t.cases, [](auto& c) { return c.pixel_mm; }));
       h5::write_column(cases.get(), "trained_on", column<std::int64_t>(t.cases, [](auto& c) { return std::int64_t{c.trained_on}; }));
       for (std::size_t l = 0; l < t.labels.size(); ++l)
         h5::write_column(cases.get(), ("label_" + t.label_names[l]).c_str(), t.labels[l]);
     }
-    h5::finish_file(file);
+    file.write_to(temporary);
   } catch (Error& e) {
     ::unlink(temporary.c_str());
     throw e.within("while writing " + path.string());
@@ -151,23 +184,28 @@ FeatureTable read_features(const fs::path& path) {
     for (const char* fact : kLaterFacts)
       if (H5Aexists(file.get(), fact) > 0) t.facts[fact] = h5::read_string_attribute(file.get(), fact);
     t.label_names = split(h5::read_string_attribute(file.get(), "label_names"));
+    if (H5Aexists(file.get(), "label_words") > 0) read_words(t, h5::read_string_attribute(file.get(), "label_words"));
     for (const std::int64_t id : h5::read_integers(file.get(), "slices/case"))
       t.case_id.push_back(static_cast<std::int32_t>(id));
     t.depth = h5::read_doubles(file.get(), "slices/depth");
     t.content = h5::read_unsigned(file.get(), "slices/content");
+    if (H5Lexists(file.get(), "slices/slice", H5P_DEFAULT) > 0)
+      for (const std::int64_t number : h5::read_integers(file.get(), "slices/slice")) t.slice.push_back(static_cast<std::int32_t>(number));
     const auto names = h5::read_strings(file.get(), "cases/name");
     const auto subjects = h5::read_strings(file.get(), "cases/subject");
     const auto kernels = h5::read_strings(file.get(), "cases/kernel");
     const auto scanners = h5::read_strings(file.get(), "cases/scanner");
     const auto spacing = h5::read_doubles(file.get(), "cases/spacing_mm");
     const auto pixel = h5::read_doubles(file.get(), "cases/pixel_mm");
-    std::vector<std::int64_t> trained_on(names.size(), -1);  // absent in files of an earlier toolkit
+    std::vector<std::string> phases(names.size(), "unknown");  // absent in files of an earlier toolkit, as trained_on
+    if (H5Lexists(file.get(), "cases/phase", H5P_DEFAULT) > 0) phases = h5::read_strings(file.get(), "cases/phase");
+    std::vector<std::int64_t> trained_on(names.size(), -1);
     if (H5Lexists(file.get(), "cases/trained_on", H5P_DEFAULT) > 0) trained_on = h5::read_integers(file.get(), "cases/trained_on");
     if (subjects.size() != names.size() || trained_on.size() != names.size() || kernels.size() != names.size() ||
-        scanners.size() != names.size() || spacing.size() != names.size() || pixel.size() != names.size())
+        scanners.size() != names.size() || phases.size() != names.size() || spacing.size() != names.size() || pixel.size() != names.size())
       throw Error(ErrorCode::corrupt, "its columns of cases differ in length");
     for (std::size_t i = 0; i < names.size(); ++i)
-      t.cases.push_back({names[i], subjects[i], spacing[i], pixel[i], kernels[i], scanners[i], static_cast<int>(trained_on[i])});
+      t.cases.push_back({names[i], subjects[i], spacing[i], pixel[i], kernels[i], scanners[i], phases[i], static_cast<int>(trained_on[i])});
     for (const std::string& label : t.label_names)
       t.labels.push_back(h5::read_integers(file.get(), "cases/label_" + label));
     read_matrix(file.get(), t, t.case_id.size());
@@ -176,33 +214,6 @@ FeatureTable read_features(const fs::path& path) {
   } catch (Error& e) {
     throw e.within("while reading " + path.string());
   }
-}
-
-void export_features(const FeatureTable& t, const fs::path& directory) {
-  std::error_code ec;
-  fs::create_directories(directory, ec);
-  if (ec) throw Error(ErrorCode::output, "cannot make " + directory.string() + ": " + ec.message());
-  // NumPy's format 1.0: magic, length of the header, header padded so that the data is aligned to 64.
-  std::string header = fmt::format("{{'descr': '<f4', 'fortran_order': False, 'shape': ({}, {}), }}",
-                                   t.rows(), t.dimensions);
-  header.append(63 - (10 + header.size()) % 64, ' ');
-  header += '\n';
-  std::string npy("\x93NUMPY\x01\x00", 8);
-  npy += static_cast<char>(header.size() & 0xff);
-  npy += static_cast<char>(header.size() >> 8);
-  npy += header;
-  npy.append(reinterpret_cast<const char*>(t.values.data()), t.values.size() * sizeof(float));
-  write_file_atomic(directory / "features.npy", npy);
-  std::string tsv = "case\tsubject\tdepth";
-  for (const std::string& label : t.label_names) tsv += "\t" + label;
-  tsv += '\n';
-  for (std::size_t i = 0; i < t.case_id.size(); ++i) {
-    const auto c = static_cast<std::size_t>(t.case_id[i]);
-    tsv += fmt::format("{}\t{}\t{:.6f}", t.cases[c].name, t.cases[c].subject, t.depth[i]);
-    for (const auto& of_label : t.labels) tsv += fmt::format("\t{}", of_label[c]);
-    tsv += '\n';
-  }
-  write_file_atomic(directory / "slices.tsv", tsv);
 }
 
 std::size_t label_index(const FeatureTable& t, const std::string& label, const char* option) {

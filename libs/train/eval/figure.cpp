@@ -10,6 +10,7 @@
 #include "io/core/error.hpp"
 #include "io/core/png.hpp"
 #include "train/eval/font.hpp"
+#include "train/eval/svg.hpp"
 
 namespace wsp::train {
 namespace {
@@ -17,80 +18,26 @@ namespace {
 using Colour = std::array<double, 3>;  // 0 to 255
 
 constexpr double kWidth = 760, kHeight = 560, kLeft = 78, kRight = 20, kTop = 66, kBottom = 56;
-constexpr Colour kInk{40, 40, 46}, kGrid{226, 226, 230}, kWhite{255, 255, 255};
-// Told apart also by those who see few colours.
-constexpr std::array<Colour, 4> kSeries{{{27, 94, 166}, {204, 76, 16}, {44, 140, 96}, {130, 70, 150}}};
 
-Colour mix(const Colour& a, const Colour& b, double t) {
-  Colour c{};
-  for (std::size_t i = 0; i < 3; ++i) c[i] = a[i] + (b[i] - a[i]) * t;
-  return c;
-}
-Colour shaded(int series, double shade) {
-  const Colour& full = kSeries[static_cast<std::size_t>(series) % kSeries.size()];
-  return mix(mix(kWhite, full, 0.25), full, std::clamp(shade, 0.0, 1.0));
-}
+const Paint& paint_of(int series) { return kSeries[static_cast<std::size_t>(series) % std::size(kSeries)]; }
+// From a quarter of the colour to all of it.
+double opacity_of(double shade) { return 0.25 + 0.75 * std::clamp(shade, 0.0, 1.0); }
 
-// What the layout draws on: one canvas writes SVG, one pixels.
-class Canvas {
- public:
-  enum class Align { left, middle, right };
-  virtual ~Canvas() = default;
-  virtual void line(double x0, double y0, double x1, double y1, double width, const Colour& c) = 0;
-  virtual void disc(double x, double y, double radius, const Colour& c, const std::string& name) = 0;
-  /// y is the baseline.
-  virtual void text(double x, double y, double size, Align align, const std::string& words, bool upright = true) = 0;
-};
-
-class SvgCanvas : public Canvas {
- public:
-  void line(double x0, double y0, double x1, double y1, double width, const Colour& c) override {
-    out_ += fmt::format("<path d=\"M{:.1f} {:.1f}L{:.1f} {:.1f}\" stroke=\"{}\" stroke-width=\"{:.2g}\" stroke-linecap=\"round\"/>\n",
-                        x0, y0, x1, y1, hex(c), width);
-  }
-  void disc(double x, double y, double r, const Colour& c, const std::string& name) override {
-    out_ += fmt::format("<circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"{:.2g}\" fill=\"{}\"><title>{}</title></circle>\n",
-                        x, y, r, hex(c), escaped(name));
-  }
-  void text(double x, double y, double size, Align align, const std::string& words, bool upright) override {
-    const char* anchor = align == Align::left ? "start" : align == Align::middle ? "middle" : "end";
-    out_ += fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" font-size=\"{:.3g}\" text-anchor=\"{}\" fill=\"{}\"{}>{}</text>\n", x, y,
-                        size, anchor, hex(kInk),
-                        upright ? "" : fmt::format(" transform=\"rotate(-90 {:.1f} {:.1f})\"", x, y), escaped(words));
-  }
-  [[nodiscard]] std::string finish() const {
-    return fmt::format("<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{0}\" height=\"{1}\" viewBox=\"0 0 {0} {1}\" "
-                       "font-family=\"sans-serif\">\n<rect width=\"{0}\" height=\"{1}\" fill=\"#ffffff\"/>\n{2}</svg>\n",
-                       kWidth, kHeight, out_);
-  }
-
- private:
-  static std::string hex(const Colour& c) {
-    return fmt::format("#{:02x}{:02x}{:02x}", static_cast<int>(c[0]), static_cast<int>(c[1]), static_cast<int>(c[2]));
-  }
-  static std::string escaped(const std::string& text) {
-    std::string safe;
-    for (const char ch : text)
-      safe += ch == '<' ? "&lt;" : ch == '>' ? "&gt;" : ch == '&' ? "&amp;" : std::string(1, ch);
-    return safe;
-  }
-  std::string out_;
-};
-
-class PngCanvas : public Canvas {
+// The same drawing on pixels, on light paper.
+class PngCanvas {
  public:
   static constexpr double kScale = 2;
-  void line(double x0, double y0, double x1, double y1, double width, const Colour& c) override {
-    stroke(x0 * kScale, y0 * kScale, x1 * kScale, y1 * kScale, width * kScale / 2, c);
+  void line(double x0, double y0, double x1, double y1, double width, const Paint& paint, double opacity = 1) {
+    stroke(x0 * kScale, y0 * kScale, x1 * kScale, y1 * kScale, width * kScale / 2, on_white(paint, opacity));
   }
-  void disc(double x, double y, double r, const Colour& c, const std::string&) override {
-    stroke(x * kScale, y * kScale, x * kScale, y * kScale, r * kScale, c);
+  void disc(double x, double y, double r, const Paint& paint, double opacity = 1, const std::string& = {}) {
+    stroke(x * kScale, y * kScale, x * kScale, y * kScale, r * kScale, on_white(paint, opacity));
   }
-  void text(double x, double y, double size, Align align, const std::string& words, bool upright) override {
+  void text(double x, double y, double size, Svg::Align align, const std::string& words, bool upright = true) {
     // A letter is 7 dots high, which is its capital's height: 0.7 of the font's size.
     const double dot = std::max(1.0, std::round(size * kScale * 0.72 / 7));
     const double length = dot * (6 * static_cast<double>(words.size()) - 1);
-    const double shift = align == Align::left ? 0 : align == Align::middle ? length / 2 : length;
+    const double shift = align == Svg::Align::left ? 0 : align == Svg::Align::middle ? length / 2 : length;
     for (std::size_t i = 0; i < words.size(); ++i) {
       const auto letter = static_cast<unsigned char>(words[i]);
       const auto& columns = kFont[letter >= 32 && letter < 127 ? letter - 32U : 31U];
@@ -114,6 +61,12 @@ class PngCanvas : public Canvas {
   static constexpr std::int64_t kPixelsX = static_cast<std::int64_t>(kWidth * kScale);
   static constexpr std::int64_t kPixelsY = static_cast<std::int64_t>(kHeight * kScale);
 
+  static Colour on_white(const Paint& paint, double opacity) {
+    Colour c{};
+    for (std::size_t i = 0; i < 3; ++i) c[i] = 255 + (paint.light[i] - 255) * opacity;
+    return c;
+  }
+
   // Every pixel is covered as far as its centre lies within the radius of the segment, +- half a pixel.
   void stroke(double x0, double y0, double x1, double y1, double radius, const Colour& c) {
     const double dx = x1 - x0, dy = y1 - y0, square = dx * dx + dy * dy;
@@ -128,7 +81,7 @@ class PngCanvas : public Canvas {
   }
   void fill(std::int64_t x, std::int64_t y, std::int64_t side) {
     for (std::int64_t py = std::max<std::int64_t>(0, y); py < std::min(kPixelsY, y + side); ++py)
-      for (std::int64_t px = std::max<std::int64_t>(0, x); px < std::min(kPixelsX, x + side); ++px) blend(px, py, kInk, 1);
+      for (std::int64_t px = std::max<std::int64_t>(0, x); px < std::min(kPixelsX, x + side); ++px) blend(px, py, on_white(kInk, 1), 1);
   }
   void blend(std::int64_t x, std::int64_t y, const Colour& c, double cover) {
     if (cover <= 0) return;
@@ -137,14 +90,6 @@ class PngCanvas : public Canvas {
   }
   std::vector<double> pixels_ = std::vector<double>(static_cast<std::size_t>(3 * kPixelsX * kPixelsY), 255.0);
 };
-
-// Steps of 1, 2 or 5 times a power of ten, about `count` of them.
-double nice_step(double range, double count) {
-  const double rough = range / count, power = std::pow(10, std::floor(std::log10(rough)));
-  for (const double step : {1.0, 2.0, 5.0})
-    if (step * power >= rough) return step * power;
-  return 10 * power;
-}
 
 struct Axis {
   double low = std::numeric_limits<double>::infinity(), high = -low, from = 0, to = 0;
@@ -163,8 +108,9 @@ struct Axis {
   [[nodiscard]] double place(double v) const { return from + (v - low) / (high - low) * (to - from); }
 };
 
+template <class Canvas>
 void draw(Canvas& canvas, const ScatterFigure& f) {
-  using Align = Canvas::Align;
+  using Align = Svg::Align;
   Axis x, y;
   for (const auto& line : f.lines)
     for (std::size_t i = 0; i < line.x.size(); ++i)
@@ -175,23 +121,22 @@ void draw(Canvas& canvas, const ScatterFigure& f) {
   x.settle(kLeft, kWidth - kRight);
   y.settle(kHeight - kBottom, kTop);
   // 1. Grid and numbers.
-  const auto label = [](double v, double step) { return fmt::format("{:.{}f}", std::abs(v) < step / 1e6 ? 0.0 : v, std::max(0, static_cast<int>(std::ceil(-std::log10(step) - 1e-9)))); };
   const double sx = nice_step(x.high - x.low, 7), sy = nice_step(y.high - y.low, 6);
   for (double v = std::ceil(x.low / sx) * sx; v <= x.high; v += sx) {
     canvas.line(x.place(v), kTop, x.place(v), kHeight - kBottom, 1, kGrid);
-    canvas.text(x.place(v), kHeight - kBottom + 18, 12, Align::middle, label(v, sx));
+    canvas.text(x.place(v), kHeight - kBottom + 18, 12, Align::middle, step_label(v, sx));
   }
   for (double v = std::ceil(y.low / sy) * sy; v <= y.high; v += sy) {
     canvas.line(kLeft, y.place(v), kWidth - kRight, y.place(v), 1, kGrid);
-    canvas.text(kLeft - 8, y.place(v) + 4, 12, Align::right, label(v, sy));
+    canvas.text(kLeft - 8, y.place(v) + 4, 12, Align::right, step_label(v, sy));
   }
   // 2. Lines below all points.
   for (const auto& line : f.lines)
     for (std::size_t i = 1; i < line.x.size(); ++i)
-      canvas.line(x.place(line.x[i - 1]), y.place(line.y[i - 1]), x.place(line.x[i]), y.place(line.y[i]), 1, mix(kWhite, shaded(line.series, 1), 0.45));
+      canvas.line(x.place(line.x[i - 1]), y.place(line.y[i - 1]), x.place(line.x[i]), y.place(line.y[i]), 1, paint_of(line.series), 0.45);
   for (const auto& line : f.lines)
     for (std::size_t i = 0; i < line.x.size(); ++i)
-      canvas.disc(x.place(line.x[i]), y.place(line.y[i]), 3.2, shaded(line.series, i < line.shade.size() ? line.shade[i] : 1), line.name);
+      canvas.disc(x.place(line.x[i]), y.place(line.y[i]), 3.2, paint_of(line.series), opacity_of(i < line.shade.size() ? line.shade[i] : 1), line.name);
   // 3. Words.
   canvas.text(kLeft, 24, 16, Align::left, f.title);
   canvas.text(kLeft, 43, 12, Align::left, f.subtitle);
@@ -199,7 +144,7 @@ void draw(Canvas& canvas, const ScatterFigure& f) {
   canvas.text(20, (kTop + kHeight - kBottom) / 2, 13, Align::middle, f.y_label, false);
   double at = kLeft;
   for (std::size_t s = 0; s < f.series.size(); ++s) {
-    canvas.disc(at + 4, 56, 4, shaded(static_cast<int>(s), 1), f.series[s]);
+    canvas.disc(at + 4, 56, 4, paint_of(static_cast<int>(s)), 1, f.series[s]);
     canvas.text(at + 13, 60, 12, Align::left, f.series[s]);
     at += 30 + 7.2 * static_cast<double>(f.series[s].size());
   }
@@ -209,7 +154,7 @@ void draw(Canvas& canvas, const ScatterFigure& f) {
 }  // namespace
 
 std::string scatter_svg(const ScatterFigure& figure) {
-  SvgCanvas canvas;
+  Svg canvas(kWidth, kHeight);
   draw(canvas, figure);
   return canvas.finish();
 }

@@ -34,7 +34,7 @@ ProtocolResult finetune(const FinetuneOptions& o) {
     TrainConfig config = o.config;
     config.method = "supervised";
     config.label = known.label_names[label_index(known, o.diagnosis.label)];
-    config.positive = o.diagnosis.positive.among(known.labels[label_index(known, o.diagnosis.label)]);
+    config.positive = positive_classes(known, o.diagnosis).among(known.labels[label_index(known, o.diagnosis.label)]);
     config.hold_back = 0;
     config.splits.clear();
     config.subjects.clear();
@@ -82,7 +82,7 @@ ProtocolResult finetune(const FinetuneOptions& o) {
     cv.scores.push_back(binary_scores(tested, truth));
   }
   HalfSamples halves = half_samples_of_scores(last.set, cv, o.protocol.cv.seed, o.protocol.divisions);
-  ProtocolResult result = summarise(last, o.name, std::move(cv), std::move(halves));
+  ProtocolResult result = summarise(last, o.name, std::move(cv), std::move(halves), o.protocol.sensitivity);
   result.overlap = overlap;
   return result;
 }

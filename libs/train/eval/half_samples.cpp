@@ -9,6 +9,7 @@
 #include "io/core/error.hpp"
 #include "io/core/interrupt.hpp"
 #include "io/core/parallel.hpp"
+#include "train/eval/curves.hpp"
 #include "train/eval/folds.hpp"
 
 namespace wsp::train {
@@ -37,6 +38,7 @@ HalfSamples empty_samples(const ProbeSet& set, const CrossValidation& whole, int
   h.half_folds = static_cast<int>(std::min<std::int64_t>(h.folds, classes.smaller() / 2));
   if (h.half_folds < 2) return h;
   for (HalfSamples::Pairs* pairs : {&h.auc, &h.balanced_accuracy, &h.brier}) pairs->resize(static_cast<std::size_t>(divisions));
+  h.roc.resize(static_cast<std::size_t>(divisions));
   if (std::adjacent_find(set.dataset.begin(), set.dataset.end(), std::not_equal_to<>()) != set.dataset.end())
     h.within.resize(static_cast<std::size_t>(divisions));
   return h;
@@ -46,7 +48,8 @@ std::vector<int> halves_of(const ProbeSet& set, std::uint64_t seed, std::size_t 
   return stratified_folds(set.positive, 2, seed, kDivisions + division, set.dataset);
 }
 
-void keep(HalfSamples& h, std::size_t division, std::size_t half, const CrossValidation& cv, const ProbeSet& set) {
+void keep(HalfSamples& h, std::size_t division, std::size_t half, const CrossValidation& cv, const ProbeSet& set,
+          std::span<const int> group = {}) {
   const auto mean_over_folds = [&](double BinaryScores::* measure) {
     std::vector<double> values;
     for (const BinaryScores& s : cv.scores) values.push_back(s.*measure);
@@ -55,6 +58,9 @@ void keep(HalfSamples& h, std::size_t division, std::size_t half, const CrossVal
   h.auc[division][half] = mean_over_folds(&BinaryScores::auc);
   h.balanced_accuracy[division][half] = mean_over_folds(&BinaryScores::balanced_accuracy);
   h.brier[division][half] = mean_over_folds(&BinaryScores::brier);
+  h.roc[division][half] = roc_curve(cv, set.positive);
+  for (std::size_t g = 0; g < h.groups.size(); ++g)
+    h.groups[g][division][half] = subgroup_auc(cv, set.positive, set.dataset, group, static_cast<int>(g));
   if (!h.within.empty()) h.within[division][half] = within_datasets_auc(cv, set.positive, set.dataset);
 }
 
@@ -100,6 +106,19 @@ double middle(const HalfSamples::Pairs& pairs) {
   return mean(values);
 }
 
+// All values from which one lies no further than t of their own standard errors: within [lowest, 1].
+Interval score_interval(double value, double t, const std::function<double(double)>& variance, double lowest = 0) {
+  const auto edge = [&](double end) {  // the furthest value towards an end that is not refused
+    double in = value, out = end;
+    for (int i = 0; i < 60 && in != out; ++i) {
+      const double middle = (in + out) / 2;
+      (std::abs(value - middle) <= t * std::sqrt(variance(middle)) ? in : out) = middle;
+    }
+    return in;
+  };
+  return {edge(lowest), edge(1)};
+}
+
 double shape(double auc, const HalfSamples& h) { return shape(auc, h.positives, h.negatives, h.folds); }
 
 // How many times the shape's the halves' variance is. What one pair less of a half's would give is added to both:
@@ -115,8 +134,10 @@ double freedom(const HalfSamples& h) { return std::min(h.positives, h.negatives)
 }  // namespace
 
 HalfSamples half_samples(const ProbeSet& set, LogisticFits& fits, const CrossValidation& whole, CrossValidationOptions o,
-                         int divisions) {
+                         int divisions, std::span<const int> group) {
   HalfSamples h = empty_samples(set, whole, divisions);
+  if (!group.empty())
+    h.groups.assign(static_cast<std::size_t>(std::max(0, *std::max_element(group.begin(), group.end()) + 1)), HalfSamples::Pairs(h.auc.size()));
   if (!o.c_grid.empty()) o.c = quantile(whole.chosen_c.front(), 0.5);
   o.c_grid.clear();
   if (o.neighbours == 0) fits.prepare(o.c);
@@ -129,7 +150,7 @@ HalfSamples half_samples(const ProbeSet& set, LogisticFits& fits, const CrossVal
       for (std::size_t r = 0; r < whole.fold.size(); ++r)
         fold.push_back(folds_in(set, halves, half, h.half_folds, o.seed,
                                 kFolds + (division * 2 + static_cast<std::size_t>(half)) * whole.fold.size() + r));
-      keep(h, division, static_cast<std::size_t>(half), cross_validate_in(set, fits, set.positive, fold, o), set);
+      keep(h, division, static_cast<std::size_t>(half), cross_validate_in(set, fits, set.positive, fold, o), set, group);
     }
   });
   return h;
@@ -166,6 +187,8 @@ HalfSamples half_samples_of_scores(const ProbeSet& set, const CrossValidation& w
 
 HalfSamples mean_of(const std::vector<HalfSamples>& several) {
   HalfSamples all = several.at(0);
+  all.roc.clear();
+  all.groups.clear();
   for (HalfSamples::Pairs HalfSamples::* pairs :
        {&HalfSamples::auc, &HalfSamples::balanced_accuracy, &HalfSamples::brier, &HalfSamples::within}) {
     if (std::any_of(several.begin(), several.end(), [&](const HalfSamples& one) { return (one.*pairs).size() != (all.*pairs).size(); }))
@@ -183,16 +206,21 @@ HalfSamples mean_of(const std::vector<HalfSamples>& several) {
 Interval auc_interval(double auc, const HalfSamples& h, const HalfSamples::Pairs& pairs) {
   const double variance = mean_square(pairs, nullptr) / 2;
   if (std::isnan(variance) || std::isnan(auc)) return {kNone, kNone};
-  const double t = student_quantile(freedom(h)), size = inflation(variance, middle(pairs), h);
-  const auto edge = [&](double end) {  // the furthest value towards an end of [0, 1] that is not refused
-    double in = auc, out = end;
-    for (int i = 0; i < 60 && in != out; ++i) {
-      const double value = (in + out) / 2;
-      (std::abs(auc - value) <= t * std::sqrt(size * shape(value, h)) ? in : out) = value;
-    }
-    return in;
-  };
-  return {edge(0), edge(1)};
+  const double size = inflation(variance, middle(pairs), h);
+  return score_interval(auc, student_quantile(freedom(h)), [&](double value) { return size * shape(value, h); });
+}
+
+std::vector<Interval> roc_band(const std::vector<double>& curve, const HalfSamples& h) {
+  if (h.roc.empty()) return {};
+  std::vector<Interval> band;
+  const double m = h.positives / 2, least = (1 - 1 / m) / (m * m), t = student_quantile(freedom(h));
+  for (std::size_t k = 0; k < curve.size(); ++k) {
+    HalfSamples::Pairs pairs;
+    for (const auto& both : h.roc) pairs.push_back({both[0][k], both[1][k]});
+    const double p = middle(pairs), size = (mean_square(pairs, nullptr) / 2 + least) / (p * (1 - p) / m + least);
+    band.push_back(score_interval(curve[k], t, [&](double value) { return size * value * (1 - value) / h.positives; }));
+  }
+  return band;
 }
 
 Interval mean_interval(double value, const HalfSamples& h, const HalfSamples::Pairs& pairs) {
@@ -207,11 +235,23 @@ PairedDifference paired_difference(double auc_a, const HalfSamples& a, double au
   PairedDifference result{auc_a - auc_b, {kNone, kNone}, kNone};
   const double variance = mean_square(a.auc, &b.auc) / 2;
   if (std::isnan(variance)) return result;
-  const double error = std::sqrt(inflation(variance, (middle(a.auc) + middle(b.auc)) / 2, a) * shape((auc_a + auc_b) / 2, a));
-  const double reach = student_quantile(freedom(a)) * error;
-  result.interval = {result.difference - reach, result.difference + reach};
+  const double size = inflation(variance, (middle(a.auc) + middle(b.auc)) / 2, a), both = (auc_a + auc_b) / 2;
+  // Two AUC that differ by d have a mean of |d| / 2 to 1 - |d| / 2: where both are 1, a difference is not impossible.
+  const auto variance_at = [&](double d) { return size * shape(std::clamp(both, std::abs(d) / 2, 1 - std::abs(d) / 2), a); };
+  const double error = std::sqrt(variance_at(0));
+  result.interval = score_interval(result.difference, student_quantile(freedom(a)), variance_at, -1);
   result.p = result.difference == 0 ? 1 : student_tail(result.difference / error, freedom(a));
   return result;
+}
+
+double subgroup_auc(const CrossValidation& cv, std::span<const std::uint8_t> positive, std::span<const int> dataset, std::span<const int> group,
+                    int number) {
+  CrossValidation among = cv;
+  for (std::vector<int>& fold : among.fold)
+    for (std::size_t s = 0; s < fold.size(); ++s)
+      if (group[s] != number) fold[s] = -1;
+  const std::vector<int> one(dataset.empty() ? positive.size() : 0);
+  return within_datasets_auc(among, positive, dataset.empty() ? std::span<const int>(one) : dataset);
 }
 
 double within_datasets_auc(const CrossValidation& cv, std::span<const std::uint8_t> positive, std::span<const int> dataset) {

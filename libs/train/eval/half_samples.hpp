@@ -19,14 +19,16 @@ struct HalfSamples {
   bool refitted = true;  ///< false: the scores were taken as fixed, which makes intervals too narrow
   Pairs auc, balanced_accuracy, brier;
   Pairs within;  ///< within_datasets_auc(), where there are several datasets
+  std::vector<Pairs> groups = {};  ///< [group]: subgroup_auc(); not kept in files
+  std::vector<std::array<std::vector<double>, 2>> roc = {};  ///< roc_curve(); not kept in files
 };
 
 /// Divide `divisions` times, evenly within each class and dataset, the same way for every encoder of a cohort with equal
 /// seed, and fit everything anew in each half, with the median of the C that the whole chose, and fewer folds where a
-/// half has not enough subjects of a class. Empty where a class has fewer than four subjects. Throws
-/// Error(interrupted) after a signal.
+/// half has not enough subjects of a class. Empty where a class has fewer than four subjects. group: [subject], from 0, -1
+/// for none; or empty. Throws Error(interrupted) after a signal.
 HalfSamples half_samples(const ProbeSet& set, LogisticFits& fits, const CrossValidation& whole,
-                         CrossValidationOptions options, int divisions);
+                         CrossValidationOptions options, int divisions, std::span<const int> group = {});
 /// The same from the scores of the whole, for networks that nobody trains a hundred times: refitted is false.
 HalfSamples half_samples_of_scores(const ProbeSet& set, const CrossValidation& whole, std::uint64_t seed,
                                    int divisions);
@@ -46,7 +48,8 @@ struct PairedDifference {
   Interval interval;
   double p = 1;  ///< two-sided
 };
-/// The same subjects under two encoders, in the same divisions.
+/// The same subjects under two encoders, in the same divisions. The interval is made as auc_interval() is: the standard
+/// error is that of the difference in question, so that two encoders that are always right may still differ.
 PairedDifference paired_difference(double auc_a, const HalfSamples& a, double auc_b, const HalfSamples& b);
 
 /// AUC of positives against negatives of their own dataset: of each dataset over all pairs within a fold (mean over
@@ -54,5 +57,8 @@ PairedDifference paired_difference(double auc_a, const HalfSamples& a, double au
 /// the datasets apart gives 0.5. Subjects of fold -1 are left out.
 double within_datasets_auc(const CrossValidation& cv, std::span<const std::uint8_t> positive,
                            std::span<const int> dataset);
+/// The same among the subjects of one group.
+double subgroup_auc(const CrossValidation& cv, std::span<const std::uint8_t> positive, std::span<const int> dataset,
+                    std::span<const int> group, int number);
 
 }  // namespace wsp::train

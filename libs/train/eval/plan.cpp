@@ -59,7 +59,7 @@ Plan load_plan(const std::filesystem::path& path) {
   plan.name = j.at("name");
   if (j.contains("pretraining")) plan.pretraining = j["pretraining"]["dataset"];
   for (const json& e : j.at("evaluations"))
-    plan.evaluations.push_back({e.at("name"), e.at("dataset"), {e.at("label"), parse_positive(e.at("positive")), e.value("reader", "")}});
+    plan.evaluations.push_back({e.at("name"), e.at("dataset"), {e.at("label"), e.at("positive"), e.value("reader", "")}});
   plan.aggregate = j.value("aggregate", "");
   plan.published = j.value("published", false);
   plan.methods = j.at("methods").get<std::vector<std::string>>();
@@ -70,10 +70,20 @@ Plan load_plan(const std::filesystem::path& path) {
   plan.backbones = j.at("backbones").get<std::vector<std::string>>();
   plan.seeds = j.at("seeds").get<std::vector<std::uint64_t>>();
   plan.weights = j.value("weights", plan.weights);
+  plan.imported = j.value("imported", plan.imported);
   plan.sigmas = j.value("sigmas", plan.sigmas);
   std::vector<std::string> names;
   for (const Evaluation& e : plan.evaluations) names.push_back(e.name);
   if (!plan.aggregate.empty()) names.push_back(plan.aggregate);
+  for (const auto& [encoder, files] : plan.imported) {
+    if (contains(known_methods(), encoder))
+      throw Error(ErrorCode::usage, fmt::format("{}: the imported features are called {}, which is a method: give them another name", path.string(), encoder));
+    for (const Evaluation& e : plan.evaluations)
+      if (!files.contains(e.name))
+        throw Error(ErrorCode::usage, fmt::format("{}: the imported features of {} lack those of the evaluation {}", path.string(), encoder, e.name));
+    if (files.size() > plan.evaluations.size())
+      throw Error(ErrorCode::usage, fmt::format("{}: the imported features of {} name an evaluation that the plan does not have", path.string(), encoder));
+  }
   refuse_repeated(path, "the evaluation or aggregate", names);
   refuse_repeated(path, "the method", plan.methods);
   refuse_repeated(path, "the backbone", plan.backbones);
@@ -88,6 +98,7 @@ Plan load_plan(const std::filesystem::path& path) {
   if (probe.value("nested_c", false)) cv.c_grid = default_c_grid();
   plan.protocol.divisions = probe.value("divisions", plan.protocol.divisions);
   plan.protocol.permutations = probe.value("permutations", plan.protocol.permutations);
+  plan.protocol.sensitivity = probe.value("sensitivity", plan.protocol.sensitivity);
   return plan;
 }
 
@@ -110,6 +121,19 @@ std::vector<std::string> Plan::left_out() const {
   return notes;
 }
 
+std::vector<std::pair<std::string, std::string>> Plan::rows() const {
+  std::vector<std::pair<std::string, std::string>> rows;
+  for (const std::string& backbone : backbones)
+    for (const std::string& method : methods)
+      if (method != "imagenet" || weights.contains(backbone)) rows.emplace_back(method, backbone);
+  for (const auto& [encoder, files] : imported) rows.emplace_back(encoder, kImported);
+  return rows;
+}
+
+const std::string& Plan::reference_backbone(const std::string& backbone) const {
+  return backbone == kImported ? backbones.front() : backbone;
+}
+
 std::vector<Cell> Plan::cells() const {
   std::vector<Cell> cells;
   const auto base = [&](const std::string& method, const std::string& backbone, std::uint64_t seed) {
@@ -130,6 +154,10 @@ std::vector<Cell> Plan::cells() const {
         if (method == "imagenet" && (!weights.contains(backbone) || seed != seeds.front())) continue;
         cells.push_back({method, backbone, seed, "", base(method, backbone, seed)});
       }
+  for (const auto& [encoder, files] : imported) {
+    json train = base("random", backbones.front(), seeds.front());
+    cells.push_back({encoder, kImported, seeds.front(), "", std::move(train)});
+  }
   if (pretraining.empty()) return cells;
   const auto vary = [&](const std::string& variant, const json& overrides) {
     for (const std::uint64_t seed : seeds) {

@@ -4,6 +4,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "train/eval/cohort.hpp"
@@ -16,6 +17,9 @@ struct Evaluation {
   std::string name, dataset;
   Diagnosis diagnosis;
 };
+
+/// In place of a backbone: features that others made.
+inline constexpr const char* kImported = "imported";
 
 /// One thing that a plan computes: an encoder of one method, backbone and seed, probed everywhere.
 struct Cell {
@@ -36,12 +40,18 @@ struct Plan {
   std::vector<std::string> methods, backbones;
   std::vector<std::uint64_t> seeds;
   std::map<std::string, std::string> weights;  ///< method imagenet: backbone -> file
+  /// Encoders of others: name -> evaluation -> feature file (wsp-eval import, or embed).
+  std::map<std::string, std::map<std::string, std::string>> imported = {};
   std::vector<double> sigmas;
   ProtocolOptions protocol;
   nlohmann::json text;  ///< as read
   /// All cells, in the order of --job. Methods that pretrain are left out of a plan without a
   /// pretraining dataset; imagenet where a backbone has no weights.
   [[nodiscard]] std::vector<Cell> cells() const;
+  /// Lines of the tables by method: method and backbone; of imported features the name and kImported, at the end.
+  [[nodiscard]] std::vector<std::pair<std::string, std::string>> rows() const;
+  /// Whose WSP a line is compared with: its own backbone's, of imported features the first one's.
+  [[nodiscard]] const std::string& reference_backbone(const std::string& backbone) const;
   /// What the plan asks for and cells() or the supervised method does not do, a sentence each.
   [[nodiscard]] std::vector<std::string> left_out() const;
 };

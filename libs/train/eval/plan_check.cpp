@@ -29,6 +29,7 @@ void check_networks(const Plan& plan, const std::vector<Cell>& cells, const fs::
   std::set<std::pair<std::string, std::int64_t>> sizes;
   std::set<std::string> weights;
   for (const Cell& cell : cells) {
+    if (cell.backbone == kImported) continue;
     const TrainConfig config = training_of(cell);
     if (sizes.insert({cell.backbone, config.image_size}).second) check_image_size(cell.backbone, config.image_size);
     if (cell.method != "imagenet" || !weights.insert(cell.backbone).second) continue;
@@ -101,13 +102,38 @@ void check_training_of_weights(const Plan& plan, const std::vector<Cell>& cells,
   }
 }
 
+// Features that others made must be of the cohorts that all other rows are judged on.
+void check_imported(const Plan& plan, const std::vector<FeatureTable>& tables, const fs::path& root) {
+  for (const auto& [encoder, files] : plan.imported) {
+    std::vector<FeatureTable> features;
+    std::vector<const FeatureTable*> all;
+    std::vector<Diagnosis> diagnoses;
+    for (std::size_t i = 0; i < tables.size(); ++i) {
+      const Evaluation& e = plan.evaluations[i];
+      try {
+        features.push_back(read_features(root / files.at(e.name)));
+        const Cohort cohort = make_cohort({&features.back()}, {e.diagnosis}), expected = make_cohort({&tables[i]}, {e.diagnosis});
+        if (cohort.set.names != expected.set.names || cohort.set.positive != expected.set.positive)
+          refuse(fmt::format("its {} subjects and their diagnoses are not the {} of {}: import them with --dataset", cohort.set.names.size(),
+                             expected.set.names.size(), e.dataset));
+        if (const auto overlap = training_overlap(features.back(), cohort.set.names); !overlap.empty()) refuse(overlap.front());
+      } catch (Error& error) {
+        throw error.within(fmt::format("in the plan's imported features {} of {}", encoder, e.name));
+      }
+    }
+    for (const FeatureTable& t : features) all.push_back(&t);
+    for (const Evaluation& e : plan.evaluations) diagnoses.push_back(e.diagnosis);
+    if (!plan.aggregate.empty()) (void)make_cohort(all, diagnoses);
+  }
+}
+
 // What the methods that pretrain ask of their dataset.
 void check_pretraining(const Plan& plan, const std::vector<Cell>& cells, const fs::path& root) {
   if (plan.pretraining.empty()) return;
   const DatasetReader reader(root / plan.pretraining);
   std::set<std::string> seen;
   for (const Cell& cell : cells) {
-    if (cell.method == "supervised" || cell.method == "imagenet") continue;
+    if (cell.method == "supervised" || cell.method == "imagenet" || cell.backbone == kImported) continue;
     const TrainConfig config = training_of(cell);
     const json asked{config.label, config.kernel_columns, config.depth_scale, config.include_flagged, config.include_unlabelled,
                      config.splits, config.subjects, config.positive, config.hold_back};
@@ -197,6 +223,7 @@ void check_plan(const Plan& plan, const ExperimentOptions& o) {
     }
     check_aggregate(plan, tables);
     check_training_of_weights(plan, cells, tables, o.root);
+    check_imported(plan, tables, o.root);
   }
   check_overlap(plan, o);
   check_pretraining(plan, cells, o.root);

@@ -27,6 +27,26 @@ HalfSamples::Pairs pairs_of(const json& list) {
   return halves;
 }
 
+json point(const OperatingPoint& p) {
+  return {{"threshold", number(p.threshold)},         {"sensitivity", number(p.sensitivity())},
+          {"specificity", number(p.specificity())},   {"true_positive", p.true_positive},
+          {"false_positive", p.false_positive},       {"true_negative", p.true_negative},
+          {"false_negative", p.false_negative}};
+}
+
+json curve(const ProtocolResult& r) {
+  json rate = json::array(), sensitivity = json::array(), low = json::array(), high = json::array();
+  for (std::size_t k = 0; k < r.roc.size(); ++k) {
+    rate.push_back(static_cast<double>(k) / kRocSteps);
+    sensitivity.push_back(number(r.roc[k]));
+  }
+  for (const Interval& i : r.band) {
+    low.push_back(number(i.low));
+    high.push_back(number(i.high));
+  }
+  return {{"false_positive_rate", rate}, {"sensitivity", sensitivity}, {"low", low}, {"high", high}};
+}
+
 json summary(const std::vector<double>& values) {
   json folds = json::array();
   for (const double v : values) folds.push_back(number(v));
@@ -45,7 +65,7 @@ std::string mean_sd(const std::vector<double>& values) {
   return fmt::format("{:.2f} ({:.2f})", mean(values), sample_sd(values));
 }
 
-ProtocolResult summarise(const Cohort& cohort, const std::string& name, CrossValidation cv, HalfSamples halves) {
+ProtocolResult summarise(const Cohort& cohort, const std::string& name, CrossValidation cv, HalfSamples halves, double sensitivity) {
   ProtocolResult r;
   r.name = name;
   r.subjects = cohort.set.subjects();
@@ -58,6 +78,11 @@ ProtocolResult summarise(const Cohort& cohort, const std::string& name, CrossVal
   if (!r.halves.within.empty()) r.within = within_datasets_auc(r.cv, cohort.set.positive, cohort.set.dataset);
   r.delong = delong(r.cv.probability.front(), cohort.set.positive);
   r.calibration = calibration(r.cv.probability.front(), cohort.set.positive);
+  r.roc = roc_curve(r.cv, cohort.set.positive);
+  r.band = roc_band(r.roc, r.halves);
+  r.stated_sensitivity = sensitivity;
+  r.youden = youden_point(r.cv.probability.front(), cohort.set.positive);
+  r.at_sensitivity = point_of_sensitivity(r.cv.probability.front(), cohort.set.positive, sensitivity);
   if (std::any_of(cohort.reader.begin(), cohort.reader.end(), [](int c) { return c >= 0; }))
     r.reader = reader_scores(cohort);
   return r;
@@ -66,9 +91,10 @@ ProtocolResult summarise(const Cohort& cohort, const std::string& name, CrossVal
 ProtocolResult run_protocol(const Cohort& cohort, const std::string& name, const ProtocolOptions& o) {
   LogisticFits fits(cohort.set);
   CrossValidation cv = cross_validate(cohort.set, fits, cohort.set.positive, o.cv);
-  HalfSamples halves = half_samples(cohort.set, fits, cv, o.cv, o.divisions);
-  ProtocolResult r = summarise(cohort, name, std::move(cv), std::move(halves));
+  HalfSamples halves = half_samples(cohort.set, fits, cv, o.cv, o.divisions, o.subgroups.of);
+  ProtocolResult r = summarise(cohort, name, std::move(cv), std::move(halves), o.sensitivity);
   if (o.permutations > 0) r.permutation = permute_labels(cohort.set, fits, r.cv, o.cv, o.permutations);
+  if (!o.subgroups.of.empty()) r.subgroups = subgroup_scores(cohort.set, r.cv, r.halves, o.subgroups);
   if (o.shortcuts) {
     const double c = quantile(r.cv.chosen_c.front(), 0.5);
     r.shortcuts = shortcut_probes(cohort, fits, o.cv.folds, o.cv.seed, c);
@@ -104,6 +130,9 @@ json to_json(const ProtocolResult& r) {
                     {"brier", interval(mean_interval(mean(over_folds(r.cv, &BinaryScores::brier)), h, h.brier))},
                     {"half_folds", h.half_folds},
                     {"auc_of_halves", pairs(h.auc)}};
+  j["roc"] = curve(r);
+  j["operating_points"] = {{"youden", point(r.youden)}, {"at_sensitivity", point(r.at_sensitivity)}, {"stated_sensitivity", r.stated_sensitivity}};
+  j["verdict"] = verdict(r);
   if (r.within) {
     j["auc_within_datasets"] = number(*r.within);
     j["intervals"]["auc_within_datasets"] = interval(auc_interval(*r.within, h, h.within));
@@ -120,6 +149,8 @@ json to_json(const ProtocolResult& r) {
                    {"specificity", r.reader->specificity},
                    {"subjects", r.reader->subjects}};
   if (!r.overlap.empty()) j["overlap"] = r.overlap;
+  for (const SubgroupScore& s : r.subgroups)
+    j["subgroups"].push_back({{"name", s.name}, {"subjects", s.subjects}, {"positive", s.positives}, {"auc", number(s.auc)}, {"interval", interval(s.interval)}});
   for (const Shortcut& s : r.shortcuts)
     j["shortcuts"].push_back(s.skipped.empty()
                                  ? json{{"what", s.what}, {"auc", number(s.auc)}, {"subjects", s.subjects}}
@@ -147,6 +178,30 @@ HalfSamples halves_of(const json& r) {
   h.auc = pairs_of(kept.at("auc_of_halves"));
   h.within = pairs_of(kept.value("within_of_halves", json::array()));
   return h;
+}
+
+std::string verdict(const ProtocolResult& r) {
+  const HalfSamples& h = r.halves;
+  const std::string cohort = fmt::format("{} subjects, {} of them positive", r.subjects, r.positives);
+  if (h.auc.empty()) return cohort + ": there is no interval, so nothing can be concluded of other patients.";
+  const Interval i = r.within ? auc_interval(*r.within, h, h.within) : auc_interval(r.cv.mean_auc(), h, h.auc);
+  const std::string range = fmt::format("{:.2f} to {:.2f}", i.low, i.high);
+  const char* what = r.within ? "the AUC within datasets" : "the AUC";
+  std::string text;
+  if (!h.refitted)
+    text = fmt::format("{}: the interval takes the scores as fixed and is too narrow to conclude from.", cohort);
+  else if (i.low > 0.5)
+    text = fmt::format("{}: the features tell the diagnosis better than chance; how well is known no better than {} says ({}).", cohort, what, range);
+  else if (i.high < 0.5)
+    text = fmt::format("{}: {} lies below chance ({}), which features cannot do by themselves: look for what differs between the folds.", cohort, what, range);
+  else
+    text = fmt::format("{}: {} may be 0.5 ({}), so these subjects do not decide whether the features tell the diagnosis.", cohort, what, range);
+  std::string told;
+  for (const Shortcut& s : r.shortcuts)
+    if (s.auc > 0.7) told += fmt::format("{}{} ({:.2f})", told.empty() ? "" : ", ", s.what, s.auc);
+  if (!told.empty()) text += " They also tell " + told + ": where that goes with the diagnosis, the AUC may be its.";
+  if (!r.overlap.empty()) text += " The encoder has seen some of these subjects, which flatters it.";
+  return text + " Another pretraining, hospital or way of choosing patients is not in the interval.";
 }
 
 std::string to_text(const ProtocolResult& r) {
@@ -186,7 +241,16 @@ std::string to_text(const ProtocolResult& r) {
     text += s.skipped.empty() ? fmt::format("  {:<18} AUC {:.2f} for {}{}\n", "shortcut", s.auc, s.what,
                                             s.auc > 0.7 ? "  <- the features tell it" : "")
                               : fmt::format("  {:<18} {} not probed: {}\n", "shortcut", s.what, s.skipped);
-  return text;
+  for (const SubgroupScore& s : r.subgroups)
+    text += fmt::format("  {:<18} {}: {}{} ({} subjects, {} positive)\n", "subgroup", s.name, std::isnan(s.auc) ? "no AUC" : fmt::format("AUC {:.2f}", s.auc),
+                        std::isnan(s.interval.low) ? ", no interval" : fmt::format(", {:.2f} to {:.2f}", s.interval.low, s.interval.high), s.subjects, s.positives);
+  const auto at = [&](const char* name, const OperatingPoint& p) {
+    return fmt::format("  {:<18} from {:.2f}: sensitivity {:.2f} ({} of {}), specificity {:.2f} ({} of {}); chosen on these scores{}\n", name, p.threshold,
+                       p.sensitivity(), p.true_positive, p.true_positive + p.false_negative, p.specificity(), p.true_negative,
+                       p.true_negative + p.false_positive, of);
+  };
+  text += at("Youden's index", r.youden) + at(fmt::format("sensitivity {:.2f}", r.stated_sensitivity).c_str(), r.at_sensitivity);
+  return text + fmt::format("  {:<18} {}\n", "verdict", verdict(r));
 }
 
 }  // namespace wsp::train

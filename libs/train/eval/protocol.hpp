@@ -6,7 +6,9 @@
 
 #include "train/eval/cohort.hpp"
 #include "train/eval/cross_validation.hpp"
+#include "train/eval/curves.hpp"
 #include "train/eval/half_samples.hpp"
+#include "train/eval/subgroups.hpp"
 
 /// Everything that is said of one encoder on one cohort.
 namespace wsp::train {
@@ -16,6 +18,8 @@ struct ProtocolOptions {
   int divisions = 50;      ///< into halves, for intervals; 0: no interval
   int permutations = 200;  ///< 0: no p-value
   bool shortcuts = true;
+  double sensitivity = 0.9;  ///< that a threshold is sought for
+  Subgroups subgroups = {};  ///< of the cohort; of empty: none
 };
 
 struct ProtocolResult {
@@ -31,15 +35,23 @@ struct ProtocolResult {
   std::vector<Shortcut> shortcuts;
   std::vector<std::string> subject_names;
   std::vector<std::uint8_t> positive;
+  std::vector<SubgroupScore> subgroups;
   std::vector<std::string> overlap;  ///< what flatters it: training_overlap(), allowed by the user
+  std::vector<double> roc;           ///< roc_curve()
+  std::vector<Interval> band;        ///< of it; empty where there are too few subjects
+  double stated_sensitivity = 0.9;
+  OperatingPoint youden, at_sensitivity;  ///< of the first repeat's scores
 };
 
 /// Cross-validated probe with everything around it. Throws Error(usage) where folds cannot be had.
 ProtocolResult run_protocol(const Cohort& cohort, const std::string& name, const ProtocolOptions& options);
 
 /// The same of folds that were scored elsewhere (fine-tuned networks), with their halves: all but permutation and
-/// shortcuts.
-ProtocolResult summarise(const Cohort& cohort, const std::string& name, CrossValidation cv, HalfSamples halves);
+/// shortcuts. sensitivity: ProtocolOptions::sensitivity.
+ProtocolResult summarise(const Cohort& cohort, const std::string& name, CrossValidation cv, HalfSamples halves, double sensitivity);
+
+/// What can be concluded of other patients and what cannot, in a sentence or two.
+std::string verdict(const ProtocolResult& result);
 
 /// Mean (sd) over the folds, intervals, subjects' probabilities; null where a value is no number.
 nlohmann::json to_json(const ProtocolResult& result);

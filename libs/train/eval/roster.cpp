@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <nlohmann/json.hpp>
+
+#include "io/core/atomic_file.hpp"
 #include "io/core/error.hpp"
 #include "io/core/hash.hpp"
 #include "io/core/interrupt.hpp"
@@ -9,6 +12,7 @@
 #include "io/core/parallel.hpp"
 #include "io/core/progress.hpp"
 #include "io/shard/dataset.hpp"
+#include "io/shard/state.hpp"
 #include "train/data/resize.hpp"
 #include "train/data/training_set.hpp"
 
@@ -50,6 +54,7 @@ FeatureTable roster(const fs::path& dataset, bool include_flagged, RosterContent
   FeatureTable t;
   t.dimensions = 1;
   t.label_names = reader.layout().label_names;
+  t.label_words = reader.label_words();
   t.labels.resize(t.label_names.size());
   std::vector<std::size_t> rows;
   for (const IndexCase& entry : reader.cases()) {
@@ -57,9 +62,10 @@ FeatureTable roster(const fs::path& dataset, bool include_flagged, RosterContent
     for (std::int64_t s = 0; s < entry.slice_count; ++s) {
       rows.push_back(static_cast<std::size_t>(entry.first_slice + s));
       t.case_id.push_back(static_cast<std::int32_t>(t.cases.size()));
+      t.slice.push_back(reader.slices()[rows.back()].source_index);
       t.depth.push_back(reader.slices()[rows.back()].depth_kept);
     }
-    t.cases.push_back({entry.name, entry.subject, 0, 0, "", ""});
+    t.cases.push_back({entry.name, entry.subject});
     for (std::size_t l = 0; l < t.labels.size(); ++l) t.labels[l].push_back(entry.labels[l]);
   }
   t.values.assign(rows.size(), 0);
@@ -75,10 +81,38 @@ FeatureTable roster(const fs::path& dataset, bool include_flagged, RosterContent
   return t;
 }
 
+void describe_case(const fs::path& state, FeatureCase& c) {
+  const fs::path path = state / "cases" / (c.name + ".json");
+  if (!fs::is_regular_file(path)) return;
+  const auto json = nlohmann::json::parse(read_file(path), nullptr, false);
+  if (json.is_discarded()) return;
+  if (json.contains("/geometry/spacing_mm/2"_json_pointer)) {
+    c.spacing_mm = json.at("/geometry/spacing_mm/2"_json_pointer).get<double>();
+    c.pixel_mm = json.at("/geometry/spacing_mm/0"_json_pointer).get<double>();
+  }
+  c.kernel = json.value("/series/kernel"_json_pointer, "");
+  c.scanner = json.value("/series/scanner"_json_pointer, "");
+  c.phase = json.value("/series/phase"_json_pointer, "");
+}
+
 void set_provenance(FeatureTable& t, const Provenance& p) {
   t.facts["method"] = p.method.empty() ? "unknown" : p.method;
   t.facts["pretraining_sha256"] = p.dataset_sha256.empty() ? "unknown" : p.dataset_sha256;
   for (FeatureCase& c : t.cases) c.trained_on = !p.trained_on ? -1 : p.trained_on->contains(subject_mark(c.subject)) ? 1 : 0;
+}
+
+FeatureTable import_on_dataset(const fs::path& npy, const fs::path& tsv, ImportContext context, const fs::path& dataset, bool include_flagged) {
+  FeatureTable known = roster(dataset, true, RosterContent::pixels);
+  const fs::path state = state_directory(dataset);
+  for (FeatureCase& c : known.cases) describe_case(state, c);
+  known.facts["image_size"] = std::to_string(DatasetReader(dataset).layout().height);  // at which the pixels were hashed
+  const FeatureTable trusted = roster(dataset, include_flagged);
+  for (const FeatureCase& c : known.cases) context.left_out.insert(c.name);
+  for (const FeatureCase& c : trusted.cases) context.left_out.erase(c.name);
+  if (!context.left_out.empty())
+    log::info(fmt::format("{} cases with a truncated liver or doubtful depth are left out; --include-flagged takes them", context.left_out.size()));
+  context.known = &known;
+  return import_features(npy, tsv, context);
 }
 
 FeatureTable pretraining_roster(const FeatureTable& features, const fs::path& dataset) {
@@ -95,6 +129,9 @@ FeatureTable pretraining_roster(const FeatureTable& features, const fs::path& da
     throw Error(ErrorCode::usage, fmt::format("--pretraining {} is not the dataset that the encoder was trained on: SHA-256 of its dataset.json {}, "
                                               "the features say {}; give that dataset as it was then",
                                               dataset.string(), found.substr(0, 12), named.substr(0, 12)));
+  if (fact("image_size") == "unknown")
+    throw Error(ErrorCode::usage, "--pretraining compares pixels, and the features of " + fact("dataset") + " do not say at which size theirs were "
+                                  "hashed: import them with --dataset");
   return roster(dataset, true, RosterContent::pixels, std::stoll(fact("image_size")));
 }
 

@@ -2,6 +2,7 @@
 #include <filesystem>
 
 #include "train/data/provenance.hpp"
+#include "train/eval/exchange.hpp"
 #include "train/eval/features.hpp"
 
 /// Who stands in a dataset, before any network has seen it.
@@ -18,6 +19,15 @@ enum class RosterContent {
 /// see them; 0: as they are stored. Throws Error: no_input, corrupt, interrupted.
 FeatureTable roster(const std::filesystem::path& dataset, bool include_flagged,
                     RosterContent content = RosterContent::rows, std::int64_t image_size = 0);
+
+/// Write into a case what its own file in the dataset's state (io/shard/state.hpp) says: spacing, pixel size, kernel,
+/// scanner, phase.
+void describe_case(const std::filesystem::path& state, FeatureCase& c);
+
+/// import_features() of slices of a dataset, all of whose slices are read for the hashes of their pixels. Cases with doubtful
+/// depth are left out unless `include_flagged`, as embed_dataset() does.
+FeatureTable import_on_dataset(const std::filesystem::path& npy, const std::filesystem::path& tsv, ImportContext context,
+                               const std::filesystem::path& dataset, bool include_flagged);
 
 /// Write into a table what weights say of their training: method, pretraining_sha256, FeatureCase::trained_on.
 void set_provenance(FeatureTable& table, const Provenance& provenance);

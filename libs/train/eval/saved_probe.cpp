@@ -11,6 +11,7 @@
 #include "io/core/error.hpp"
 #include "io/core/hash.hpp"
 #include "io/core/json_text.hpp"
+#include "io/core/log.hpp"
 #include "io/manifest/manifest.hpp"
 #include "train/eval/metrics.hpp"
 
@@ -57,7 +58,7 @@ SavedProbe fit_saved_probe(const Cohort& cohort, const std::vector<const Feature
   for (std::size_t i = 0; i < tables.size(); ++i) {
     const Diagnosis& d = diagnoses.size() == 1 ? diagnoses[0] : diagnoses.at(i);
     const std::string dataset = fact_of(*tables[i], "dataset");
-    probe.sources.push_back({dataset, fact_of(*tables[i], "dataset_sha256"), d.label, d.positive.text,
+    probe.sources.push_back({dataset, fact_of(*tables[i], "dataset_sha256"), d.label, positive_classes(*tables[i], d).text,
                              std::count(cohort.dataset.begin(), cohort.dataset.end(), dataset)});
   }
   probe.label = probe.sources.front().label;
@@ -91,7 +92,7 @@ void write_probe(const std::filesystem::path& path, const SavedProbe& p) {
   json sources = json::array();
   for (const SavedProbe::Source& f : p.sources)
     sources.push_back({{"dataset", f.dataset}, {"dataset_sha256", f.dataset_sha256}, {"label", f.label}, {"positive", f.positive}, {"subjects", f.subjects}});
-  const json j{{"format", "wsp-probe"},
+  json j{{"format", "wsp-probe"},
                {"version", 1},
                {"intended_use", "research only; not a medical device"},
                {"label", p.label},
@@ -102,15 +103,24 @@ void write_probe(const std::filesystem::path& path, const SavedProbe& p) {
                {"dimensions", p.model.coefficients.size()},
                {"model", model_json(p.model)},
                {"refits", refits}};
+  j["sha256"] = hex(sha256(json_text(j)));
   write_file_atomic(path, json_text(j) + "\n");
 }
 
 SavedProbe read_probe(const std::filesystem::path& path) {
-  const json j = load_json(path);
+  json j = load_json(path);
   if (const auto violations = schema_violations("probe.schema.json", j); !violations.empty()) {
     std::string text = path.string() + " is no saved probe of wsp-eval:";
     for (const std::string& v : violations) text += "\n  " + v;
     throw Error(ErrorCode::usage, text);
+  }
+  if (const auto hash = j.find("sha256"); hash != j.end()) {
+    const std::string digits = hash->get<std::string>();
+    j.erase(hash);
+    if (hex(sha256(json_text(j))) != digits)
+      throw Error(ErrorCode::corrupt, path.string() + " does not have the SHA-256 that it was written with: damaged");
+  } else {
+    log::info(path.string() + " carries no hash of its contents: damage in it cannot be seen");
   }
   SavedProbe p;
   const std::size_t dimensions = j.at("dimensions").get<std::size_t>();

@@ -1,5 +1,6 @@
 #pragma once
 #include <filesystem>
+#include <map>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <utility>
@@ -10,14 +11,22 @@
 /// From the cells of a plan to the paper's tables.
 namespace wsp::train {
 
+/// A picture of the results page.
+struct Picture {
+  std::string path, caption;  ///< path from results.html
+  std::string svg;            ///< what is to be written there; empty: it is there already
+  bool folded = false;        ///< shown when asked for
+};
+
 /// A table of words, as every format shows it.
 struct ResultTable {
   std::string name, title;        ///< "auc"; "Table 1: ..."
   std::vector<std::string> header;
   std::vector<std::vector<std::string>> rows;
   std::vector<std::string> notes;
-  /// Shown below the table in HTML: path from results.html, and what it shows.
-  std::vector<std::pair<std::string, std::string>> pictures = {};
+  std::vector<std::string> verdicts = {};            ///< what can be concluded and what cannot: above the table
+  std::map<std::size_t, std::string> under_header = {};  ///< column -> small words under it, in HTML
+  std::vector<Picture> pictures = {};                ///< below the table, in HTML
 };
 
 /// Tables of the cells that are there; `cells` as experiment.hpp wrote them. A cell that is missing shows as a
@@ -33,7 +42,7 @@ std::string to_tsv(const ResultTable& table);
 std::string to_markdown(const std::vector<ResultTable>& tables, const std::string& title);
 std::string to_html(const std::vector<ResultTable>& tables, const std::string& title);
 nlohmann::json to_json(const std::vector<ResultTable>& tables);
-/// Write TABLE.tsv of each, results.md, results.json and results.html.
+/// Write TABLE.tsv of each, its pictures, results.md, results.json and results.html.
 void write_tables(const std::filesystem::path& out, const Plan& plan, const std::vector<ResultTable>& tables);
 
 }  // namespace wsp::train

@@ -9,10 +9,14 @@
 #include <bit>
 #include <cerrno>
 #include <cstring>
+#include <mutex>
+#include <set>
+#include <string_view>
 
 #include "io/core/atomic_file.hpp"
 #include "io/core/error.hpp"
 #include "io/core/hash.hpp"
+#include "io/core/log.hpp"
 #include "train/model/tensor_header.hpp"
 
 namespace wsp::train {
@@ -104,11 +108,31 @@ std::span<std::uint8_t> bytes_of_tensor(const torch::Tensor& tensor) {
   return {static_cast<std::uint8_t*>(tensor.data_ptr()), tensor.nbytes()};
 }
 
+/// A damaged name must not make the hash disappear.
+bool differs_by_one_bit(std::string_view a, std::string_view b) {
+  int bits = a.size() == b.size() ? 0 : 8;
+  for (std::size_t i = 0; i < a.size() && bits <= 1; ++i)
+    bits += std::popcount(static_cast<unsigned char>(a[i] ^ b[i]));
+  return bits == 1;
+}
+
+/// A file of another program, or of an earlier version, is taken; each is told once.
+void tell_unhashed(const fs::path& path) {
+  static std::mutex mutex;
+  static std::set<fs::path> told;
+  const std::lock_guard lock(mutex);
+  if (told.insert(path).second)
+    log::info(path.string() + " carries no hash of its contents: damage in it cannot be seen");
+}
+
 /// Take the hash out of the metadata; its position in the text, or npos where there is none.
 std::size_t take_hash(TensorHeader& header, const std::string& text, std::string& digits,
                       bool required) {
   const auto found = header.metadata.find(std::string(kHashKey));
   if (found == header.metadata.end()) {
+    for (const auto& [key, value] : header.metadata)
+      if (differs_by_one_bit(key, kHashKey))
+        throw Error(ErrorCode::corrupt, "the name of its hash is damaged");
     if (required)
       throw Error(ErrorCode::corrupt, "it has no " + std::string(kHashKey) +
                                           ": damaged, or not written as a checkpoint");
@@ -158,6 +182,7 @@ TensorFile read_checked(const fs::path& path, bool require_hash) {
                   "'" + entry.name + "' is BOOL but holds other bytes than 0, 1");
     file.tensors.emplace(std::move(entry.name), std::move(tensor));
   }
+  if (!hashed) tell_unhashed(path);
   if (hashed && hex(hash.finish()) != digits)
     throw Error(ErrorCode::corrupt, "its SHA-256 is not the one that it was written with: damaged");
   return file;

@@ -8,23 +8,23 @@
 
 namespace wsp::train {
 
-std::string mask_source(const std::filesystem::path& dataset, const DatasetReader& reader,
+std::string mask_source(const DatasetReader& reader,
                         const MaskedVolume& volume) {
   const std::string& name = reader.cases()[static_cast<std::size_t>(volume.case_id)].name;
   try {
-    return load_json(dataset / "cases" / (name + ".json")).at("mask").at("source");
+    return load_json(reader.state() / "cases" / (name + ".json")).at("mask").at("source");
   } catch (const std::exception& e) {
     throw Error(ErrorCode::corrupt, "the mask's source of case " + name + " cannot be read (" +
                                         e.what() + "); run wsp-ingest verify");
   }
 }
 
-VoxelGrid stored_grid(const std::filesystem::path& dataset, const DatasetReader& reader,
+VoxelGrid stored_grid(const DatasetReader& reader,
                       const MaskedVolume& volume) {
   const IndexCase& entry = reader.cases()[static_cast<std::size_t>(volume.case_id)];
   Geometry acquired;
   try {
-    const nlohmann::json value = load_json(dataset / "cases" / (entry.name + ".json"));
+    const nlohmann::json value = load_json(reader.state() / "cases" / (entry.name + ".json"));
     const nlohmann::json& geometry = value.at("geometry");
     for (std::size_t k = 0; k < 3; ++k) {
       acquired.size[k] = geometry.at("size").at(k).get<std::int64_t>();

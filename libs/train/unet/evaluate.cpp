@@ -42,7 +42,7 @@ class Judge {
   void take(const PredictedSlices& s) {
     const MaskedVolume& volume = volumes_[s.volume];
     if (s.first == 0) {
-      grid_ = stored_grid(what_.dataset, reader_, volume);
+      grid_ = stored_grid(reader_, volume);
       truth_ = mask_on(grid_);
       predicted_ = mask_on(grid_);
     }

@@ -34,11 +34,10 @@ void need_all_slices(const std::filesystem::path& dataset, const Volumes& volume
                           liver, background, volumes.size()));
 }
 
-void leave_out_predicted(const std::filesystem::path& dataset, const DatasetReader& reader,
-                         Volumes& volumes) {
+void leave_out_predicted(const DatasetReader& reader, Volumes& volumes) {
   const std::size_t before = volumes.size();
   std::erase_if(volumes, [&](const MaskedVolume& volume) {
-    return mask_source(dataset, reader, volume) == "segmenter";
+    return mask_source(reader, volume) == "segmenter";
   });
   const std::size_t predicted = before - volumes.size();
   if (predicted == 0) return;
@@ -93,7 +92,7 @@ EvaluationScope evaluation_scope(const UNetEvaluate& what, const DatasetReader& 
   scope.part = "all";
   scope.volumes = all_volumes(reader);
   need_all_slices(what.dataset, scope.volumes);
-  leave_out_predicted(what.dataset, reader, scope.volumes);
+  leave_out_predicted(reader, scope.volumes);
   const bool same_dataset =
       hex(sha256_file(what.dataset / "dataset.json")) == trained.config.dataset_sha256;
   const auto marks = marks_of(trained, reader, same_dataset);

@@ -3,8 +3,11 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include <atomic>
 #include <cstdlib>
 #include <numeric>
+#include <thread>
+#include <vector>
 
 #include "io/core/atomic_file.hpp"
 #include "io/core/error.hpp"
@@ -61,6 +64,35 @@ TEST(Naming, EqualsPythonsHmacForManyTexts) {
   ASSERT_EQ(std::system((std::string(python) + " " + (work.path() / "ask.py").string()).c_str()),
             0);
   EXPECT_EQ(read_file(work.path() / "out"), expected);
+}
+
+// Whoever starts first makes the key; the others find it whole, at every moment.
+TEST(SiteKeyFile, IsMadeOnceAndWhole) {
+  for (int round = 0; round < 20; ++round) {
+    const test::TemporaryDirectory work;
+    const auto path = work.path() / "site.key";
+    std::atomic<int> made{0};
+    std::vector<std::thread> threads;
+    for (int i = 0; i < 4; ++i)
+      threads.emplace_back([&] {
+        try {
+          (void)SiteKey::create(path);
+          ++made;
+        } catch (const Error& e) {
+          EXPECT_EQ(e.code(), ErrorCode::usage);
+        }
+        EXPECT_NO_THROW((void)SiteKey::load(path));
+      });
+    for (std::thread& thread : threads) thread.join();
+    EXPECT_EQ(made, 1);
+  }
+}
+
+TEST(Naming, DigestTellsKeysApart) {
+  const Naming a(IdMode::pseudonym, counting_key());
+  EXPECT_EQ(a.key_digest(), Naming(IdMode::keep, counting_key()).key_digest());
+  EXPECT_NE(a.key_digest(),
+            Naming(IdMode::keep, SiteKey(std::vector<std::uint8_t>(32, 7))).key_digest());
 }
 
 TEST(Naming, DependsOnTheKey) {

@@ -7,6 +7,7 @@
 
 #include "io/core/atomic_file.hpp"
 #include "io/core/hash.hpp"
+#include "io/shard/state.hpp"
 
 namespace wsp::test {
 
@@ -71,7 +72,8 @@ CaseRecord made_case(int c, const DatasetLayout& layout) {
   return record;
 }
 
-void write_dataset(const fs::path& root, const DatasetLayout& layout, int count) {
+void write_dataset(const fs::path& dataset, const DatasetLayout& layout, int count) {
+  const fs::path root = next_state(dataset);
   fs::create_directories(root / "shards");
   fs::create_directories(root / "cases");
   const auto example =
@@ -128,7 +130,18 @@ void write_dataset(const fs::path& root, const DatasetLayout& layout, int count)
                               {"classes", classes},
                               {"flags", flags},
                               {"dispositions", dispositions}};
-  write_dataset_json(root, fields, layout);
+  publish_state(dataset, fields, layout);
+}
+
+void make_version_one(const fs::path& root) {
+  const fs::path state = state_directory(root);
+  for (const auto& entry : fs::directory_iterator(state))
+    fs::rename(entry.path(), root / entry.path().filename());
+  fs::remove(state);
+  auto json = nlohmann::json::parse(read_file(root / "dataset.json"));
+  json["version"] = 1;
+  json.erase("state");
+  overwrite(root / "dataset.json", json.dump());
 }
 
 void overwrite(const fs::path& path, const std::string& bytes) {
@@ -138,7 +151,7 @@ void overwrite(const fs::path& path, const std::string& bytes) {
 
 void forge_hashes(const fs::path& root) {
   auto json = nlohmann::json::parse(read_file(root / "dataset.json"));
-  for (auto& [name, hash] : json["files"].items()) hash = hex(sha256_file(root / name));
+  for (auto& [name, hash] : json["files"].items()) hash = hex(sha256_file(state_directory(root) / name));
   overwrite(root / "dataset.json", json.dump());
 }
 

@@ -19,8 +19,10 @@ CaseRecord made_case(int c, const DatasetLayout& layout);
 std::string made_name(int c);
 
 /// A complete dataset (shards, index, cases, ledger, quarantine, dataset.json) of `count` cases.
-void write_dataset(const std::filesystem::path& root, const DatasetLayout& layout, int count);
+void write_dataset(const std::filesystem::path& dataset, const DatasetLayout& layout, int count);
 /// Overwrite a file in place, without the syncs of publishing.
+/// Bring a dataset into the form of format version 1: its files beside dataset.json.
+void make_version_one(const std::filesystem::path& root);
 void overwrite(const std::filesystem::path& path, const std::string& bytes);
 /// State the present hashes of all listed files in dataset.json, as a forger would.
 void forge_hashes(const std::filesystem::path& root);

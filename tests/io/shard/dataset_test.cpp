@@ -11,6 +11,7 @@
 #include "io/core/error.hpp"
 #include "io/core/hash.hpp"
 #include "io/shard/dataset_fixture.hpp"
+#include "io/shard/state.hpp"
 #include "support/test_data.hpp"
 
 namespace wsp {
@@ -105,11 +106,12 @@ TEST(Dataset, RewritesAShardFromItselfToTheSameBytes) {
   test::write_dataset(root.path(), layout, kCases);
   std::set<std::string> names;
   for (int shard = 0; shard < layout.shards; ++shard) {
-    const fs::path path = root.path() / "shards" / shard_file_name(shard);
+    const fs::path state = state_directory(root.path()),
+                   path = state / "shards" / shard_file_name(shard);
     const std::string before = hex(sha256_file(path));
-    std::vector<CaseRecord> records = read_shard_cases(root.path(), shard);
+    std::vector<CaseRecord> records = read_shard_cases(state, shard);
     for (const CaseRecord& record : records) names.insert(record.name);
-    (void)write_shard(root.path(), shard, std::move(records), layout);
+    (void)write_shard(state, shard, std::move(records), layout);
     EXPECT_EQ(hex(sha256_file(path)), before);
   }
   EXPECT_EQ(names.size(), static_cast<std::size_t>(kCases));
@@ -122,12 +124,13 @@ TEST(Dataset, GrowsByOneCaseLikeADatasetMadeAtOnce) {
   test::write_dataset(grown.path(), layout, kCases - 1);
   test::write_dataset(whole.path(), layout, kCases);
   const int shard = shard_of(test::made_name(kCases - 1), layout.shards);
-  auto records = read_shard_cases(grown.path(), shard);
+  const fs::path old = state_directory(grown.path()), made = state_directory(whole.path());
+  auto records = read_shard_cases(old, shard);
   records.push_back(test::made_case(kCases - 1, layout));
-  (void)write_shard(grown.path(), shard, std::move(records), layout);
+  (void)write_shard(old, shard, std::move(records), layout);
   for (int s = 0; s < layout.shards; ++s) {
     const fs::path name = fs::path("shards") / shard_file_name(s);
-    EXPECT_EQ(hex(sha256_file(grown.path() / name)), hex(sha256_file(whole.path() / name))) << name;
+    EXPECT_EQ(hex(sha256_file(old / name)), hex(sha256_file(made / name))) << name;
   }
 }
 
@@ -147,7 +150,7 @@ TEST(Dataset, ListsTheHashOfEveryFile) {
   std::set<std::string> listed;
   for (const auto& [name, hash] : json["files"].items()) {
     listed.insert(name);
-    EXPECT_EQ(hash, hex(sha256_file(root.path() / name))) << name;
+    EXPECT_EQ(hash, hex(sha256_file(state_directory(root.path()) / name))) << name;
   }
   EXPECT_EQ(
       listed,
@@ -176,16 +179,17 @@ TEST(DatasetReader, OpensOnlyCompleteDatasets) {
   test::overwrite(root.path() / "dataset.json", "[");
   EXPECT_EQ(opening(root.path()), ErrorCode::corrupt);
   fs::rename(root.path() / "away", root.path() / "dataset.json");
-  std::string index = read_file(root.path() / "index.h5");
+  const fs::path path = state_directory(root.path()) / "index.h5";
+  std::string index = read_file(path);
   index[index.size() / 2] ^= 1;
-  test::overwrite(root.path() / "index.h5", index);
+  test::overwrite(path, index);
   EXPECT_EQ(opening(root.path()), ErrorCode::corrupt);
 }
 
 TEST(DatasetReader, MissesAShardOnlyWhenItsSlicesAreRead) {
   const TemporaryDirectory root;
   test::write_dataset(root.path(), test::small_layout(Codec::lz4), kCases);
-  fs::remove(root.path() / "shards" / shard_file_name(0));
+  fs::remove(state_directory(root.path()) / "shards" / shard_file_name(0));
   const DatasetReader reader(root.path());
   int missing = 0;
   for (std::size_t i = 0; i < reader.slices().size(); ++i) {
@@ -205,7 +209,7 @@ TEST(ReadShardCases, RefusesAFlippedByteInAColumn) {
   const TemporaryDirectory root;
   const DatasetLayout layout = test::small_layout(Codec::lz4, 1);
   test::write_dataset(root.path(), layout, kCases);
-  const fs::path path = root.path() / "shards" / "shard-00.h5";
+  const fs::path path = state_directory(root.path()) / "shards" / "shard-00.h5";
   const std::string whole = read_file(path);
   const double z = test::made_case(7, layout).slices[0].z_mm;
   const std::size_t at = whole.find(std::string(reinterpret_cast<const char*>(&z), sizeof z));
@@ -214,7 +218,7 @@ TEST(ReadShardCases, RefusesAFlippedByteInAColumn) {
   broken[at + 2] ^= 4;
   test::overwrite(path, broken);
   try {
-    (void)read_shard_cases(root.path(), 0);
+    (void)read_shard_cases(state_directory(root.path()), 0);
     FAIL() << "the changed position went unnoticed";
   } catch (const Error& e) {
     EXPECT_EQ(e.code(), ErrorCode::corrupt);

@@ -12,6 +12,7 @@
 #include "io/core/error.hpp"
 #include "io/core/hash.hpp"
 #include "io/shard/dataset_fixture.hpp"
+#include "io/shard/state.hpp"
 #include "support/test_data.hpp"
 
 namespace wsp {
@@ -55,7 +56,7 @@ int opened_as_index(const fs::path& root) {
 
 int opened_as_shard(const fs::path& root, int shard) {
   try {
-    (void)read_shard_cases(root, shard);
+    (void)read_shard_cases(state_directory(root), shard);
     return kAccepted;
   } catch (const Error& e) {
     return e.code() == ErrorCode::corrupt ? kRefused : kWrongError;
@@ -78,8 +79,9 @@ TEST(HostileHdf5, IsRefusedAsIndexAndAsShard) {
   const test::TemporaryDirectory directory;
   const fs::path root = directory.path() / "data";
   make(root, 1);
-  const std::string index = read_file(root / "index.h5"),
-                    shard = read_file(root / "shards" / "shard-00.h5");
+  const fs::path state = state_directory(root);
+  const std::string index = read_file(state / "index.h5"),
+                    shard = read_file(state / "shards" / "shard-00.h5");
   int files = 0;
   std::vector<fs::path> hostile;
   for (const auto& entry : fs::directory_iterator(data / "corrupt" / "hdf5_cve"))
@@ -90,16 +92,16 @@ TEST(HostileHdf5, IsRefusedAsIndexAndAsShard) {
     if (!fs::is_regular_file(path)) continue;
     ++files;
     const std::string bytes = read_file(path);
-    test::overwrite(root / "index.h5", bytes);
+    test::overwrite(state / "index.h5", bytes);
     test::forge_hashes(root);
     EXPECT_EQ(in_child([&] { return opened_as_index(root); }), kRefused) << path;
     EXPECT_EQ(in_child([&] { return verified(root); }), kRefused) << path;
-    test::overwrite(root / "index.h5", index);
-    test::overwrite(root / "shards" / "shard-00.h5", bytes);
+    test::overwrite(state / "index.h5", index);
+    test::overwrite(state / "shards" / "shard-00.h5", bytes);
     test::forge_hashes(root);
     EXPECT_EQ(in_child([&] { return opened_as_shard(root, 0); }), kRefused) << path;
     EXPECT_EQ(in_child([&] { return verified(root); }), kRefused) << path;
-    test::overwrite(root / "shards" / "shard-00.h5", shard);
+    test::overwrite(state / "shards" / "shard-00.h5", shard);
   }
   EXPECT_GE(files, 60);
   test::forge_hashes(root);
@@ -113,7 +115,8 @@ TEST_P(ChangedByte, IsFoundOrMeansNothing) {
   const test::TemporaryDirectory directory;
   const fs::path root = directory.path() / "data";
   make(root, 1);
-  const std::string name = GetParam(), whole = read_file(root / name);
+  const fs::path name = state_directory(root) / GetParam();
+  const std::string whole = read_file(name);
   const std::uint32_t seed = std::random_device{}();
   std::mt19937 random(seed);
   int refused = 0, harmless = 0;
@@ -123,7 +126,7 @@ TEST_P(ChangedByte, IsFoundOrMeansNothing) {
     const std::size_t at =
         random() % (i % 2 == 0 ? whole.size() : std::min<std::size_t>(4096, whole.size()));
     bytes[at] = static_cast<char>(bytes[at] ^ (1 + random() % 255));
-    test::overwrite(root / name, bytes);
+    test::overwrite(name, bytes);
     test::forge_hashes(root);
     const int result = in_child([&] {
       const int verdict = verified(root);
@@ -149,9 +152,10 @@ TEST_P(ChangedByte, ATruncatedFileIsFound) {
   const test::TemporaryDirectory directory;
   const fs::path root = directory.path() / "data";
   make(root, 1);
-  const std::string name = GetParam(), whole = read_file(root / name);
+  const fs::path name = state_directory(root) / GetParam();
+  const std::string whole = read_file(name);
   for (std::size_t size = 0; size < whole.size(); size += whole.size() / 20 + 1) {
-    test::overwrite(root / name, whole.substr(0, size));
+    test::overwrite(name, whole.substr(0, size));
     test::forge_hashes(root);
     EXPECT_EQ(in_child([&] { return verified(root); }), kRefused) << size << " of " << whole.size();
   }

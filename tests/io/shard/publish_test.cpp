@@ -1,15 +1,21 @@
 #include <gtest/gtest.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <atomic>
 #include <csignal>
+#include <map>
 #include <nlohmann/json.hpp>
+#include <thread>
 
 #include "io/core/atomic_file.hpp"
 #include "io/core/error.hpp"
 #include "io/core/hash.hpp"
 #include "io/shard/dataset_fixture.hpp"
+#include "io/shard/state.hpp"
 #include "support/test_data.hpp"
 
 namespace wsp {
@@ -54,9 +60,7 @@ TEST(Publish, AFailureAtAnyStepLeavesTheOldFileOrTheWholeNewOne) {
     fs::create_directories(root.path() / "shards");
     const fs::path shard = root.path() / "shards" / "shard-00.h5", index = root.path() / "index.h5";
     write_index(root.path(), write_shard(root.path(), 0, some_cases(layout, 2), layout), layout);
-    write_dataset_json(root.path(), {{"config", 1}}, layout);
-    const auto old_shard = sha256_file(shard), old_index = sha256_file(index),
-               old_json = sha256_file(root.path() / "dataset.json");
+    const auto old_shard = sha256_file(shard), old_index = sha256_file(index);
     const auto failing = [&](auto&& call) {
       const FaultHook hook(step);
       try {
@@ -78,13 +82,152 @@ TEST(Publish, AFailureAtAnyStepLeavesTheOldFileOrTheWholeNewOne) {
       EXPECT_EQ(sha256_file(index),
                 renamed ? sha256_file(reference.path() / "index.h5") : old_index);
     }
-    EXPECT_TRUE(failing([&] { write_dataset_json(root.path(), {{"config", 2}}, layout); }));
-    if (!renamed) {
-      EXPECT_EQ(sha256_file(root.path() / "dataset.json"), old_json);
-    }
     EXPECT_EQ(files_in(root.path() / "shards"), 1) << "a temporary file was left behind";
-    EXPECT_EQ(files_in(root.path()), 2) << "a temporary file was left behind";
+    EXPECT_EQ(files_in(root.path()), 1) << "a temporary file was left behind";
   }
+}
+
+// The dataset as its readers see it: what each case's first image is.
+std::map<std::string, std::vector<std::int16_t>> seen(const DatasetReader& reader) {
+  std::map<std::string, std::vector<std::int16_t>> images;
+  for (std::size_t i = 0; i < reader.slices().size(); ++i)
+    images.emplace(reader.cases()[static_cast<std::size_t>(reader.slices()[i].case_id)].name,
+                   reader.read_image(i));
+  return images;
+}
+
+// The next state of a dataset, of this many cases, unpublished.
+void make_next(const fs::path& dataset, const DatasetLayout& layout, int count) {
+  const TemporaryDirectory other;
+  test::write_dataset(other.path(), layout, count);
+  fs::remove_all(next_state(dataset));
+  fs::copy(state_directory(other.path()), next_state(dataset), fs::copy_options::recursive);
+}
+
+nlohmann::json fields_of(const DatasetLayout& layout, int count) {
+  const TemporaryDirectory other;
+  test::write_dataset(other.path(), layout, count);
+  return nlohmann::json::parse(read_file(other.path() / "dataset.json"));
+}
+
+TEST(PublishState, AFailureAtAnyStepLeavesTheOldDatasetOrTheWholeNewOne) {
+  const DatasetLayout layout = test::small_layout(Codec::lz4);
+  const auto fields = fields_of(layout, 7);
+  // Every step of a commit, in its order; the hook fails the n-th.
+  for (int n = 0, steps = 1; n < steps; ++n) {
+    const TemporaryDirectory root;
+    test::write_dataset(root.path(), layout, 4);
+    const DatasetReader reader(root.path());
+    const auto before = seen(reader);
+    make_next(root.path(), layout, 7);
+    int at = 0;
+    bool failed = false;
+    set_file_fault_hook([&](FileStep, const fs::path&) {
+      if (at++ == n) throw Error(ErrorCode::output, "injected");
+    });
+    try {
+      publish_state(root.path(), fields, layout);
+    } catch (const Error& e) {
+      EXPECT_EQ(e.code(), ErrorCode::output);
+      failed = true;
+    }
+    set_file_fault_hook({});
+    EXPECT_TRUE(failed || n == at) << "step " << n;
+    steps = std::max(steps, at + (failed ? 1 : 0));
+    EXPECT_TRUE(verify_dataset(root.path()).empty()) << "step " << n;
+    const auto after = seen(DatasetReader(root.path()));
+    EXPECT_TRUE(after.size() == 7 || (failed && after == before)) << "step " << n;
+    // Who opened it before goes on with what was there.
+    EXPECT_EQ(seen(reader), before);
+    // And the same again completes it, whatever was left.
+    test::overwrite(root.path() / "dataset.json.tmp", "{");
+    make_next(root.path(), layout, 7);
+    publish_state(root.path(), fields, layout);
+    EXPECT_TRUE(verify_dataset(root.path()).empty());
+    EXPECT_EQ(seen(DatasetReader(root.path())).size(), 7U);
+    EXPECT_TRUE(unnamed_states(root.path()).empty());
+    EXPECT_FALSE(fs::exists(root.path() / "dataset.json.tmp"));
+    if (n > 100) FAIL() << "the steps do not end";
+  }
+}
+
+TEST(PublishState, KeepsFilesThatDidNotChange) {
+  const DatasetLayout layout = test::small_layout(Codec::lz4);
+  const TemporaryDirectory root;
+  test::write_dataset(root.path(), layout, 4);
+  const auto inode = [&](int c) {
+    struct stat info {};
+    EXPECT_EQ(::stat((state_directory(root.path()) / "cases" / (test::made_name(c) + ".json")).c_str(),
+                     &info),
+              0);
+    return info.st_ino;
+  };
+  const auto before = inode(2);
+  make_next(root.path(), layout, 7);
+  publish_state(root.path(), fields_of(layout, 7), layout);
+  EXPECT_EQ(inode(2), before);
+  EXPECT_TRUE(verify_dataset(root.path()).empty());
+  // A damaged file is not kept for what it was.
+  const fs::path damaged = state_directory(root.path()) / "index.h5";
+  std::string bytes = read_file(damaged);
+  bytes[bytes.size() / 2] ^= 1;
+  test::overwrite(damaged, bytes);
+  ASSERT_FALSE(verify_dataset(root.path()).empty());
+  make_next(root.path(), layout, 7);
+  publish_state(root.path(), fields_of(layout, 7), layout);
+  EXPECT_TRUE(verify_dataset(root.path()).empty());
+}
+
+TEST(PublishState, TakesTheNameFromTheContents) {
+  const DatasetLayout layout = test::small_layout(Codec::lz4);
+  const TemporaryDirectory a, b, c;
+  test::write_dataset(a.path(), layout, 4);
+  test::write_dataset(b.path(), layout, 4);
+  test::write_dataset(c.path(), layout, 5);
+  EXPECT_EQ(read_file(a.path() / "dataset.json"), read_file(b.path() / "dataset.json"));
+  EXPECT_EQ(state_directory(a.path()).filename(), state_directory(b.path()).filename());
+  EXPECT_NE(state_directory(a.path()).filename(), state_directory(c.path()).filename());
+}
+
+TEST(PublishState, ReplacesVersionOne) {
+  const DatasetLayout layout = test::small_layout(Codec::lz4);
+  const TemporaryDirectory root;
+  test::write_dataset(root.path(), layout, 4);
+  test::make_version_one(root.path());
+  make_next(root.path(), layout, 7);
+  publish_state(root.path(), fields_of(layout, 7), layout);
+  EXPECT_TRUE(verify_dataset(root.path()).empty());
+  EXPECT_FALSE(fs::exists(root.path() / "shards"));
+  EXPECT_EQ(DatasetReader(root.path()).cases().size(), 7U);
+}
+
+// Readers that come and go beside a writer see one dataset or the other.
+TEST(PublishState, ShowsReadersWholeDatasetsOnly) {
+  const DatasetLayout layout = test::small_layout(Codec::lz4);
+  const TemporaryDirectory root;
+  test::write_dataset(root.path(), layout, 4);
+  const auto few = fields_of(layout, 4), many = fields_of(layout, 7);
+  std::atomic<bool> done{false};
+  std::atomic<int> opened{0};
+  std::thread reader([&] {
+    while (!done) {
+      try {
+        const auto images = seen(DatasetReader(root.path()));
+        EXPECT_TRUE(images.size() == 4 || images.size() == 7) << images.size();
+        ++opened;
+      } catch (const Error& e) {
+        ADD_FAILURE() << e.what();
+      }
+    }
+  });
+  for (int round = 0; round < 60; ++round) {
+    const bool grow = round % 2 == 0;
+    make_next(root.path(), layout, grow ? 7 : 4);
+    publish_state(root.path(), grow ? many : few, layout);
+  }
+  done = true;
+  reader.join();
+  EXPECT_GT(opened, 10);
 }
 
 // A disk that fills up at any byte, told by a limit on the size of files. In a child, for the limit

@@ -9,6 +9,7 @@
 #include "io/core/error.hpp"
 #include "io/core/hash.hpp"
 #include "io/shard/dataset_fixture.hpp"
+#include "io/shard/state.hpp"
 #include "support/test_data.hpp"
 
 namespace wsp {
@@ -22,9 +23,13 @@ class VerifyTest : public testing::Test {
   void SetUp() override {
     layout_ = test::small_layout(Codec::lz4);
     test::write_dataset(root(), layout_, 9);
+    state_ = state_directory(root());
     ASSERT_TRUE(verify_dataset(root()).empty());
   }
   fs::path root() const { return directory_.path(); }
+  fs::path place(const fs::path& name) const {
+    return (name == "dataset.json" ? root() : state_) / name;
+  }
   std::set<std::string> codes() const {
     std::set<std::string> found;
     for (const Finding& f : verify_dataset(root())) found.insert(std::string(to_string(f.code)));
@@ -37,18 +42,19 @@ class VerifyTest : public testing::Test {
     return false;
   }
   void flip(const fs::path& name, std::uint64_t at) const {
-    std::string bytes = read_file(root() / name);
+    std::string bytes = read_file(place(name));
     bytes.at(at) ^= 0x10;
-    test::overwrite(root() / name, bytes);
+    test::overwrite(place(name), bytes);
   }
   void edit(const fs::path& name, const std::function<void(Json&)>& change) const {
-    Json json = Json::parse(read_file(root() / name));
+    Json json = Json::parse(read_file(place(name)));
     change(json);
-    test::overwrite(root() / name, json.dump());
+    test::overwrite(place(name), json.dump());
   }
   fs::path case_file(int c) const { return fs::path("cases") / (test::made_name(c) + ".json"); }
 
   test::TemporaryDirectory directory_;
+  fs::path state_;
   DatasetLayout layout_;
 };
 
@@ -72,11 +78,11 @@ TEST_F(VerifyTest, CatchesSwappedChunks) {
   test::write_dataset(other.path(), test::small_layout(Codec::none, 1), 9);
   const DatasetReader reader(other.path());
   const IndexRow &a = reader.slices().at(2), &b = reader.slices().at(9);
-  std::string bytes = read_file(other.path() / "shards" / "shard-00.h5");
+  std::string bytes = read_file(state_directory(other.path()) / "shards" / "shard-00.h5");
   ASSERT_EQ(a.place.image_length, b.place.image_length);
   for (std::size_t i = 0; i < a.place.image_length; ++i)
     std::swap(bytes[a.place.image_offset + i], bytes[b.place.image_offset + i]);
-  test::overwrite(other.path() / "shards" / "shard-00.h5", bytes);
+  test::overwrite(state_directory(other.path()) / "shards" / "shard-00.h5", bytes);
   test::forge_hashes(other.path());
   EXPECT_EQ(verify_dataset(other.path()).size(), 2U);
   EXPECT_THROW((void)DatasetReader(other.path()).read_image(2), Error);
@@ -86,49 +92,57 @@ TEST_F(VerifyTest, CatchesSwappedChunks) {
 
 TEST_F(VerifyTest, CatchesAStaleShard) {
   const int shard = shard_of(test::made_name(8), layout_.shards);
-  std::vector<CaseRecord> records = read_shard_cases(root(), shard);
+  std::vector<CaseRecord> records = read_shard_cases(state_, shard);
   records.back().liver_ml += 1;
-  (void)write_shard(root(), shard, records, layout_);
+  (void)write_shard(state_, shard, records, layout_);
   test::forge_hashes(root());
   EXPECT_EQ(codes(), (Codes{"INDEX_MISMATCH"}));
   EXPECT_TRUE(mentions(shard_file_name(shard), "liver_ml"));
   records.pop_back();
-  (void)write_shard(root(), shard, records, layout_);
+  (void)write_shard(state_, shard, records, layout_);
   test::forge_hashes(root());
   EXPECT_TRUE(codes().contains("COUNT_MISMATCH"));
 }
 
 TEST_F(VerifyTest, CatchesShardsThatChangedNames) {
-  fs::rename(root() / "shards" / "shard-00.h5", root() / "shards" / "x");
-  fs::rename(root() / "shards" / "shard-01.h5", root() / "shards" / "shard-00.h5");
-  fs::rename(root() / "shards" / "x", root() / "shards" / "shard-01.h5");
+  fs::rename(state_ / "shards" / "shard-00.h5", state_ / "shards" / "x");
+  fs::rename(state_ / "shards" / "shard-01.h5", state_ / "shards" / "shard-00.h5");
+  fs::rename(state_ / "shards" / "x", state_ / "shards" / "shard-01.h5");
   test::forge_hashes(root());
   EXPECT_TRUE(codes().contains("INDEX_MISMATCH"));
 }
 
 TEST_F(VerifyTest, CatchesMissingAndUnlistedFiles) {
-  fs::remove(root() / "shards" / "shard-02.h5");
+  fs::remove(state_ / "shards" / "shard-02.h5");
   EXPECT_EQ(codes(), (Codes{"FILE_MISSING"}));
-  test::overwrite(root() / "cases" / "notes.txt", "left here");
+  test::overwrite(state_ / "cases" / "notes.txt", "left here");
   EXPECT_EQ(codes(), (Codes{"COUNT_MISMATCH", "FILE_MISSING", "FILE_UNLISTED"}));
 }
 
 // A key or a table that fell into the directory gains no hash that vouches for it.
 TEST_F(VerifyTest, NamesForeignFilesAlsoAfterPublishing) {
   test::overwrite(root() / "site.key", std::string(64, 'a'));
-  test::overwrite(root() / "cases" / "labels.csv", "patient,label");
+  test::overwrite(state_ / "cases" / "labels.csv", "patient,label");
   const Json before = Json::parse(read_file(root() / "dataset.json"));
-  write_dataset_json(root(), before, layout_);
+  fs::rename(state_, next_state(root()));
+  publish_state(root(), before, layout_);
   EXPECT_EQ(Json::parse(read_file(root() / "dataset.json")).at("files"), before.at("files"));
   EXPECT_TRUE(mentions("site.key", "stands in the dataset"));
   EXPECT_TRUE(codes().contains("FILE_UNLISTED"));
 }
 
 TEST_F(VerifyTest, LeavesRunAndQaAlone) {
-  test::overwrite(root() / "run.json", "{}");
+  test::overwrite(state_ / "run.json", "{}");
   fs::create_directories(root() / "qa");
   test::overwrite(root() / "qa" / "report.html", "x");
   EXPECT_EQ(codes(), Codes{});
+  // What an update left that did not end is no part of the dataset, and no word against it.
+  fs::create_directories(next_state(root()) / "cases");
+  test::overwrite(next_state(root()) / "cases" / "case-1.json", "{");
+  test::overwrite(root() / "dataset.json.tmp", "{");
+  EXPECT_EQ(codes(), Codes{});
+  test::overwrite(root() / "run.json", "{}");
+  EXPECT_EQ(codes(), Codes{"FILE_UNLISTED"});
 }
 
 TEST_F(VerifyTest, CatchesEveryWrongCount) {
@@ -158,9 +172,9 @@ TEST_F(VerifyTest, CatchesEveryWrongCount) {
 }
 
 TEST_F(VerifyTest, CatchesALedgerThatLosesOrInventsFiles) {
-  const std::string ledger = read_file(root() / "ledger.tsv");
+  const std::string ledger = read_file(state_ / "ledger.tsv");
   const auto with = [&](const std::string& text) {
-    test::overwrite(root() / "ledger.tsv", text);
+    test::overwrite(state_ / "ledger.tsv", text);
     test::forge_hashes(root());
     return codes();
   };
@@ -174,9 +188,9 @@ TEST_F(VerifyTest, CatchesALedgerThatLosesOrInventsFiles) {
 }
 
 TEST_F(VerifyTest, CatchesCaseFilesThatSaySomethingElse) {
-  const std::string before = read_file(root() / case_file(3));
+  const std::string before = read_file(place(case_file(3)));
   const auto with = [&](const std::function<void(Json&)>& change) {
-    test::overwrite(root() / case_file(3), before);
+    test::overwrite(place(case_file(3)), before);
     edit(case_file(3), change);
     test::forge_hashes(root());
     return codes();
@@ -196,7 +210,7 @@ TEST_F(VerifyTest, CatchesCaseFilesThatSaySomethingElse) {
   EXPECT_TRUE(
       with([](Json& json) { json["slices"] = Json::array(); }).contains("SCHEMA_VIOLATION"));
   EXPECT_EQ(with([](Json& json) { json = Json::array(); }), (Codes{"SCHEMA_VIOLATION"}));
-  fs::remove(root() / case_file(3));
+  fs::remove(place(case_file(3)));
   EXPECT_EQ(codes(), (Codes{"FILE_MISSING"}));
 }
 
@@ -207,11 +221,33 @@ TEST_F(VerifyTest, ReadsNoFileOutsideTheDataset) {
 }
 
 TEST_F(VerifyTest, DoesNotWaitForAPipe) {
-  fs::remove(root() / "shards" / "shard-01.h5");
-  ASSERT_EQ(::mkfifo((root() / "shards" / "shard-01.h5").c_str(), 0600), 0);
+  fs::remove(state_ / "shards" / "shard-01.h5");
+  ASSERT_EQ(::mkfifo((state_ / "shards" / "shard-01.h5").c_str(), 0600), 0);
   EXPECT_EQ(codes(), (Codes{"FILE_MISSING"}));
   const DatasetReader reader(root());
   EXPECT_FALSE(reader.slices().empty());
+}
+
+TEST_F(VerifyTest, NamesAStateThatIsNotThere) {
+  for (const char* state : {"state-0123456789abcdef", "..", "qa", "state-next", ""}) {
+    edit("dataset.json", [&](Json& json) { json["state"] = state; });
+    EXPECT_TRUE(codes().contains("FILE_MISSING")) << state;
+    EXPECT_THROW((void)DatasetReader(root()), Error) << state;
+  }
+  // A link would lead out of the dataset.
+  const std::string name = state_.filename();
+  fs::rename(state_, root() / "elsewhere");
+  fs::create_directory_symlink(root() / "elsewhere", state_);
+  edit("dataset.json", [&](Json& json) { json["state"] = name; });
+  EXPECT_TRUE(codes().contains("FILE_MISSING"));
+}
+
+TEST_F(VerifyTest, ReadsVersionOne) {
+  test::make_version_one(root());
+  EXPECT_EQ(codes(), Codes{});
+  EXPECT_EQ(DatasetReader(root()).state(), root());
+  test::overwrite(root() / "cases" / "notes.txt", "left here");
+  EXPECT_EQ(codes(), (Codes{"COUNT_MISMATCH", "FILE_UNLISTED"}));
 }
 
 TEST_F(VerifyTest, ReportsABrokenDatasetJson) {

@@ -2,8 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include <nlohmann/json.hpp>
+
 #include "io/core/atomic_file.hpp"
 #include "io/core/error.hpp"
+#include "io/shard/dataset_fixture.hpp"
+#include "io/shard/state.hpp"
 #include "preprocess/pipeline/crosswalk.hpp"
 #include "support/test_data.hpp"
 
@@ -15,19 +19,21 @@ namespace fs = std::filesystem;
 class OutputTest : public testing::Test {
  protected:
   [[nodiscard]] fs::path out() const { return work_.path() / "ds"; }
-  [[nodiscard]] fs::path shard() const { return out() / "shards" / "shard-00.h5"; }
+  // What the shard of the dataset that stands holds; "" where none stands.
+  [[nodiscard]] std::string shard() const {
+    if (!fs::exists(out() / "dataset.json")) return "";
+    return read_file(state_directory(out()) / "shards" / "shard-00.h5");
+  }
   // A run with this configuration that ends as told.
   void run(const std::string& config, bool finish, bool force = false) const {
-    OutputDirectory output(out(), config, "test", force);
+    OutputDirectory output(out(), RunTraits{config}, "test", force);
     output.claim();
-    write_file_atomic(shard(), config);
-    if (!finish) return;
-    output.finish();
-    write_file_atomic(out() / "dataset.json", std::string_view("{\"counts\": {\"cases\": 3}}"));
+    write_file_atomic(output.next() / "shards" / "shard-00.h5", config);
+    if (finish) output.commit({{"counts", {{"cases", 3}}}}, {});
   }
   [[nodiscard]] bool refused(const std::string& config, bool force = false) const {
     try {
-      const OutputDirectory output(out(), config, "test", force);
+      const OutputDirectory output(out(), RunTraits{config}, "test", force);
       return false;
     } catch (const Error& e) {
       EXPECT_EQ(e.code(), ErrorCode::output);
@@ -37,56 +43,120 @@ class OutputTest : public testing::Test {
   test::TemporaryDirectory work_;
 };
 
-TEST_F(OutputTest, ChangesNothingBeforeItIsClaimed) {
-  { const OutputDirectory output(out(), "a", "test", false); }
+TEST_F(OutputTest, ChangesNothingBeforeItIsCommitted) {
+  { const OutputDirectory output(out(), RunTraits{"a"}, "test", false); }
   EXPECT_FALSE(fs::exists(out())) << "an empty directory stayed behind";
   run("a", true);
-  {
-    const OutputDirectory output(out(), "b", "test", true);
-    EXPECT_EQ(finished_cases(out()), 3U);
-  }
-  EXPECT_TRUE(fs::exists(out() / "dataset.json"));
-  EXPECT_EQ(read_file(shard()), "a");
+  run("b", false, true);
+  EXPECT_EQ(finished_cases(out()), 3U);
+  EXPECT_EQ(shard(), "a");
+  run("b", true, true);
+  EXPECT_EQ(shard(), "b");
+  EXPECT_TRUE(unnamed_states(out()).empty());
 }
 
 TEST_F(OutputTest, ProtectsWhatWasCompleteOnce) {
   run("a", true);
   EXPECT_TRUE(refused("b"));
-  run("a", false);  // an update that was interrupted still holds the cases
-  EXPECT_FALSE(fs::exists(out() / "dataset.json"));
+  run("a", false);
+  EXPECT_TRUE(refused("b"));
+  run("b", false, true);  // a replacement that was interrupted is no dataset yet
   EXPECT_TRUE(refused("b"));
   EXPECT_FALSE(refused("a"));
   run("b", true, true);
-  EXPECT_EQ(read_file(shard()), "b");
+  EXPECT_EQ(shard(), "b");
+  EXPECT_TRUE(refused("a"));
 }
 
 TEST_F(OutputTest, ReplacesAFirstRunThatNeverEnded) {
   run("a", false);
-  write_file_atomic(out() / "cases" / "old.json", std::string_view("{}"));
+  write_file_atomic(next_state(out()) / "cases" / "old.json", std::string_view("{}"));
   run("b", false);
-  EXPECT_FALSE(fs::exists(out() / "cases" / "old.json"));
-  EXPECT_EQ(read_file(shard()), "b");
+  EXPECT_FALSE(fs::exists(next_state(out()) / "cases" / "old.json"));
+  EXPECT_EQ(shard(), "");
 }
 
-TEST_F(OutputTest, KeepsTheWorkOfAnInterruptedRun) {
+TEST_F(OutputTest, KeepsTheWorkOfAnInterruptedRunAndOfTheDataset) {
+  run("a", true);
   run("a", false);
-  OutputDirectory output(out(), "a", "test", false);
+  OutputDirectory output(out(), RunTraits{"a"}, "test", false);
+  EXPECT_EQ(output.standing().states,
+            (std::vector<fs::path>{next_state(out()), state_directory(out())}));
   output.claim();
-  EXPECT_EQ(read_file(shard()), "a");
+  EXPECT_EQ(read_file(output.next() / "shards" / "shard-00.h5"), "a");
+}
+
+// Killed after the folder had its name and before dataset.json had it.
+TEST_F(OutputTest, GoesOnWithAStateThatWasNotNamed) {
+  run("a", true);
+  const fs::path state = state_directory(out());
+  fs::remove(out() / "dataset.json");
+  EXPECT_TRUE(refused("b"));
+  {
+    const OutputDirectory output(out(), RunTraits{"a"}, "test", false);
+    EXPECT_EQ(output.standing().states, std::vector<fs::path>{state});
+  }
+  run("a", true);
+  EXPECT_EQ(state_directory(out()), state);
+  EXPECT_EQ(shard(), "a");
+}
+
+TEST_F(OutputTest, GoesOnWithVersionOne) {
+  for (const bool was_finished : {true, false}) {
+    fs::remove_all(out());
+    run("a", true);
+    test::make_version_one(out());
+    if (!was_finished) fs::remove(out() / "dataset.json");  // as its updates began
+    EXPECT_TRUE(refused("b"));
+    const OutputDirectory output(out(), RunTraits{"a"}, "test", false);
+    EXPECT_TRUE(output.standing().completed);
+    EXPECT_EQ(output.standing().states, std::vector<fs::path>{out()});
+  }
+}
+
+TEST_F(OutputTest, GoesOnWhereAKillLeftNothingWhole) {
+  fs::create_directories(next_state(out()));
+  EXPECT_FALSE(refused("a"));
+  write_file_atomic(next_state(out()) / "run.json.tmp", std::string_view("{"));
+  EXPECT_FALSE(refused("a"));
+  write_file_atomic(out() / "notes.txt", std::string_view("mine"));
+  EXPECT_TRUE(refused("a"));
+}
+
+TEST_F(OutputTest, RefusesAnotherSiteKeyAndForgottenLabels) {
+  {
+    OutputDirectory output(out(), RunTraits{"a", "key", true}, "test", false);
+    output.claim();
+    output.commit(nlohmann::json::object(), {});
+  }
+  const auto judged = [&](const RunTraits& traits, bool force = false) {
+    try {
+      (void)judge_output(out(), traits, force);
+      return true;
+    } catch (const Error& e) {
+      EXPECT_EQ(e.code(), ErrorCode::output);
+      return false;
+    }
+  };
+  EXPECT_TRUE(judged({"a", "key", true}));
+  EXPECT_TRUE(judged({"a", "", true})) << "a dry run without a key";
+  EXPECT_FALSE(judged({"a", "other", true}));
+  EXPECT_FALSE(judged({"a", "key", false}));
+  EXPECT_TRUE(judged({"a", "other", false}, true));
 }
 
 TEST_F(OutputTest, ServesOneRunAtATime) {
-  const OutputDirectory first(out(), "a", "test", false);
+  const OutputDirectory first(out(), RunTraits{"a"}, "test", false);
   EXPECT_TRUE(refused("a"));
   EXPECT_TRUE(refused("a", true));
 }
 
 TEST_F(OutputTest, TouchesNoForeignDirectory) {
   write_file_atomic(work_.path() / "notes.txt", std::string_view("mine"));
-  EXPECT_THROW(OutputDirectory(work_.path(), "a", "test", true), Error);
+  EXPECT_THROW(OutputDirectory(work_.path(), RunTraits{"a"}, "test", true), Error);
   // Its run.json cannot be read: as careful as with a complete dataset.
-  fs::create_directories(out());
-  write_file_atomic(out() / "run.json", std::string_view("{broken"));
+  run("a", true);
+  write_file_atomic(state_directory(out()) / "run.json", std::string_view("{broken"));
   EXPECT_TRUE(refused("a"));
   EXPECT_FALSE(refused("a", true));
 }

@@ -12,6 +12,7 @@
 #include "io/core/atomic_file.hpp"
 #include "io/core/error.hpp"
 #include "io/medical/image_file.hpp"
+#include "io/shard/state.hpp"
 #include "preprocess/pipeline/ingest.hpp"
 #include "preprocess/pipeline/plan_report.hpp"
 #include "support/test_data.hpp"
@@ -82,7 +83,7 @@ class SegmenterTest : public testing::Test {
     write_nifti(options_.input / (name + ".nii.gz"), g, hu);
   }
   nlohmann::json provenance(const std::string& name) const {
-    return nlohmann::json::parse(read_file(options_.output / "cases" / (name + ".json")));
+    return nlohmann::json::parse(read_file(state_directory(options_.output) / "cases" / (name + ".json")));
   }
 
   test::TemporaryDirectory work_;
@@ -115,12 +116,12 @@ TEST_F(SegmenterTest, ItsFailureIsTheCasesAlone) {
   const IngestSummary summary = ingest(options_);
   EXPECT_EQ(summary.cases, 1U);
   EXPECT_EQ(summary.quarantine_codes.at("SEGMENTER_FAILED"), 2U);
-  const std::string quarantine = read_file(options_.output / "quarantine.tsv");
+  const std::string quarantine = read_file(state_directory(options_.output) / "quarantine.tsv");
   EXPECT_NE(quarantine.find("case\tshort\tSEGMENTER_FAILED\tthe volume is shorter"),
             std::string::npos)
       << quarantine;
   EXPECT_NE(quarantine.find("case\tthrown\tSEGMENTER_FAILED\tthe model failed on this volume: a library gave up"), std::string::npos) << quarantine;
-  EXPECT_NE(read_file(options_.output / "ledger.tsv").find("SEGMENTER_FAILED\trejected\tshort"),
+  EXPECT_NE(read_file(state_directory(options_.output) / "ledger.tsv").find("SEGMENTER_FAILED\trejected\tshort"),
             std::string::npos);
 }
 
@@ -245,7 +246,7 @@ TEST_F(SegmenterTest, ComparesItsMasksWithGivenOnes) {
   EXPECT_NEAR(summary.comparisons[0].dice, 2.0 * 0.5 / 1.5, 1e-4);
   EXPECT_EQ(summary.comparisons[1].code, "SEGMENTER_FAILED");
   EXPECT_NEAR(*mean_dice(summary.comparisons), 2.0 / 3, 1e-4);
-  EXPECT_EQ(read_file(options_.output / "mask_comparison.tsv"),
+  EXPECT_EQ(read_file(state_directory(options_.output) / "mask_comparison.tsv"),
             "case\tgiven\tdice\tgiven_ml\tmodel_ml\tvolume_error_percent\thd95_mm\tfirst_off\tlast_off\t"
             "first_off_mm\tlast_off_mm\tkept_iou\tdoubts\tcode\n"
             "a\tfile\t0.6667\t192.0\t384.0\t+100.0\t40.00\t+0\t+0\t+0.0\t+0.0\t1.0000\tplace,shape\t\n"

@@ -112,7 +112,7 @@ TEST_F(LoaderFailure, ABatchWithoutASoundSliceIsAnErrorEvenWhenSkipping) {
 
 TEST_F(LoaderFailure, AShardThatEndsEarlyNamesCaseAndSlice) {
   const std::uint32_t last = static_cast<std::uint32_t>(rows() - 1);
-  std::filesystem::resize_file(root_.path() / "shards" / shard_file_name(row(last).shard),
+  std::filesystem::resize_file(reader_->state() / "shards" / shard_file_name(row(last).shard),
                                row(last).place.image_offset);
   BatchLoader loader(
       *reader_, [&](std::int64_t) { return std::vector<std::uint32_t>{last}; }, 0, options());

@@ -69,7 +69,7 @@ class LoaderTest : public testing::Test {
 
   /// Flip one bit of a stored chunk.
   void damage(std::uint32_t i, bool mask = false) const {
-    const auto path = root_.path() / "shards" / shard_file_name(row(i).shard);
+    const auto path = reader_->state() / "shards" / shard_file_name(row(i).shard);
     const int fd = ::open(path.c_str(), O_RDWR);
     const ChunkPlace& place = row(i).place;
     const auto at = static_cast<off_t>(mask ? place.mask_offset + place.mask_length / 2

@@ -9,6 +9,7 @@
 #include "io/core/atomic_file.hpp"
 #include "io/core/error.hpp"
 #include "io/core/log.hpp"
+#include "io/shard/state.hpp"
 #include "support/expect_error.hpp"
 #include "support/test_data.hpp"
 #include "train/data/training_set.hpp"
@@ -81,7 +82,7 @@ class TrainOptions : public testing::Test {
     const TrainingSet set = select_slices(reader, select_options(small()));
     const auto damage = [&](std::uint32_t row) {
       const IndexRow& slice = reader.slices()[row];
-      const std::filesystem::path shard = copy / "shards" / shard_file_name(static_cast<int>(slice.shard));
+      const std::filesystem::path shard = state_directory(copy) / "shards" / shard_file_name(static_cast<int>(slice.shard));
       std::fstream file(shard, std::ios::in | std::ios::out | std::ios::binary);
       const auto at =
           static_cast<std::streamoff>(slice.place.image_offset + slice.place.image_length / 2);

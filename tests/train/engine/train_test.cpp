@@ -9,6 +9,7 @@
 #include "io/core/counter_rng.hpp"
 #include "io/core/error.hpp"
 #include "io/core/log.hpp"
+#include "io/shard/state.hpp"
 #include "support/expect_error.hpp"
 #include "support/test_data.hpp"
 #include "train/support/train_dataset.hpp"
@@ -208,7 +209,7 @@ TEST_F(Training, DoesNotOverwriteAndDoesNotMix) {
 TEST_F(Training, RefusesADamagedDataset) {
   const fs::path copy = scratch_->path() / "damaged";
   fs::copy(scratch_->path() / "data", copy, fs::copy_options::recursive);
-  for (const auto& entry : fs::directory_iterator(copy / "shards"))
+  for (const auto& entry : fs::directory_iterator(state_directory(copy) / "shards"))
     if (fs::file_size(entry) > 20000) {
       std::fstream file(entry.path(), std::ios::in | std::ios::out | std::ios::binary);
       file.seekp(static_cast<std::streamoff>(fs::file_size(entry) / 2));
@@ -223,7 +224,7 @@ TEST_F(Training, RefusesADamagedDataset) {
   TrainConfig c = small("wsp", "resnet18");
   c.epochs = 20;  // sure to draw a damaged slice
   EXPECT_NE(error_of(c, o, ErrorCode::corrupt).find("case-"), std::string::npos);
-  for (const auto& entry : fs::directory_iterator(copy / "shards")) {
+  for (const auto& entry : fs::directory_iterator(state_directory(copy) / "shards")) {
     if (fs::file_size(entry) > 20000) fs::resize_file(entry.path(), 3000);
   }
   o = into("damaged-run-2");

@@ -293,6 +293,12 @@ TEST(HalfSamples, GiveIntervalsThatHaveAWidthAndPair) {
   EXPECT_LT(top.low, 0.98);
   EXPECT_GT(top.low, 0.5);
   EXPECT_EQ(top.high, 1);
+  // Nor do two that are always right for being equal.
+  const PairedDifference alike = paired_difference(1, perfect, 1, perfect);
+  EXPECT_LT(alike.interval.low, -0.01);
+  EXPECT_GT(alike.interval.low, top.low - 1);
+  EXPECT_NEAR(alike.interval.high, -alike.interval.low, 1e-9);
+  EXPECT_EQ(alike.p, 1);
   // Too few subjects for halves: no interval.
   ProbeSet few = make_probe_set(12, 3, 8, 21);
   few.positive = {1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0};

@@ -32,7 +32,7 @@ FeatureTable make_features(int cases, std::uint64_t seed, const std::string& dat
   for (int c = 0; c < cases; ++c) {
     CounterRng rng(seed, {static_cast<std::uint64_t>(c)});
     const std::string number = std::to_string(100 + c);
-    t.cases.push_back({"case-" + dataset + number, "sub-" + dataset + number, c % 2 == 0 ? 2.0 : 5.0, 0.8, c % 3 == 0 ? "sharp" : "soft", c % 2 == 0 ? "GE" : "Siemens"});
+    t.cases.push_back({"case-" + dataset + number, "sub-" + dataset + number, c % 2 == 0 ? 2.0 : 5.0, 0.8, c % 3 == 0 ? "sharp" : "soft", c % 2 == 0 ? "GE" : "Siemens", c == 3 ? "portal" : ""});
     t.labels[0].push_back(c % 2);
     t.labels[1].push_back(c % 5 == 4 ? -1 : c % 5);
     const double centre = 2.0 * (c % 2) + rng.normal();
@@ -74,6 +74,8 @@ TEST(Features, ComeBackAsTheyWereAndDamageIsSeen) {
   EXPECT_EQ(back.facts, t.facts);
   EXPECT_EQ(back.cases[3].kernel, "sharp");
   EXPECT_EQ(back.cases[3].scanner, "Siemens");
+  EXPECT_EQ(back.cases[3].phase, "portal");
+  EXPECT_EQ(back.cases[4].phase, "unknown");
   EXPECT_EQ(back.cases[3].trained_on, 1);
   EXPECT_EQ(back.cases[4].trained_on, -1);
   write_features(path, t);
@@ -99,9 +101,9 @@ TEST(Features, ComeBackAsTheyWereAndDamageIsSeen) {
 
 TEST(Cohort, RefusesWhatWouldFlatter) {
   const FeatureTable a = make_features(12, 1, "a");
-  const Diagnosis d{"LABEL", parse_positive("1"), ""};
-  EXPECT_NE(message_of([&] { (void)make_cohort({&a}, {{"grade", parse_positive("1"), ""}}); }).find("label, stage"), std::string::npos);
-  EXPECT_NE(message_of([&] { (void)make_cohort({&a}, {{"label", parse_positive("7"), ""}}); }).find("all 12 subjects"), std::string::npos);
+  const Diagnosis d{"LABEL", "1", ""};
+  EXPECT_NE(message_of([&] { (void)make_cohort({&a}, {{"grade", "1", ""}}); }).find("label, stage"), std::string::npos);
+  EXPECT_NE(message_of([&] { (void)make_cohort({&a}, {{"label", "7", ""}}); }).find("all 12 subjects"), std::string::npos);
   FeatureTable other = make_features(12, 2, "b");
   EXPECT_EQ(make_cohort({&a, &other}, {d}).set.subjects(), 24);
   FeatureTable foreign = other;
@@ -117,8 +119,8 @@ TEST(Cohort, RefusesWhatWouldFlatter) {
   EXPECT_NE(message_of([&] { (void)make_cohort({&a, &same_person}, {d}); }).find("two of the datasets"), std::string::npos);
   EXPECT_EQ(shared_subjects(a, {a.cases[2].subject, "nobody"}), std::vector<std::string>{a.cases[2].subject});
   // Unknown diagnoses are left out, and a reader's call stands beside.
-  EXPECT_EQ(make_cohort({&a}, {{"stage", parse_positive("2,3"), ""}}).set.subjects(), 10);
-  const ReaderScores reader = reader_scores(make_cohort({&a}, {{"label", parse_positive("1"), "label"}}));
+  EXPECT_EQ(make_cohort({&a}, {{"stage", "2,3", ""}}).set.subjects(), 10);
+  const ReaderScores reader = reader_scores(make_cohort({&a}, {{"label", "1", "label"}}));
   EXPECT_EQ(reader.balanced_accuracy, 1);
   const std::vector<std::int64_t> labels = {4, -1, 0, 1, 3, 2, 3};
   for (const auto& [text, expected] : std::map<std::string, std::vector<std::int64_t>>{
@@ -128,6 +130,30 @@ TEST(Cohort, RefusesWhatWouldFlatter) {
   EXPECT_EQ(parse_positive(">=F3").text, ">=3");
   for (const char* bad : {"", "F", "3,", "3;4", "F3x", "not 3", "-1", ".4", "=3", "> 3", "3 ", "!3", "3-4", "3..4", "F3,G4", "0,>=F4", "1234567"})
     EXPECT_THROW((void)parse_positive(bad), Error) << bad;
+}
+
+TEST(Cohort, AsksTheManifestWhatAWordMeans) {
+  const std::map<std::string, std::int64_t> words = {{"none", 0}, {"mild fibrosis", 1}, {"F3", 2}, {"F4", 3}, {"n/a", -1}};
+  const std::vector<std::int64_t> labels = {0, 1, 2, 3, -1};
+  for (const auto& [text, expected] : std::map<std::string, std::vector<std::int64_t>>{
+           {"F3,F4", {2, 3}}, {"F3,3", {2, 3}}, {">=mild fibrosis", {1, 2, 3}}, {"<F3", {0, 1}}, {"2", {2}}, {"none", {0}}})
+    EXPECT_EQ(parse_positive(text, words).among(labels), expected) << text;
+  EXPECT_EQ(parse_positive(">F3", words).text, ">2");
+  for (const char* bad : {"F5", "F2", "f3", "n/a", "mild", "not 3", "", "F3,"})
+    EXPECT_NE(message_of([&] { (void)parse_positive(bad, words); }).find("the manifest's words F3, F4, mild fibrosis, none"), std::string::npos) << bad;
+  // A number that is a word is the word, and that is said.
+  const PositiveClasses grade = parse_positive("2", {{"1", 0}, {"2", 1}});
+  EXPECT_EQ(grade.among(labels), std::vector<std::int64_t>{1});
+  EXPECT_NE(grade.remark.find("whose class is 1"), std::string::npos);
+  // Words are kept with the features.
+  FeatureTable t = make_features(12, 1, "a");
+  t.label_words = {{{"F0", 0}, {"F3", 1}}, {}};
+  const test::TemporaryDirectory scratch;
+  write_features(scratch.path() / "f.h5", t);
+  const FeatureTable read = read_features(scratch.path() / "f.h5");
+  EXPECT_EQ(read.label_words, t.label_words);
+  EXPECT_EQ(make_cohort({&read}, {{"label", "F3", ""}}).set.positive, make_cohort({&read}, {{"label", "1", ""}}).set.positive);
+  EXPECT_NE(message_of([&] { (void)make_cohort({&read}, {{"label", "F4", ""}}); }).find("words F0, F3"), std::string::npos);
 }
 
 TEST(TrainingOverlap, KnowsSubjectsByTheWeightsByNameAndByPixels) {
@@ -164,7 +190,7 @@ TEST(TrainingOverlap, KnowsSubjectsByTheWeightsByNameAndByPixels) {
 
 TEST(ShortcutProbes, FindWhatTheFeaturesTell) {
   const FeatureTable t = make_features(40, 3, "a");  // spacing and scanner follow the diagnosis, the kernel nothing
-  const Cohort cohort = make_cohort({&t}, {{"label", parse_positive("1"), ""}});
+  const Cohort cohort = make_cohort({&t}, {{"label", "1", ""}});
   LogisticFits fits(cohort.set);
   double spacing = 0, kernel = 1, scanner = 0;
   for (const Shortcut& s : shortcut_probes(cohort, fits, 5, 1, 1)) {
@@ -183,7 +209,7 @@ TEST(ShortcutProbes, FindWhatTheFeaturesTell) {
 
 TEST(PcaFigure, MeasuresWhatTheEyeSees) {
   const FeatureTable t = make_features(30, 4, "a");
-  const PcaSummary s = summarise_pca(make_cohort({&t}, {{"label", parse_positive("1"), ""}}), 10, 1, "title <&>");
+  const PcaSummary s = summarise_pca(make_cohort({&t}, {{"label", "1", ""}}), 10, 1, "title <&>");
   EXPECT_GT(std::abs(s.depth_correlation[0]), 0.95);  // the widest axis is depth
   EXPECT_LT(std::abs(s.depth_correlation[1]), 0.2);
   EXPECT_GT(s.class_auc[1], 0.8);
@@ -204,7 +230,7 @@ TEST(PcaFigure, MeasuresWhatTheEyeSees) {
 TEST(SavedProbe, PredictsAfterAWriteAndARead) {
   const test::TemporaryDirectory scratch;
   const FeatureTable t = make_features(40, 5, "a");
-  const Diagnosis d{"label", parse_positive("1"), ""};
+  const Diagnosis d{"label", "1", ""};
   const Cohort cohort = make_cohort({&t}, {d});
   const SavedProbe probe = fit_saved_probe(cohort, {&t}, {d}, 0.1, 30, 3);
   write_probe(scratch.path() / "P.json", probe);
@@ -229,6 +255,30 @@ TEST(SavedProbe, PredictsAfterAWriteAndARead) {
   EXPECT_NE(message_of([&] { (void)predict(back, foreign); }).find("encoder_sha256"), std::string::npos);
   write_file_atomic(scratch.path() / "Q.json", std::string_view("{\"format\": \"wsp-probe\"}"));
   EXPECT_NE(message_of([&] { (void)read_probe(scratch.path() / "Q.json"); }).find("no saved probe"), std::string::npos);
+}
+
+// A flipped bit is found, or changes nothing that is read (an exponent's e and E).
+TEST(SavedProbe, NoFlippedBitIsTakenInSilence) {
+  const test::TemporaryDirectory scratch;
+  const FeatureTable t = make_features(20, 5, "a");
+  const Diagnosis d{"label", "1", ""};
+  const auto path = scratch.path() / "P.json", again = scratch.path() / "again.json";
+  write_probe(path, fit_saved_probe(make_cohort({&t}, {d}), {&t}, {d}, 0.1, 3, 3));
+  const std::string good = read_file(path);
+  std::size_t found = 0;
+  for (std::size_t i = 0; i < 600; ++i) {
+    std::string bad = good;
+    const std::size_t at = i * 7919 % good.size();
+    bad[at] = static_cast<char>(bad[at] ^ (1 << i % 8));
+    write_file_unsynced(path, bad);
+    try {
+      write_probe(again, read_probe(path));
+      EXPECT_EQ(read_file(again), good) << "byte " << at << ", bit " << i % 8;
+    } catch (const Error&) {
+      ++found;
+    }
+  }
+  EXPECT_GT(found, 500U);
 }
 
 TEST(Plan, ThoseShippedAreSound) {

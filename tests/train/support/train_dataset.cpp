@@ -11,6 +11,7 @@
 #include "io/core/counter_rng.hpp"
 #include "io/core/hash.hpp"
 #include "io/shard/dataset.hpp"
+#include "io/shard/state.hpp"
 
 namespace wsp::test {
 namespace {
@@ -41,7 +42,8 @@ void put(const fs::path& path, const std::string& text) { std::ofstream(path, st
 
 }  // namespace
 
-void write_train_dataset(const fs::path& root, const TrainDatasetOptions& options) {
+void write_train_dataset(const fs::path& dataset, const TrainDatasetOptions& options) {
+  const fs::path root = next_state(dataset);
   fs::create_directories(root / "shards");
   fs::create_directories(root / "cases");
   DatasetLayout layout;
@@ -102,7 +104,7 @@ void write_train_dataset(const fs::path& root, const TrainDatasetOptions& option
   write_index(root, std::move(places), layout);
   put(root / "ledger.tsv", ledger);
   put(root / "quarantine.tsv", "what\tname\tcode\tdetail\tremedy\n");
-  write_dataset_json(root,
+  publish_state(dataset,
                      {{"config", nlohmann::json::object()},
                       {"counts",
                        {{"cases", options.subjects},

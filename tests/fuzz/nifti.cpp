@@ -1,0 +1,12 @@
+// NIfTI-1 and NIfTI-2 headers and, where they are few, voxels.
+#include "fuzz.hpp"
+#include "io/medical/image_header.hpp"
+
+int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  const auto path = wsp::fuzz::file_of(data, size, ".nii");
+  const auto header = wsp::image::read_nifti_header(path);
+  constexpr std::int64_t kFew = 1 << 20;
+  if (header && header.value().image.geometry.voxels() < kFew)
+    (void)wsp::image::read_nifti_voxels(header.value());
+  return 0;
+}

@@ -1,0 +1,14 @@
+// Headers of safetensors files.
+#include <string_view>
+
+#include "fuzz.hpp"
+#include "io/core/error.hpp"
+#include "train/model/tensor_header.hpp"
+
+int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  try {
+    (void)wsp::train::parse_tensor_header({reinterpret_cast<const char*>(data), size}, 24);
+  } catch (const wsp::Error&) {
+  }
+  return 0;
+}
