@@ -8,24 +8,28 @@
 
 #include "io/core/parallel.hpp"
 #include "preprocess/ops/distance.hpp"
+#include "preprocess/ops/least_surface.hpp"
 #include "preprocess/ops/liver.hpp"
 
 namespace wsp {
 namespace {
 
 constexpr float kFar = std::numeric_limits<float>::infinity();
+// Bone and gas must not pull the values about them far.
+constexpr float kLowHu = -200, kHighHu = 400, kFatHu = -60;
 using Voxels = std::vector<std::uint8_t>;
 
-// The part of a volume about a mask, [z][y][x].
-struct Box {
-  std::array<std::int64_t, 3> first{}, size{};
-  std::array<std::vector<double>, 3> position_mm;  // by axis x, y, z
-  [[nodiscard]] std::size_t voxels() const {
-    return static_cast<std::size_t>(size[0] * size[1] * size[2]);
-  }
+// The part of a volume about a mask, averaged over blocks of voxels, [z][y][x].
+struct Reduced {
+  SurfaceGrid grid;
+  std::array<std::int64_t, 3> first{}, end{}, block{};  // in the volume's voxels, by axis x, y, z
+  std::vector<float> hu;
+  Voxels mask;
 };
 
-std::optional<Box> box_about(const Volume& volume, const LiverMask& mask, double margin_mm) {
+// Where it lies; nothing for an empty mask.
+std::optional<Reduced> place_about(const Volume& volume, const LiverMask& mask, const Refine& how) {
+  constexpr double kRoom = 5;
   const Geometry& g = mask.geometry;
   std::array<std::int64_t, 3> low = g.size, high{-1, -1, -1};
   std::size_t at = 0;
@@ -40,51 +44,84 @@ std::optional<Box> box_about(const Volume& volume, const LiverMask& mask, double
         }
       }
   if (high[0] < 0) return std::nullopt;
-  Box box;
+  Reduced part;
   for (std::size_t k = 0; k < 3; ++k) {
-    const auto pad = static_cast<std::int64_t>(std::ceil(margin_mm / g.spacing_mm[k]));
-    box.first[k] = std::max<std::int64_t>(0, low[k] - pad);
-    box.size[k] = std::min(g.size[k], high[k] + pad + 1) - box.first[k];
-    for (std::int64_t i = 0; i < box.size[k]; ++i)
-      box.position_mm[k].push_back(
-          k == 2 ? volume.z_mm[static_cast<std::size_t>(box.first[2] + i)]
-                 : static_cast<double>(i) * g.spacing_mm[k]);
+    const auto pad =
+        static_cast<std::int64_t>(std::ceil((how.rounds * how.grow_mm + kRoom) / g.spacing_mm[k]));
+    const std::int64_t block =
+        std::max<std::int64_t>(1, std::lround(how.grid_mm / g.spacing_mm[k]));
+    part.block[k] = block;
+    part.first[k] = std::max<std::int64_t>(0, low[k] - pad);
+    part.end[k] = std::min(g.size[k], high[k] + pad + 1);
+    part.grid.size[k] = (part.end[k] - part.first[k] + block - 1) / block;
+    for (std::int64_t i = part.first[k]; i < part.end[k]; i += block) {
+      const std::int64_t last = std::min(i + block, part.end[k]) - 1;
+      part.grid.position_mm[k].push_back(k == 2
+                                             ? (volume.z_mm[static_cast<std::size_t>(i)] +
+                                                volume.z_mm[static_cast<std::size_t>(last)]) /
+                                                   2
+                                             : static_cast<double>(i + last) / 2 * g.spacing_mm[k]);
+    }
   }
-  return box;
+  return part;
 }
 
-// Calls visit(index in the box, index in the volume, length) for every row.
+// Calls visit(reduced voxel, volume's voxel) for all voxels, in parallel by reduced slice.
 template <class Visit>
-void for_rows(const Box& box, const Geometry& g, Visit visit) {
-  wsp::parallel_loop(std::int64_t{0}, box.size[2], [&](std::int64_t z) {
-    for (std::int64_t y = 0; y < box.size[1]; ++y)
-      visit(static_cast<std::size_t>((z * box.size[1] + y) * box.size[0]),
-            static_cast<std::size_t>(
-                ((box.first[2] + z) * g.size[1] + box.first[1] + y) * g.size[0] + box.first[0]),
-            static_cast<std::size_t>(box.size[0]));
+void for_blocks(const Reduced& part, const Geometry& g, Visit visit) {
+  const auto [nx, ny, nz] = part.grid.size;
+  wsp::parallel_loop(std::int64_t{0}, nz, [&, nx = nx, ny = ny](std::int64_t k) {
+    const std::int64_t z0 = part.first[2] + k * part.block[2];
+    for (std::int64_t z = z0; z < std::min(z0 + part.block[2], part.end[2]); ++z)
+      for (std::int64_t y = part.first[1]; y < part.end[1]; ++y)
+        for (std::int64_t x = part.first[0]; x < part.end[0]; ++x)
+          visit(static_cast<std::size_t>((k * ny + (y - part.first[1]) / part.block[1]) * nx +
+                                         (x - part.first[0]) / part.block[0]),
+                static_cast<std::size_t>((z * g.size[1] + y) * g.size[0] + x));
   });
 }
 
 template <class Work>
-void for_voxels(const Box& box, Work work) {
-  const auto plane = static_cast<std::size_t>(box.size[0] * box.size[1]);
-  wsp::parallel_loop(std::size_t{0}, static_cast<std::size_t>(box.size[2]), [&](std::size_t z) {
+void for_voxels(const SurfaceGrid& grid, Work work) {
+  const auto plane = static_cast<std::size_t>(grid.size[0] * grid.size[1]);
+  wsp::parallel_loop(std::size_t{0}, static_cast<std::size_t>(grid.size[2]), [&](std::size_t z) {
     for (std::size_t i = z * plane; i < (z + 1) * plane; ++i) work(i);
   });
 }
 
-// Squared distance of each voxel to the nearest one that is `value`.
-std::vector<float> distances_to(const Voxels& mask, std::uint8_t value, const Box& box) {
-  std::vector<float> field(mask.size());
-  for_voxels(box, [&](std::size_t i) { field[i] = mask[i] == value ? 0.0F : kFar; });
-  squared_distances(std::span(field), box.position_mm);
-  return field;
+void fill(Reduced& part, const Volume& volume, const LiverMask& mask) {
+  const auto [nx, ny, nz] = part.grid.size;
+  const auto n = static_cast<std::size_t>(nx * ny * nz);
+  std::vector<float> count(n), inside(n);
+  part.hu.assign(n, 0);
+  part.mask.assign(n, 0);
+  for_blocks(part, mask.geometry, [&](std::size_t to, std::size_t from) {
+    ++count[to];
+    inside[to] += mask.voxels[from] != 0 ? 1.0F : 0.0F;
+    part.hu[to] += std::clamp(static_cast<float>(volume.hu[from]), kLowHu, kHighHu);
+  });
+  for_voxels(part.grid, [&](std::size_t i) {
+    part.hu[i] /= count[i];
+    part.mask[i] = 2 * inside[i] > count[i] ? 1 : 0;
+  });
 }
 
-float squared(double mm) { return static_cast<float>(mm * mm); }
+// The signed distance from a mask's surface in mm, outside negative.
+std::vector<float> depth_in(const Voxels& mask, const SurfaceGrid& grid) {
+  std::vector<float> depth(mask.size()), away(mask.size());
+  for_voxels(grid, [&](std::size_t i) {
+    depth[i] = mask[i] == 0 ? 0.0F : kFar;
+    away[i] = mask[i] == 0 ? kFar : 0.0F;
+  });
+  squared_distances(std::span(depth), grid.position_mm);
+  squared_distances(std::span(away), grid.position_mm);
+  for_voxels(grid, [&](std::size_t i) { depth[i] = std::sqrt(depth[i]) - std::sqrt(away[i]); });
+  return depth;
+}
 
 // One axis of a Gaussian, its ends held; too coarse an axis is left alone.
-void smooth_axis(std::vector<float>& image, const Box& box, std::size_t axis, double sigma) {
+void smooth_axis(std::vector<float>& image, const SurfaceGrid& grid, std::size_t axis,
+                 double sigma) {
   const auto radius = static_cast<std::int64_t>(std::ceil(3 * sigma));
   if (sigma < 0.5) return;
   std::vector<float> weight;
@@ -93,12 +130,12 @@ void smooth_axis(std::vector<float>& image, const Box& box, std::size_t axis, do
         static_cast<float>(std::exp(-0.5 * static_cast<double>(k * k) / (sigma * sigma))));
   const float total = std::accumulate(weight.begin(), weight.end(), 0.0F);
   for (float& w : weight) w /= total;
-  const std::int64_t n = box.size[axis];
-  const std::array<std::int64_t, 3> stride{1, box.size[0], box.size[0] * box.size[1]};
+  const std::int64_t n = grid.size[axis];
+  const std::array<std::int64_t, 3> stride{1, grid.size[0], grid.size[0] * grid.size[1]};
   const std::size_t outer = axis == 2 ? 1 : 2, inner = axis == 0 ? 1 : 0;
-  wsp::parallel_loop(std::int64_t{0}, box.size[outer], [&](std::int64_t j) {
+  wsp::parallel_loop(std::int64_t{0}, grid.size[outer], [&](std::int64_t j) {
     std::vector<float> line(static_cast<std::size_t>(n + 2 * radius));
-    for (std::int64_t i = 0; i < box.size[inner]; ++i) {
+    for (std::int64_t i = 0; i < grid.size[inner]; ++i) {
       float* at = image.data() + j * stride[outer] + i * stride[inner];
       for (std::int64_t t = -radius; t < n + radius; ++t)
         line[static_cast<std::size_t>(t + radius)] =
@@ -111,19 +148,6 @@ void smooth_axis(std::vector<float>& image, const Box& box, std::size_t axis, do
       }
     }
   });
-}
-
-// Bone and gas must not pull the values about them far.
-std::vector<float> smoothed(const Volume& volume, const Box& box, double sigma_mm) {
-  constexpr float kLow = -200, kHigh = 400;
-  std::vector<float> image(box.voxels());
-  for_rows(box, volume.geometry, [&](std::size_t to, std::size_t from, std::size_t length) {
-    for (std::size_t i = 0; i < length; ++i)
-      image[to + i] = std::clamp(static_cast<float>(volume.hu[from + i]), kLow, kHigh);
-  });
-  for (std::size_t axis = 0; axis < 3; ++axis)
-    smooth_axis(image, box, axis, sigma_mm / volume.geometry.spacing_mm[axis]);
-  return image;
 }
 
 struct Values {
@@ -156,130 +180,213 @@ Values values_of(const std::vector<float>& image, const Voxels& core) {
   found.mode = kLow + kBin * (static_cast<double>(best) + 0.5);
   std::vector<float> away;
   for (std::size_t i = 0; i < image.size(); ++i)
-    if (core[i] != 0)
-      if (const float d = std::abs(image[i] - static_cast<float>(found.mode)); d < kNear)
-        away.push_back(d);
+    if (const float d = std::abs(image[i] - static_cast<float>(found.mode));
+        core[i] != 0 && d < kNear)
+      away.push_back(d);
   const auto middle = away.begin() + static_cast<std::ptrdiff_t>(away.size() / 2);
   std::nth_element(away.begin(), middle, away.end());
   found.spread = std::max(kLeastSpread, 1.4826 * static_cast<double>(*middle));
   return found;
 }
 
-Voxels core_of(const std::vector<float>& inside, double depth_mm) {
-  Voxels core(inside.size());
-  std::transform(inside.begin(), inside.end(), core.begin(),
-                 [&](float d) { return d > squared(depth_mm) ? 1 : 0; });
-  return core;
-}
+// For every 4 HU the log of how much commoner they are in the core than in the surroundings.
+class LogRatio {
+ public:
+  LogRatio(const std::vector<float>& image, const std::vector<float>& depth, double core_mm,
+           const Refine& how) {
+    constexpr double kGap = 2;  // next to the surface it is not known what a voxel is
+    std::array<double, kBins> liver{}, other{};
+    for (std::size_t i = 0; i < image.size(); ++i) {
+      const auto d = static_cast<double>(depth[i]);
+      if (d > core_mm) ++liver[bin(image[i])];
+      if (d < -kGap && d > -how.around_mm) ++other[bin(image[i])];
+    }
+    const auto p = spread(liver), q = spread(other);
+    for (std::size_t b = 0; b < kBins; ++b)
+      ratio_[b] =
+          static_cast<float>(std::clamp(std::log(p[b] / q[b]), -how.values_most, how.values_most));
+  }
+  [[nodiscard]] float at(float hu) const { return ratio_[bin(hu)]; }
 
-void open(Voxels& mask, const Box& box, double mm) {
-  const auto inside = distances_to(mask, 0, box);
-  Voxels eroded(mask.size());
-  for_voxels(box, [&](std::size_t i) { eroded[i] = inside[i] > squared(mm) ? 1 : 0; });
-  const auto away = distances_to(eroded, 1, box);
-  for_voxels(box, [&](std::size_t i) {
-    if (away[i] > squared(mm)) mask[i] = 0;
+ private:
+  static constexpr std::size_t kBins = 150;
+  static std::size_t bin(float hu) {
+    constexpr float kWidth = (kHighHu - kLowHu) / static_cast<float>(kBins);
+    return static_cast<std::size_t>(
+        std::clamp((hu - kLowHu) / kWidth, 0.0F, static_cast<float>(kBins - 1)));
+  }
+  // Smoothed by 5 HU, and nothing impossible.
+  static std::array<double, kBins> spread(const std::array<double, kBins>& count) {
+    constexpr double kSigma = 1.25, kLeast = 1e-5;
+    constexpr int kReach = 5, kLast = static_cast<int>(kBins) - 1;
+    std::array<double, kBins> smooth{};
+    double total = 0;
+    for (int b = 0; b <= kLast; ++b)
+      for (int k = -kReach; k <= kReach; ++k) {
+        const double part = std::exp(-0.5 * k * k / (kSigma * kSigma)) *
+                            count[static_cast<std::size_t>(std::clamp(b + k, 0, kLast))];
+        smooth[static_cast<std::size_t>(b)] += part;
+        total += part;
+      }
+    for (double& s : smooth) s = s / std::max(1.0, total) + kLeast;
+    return smooth;
+  }
+  std::array<float, kBins> ratio_{};
+};
+
+// What the surface costs at each voxel: the less, the more the HU change.
+std::vector<float> surface_cost(const std::vector<float>& image, const SurfaceGrid& grid,
+                                const Refine& how) {
+  constexpr double kLeast = 0.05;
+  const std::array<std::int64_t, 3> stride{1, grid.size[0], grid.size[0] * grid.size[1]};
+  std::vector<float> cost(image.size());
+  for_voxels(grid, [&](std::size_t i) {
+    const auto at = static_cast<std::int64_t>(i);
+    double squares = 0;
+    for (std::size_t k = 0; k < 3; ++k) {
+      const std::int64_t here = at / stride[k] % grid.size[k];
+      const std::int64_t low = std::max<std::int64_t>(0, here - 1),
+                         high = std::min(grid.size[k] - 1, here + 1);
+      if (low == high) continue;
+      const auto value = [&](std::int64_t n) {
+        return static_cast<double>(image[static_cast<std::size_t>(at + (n - here) * stride[k])]);
+      };
+      const auto& p = grid.position_mm[k];
+      const double slope = (value(high) - value(low)) /
+                           (p[static_cast<std::size_t>(high)] - p[static_cast<std::size_t>(low)]);
+      squares += slope * slope;
+    }
+    cost[i] = static_cast<float>(how.surface_mm *
+                                 (kLeast + 1 / (1 + squares / (how.edge_hu_mm * how.edge_hu_mm))));
   });
+  return cost;
 }
 
-void close(Voxels& mask, const Box& box, double mm) {
-  const auto away = distances_to(mask, 1, box);
-  Voxels grown(mask.size());
-  for_voxels(box, [&](std::size_t i) { grown[i] = away[i] <= squared(mm) ? 1 : 0; });
-  const auto inside = distances_to(grown, 0, box);
-  for_voxels(box, [&](std::size_t i) {
-    if (inside[i] > squared(mm)) mask[i] = 1;
-  });
-}
-
-// Smoothing blends a rim of the liver with the fat and the lung about it: what is nearer to the liver's
-// value than to fat's, and close to both, is liver.
-void restore_rim(Voxels& mask, const std::vector<float>& image, double mode, double smooth_mm,
-                 const Box& box) {
-  constexpr float kFat = -100, kSurelyFat = -40;
-  Voxels fat(mask.size());
-  for_voxels(box, [&](std::size_t i) { fat[i] = image[i] < kSurelyFat ? 1 : 0; });
-  const auto to_fat = distances_to(fat, 1, box), away = distances_to(mask, 1, box);
-  const auto half = (static_cast<float>(mode) + kFat) / 2;
-  for_voxels(box, [&](std::size_t i) {
-    if (away[i] <= squared(1.5 * smooth_mm) && to_fat[i] <= squared(2 * smooth_mm) &&
-        image[i] > half)
-      mask[i] = 1;
-  });
-}
-
-void keep_largest_and_fill(Voxels& mask, const Box& box) {
+void keep_largest_and_fill(Voxels& mask, const SurfaceGrid& grid) {
   LiverMask part;
-  part.geometry.size = box.size;
+  part.geometry.size = grid.size;
   part.voxels = std::move(mask);
   clean_mask(part);
   mask = std::move(part.voxels);
 }
 
 // One round; false where the mask has no core.
-bool refine_once(const Volume& volume, LiverMask& mask, const Refine& how, RefinedLiver& result) {
-  const auto box = box_about(volume, mask, how.grow_mm + how.close_mm + 2);
-  if (!box) return false;
-  // 1. The mask, how deep each voxel lies in it, and how far outside.
-  Voxels before(box->voxels());
-  for_rows(*box, mask.geometry, [&](std::size_t to, std::size_t from, std::size_t length) {
-    std::copy_n(mask.voxels.begin() + static_cast<std::ptrdiff_t>(from), length,
-                before.begin() + static_cast<std::ptrdiff_t>(to));
-  });
-  auto apart = distances_to(before, 0, *box);  // squared; outside negative
-  {
-    const auto outside = distances_to(before, 1, *box);
-    for_voxels(*box, [&](std::size_t i) {
-      if (before[i] == 0) apart[i] = -outside[i];
-    });
-  }
-  // 2. Which values the liver has, by its core.
+bool refine_once(Reduced& part, const std::vector<float>& image, const std::vector<float>& cost,
+                 const std::vector<float>& given, std::vector<float>& region, const Refine& how,
+                 RefinedLiver& result) {
   constexpr double kLeastCoreMm3 = 20000;
-  const double voxel_mm3 =
-      mask.geometry.spacing_mm[0] * mask.geometry.spacing_mm[1] * mask.geometry.spacing_mm[2];
-  Voxels core = core_of(apart, how.core_mm);
+  constexpr float kSureIn = 4;
+  const SurfaceGrid& grid = part.grid;
+  const auto depth = region.empty() ? given : depth_in(part.mask, grid);
+  const auto core_of = [&](double mm) {
+    Voxels core(depth.size());
+    std::transform(depth.begin(), depth.end(), core.begin(),
+                   [&](float d) { return d > static_cast<float>(mm) ? 1 : 0; });
+    return core;
+  };
+  double core_mm = how.core_mm;
+  Voxels core = core_of(core_mm);
+  const double voxel_mm3 = [&] {
+    double product = 1;
+    for (const auto& p : grid.position_mm)
+      if (p.size() > 1) product *= (p.back() - p.front()) / static_cast<double>(p.size() - 1);
+    return product;
+  }();
   if (static_cast<double>(std::count(core.begin(), core.end(), 1)) * voxel_mm3 < kLeastCoreMm3)
-    core = core_of(apart, how.core_mm / 2);
+    core = core_of(core_mm /= 2);
   if (std::find(core.begin(), core.end(), 1) == core.end()) return false;
-  const auto image = smoothed(volume, *box, how.smooth_mm);
   const Values liver = values_of(image, core);
   result.mode_hu = liver.mode;
   result.spread_hu = liver.spread;
-  // 3. What belongs to it.
-  constexpr float kFatHu = -60;
-  Voxels after(before.size());
-  for_voxels(*box, [&](std::size_t i) {
-    const double deep = std::sqrt(std::max(0.0, static_cast<double>(apart[i]))),
-                 far = std::sqrt(std::max(0.0, -static_cast<double>(apart[i])));
-    const double limit =
-        far > 0 ? how.spreads - (how.spreads - 1) * far / how.grow_mm
-                : how.spreads + 0.5 * std::min(deep, how.core_mm);
-    const bool fits = far <= how.grow_mm &&
-                      std::abs(static_cast<double>(image[i]) - liver.mode) < limit * liver.spread;
-    after[i] = fits || (core[i] != 0 && image[i] > kFatHu) ? 1 : 0;
+  const LogRatio ratio(image, depth, core_mm, how);
+  std::vector<float> evidence(image.size());
+  for_voxels(grid, [&](std::size_t i) {
+    const auto near = static_cast<float>(how.near_mm);
+    float e = std::clamp(given[i] / near, -1.0F, 1.0F) + ratio.at(image[i]);
+    // The core stays whatever its value, but fat: tumours and vessels.
+    if (depth[i] > static_cast<float>(how.core_mm) && image[i] > kFatHu) e += kSureIn;
+    evidence[i] = depth[i] < -static_cast<float>(how.grow_mm) ? -kFar : e;
   });
-  std::vector<float>().swap(apart);  // what follows has distances of its own
-  // 4. In one piece, without threads and holes.
-  open(after, *box, how.open_mm);
-  keep_largest_and_fill(after, *box);
-  close(after, *box, how.close_mm);
-  restore_rim(after, image, liver.mode, how.smooth_mm, *box);
-  keep_largest_and_fill(after, *box);
-  std::fill(mask.voxels.begin(), mask.voxels.end(), 0);
-  for_rows(*box, mask.geometry, [&](std::size_t from, std::size_t to, std::size_t length) {
-    std::copy_n(after.begin() + static_cast<std::ptrdiff_t>(from), length,
-                mask.voxels.begin() + static_cast<std::ptrdiff_t>(to));
-  });
+  region = least_surface(evidence, cost, grid, how.steps);
+  for_voxels(grid, [&](std::size_t i) { part.mask[i] = region[i] > 0.5F ? 1 : 0; });
+  keep_largest_and_fill(part.mask, grid);
   return true;
+}
+
+// The region's border between the reduced voxels is where it is a half, between their centres
+// linearly.
+void restore(const Reduced& part, const std::vector<float>& region, LiverMask& mask) {
+  struct Place {
+    std::int64_t low, high;
+    float weight;  // of the high one
+  };
+  std::array<std::vector<Place>, 3> places;
+  for (std::size_t k = 0; k < 3; ++k)
+    for (std::int64_t i = 0; i < part.end[k] - part.first[k]; ++i) {
+      const double at = (static_cast<double>(i) - static_cast<double>(part.block[k] - 1) / 2) /
+                        static_cast<double>(part.block[k]);
+      const auto low = static_cast<std::int64_t>(std::floor(at));
+      const auto within = [&](std::int64_t n) {
+        return std::clamp<std::int64_t>(n, 0, part.grid.size[k] - 1);
+      };
+      places[k].push_back(
+          {within(low), within(low + 1), static_cast<float>(at - static_cast<double>(low))});
+    }
+  std::fill(mask.voxels.begin(), mask.voxels.end(), 0);
+  const auto [nx, ny, nz] = part.grid.size;
+  wsp::parallel_loop(std::size_t{0}, places[2].size(), [&, nx = nx, ny = ny](std::size_t z) {
+    for (std::size_t y = 0; y < places[1].size(); ++y) {
+      const Place &pz = places[2][z], &py = places[1][y];
+      std::vector<float> row(static_cast<std::size_t>(nx));
+      for (std::int64_t x = 0; x < nx; ++x) {
+        const auto value = [&](std::int64_t kz, std::int64_t ky) {
+          return region[static_cast<std::size_t>((kz * ny + ky) * nx + x)];
+        };
+        row[static_cast<std::size_t>(x)] =
+            (1 - pz.weight) *
+                ((1 - py.weight) * value(pz.low, py.low) + py.weight * value(pz.low, py.high)) +
+            pz.weight *
+                ((1 - py.weight) * value(pz.high, py.low) + py.weight * value(pz.high, py.high));
+      }
+      auto* out = mask.voxels.data() +
+                  ((part.first[2] + static_cast<std::int64_t>(z)) * mask.geometry.size[1] +
+                   part.first[1] + static_cast<std::int64_t>(y)) *
+                      mask.geometry.size[0] +
+                  part.first[0];
+      for (const Place& px : places[0])
+        *out++ = (1 - px.weight) * row[static_cast<std::size_t>(px.low)] +
+                             px.weight * row[static_cast<std::size_t>(px.high)] >
+                         0.5F
+                     ? 1
+                     : 0;
+    }
+  });
 }
 
 }  // namespace
 
 RefinedLiver refine_liver(const Volume& volume, LiverMask& mask, const Refine& how) {
   RefinedLiver result;
+  auto part = place_about(volume, mask, how);
+  if (!part) return result;
+  fill(*part, volume, mask);
+  std::vector<float> image = std::move(part->hu), region;
+  for (std::size_t k = 0; k < 3; ++k) {
+    const auto& p = part->grid.position_mm[k];
+    if (p.size() > 1)
+      smooth_axis(image, part->grid, k,
+                  how.smooth_mm * static_cast<double>(p.size() - 1) / (p.back() - p.front()));
+  }
+  const auto cost = surface_cost(image, part->grid, how), given = depth_in(part->mask, part->grid);
+  int round = 0;
+  while (round < how.rounds && refine_once(*part, image, cost, given, region, how, result)) ++round;
+  if (round == 0) return result;
+  // Of the region only the largest part, and its holes filled.
+  for_voxels(part->grid, [&](std::size_t i) {
+    region[i] = part->mask[i] != 0 ? std::max(region[i], 0.6F) : std::min(region[i], 0.5F);
+  });
   const Voxels before = mask.voxels;
-  for (int round = 0; round < how.rounds; ++round)
-    if (!refine_once(volume, mask, how, result)) break;
+  restore(*part, region, mask);
   std::int64_t both = 0, sum = 0;
   for (std::size_t i = 0; i < before.size(); ++i) {
     both += before[i] & mask.voxels[i];

@@ -5,13 +5,17 @@ namespace wsp {
 
 /// What refine_liver() goes by; lengths in mm.
 struct Refine {
-  double core_mm = 8;    ///< a mask is trusted this deep below its surface
-  double grow_mm = 15;   ///< and may grow this far
-  double spreads = 3;    ///< that a voxel at the surface may lie from the liver's mode
-  double open_mm = 5;    ///< bridges thinner than twice this are cut
-  double close_mm = 3;   ///< narrower gaps are filled
-  double smooth_mm = 1.5;
-  int rounds = 2;  ///< times that it is done, each from what the one before found
+  double grid_mm = 2;      ///< voxels are averaged to about this size
+  double core_mm = 6;      ///< the liver's HU are learnt this deep below the mask's surface
+  double around_mm = 20;   ///< and its surroundings' this far outside
+  double grow_mm = 15;     ///< a mask may grow this far in a round
+  double smooth_mm = 1.5;  ///< Gaussian of the HU
+  double near_mm = 3;      ///< log-odds of the mask given: 1 this deep in it, -1 this far outside
+  double values_most = 4;  ///< those of the HU are held to this
+  double surface_mm = 20;  ///< what the surface costs where the HU do not change
+  double edge_hu_mm = 10;  ///< half of it where they change by so much
+  int rounds = 2;          ///< each from what the one before found
+  int steps = 80;          ///< of least_surface() in a round
 };
 
 /// What it found.
@@ -21,12 +25,13 @@ struct RefinedLiver {
   double agreement = 1;  ///< Dice of the mask before and after
 };
 
-/// Move the border of a predicted liver to where the HU say it is. The mask's core tells which values
-/// the liver has; about the surface a smoothed voxel belongs to it where its value does, the less of
-/// it the farther outside and the more the deeper inside, so that tumours and vessels within stay.
-/// Opening cuts what hangs on by a thread; the largest part is kept, closed, and its holes filled. A
-/// mask without a core is left as it is. Deterministic at any number of threads. Memory: some 15
-/// bytes a voxel of the mask's box.
+/// Move the border of a predicted liver to where the HU say it is. The mask's core and its
+/// surroundings tell which values the liver has and which it has not: the log-ratio of their
+/// histograms is a voxel's evidence, with the mask's own word. The liver is the region that weighs
+/// best its evidence against its surface (least_surface()), which costs little where the HU change.
+/// The core stays, so that tumours and vessels within do; the largest part is kept, its holes
+/// filled. A mask without a core is left as it is. Deterministic at any number of threads. Memory:
+/// some 60 bytes a voxel of grid_mm of the mask's box.
 RefinedLiver refine_liver(const Volume& volume, LiverMask& mask, const Refine& how = {});
 
 }  // namespace wsp

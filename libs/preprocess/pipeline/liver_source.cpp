@@ -200,7 +200,7 @@ std::vector<std::string> mask_doubts(const Volume& volume, const LiverMask& mask
                                      const std::optional<double>& confidence,
                                      const std::optional<RefinedLiver>& refined,
                                      const std::vector<double>& areas_mm2, double liver_ml) {
-  constexpr double kConfidence = 0.7, kRefinedConfidence = 0.92, kAgreement = 0.885, kLeastMl = 350, kSliverMl = 50, kMostMl = 4500,
+  constexpr double kConfidence = 0.7, kRefinedConfidence = 0.84, kAgreement = 0.93, kLeastMl = 350, kSliverMl = 50, kMostMl = 4500,
                    kLeastHu = -30, kMostHu = 230, kSpreadHu = 25, kStep = 0.5;
   std::vector<std::string> doubts;
   const auto doubt = [&](bool there, const char* word) {

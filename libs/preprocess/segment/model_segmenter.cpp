@@ -41,7 +41,7 @@ ModelSegmenter::ModelSegmenter(ModelDescriptor model, std::unique_ptr<Network> n
 std::string model_identity(const ModelDescriptor& model, SegmentationPlan plan,
                            const std::string& precision) {
   // Another way of running the same weights is another model: raise the number with each.
-  constexpr const char* kMethod = "segment-1";
+  constexpr const char* kMethod = "segment-2";
   return hex(sha256(model.identity + kMethod + std::to_string(plan.coarse_mm) +
                     (precision == "fp32" ? "" : precision)));
 }
