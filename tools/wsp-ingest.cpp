@@ -546,7 +546,7 @@ std::unique_ptr<wsp::Segmenter> segmenter_of(const Options& o, char** arguments)
 // How an ingest ends, and hence its dry run.
 int exit_code_of(const Options& o, const wsp::IngestSummary& summary) {
   // A part may have none where there are few subjects.
-  if (summary.cases == 0 && (summary.other_part_cases == 0 || summary.quarantined_cases > 0))
+  if (summary.cases == 0 && summary.other_part_cases == 0)
     return wsp::exit_code(wsp::ErrorCode::no_input);
   if (o.max_quarantined >= 0 &&
       summary.quarantined_cases > static_cast<std::size_t>(o.max_quarantined))

@@ -144,6 +144,11 @@ class DatasetReader {
   [[nodiscard]] const DatasetLayout& layout() const { return layout_; }
   /// Where its files are: cases/, previews/, shards/ and the tables.
   [[nodiscard]] const std::filesystem::path& state() const { return state_; }
+  /// Another file of the dataset, such as cases/CASE.json: is it one, and its bytes, checked against
+  /// the hash in dataset.json. Throws Error(corrupt) where it is missing or changed, and
+  /// Error(failure) where an update has replaced state() since.
+  [[nodiscard]] bool lists(const std::string& name) const { return files_.contains(name); }
+  [[nodiscard]] std::string read_listed(const std::string& name) const;
   /// Throws Error(failure) where an update has replaced state() since: its other files are going.
   void check_current() const;
   /// Per label column the manifest's words and their classes; empty maps where it had none (plain integers).
@@ -169,6 +174,7 @@ class DatasetReader {
 
   std::filesystem::path dataset_, state_;
   DatasetLayout layout_;
+  std::map<std::string, std::string> files_;  // of dataset.json: path and SHA-256
   std::vector<std::map<std::string, std::int64_t>> label_words_;
   std::vector<IndexCase> cases_;
   std::vector<IndexRow> slices_;

@@ -64,21 +64,23 @@ class Descriptor {
   int fd_;
 };
 
-// dataset.json is written last, and vouches for the index.
-nlohmann::json check_index_hash(const fs::path& dataset, const fs::path& state) {
-  nlohmann::json json = load_json(dataset / "dataset.json");
-  std::string stated;
+// The hashes of a dataset's files. dataset.json is written last, and vouches for the index.
+std::map<std::string, std::string> hashes_of(const nlohmann::json& json, const fs::path& dataset,
+                                             const fs::path& state) {
+  std::map<std::string, std::string> files;
   try {
-    stated = json.at("files").at("index.h5").get<std::string>();
-  } catch (const std::exception&) {
-    throw Error(ErrorCode::corrupt, "dataset.json names no hash of index.h5");
+    json.at("files").get_to(files);
+  } catch (const nlohmann::json::exception&) {  // then of the index neither
   }
+  const auto index = files.find("index.h5");
+  if (index == files.end())
+    throw Error(ErrorCode::corrupt, "dataset.json names no hash of index.h5");
   if (!fs::is_regular_file(state / "index.h5"))
     throw Error(ErrorCode::no_input,
                 "no complete dataset at " + dataset.string() + ": index.h5 is missing");
-  if (hex(sha256_file(state / "index.h5")) != stated)
+  if (hex(sha256_file(state / "index.h5")) != index->second)
     throw Error(ErrorCode::corrupt, "the SHA-256 differs from the one in dataset.json");
-  return json;
+  return files;
 }
 
 // Of each label column the manifest's words; none in datasets of an earlier toolkit.
@@ -164,7 +166,8 @@ void DatasetReader::load() {
   std::vector<CasePlaces> places;
   try {
     state_ = state_directory(dataset_);
-    const nlohmann::json json = check_index_hash(dataset_, state_);
+    const nlohmann::json json = load_json(dataset_ / "dataset.json");
+    files_ = hashes_of(json, dataset_, state_);
     const auto lock = h5::exclusive();
     h5::Handle file = h5::open_file(state_ / "index.h5");
     layout_ = read_layout(file.get(), "wsp-dataset");
@@ -207,6 +210,15 @@ void DatasetReader::close() {
   descriptors_.clear();
   cases_.clear();
   slices_.clear();
+}
+
+std::string DatasetReader::read_listed(const std::string& name) const {
+  try {
+    return wsp::read_listed(state_, files_, name);
+  } catch (const Error&) {
+    check_current();
+    throw;
+  }
 }
 
 void DatasetReader::check_current() const {

@@ -112,12 +112,13 @@ void remove_earlier(const fs::path& dataset) {
 
 }  // namespace
 
-std::string read_listed(const fs::path& state, const nlohmann::json& files,
+std::string read_listed(const fs::path& state, const std::map<std::string, std::string>& files,
                         const std::string& name) {
+  const auto listed = files.find(name);
   std::string bytes;
-  if (std::error_code ec; files.contains(name) && fs::is_regular_file(state / name, ec))
+  if (std::error_code ec; listed != files.end() && fs::is_regular_file(state / name, ec))
     bytes = read_file(state / name);
-  if (!files.contains(name) || hex(sha256(bytes)) != files.at(name))
+  if (listed == files.end() || hex(sha256(bytes)) != listed->second)
     throw Error(ErrorCode::corrupt, name + " is missing or differs from its hash");
   return bytes;
 }

@@ -1,5 +1,6 @@
 #pragma once
 #include <filesystem>
+#include <map>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
@@ -14,10 +15,11 @@ namespace wsp {
 /// Error(no_input) where no dataset.json is, Error(corrupt) where it names no such folder.
 std::filesystem::path state_directory(const std::filesystem::path& dataset);
 
-/// The bytes of a file of a state, such as cases/CASE.json, which the "files" of dataset.json vouch
-/// for. Throws Error(corrupt) where it is unlisted, missing or differs from its hash.
-std::string read_listed(const std::filesystem::path& state, const nlohmann::json& files,
-                        const std::string& name);
+/// The bytes of a file of a state, such as cases/CASE.json, which the "files" of dataset.json (path
+/// and SHA-256) vouch for. Throws Error(corrupt) where it is unlisted, missing or differs from its
+/// hash.
+std::string read_listed(const std::filesystem::path& state,
+                        const std::map<std::string, std::string>& files, const std::string& name);
 
 /// Where the next state is made; it may hold what an interrupted run finished.
 std::filesystem::path next_state(const std::filesystem::path& dataset);

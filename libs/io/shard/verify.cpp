@@ -8,6 +8,7 @@
 #include "io/core/error.hpp"
 #include "io/core/hash.hpp"
 #include "io/core/interrupt.hpp"
+#include "io/core/log.hpp"
 #include "io/core/parallel.hpp"
 #include "io/core/progress.hpp"
 #include "io/manifest/manifest.hpp"
@@ -120,7 +121,11 @@ class Verifier {
 
   void find_unlisted(const std::set<std::string>& names) {
     std::set<fs::path> not_ours{root_ / "qa"};  // folders
-    for (const fs::path& path : unnamed_states(root_)) not_ours.insert(path);
+    for (const fs::path& path : unnamed_states(root_)) {
+      not_ours.insert(path);
+      log::info(path.filename().string() + " was left by an update that did not end: no part of the "
+                "dataset; the next ingest goes on with it or removes it");
+    }
     const auto walk = [&](const fs::path& root) {
       for (auto it = fs::recursive_directory_iterator(root);
            it != fs::recursive_directory_iterator(); ++it) {

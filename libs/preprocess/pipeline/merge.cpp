@@ -30,6 +30,7 @@ struct PartDataset {
   fs::path path, state;
   Json description;  ///< dataset.json
   Json run;          ///< run.json
+  std::map<std::string, std::string> files;  ///< of dataset.json
   Part part;
 };
 
@@ -38,7 +39,7 @@ struct PartDataset {
 // A file of a part whose bytes are those that dataset.json vouches for.
 std::string read_listed(const PartDataset& part, const std::string& name) {
   try {
-    return wsp::read_listed(part.state, part.description.at("files"), name);
+    return wsp::read_listed(part.state, part.files, name);
   } catch (const Error& e) {
     throw Error(ErrorCode::corrupt, "part " + part.part.text() + ": " + e.what() +
                                         "; run wsp-ingest verify, then make the part again");
@@ -46,7 +47,8 @@ std::string read_listed(const PartDataset& part, const std::string& name) {
 }
 
 PartDataset open_part(const fs::path& path) {
-  PartDataset part{path, state_directory(path), load_json(path / "dataset.json"), {}, {}};
+  PartDataset part{path, state_directory(path), load_json(path / "dataset.json"), {}, {}, {}};
+  part.description.at("files").get_to(part.files);
   const auto told = part.description.find("part");
   if (told == part.description.end())
     refuse(path.string() + " is no part of a dataset: expected one made with wsp-ingest --part");
@@ -181,6 +183,7 @@ class Merge {
       progress.advance();
     }
     progress.finish();
+    check_counts();
     remove_others();
     sync_filesystem(output_.next());
     write_index(output_.next(), std::move(places_), layout_);
@@ -219,6 +222,7 @@ class Merge {
         if (auto row = comparison_of(provenance)) comparisons_.push_back(std::move(*row));
         take("previews/" + record.name + ".png");
         count(record);
+        ++found_[part.part.number];
         records.push_back(std::move(record));
       }
     auto places = write_shard(output_.next(), shard, std::move(records), layout_);
@@ -234,6 +238,17 @@ class Merge {
       ++tally["cases"];
       tally["slices"] += record.slices.size();
     }
+  }
+
+  // A shard of an earlier state of a part is sound by itself, and lacks cases.
+  void check_counts() {
+    for (const PartDataset& part : parts_)
+      if (part.description.at("counts").at("cases") != found_[part.part.number])
+        throw Error(ErrorCode::corrupt,
+                    "part " + part.part.text() + ": its shards hold " +
+                        std::to_string(found_[part.part.number]) +
+                        " cases, dataset.json counts others; run wsp-ingest verify, then make the "
+                        "part again");
   }
 
   // What an interrupted merge of other parts left.
@@ -267,6 +282,7 @@ class Merge {
   DatasetLayout layout_;
   std::vector<CasePlaces> places_;
   std::set<std::string> names_, subjects_;
+  std::map<int, std::size_t> found_;  // cases by part
   std::map<std::string, std::size_t> flags_;
   std::map<std::string, std::map<std::string, std::map<std::string, std::size_t>>> classes_;
   std::vector<MaskComparisonRow> comparisons_;

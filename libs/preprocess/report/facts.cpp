@@ -8,7 +8,6 @@
 #include "io/core/error.hpp"
 #include "io/core/hu_scale.hpp"
 #include "io/manifest/manifest.hpp"
-#include "io/shard/state.hpp"
 #include "preprocess/report/numbers.hpp"
 
 namespace wsp::qa {
@@ -145,8 +144,7 @@ void read_profile(const json& profile, CaseFacts& f) {
 
 }  // namespace
 
-CaseFacts read_case_facts(const DatasetReader& reader, const nlohmann::json& files,
-                          std::size_t case_index) {
+CaseFacts read_case_facts(const DatasetReader& reader, std::size_t case_index) {
   const IndexCase& entry = reader.cases().at(case_index);
   CaseFacts f;
   f.name = entry.name;
@@ -157,8 +155,7 @@ CaseFacts read_case_facts(const DatasetReader& reader, const nlohmann::json& fil
   f.flags = entry.flags;
   f.kept = entry.slice_count;
   try {
-    const json j =
-        json::parse(read_listed(reader.state(), files, "cases/" + entry.name + ".json"));
+    const json j = json::parse(reader.read_listed("cases/" + entry.name + ".json"));
     if (const auto broken = schema_violations("case.schema.json", j); !broken.empty())
       throw Error(ErrorCode::corrupt, broken.front());
     const json& geometry = j.at("geometry");
@@ -207,6 +204,7 @@ CaseFacts read_case_facts(const DatasetReader& reader, const nlohmann::json& fil
     f.liver_histogram = coarse(liver);
     f.air_histogram = coarse(air);
   } catch (Error& e) {
+    if (e.code() == ErrorCode::failure) throw;  // it was updated, not damaged
     throw Error(ErrorCode::corrupt, std::string(e.what()) + "; run wsp-ingest verify")
         .within("while reading cases/" + entry.name + ".json");
   } catch (const json::exception& e) {

@@ -64,10 +64,9 @@ struct CaseFacts {
 
 inline constexpr int kHistogramLow = -1100, kHistogramBin = 20, kHistogramBins = 155;
 
-/// Read what index and cases/CASE.json say; `files`: those of dataset.json. Throws Error(corrupt)
-/// where the JSON is not the one that was written, or lacks or breaks what it must say.
-CaseFacts read_case_facts(const DatasetReader& reader, const nlohmann::json& files,
-                          std::size_t case_index);
+/// Read what index and cases/CASE.json say. Throws Error(corrupt) where the JSON is not the one that
+/// was written, or lacks or breaks what it must say.
+CaseFacts read_case_facts(const DatasetReader& reader, std::size_t case_index);
 
 /// A number, or kUnset for null. Throws nlohmann::json::exception for anything else.
 double number_or_unset(const nlohmann::json& value);

@@ -26,10 +26,10 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-std::vector<CaseFacts> read_all_facts(const DatasetReader& reader, const json& files) {
+std::vector<CaseFacts> read_all_facts(const DatasetReader& reader) {
   std::vector<CaseFacts> cases(reader.cases().size());
   wsp::parallel_loop(std::size_t{0}, cases.size(),
-                    [&](std::size_t c) { cases[c] = read_case_facts(reader, files, c); });
+                    [&](std::size_t c) { cases[c] = read_case_facts(reader, c); });
   return cases;
 }
 
@@ -148,8 +148,7 @@ QaSummary run_qa(const QaOptions& options) {
     throw Error(ErrorCode::no_input, "the dataset holds no case; quarantine.tsv says why");
 
   // 2. What is known of the cases, and where the files went.
-  const json dataset = load_json(options.dataset / "dataset.json");
-  std::vector<CaseFacts> cases = read_all_facts(reader, dataset.at("files"));
+  std::vector<CaseFacts> cases = read_all_facts(reader);
   const auto names = names_of(cases);
   const LedgerAccount account = account_for_files(options.dataset, reader.state(), names);
   reader.check_current();
@@ -163,6 +162,7 @@ QaSummary run_qa(const QaOptions& options) {
   // 4. Judgement.
   const DepthAudit audit = audit_depth(reader, cases);
   Judge judge(rules);
+  const json dataset = load_json(options.dataset / "dataset.json");
   const DatasetKind kind = kind_of(dataset, cases);
   for (std::size_t c = 0; c < cases.size(); ++c)
     judge_case(cases[c], audit.cases[c], audit, kind, judge);

@@ -93,7 +93,7 @@ FeatureTable embed_dataset(const EmbedOptions& o) {
       for (std::size_t l = 0; l < table.labels.size(); ++l) table.labels[l].push_back(entry.labels[l]);
       const auto id = static_cast<std::int32_t>(table.cases.size());
       table.cases.push_back({entry.name, entry.subject});
-      describe_case(reader.state(), table.cases.back());
+      describe_case(reader, table.cases.back());
       for (std::int64_t i = 0; i < entry.slice_count; ++i) {
         rows.push_back(static_cast<std::uint32_t>(entry.first_slice + i));
         table.case_id.push_back(id);

@@ -12,7 +12,6 @@
 #include "io/core/parallel.hpp"
 #include "io/core/progress.hpp"
 #include "io/shard/dataset.hpp"
-#include "io/shard/state.hpp"
 #include "train/data/resize.hpp"
 #include "train/data/training_set.hpp"
 
@@ -81,10 +80,10 @@ FeatureTable roster(const fs::path& dataset, bool include_flagged, RosterContent
   return t;
 }
 
-void describe_case(const fs::path& state, FeatureCase& c) {
-  const fs::path path = state / "cases" / (c.name + ".json");
-  if (!fs::is_regular_file(path)) return;
-  const auto json = nlohmann::json::parse(read_file(path), nullptr, false);
+void describe_case(const DatasetReader& reader, FeatureCase& c) {
+  const std::string name = "cases/" + c.name + ".json";
+  if (!reader.lists(name)) return;
+  const auto json = nlohmann::json::parse(reader.read_listed(name), nullptr, false);
   if (json.is_discarded()) return;
   if (json.contains("/geometry/spacing_mm/2"_json_pointer)) {
     c.spacing_mm = json.at("/geometry/spacing_mm/2"_json_pointer).get<double>();
@@ -103,9 +102,9 @@ void set_provenance(FeatureTable& t, const Provenance& p) {
 
 FeatureTable import_on_dataset(const fs::path& npy, const fs::path& tsv, ImportContext context, const fs::path& dataset, bool include_flagged) {
   FeatureTable known = roster(dataset, true, RosterContent::pixels);
-  const fs::path state = state_directory(dataset);
-  for (FeatureCase& c : known.cases) describe_case(state, c);
-  known.facts["image_size"] = std::to_string(DatasetReader(dataset).layout().height);  // at which the pixels were hashed
+  const DatasetReader reader(dataset);
+  for (FeatureCase& c : known.cases) describe_case(reader, c);
+  known.facts["image_size"] = std::to_string(reader.layout().height);  // at which the pixels were hashed
   const FeatureTable trusted = roster(dataset, include_flagged);
   for (const FeatureCase& c : known.cases) context.left_out.insert(c.name);
   for (const FeatureCase& c : trusted.cases) context.left_out.erase(c.name);

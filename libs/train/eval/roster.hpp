@@ -1,6 +1,7 @@
 #pragma once
 #include <filesystem>
 
+#include "io/shard/dataset.hpp"
 #include "train/data/provenance.hpp"
 #include "train/eval/exchange.hpp"
 #include "train/eval/features.hpp"
@@ -20,9 +21,9 @@ enum class RosterContent {
 FeatureTable roster(const std::filesystem::path& dataset, bool include_flagged,
                     RosterContent content = RosterContent::rows, std::int64_t image_size = 0);
 
-/// Write into a case what its own file in the dataset's state (io/shard/state.hpp) says: spacing, pixel size, kernel,
-/// scanner, phase.
-void describe_case(const std::filesystem::path& state, FeatureCase& c);
+/// Write into a case what its own file in the dataset says: spacing, pixel size, kernel, scanner, phase. Nothing where the
+/// dataset has no such file; throws Error(corrupt) where it is not the one that was written.
+void describe_case(const DatasetReader& reader, FeatureCase& c);
 
 /// import_features() of slices of a dataset, all of whose slices are read for the hashes of their pixels. Cases with doubtful
 /// depth are left out unless `include_flagged`, as embed_dataset() does.

@@ -3,28 +3,27 @@
 #include <nlohmann/json.hpp>
 
 #include "io/core/error.hpp"
-#include "io/manifest/manifest.hpp"
 #include "preprocess/ops/slices.hpp"
 
 namespace wsp::train {
 
-std::string mask_source(const DatasetReader& reader,
-                        const MaskedVolume& volume) {
+std::string mask_source(const DatasetReader& reader, const MaskedVolume& volume) {
   const std::string& name = reader.cases()[static_cast<std::size_t>(volume.case_id)].name;
   try {
-    return load_json(reader.state() / "cases" / (name + ".json")).at("mask").at("source");
+    return nlohmann::json::parse(reader.read_listed("cases/" + name + ".json"))
+        .at("mask")
+        .at("source");
   } catch (const std::exception& e) {
     throw Error(ErrorCode::corrupt, "the mask's source of case " + name + " cannot be read (" +
                                         e.what() + "); run wsp-ingest verify");
   }
 }
 
-VoxelGrid stored_grid(const DatasetReader& reader,
-                      const MaskedVolume& volume) {
+VoxelGrid stored_grid(const DatasetReader& reader, const MaskedVolume& volume) {
   const IndexCase& entry = reader.cases()[static_cast<std::size_t>(volume.case_id)];
   Geometry acquired;
   try {
-    const nlohmann::json value = load_json(reader.state() / "cases" / (entry.name + ".json"));
+    const auto value = nlohmann::json::parse(reader.read_listed("cases/" + entry.name + ".json"));
     const nlohmann::json& geometry = value.at("geometry");
     for (std::size_t k = 0; k < 3; ++k) {
       acquired.size[k] = geometry.at("size").at(k).get<std::int64_t>();

@@ -186,6 +186,33 @@ TEST(DatasetReader, OpensOnlyCompleteDatasets) {
   EXPECT_EQ(opening(root.path()), ErrorCode::corrupt);
 }
 
+TEST(DatasetReader, ReadsOtherFilesAsTheyWereWritten) {
+  const TemporaryDirectory root;
+  test::write_dataset(root.path(), test::small_layout(Codec::lz4), 3);
+  const std::string name = "cases/" + test::made_name(1) + ".json";
+  const fs::path path = state_directory(root.path()) / name;
+  const DatasetReader reader(root.path());
+  EXPECT_TRUE(reader.lists(name));
+  EXPECT_FALSE(reader.lists("cases/other.json"));
+  EXPECT_EQ(reader.read_listed(name), read_file(path));
+  const auto code_of = [&](const std::string& file) {
+    try {
+      (void)reader.read_listed(file);
+    } catch (const Error& e) {
+      return e.code();
+    }
+    return ErrorCode::usage;
+  };
+  test::overwrite(path, read_file(path) + " ");
+  EXPECT_EQ(code_of(name), ErrorCode::corrupt);
+  fs::remove(path);
+  EXPECT_EQ(code_of(name), ErrorCode::corrupt);
+  EXPECT_EQ(code_of("cases/other.json"), ErrorCode::corrupt);
+  // An update is no damage.
+  fs::rename(state_directory(root.path()), root.path() / "state-0123456789abcdef");
+  EXPECT_EQ(code_of("ledger.tsv"), ErrorCode::failure);
+}
+
 TEST(DatasetReader, MissesAShardOnlyWhenItsSlicesAreRead) {
   const TemporaryDirectory root;
   test::write_dataset(root.path(), test::small_layout(Codec::lz4), kCases);
