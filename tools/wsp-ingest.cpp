@@ -16,6 +16,7 @@
 #include "io/core/json_text.hpp"
 #include "io/core/log.hpp"
 #include "io/core/printable.hpp"
+#include "io/core/worker_pool.hpp"
 #include "io/manifest/identity.hpp"
 #include "io/manifest/manifest.hpp"
 #include "io/manifest/manifest_init.hpp"
@@ -59,7 +60,23 @@ struct Options {
   std::string masks_table;
   CLI::App* init = nullptr;
   std::string check;  // a manifest
+  std::string isolation = "on";
+  double file_seconds = 60;
 };
+
+// How foreign files are read.
+void declare_isolation(CLI::App& app, Options& o) {
+  app.add_option("--isolation", o.isolation,
+                 "on: files are parsed and decoded in processes of their own, which may do nothing "
+                 "else; one that brings its process down costs itself alone. off: in this process")
+      ->check(CLI::IsMember({"on", "off"}))
+      ->capture_default_str();
+  app.add_option("--file-seconds", o.file_seconds,
+                 "With --isolation on: processor time that reading one file may take, and a second "
+                 "more for each MiB of it; ten times that where it sleeps")
+      ->check(CLI::Range(1.0, 86400.0))
+      ->capture_default_str();
+}
 
 // Inputs that the choice of series depends on; ingest and scan share them.
 void declare_inputs(CLI::App& app, Options& o) {
@@ -77,6 +94,7 @@ void declare_inputs(CLI::App& app, Options& o) {
   app.add_option("--masks-table", o.masks_table,
                  "Table (CSV) with the columns case (path, series UID or patient ID) and mask (a "
                  "file), where names do not say whose a mask is");
+  declare_isolation(app, o);
 }
 
 void declare_series(CLI::App& app, Options& o) {
@@ -240,6 +258,7 @@ void declare(CLI::App& app, Options& o) {
                      "Manifest to write (default: the table's name with .json, where you are)");
   o.init->add_flag("--force", o.force, "Replace a file that exists");
   o.init->add_option("--check", o.check, "Write nothing; say what of this manifest does not fit");
+  declare_isolation(*o.init, o);
   o.merge = app.add_subcommand(
       "merge", "Join the datasets that were made with --part into the one of a single run");
   o.merge->add_option("OUT", o.output, "Dataset directory to make")->required();
@@ -326,6 +345,20 @@ std::optional<std::filesystem::path> mask_cache_of(const Options& o) {
   if (const auto home = variable("HOME"); home.is_absolute())
     return home / ".cache" / "wsp" / "masks";
   return std::nullopt;
+}
+
+// No worker is smaller: a header may have millions of elements, whatever --memory is.
+std::uint64_t worker_bytes(const Options& o) {
+  constexpr std::uint64_t kLeast = std::uint64_t{2} << 30;
+  const std::uint64_t given = parse_bytes(o.memory);
+  return std::max(kLeast, given != 0 ? given : wsp::default_memory_bytes());
+}
+
+// Where files of others are read, and it was not turned off.
+std::optional<wsp::WorkerLimits> isolation_of(const Options& o) {
+  const bool ours = o.verify->parsed() || o.merge->parsed() || (o.init->parsed() && o.check.empty());
+  if (o.isolation == "off" || ours) return std::nullopt;
+  return wsp::WorkerLimits{worker_bytes(o), o.file_seconds};
 }
 
 int run_scan(const Options& o, bool json) {
@@ -633,6 +666,8 @@ int main(int argc, char** argv) {
     const std::vector<std::string> arguments(argv + 1, argv + argc);
     for (const CLI::App* command : {options.scan, options.verify, options.init, options.merge})
       if (command->parsed()) refuse_foreign_options(options, *command, arguments);
+    std::optional<wsp::WorkerPool> workers;  // before there is any other thread
+    if (const auto limits = isolation_of(options)) workers.emplace(*limits);
     if (options.scan->parsed()) return run_scan(options, common.json);
     if (options.init->parsed()) return run_init(options, common.json);
     if (options.verify->parsed()) return run_verify(options, common.json);

@@ -15,6 +15,7 @@
 #include "io/medical/dicom_header.hpp"
 #include "io/medical/dicom_load.hpp"
 #include "io/medical/dicom_text.hpp"
+#include "io/medical/isolated.hpp"
 #include "io/medical/pixel_format.hpp"
 
 namespace wsp::dicom {
@@ -205,12 +206,56 @@ void finish_frame(Pixels pixels, const PixelFormat& format, const PaddingRange& 
   out.columns = format.columns;
   out.rows = format.rows;
   mark_padding(padding, format, pixels, out);
-  out.plain = pixels.plain;
+  out.plain.view = pixels.plain;
   out.words = weigh_words(format, pixels, out);
   out.stored = std::move(pixels.values);
 }
 
-class InProcessDecoder final : public FrameDecoder {
+Outcome<std::vector<DecodedFrame>> decode_any(const std::filesystem::path& path,
+                                              const std::vector<std::int32_t>& frames) {
+  DcmFileFormat file;
+  Rejection loaded = load(path, file);
+  if (loaded.code != Code::USED) return refuse(loaded.code, std::move(loaded.detail));
+  DcmDataset& dataset = *file.getDataset();
+  const std::string syntax = transfer_syntax(file);
+  if (!is_supported_syntax(syntax)) {
+    return refuse(Code::UNSUPPORTED_TRANSFER_SYNTAX, named_syntax(syntax));
+  }
+  const auto format = read_format(dataset);
+  if (!format) return format.rejection();
+  DcmElement* element = nullptr;
+  dataset.findAndGetElement(DCM_PixelData, element);
+  auto* data = dynamic_cast<DcmPixelData*>(element);
+  if (data == nullptr) return refuse(Code::TRUNCATED_FILE, "no pixel data");
+  const PaddingRange padding = read_padding(dataset, format.value());
+
+  const bool jpeg2000 = is_jpeg2000_syntax(syntax);
+  const bool rle = syntax == UID_RLELosslessTransferSyntax;
+  std::optional<Codestreams> streams;
+  if (jpeg2000 || rle) streams.emplace(*data, format.value().frames);
+  if (has_endless_jpeg(*data)) return refuse(Code::DECODE_FAILED, "a stray marker in the JPEG header");
+  const FrameGroups groups(dataset);
+  std::vector<DecodedFrame> decoded(frames.size());
+  for (std::size_t i = 0; i < frames.size(); ++i) {
+    DecodedFrame& out = decoded[i];
+    if (frames[i] < 0 || frames[i] >= format.value().frames)
+      return refuse(Code::BAD_HEADER, "frame number");
+    auto pixels = jpeg2000
+                      ? decode_by_openjpeg(*streams, format.value(), frames[i], out.sign_repaired)
+                  : rle ? decode_by_rle(*streams, format.value(), frames[i], out.plain.owner)
+                        : decode_by_dcmtk(dataset, *data, format.value(),
+                                          DcmXfer(syntax.c_str()).getXfer(), frames[i], out.plain.owner);
+    if (!pixels) return pixels.rejection();
+    const Rescale rescale =
+        read_rescale(dataset, groups.in(frames[i], DCM_PixelValueTransformationSequence));
+    out.slope = static_cast<float>(rescale.slope);
+    out.intercept = static_cast<float>(rescale.intercept);
+    finish_frame(std::move(pixels).value(), format.value(), padding, out);
+  }
+  return decoded;
+}
+
+class Decoder final : public FrameDecoder {
  public:
   Outcome<std::vector<DecodedFrame>> decode(const std::filesystem::path& path,
                                             std::span<const std::int32_t> frames,
@@ -219,7 +264,9 @@ class InProcessDecoder final : public FrameDecoder {
       std::vector<DecodedFrame> decoded(1);
       if (decode_native(path, *hints.native, hints.hash, decoded.front())) return decoded;
     }
-    auto decoded = decode_any(path, frames);
+    auto decoded = isolated<decode_any>(
+        "read", path, std::vector<std::int32_t>(frames.begin(), frames.end()));
+    if (decoded && decoded.value().size() != frames.size()) return impossible("read");
     if (decoded && hints.hash != nullptr) *hints.hash = sha256_file(path);
     return decoded;
   }
@@ -229,7 +276,7 @@ class InProcessDecoder final : public FrameDecoder {
   static bool decode_native(const std::filesystem::path& path, const NativePixels& native,
                             Digest* hash, DecodedFrame& out) {
     const std::shared_ptr<std::uint8_t[]> bytes(new std::uint8_t[native.file_bytes]);
-    out.owner = bytes;
+    out.plain.owner = bytes;
     const std::span file(bytes.get(), native.file_bytes);
     if (!read_bytes(path, file)) return false;
     const auto words = native_words(file, native);
@@ -239,50 +286,6 @@ class InProcessDecoder final : public FrameDecoder {
     out.intercept = native.intercept;
     finish_frame(unpack(*words, native.format), native.format, native.padding, out);
     return true;
-  }
-
-  static Outcome<std::vector<DecodedFrame>> decode_any(const std::filesystem::path& path,
-                                                       std::span<const std::int32_t> frames) {
-    DcmFileFormat file;
-    Rejection loaded = load(path, file);
-    if (loaded.code != Code::USED) return refuse(loaded.code, std::move(loaded.detail));
-    DcmDataset& dataset = *file.getDataset();
-    const std::string syntax = transfer_syntax(file);
-    if (!is_supported_syntax(syntax)) {
-      return refuse(Code::UNSUPPORTED_TRANSFER_SYNTAX, named_syntax(syntax));
-    }
-    const auto format = read_format(dataset);
-    if (!format) return format.rejection();
-    DcmElement* element = nullptr;
-    dataset.findAndGetElement(DCM_PixelData, element);
-    auto* data = dynamic_cast<DcmPixelData*>(element);
-    if (data == nullptr) return refuse(Code::TRUNCATED_FILE, "no pixel data");
-    const PaddingRange padding = read_padding(dataset, format.value());
-
-    const bool jpeg2000 = is_jpeg2000_syntax(syntax);
-    const bool rle = syntax == UID_RLELosslessTransferSyntax;
-    std::optional<Codestreams> streams;
-    if (jpeg2000 || rle) streams.emplace(*data, format.value().frames);
-    if (has_endless_jpeg(*data)) return refuse(Code::DECODE_FAILED, "a stray marker in the JPEG header");
-    const FrameGroups groups(dataset);
-    std::vector<DecodedFrame> decoded(frames.size());
-    for (std::size_t i = 0; i < frames.size(); ++i) {
-      DecodedFrame& out = decoded[i];
-      if (frames[i] < 0 || frames[i] >= format.value().frames)
-        return refuse(Code::BAD_HEADER, "frame number");
-      auto pixels = jpeg2000
-                        ? decode_by_openjpeg(*streams, format.value(), frames[i], out.sign_repaired)
-                    : rle ? decode_by_rle(*streams, format.value(), frames[i], out.owner)
-                          : decode_by_dcmtk(dataset, *data, format.value(),
-                                            DcmXfer(syntax.c_str()).getXfer(), frames[i], out.owner);
-      if (!pixels) return pixels.rejection();
-      const Rescale rescale =
-          read_rescale(dataset, groups.in(frames[i], DCM_PixelValueTransformationSequence));
-      out.slope = static_cast<float>(rescale.slope);
-      out.intercept = static_cast<float>(rescale.intercept);
-      finish_frame(std::move(pixels).value(), format.value(), padding, out);
-    }
-    return decoded;
   }
 };
 
@@ -320,6 +323,6 @@ std::string WordEvidence::contradiction() const {
   return {};
 }
 
-std::unique_ptr<FrameDecoder> make_frame_decoder() { return std::make_unique<InProcessDecoder>(); }
+std::unique_ptr<FrameDecoder> make_frame_decoder() { return std::make_unique<Decoder>(); }
 
 }  // namespace wsp::dicom

@@ -6,12 +6,12 @@
 #include <string>
 #include <vector>
 
+#include "io/core/bytes.hpp"
 #include "io/core/hash.hpp"
 #include "io/core/outcome.hpp"
 #include "io/medical/native_pixels.hpp"
 
-/// Pixels out of DICOM files. Internal to io/medical; no DCMTK type stands here, so that decoding
-/// can move into worker processes.
+/// Pixels out of DICOM files. Internal to io/medical; no DCMTK type stands here.
 namespace wsp::dicom {
 
 /// What the words of pixels say of BitsStored, HighBit and PixelRepresentation: counts of pixels
@@ -35,8 +35,7 @@ struct WordEvidence {
 struct DecodedFrame {
   std::int64_t columns = 0, rows = 0;
   /// [row][column]: the words as they stand, where they are the values and prove nothing else.
-  std::span<const std::int16_t> plain;
-  std::shared_ptr<const void> owner;  ///< of what `plain` shows
+  SharedSpan<std::int16_t> plain;
   PaddingRange padding_range;
   std::vector<std::int32_t> stored;  ///< without `plain`: sign-extended at BitsStored
   /// With `stored`: 1 where PixelPaddingValue..RangeLimit; empty when none declared.
@@ -47,7 +46,8 @@ struct DecodedFrame {
 
   /// What is stored, whichever way.
   [[nodiscard]] std::vector<std::int32_t> values() const {
-    return plain.empty() ? stored : std::vector<std::int32_t>(plain.begin(), plain.end());
+    return plain.view.empty() ? stored
+                              : std::vector<std::int32_t>(plain.view.begin(), plain.view.end());
   }
 };
 
@@ -70,7 +70,9 @@ class FrameDecoder {
                                                     const DecodeHints& hints = {}) const = 0;
 };
 
-/// The decoder that works inside this process.
+/// Decodes in a worker process where there is a pool (io/core/worker_pool), but for the pixels that
+/// the scan found as they are (NativePixels), which no library touches; else in this process.
+/// Rejects with DECODER_CRASHED and DECODER_TIMEOUT too.
 std::unique_ptr<FrameDecoder> make_frame_decoder();
 
 /// A JPEG 2000 or HTJ2K image of one component.

@@ -13,6 +13,7 @@
 
 #include "io/medical/dicom_load.hpp"
 #include "io/medical/dicom_text.hpp"
+#include "io/medical/isolated.hpp"
 
 namespace wsp::dicom {
 namespace {
@@ -346,7 +347,9 @@ bool is_derived_type(const std::string& image_type) {
   return derived && values.size() > 2 && !values[2].empty() && values[2] != "AXIAL";
 }
 
-Header read_header(const std::filesystem::path& path) {
+namespace {
+
+Header parse_header(const std::filesystem::path& path) {
   Header header;
   DcmFileFormat file;
   bool syntax_repaired = false;
@@ -419,6 +422,18 @@ Header read_header(const std::filesystem::path& path) {
   if (const auto native = find_native_pixels(path, file))
     header.native = std::make_shared<NativePixels>(*native);
   return header;
+}
+
+}  // namespace
+
+Header read_header(const std::filesystem::path& path) {
+  try {
+    return isolated_or_lost<parse_header>([&] { return seconds_for(path); }, path);
+  } catch (const WorkerLost& lost) {
+    Header header;
+    Rejection refusal = refusal_of(lost, "scan");
+    return refuse(header, refusal.code, std::move(refusal.detail));
+  }
 }
 
 }  // namespace wsp::dicom

@@ -65,8 +65,9 @@ struct Rescale {
 /// `holder` is where the frame keeps them (FrameGroups).
 Rescale read_rescale(DcmDataset& dataset, DcmItem& holder);
 
-/// Read one file's header; never throws on bad data. `header.code` is USED for a CT image that can
-/// be part of a volume, MASK_UNREFERENCED for SEG and RTSTRUCT, else why the file is not usable.
+/// Read one file's header, in a worker process where there is a pool; never throws on bad data but
+/// std::bad_alloc. `header.code` is USED for a CT image that can be part of a volume,
+/// MASK_UNREFERENCED for SEG and RTSTRUCT, else why the file is not usable.
 Header read_header(const std::filesystem::path& path);
 
 /// Fill header.planes from the data set: classic attributes, or the functional groups of an

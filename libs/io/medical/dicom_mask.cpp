@@ -6,6 +6,7 @@
 #include <set>
 
 #include "io/medical/dicom_load.hpp"
+#include "io/medical/isolated.hpp"
 
 namespace wsp {
 namespace dicom {
@@ -249,9 +250,7 @@ void read_place(DcmDataset& data, MaskObject& object) {
   object.frame_corners_mm.assign(frames.begin(), frames.end());
 }
 
-}  // namespace
-
-Outcome<MaskObject> read_mask_references(const std::filesystem::path& path, bool is_rtstruct) {
+Outcome<MaskObject> parse_mask_references(const std::filesystem::path& path, bool is_rtstruct) {
   using namespace dicom;
   DcmFileFormat file;
   if (const Rejection r = load(path, file); r.code != Code::USED)
@@ -297,6 +296,12 @@ Outcome<MaskObject> read_mask_references(const std::filesystem::path& path, bool
   object.sop_instance_uids.assign(instances.begin(), instances.end());
   read_place(data, object);
   return object;
+}
+
+}  // namespace
+
+Outcome<MaskObject> read_mask_references(const std::filesystem::path& path, bool is_rtstruct) {
+  return isolated<parse_mask_references>("mask", path, is_rtstruct);
 }
 
 }  // namespace wsp

@@ -65,4 +65,10 @@ struct FramePlane {
   [[nodiscard]] bool complete() const { return placed && oriented && dx > 0 && dy > 0; }
 };
 
+/// read_seg_mask() and read_rtstruct_mask(), in this process.
+Outcome<LiverMask> rasterise_seg(const std::filesystem::path& path, const LoadedVolume& loaded,
+                                 const MaskOptions& options);
+Outcome<LiverMask> rasterise_rtstruct(const std::filesystem::path& path, const LoadedVolume& loaded,
+                                      const MaskOptions& options);
+
 }  // namespace wsp::dicom

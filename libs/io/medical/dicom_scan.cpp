@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <new>
 
 #include "io/core/interrupt.hpp"
 #include "io/core/parallel.hpp"
@@ -242,6 +243,10 @@ Scan scan_export(const fs::path& root, const ScanOptions& options) {
       if (seg || headers[i].kind == dicom::FileKind::rtstruct)
         masks[i] = twice<Outcome<MaskObject>>([&] { return read_mask_references(path, !seg); },
                                               [](const auto& read) { return !read.ok(); });
+    } catch (const std::bad_alloc&) {
+      headers[i] = {};
+      headers[i].code = Code::TOO_LARGE;
+      headers[i].detail = "no memory for its header";
     } catch (const std::exception&) {
       headers[i] = {};
       headers[i].code = Code::UNREADABLE;

@@ -13,6 +13,7 @@
 #include "io/core/error.hpp"
 #include "io/core/large_buffer.hpp"
 #include "io/medical/image_header.hpp"
+#include "io/medical/isolated.hpp"
 
 namespace wsp {
 namespace {
@@ -24,7 +25,7 @@ Rejection refuse(Code code, std::string detail) { return {"", "read", code, std:
 // File order, x fastest.
 struct Pixels {
   ImageHeader header;
-  std::vector<char> bytes;  ///< as stored
+  SharedSpan<char> bytes;  ///< as stored
   double slope = 1, intercept = 0;
   std::vector<LabelImage::Segment> segments;
 
@@ -41,7 +42,7 @@ bool with_values(const Pixels& pixels, Visit&& visit) {
   const std::string& type = pixels.header.component;
   const auto as = [&]<class T>(const char* name, T) {
     if (type != name) return false;
-    visit(reinterpret_cast<const T*>(pixels.bytes.data()));
+    visit(reinterpret_cast<const T*>(pixels.bytes.view.data()));
     return true;
   };
   return as("int16", std::int16_t{}) || as("uint16", std::uint16_t{}) ||
@@ -50,7 +51,24 @@ bool with_values(const Pixels& pixels, Visit&& visit) {
          as("uint64", std::uint64_t{}) || as("float32", 0.0F) || as("float64", 0.0);
 }
 
-Outcome<ImageHeader> header_of(const fs::path& path) {
+WSP_FIELDS(Pixels, header, bytes, slope, intercept, segments)
+
+/// Bytes of one number of a component; 0 for an unknown one.
+std::size_t bytes_of_component(const Pixels& pixels) {
+  std::size_t bytes = 0;
+  with_values(pixels, [&](const auto* voxels) { bytes = sizeof *voxels; });
+  return bytes;
+}
+
+bool is_possible(const Pixels& pixels) {
+  const std::span bytes = pixels.bytes.view;
+  return bytes.size() == static_cast<std::size_t>(pixels.header.geometry.voxels()) *
+                             bytes_of_component(pixels) &&
+         reinterpret_cast<std::uintptr_t>(bytes.data()) % sizeof(double) == 0 &&
+         std::isfinite(pixels.slope) && std::isfinite(pixels.intercept);
+}
+
+Outcome<ImageHeader> parse_header(const fs::path& path) {
   if (image::is_nrrd(path)) {
     auto nrrd = image::read_nrrd_header(path);
     if (!nrrd) return nrrd.rejection();
@@ -81,9 +99,35 @@ Outcome<Pixels> read_nrrd_pixels(const fs::path& path) {
                 std::move(header.segments)};
 }
 
+Outcome<Pixels> parse_pixels(const fs::path& path) {
+  return image::is_nrrd(path) ? read_nrrd_pixels(path) : read_nifti_pixels(path);
+}
+
+std::vector<fs::path> parse_files(const fs::path& header) {
+  std::vector<fs::path> files{header};
+  if (image::is_nrrd(header)) {
+    const auto data = image::nrrd_data(header);
+    files.insert(files.end(), data.begin(), data.end());
+  } else if (fs::path data = image::pair_data(header); !data.empty()) {
+    files.push_back(std::move(data));
+  }
+  return files;
+}
+
+Outcome<ImageHeader> header_of(const fs::path& path) {
+  return isolated<parse_header>("scan", path);
+}
+
 Outcome<Pixels> read_pixels(const fs::path& path) {
+  const auto seconds = [&] {
+    double sum = 0;
+    for (const fs::path& file : image_files(path)) sum += seconds_for(file);
+    return sum;
+  };
   try {
-    return image::is_nrrd(path) ? read_nrrd_pixels(path) : read_nifti_pixels(path);
+    return isolated_or_lost<parse_pixels>(seconds, path);
+  } catch (const WorkerLost& lost) {
+    return refusal_of(lost, "read");
   } catch (const std::bad_alloc&) {
     return refuse(Code::TOO_LARGE, "no memory for the voxels");
   }
@@ -180,14 +224,11 @@ std::string image_stem(const fs::path& path) {
 }
 
 std::vector<fs::path> image_files(const fs::path& header) {
-  std::vector<fs::path> files{header};
-  if (image::is_nrrd(header)) {
-    const auto data = image::nrrd_data(header);
-    files.insert(files.end(), data.begin(), data.end());
-  } else if (fs::path data = image::pair_data(header); !data.empty()) {
-    files.push_back(std::move(data));
+  try {
+    return isolated_or_lost<parse_files>([&] { return seconds_for(header); }, header);
+  } catch (const WorkerLost&) {  // its header is refused for that
+    return {header};
   }
-  return files;
 }
 
 Outcome<ImageHeader> read_image_header(const fs::path& path) { return header_of(path); }
@@ -312,7 +353,7 @@ Outcome<LabelImage> read_labels(const fs::path& path) {
   const CanonicalOrder order(pixels.header.geometry);
   LabelImage image = labels_without_values(pixels, order);
   resize_large(image.bytes, static_cast<std::size_t>(order.geometry.voxels()));
-  order.copy(reinterpret_cast<const std::uint8_t*>(pixels.bytes.data()), image.bytes.data());
+  order.copy(reinterpret_cast<const std::uint8_t*>(pixels.bytes.view.data()), image.bytes.data());
   return image;
 }
 

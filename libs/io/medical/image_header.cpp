@@ -319,10 +319,11 @@ Outcome<NiftiHeader> read_nifti_header(const fs::path& path) {
   return header;
 }
 
-Outcome<std::vector<char>> read_nifti_voxels(const NiftiHeader& header) {
+Outcome<SharedSpan<char>> read_nifti_voxels(const NiftiHeader& header) {
   const auto bytes = static_cast<std::size_t>(header.image.geometry.voxels()) *
                      static_cast<std::size_t>(header.voxel_bytes);
-  std::vector<char> voxels(bytes);
+  const auto buffer = allocate_bytes(bytes);
+  const std::span voxels(buffer.get(), bytes);
   ZFile file(header.data);
   const std::size_t have = file.seek(header.offset) ? file.read(voxels.data(), bytes) : 0;
   if (have == bytes) file.drain();
@@ -332,7 +333,7 @@ Outcome<std::vector<char>> read_nifti_voxels(const NiftiHeader& header) {
                                             " bytes of voxels, the file has " +
                                             std::to_string(have));
   if (header.swapped) swap_bytes(voxels, static_cast<std::size_t>(header.voxel_bytes));
-  return voxels;
+  return SharedSpan<char>{voxels, buffer};
 }
 
 Outcome<Geometry> check_geometry(const Geometry& geometry) {

@@ -5,6 +5,7 @@
 #include <string_view>
 #include <vector>
 
+#include "io/core/bytes.hpp"
 #include "io/medical/image_file.hpp"
 
 /// Headers of images and their voxels as stored. Internal to io/medical.
@@ -31,7 +32,7 @@ struct NiftiHeader {
 Outcome<NiftiHeader> read_nifti_header(const std::filesystem::path& path);
 /// The voxels as stored, in this machine's byte order; file order, x fastest. Through zlib, whose
 /// checksums hold to the file's end (TRUNCATED_FILE, DECODE_FAILED).
-Outcome<std::vector<char>> read_nifti_voxels(const NiftiHeader& header);
+Outcome<SharedSpan<char>> read_nifti_voxels(const NiftiHeader& header);
 /// The file with the voxels of a pair's header: .img or .img.gz beside it, the one that is packed
 /// as the header is before the other, in any case. Empty where there is none, and for a header
 /// that holds its voxels itself.
@@ -52,7 +53,7 @@ struct NrrdHeader {
 };
 Outcome<NrrdHeader> read_nrrd_header(const std::filesystem::path& path);
 /// The voxels in this machine's byte order; file order, x fastest.
-Outcome<std::vector<char>> read_nrrd_voxels(const NrrdHeader& header);
+Outcome<SharedSpan<char>> read_nrrd_voxels(const NrrdHeader& header);
 /// The detached data files of a NRRD header that are there.
 [[nodiscard]] std::vector<std::filesystem::path> nrrd_data(const std::filesystem::path& header);
 

@@ -165,6 +165,9 @@ std::vector<std::uint8_t> marked(LabelImage& image, const std::vector<std::int64
 Outcome<LiverMask> read_mask_file(const fs::path& path, const LoadedVolume& loaded,
                                   const MaskOptions& options) {
   auto read = read_labels(path);
+  if (!read && (read.rejection().code == Code::DECODER_CRASHED ||
+                read.rejection().code == Code::DECODER_TIMEOUT))
+    return read.rejection();
   if (!read)
     return Rejection{
         "", "mask", Code::MASK_UNREADABLE,

@@ -99,17 +99,19 @@ Rejection read_share(const NrrdHeader& header, const fs::path& path, std::span<c
 
 }  // namespace
 
-Outcome<std::vector<char>> read_nrrd_voxels(const NrrdHeader& header) {
-  std::vector<char> voxels(static_cast<std::size_t>(header.image.geometry.voxels()) *
-                           header.voxel_bytes);
+Outcome<SharedSpan<char>> read_nrrd_voxels(const NrrdHeader& header) {
+  const std::size_t bytes =
+      static_cast<std::size_t>(header.image.geometry.voxels()) * header.voxel_bytes;
+  const auto buffer = allocate_bytes(bytes);
+  const std::span voxels(buffer.get(), bytes);
   const std::size_t share = voxels.size() / header.files.size();
   for (std::size_t i = 0; i < header.files.size(); ++i)
     if (Rejection r =
-            read_share(header, header.files[i], std::span(voxels).subspan(i * share, share));
+            read_share(header, header.files[i], voxels.subspan(i * share, share));
         r.code != Code::USED)
       return r;
   if (header.swapped && header.encoding != Encoding::text) swap_bytes(voxels, header.voxel_bytes);
-  return voxels;
+  return SharedSpan<char>{voxels, buffer};
 }
 
 }  // namespace wsp::image

@@ -78,7 +78,7 @@ bool only_shifts(const DecodedFrame& frame) {
       std::abs(frame.intercept) > 32767 || frame.padding_range.low <= frame.padding_range.high)
     return false;
   const auto by = static_cast<std::int32_t>(frame.intercept);
-  const auto [least, most] = range_of(frame.plain.data(), std::ssize(frame.plain));
+  const auto [least, most] = range_of(frame.plain.view.data(), std::ssize(frame.plain.view));
   return least + by >= -32768 && most + by <= 32767;
 }
 
@@ -111,25 +111,25 @@ StoredStatistics map_each(std::size_t n, const DecodedFrame& frame, const Stored
 }  // namespace
 
 StoredStatistics rescale_frame(const DecodedFrame& frame, std::int16_t* hu) {
-  if (frame.plain.empty())
+  const std::span plain = frame.plain.view;
+  if (plain.empty())
     return map_each(
         frame.stored.size(), frame, [&](std::size_t i) { return frame.stored[i]; },
         [&](std::size_t i) { return !frame.padding.empty() && frame.padding[i] != 0; }, hu);
   if (32768 * std::abs(frame.slope) + std::abs(frame.intercept) >= kRoundable)
     return map_each(
-        frame.plain.size(), frame, [&](std::size_t i) { return std::int32_t{frame.plain[i]}; },
+        plain.size(), frame, [&](std::size_t i) { return std::int32_t{plain[i]}; },
         [&](std::size_t i) {
-          return frame.plain[i] >= frame.padding_range.low &&
-                 frame.plain[i] <= frame.padding_range.high;
+          return plain[i] >= frame.padding_range.low && plain[i] <= frame.padding_range.high;
         },
         hu);
   const Mapping mapping{frame.slope, frame.intercept, frame.padding_range};
   StoredStatistics s = empty_statistics();
-  const auto n = static_cast<std::int64_t>(frame.plain.size());
+  const auto n = static_cast<std::int64_t>(plain.size());
   const bool shifts = only_shifts(frame);
   for (std::int64_t i = 0; i < n; i += kBlock) {
     const auto count = static_cast<std::int32_t>(std::min(kBlock, n - i));
-    const std::int16_t* stored = frame.plain.data() + i;
+    const std::int16_t* stored = plain.data() + i;
     const Sums block =
         shifts ? shift_block(stored, count, static_cast<std::int16_t>(frame.intercept), hu + i)
                : map_block(stored, count, mapping, hu + i);

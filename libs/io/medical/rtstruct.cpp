@@ -66,8 +66,8 @@ std::optional<std::vector<Vec3>> points_of(DcmItem& contour) {
 
 }  // namespace
 
-Outcome<LiverMask> read_rtstruct_mask(const std::filesystem::path& path, const LoadedVolume& loaded,
-                                      const MaskOptions& options) {
+Outcome<LiverMask> dicom::rasterise_rtstruct(const std::filesystem::path& path, const LoadedVolume& loaded,
+                                 const MaskOptions& options) {
   DcmFileFormat file;
   if (const Rejection r = load(path, file); r.code != Code::USED)
     return refuse(Code::MASK_UNREADABLE, std::string(to_string(r.code)));

@@ -169,7 +169,7 @@ struct LiverFrame {
 
 }  // namespace
 
-Outcome<LiverMask> read_seg_mask(const std::filesystem::path& path, const LoadedVolume& loaded,
+Outcome<LiverMask> dicom::rasterise_seg(const std::filesystem::path& path, const LoadedVolume& loaded,
                                  const MaskOptions& options) {
   DcmFileFormat file;
   if (const Rejection r = load(path, file); r.code != Code::USED)

@@ -3,6 +3,7 @@
 #include <cstdlib>
 
 #include "io/core/error.hpp"
+#include "io/core/worker_pool.hpp"
 #include "preprocess/segment/builtin_model.hpp"
 #include "preprocess/segment/torch_segmenter.hpp"
 
@@ -27,6 +28,7 @@ void switch_to_torch_build(char** arguments) {
   const auto path = torch_build();
   if (path.empty()) return;
   ::setenv(kGoesOn, "1", 1);
+  if (WorkerPool* pool = worker_pool(); pool != nullptr) pool->kill();
   ::execv(path.c_str(), arguments);
 }
 

@@ -39,17 +39,17 @@ TEST(RescaleFrame, IsThePlainLoop) {
           std::vector<std::int16_t> stored;
           for (std::size_t i = 0; i < n; ++i)
             stored.push_back(static_cast<std::int16_t>(i % 5 == 0 ? -2000 : random()));
-          frame.plain = stored;
+          frame.plain.view = stored;
           std::vector<std::int16_t> hu(n), wanted(n);
           const StoredStatistics got = dicom::rescale_frame(frame, hu.data());
           StoredStatistics s;
           for (std::size_t i = 0; i < n; ++i) {
-            const volatile float product = static_cast<float>(frame.plain[i]) * slope;
+            const volatile float product = static_cast<float>(frame.plain.view[i]) * slope;
             const std::int64_t value = std::llrint(product + intercept);
             s.minimum = i == 0 ? value : std::min(s.minimum, value);
             s.maximum = i == 0 ? value : std::max(s.maximum, value);
             s.sum += value;
-            const bool padded = frame.plain[i] >= padding.low && frame.plain[i] <= padding.high;
+            const bool padded = frame.plain.view[i] >= padding.low && frame.plain.view[i] <= padding.high;
             s.padding_voxels += padded ? 1 : 0;
             wanted[i] =
                 padded ? std::int16_t{-1024}
