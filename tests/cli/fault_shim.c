@@ -1,5 +1,6 @@
 /* Preloaded by system_faults.py: of the calls named in WSP_FAULT ("read", "readdir" or "stat") on paths that hold WSP_FAULT_PATH,
-   the one numbered WSP_FAULT_AT (from 0) fails with EIO, and no other does. Each is counted in the file WSP_FAULT_LOG. */
+   the one numbered WSP_FAULT_AT (from 0) fails with EIO, and no other does. They are counted in the file WSP_FAULT_LOG, an int
+   that all processes of a run share: those that read files may open none for writing. */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <dlfcn.h>
@@ -9,24 +10,26 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-static atomic_int calls;
+static atomic_int* calls;
+
+__attribute__((constructor)) static void begin(void) {
+  const char* log = getenv("WSP_FAULT_LOG");
+  if (log == NULL) return;
+  const int fd = open(log, O_RDWR | O_CREAT | O_TRUNC, 0600);
+  if (fd < 0 || ftruncate(fd, sizeof *calls) != 0) abort();
+  calls = mmap(NULL, sizeof *calls, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  if (calls == MAP_FAILED) abort();
+  close(fd);
+}
 
 static int fails(const char* what, const char* path) {
   const char *wanted = getenv("WSP_FAULT"), *mark = getenv("WSP_FAULT_PATH"), *at = getenv("WSP_FAULT_AT");
-  if (wanted == NULL || mark == NULL || at == NULL || strcmp(wanted, what) != 0 || strstr(path, mark) == NULL) return 0;
-  const int number = atomic_fetch_add(&calls, 1);
-  const char* log = getenv("WSP_FAULT_LOG");
-  if (log != NULL) {
-    const int fd = open(log, O_WRONLY | O_CREAT | O_APPEND, 0600);
-    if (fd >= 0) {
-      if (write(fd, "x", 1) < 0) abort();
-      close(fd);
-    }
-  }
-  if (number != atoi(at)) return 0;
+  if (calls == NULL || wanted == NULL || mark == NULL || at == NULL || strcmp(wanted, what) != 0 || strstr(path, mark) == NULL) return 0;
+  if (atomic_fetch_add(calls, 1) != atoi(at)) return 0;
   errno = EIO;
   return 1;
 }

@@ -30,23 +30,34 @@ constexpr std::uint32_t kArchitecture = AUDIT_ARCH_RISCV64;
 #endif
 
 constexpr long kAllowed[] = {
-    SYS_read, SYS_pread64, SYS_readv, SYS_lseek, SYS_close, SYS_fstat, SYS_newfstatat, SYS_statx,
-    SYS_readlinkat, SYS_faccessat, SYS_getdents64, SYS_fadvise64, SYS_getcwd,
-    SYS_sendto, SYS_recvfrom,
-    SYS_munmap, SYS_mremap, SYS_madvise, SYS_brk,
-    SYS_futex, SYS_sched_yield, SYS_sched_getaffinity, SYS_getpid, SYS_gettid, SYS_uname,
-    SYS_sysinfo, SYS_getrandom,
-    SYS_clock_gettime, SYS_clock_getres, SYS_gettimeofday, SYS_nanosleep, SYS_clock_nanosleep,
-    SYS_rt_sigaction, SYS_rt_sigprocmask, SYS_rt_sigreturn, SYS_restart_syscall,
-    SYS_exit, SYS_exit_group,
+    SYS_read,         SYS_pread64,
+    SYS_readv,        SYS_lseek,
+    SYS_close,        SYS_fstat,
+    SYS_newfstatat,   SYS_statx,
+    SYS_readlinkat,   SYS_faccessat,
+    SYS_getdents64,   SYS_fadvise64,
+    SYS_getcwd,       SYS_sendto,
+    SYS_recvfrom,     SYS_munmap,
+    SYS_mremap,       SYS_madvise,
+    SYS_brk,          SYS_futex,
+    SYS_sched_yield,  SYS_sched_getaffinity,
+    SYS_getpid,       SYS_gettid,
+    SYS_uname,        SYS_sysinfo,
+    SYS_getrandom,    SYS_clock_gettime,
+    SYS_clock_getres, SYS_gettimeofday,
+    SYS_nanosleep,    SYS_clock_nanosleep,
+    SYS_rt_sigaction, SYS_rt_sigprocmask,
+    SYS_rt_sigreturn, SYS_restart_syscall,
+    SYS_exit,         SYS_exit_group,
 #ifdef SYS_faccessat2
     SYS_faccessat2,
 #endif
 #ifdef SYS_stat
-    SYS_stat, SYS_lstat,
+    SYS_stat,         SYS_lstat,
 #endif
 #ifdef SYS_access
-    SYS_access, SYS_readlink, SYS_time,
+    SYS_access,       SYS_readlink,
+    SYS_time,
 #endif
 };
 

@@ -23,7 +23,7 @@
 /// A struct takes part by WSP_FIELDS(Type, member, ...), in its namespace, which does not compile
 /// when a member is left out, and may have a bool is_possible(const Type&); an enum by
 /// wsp::wire::kLast<Enum>.
-#define WSP_FIELDS(TYPE, ...)               \
+#define WSP_FIELDS(TYPE, ...)                \
   inline auto fields_of(TYPE& whole_value) { \
     auto& [__VA_ARGS__] = whole_value;       \
     return std::tie(__VA_ARGS__);            \

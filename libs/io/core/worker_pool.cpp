@@ -170,7 +170,8 @@ WorkerPool::WorkerPool(const WorkerLimits& limits) : limits_(limits) {
                 "cannot write files of 256 MiB here (ulimit -f), as the processes that read files "
                 "need them in memory; --isolation off reads in this one");
   int ends[2];
-  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) throw cannot("socketpair");
+  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0)
+    throw cannot("socketpair");
   const int self = ::getpid();
   forker_ = ::fork();
   if (forker_ == 0) {
@@ -216,7 +217,8 @@ void WorkerPool::kill() {
 namespace {
 
 /// What the forker answers to a command.
-std::int32_t command(int control, const worker::Command& what, std::initializer_list<int> descriptors) {
+std::int32_t command(int control, const worker::Command& what,
+                     std::initializer_list<int> descriptors) {
   worker::Command copy = what;
   iovec piece{&copy, sizeof copy};
   alignas(cmsghdr) char space[CMSG_SPACE(2 * sizeof(int))] = {};
@@ -234,7 +236,8 @@ std::int32_t command(int control, const worker::Command& what, std::initializer_
   }
   std::int32_t answer = 0;
   ssize_t n = ::sendmsg(control, &message, MSG_NOSIGNAL);
-  if (n == sizeof copy) do n = ::recv(control, &answer, sizeof answer, 0);
+  if (n == sizeof copy) do
+      n = ::recv(control, &answer, sizeof answer, 0);
     while (n < 0 && errno == EINTR);
   if (n != sizeof answer)
     throw Error(ErrorCode::failure,
@@ -246,7 +249,8 @@ std::int32_t command(int control, const worker::Command& what, std::initializer_
 
 std::unique_ptr<WorkerPool::Worker> WorkerPool::start_worker() {
   int ends[2] = {-1, -1};
-  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) throw cannot("socketpair");
+  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0)
+    throw cannot("socketpair");
   const int memory = ::memfd_create("wsp-reader", MFD_CLOEXEC | MFD_ALLOW_SEALING);
   if (memory < 0 || ::fcntl(memory, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_SEAL) != 0) {
     const Error error = cannot("memfd_create");
@@ -343,10 +347,10 @@ WorkerPool::Reply WorkerPool::call(WorkerTask task, const std::string& request,
     const bool killed = !timed_out && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
     if (!again && (served || killed)) continue;
     if (timed_out) throw WorkerLost(true, "reading it was given up: it took too long");
-    throw WorkerLost(false, WIFSIGNALED(status)
-                                ? "the process that read it ended by signal " +
-                                      std::to_string(WTERMSIG(status))
-                                : "the process that read it ended or answered nonsense");
+    throw WorkerLost(
+        false, WIFSIGNALED(status)
+                   ? "the process that read it ended by signal " + std::to_string(WTERMSIG(status))
+                   : "the process that read it ended or answered nonsense");
   }
 }
 

@@ -23,8 +23,10 @@ namespace wsp {
 
 /// What one worker may take.
 struct WorkerLimits {
-  std::uint64_t memory_bytes = 0;  ///< beyond what it starts with; its results may take as much again
-  double cpu_seconds = 60;         ///< of one request, beside what its caller allows; ten times that asleep
+  std::uint64_t memory_bytes =
+      0;  ///< beyond what it starts with; its results may take as much again
+  double cpu_seconds =
+      60;  ///< of one request, beside what its caller allows; ten times that asleep
 };
 
 /// What a worker runs: it reads arguments and writes a result.

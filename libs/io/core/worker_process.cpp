@@ -80,8 +80,8 @@ void silence() {
 
 void ignore_signals() {
   // Sent to the whole job: it is the first process that decides what ends.
-  for (const int number : {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGXCPU, SIGXFSZ,
-                           SIGPIPE})
+  for (const int number :
+       {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGXCPU, SIGXFSZ, SIGPIPE})
     std::signal(number, SIG_IGN);
 }
 
@@ -163,7 +163,8 @@ Answer run(const Request& request, MappedArena& arena) {
   std::size_t reserve = limits.memory_bytes;
   void* mapped = MAP_FAILED;
   for (; mapped == MAP_FAILED && reserve >= (std::size_t{1} << 24); reserve /= 2) {
-    mapped = ::mmap(nullptr, reserve, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, kMemory, 0);
+    mapped =
+        ::mmap(nullptr, reserve, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, kMemory, 0);
     if (mapped != MAP_FAILED) break;
   }
   std::string refused = mapped == MAP_FAILED ? std::string("mmap: ") + std::strerror(errno) : "";

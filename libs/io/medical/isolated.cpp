@@ -96,9 +96,8 @@ bool is_possible(const Header& header) {
   return header.columns >= 0 && header.columns <= kMost && header.rows >= 0 &&
          header.rows <= kMost && header.frames >= 1 && header.frames <= kMostFrames &&
          header.planes.size() <= static_cast<std::size_t>(header.frames) &&
-         std::all_of(header.planes.begin(), header.planes.end(), [&](const FrameHeader& frame) {
-           return frame.frame < header.frames;
-         });
+         std::all_of(header.planes.begin(), header.planes.end(),
+                     [&](const FrameHeader& frame) { return frame.frame < header.frames; });
 }
 
 bool is_possible(const DecodedFrame& frame) {
@@ -118,8 +117,8 @@ Outcome<LiverMask> read_seg_mask(const std::filesystem::path& path, const Loaded
   return read_object<dicom::rasterise_seg>(path, volume, options);
 }
 
-Outcome<LiverMask> read_rtstruct_mask(const std::filesystem::path& path,
-                                      const LoadedVolume& volume, const MaskOptions& options) {
+Outcome<LiverMask> read_rtstruct_mask(const std::filesystem::path& path, const LoadedVolume& volume,
+                                      const MaskOptions& options) {
   return read_object<dicom::rasterise_rtstruct>(path, volume, options);
 }
 

@@ -90,8 +90,8 @@ auto isolated_or_lost(const std::function<double()>& more_seconds,
 
 /// The same for a function that may refuse: DECODER_CRASHED and DECODER_TIMEOUT are refusals too.
 template <auto Function, class... Arguments>
-auto isolated(const char* stage, const std::filesystem::path& path,
-              const Arguments&... arguments) -> decltype(Function(path, arguments...)) {
+auto isolated(const char* stage, const std::filesystem::path& path, const Arguments&... arguments)
+    -> decltype(Function(path, arguments...)) {
   try {
     return isolated_or_lost<Function>([&] { return seconds_for(path); }, path, arguments...);
   } catch (const WorkerLost& lost) {

@@ -204,12 +204,12 @@ TEST(WorkerPool, SurvivesWhatItsWorkersDo) {
             "crashed");
   EXPECT_EQ(lost([](wire::Reader&, wire::Writer& reply) { reply.put(std::int64_t{1}); }),
             "answered");
-  EXPECT_THROW((void)pool.call([](wire::Reader&, wire::Writer&) { throw std::logic_error("so"); }, "",
-                         nothing_more),
+  EXPECT_THROW((void)pool.call([](wire::Reader&, wire::Writer&) { throw std::logic_error("so"); },
+                               "", nothing_more),
                std::runtime_error);
   try {
-    (void)pool.call([](wire::Reader&, wire::Writer&) { throw Error(ErrorCode::no_input, "none"); }, "",
-              nothing_more);
+    (void)pool.call([](wire::Reader&, wire::Writer&) { throw Error(ErrorCode::no_input, "none"); },
+                    "", nothing_more);
     FAIL() << "no error";
   } catch (const Error& e) {
     EXPECT_EQ(e.code(), ErrorCode::no_input);
@@ -263,7 +263,12 @@ TEST(WorkerPool, AsksForMoreTimeOnce) {
   };
   EXPECT_EQ(pool.call(work, "", more).get<std::int64_t>(), 1);
   EXPECT_EQ(asked, 1);
-  EXPECT_THROW((void)pool.call([](wire::Reader&, wire::Writer&) { ::pause(); ::sleep(100); }, "", nothing_more),
+  EXPECT_THROW((void)pool.call(
+                   [](wire::Reader&, wire::Writer&) {
+                     ::pause();
+                     ::sleep(100);
+                   },
+                   "", nothing_more),
                WorkerLost);
 }
 
@@ -276,14 +281,16 @@ TEST(WorkerPool, HandsOverLargeResultsAndTakesTheirMemoryBack) {
     reply.put(SharedSpan<char>{{buffer.get(), n}, buffer});
     reply.put_numbers(std::span<const std::int32_t>(std::vector<std::int32_t>(n / 8, 3)));
   };
-  for (const std::size_t n : {std::size_t{0}, std::size_t{5}, std::size_t{100'000'000}, std::size_t{70'000}}) {
+  for (const std::size_t n :
+       {std::size_t{0}, std::size_t{5}, std::size_t{100'000'000}, std::size_t{70'000}}) {
     wire::Writer request;
     request.put(n);
     const auto reply = pool.call(make, request.bytes(), nothing_more);
     const auto read = reply.get<sample::Both>();
     ASSERT_EQ(read.bytes.view.size(), n);
     bool same = true;
-    for (std::size_t i = 0; i < n; ++i) same = same && read.bytes.view[i] == static_cast<char>(i % 251);
+    for (std::size_t i = 0; i < n; ++i)
+      same = same && read.bytes.view[i] == static_cast<char>(i % 251);
     EXPECT_TRUE(same) << n;
     EXPECT_EQ(read.numbers, std::vector<std::int32_t>(n / 8, 3));
   }
