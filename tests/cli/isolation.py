@@ -113,7 +113,8 @@ def hostile_mask(work, env, whole):
     first = sorted(masks.glob("*.nii.gz"))[0]
     first.rename(masks / "CRASH.nii.gz")
     table = work / "masks.csv"
-    table.write_text(f"case,mask\n{first.name.removesuffix('.nii.gz')},{masks / 'CRASH.nii.gz'}\n")
+    rows = {path.name: path for path in masks.glob("[!C]*.nii.gz")} | {first.name: masks / "CRASH.nii.gz"}
+    table.write_text("case,mask\n" + "".join(f"{name.removesuffix('.nii.gz')},{path}\n" for name, path in sorted(rows.items())))
     out = work / "masked"
     told = ingest(work, work / "cohort" / "export", out, "--masks-table", table, masks=masks, env=env)
     support.check(told["quarantine_codes"] == {"DECODER_CRASHED": 1}, f"a mask that crashes: {told['quarantine_codes']}")
@@ -146,9 +147,8 @@ def alive(pid):
 def endings(work, env):
     """Killed, or asked to stop, while a reader spins: its processes end with the run, and a stop is what it was before."""
     export = work / "spinning"
-    export.mkdir()
-    one = next((work / "cohort" / "export").rglob("*.dcm"))
-    shutil.copy(one, export / "SPIN.dcm")
+    shutil.copytree(work / "cohort" / "export", export, copy_function=os.link)
+    shutil.copy(next(export.rglob("*.dcm")), export / "SPIN.dcm")
     command = [str(support.BINARIES / "wsp-ingest"), "scan", str(export), "--file-seconds"]
     for seconds, number, code in ((100, signal.SIGKILL, -signal.SIGKILL), (3, signal.SIGINT, 130), (3, signal.SIGTERM, 143)):
         run = subprocess.Popen([*command, str(seconds)], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
