@@ -11,7 +11,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <chrono>
 #include <csignal>
 #include <cstring>
 #include <ctime>
@@ -73,12 +72,12 @@ class WorkerPool::Worker {
   }
 
   enum class Wait { answered, gone, timed_out };
-  /// Wait for an answer as long as the limits let it.
+  /// Wait for an answer as long as the limits let it. Time in which it has no processor, or in
+  /// which this process is stopped too, does not count.
   Wait wait(Answer& answer, double most_seconds, const std::function<double()>& more_seconds) {
-    using Clock = std::chrono::steady_clock;
     constexpr int kLookMs = 500;
-    constexpr double kAsleep = 10;
-    const auto began = Clock::now();
+    constexpr double kMostAsleep = 10;
+    double asleep = 0;
     bool asked = false;
     for (;;) {
       pollfd one{channel_, POLLIN, 0};
@@ -88,10 +87,10 @@ class WorkerPool::Worker {
         return n == sizeof answer ? Wait::answered : Wait::gone;
       }
       if (ready < 0 && errno != EINTR) return Wait::gone;
-      const std::chrono::duration<double> passed = Clock::now() - began;
+      // In a read that the system has not answered it does not sleep, but waits for the disk.
+      if (ready == 0 && state() == 'S') asleep += kLookMs / 1000.0;
       const auto too_long = [&] {
-        return cpu_seconds() - cpu_before_ > most_seconds ||
-               (passed.count() > kAsleep * most_seconds && !waits_for_the_disk());
+        return cpu_seconds() - cpu_before_ > most_seconds || asleep > kMostAsleep * most_seconds;
       };
       if (!too_long()) continue;
       if (!asked && more_seconds) most_seconds += more_seconds();
@@ -142,13 +141,13 @@ class WorkerPool::Worker {
     if (::clock_getcpuclockid(pid_, &clock) != 0 || ::clock_gettime(clock, &time) != 0) return 0;
     return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
   }
-  /// Asleep in a read that the system has not answered: no fault of the file.
-  [[nodiscard]] bool waits_for_the_disk() const {
+  /// As the system says it: R, S, D, ...; blank where there is none.
+  [[nodiscard]] char state() const {
     std::ifstream file("/proc/" + std::to_string(pid_) + "/stat");
     std::string text;
     std::getline(file, text);
     const auto at = text.rfind(") ");  // the name before may hold anything
-    return at != std::string::npos && at + 2 < text.size() && text[at + 2] == 'D';
+    return at != std::string::npos && at + 2 < text.size() ? text[at + 2] : ' ';
   }
 
   int pid_, channel_, memory_;
