@@ -667,7 +667,7 @@ int main(int argc, char** argv) {
     for (const CLI::App* command : {options.scan, options.verify, options.init, options.merge})
       if (command->parsed()) refuse_foreign_options(options, *command, arguments);
     std::optional<wsp::WorkerPool> workers;  // before there is any other thread
-    if (const auto limits = isolation_of(options)) workers.emplace(*limits);
+    if (const auto limits = isolation_of(options)) workers.emplace(*limits, wsp::prepare_medical_workers);
     if (options.scan->parsed()) return run_scan(options, common.json);
     if (options.init->parsed()) return run_init(options, common.json);
     if (options.verify->parsed()) return run_verify(options, common.json);

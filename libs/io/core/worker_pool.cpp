@@ -158,7 +158,7 @@ class WorkerPool::Worker {
 
 void WorkerPool::Reply::give_up() const { worker_->lost = true; }
 
-WorkerPool::WorkerPool(const WorkerLimits& limits) : limits_(limits) {
+WorkerPool::WorkerPool(const WorkerLimits& limits, void (*prepare)()) : limits_(limits) {
   if (g_pool != nullptr) throw Error(ErrorCode::failure, "two pools of workers in one process");
   rlimit files{};  // what they give back lies in files of memory
   ::getrlimit(RLIMIT_FSIZE, &files);
@@ -175,7 +175,7 @@ WorkerPool::WorkerPool(const WorkerLimits& limits) : limits_(limits) {
   forker_ = ::fork();
   if (forker_ == 0) {
     ::close(ends[0]);
-    worker::run_forker(ends[1], self, limits_);
+    worker::run_forker(ends[1], self, limits_, prepare);
   }
   ::close(ends[1]);
   control_ = ends[0];

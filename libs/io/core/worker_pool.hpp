@@ -45,9 +45,10 @@ class WorkerLost : public std::runtime_error {
 
 class WorkerPool {
  public:
-  /// Start the forker, and be worker_pool() from here on; there is one at a time. Throws
-  /// Error(failure) where the system lets no worker live.
-  explicit WorkerPool(const WorkerLimits& limits);
+  /// Start the forker, and be worker_pool() from here on; there is one at a time. `prepare`, or
+  /// null, is called there before the first worker: it loads what workers cannot, as they may map
+  /// no code. Throws Error(failure) where the system lets no worker live.
+  explicit WorkerPool(const WorkerLimits& limits, void (*prepare)() = nullptr);
   /// Ends all workers. No result may be in use any more.
   ~WorkerPool();
   WorkerPool(const WorkerPool&) = delete;

@@ -215,13 +215,14 @@ int end_child(pid_t pid) {
 
 }  // namespace
 
-void run_forker(int control, int parent, const WorkerLimits& limits) {
+void run_forker(int control, int parent, const WorkerLimits& limits, void (*prepare)()) {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (::getppid() != parent) ::_exit(0);
   ::prctl(PR_SET_NAME, "wsp-forker");
   ignore_signals();
   silence();
   limit(RLIMIT_CORE, 0);
+  if (prepare != nullptr) prepare();
   const pid_t self = ::getpid();
   std::set<pid_t> alive;
   Command command;

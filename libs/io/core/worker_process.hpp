@@ -29,6 +29,7 @@ struct Command {
 };
 
 /// The forker's life, which ends when `control` is closed at the other end.
-[[noreturn]] void run_forker(int control, int parent, const WorkerLimits& limits);
+[[noreturn]] void run_forker(int control, int parent, const WorkerLimits& limits,
+                             void (*prepare)());
 
 }  // namespace wsp::worker

@@ -28,6 +28,10 @@ struct ScanOptions {
 /// library.
 void initialise_medical_io();
 
+/// The same in the process that worker processes are forked from (WorkerPool): loads every
+/// character set of DICOM too, each of which is a library of its own.
+void prepare_medical_workers();
+
 /// Walk `root` in parallel (oneTBB), read every header, and group the planes into series.
 /// Every file has its entry, also what was excluded, packed, or could not be reached (see
 /// list_files() in export_walk.hpp). A single file as root is a scan of one file.

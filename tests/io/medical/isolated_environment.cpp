@@ -16,7 +16,8 @@ class Isolated final : public testing::Environment {
   void SetUp() override {
     if (std::getenv("WSP_TEST_ISOLATED") == nullptr) return;
     initialise_medical_io();
-    pool_ = std::make_unique<WorkerPool>(WorkerLimits{std::uint64_t{4} << 30, 60});
+    pool_ = std::make_unique<WorkerPool>(WorkerLimits{std::uint64_t{4} << 30, 60},
+                                         prepare_medical_workers);
   }
   void TearDown() override { pool_.reset(); }
 
