@@ -50,7 +50,8 @@ struct Options {
   std::string slices = "central", codec = "lz4", tilt = "resample", gaps = "accept", phase = "any",
               mask_objects = "use", hu = "prove";
   std::string ids = "pseudonym", memory;
-  std::string liver_model = "builtin", device = "auto", model_precision = "auto", mask_cache;
+  std::string liver_model = "builtin", device = "auto", model_precision = "auto", mask_cache,
+              write_seg;
   double coarse_mm = wsp::SegmentationPlan{}.coarse_mm;
   std::vector<int> window{-100, 400};
   double fraction = 0.7;
@@ -142,6 +143,11 @@ void declare_model(CLI::App& app, Options& o) {
   app.add_option("--mask-cache", o.mask_cache,
                  "Folder of the model's masks, by hash of volume and model, or none (default: "
                  "wsp/masks below XDG_CACHE_HOME or ~/.cache)");
+  app.add_option(
+      "--write-seg", o.write_seg,
+      "Folder for the model's masks as DICOM SEG objects, CASE.dcm each, to be looked at and "
+      "corrected in Slicer or OHIF. They name the patient, as the export does: keep them "
+      "there, and the next ingest takes them");
   app.add_flag("--compare-masks", o.config.compare_masks,
                "Run the model on cases with a given mask too, which is kept, and write the Dice of "
                "the two to mask_comparison.tsv");
@@ -365,8 +371,8 @@ int run_scan(const Options& o, bool json) {
   const wsp::DataManifest manifest =
       o.manifest.empty() ? wsp::default_manifest() : wsp::load_manifest(o.manifest);
   const wsp::IngestConfig config = resolve(o);
-  const auto masks =
-      wsp::open_masks(path_or_none(o.masks), path_or_none(o.masks_table), config.follow_links);
+  const auto masks = wsp::open_masks(path_or_none(o.masks), path_or_none(o.masks_table),
+                                     config.follow_links, manifest.organ.name);
   const wsp::Scan scan = wsp::scan_export(o.input, wsp::scan_options(config, manifest));
   // Names are the export's own here, and nothing is written: no key is needed.
   const wsp::Naming naming(wsp::IdMode::keep, wsp::SiteKey(std::vector<std::uint8_t>(32, 0)));
@@ -532,6 +538,9 @@ void print_summary(const Options& o, const wsp::IngestSummary& s) {
         s.comparisons.size(), *mean);
   if (s.unused_masks > 0)
     std::cout << fmt::format("  {} mask files matched no case\n", s.unused_masks);
+  if (s.written_segs > 0)
+    std::cout << fmt::format("  {} masks of the model written as DICOM SEG objects\n",
+                             s.written_segs);
   std::cout << wsp::unseen_text(s.file_codes);
 }
 
@@ -552,6 +561,7 @@ wsp::IngestOptions ingest_options(const Options& o) {
   options.prune = o.prune;
   options.tool_version = WSP_VERSION;
   options.mask_cache = mask_cache_of(o);
+  options.write_seg = path_or_none(o.write_seg);
   if (!o.part.empty()) options.part = wsp::parse_part(o.part);
   return options;
 }
@@ -565,6 +575,12 @@ std::unique_ptr<wsp::Segmenter> segmenter_of(const Options& o, char** arguments)
     wsp::switch_to_torch_build(arguments);
     return wsp::make_torch_segmenter(o.liver_model, o.device, plan, o.model_precision);
   }
+  if (!o.manifest.empty())
+    if (const wsp::Organ organ = wsp::load_manifest(o.manifest).organ; !organ.is_liver()) {
+      wsp::log::info("the built-in network finds livers, and the manifest's organ is " +
+                     organ.name + ": cases without a mask are left out");
+      return nullptr;
+    }
   const auto model = wsp::builtin_liver_model();
   if (!model || !wsp::has_torch_build()) {
     wsp::log::info(std::string("the built-in liver network is not at hand (") +

@@ -105,6 +105,11 @@ class Writer {
   void put_class(const std::array<T, N>& values) {
     for (const T& value : values) put(value);
   }
+  template <class A, class B>
+  void put_class(const std::pair<A, B>& both) {
+    put(both.first);
+    put(both.second);
+  }
   template <class T>
   void put_class(const std::optional<T>& value) {
     put(value.has_value());
@@ -219,6 +224,11 @@ class Reader {
     std::array<T, N> values{};
     for (T& value : values) value = get<T>();
     return values;
+  }
+  template <class A, class B>
+  std::pair<A, B> get_class(std::pair<A, B>*) {
+    A first = get<A>();
+    return {std::move(first), get<B>()};
   }
   template <class T>
   std::optional<T> get_class(std::optional<T>*) {

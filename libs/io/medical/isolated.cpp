@@ -17,26 +17,30 @@ struct SliceGrid {
 };
 WSP_FIELDS(SliceGrid, geometry, z_mm, slice_origin_mm, sop_instance_uids)
 
-template <auto Rasterise>
-Outcome<LiverMask> on_grid(const std::filesystem::path& path, const SliceGrid& grid,
-                           const MaskOptions& options) {
+SliceGrid grid_of(const LoadedVolume& loaded) {
+  const Volume& v = loaded.volume;
+  return {v.geometry, v.z_mm, v.slice_origin_mm, loaded.sop_instance_uids};
+}
+
+/// Function(path, volume, arguments...) of a volume that has no pixels.
+template <auto Function, class... Arguments>
+auto on_grid(const std::filesystem::path& path, const SliceGrid& grid,
+             const Arguments&... arguments) {
   LoadedVolume volume;
   volume.volume.geometry = grid.geometry;
   volume.volume.z_mm = grid.z_mm;
   volume.volume.slice_origin_mm = grid.slice_origin_mm;
   volume.sop_instance_uids = grid.sop_instance_uids;
-  return Rasterise(path, volume, options);
+  return Function(path, volume, arguments...);
 }
 
 template <auto Rasterise>
 Outcome<LiverMask> read_object(const std::filesystem::path& path, const LoadedVolume& volume,
                                const MaskOptions& options) {
   if (worker_pool() == nullptr) return Rasterise(path, volume, options);
-  const Volume& v = volume.volume;
-  auto mask = isolated<on_grid<Rasterise>>(
-      "mask", path, SliceGrid{v.geometry, v.z_mm, v.slice_origin_mm, volume.sop_instance_uids},
-      options);
-  if (mask && !same_grid(mask.value().geometry, v.geometry, 0)) return impossible("mask");
+  auto mask = isolated<on_grid<Rasterise, MaskOptions>>("mask", path, grid_of(volume), options);
+  if (mask && !same_grid(mask.value().geometry, volume.volume.geometry, 0))
+    return impossible("mask");
   return mask;
 }
 
@@ -120,6 +124,14 @@ Outcome<LiverMask> read_seg_mask(const std::filesystem::path& path, const Loaded
 Outcome<LiverMask> read_rtstruct_mask(const std::filesystem::path& path, const LoadedVolume& volume,
                                       const MaskOptions& options) {
   return read_object<dicom::rasterise_rtstruct>(path, volume, options);
+}
+
+Outcome<std::vector<std::uint8_t>> seg_object(const std::filesystem::path& source,
+                                              const LoadedVolume& loaded, const LiverMask& mask,
+                                              const Organ& organ, const SegAuthor& author) {
+  if (worker_pool() == nullptr) return dicom::build_seg(source, loaded, mask, organ, author);
+  return isolated<on_grid<dicom::build_seg, LiverMask, Organ, SegAuthor>>(
+      "mask", source, grid_of(loaded), mask, organ, author);
 }
 
 }  // namespace wsp

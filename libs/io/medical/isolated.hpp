@@ -12,6 +12,7 @@
 #include "io/medical/dicom_header.hpp"
 #include "io/medical/image_file.hpp"
 #include "io/medical/masks.hpp"
+#include "io/medical/seg_write.hpp"
 
 /// Reading in worker processes. Internal to io/medical.
 
@@ -24,7 +25,9 @@ WSP_FIELDS(Geometry, size, spacing_mm, origin_mm, axis)
 WSP_FIELDS(LiverMask, geometry, voxels, flags)
 WSP_FIELDS(MaskObject, file, is_rtstruct, series_uids, sop_instance_uids, patient_id, study_uid,
            frame_of_reference_uid, frame_corners_mm, contour_points_mm, bytes)
-WSP_FIELDS(MaskOptions, liver_roi, liver_labels)
+WSP_FIELDS(Organ, name, names, codes, least_ml, most_ml, shape)
+WSP_FIELDS(MaskOptions, organ, liver_roi, liver_labels)
+WSP_FIELDS(SegAuthor, algorithm, tool_version)
 WSP_FIELDS(ImageHeader, geometry, component, flags)
 WSP_FIELDS(LabelImage::Segment, name, value)
 // Whether readers answer so, whatever became of them: what the code behind them relies on.
