@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
+#include <mutex>
 
 #include "io/medical/dicom_mask.hpp"
 
@@ -57,6 +59,23 @@ double seconds_for(const std::filesystem::path& path) {
   std::error_code error;
   const auto bytes = std::filesystem::file_size(path, error);
   return error ? 0 : static_cast<double>(bytes) / (1 << 20);
+}
+
+namespace {
+std::mutex g_losses_mutex;
+std::map<std::filesystem::path, WorkerLost> g_losses;
+}  // namespace
+
+void throw_known_loss(const std::filesystem::path& path) {
+  const std::lock_guard lock(g_losses_mutex);
+  if (g_losses.empty()) return;
+  if (const auto known = g_losses.find(path); known != g_losses.end())
+    throw WorkerLost(known->second);
+}
+
+void remember_loss(const std::filesystem::path& path, const WorkerLost& lost) {
+  const std::lock_guard lock(g_losses_mutex);
+  g_losses.emplace(path, lost);
 }
 
 bool is_possible(const Geometry& g) {

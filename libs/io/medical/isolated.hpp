@@ -72,6 +72,11 @@ inline Rejection impossible(std::string stage) {
 /// Seconds that reading a file may take beside those of every file: one for each MiB.
 double seconds_for(const std::filesystem::path& path);
 
+/// Throw again what an earlier reader of this file was lost by, in this run: a file costs its time
+/// once. Thread-safe.
+void throw_known_loss(const std::filesystem::path& path);
+void remember_loss(const std::filesystem::path& path, const WorkerLost& lost);
+
 /// Function(path, arguments...) in a worker process, or here where there is no pool. Throws what
 /// Function threw (WorkerPool::call()), and WorkerLost.
 template <auto Function, class... Arguments>
@@ -80,6 +85,7 @@ auto isolated_or_lost(const std::function<double()>& more_seconds,
   using Result = decltype(Function(path, arguments...));
   WorkerPool* pool = worker_pool();
   if (pool == nullptr) return Result(Function(path, arguments...));
+  throw_known_loss(path);
   wire::Writer request;
   request.put(path);
   (request.put(arguments), ...);
@@ -88,7 +94,12 @@ auto isolated_or_lost(const std::function<double()>& more_seconds,
     const std::tuple<Arguments...> values{given.get<Arguments>()...};
     reply.put(std::apply([&](const auto&... value) { return Function(file, value...); }, values));
   };
-  return pool->call(task, request.bytes(), more_seconds).template get<Result>();
+  try {
+    return pool->call(task, request.bytes(), more_seconds).template get<Result>();
+  } catch (const WorkerLost& lost) {
+    remember_loss(path, lost);
+    throw;
+  }
 }
 
 /// The same for a function that may refuse: DECODER_CRASHED and DECODER_TIMEOUT are refusals too.
