@@ -114,6 +114,7 @@ class Job {
                                    row.disposition);
     }
     for (const LabelColumn& label : manifest_.labels) forecast.label_names.push_back(label.name);
+    forecast.continuous_names = manifest_.continuous_names();
     forecast.scan = std::move(scan_);
     forecast.plan = std::move(plan_);
     forecast.summary = std::move(summary_);
@@ -350,6 +351,7 @@ class Job {
       layout.label_names.clear();
       for (const LabelColumn& column : manifest_.labels) layout.label_names.push_back(column.name);
     }
+    layout.continuous_names = manifest_.continuous_names();
     return layout;
   }
 
