@@ -10,6 +10,7 @@
 #include "io/core/atomic_file.hpp"
 #include "io/core/error.hpp"
 #include "io/core/hash.hpp"
+#include "io/manifest/manifest.hpp"
 #include "io/shard/dataset_fixture.hpp"
 #include "io/shard/state.hpp"
 #include "support/test_data.hpp"
