@@ -100,8 +100,8 @@ std::vector<CasePlaces> read_cases(hid_t file, const DatasetLayout& layout,
     const auto values = t.integers(label);
     for (std::size_t c = 0; c < cases.size(); ++c) cases[c].record.labels.push_back(values[c]);
   }
-  for (const std::string& name : layout.continuous_names) {
-    const auto values = t.doubles(name);
+  for (const std::string& number : layout.continuous_names) {
+    const auto values = t.doubles(number);
     for (std::size_t c = 0; c < cases.size(); ++c) {
       if (std::isinf(values[c])) corrupt("a continuous label is infinite");
       cases[c].record.continuous.push_back(values[c]);

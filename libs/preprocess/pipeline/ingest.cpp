@@ -568,7 +568,11 @@ class Job {
     EarlierCases standing = load_earlier_cases(states(), next_shard_);
     for (const CaseProduct& product : products_) standing.erase(product.record.name);
     std::vector<CaseRecord> untouched;
-    for (auto& [name, record] : standing) untouched.push_back(std::move(record));
+    // Of another manifest's columns are cases that are made again anyway.
+    for (auto& [name, record] : standing)
+      if (record.labels.size() == layout().label_names.size() &&
+          record.continuous.size() == layout().continuous_names.size())
+        untouched.push_back(std::move(record));
     write_products(next_shard_, std::exchange(products_, {}), std::move(untouched));
     sync_filesystem(options_.output);
   }
