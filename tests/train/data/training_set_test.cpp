@@ -270,9 +270,10 @@ TEST(SelectSlices, NamesWhatItKnowsWhereSomethingIsUnknown) {
   };
   EXPECT_THAT(with([](auto& o) { o.label = "fibrosis"; }), HasSubstr("label, metavir"));
   EXPECT_THAT(with([](auto& o) {
-                o.columns = {{"age", 3.0}};
+                o.columns = {{"fat", 3.0}};
               }),
-              HasSubstr("label, metavir, z_mm, liver_area_mm2"));
+              HasSubstr("label, metavir, stiffness_kpa, age, z_mm, liver_area_mm2"));
+  EXPECT_THAT(with([](auto& o) { o.columns = {{"age", {}}}; }), HasSubstr("age:20"));
   EXPECT_THAT(with([](auto& o) { o.columns = {{"z_mm", {}}}; }), HasSubstr("z_mm:20"));
   EXPECT_THAT(with([](auto& o) { o.splits = {"training"}; }), HasSubstr("'test', 'train'"));
 }
