@@ -1,4 +1,4 @@
-// The fused augmentation and the tiled loss on the CPU. Bytes counted once: the source read, the
+// The fused augmentation and the losses on the CPU. Bytes counted once: the source read, the
 // views written.
 #include <benchmark/benchmark.h>
 #include <tbb/global_control.h>
@@ -8,6 +8,7 @@
 
 #include "train/kernels/augment.hpp"
 #include "train/kernels/contrastive.hpp"
+#include "train/kernels/rank_contrast.hpp"
 
 namespace {
 
@@ -66,6 +67,39 @@ void contrastive_loss(benchmark::State& state) {
 }
 BENCHMARK(contrastive_loss)
     ->ArgsProduct({{64, 1024}, {64, 256}})
+    ->UseRealTime()
+    ->Unit(benchmark::kMillisecond);
+
+/// Arguments: slices of the batch; true: L^exp, false: Rank-N-Contrast, which takes the
+/// representation of 512 numbers.
+void loss_of_a_number(benchmark::State& state) {
+  const std::int64_t n = state.range(0);
+  const bool exponential = state.range(1) != 0;
+  const std::int64_t dim = exponential ? 128 : 512;
+  std::mt19937 random(1);
+  std::normal_distribution<double> normal;
+  std::vector<float> z(static_cast<std::size_t>(2 * n * dim));
+  for (auto& v : z) v = static_cast<float>(normal(random));
+  std::vector<double> value(static_cast<std::size_t>(n));
+  for (auto& v : value) v = 60 + 10 * normal(random);
+  const double sigma = 5;
+  ContrastiveProblem<float> weighed;
+  weighed.z = z.data();
+  weighed.n = n;
+  weighed.dim = dim;
+  weighed.label_matters = false;
+  weighed.continuous = value.data();
+  weighed.continuous_sigma = &sigma;
+  weighed.continuous_columns = 1;
+  weighed.weighted_repulsion = true;
+  const RankContrastProblem<float> ranked{z.data(), n, dim, value.data()};
+  std::vector<float> grad(z.size());
+  for (auto _ : state)
+    benchmark::DoNotOptimize(exponential ? contrastive_loss_cpu(weighed, 64, grad.data())
+                                         : rank_contrast_loss_cpu(ranked, 64, grad.data()));
+}
+BENCHMARK(loss_of_a_number)
+    ->ArgsProduct({{64, 256, 1024}, {0, 1}})
     ->UseRealTime()
     ->Unit(benchmark::kMillisecond);
 

@@ -56,12 +56,13 @@ void declare(CLI::App& app, Options& o) {
 
   auto* method = app.add_option_group("Method");
   method->add_option("--method", c.method,
-                     "wsp, simclr, supcon, depth-aware, byol, simsiam, barlow-twins, kernel-byol, "
-                     "kernel-simsiam, kernel-barlow-twins, supervised, random")
+                     "wsp, simclr, supcon, depth-aware, yaware, lexp, rnc, byol, simsiam, barlow-twins, "
+                     "kernel-byol, kernel-simsiam, kernel-barlow-twins, supervised, random")
       ->capture_default_str();
   method->add_option("--encoder", c.encoder, "tinynet, resnet18, resnet34 or resnet50")->capture_default_str();
   method->add_option("--norm", c.norm, "batch or group: ResNet's normalisation")->capture_default_str();
-  method->add_option("--temperature", c.temperature, "tau of the contrastive losses")->capture_default_str();
+  method->add_option("--temperature", c.temperature, "tau of the contrastive losses; of rnc 2 where none is given")
+      ->capture_default_str();
   method->add_option("--sigma", c.sigma, "Width of the depth kernel, on depths from 0 to 1")->capture_default_str();
   method->add_option("--kernel", c.kernel, "rbf or laplacian")->capture_default_str();
   method->add_option("--normalisation", c.normalisation,
@@ -69,6 +70,8 @@ void declare(CLI::App& app, Options& o) {
   method->add_option("--kernel-column", c.kernel_columns,
                      "Further column of the kernel: NAME (equal) or NAME:SIGMA (Gaussian); repeatable")
       ->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  method->add_option("--continuous", c.continuous,
+                     "Label that yaware, lexp (NAME:SIGMA, the Gaussian's width in its unit) and rnc (NAME) learn from");
   method->add_option("--momentum", c.momentum, "BYOL: first value of the target's momentum")->capture_default_str();
   method->add_option("--barlow-lambda", c.barlow_lambda, "Barlow Twins: weight of the off-diagonal")->capture_default_str();
 
@@ -134,12 +137,13 @@ void declare(CLI::App& app, Options& o) {
 
 // A preset gives the defaults; what was asked for wins.
 void apply_preset(CLI::App& app, Options& o) {
-  const TrainConfig defaults = wsp::train::preset(o.preset);
+  const TrainConfig defaults = wsp::train::preset(o.preset, o.config.method);
   const auto fill = [&](const char* option, auto& field, const auto& value) {
     if (app.get_option(option)->count() == 0) field = value;
   };
   fill("--lr", o.config.learning_rate, defaults.learning_rate);
   fill("--weight-decay", o.config.weight_decay, defaults.weight_decay);
+  fill("--temperature", o.config.temperature, defaults.temperature);
   fill("--sigma", o.config.sigma, defaults.sigma);
   fill("--normalisation", o.config.normalisation, defaults.normalisation);
 }

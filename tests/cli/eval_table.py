@@ -130,6 +130,21 @@ assert "--force" in table(longer, "kinds", code=2).stderr
 assert "begun anew" in table(longer, "kinds", "--force").stderr
 assert json.loads(cell("kinds", names[3]).read_text())["specification"]["train"]["learning_rate"] == 0.002
 
+# Methods that learn from a number are rows like any other, each with its own defaults; without the number they are refused.
+numbers = plan(methods=["random", "yaware", "lexp", "rnc"], pretraining={"dataset": "pretrain"},
+               method_train={"yaware": {"continuous": "stiffness_kpa:3"}, "lexp": {"continuous": "stiffness_kpa:3"},
+                             "rnc": {"continuous": "stiffness_kpa"}})
+table(numbers, "numbers")
+rows = {t["name"]: t for t in json.loads((root / "numbers/results.json").read_text())["tables"]}["auc"]["rows"]
+assert [row[0] for row in rows] == numbers["methods"], rows
+for method, temperature in (("yaware", 0.1), ("rnc", 2)):
+    config = json.loads((root / f"numbers/cells/{method}-resnet18-s1/run/config.resolved.json").read_text())
+    assert config["temperature"] == temperature and config["continuous"].startswith("stiffness_kpa"), config
+told = table(plan(methods=["rnc"], pretraining={"dataset": "pretrain"}), "no-number", code=2).stderr
+assert "rnc-resnet18-s1" in told and "--continuous is missing" in told, told
+told = table(plan(methods=["rnc"], pretraining={"dataset": "pretrain"}, method_train={"rnc": {"continuous": "age"}}), "no-number", code=2).stderr
+assert "no label column 'age'" in told and "stiffness_kpa" in told, told
+
 # Features of the cases that another label column knows are not taken for those of this one; damaged ones neither.
 assert result("stopped", "random-resnet18-s1")["subjects"] == 16
 cell("stopped", "random-resnet18-s1").unlink()

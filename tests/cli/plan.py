@@ -60,6 +60,7 @@ def compare(name, work, export, *options, in_full=False):
     for case, told in taken.items():
         is_so = cases[case]
         facts = [(told["subject"], is_so["subject"]), (told["split"], is_so["split"]), (told["labels"], is_so["labels"]),
+                 (told.get("continuous"), is_so.get("continuous")),
                  (told["flags"], is_so["flags"]), (told["mask"]["source"], is_so["mask"]["source"]),
                  (told["phase"], is_so["series"]["phase"]), (told["score"], is_so["series"]["score"])
                  if "mask" not in [r["criterion"] for r in told["reasons"]] else (0, 0),

@@ -75,7 +75,8 @@ seed("nifti", "gzip", packer.compress(nifti(False)) + packer.flush())
 for name in ("phantom.json", "hospital-template.json"):
     seed("manifest", name, (source / "data-manifests" / name).read_bytes())
 seed("manifest", "map", '{"name": "x", "subject_map": {"a": "b"}, "liver_labels": [1, 2]}')
-rows = "subject,radiological,metavir,ishak,reader\nsubject-0000,none,F0,0,1\nsubject-0001,severe,F4,6,2\n"
+rows = ("subject,radiological,metavir,ishak,reader,stiffness_kpa\nsubject-0000,none,F0,0,1,7.3\n"
+        "subject-0001,severe,F4,6,1,\n")
 seed("labels", "comma", rows)
 seed("labels", "semicolon", "\ufeff" + rows.replace(",", ";"))
 seed("labels", "quoted", rows.replace("none", '"none"').replace("\n", "\r\n"))

@@ -1,5 +1,8 @@
 #include <algorithm>
 #include <charconv>
+#include <cmath>
+#include <limits>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <regex>
 #include <set>
@@ -28,7 +31,9 @@ std::size_t find_column(const CsvTable& table, const std::string& name,
     return static_cast<std::size_t>(std::find(table.header.begin(), table.header.end(), name) -
                                     table.header.begin());
   std::vector<std::string> expected{manifest.key_column};
-  for (const LabelColumn& label : manifest.labels) expected.push_back(label.column);
+  for (const LabelColumn& label : manifest.labels)
+    if (!label.column.empty()) expected.push_back(label.column);
+  for (const ContinuousColumn& numbers : manifest.continuous) expected.push_back(numbers.column);
   const std::string it_has =
       has_header(table, expected)
           ? "it has " + list_of(table.header) +
@@ -76,6 +81,24 @@ std::int64_t class_of(const LabelColumn& label, const std::string& text, const s
   refuse_cell(where, text,
               "one of " + list_of(known) + " or an empty cell (the manifest's values for '" +
                   label.name + "')");
+}
+
+// All of the text, or none.
+std::optional<double> finite_number(std::string_view text) {
+  double value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size() || !std::isfinite(value))
+    return std::nullopt;
+  return value;
+}
+
+double number_of(const ContinuousColumn& column, const std::string& text,
+                 const std::string& where) {
+  if (const auto value = number_of_cell(column, text)) return *value;
+  refuse_cell(where, text,
+              "a number alone, with a decimal point and without a unit, such as 7.3, or an empty "
+              "cell (words that mean unknown stand in the manifest's 'missing' of '" +
+                  column.name + "')");
 }
 
 // A split is copied into the dataset as it stands: only a short plain word may pass.
@@ -156,6 +179,30 @@ std::optional<std::int64_t> class_of_cell(const LabelColumn& label, const std::s
   return number && *number >= -1 && *number <= kMost ? number : std::nullopt;
 }
 
+std::optional<double> number_of_cell(const ContinuousColumn& column, const std::string& text) {
+  const auto number = finite_number(text);
+  const auto is_cell = [&](const std::string& word) {
+    return word == text || (number && finite_number(word) == number);
+  };
+  if (text.empty() || std::any_of(column.missing.begin(), column.missing.end(), is_cell))
+    return std::numeric_limits<double>::quiet_NaN();
+  return number;
+}
+
+bool same_numbers(const std::vector<double>& a, const std::vector<double>& b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](double x, double y) {
+    return x == y || (std::isnan(x) && std::isnan(y));
+  });
+}
+
+nlohmann::json numbers_json(const std::vector<std::string>& names,
+                            const std::vector<double>& values) {
+  auto json = nlohmann::json::object();
+  for (std::size_t i = 0; i < names.size(); ++i)
+    json[names[i]] = std::isnan(values.at(i)) ? nlohmann::json() : nlohmann::json(values[i]);
+  return json;
+}
+
 LabelTable LabelTable::load(const std::filesystem::path& csv, const DataManifest& manifest) {
   const std::string file = csv.string();
   std::error_code ec;
@@ -166,9 +213,12 @@ LabelTable LabelTable::load(const std::filesystem::path& csv, const DataManifest
   LabelTable labels;
   labels.manifest_ = manifest;
   const std::size_t key = find_column(table, manifest.key_column, manifest, file);
-  std::vector<std::size_t> columns;
+  std::vector<std::size_t> columns, numbers;
   for (const LabelColumn& label : manifest.labels)
-    columns.push_back(find_column(table, label.column, manifest, file));
+    if (!label.column.empty())
+      columns.push_back(find_column(table, label.column, manifest, file));
+  for (const ContinuousColumn& column : manifest.continuous)
+    numbers.push_back(find_column(table, column.column, manifest, file));
   const bool has_split = !manifest.split_column.empty();
   const std::size_t split =
       has_split ? find_column(table, manifest.split_column, manifest, file) : 0;
@@ -180,9 +230,13 @@ LabelTable LabelTable::load(const std::filesystem::path& csv, const DataManifest
       throw Error(ErrorCode::usage, where + manifest.key_column +
                                         "': found an empty cell, expected the " + manifest.key +
                                         " of a case (the key)");
+    if (columns.empty()) row.labels.values.assign(manifest.labels.size(), -1);
     for (std::size_t l = 0; l < columns.size(); ++l)
       row.labels.values.push_back(class_of(manifest.labels[l], table.rows[r][columns[l]],
                                            where + manifest.labels[l].column + "'"));
+    for (std::size_t c = 0; c < numbers.size(); ++c)
+      row.labels.continuous.push_back(number_of(manifest.continuous[c], table.rows[r][numbers[c]],
+                                                where + manifest.continuous[c].column + "'"));
     if (has_split)
       row.labels.split = split_of(table.rows[r][split], where + manifest.split_column + "'");
     labels.rows_.push_back(std::move(row));
@@ -252,6 +306,7 @@ std::vector<LabelTable::Lookup> LabelTable::match(const std::vector<CaseKeys>& c
         lookup.state = Lookup::State::found;
         lookup.labels = row.labels;
       } else if (row.labels.values != lookup.labels.values ||
+                 !same_numbers(row.labels.continuous, lookup.labels.continuous) ||
                  row.labels.split != lookup.labels.split) {
         lookup.state = Lookup::State::ambiguous;
         lookup.problem = "rows of the label table disagree";

@@ -37,26 +37,34 @@ void check_regex(const std::string& pattern, const std::string& field) {
   }
 }
 
-std::vector<LabelColumn> parse_labels(const nlohmann::json& json, const std::string& where) {
+// What labels of classes and of numbers have in common: name, column and the words for unknown.
+template <class Column>
+Column parse_column(const nlohmann::json& entry, const std::string& where,
+                    std::set<std::string>& names) {
+  Column column;
+  column.name = entry.at("name");
+  column.column = entry.value("column", column.name);
+  if (const auto missing = entry.find("missing"); missing != entry.end()) {
+    if (missing->is_string())
+      column.missing = {missing->get<std::string>()};
+    else
+      column.missing = missing->get<std::vector<std::string>>();
+  }
+  if (is_reserved_label(column.name))
+    throw Error(ErrorCode::usage, where + "the label name '" + column.name +
+                                      "' is taken by a column of the index; choose another");
+  if (!names.insert(column.name).second)
+    throw Error(ErrorCode::usage, where + "the label '" + column.name + "' is named twice");
+  return column;
+}
+
+std::vector<LabelColumn> parse_labels(const nlohmann::json& json, const std::string& where,
+                                      std::set<std::string>& names) {
   std::vector<LabelColumn> labels;
   for (const auto& entry : json) {
-    LabelColumn column;
-    column.name = entry.at("name");
-    column.column = entry.value("column", column.name);
-    if (const auto missing = entry.find("missing"); missing != entry.end()) {
-      if (missing->is_string())
-        column.missing = {missing->get<std::string>()};
-      else
-        column.missing = missing->get<std::vector<std::string>>();
-    }
+    LabelColumn column = parse_column<LabelColumn>(entry, where, names);
     if (entry.contains("values"))
       for (const auto& [text, value] : entry.at("values").items()) column.values[text] = value;
-    if (is_reserved_label(column.name))
-      throw Error(ErrorCode::usage, where + "the label name '" + column.name +
-                                        "' is taken by a column of the index; choose another");
-    for (const LabelColumn& other : labels)
-      if (other.name == column.name)
-        throw Error(ErrorCode::usage, where + "the label '" + column.name + "' is named twice");
     labels.push_back(std::move(column));
   }
   if (labels.front().name != "label")
@@ -98,6 +106,12 @@ Organ parse_organ(const nlohmann::json& json, const std::string& where) {
 
 }  // namespace
 
+std::vector<std::string> DataManifest::continuous_names() const {
+  std::vector<std::string> names;
+  for (const ContinuousColumn& column : continuous) names.push_back(column.name);
+  return names;
+}
+
 DataManifest default_manifest() {
   DataManifest manifest;
   manifest.name = "default";
@@ -125,7 +139,15 @@ DataManifest load_manifest(const std::filesystem::path& path) {
   manifest.subject_pattern = json.value("subject_pattern", "");
   manifest.split_column = json.value("split_column", "");
   const std::string where = "the manifest " + path.string() + ": ";
-  if (json.contains("labels")) manifest.labels = parse_labels(json.at("labels"), where);
+  std::set<std::string> names{"label"};
+  if (json.contains("labels")) {
+    names.clear();
+    manifest.labels = parse_labels(json.at("labels"), where, names);
+  } else if (json.contains("continuous")) {
+    manifest.labels.front().column.clear();  // a cohort of numbers alone
+  }
+  for (const auto& entry : json.value("continuous", nlohmann::json::array()))
+    manifest.continuous.push_back(parse_column<ContinuousColumn>(entry, where, names));
   if (json.contains("subject_map")) manifest.subject_map = json.at("subject_map");
   if (json.contains("pin_series")) manifest.pin_series = json.at("pin_series");
   if (json.contains("score_weights")) manifest.score_weights = json.at("score_weights");

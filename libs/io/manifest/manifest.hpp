@@ -33,11 +33,27 @@ struct CaseKeys {
 /// One integer label column: which table column, how its text becomes a class.
 struct LabelColumn {
   std::string name;    ///< column of the index, e.g. "label", "metavir"
-  std::string column;  ///< column of the table
+  std::string column;  ///< column of the table; empty: in none, unknown everywhere
   std::map<std::string, std::int64_t>
       values;                        ///< text -> class; empty: the text is an integer already
   std::vector<std::string> missing;  ///< texts that mean unknown (empty text always does)
 };
+
+/// One column of numbers: a label that has no classes, such as an age in years or a stiffness in kPa.
+struct ContinuousColumn {
+  std::string name;                  ///< column of the index, e.g. "age", "stiffness_kpa"
+  std::string column;                ///< column of the table
+  std::vector<std::string> missing;  ///< texts that mean unknown (empty text always does)
+};
+
+/// The number of a cell, which must be all of its text: NaN where it is empty or means unknown,
+/// none where it is no finite decimal number ("7,3", "7.3 kPa", "inf", "nan").
+std::optional<double> number_of_cell(const ContinuousColumn& column, const std::string& text);
+/// True where both are the same numbers in the same places; NaN, unknown, is itself.
+bool same_numbers(const std::vector<double>& a, const std::vector<double>& b);
+/// {name: number}, null where unknown: as plans and the cases' JSON have it.
+nlohmann::json numbers_json(const std::vector<std::string>& names,
+                            const std::vector<double>& values);
 
 /// The class of a cell: -1 where it is empty or means unknown, none where it is no class.
 std::optional<std::int64_t> class_of_cell(const LabelColumn& label, const std::string& text);
@@ -52,6 +68,8 @@ struct DataManifest {
   std::string subject_pattern;      ///< optional regex on relative_path whose first group is the
                                     ///< subject (NIfTI)
   std::vector<LabelColumn> labels;  ///< the first is the weak label, named "label"
+  std::vector<ContinuousColumn> continuous;  ///< labels that are numbers
+  [[nodiscard]] std::vector<std::string> continuous_names() const;
   std::string split_column;         ///< optional table column -> /slices/split, /cases/split
   /// Study UID or patient ID, or the path of a NIfTI volume (whole, without its extension, or its
   /// stem) -> subject.
@@ -73,6 +91,7 @@ DataManifest default_manifest();
 /// The labels of one case.
 struct CaseLabels {
   std::vector<std::int64_t> values;  ///< one per DataManifest::labels, -1 unknown
+  std::vector<double> continuous;    ///< one per DataManifest::continuous, NaN unknown
   std::string split;                 ///< empty when there is none
 };
 
@@ -80,7 +99,7 @@ struct CaseLabels {
 class LabelTable {
  public:
   /// Throws Error(usage) that names the row and column for: missing column, ragged row, a text that
-  /// the value map lacks, and the table's available columns where the wanted one is absent and the
+  /// the value map lacks or that is no number where one belongs, and the table's available columns where the wanted one is absent and the
   /// first row is no data. A cell itself stands only in the log, at debug level: it may name a
   /// patient.
   static LabelTable load(const std::filesystem::path& csv, const DataManifest& manifest);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cctype>
 #include <charconv>
+#include <cmath>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -203,7 +204,8 @@ std::string no_label(const Column& column, std::size_t rows) {
   if (names_cases(column.kind) || column.kind == "other" || column.kind == "split") return "";
   if (column.words.empty()) return "every cell is empty or unknown";
   if (column.all(is_any_number) && !column.all(is_number))
-    return "it holds measurements (numbers with decimals), no classes";
+    return "it holds measurements (numbers with decimals), no classes; add it to 'continuous' where "
+           "an encoder shall learn from it";
   if (column.words.size() > kMostClasses ||
       (column.words.size() > 3 && 2 * column.words.size() > rows && !column.all(is_known)))
     return "it holds " + std::to_string(column.words.size()) + " different values";
@@ -500,7 +502,9 @@ std::vector<std::string> check_manifest(const std::filesystem::path& path,
   if (!csv) return {};
   const CsvTable table = read_table(*csv);
   std::vector<std::string> expected{manifest.key_column};
-  for (const LabelColumn& label : manifest.labels) expected.push_back(label.column);
+  for (const LabelColumn& label : manifest.labels)
+    if (!label.column.empty()) expected.push_back(label.column);
+  for (const ContinuousColumn& numbers : manifest.continuous) expected.push_back(numbers.column);
   const bool header = has_header(table, expected);
   std::optional<std::size_t> at;
   const auto find = [&](const std::string& name, const std::string& field) {
@@ -532,6 +536,7 @@ std::vector<std::string> check_manifest(const std::filesystem::path& path,
   for (std::size_t l = 0; l < manifest.labels.size(); ++l) {
     const LabelColumn& label = manifest.labels[l];
     const std::string field = "labels[" + std::to_string(l) + "]";
+    if (label.column.empty()) continue;  // a cohort of numbers alone
     if (!find(label.column, field + ".column")) continue;
     std::vector<std::size_t> odd;
     std::set<std::string> seen;
@@ -556,6 +561,25 @@ std::vector<std::string> check_manifest(const std::filesystem::path& path,
                      [&](const auto& entry) { return seen.contains(entry.first); }) &&
         !label.values.empty() && odd.empty() && known > 0)
       problems.push_back(field + ".values: none of its texts stands in the table");
+  }
+  for (std::size_t c = 0; c < manifest.continuous.size(); ++c) {
+    const ContinuousColumn& numbers = manifest.continuous[c];
+    const std::string field = "continuous[" + std::to_string(c) + "]";
+    if (!find(numbers.column, field + ".column")) continue;
+    std::vector<std::size_t> odd;
+    bool known = false;
+    for (std::size_t r = 0; r < table.rows.size(); ++r) {
+      const auto value = number_of_cell(numbers, table.rows[r][*at]);
+      if (!value) odd.push_back(r + 1);
+      known = known || !value || !std::isnan(*value);
+    }
+    if (!odd.empty())
+      problems.push_back(field + ": the column '" + numbers.column +
+                         "' holds a text that is no number in " + rows_text(odd) +
+                         "; expected numbers alone, with a decimal point and without a unit. Write "
+                         "words that mean unknown in 'missing'");
+    else if (!known)
+      problems.push_back(field + ": every cell of '" + numbers.column + "' is empty or unknown");
   }
   if (!manifest.split_column.empty()) (void)find(manifest.split_column, "split_column");
   if (!problems.empty()) return problems;

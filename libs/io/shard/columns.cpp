@@ -72,7 +72,9 @@ void check_layout(const DatasetLayout& layout) {
                                       std::to_string(layout.height) + ": expected sides of 1 to " +
                                       std::to_string(kMaxSide));
   std::set<std::string> seen;
-  for (const std::string& label : layout.label_names) {
+  std::vector<std::string> labels = layout.label_names;
+  labels.insert(labels.end(), layout.continuous_names.begin(), layout.continuous_names.end());
+  for (const std::string& label : labels) {
     const bool word = !label.empty() &&
                       std::all_of(label.begin(), label.end(),
                                   [](unsigned char c) { return std::isalnum(c) != 0 || c == '_'; });
@@ -91,6 +93,8 @@ void write_layout(hid_t file, const DatasetLayout& layout) {
   h5::write_attribute(file, "shards", std::int64_t{layout.shards});
   h5::write_attribute(file, "codec", std::string(to_string(layout.codec)));
   h5::write_attribute(file, "label_names", joined(layout.label_names));
+  if (!layout.continuous_names.empty())
+    h5::write_attribute(file, "continuous_names", joined(layout.continuous_names));
 }
 
 DatasetLayout read_layout(hid_t file, const std::string& expected_format) {
@@ -104,6 +108,9 @@ DatasetLayout read_layout(hid_t file, const std::string& expected_format) {
   layout.shards = static_cast<int>(
       std::clamp<std::int64_t>(h5::read_integer_attribute(file, "shards"), 0, 1 << 30));
   layout.label_names = split(h5::read_string_attribute(file, "label_names"));
+  // Absent where there are none, as in every dataset of an earlier toolkit.
+  if (H5Aexists(file, "continuous_names") > 0)
+    layout.continuous_names = split(h5::read_string_attribute(file, "continuous_names"));
   try {
     layout.codec = parse_codec(h5::read_string_attribute(file, "codec"));
     check_layout(layout);
@@ -119,6 +126,7 @@ std::string difference(const DatasetLayout& a, const DatasetLayout& b) {
   if (a.width != b.width) return "width";
   if (a.codec != b.codec) return "codec";
   if (a.label_names != b.label_names) return "label_names";
+  if (a.continuous_names != b.continuous_names) return "continuous_names";
   return {};
 }
 
@@ -155,6 +163,11 @@ void write_slice_columns(hid_t g, const std::vector<CasePlaces>& cases,
     h5::write_column(g, layout.label_names[i].c_str(),
                      per_slice<std::int64_t>(cases, [&](auto, const auto& c, auto&&...) {
                        return label_of(c.record, i);
+                     }));
+  for (std::size_t i = 0; i < layout.continuous_names.size(); ++i)
+    h5::write_column(g, layout.continuous_names[i].c_str(),
+                     per_slice<double>(cases, [&](auto, const auto& c, auto&&...) {
+                       return c.record.continuous.at(i);
                      }));
   const auto chunk64 = [&](const char* name, auto field) {
     h5::write_column(
@@ -212,6 +225,10 @@ void write_case_columns(hid_t g, const std::vector<CasePlaces>& cases,
     h5::write_column(
         g, layout.label_names[i].c_str(),
         per_case<std::int64_t>(cases, [&](const auto& c) { return label_of(c.record, i); }));
+  for (std::size_t i = 0; i < layout.continuous_names.size(); ++i)
+    h5::write_column(
+        g, layout.continuous_names[i].c_str(),
+        per_case<double>(cases, [&](const auto& c) { return c.record.continuous.at(i); }));
 }
 
 }  // namespace wsp

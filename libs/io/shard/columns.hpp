@@ -20,11 +20,11 @@ DatasetLayout read_layout(hid_t file, const std::string& expected_format);
 std::string difference(const DatasetLayout& a, const DatasetLayout& b);
 
 /// /slices/*: case (row of /cases), shard, row, split, source_index, z_mm, three depths,
-/// liver_area_mm2, labels, and the chunks' offsets, lengths and hashes.
+/// liver_area_mm2, labels, continuous labels, and the chunks' offsets, lengths and hashes.
 void write_slice_columns(hid_t group, const std::vector<CasePlaces>& cases,
                          const DatasetLayout& layout);
 /// /cases/*: name, subject, split, shard, first_row, slice_count, flags, source_hash, spacing,
-/// liver_ml, labels.
+/// liver_ml, labels, continuous labels.
 void write_case_columns(hid_t group, const std::vector<CasePlaces>& cases,
                         const DatasetLayout& layout);
 

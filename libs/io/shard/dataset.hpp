@@ -62,6 +62,7 @@ struct CaseRecord {
   double spacing_mm = 0;     ///< median slice distance
   double liver_ml = 0;
   std::vector<SliceRecord> slices;  ///< feet to head
+  std::vector<double> continuous;   ///< one per DatasetLayout::continuous_names, NaN unknown
 };
 
 struct DatasetLayout {
@@ -69,6 +70,7 @@ struct DatasetLayout {
   std::int64_t height = 512, width = 512;
   Codec codec = Codec::lz4;
   std::vector<std::string> label_names{"label"};
+  std::vector<std::string> continuous_names;  ///< labels that are numbers
   std::string tool_version;
 };
 
@@ -117,6 +119,7 @@ struct IndexCase {
   std::vector<std::string> flags;
   std::string source_hash;
   std::int64_t first_slice = 0, slice_count = 0;
+  std::vector<double> continuous;  ///< one per DatasetLayout::continuous_names, NaN unknown
 };
 
 /// Where the pixels that are read should stay.

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <fstream>
+#include <limits>
 
 #include "io/core/atomic_file.hpp"
 #include "io/core/hash.hpp"
@@ -82,7 +83,11 @@ void check_records(int shard, std::vector<CaseRecord>& cases, const DatasetLayou
     if (c > 0 && cases[c - 1].name == record.name) refuse("is offered twice");
     if (record.labels.size() > layout.label_names.size())
       refuse("has more labels than the dataset has columns");
+    if (record.continuous.size() > layout.continuous_names.size())
+      refuse("has more continuous labels than the dataset has columns");
     record.labels.resize(layout.label_names.size(), -1);
+    record.continuous.resize(layout.continuous_names.size(),
+                             std::numeric_limits<double>::quiet_NaN());
     for (const SliceRecord& slice : record.slices)
       if (slice.image.raw_length != 2 * pixels || slice.mask.raw_length != pixels)
         refuse("has a slice of another size than the dataset's");

@@ -86,6 +86,7 @@ nlohmann::json description(const std::vector<Part>& parts, const nlohmann::json&
   json["version"] = 2;
   json["tool_version"] = layout.tool_version;
   json["label_names"] = layout.label_names;
+  if (!layout.continuous_names.empty()) json["continuous_names"] = layout.continuous_names;
   json["layout"] = {{"height", layout.height},
                     {"width", layout.width},
                     {"shards", layout.shards},

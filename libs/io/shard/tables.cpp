@@ -4,6 +4,7 @@
 #include <set>
 
 #include "io/core/error.hpp"
+#include "io/manifest/manifest.hpp"
 #include "io/shard/columns.hpp"
 #include "io/shard/hdf5_file.hpp"
 
@@ -99,6 +100,13 @@ std::vector<CasePlaces> read_cases(hid_t file, const DatasetLayout& layout,
     const auto values = t.integers(label);
     for (std::size_t c = 0; c < cases.size(); ++c) cases[c].record.labels.push_back(values[c]);
   }
+  for (const std::string& number : layout.continuous_names) {
+    const auto values = t.doubles(number);
+    for (std::size_t c = 0; c < cases.size(); ++c) {
+      if (std::isinf(values[c])) corrupt("a continuous label is infinite");
+      cases[c].record.continuous.push_back(values[c]);
+    }
+  }
   return cases;
 }
 
@@ -121,6 +129,8 @@ std::vector<CasePlaces> read_tables(hid_t file, const DatasetLayout& layout) {
              mask_raw = t.hashes("mask_raw"), mask_xxh3 = t.hashes("mask_xxh3");
   std::vector<std::vector<std::int64_t>> labels;
   for (const std::string& label : layout.label_names) labels.push_back(t.integers(label));
+  std::vector<std::vector<double>> continuous;
+  for (const std::string& name : layout.continuous_names) continuous.push_back(t.doubles(name));
 
   const auto pixels = static_cast<std::uint64_t>(layout.height * layout.width);
   // No codec makes a slice longer than this; a larger length is a lie.
@@ -140,6 +150,9 @@ std::vector<CasePlaces> read_tables(hid_t file, const DatasetLayout& layout) {
     for (std::size_t l = 0; l < labels.size(); ++l)
       if (labels[l][i] != place.record.labels[l])
         corrupt("a slice has another label than its case");
+    for (std::size_t l = 0; l < continuous.size(); ++l)
+      if (!same(continuous[l][i], place.record.continuous[l]))
+        corrupt("a slice has another continuous label than its case");
     SliceRecord slice;
     slice.source_index = static_cast<std::int32_t>(source_index[i]);
     slice.z_mm = z_mm[i];
@@ -186,6 +199,7 @@ std::string difference(const CasePlaces& a, const CasePlaces& b) {
   if (p.subject != q.subject) return "subject";
   if (p.split != q.split) return "split";
   if (p.labels != q.labels) return "labels";
+  if (!same_numbers(p.continuous, q.continuous)) return "continuous labels";
   if (p.flags != q.flags) return "flags";
   if (p.source_hash != q.source_hash) return "source_hash";
   if (!same(p.pixel_mm[0], q.pixel_mm[0]) || !same(p.pixel_mm[1], q.pixel_mm[1])) return "pixel_mm";

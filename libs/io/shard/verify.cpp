@@ -62,7 +62,7 @@ class Verifier {
     }
     guarded("slices", [&] { check_pixels(); });
     // 3. What the other files say about them.
-    guarded("counts", [&] { verify_counts(state_, dataset_, cases_, findings_); });
+    guarded("counts", [&] { verify_counts(state_, dataset_, layout_, cases_, findings_); });
     return findings_.take();
   }
 
@@ -164,6 +164,9 @@ class Verifier {
                       "layout/" + key + " differs from the index");
     if (dataset_.value("label_names", nlohmann::json()) != nlohmann::json(layout_.label_names))
       findings_.add(Code::INDEX_MISMATCH, "dataset.json", "label_names differ from the index");
+    if (dataset_.value("continuous_names", nlohmann::json::array()) !=
+        nlohmann::json(layout_.continuous_names))
+      findings_.add(Code::INDEX_MISMATCH, "dataset.json", "continuous_names differ from the index");
     for (const CasePlaces& place : cases_) check_values(place);
   }
 

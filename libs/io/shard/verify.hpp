@@ -36,6 +36,7 @@ nlohmann::json read_checked_json(const std::filesystem::path& root, const std::s
                                  const char* schema, Findings& findings);
 /// Compare the index's cases with cases/*.json, the counts of dataset.json, ledger and quarantine.
 void verify_counts(const std::filesystem::path& root, const nlohmann::json& dataset,
-                   const std::vector<CasePlaces>& cases, Findings& findings);
+                   const DatasetLayout& layout, const std::vector<CasePlaces>& cases,
+                   Findings& findings);
 
 }  // namespace wsp

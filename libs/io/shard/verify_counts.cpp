@@ -27,6 +27,7 @@ Json labels_of(const CaseRecord& record, const Json& names) {
 }
 
 void check_case_files(const fs::path& root, const Json& label_names,
+                      const std::vector<std::string>& continuous_names,
                       const std::vector<CasePlaces>& cases, Findings& findings) {
   std::set<std::string> names;
   for (const CasePlaces& place : cases) {
@@ -46,6 +47,8 @@ void check_case_files(const fs::path& root, const Json& label_names,
     Json flags = Json::array();
     for (const Code flag : record.flags) flags.push_back(to_string(flag));
     if (value.value("labels", Json()) != labels_of(record, label_names) ||
+        value.value("continuous", Json::object()) !=
+            numbers_json(continuous_names, record.continuous) ||
         text_of(value, "split") != record.split || value.value("flags", Json()) != flags)
       findings.add(Code::INDEX_MISMATCH, name,
                    "states other labels, split or flags than the index");
@@ -103,10 +106,10 @@ std::size_t quarantined_cases(const fs::path& root) {
 
 }  // namespace
 
-void verify_counts(const fs::path& root, const Json& dataset, const std::vector<CasePlaces>& cases,
-                   Findings& findings) {
+void verify_counts(const fs::path& root, const Json& dataset, const DatasetLayout& layout,
+                   const std::vector<CasePlaces>& cases, Findings& findings) {
   const Json names = dataset.value("label_names", Json::array());
-  check_case_files(root, names, cases, findings);
+  check_case_files(root, names, layout.continuous_names, cases, findings);
 
   std::set<std::string> subjects;
   std::size_t slices = 0;

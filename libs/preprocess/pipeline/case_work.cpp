@@ -116,6 +116,9 @@ std::string case_key(const CaseInputs& in, const CasePlan& plan, const std::stri
     rest["split_by"].push_back({reason.attributes, reason.slices, reason.spacing_mm});
   // It names each label.
   for (const LabelColumn& label : in.manifest.labels) rest["label_names"].push_back(label.name);
+  // Absent where there are none: the cases of such datasets keep their keys.
+  if (!in.manifest.continuous.empty())
+    rest["continuous"] = numbers_json(in.manifest.continuous_names(), plan.continuous);
   for (const Code flag : plan.flags) rest["flags"].push_back(to_string(flag));
   hash.update(json_text(rest));
   if (may_ask_model(in.segmenter, in.config, plan)) hash.update(in.segmenter->identity());
@@ -291,6 +294,7 @@ CaseProduct make_product(const CaseInputs& in, const CasePlan& plan, JudgedCase 
   record.subject = plan.subject;
   record.split = plan.split;
   record.labels = plan.labels;
+  record.continuous = plan.continuous;
   record.source_hash = plan.key;
   record.flags = judged.flags;
   record.spacing_mm = volume.geometry.spacing_mm[2];

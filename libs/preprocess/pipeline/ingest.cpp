@@ -123,6 +123,7 @@ class Job {
                                    row.disposition);
     }
     for (const LabelColumn& label : manifest_.labels) forecast.label_names.push_back(label.name);
+    forecast.continuous_names = manifest_.continuous_names();
     forecast.scan = std::move(scan_);
     forecast.plan = std::move(plan_);
     forecast.summary = std::move(summary_);
@@ -363,6 +364,7 @@ class Job {
       layout.label_names.clear();
       for (const LabelColumn& column : manifest_.labels) layout.label_names.push_back(column.name);
     }
+    layout.continuous_names = manifest_.continuous_names();
     return layout;
   }
 
@@ -588,7 +590,11 @@ class Job {
     EarlierCases standing = load_earlier_cases(states(), next_shard_);
     for (const CaseProduct& product : products_) standing.erase(product.record.name);
     std::vector<CaseRecord> untouched;
-    for (auto& [name, record] : standing) untouched.push_back(std::move(record));
+    // Of another manifest's columns are cases that are made again anyway.
+    for (auto& [name, record] : standing)
+      if (record.labels.size() == layout().label_names.size() &&
+          record.continuous.size() == layout().continuous_names.size())
+        untouched.push_back(std::move(record));
     write_products(next_shard_, std::exchange(products_, {}), std::move(untouched));
     sync_filesystem(options_.output);
   }

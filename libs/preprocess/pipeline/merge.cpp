@@ -76,7 +76,8 @@ std::vector<PartDataset> open_parts(const std::vector<fs::path>& paths) {
   for (const PartDataset& part : parts) {
     if (part.part.of != first.part.of)
       refuse("parts " + first.part.text() + " and " + part.part.text() + " are not of one division");
-    for (const char* what : {"config", "label_names", "words", "layout", "tool_version"})
+    for (const char* what : {"config", "label_names", "continuous_names", "words", "layout",
+                             "tool_version"})
       if (part.description.value(what, Json()) != first.description.value(what, Json()))
         refuse("parts " + first.part.text() + " and " + part.part.text() +
                " were made with other options or another version: " + what +
@@ -159,6 +160,8 @@ DatasetLayout layout_of(const Json& description) {
   layout.shards = stated.at("shards").get<int>();
   layout.codec = parse_codec(stated.at("codec").get<std::string>());
   layout.label_names = description.at("label_names").get<std::vector<std::string>>();
+  layout.continuous_names =
+      description.value("continuous_names", std::vector<std::string>());
   layout.tool_version = description.value("tool_version", "");
   return layout;
 }

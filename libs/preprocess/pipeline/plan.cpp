@@ -1,6 +1,7 @@
 #include "preprocess/pipeline/plan.hpp"
 
 #include <algorithm>
+#include <limits>
 #include <set>
 
 #include "io/core/error.hpp"
@@ -279,6 +280,8 @@ class Planner {
     if (series.is_dicom && series.phase != Phase::portal && !plan.pinned)
       plan.flags.push_back(Code::PHASE_UNSURE);
     plan.labels.assign(std::max<std::size_t>(1, in_.manifest.labels.size()), -1);
+    plan.continuous.assign(in_.manifest.continuous.size(),
+                           std::numeric_limits<double>::quiet_NaN());
     if (in_.labels != nullptr) {
       const LabelTable::Lookup& found = labels_[s];
       in_.labels->use(found);
@@ -286,6 +289,7 @@ class Planner {
         return reject(s, name, Code::LABEL_AMBIGUOUS, found.problem);
       if (found.state == LabelTable::Lookup::State::found) {
         plan.labels = found.labels.values;
+        plan.continuous = found.labels.continuous;
         plan.label_rows = found.rows;
         plan.split = found.labels.split;
       } else {

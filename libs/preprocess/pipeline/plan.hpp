@@ -25,6 +25,7 @@ struct CasePlan {
   std::size_t series = 0;  ///< index into Scan::series
   std::string name, subject, split;
   std::vector<std::int64_t> labels;
+  std::vector<double> continuous;  ///< one per DataManifest::continuous, NaN unknown
   std::vector<Code> flags;
   bool pinned = false;  ///< the manifest names the series: its phase is not questioned
   std::vector<std::filesystem::path> mask_files;  ///< of --masks; absolute

@@ -159,6 +159,8 @@ class Report {
     line["subject"] = name(plan.subject);
     line["split"] = plan.split;
     line["labels"] = labels;
+    if (!f_.continuous_names.empty())
+      line["continuous"] = numbers_json(f_.continuous_names, plan.continuous);
     line["label_rows"] = Json::array();
     for (const std::size_t row : plan.label_rows) line["label_rows"].push_back(row + 1);
   }

@@ -27,7 +27,7 @@ struct CaseVerdict {
 struct Forecast {
   Scan scan;
   IngestPlan plan;  ///< with what was refused when it was read
-  std::vector<std::string> label_names;
+  std::vector<std::string> label_names, continuous_names;
   std::map<std::size_t, CaseVerdict> taken;                 ///< by series
   std::vector<std::pair<std::string, Disposition>> ledger;  ///< every input file, by its own path
   IngestSummary summary;

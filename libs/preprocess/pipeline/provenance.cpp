@@ -80,7 +80,7 @@ nlohmann::json make_provenance(const Series& series, const CasePlan& plan,
                      {"slices", reason.slices},
                      {"spacing_mm", reason.spacing_mm}});
   const auto& g = volume.geometry;
-  return {
+  nlohmann::json provenance = {
       {"format", "wsp-case"},
       {"version", 1},
       {"name", record.name},
@@ -142,6 +142,9 @@ nlohmann::json make_provenance(const Series& series, const CasePlan& plan,
         {"liver", m.histogram.liver},
         {"air", m.histogram.air}}},
   };
+  if (!manifest.continuous.empty())
+    provenance["continuous"] = numbers_json(manifest.continuous_names(), record.continuous);
+  return provenance;
 }
 
 }  // namespace wsp

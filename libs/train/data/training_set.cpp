@@ -40,25 +40,42 @@ std::size_t label_column(const DatasetLayout& layout, const std::string& name,
   return static_cast<std::size_t>(found - names.begin());
 }
 
-std::vector<double> values_of(const DatasetReader& reader, const KernelColumn& column) {
+// Of each slice its position, its area or its case's continuous label; none for another name.
+std::optional<std::vector<double>> numbers_of(const DatasetReader& reader, const std::string& name) {
   std::vector<double> values;
   values.reserve(reader.slices().size());
-  const bool position = column.name == kPosition;
-  if (position || column.name == kArea) {
-    if (!column.sigma)
-      throw Error(ErrorCode::usage, fmt::format("kernel column {0} is continuous: give its sigma, "
-                                                "as in {0}:20",
-                                                column.name));
+  if (name == kPosition || name == kArea) {
     for (const IndexRow& row : reader.slices())
-      values.push_back(position ? row.z_mm : row.liver_area_mm2);
+      values.push_back(name == kPosition ? row.z_mm : row.liver_area_mm2);
     return values;
   }
-  const std::size_t l = label_column(reader.layout(), column.name, ", z_mm, liver_area_mm2");
+  const auto& names = reader.layout().continuous_names;
+  const auto found = std::find(names.begin(), names.end(), name);
+  if (found == names.end()) return std::nullopt;
+  const auto c = static_cast<std::size_t>(found - names.begin());
+  for (const IndexRow& row : reader.slices())
+    values.push_back(reader.cases().at(static_cast<std::size_t>(row.case_id)).continuous.at(c));
+  return values;
+}
+
+// As numbers unknown classes are NaN: -1 would make slices of unknown value alike.
+std::vector<double> values_of(const DatasetReader& reader, const std::string& name,
+                              bool as_numbers) {
+  if (auto numbers = numbers_of(reader, name)) {
+    if (as_numbers) return *std::move(numbers);
+    throw Error(ErrorCode::usage, fmt::format("kernel column {0} is continuous: give its sigma, "
+                                              "as in {0}:20",
+                                              name));
+  }
+  std::string also;
+  for (const std::string& other : reader.layout().continuous_names) also += ", " + other;
+  const std::size_t l = label_column(reader.layout(), name, also + ", z_mm, liver_area_mm2");
+  std::vector<double> values;
+  values.reserve(reader.slices().size());
   for (const IndexRow& row : reader.slices()) {
     const auto value = reader.cases().at(static_cast<std::size_t>(row.case_id)).labels.at(l);
-    // As a number -1 would make slices of unknown value alike.
-    values.push_back(column.sigma && value < 0 ? std::numeric_limits<double>::quiet_NaN()
-                                               : static_cast<double>(value));
+    values.push_back(as_numbers && value < 0 ? std::numeric_limits<double>::quiet_NaN()
+                                             : static_cast<double>(value));
   }
   return values;
 }
@@ -92,8 +109,9 @@ class Selection {
                                                 options_.hold_back));
     for (const KernelColumn& column : options_.columns) {
       set_.columns.push_back(column);
-      set_.column_values.push_back(values_of(reader_, column));
+      set_.column_values.push_back(values_of(reader_, column.name, column.sigma.has_value()));
     }
+    if (options_.continuous) known_ = values_of(reader_, options_.continuous->name, true);
     choose_splits();
     choose_subjects();
     leave_out_flagged();
@@ -101,6 +119,12 @@ class Selection {
     hold_back();
     separate_subjects();
     collect();
+    if (options_.continuous && options_.continuous->sigma) {
+      set_.columns.push_back(*options_.continuous);
+      set_.column_values.push_back(std::move(known_));
+    } else if (options_.continuous) {
+      set_.values = std::move(known_);
+    }
     return std::move(set_);
   }
 
@@ -186,11 +210,19 @@ class Selection {
                     fmt::format("label column '{}' is {} in case {}: expected a class of 0 to {}; "
                                 "measurements can be kernel columns (NAME:SIGMA)",
                                 options_.label, label(c), entry(c).name, kLargestLabel));
-      if (label(c) >= 0 || options_.include_unlabelled) continue;
+      if (is_labelled(c) || options_.include_unlabelled) continue;
       parts_[c] = Part::none;
       ++count;
     }
-    say(count, fmt::format("without a value in label column '{}'", options_.label));
+    say(count, fmt::format("without a value in label column '{}'",
+                           options_.continuous ? options_.continuous->name : options_.label));
+  }
+
+  // A position or an area is every slice's own, and known.
+  [[nodiscard]] bool is_labelled(std::size_t c) const {
+    if (!options_.continuous) return label(c) >= 0;
+    return entry(c).slice_count == 0 ||
+           !std::isnan(known_[static_cast<std::size_t>(entry(c).first_slice)]);
   }
 
   // A probe needs every class, so each gives its share of subjects; the last one of a class stays.
@@ -271,6 +303,7 @@ class Selection {
   std::size_t label_;
   std::vector<Part> parts_;  ///< [case]
   bool has_validation_ = false;
+  std::vector<double> known_;  ///< [row of the index]: the continuous label, where there is one
   TrainingSet set_;
 };
 

@@ -16,7 +16,7 @@ DepthScale parse_depth_scale(std::string_view name);  ///< throws Error(usage)
 std::string_view to_string(DepthScale scale);
 
 /// A further column of the composite kernel: equality of a label column (sigma empty), or a
-/// Gaussian of the given sigma on a label column, `z_mm` or `liver_area_mm2`.
+/// Gaussian of the given sigma on a label column, a continuous one, `z_mm` or `liver_area_mm2`.
 struct KernelColumn {
   std::string name;
   std::optional<double> sigma;
@@ -27,9 +27,13 @@ KernelColumn parse_kernel_column(std::string_view text);
 struct SelectOptions {
   std::string label = "label";        ///< label column that is y
   std::vector<KernelColumn> columns;  ///< further columns of the kernel
+  /// The number that the method learns from: a continuous label, a label of classes, `z_mm` or
+  /// `liver_area_mm2`. With a sigma it is a Gaussian column of the kernel, without one
+  /// TrainingSet::values. Cases are then left out where it is unknown, and not where the label is.
+  std::optional<KernelColumn> continuous;
   DepthScale depth = DepthScale::kept;
   bool include_flagged = false;     ///< keep cases flagged LIVER_TRUNCATED or with untrusted depth
-  bool include_unlabelled = false;  ///< keep slices with y = -1
+  bool include_unlabelled = false;  ///< keep slices with y = -1, or without a continuous label
   /// Splits to take; empty takes every case whose split is not "val" or "test", and with `subjects` every case of theirs.
   std::vector<std::string> splits;
   /// Names of subjects to take, e.g. those of the training part of a fold; empty takes all.
@@ -59,6 +63,8 @@ struct TrainingSet {
   std::vector<KernelColumn> columns;
   /// [column][row of the index]; unknown is -1 in a column that must be equal, NaN in a Gaussian one.
   std::vector<std::vector<double>> column_values;
+  /// [row of the index]: the continuous label where it has no sigma, NaN unknown; else empty.
+  std::vector<double> values;
   std::int64_t classes = 0;  ///< 1 + the largest label
   /// What was left out and why, e.g. "12 cases flagged LIVER_TRUNCATED", for the log.
   std::vector<std::string> left_out;

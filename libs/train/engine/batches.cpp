@@ -299,6 +299,12 @@ Targets TargetTable::targets(std::span<const std::uint32_t> rows,
       discrete.push_back(values.to(torch::kLong));
     }
   }
+  if (!set_.values.empty()) {
+    targets.value = torch::empty({n}, torch::kDouble);
+    auto* value = targets.value.data_ptr<double>();
+    for (std::size_t i = 0; i < rows.size(); ++i) value[i] = set_.values[rows[i]];
+    targets.value = send(targets.value, device);
+  }
   if (!discrete.empty()) targets.discrete = send(torch::stack(discrete), device);
   if (!continuous.empty()) targets.continuous = send(torch::stack(continuous), device);
   targets.label = send(targets.label, device);

@@ -21,6 +21,7 @@ void each_field(Config& c, Visit&& visit) {
   visit("norm", c.norm);
   visit("label", c.label);
   visit("kernel_columns", c.kernel_columns);
+  visit("continuous", c.continuous);
   visit("depth_scale", c.depth_scale);
   visit("include_flagged", c.include_flagged);
   visit("include_unlabelled", c.include_unlabelled);
@@ -67,7 +68,7 @@ void each_field(Config& c, Visit&& visit) {
 
 // Absent from configurations of earlier releases, which computed what the defaults do.
 bool added_later(std::string_view field) {
-  return field == "channels_last" || field == "deterministic" || field == "cuda_kernels";
+  return field == "channels_last" || field == "deterministic" || field == "cuda_kernels" || field == "continuous";
 }
 
 // A field as it is asked for on the command line.
@@ -120,8 +121,13 @@ void one_of(const char* option, const std::string& found, std::initializer_list<
 
 }  // namespace
 
-TrainConfig preset(std::string_view name) {
+bool is_continuous(const std::string& method) {
+  return method == "yaware" || method == "lexp" || method == "rnc";
+}
+
+TrainConfig preset(std::string_view name, const std::string& method) {
   TrainConfig config;
+  if (method == "rnc") config.temperature = 2;  // distances are longer than cosines
   if (name == "published") {
     config.learning_rate = config.weight_decay = 1e-5;
     config.sigma = 0.85;
@@ -133,7 +139,24 @@ TrainConfig preset(std::string_view name) {
   return config;
 }
 
+namespace {
+
+// Which methods learn from a number, and which of them weigh it by a width.
+void check_continuous(const TrainConfig& c) {
+  const bool wide = c.method != "rnc", width = c.continuous.find(':') != std::string::npos;
+  const char* form = wide ? "NAME:SIGMA, a continuous label and the width of its Gaussian in the label's unit, as in age:5"
+                          : "NAME, a continuous label, as in age";
+  const std::string of = "--continuous is " + (c.continuous.empty() ? "missing" : "'" + c.continuous + "'") + ": --method " + c.method;
+  if (!is_continuous(c.method) && !c.continuous.empty())
+    throw Error(ErrorCode::usage, of + " does not learn from it; choose yaware, lexp or rnc, or leave it out");
+  if (is_continuous(c.method) && (c.continuous.empty() || wide != width))
+    throw Error(ErrorCode::usage, of + " expects " + form + (width ? "; it compares ranks, which have no width" : ""));
+}
+
+}  // namespace
+
 void check_config(const TrainConfig& c) {
+  check_continuous(c);
   one_of("norm", c.norm, {"batch", "group"});
   one_of("depth", c.depth_scale, {"kept", "liver", "volume"});
   one_of("kernel", c.kernel, {"rbf", "laplacian"});

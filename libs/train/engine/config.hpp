@@ -17,6 +17,7 @@ struct TrainConfig {
   // data
   std::string label = "label";
   std::vector<std::string> kernel_columns;  ///< NAME or NAME:SIGMA
+  std::string continuous;  ///< of is_continuous(method): NAME:SIGMA, for rnc NAME; else empty
   std::string depth_scale = "kept";
   bool include_flagged = false, include_unlabelled = false;
   std::vector<std::string> splits;
@@ -83,8 +84,10 @@ struct RunOptions {
 };
 
 /// Named sets of defaults: "paper", and "published" (the published code's own: lr and decay 1e-5, sigma 0.85,
-/// normalisation reference). Throws Error(usage).
-TrainConfig preset(std::string_view name);
+/// normalisation reference); rnc has its own temperature, 2, in both. Throws Error(usage).
+TrainConfig preset(std::string_view name, const std::string& method = "wsp");
+/// Whether a method learns from the number that --continuous names: yaware, lexp and rnc.
+bool is_continuous(const std::string& method);
 /// Check ranges and combinations that need no dataset; throws Error(usage) naming the option.
 void check_config(const TrainConfig& config);
 nlohmann::json to_json(const TrainConfig& config);

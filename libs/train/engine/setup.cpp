@@ -30,6 +30,7 @@ void check_cuda_kernels(const TrainConfig& config, const torch::Device& device) 
   const auto kernel = contrastive_kernel(config.method);
   const std::int64_t most = kMostCoordinates - (kernel && kernel->use_depth ? 1 : 0);
   const auto continuous =
+      (config.continuous.empty() ? 0 : 1) +
       std::count_if(config.kernel_columns.begin(), config.kernel_columns.end(), [](const std::string& column) {
         return parse_kernel_column(column).sigma.has_value();
       });
@@ -42,6 +43,9 @@ void check_cuda_kernels(const TrainConfig& config, const torch::Device& device) 
 
 // What the device cannot do is refused before the dataset is read.
 void prepare_device(const TrainConfig& config, const RunOptions& options, const torch::Device& device) {
+  if (config.loss_tile > 0 && !device.is_cpu() && (config.method == "lexp" || config.method == "rnc"))
+    throw Error(ErrorCode::usage, fmt::format("--loss-tile {}: the loss of --method {} is whole matrices on a card; leave it out",
+                                              config.loss_tile, config.method));
   check_cuda_kernels(config, device);
   check_step_graph(options.cuda_graph, config, device);
   prepare_precision(device, config.precision);
@@ -156,7 +160,7 @@ std::unique_ptr<Method> build(const TrainConfig& config, const RunOptions& optio
   if (!config.kernel_columns.empty() && (kernel.own_view_only || config.method == "supervised"))
     throw Error(ErrorCode::usage,
                 fmt::format("--kernel-column {}: --method {} weighs no pairs by a kernel; leave the "
-                            "column out, or choose wsp, supcon, depth-aware or a kernel- method",
+                            "column out, or choose wsp, supcon, depth-aware, yaware, lexp or a kernel- method",
                             config.kernel_columns.front(), config.method));
   method->to(device);
   // An image has one channel and is in both formats at once; the convolutions follow their weights.
@@ -191,6 +195,7 @@ SelectOptions select_options(const TrainConfig& config) {
   o.label = config.label;
   for (const std::string& column : config.kernel_columns)
     o.columns.push_back(parse_kernel_column(column));
+  if (!config.continuous.empty()) o.continuous = parse_kernel_column(config.continuous);
   o.depth = parse_depth_scale(config.depth_scale);
   o.include_flagged = config.include_flagged;
   o.include_unlabelled = config.include_unlabelled;
@@ -206,6 +211,7 @@ SamplerOptions sampler_options(const TrainConfig& config) {
   o.batch = config.batch;
   o.samples_per_epoch = config.samples_per_epoch;
   o.seed = config.seed;
+  o.balanced = !is_continuous(config.method);  // y is no class
   return o;
 }
 

@@ -57,7 +57,7 @@ void StepGraph::take(const torch::Tensor& views, const Targets& targets) {
   if (!views_.defined()) {
     views_ = own_copy(views);
     targets_ = {own_copy(targets.label), own_copy(targets.depth), own_copy(targets.discrete),
-                own_copy(targets.continuous), targets.continuous_sigma};
+                own_copy(targets.continuous), targets.continuous_sigma, own_copy(targets.value)};
     return;
   }
   keep_in_place(views_, views);
@@ -65,6 +65,7 @@ void StepGraph::take(const torch::Tensor& views, const Targets& targets) {
   keep_in_place(targets_.depth, targets.depth);
   keep_in_place(targets_.discrete, targets.discrete);
   keep_in_place(targets_.continuous, targets.continuous);
+  keep_in_place(targets_.value, targets.value);
   if (targets_.continuous_sigma != targets.continuous_sigma)
     throw Error(ErrorCode::failure, "a batch has other sigmas than the recorded one");
 }

@@ -163,7 +163,7 @@ class CellRun {
 }  // namespace
 
 TrainConfig training_of(const Cell& cell) {
-  json all = to_json(TrainConfig());
+  json all = to_json(preset("paper", cell.train.value("method", "wsp")));
   for (const auto& [key, value] : cell.train.items()) {
     if (!all.contains(key)) {
       std::string known;

@@ -26,8 +26,7 @@ class NpyReader {
   NpyMatrix read() {
     const std::string header = read_header();
     const bool is_double = check_type(field(header, "'descr': *('[^']*'|\\[[^\\]]*\\])"));
-    if (field(header, "'fortran_order': *(True|False)") == "True")
-      refuse("is in Fortran order; expected C order: save numpy.ascontiguousarray(x)");
+    by_column_ = field(header, "'fortran_order': *(True|False)") == "True";
     NpyMatrix m;
     read_shape(field(header, "'shape': *\\(([^)]*)\\)"), m);
     if (is_double)
@@ -91,29 +90,32 @@ class NpyReader {
 
   template <class Value>
   void read_values(NpyMatrix& m) {
-    const auto columns = static_cast<std::uintmax_t>(m.columns), row = columns * sizeof(Value);
+    const auto row = static_cast<std::uintmax_t>(m.columns) * sizeof(Value);
     const auto begin = static_cast<std::uintmax_t>(file_.tellg()), size = fs::file_size(path_);
     if (static_cast<std::uintmax_t>(m.rows) > size / row ||
         size - begin != row * static_cast<std::uintmax_t>(m.rows))
       refuse(fmt::format("holds {} bytes of values, not those of {} x {}: it was not written whole",
                          size - begin, m.rows, m.columns));
-    m.values.reserve(static_cast<std::size_t>(m.rows) * columns);
-    std::vector<Value> values(columns);
-    for (std::int64_t r = 0; r < m.rows; ++r) {
-      file_.read(reinterpret_cast<char*>(values.data()), static_cast<std::streamsize>(row));
+    m.values.resize(static_cast<std::size_t>(m.rows * m.columns));
+    std::vector<Value> line(static_cast<std::size_t>(by_column_ ? m.rows : m.columns));
+    for (std::int64_t l = 0; l < (by_column_ ? m.columns : m.rows); ++l) {
+      file_.read(reinterpret_cast<char*>(line.data()),
+                 static_cast<std::streamsize>(line.size() * sizeof(Value)));
       if (!file_) refuse("cannot be read to its end");
-      for (std::size_t c = 0; c < columns; ++c) {
-        const auto value = static_cast<float>(values[c]);
+      for (std::int64_t i = 0; i < std::ssize(line); ++i) {
+        const auto value = static_cast<float>(line[static_cast<std::size_t>(i)]);
+        const std::int64_t r = by_column_ ? i : l, c = by_column_ ? l : i;
         if (!std::isfinite(value))
           refuse(fmt::format("holds {} in row {}, column {} (from 0); expected finite numbers",
-                             values[c], r, c));
-        m.values.push_back(value);
+                             line[static_cast<std::size_t>(i)], r, c));
+        m.values[static_cast<std::size_t>(r * m.columns + c)] = value;
       }
     }
   }
 
   const fs::path& path_;
   std::ifstream file_;
+  bool by_column_ = false;  // Fortran order
 };
 
 }  // namespace

@@ -37,7 +37,8 @@ bool needs_no_pretraining(const std::string& method) {
 const std::vector<std::string>& known_methods() {
   static const std::vector<std::string> names = {
       "supervised", "random",   "imagenet",     "simclr",      "byol",           "supcon",              "depth-aware",
-      "wsp",        "simsiam", "barlow-twins", "kernel-byol", "kernel-simsiam", "kernel-barlow-twins"};
+      "wsp",        "yaware",  "lexp",         "rnc",         "simsiam",        "barlow-twins",        "kernel-byol",
+      "kernel-simsiam", "kernel-barlow-twins"};
   return names;
 }
 

@@ -135,7 +135,7 @@ void check_pretraining(const Plan& plan, const std::vector<Cell>& cells, const f
   for (const Cell& cell : cells) {
     if (cell.method == "supervised" || cell.method == "imagenet" || cell.backbone == kImported) continue;
     const TrainConfig config = training_of(cell);
-    const json asked{config.label, config.kernel_columns, config.depth_scale, config.include_flagged, config.include_unlabelled,
+    const json asked{config.label, config.kernel_columns, config.continuous, config.depth_scale, config.include_flagged, config.include_unlabelled,
                      config.splits, config.subjects, config.positive, config.hold_back};
     if (!seen.insert(json_text(asked)).second) continue;
     try {

@@ -35,6 +35,8 @@ struct ContrastiveProblem {
   double sigma = 0.1, temperature = 0.1;
   bool label_matters = true;   ///< false: depth-Aware, every pair is a candidate
   bool own_view_only = false;  ///< true: SimCLR, only the other view of the same slice
+  /// true: L^exp, where a view repels the less the more it weighs; see contrastive_loss_cpu().
+  bool weighted_repulsion = false;
 };
 
 /// Loss of Sarfati et al., equation 4, and (where grad is not null, [2n][dim]) its gradient with
@@ -42,7 +44,13 @@ struct ContrastiveProblem {
 /// O(n * dim + (tile + dim) * tile * threads), never n x n. T is float or double; everything is
 /// computed in double. The result does not depend on the number of threads; another tile changes it
 /// by rounding only. A row of z shorter than 1e-12 counts as divided by 1e-12, as in Torch.
-/// A non-finite z gives a non-finite loss. Throws Error (failure) where a size, sigma, temperature
+/// A non-finite z gives a non-finite loss.
+///
+/// With weighted_repulsion the loss is L^exp of Barbano et al. (ISBI 2023, arXiv 2211.08326; arXiv
+/// 2507.01794), as its authors' code computes it: with s = (cosine - 1) / temperature and unnormalised
+/// weights w the logarithm of an anchor's denominator is that of the sum of exp(s_ti (1 - w_ti)) over
+/// i != t, where all else has w = 0. Its weights are always divided by the sum over the anchor's own
+/// positives and the mean taken over the 2N anchors. Throws Error (failure) where a size, sigma, temperature
 /// or tile is not positive.
 template <class T>
 double contrastive_loss_cpu(const ContrastiveProblem<T>& problem, std::int64_t tile, T* grad);

@@ -96,7 +96,8 @@ void for_tiles(std::int64_t count, std::int64_t tile, const Body& body) {
 /// The loss of one problem. Anchors t and others i are views in [0, 2n); their slices are t mod n.
 /// With s = u_t . u_i / tau and normalised weights w, L = scale * sum_ti w_ti (lse_t - s_ti) and
 /// dL/ds_ti = scale * (q_t p_ti - w_ti), where p is the softmax of row t and q_t its sum of
-/// weights.
+/// weights. With weighted repulsion s = (u_t . u_i - 1) / tau, the softmax is that of s_ti (1 - k_ti),
+/// k the weight before its normalisation, and the derivative has p_ti (1 - k_ti).
 template <class T>
 class Contrastive {
  public:
@@ -106,7 +107,8 @@ class Contrastive {
         tile_(std::min(tile, views_)),
         u_stride_(round_up(problem.dim, kColumns)),
         t_stride_(round_up(views_, kColumns) + kColumns),
-        by_column_(problem.normalisation == Normalisation::reference),
+        by_column_(problem.normalisation == Normalisation::reference &&
+                   !problem.weighted_repulsion),
         scale_(loss_scale(problem)),
         norm_(static_cast<std::size_t>(views_)),
         lse_(static_cast<std::size_t>(views_)),
@@ -178,6 +180,14 @@ class Contrastive {
     });
   }
 
+  [[nodiscard]] double similarity(double cosine) const {
+    return (p_.weighted_repulsion ? cosine - 1 : cosine) / p_.temperature;
+  }
+  /// What a similarity counts in the denominator.
+  [[nodiscard]] double repulsion(double weight) const {
+    return p_.weighted_repulsion ? 1 - weight : 1;
+  }
+
   [[nodiscard]] double normalised_weight(double weight, std::int64_t anchor_slice,
                                          std::int64_t other_slice) const {
     return weight / at(slice_sum_, by_column_ ? other_slice : anchor_slice);
@@ -210,14 +220,16 @@ class Contrastive {
         double top = largest[r];
         for (std::int64_t i = left; i < right; ++i) {
           double& value = row[i - left];
-          value /= p_.temperature;
+          value = similarity(value);
           if (i == t) continue;
-          if (value > top) top = value;
           const double weight = pair_weight(p_, slice(t), slice(i));
-          if (weight == 0) continue;
-          const double w = normalised_weight(weight, slice(t), slice(i));
-          pull[r] += w * value;
-          weights[r] += w;
+          if (weight != 0) {
+            const double w = normalised_weight(weight, slice(t), slice(i));
+            pull[r] += w * value;
+            weights[r] += w;
+          }
+          value *= repulsion(weight);
+          if (value > top) top = value;
         }
         if (top > largest[r]) {
           sum[r] *= std::exp(largest[r] - top);
@@ -252,12 +264,12 @@ class Contrastive {
             value = 0;
             continue;
           }
-          const double similarity = value / p_.temperature;
           const std::int64_t a = slice(t);
           const std::int64_t b = slice(i);
-          value = at(weight_sum_, t) * std::exp(similarity - at(lse_, t)) +
-                  at(weight_sum_, i) * std::exp(similarity - at(lse_, i));
           const double weight = pair_weight(p_, a, b);
+          const double exponent = similarity(value) * repulsion(weight);
+          value = repulsion(weight) * (at(weight_sum_, t) * std::exp(exponent - at(lse_, t)) +
+                                       at(weight_sum_, i) * std::exp(exponent - at(lse_, i)));
           if (weight != 0)
             value -= normalised_weight(weight, a, b) + normalised_weight(weight, b, a);
         }

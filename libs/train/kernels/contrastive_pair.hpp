@@ -27,7 +27,8 @@ template <class T>
 inline double loss_scale(const ContrastiveProblem<T>& p) {
   const bool supcon = p.label_matters && !p.own_view_only && p.label != nullptr &&
                       p.depth == nullptr && p.discrete_columns == 0 && p.continuous_columns == 0;
-  const bool sum_over_anchors = p.normalisation == Normalisation::reference && !supcon;
+  const bool sum_over_anchors =
+      p.normalisation == Normalisation::reference && !supcon && !p.weighted_repulsion;
   return 1 / static_cast<double>(sum_over_anchors ? p.n : 2 * p.n);
 }
 

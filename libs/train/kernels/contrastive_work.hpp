@@ -69,6 +69,7 @@ inline std::int64_t column_splits(std::int64_t row_blocks, std::int64_t tiles) {
 /// Fill in all of `work` but its pointers. False where the problem is out of range.
 inline bool plan_contrastive(const ContrastiveProblem<void>& p, ContrastiveWork& work) {
   const std::int64_t coordinates = p.continuous_columns + (p.depth != nullptr ? 1 : 0);
+  if (p.weighted_repulsion) return false;  // no such loss on the card
   if (p.n < 1 || p.n > (std::int64_t{1} << 29) || p.dim < 1 || p.dim > (std::int64_t{1} << 20) ||
       !(p.temperature > 0) || (p.depth != nullptr && !(p.sigma > 0)) || p.continuous_columns < 0 ||
       p.discrete_columns < 0 || coordinates > kMostCoordinates ||

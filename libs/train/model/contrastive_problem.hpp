@@ -16,6 +16,15 @@ struct ProblemOfTensors {
   ProblemOfTensors(const ProblemOfTensors&) = delete;
   ProblemOfTensors& operator=(const ProblemOfTensors&) = delete;
 
+  /// The same with the type of z, which must be T.
+  template <class T>
+  [[nodiscard]] ContrastiveProblem<T> typed() const {
+    const ContrastiveProblem<void>& p = problem;
+    return {static_cast<const T*>(p.z), p.n, p.dim, p.label, p.depth, p.discrete,
+            p.discrete_columns, p.continuous, p.continuous_sigma, p.continuous_columns, p.shape,
+            p.normalisation, p.sigma, p.temperature, p.label_matters, p.own_view_only,
+            p.weighted_repulsion};
+  }
   /// Depth, where it counts, and continuous columns.
   [[nodiscard]] std::int64_t coordinates() const;
 

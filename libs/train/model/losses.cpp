@@ -56,6 +56,9 @@ void check_targets(const Targets& targets, const KernelOptions& kernel, std::int
     return !x.defined() || (x.dim() == 2 && x.size(1) == n);
   };
   if (kernel.own_view_only) return;
+  const auto any = [](const torch::Tensor& x) { return x.defined() && x.size(0) > 0; };
+  require(kernel.use_label || kernel.use_depth || any(targets.discrete) || any(targets.continuous),
+          "the kernel has nothing to tell slices apart by: expected a label, a depth or a column");
   const auto size = std::to_string(n);
   require(!kernel.use_label || vector_of(targets.label), "expected " + size + " labels");
   require(!kernel.use_depth || vector_of(targets.depth), "expected " + size + " depths");

@@ -31,7 +31,7 @@ class Method : public torch::nn::Module {
  public:
   /// Run the networks. views: [2m, 1, s, s], view 1 of m slices, then view 2. Every tensor returned
   /// has 2m rows in the same order. Outputs that carry no gradient (targets) are detached.
-  /// Contrastive methods and Barlow Twins: {z}; BYOL, SimSiam: {prediction, target}; supervised:
+  /// Contrastive methods and Barlow Twins: {z}; Rank-N-Contrast: {representation}; BYOL, SimSiam: {prediction, target}; supervised:
   /// {logits, representation}; random: {representation}. Both views pass in one go, so that batch
   /// normalisation takes its statistics over both.
   virtual std::vector<torch::Tensor> forward(const torch::Tensor& views) = 0;
@@ -57,8 +57,8 @@ class Method : public torch::nn::Module {
   std::shared_ptr<Encoder> encoder_;  ///< registered as "encoder"
 };
 
-/// wsp, simclr, supcon, depth-aware, byol, simsiam, barlow-twins, kernel-byol, kernel-simsiam,
-/// kernel-barlow-twins, supervised, random.
+/// wsp, simclr, supcon, depth-aware, yaware, lexp, rnc, byol, simsiam, barlow-twins, kernel-byol,
+/// kernel-simsiam, kernel-barlow-twins, supervised, random.
 const std::vector<std::string>& method_names();
 /// What the contrastive loss of a method weighs pairs by: its use_* alone are set. Nothing for a method of another loss or
 /// an unknown one.

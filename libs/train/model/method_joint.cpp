@@ -10,8 +10,8 @@ namespace {
 using torch::Tensor;
 using Outputs = std::vector<Tensor>;
 
-/// WSP, SimCLR, SupCon and depth-Aware, which differ in the kernel only. Puts out {z}.
-class Contrastive final : public Method {
+/// WSP, SimCLR, SupCon, depth-Aware and y-Aware, which differ in the kernel only. Puts out {z}.
+class Contrastive : public Method {
  public:
   Contrastive(const MethodOptions& options, std::shared_ptr<Encoder> encoder)
       : Method(options, std::move(encoder)),
@@ -31,6 +31,29 @@ class Contrastive final : public Method {
 
  private:
   torch::nn::Sequential projector_;
+};
+
+/// L^exp (Barbano et al. 2023): y-Aware whose repulsion is weighted too. Puts out {z}.
+class WeightedRepulsion final : public Contrastive {
+ public:
+  using Contrastive::Contrastive;
+  Tensor loss(const Outputs& outputs, const Targets& targets) override {
+    return weighted_repulsion_loss(outputs.at(0), targets, options_.kernel, options_.temperature,
+                                   options_.loss_tile);
+  }
+};
+
+/// Rank-N-Contrast (Zha et al. 2023), on the representation itself, as in its paper: without a
+/// projection head. Puts out {representation}.
+class RankContrast final : public Method {
+ public:
+  RankContrast(const MethodOptions& options, std::shared_ptr<Encoder> encoder)
+      : Method(options, std::move(encoder)) {}
+
+  Outputs forward(const Tensor& views) override { return {encoder_->forward(views)}; }
+  Tensor loss(const Outputs& outputs, const Targets& targets) override {
+    return rank_contrast_loss(outputs.at(0), targets, options_.temperature, options_.loss_tile);
+  }
 };
 
 /// Zbontar et al., Barlow Twins, and its kernel-weighted form. Puts out {z}. The paper projects to
@@ -105,6 +128,14 @@ class Random final : public Method {
 
 MethodPtr make_contrastive(const MethodOptions& options, std::shared_ptr<Encoder> encoder) {
   return std::make_unique<Contrastive>(options, std::move(encoder));
+}
+
+MethodPtr make_weighted_repulsion(const MethodOptions& options, std::shared_ptr<Encoder> encoder) {
+  return std::make_unique<WeightedRepulsion>(options, std::move(encoder));
+}
+
+MethodPtr make_rank_contrast(const MethodOptions& options, std::shared_ptr<Encoder> encoder) {
+  return std::make_unique<RankContrast>(options, std::move(encoder));
 }
 
 MethodPtr make_barlow(const MethodOptions& options, std::shared_ptr<Encoder> encoder) {

@@ -18,6 +18,8 @@ std::pair<torch::Tensor, torch::Tensor> two_views(const torch::Tensor& rows);
 
 using MethodPtr = std::unique_ptr<Method>;
 MethodPtr make_contrastive(const MethodOptions& options, std::shared_ptr<Encoder> encoder);
+MethodPtr make_weighted_repulsion(const MethodOptions& options, std::shared_ptr<Encoder> encoder);
+MethodPtr make_rank_contrast(const MethodOptions& options, std::shared_ptr<Encoder> encoder);
 MethodPtr make_byol(const MethodOptions& options, std::shared_ptr<Encoder> encoder);
 MethodPtr make_simsiam(const MethodOptions& options, std::shared_ptr<Encoder> encoder);
 MethodPtr make_barlow(const MethodOptions& options, std::shared_ptr<Encoder> encoder);

@@ -1,5 +1,7 @@
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "io/core/atomic_file.hpp"
 #include "io/core/error.hpp"
 #include "io/manifest/csv.hpp"
@@ -157,6 +159,62 @@ TEST(Labels, ReadClassesThatPandasWroteAsDecimals) {
   EXPECT_EQ(find(named, patient("A")).labels.values, std::vector<std::int64_t>{1});
   EXPECT_EQ(find(named, patient("B")).labels.values, std::vector<std::int64_t>{-1});
   EXPECT_EQ(find(named, patient("C")).labels.values, std::vector<std::int64_t>{0});
+}
+
+DataManifest of_numbers() {
+  DataManifest manifest = default_manifest();
+  manifest.continuous = {{"stiffness_kpa", "kpa", {"n/a", "-1"}}, {"age", "age", {}}};
+  return manifest;
+}
+
+TEST(Labels, ReadNumbersAsTheyAreWritten) {
+  const std::string text =
+      "subject,label,kpa,age\nA,1,7.3,61.5\nB,,,1e2\nC,0,n/a,-0.25\nD,2,-1.0,0\nE,2, 12 ,5e-324\n";
+  LabelTable labels = table(text, of_numbers());
+  const auto numbers = [&](const char* id) { return find(labels, patient(id)).labels.continuous; };
+  EXPECT_EQ(numbers("A"), (std::vector<double>{7.3, 61.5}));
+  EXPECT_TRUE(same_numbers(numbers("B"), {std::nan(""), 100}));
+  EXPECT_TRUE(same_numbers(numbers("C"), {std::nan(""), -0.25}));
+  EXPECT_TRUE(same_numbers(numbers("D"), {std::nan(""), 0}));
+  EXPECT_EQ(numbers("E"), (std::vector<double>{12, 5e-324}));
+  EXPECT_FALSE(same_numbers({std::nan("")}, {0}));
+  EXPECT_FALSE(same_numbers({1}, {1, 1}));
+}
+
+TEST(Labels, RefuseWhatIsNotANumberAlone) {
+  for (const char* cell :
+       {"\"7,3\"", "7.3kPa", "7.3 kPa", "inf", "-inf", "infinity", "nan", "NaN", "0x1p3", "1e400",
+        "1e-400", "--1", "+-1", "7.3.1", "1 2", "7.3e", ".", "12/3", "Jane Roe"}) {
+    try {
+      (void)table("subject,label,kpa,age\nA,1,7.3,61\nB,1," + std::string(cell) + ",60\n",
+                  of_numbers());
+      ADD_FAILURE() << "accepted: " << cell;
+    } catch (const Error& e) {
+      EXPECT_EQ(e.code(), ErrorCode::usage);
+      for (const char* word : {"row 2", "'kpa'", "a number alone", "without a unit", "missing"})
+        EXPECT_NE(std::string(e.what()).find(word), std::string::npos) << e.what();
+      EXPECT_EQ(std::string(e.what()).find("Roe"), std::string::npos) << e.what();
+    }
+  }
+}
+
+TEST(Labels, RowsThatDisagreeInANumberAreAmbiguous) {
+  LabelTable labels = table(
+      "subject,label,kpa,age\nA,1,,61\nA,1,n/a,61\nB,1,7.3,61\nB,1,7.30000001,61\nC,1,7,61\nC,1,,61\n",
+      of_numbers());
+  EXPECT_EQ(find(labels, patient("A")).state, LabelTable::Lookup::State::found);
+  EXPECT_EQ(find(labels, patient("B")).state, LabelTable::Lookup::State::ambiguous);
+  EXPECT_EQ(find(labels, patient("C")).state, LabelTable::Lookup::State::ambiguous);
+}
+
+TEST(Labels, ACohortOfNumbersAloneNeedsNoClasses) {
+  const test::TemporaryDirectory work;
+  write_file_atomic(work.path() / "m.json",
+                    std::string_view(R"({"name": "a", "version": 1, "continuous": [{"name": "age"}]})"));
+  const DataManifest manifest = load_manifest(work.path() / "m.json");
+  LabelTable labels = table("subject,age\nA,61\n", manifest);
+  EXPECT_EQ(find(labels, patient("A")).labels.values, std::vector<std::int64_t>{-1});
+  EXPECT_EQ(find(labels, patient("A")).labels.continuous, std::vector<double>{61});
 }
 
 TEST(Labels, FindBySeriesStudyAndAccession) {

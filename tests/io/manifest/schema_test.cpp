@@ -181,6 +181,10 @@ TEST(Manifests, HoldEveryField) {
   EXPECT_EQ(m.labels[0].missing, std::vector<std::string>{"n/a"});
   EXPECT_EQ(m.labels[0].values, (std::map<std::string, std::int64_t>{{"none", 0}, {"mild", 1}}));
   EXPECT_EQ(m.labels[1].column, "ishak");
+  EXPECT_EQ(m.continuous_names(), (std::vector<std::string>{"stiffness_kpa", "age"}));
+  EXPECT_EQ(m.continuous[0].column, "elastography");
+  EXPECT_EQ(m.continuous[0].missing, (std::vector<std::string>{"n/a", "-1"}));
+  EXPECT_EQ(m.continuous[1].column, "age");
   EXPECT_EQ(m.subject_map.at("P1"), "person-1");
   EXPECT_EQ(m.pin_series, std::vector<std::string>{"1.2.3"});
   EXPECT_EQ(m.score_weights.at("thickness"), 0.5);

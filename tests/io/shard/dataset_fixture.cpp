@@ -1,5 +1,6 @@
 #include "io/shard/dataset_fixture.hpp"
 
+#include <cmath>
 #include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -7,6 +8,7 @@
 
 #include "io/core/atomic_file.hpp"
 #include "io/core/hash.hpp"
+#include "io/manifest/manifest.hpp"
 #include "io/shard/state.hpp"
 
 namespace wsp::test {
@@ -20,6 +22,7 @@ DatasetLayout small_layout(Codec codec, int shards) {
   layout.width = kWidth;
   layout.codec = codec;
   layout.label_names = {"label", "metavir"};
+  layout.continuous_names = {"stiffness_kpa", "age"};
   layout.tool_version = "test";
   return layout;
 }
@@ -47,6 +50,9 @@ CaseRecord made_case(int c, const DatasetLayout& layout) {
   record.subject = "sub-" + std::to_string(c / 2);
   record.split = c % 3 == 0 ? "test" : "train";
   record.labels = {c % 4, c % 5 == 0 ? -1 : c % 5};
+  // 7.3, like most decimals, is no sum of powers of two: what is rounded on the way is seen.
+  if (!layout.continuous_names.empty())
+    record.continuous = {c % 4 == 1 ? std::nan("") : 7.3 + 0.1 * c, 61.5 - c};
   if (c % 2 == 0) record.flags = {Code::RESAMPLED, Code::GAP};
   record.source_hash = hex(sha256("source" + std::to_string(c)));
   record.pixel_mm[0] = 0.7 + 0.01 * c;
@@ -100,6 +106,9 @@ void write_dataset(const fs::path& dataset, const DatasetLayout& layout, int cou
     json["labels"] = nlohmann::json::object();
     for (std::size_t l = 0; l < layout.label_names.size(); ++l)
       json["labels"][layout.label_names[l]] = record.labels[l];
+    json.erase("continuous");
+    if (!layout.continuous_names.empty())
+      json["continuous"] = numbers_json(layout.continuous_names, record.continuous);
     json["source_hash"] = record.source_hash;
     json["slices"]["kept_count"] = record.slices.size();
     overwrite(root / "cases" / (record.name + ".json"), json.dump());

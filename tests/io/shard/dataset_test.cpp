@@ -10,6 +10,7 @@
 #include "io/core/atomic_file.hpp"
 #include "io/core/error.hpp"
 #include "io/core/hash.hpp"
+#include "io/manifest/manifest.hpp"
 #include "io/shard/dataset_fixture.hpp"
 #include "io/shard/state.hpp"
 #include "support/test_data.hpp"
@@ -31,6 +32,7 @@ TEST_P(DatasetTest, GivesBackEveryPixelAndColumn) {
   const DatasetReader reader(root.path());
   EXPECT_EQ(reader.layout().codec, GetParam());
   EXPECT_EQ(reader.layout().label_names, layout.label_names);
+  EXPECT_EQ(reader.layout().continuous_names, layout.continuous_names);
   EXPECT_EQ(reader.layout().height, test::kHeight);
   ASSERT_EQ(reader.cases().size(), static_cast<std::size_t>(kCases));
   std::size_t seen = 0;
@@ -42,6 +44,7 @@ TEST_P(DatasetTest, GivesBackEveryPixelAndColumn) {
     EXPECT_EQ(found->subject, made.subject);
     EXPECT_EQ(found->split, made.split);
     EXPECT_EQ(found->labels, made.labels);
+    EXPECT_TRUE(same_numbers(found->continuous, made.continuous));
     EXPECT_EQ(found->flags.size(), made.flags.size());
     EXPECT_EQ(found->source_hash, made.source_hash);
     ASSERT_EQ(found->slice_count, static_cast<std::int64_t>(made.slices.size()));
@@ -131,6 +134,30 @@ TEST(Dataset, GrowsByOneCaseLikeADatasetMadeAtOnce) {
   for (int s = 0; s < layout.shards; ++s) {
     const fs::path name = fs::path("shards") / shard_file_name(s);
     EXPECT_EQ(hex(sha256_file(old / name)), hex(sha256_file(made / name))) << name;
+  }
+}
+
+// Without continuous labels nothing of them stands anywhere: such files are those of earlier toolkits.
+TEST(Dataset, WithoutContinuousLabelsIsAsItWas) {
+  const TemporaryDirectory root;
+  DatasetLayout layout = test::small_layout(Codec::lz4);
+  layout.continuous_names.clear();
+  test::write_dataset(root.path(), layout, kCases);
+  const DatasetReader reader(root.path());
+  EXPECT_TRUE(reader.layout().continuous_names.empty());
+  for (const IndexCase& entry : reader.cases()) EXPECT_TRUE(entry.continuous.empty());
+  EXPECT_TRUE(verify_dataset(root.path()).empty());
+  const fs::path state = state_directory(root.path());
+  EXPECT_EQ(read_file(state / "index.h5").find("continuous"), std::string::npos);
+  EXPECT_EQ(read_file(root.path() / "dataset.json").find("continuous"), std::string::npos);
+}
+
+TEST(Dataset, RefusesContinuousLabelsThatCannotBeColumns) {
+  for (const auto& names : {std::vector<std::string>{"label"}, {"z_mm"}, {"age", "age"}, {"a,b"}}) {
+    const TemporaryDirectory root;
+    DatasetLayout layout = test::small_layout(Codec::lz4);
+    layout.continuous_names = names;
+    EXPECT_THROW(write_index(root.path(), {}, layout), Error) << names.front();
   }
 }
 

@@ -205,6 +205,11 @@ TEST_F(VerifyTest, CatchesCaseFilesThatSaySomethingElse) {
               json["labels"].erase("metavir");
             }),
             (Codes{"INDEX_MISMATCH"}));
+  for (const Json& wrong : {Json(7.3), Json(), Json(0)})
+    EXPECT_EQ(with([&](Json& json) { json["continuous"]["stiffness_kpa"] = wrong; }),
+              (Codes{"INDEX_MISMATCH"}))
+        << wrong;
+  EXPECT_EQ(with([](Json& json) { json.erase("continuous"); }), (Codes{"INDEX_MISMATCH"}));
   EXPECT_EQ(with([](Json& json) { json["slices"]["kept_count"] = 40; }), (Codes{"COUNT_MISMATCH"}));
   EXPECT_TRUE(with([](Json& json) { json["name"] = 3; }).contains("SCHEMA_VIOLATION"));
   EXPECT_TRUE(

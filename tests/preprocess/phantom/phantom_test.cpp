@@ -1,9 +1,11 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstdio>
 #include <set>
+#include <vector>
 
 #include "preprocess/phantom/anatomy.hpp"
 #include "preprocess/phantom/cohort.hpp"
@@ -182,6 +184,31 @@ TEST(Phantom, ClassesFollowTheCohorts) {
   for (int i = 0; i < 4000; ++i)
     ++classes.at(static_cast<std::size_t>(draw_subject(options, i).radiological));
   for (const int count : classes) EXPECT_EQ(count, 1000);
+}
+
+TEST(Phantom, StiffnessGrowsWithTheStageAndIsNotAlwaysKnown) {
+  CohortOptions options;
+  options.seed = 3;
+  std::array<std::vector<double>, 5> of_stage;
+  constexpr int kDraws = 12000;
+  int unknown = 0;
+  for (int i = 0; i < kDraws; ++i) {
+    const SubjectTruth t = draw_subject(options, i);
+    if (t.stiffness_kpa == 0) ++unknown;
+    else of_stage.at(static_cast<std::size_t>(t.stage)).push_back(t.stiffness_kpa);
+  }
+  EXPECT_NEAR(unknown / double{kDraws}, 1.0 / 6, 0.01);
+  double before = 0;
+  for (auto& values : of_stage) {
+    ASSERT_GT(values.size(), 100U);
+    std::sort(values.begin(), values.end());
+    EXPECT_GT(values[values.size() / 2], 1.15 * before);
+    before = values[values.size() / 2];
+    EXPECT_GT(values.front(), 2);  // what elastography measures
+    EXPECT_LT(values.back(), 75);
+    for (const double v : values) ASSERT_NEAR(10 * v, std::round(10 * v), 1e-9);
+  }
+  EXPECT_GT(of_stage[0].back(), of_stage[1].front());  // neighbours overlap
 }
 
 TEST(Phantom, SixSubjectsShowEveryValueOfEveryTrait) {

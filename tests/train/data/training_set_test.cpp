@@ -8,6 +8,7 @@
 #include <set>
 
 #include "io/core/error.hpp"
+#include "io/manifest/manifest.hpp"
 #include "support/test_data.hpp"
 #include "train/data/dataset_support.hpp"
 
@@ -135,6 +136,52 @@ TEST(SelectSlices, UnknownValuesOfAGaussianColumnAreNoNumbers) {
   EXPECT_LT(unknown, reader.slices().size());
 }
 
+TEST(SelectSlices, TakesANumberAsItStandsAndWhoeverHasOne) {
+  const TemporaryDirectory root;
+  test::write_changed_dataset(root.path(), 12, [](CaseRecord& record, int c) {
+    record.split = "train";
+    record.flags.clear();
+    if (c % 3 == 0) record.labels[0] = -1;  // of no class, which does not matter here
+  });
+  const DatasetReader reader(root.path());
+  const auto number = [&](const IndexRow& row) {
+    return reader.cases()[static_cast<std::size_t>(row.case_id)].continuous[0];
+  };
+  SelectOptions options;
+  options.columns = {parse_kernel_column("age:5")};
+  options.continuous = KernelColumn{"stiffness_kpa", std::nullopt};
+  const TrainingSet ranked = select_slices(reader, options);
+  options.continuous = parse_kernel_column("stiffness_kpa:2.5");
+  const TrainingSet weighed = select_slices(reader, options);
+  ASSERT_EQ(ranked.columns.size(), 1U);
+  ASSERT_EQ(weighed.columns.size(), 2U);
+  EXPECT_EQ(weighed.columns[1].sigma, 2.5);
+  EXPECT_TRUE(weighed.values.empty());
+  ASSERT_EQ(ranked.values.size(), reader.slices().size());
+  std::size_t known = 0;
+  for (std::size_t row = 0; row < reader.slices().size(); ++row) {
+    const double y = number(reader.slices()[row]);
+    EXPECT_TRUE(same_numbers({ranked.values[row]}, {y}));
+    EXPECT_TRUE(same_numbers({weighed.column_values[1][row]}, {y}));
+    EXPECT_EQ(ranked.column_values[0][row], reader.cases()[static_cast<std::size_t>(reader.slices()[row].case_id)].continuous[1]);
+    known += std::isnan(y) ? 0 : 1;
+  }
+  EXPECT_EQ(ranked.slices.size(), known);
+  EXPECT_LT(known, reader.slices().size());
+  EXPECT_THAT(ranked.left_out, ElementsAre("3 cases without a value in label column 'stiffness_kpa'"));
+  EXPECT_THAT(ranked.slices, testing::Contains(testing::Field(&TrainSlice::label, -1)));
+  options.include_unlabelled = true;
+  EXPECT_EQ(select_slices(reader, options).slices.size(), reader.slices().size());
+  // Whole classes and positions are numbers too.
+  options.include_unlabelled = false;
+  options.continuous = KernelColumn{"metavir", std::nullopt};
+  for (const double value : select_slices(reader, options).values) EXPECT_TRUE(std::isnan(value) || value > 0);
+  options.continuous = KernelColumn{"z_mm", std::nullopt};
+  EXPECT_EQ(select_slices(reader, options).slices.size(), reader.slices().size());
+  options.continuous = KernelColumn{"kpa", std::nullopt};
+  EXPECT_THAT(refusal(reader, options, ErrorCode::usage), HasSubstr("label, metavir, stiffness_kpa, age, z_mm"));
+}
+
 TEST(SelectSlices, LeavesOutUntrustedDepthAndUnknownLabelsUnlessAsked) {
   const TemporaryDirectory root;
   test::write_changed_dataset(root.path(), 12, [](CaseRecord& record, int c) {
@@ -223,9 +270,10 @@ TEST(SelectSlices, NamesWhatItKnowsWhereSomethingIsUnknown) {
   };
   EXPECT_THAT(with([](auto& o) { o.label = "fibrosis"; }), HasSubstr("label, metavir"));
   EXPECT_THAT(with([](auto& o) {
-                o.columns = {{"age", 3.0}};
+                o.columns = {{"fat", 3.0}};
               }),
-              HasSubstr("label, metavir, z_mm, liver_area_mm2"));
+              HasSubstr("label, metavir, stiffness_kpa, age, z_mm, liver_area_mm2"));
+  EXPECT_THAT(with([](auto& o) { o.columns = {{"age", {}}}; }), HasSubstr("age:20"));
   EXPECT_THAT(with([](auto& o) { o.columns = {{"z_mm", {}}}; }), HasSubstr("z_mm:20"));
   EXPECT_THAT(with([](auto& o) { o.splits = {"training"}; }), HasSubstr("'test', 'train'"));
 }

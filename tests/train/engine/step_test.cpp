@@ -39,6 +39,14 @@ Targets targets_of(std::int64_t n) {
   return targets;
 }
 
+Targets numbers_of(std::int64_t n) {
+  Targets targets = targets_of(n);
+  targets.value = torch::linspace(40, 80, n, torch::kDouble).remainder(13);
+  targets.continuous = targets.value.unsqueeze(0);
+  targets.continuous_sigma = {4};
+  return targets;
+}
+
 std::uint16_t free_port() {
   const int probe = ::socket(AF_INET, SOCK_STREAM, 0);
   sockaddr_in address{};
@@ -53,12 +61,13 @@ std::uint16_t free_port() {
   return port;
 }
 
-torch::Tensor gradient_of(Method& method, const torch::Tensor& views, std::int64_t micro_batch) {
+torch::Tensor gradient_of(Method& method, const torch::Tensor& views, std::int64_t micro_batch,
+                          Targets (*targets)(std::int64_t) = targets_of) {
   FlatParameters parameters(method);
   parameters.zero_gradients();
   Ranks alone({}, torch::kCPU, 10);
   const GradScaler scaler(false);
-  (void)backward_batch(method, views, targets_of(views.size(0) / 2), {micro_batch, "fp32", 1.0},
+  (void)backward_batch(method, views, targets(views.size(0) / 2), {micro_batch, "fp32", 1.0},
                        scaler, alone);
   return parameters.gradients().clone();
 }
@@ -71,17 +80,18 @@ TEST_P(MicroBatch, GivesTheGradientOfTheWholeBatch) {
   const torch::Tensor views = torch::rand({2 * n, 1, size, size}, torch::kDouble);
   auto method = method_of(encoder, name, Norm::group);
   method->to(torch::kDouble);
-  const torch::Tensor whole = gradient_of(*method, views, 0);
+  const torch::Tensor whole = gradient_of(*method, views, 0, numbers_of);
   ASSERT_GT(whole.norm().item<double>(), 1e-6);
   for (const std::int64_t piece : {1, 4}) {  // 4 does not divide 6: the last piece is smaller
-    const torch::Tensor pieces = gradient_of(*method, views, piece);
+    const torch::Tensor pieces = gradient_of(*method, views, piece, numbers_of);
     EXPECT_LT(((pieces - whole).norm() / whole.norm()).item<double>(), 1e-9) << piece;
   }
 }
 INSTANTIATE_TEST_SUITE_P(
     All, MicroBatch,
     testing::Combine(testing::Values("tinynet", "resnet18"),
-                     testing::Values("wsp", "barlow-twins", "kernel-byol", "supervised")));
+                     testing::Values("wsp", "yaware", "lexp", "rnc", "barlow-twins", "kernel-byol",
+                                     "supervised")));
 
 TEST(MicroBatch, TakesViewsAsTheyAreDrawn) {
   const std::int64_t n = 6;

@@ -68,6 +68,44 @@ TEST_F(TrainOptions, WhatTheDeviceCannotDoIsRefusedBeforeTheDatasetIsRead) {
   EXPECT_FALSE(fs::exists(o.out));
 }
 
+TEST_F(TrainOptions, AMethodThatLearnsFromANumberAsksForIt) {
+  RunOptions o = into("number");
+  o.device = "cpu";
+  TrainConfig c = small();
+  const auto refused = [&](const char* method, const char* continuous, std::initializer_list<const char*> words) {
+    c.method = method;
+    c.continuous = continuous;
+    expect_in(error_of(c, o, ErrorCode::usage), words);
+  };
+  for (const char* method : {"yaware", "lexp"}) {
+    refused(method, "", {"--continuous is missing", method, "NAME:SIGMA", "age:5"});
+    refused(method, "stiffness_kpa", {"'stiffness_kpa'", method, "NAME:SIGMA"});
+    refused(method, "stiffness_kpa:0", {"'stiffness_kpa:0'", "sigma"});
+    refused(method, "stiffness_kpa:3kPa", {"'stiffness_kpa:3kPa'", "sigma"});
+    refused(method, "age:5", {"no label column 'age'", "label, stage, stiffness_kpa, z_mm"});
+  }
+  refused("rnc", "", {"--continuous is missing", "NAME, a continuous label"});
+  refused("rnc", "stiffness_kpa:3", {"compares ranks"});
+  for (const char* method : {"wsp", "simclr", "supervised"})
+    refused(method, "stiffness_kpa:3", {method, "does not learn from it", "yaware, lexp or rnc"});
+  c.kernel_columns = {"stage"};
+  refused("rnc", "stiffness_kpa", {"--kernel-column stage", "rnc weighs no pairs"});
+  c.method = "wsp";
+  c.continuous.clear();
+  c.kernel_columns = {"stiffness_kpa"};
+  expect_in(error_of(c, o, ErrorCode::usage), {"stiffness_kpa is continuous", "sigma"});
+  EXPECT_FALSE(fs::exists(o.out));
+}
+
+TEST(TrainConfigFile, OfARunFromBeforeContinuousLabelsIsRead) {
+  auto value = to_json(TrainConfig{});
+  value.erase("continuous");
+  EXPECT_TRUE(differences(config_from_json(value), TrainConfig{}).empty());
+  TrainConfig asked;
+  asked.continuous = "age:5";
+  EXPECT_EQ(differences(TrainConfig{}, asked), std::vector<std::string>{"--continuous: was \"\", is \"age:5\""});
+}
+
 TEST(TrainConfigFile, OfARunFromBeforeCudaKernelsIsRead) {
   auto value = to_json(TrainConfig{});
   EXPECT_EQ(value.at("cuda_kernels"), "off");
@@ -200,6 +238,8 @@ TEST_F(TrainOptions, SaysWhatIsMeant) {
                 "--max-angle: was 30.0, is 5.0", "--split: was none, is [\"train\"]"}));
   EXPECT_EQ(preset("published").sigma, 0.85);
   EXPECT_EQ(preset("paper").sigma, TrainConfig().sigma);
+  EXPECT_EQ(preset("paper", "rnc").temperature, 2);
+  EXPECT_EQ(preset("published", "lexp").temperature, TrainConfig().temperature);
   EXPECT_THROW((void)preset("other"), Error);
 }
 

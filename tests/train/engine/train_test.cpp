@@ -32,6 +32,8 @@ class Training : public testing::Test {
     TrainConfig c;
     c.method = method;
     c.encoder = encoder;
+    if (is_continuous(method)) c.continuous = method == "rnc" ? "stiffness_kpa" : "stiffness_kpa:3";
+    if (method == "rnc") c.temperature = 2;
     c.image_size = encoder == "tinynet" ? 156 : 48;
     c.batch = 4;
     c.samples_per_epoch = 40;
@@ -77,7 +79,8 @@ TEST_P(EveryMethod, TrainsTwentySteps) {
 }
 INSTANTIATE_TEST_SUITE_P(
     All, EveryMethod,
-    testing::Combine(testing::Values("wsp", "simclr", "supcon", "depth-aware", "byol", "simsiam",
+    testing::Combine(testing::Values("wsp", "simclr", "supcon", "depth-aware", "yaware", "lexp",
+                                     "rnc", "byol", "simsiam",
                                      "barlow-twins", "kernel-byol", "kernel-simsiam",
                                      "kernel-barlow-twins", "supervised", "random"),
                      testing::Values("tinynet", "resnet18")),
@@ -120,6 +123,28 @@ TEST_F(Training, ResumedIsUninterruptedBitForBit) {
     o.resume = true;
     EXPECT_EQ(train(c, o).steps, 14);
     EXPECT_EQ(read_file(o.out / kLastState), expected) << "stopped at " << stop;
+  }
+}
+
+TEST_F(Training, ResumedIsUninterruptedForLossesOfANumber) {
+  for (const char* method : {"lexp", "rnc"}) {
+    TrainConfig c = small(method, "tinynet");
+    c.samples_per_epoch = 28;  // 7 steps an epoch
+    c.accumulate = 2;
+    c.micro_batch = 3;
+    RunOptions o = into(std::string("number-") + method);
+    o.keep = 1;
+    o.checkpoint_every = 5;  // between two batches of a step
+    (void)train(c, o);
+    const std::string expected = read_file(o.out / kLastState);
+    o.force = true;
+    o.keep = 100;
+    (void)train(c, o);
+    forget_after(o.out, 5);
+    o.force = false;
+    o.resume = true;
+    (void)train(c, o);
+    EXPECT_EQ(read_file(o.out / kLastState), expected) << method;
   }
 }
 

@@ -247,6 +247,7 @@ TEST(ContrastiveTiles, RefusesWhatHasNoMeaning) {
   };
   refuses([](auto& p) { p.n = 0; });
   refuses([](auto& p) { p.dim = 0; });
+  refuses([](auto& p) { p.weighted_repulsion = true; });
   refuses([](auto& p) { p.sigma = 0; });
   refuses([](auto& p) { p.temperature = std::numeric_limits<double>::quiet_NaN(); });
   refuses([](auto& p) { p.continuous_columns = 1; });

@@ -10,6 +10,7 @@
 #include "io/core/atomic_file.hpp"
 #include "io/core/counter_rng.hpp"
 #include "io/core/hash.hpp"
+#include "io/manifest/manifest.hpp"
 #include "io/shard/dataset.hpp"
 #include "io/shard/state.hpp"
 
@@ -50,6 +51,7 @@ void write_train_dataset(const fs::path& dataset, const TrainDatasetOptions& opt
   layout.shards = options.shards;
   layout.height = layout.width = options.size;
   layout.label_names = {"label", "stage"};
+  layout.continuous_names = {"stiffness_kpa"};
   layout.tool_version = "test";
   const auto example = nlohmann::json::parse(read_file(WSP_SOURCE_DIR "/schemas/examples/case.json"));
   std::vector<std::vector<CaseRecord>> shards(static_cast<std::size_t>(options.shards));
@@ -62,6 +64,7 @@ void write_train_dataset(const fs::path& dataset, const TrainDatasetOptions& opt
     record.name = "case-" + hex(sha256(options.prefix + std::to_string(c))).substr(0, 16);
     record.subject = "sub-" + options.prefix + std::to_string(c);
     record.labels = {label, c % 3 == 0 ? -1 : label};
+    record.continuous = {c % 6 == 5 ? std::nan("") : 4 + 6.25 * label + 0.1 * (c % 7)};
     record.source_hash = hex(sha256("source" + std::to_string(c)));
     record.spacing_mm = 3;
     record.liver_ml = 1500;
@@ -90,6 +93,7 @@ void write_train_dataset(const fs::path& dataset, const TrainDatasetOptions& opt
     nlohmann::json json = example;
     json["name"] = record.name;
     json["subject"] = record.subject;
+    json["continuous"] = numbers_json(layout.continuous_names, record.continuous);
     json["source_hash"] = record.source_hash;
     json["slices"]["kept_count"] = record.slices.size();
     put(root / "cases" / (record.name + ".json"), json.dump());

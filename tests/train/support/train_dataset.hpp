@@ -18,7 +18,8 @@ struct TrainDatasetOptions {
 
 /// Write a complete dataset whose pictures can be learnt from: a body whose width follows the depth, and a
 /// texture whose wavelength follows the class. Labels: "label" (class of the subject), "stage" (the same, -1
-/// for every third subject).
+/// for every third subject); a continuous one, "stiffness_kpa", that grows with the class and is unknown for
+/// every sixth subject.
 void write_train_dataset(const std::filesystem::path& root, const TrainDatasetOptions& options);
 
 }  // namespace wsp::test
