@@ -117,6 +117,9 @@ struct IndexCase {
   std::vector<std::string> flags;
   std::string source_hash;
   std::int64_t first_slice = 0, slice_count = 0;
+  double pixel_mm[2]{1, 1};  ///< x, y of the stored slices
+  double spacing_mm = 0;     ///< median slice distance
+  double liver_ml = 0;
 };
 
 /// Where the pixels that are read should stay.
