@@ -44,35 +44,34 @@ def cpu_seconds():
     return sum(u.ru_utime + u.ru_stime for u in used)
 
 
-def python_batches(root, order, workers, batch):
+def python_batches(root, order_of, workers, batch):
     import hdf5plugin  # noqa: F401  (registers the Blosc filter)
     import torch
 
     torch.set_num_threads(1)
     Slices.from_numpy = staticmethod(torch.from_numpy)
-    return torch.utils.data.DataLoader(Slices(root), batch_size=batch, sampler=order, num_workers=workers)
+    slices = Slices(root)
+    return torch.utils.data.DataLoader(slices, batch_size=batch, sampler=order_of(len(slices)), num_workers=workers)
 
 
-def wsp_batches(root, order, workers, batch):
+def wsp_batches(root, order_of, workers, batch):
     import wsp
 
-    return (b.hu for b in wsp.Loader(root, rows=order, batch=batch, workers=workers))
-
-
-def slices_of(root):
-    with open(os.path.join(root, "dataset.json")) as file:
-        return json.load(file)["counts"]["slices"]
+    ds = wsp.Dataset(root)
+    return (b.hu for b in wsp.Loader(ds, rows=order_of(len(ds)), batch=batch, workers=workers))
 
 
 def main():
     which, root = sys.argv[1:3]
     batches, workers, batch = (int(x) for x in (sys.argv[3:] + ["24", "2", "64"][len(sys.argv) - 3:]))
-    n, wanted = slices_of(root), (WARM_UP + batches) * batch
-    shuffle = random.Random(1)
-    order = [i for _ in range(wanted // n + 1) for i in shuffle.sample(range(n), n)][:wanted]
+    wanted, shuffle = (WARM_UP + batches) * batch, random.Random(1)
+
+    def order_of(n):
+        return [i for _ in range(wanted // n + 1) for i in shuffle.sample(range(n), n)][:wanted]
+
     cpu, count = cpu_seconds(), 0
     begin = time.perf_counter()
-    for i, images in enumerate({"python": python_batches, "wsp": wsp_batches}[which](root, order, workers, batch)):
+    for i, images in enumerate({"python": python_batches, "wsp": wsp_batches}[which](root, order_of, workers, batch)):
         assert images.shape[1:] == (512, 512) and str(images.dtype).endswith("int16")
         count += len(images)
         if i + 1 == WARM_UP:
