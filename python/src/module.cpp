@@ -37,6 +37,7 @@ void translate(std::exception_ptr thrown) {
 
 PYBIND11_MODULE(_native, module) {
   module.doc() = "The readers of the WSP toolkit; use them through the package wsp.";
+  wsp::share_hdf5();  // with h5py
   module.attr("__version__") = WSP_VERSION;
   py::register_exception_translator(translate);
   wsp::python::bind_dataset(module);

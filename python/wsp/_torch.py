@@ -50,14 +50,13 @@ class TorchLoader(IterableDataset):  # type: ignore[type-arg]
     """The batches of a :class:`wsp.Loader` as tensors that share its memory."""
 
     def __init__(self, loader: "Loader") -> None:
-        super().__init__()
         self.loader = loader
 
     def __len__(self) -> int:
         return len(self.loader)
 
     def __iter__(self) -> Iterator[TorchBatch]:
-        if get_worker_info() is not None:
+        if get_worker_info() is not None:  # type: ignore[no-untyped-call]
             raise Error("a wsp.Loader has threads of its own: give DataLoader num_workers=0", "usage")
         return (TorchBatch(torch.from_numpy(b.hu), None if b.mask is None else torch.from_numpy(b.mask),
                            None if b.views is None else torch.from_numpy(b.views), torch.from_numpy(b.label),

@@ -147,7 +147,8 @@ class Dataset:
     def case(self, name: str) -> "dict[str, Any]":
         """What is known of a case (schemas/case.schema.json): geometry, why this series, flags, HU
         histograms. Raises ``corrupt`` where there is none or its hash does not fit."""
-        return json.loads(self.reader.read_listed(f"cases/{name}.json"))  # type: ignore[no-any-return]
+        found: "dict[str, Any]" = json.loads(self.reader.read_listed(f"cases/{name}.json"))
+        return found
 
     def __len__(self) -> int:
         return len(self.reader)

@@ -179,6 +179,22 @@ def check_plugin_advice():
     assert "install Debian's hdf5-filter-plugin-blosc-serial" in told, told
 
 
+def check_h5py_beside():
+    """What wsp does leaves h5py its plugins: Blosc can still be written, which the toolkit's own filter cannot."""
+    if not have("h5py", "hdf5plugin"):
+        return
+    import h5py
+    import hdf5plugin
+
+    wsp.Dataset(data)
+    with h5py.File(root / "compressed.h5", "w") as file:
+        values = np.arange(100_000) // 1000
+        stored = file.create_dataset("x", data=values, chunks=(10_000,), **hdf5plugin.Blosc())
+        assert stored.id.get_storage_size() < values.nbytes / 10
+    with h5py.File(root / "compressed.h5") as file:
+        assert np.array_equal(file["x"][:], values)
+
+
 def check_loader():
     ds = wsp.Dataset(data)
     options = dict(batch=8, samples_per_epoch=40, seed=5, image_size=32, augment=True, views=2, masks=True)
@@ -511,6 +527,7 @@ def check_install():
 check_names()
 check_dataset()
 check_plugin_advice()
+check_h5py_beside()
 check_loader()
 check_gil()
 check_trainer()

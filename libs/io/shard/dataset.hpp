@@ -134,6 +134,12 @@ struct ReadScratch {
   std::vector<std::uint8_t> planes;  ///< streamed: its low bytes and its high bytes
 };
 
+/// Leave the settings of HDF5 that hold for a whole process (its plugins, its Blosc filter) as they
+/// are: the process is another program's, such as Python's, whose libraries use HDF5 too. To be
+/// called before anything else here; verify_dataset(), which needs the filter, is not for such a
+/// process.
+void share_hdf5();
+
 /// Read a dataset: index in memory, pixels by pread. read_* are thread-safe. Needs dataset.json,
 /// whose SHA-256 vouches for the index. Every shard is opened at once: an update of the dataset
 /// does not change what is read here. Throws Error(no_input) where no complete dataset is,

@@ -4,12 +4,14 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <bit>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
 
 #include "io/core/atomic_file.hpp"
+#include "io/shard/dataset.hpp"
 
 namespace wsp::h5 {
 namespace {
@@ -48,9 +50,12 @@ void must(herr_t status, const char* what) {
                 std::string("HDF5 cannot write ") + what + "; is the disk full?");
 }
 
+std::atomic<bool> shared_library = false;
+
 void initialise() {
   // HDF5 keeps this setting per thread.
   H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
+  if (shared_library) return;
   static std::once_flag once;
   std::call_once(once, [] {
     H5PLset_loading_state(0);
@@ -235,3 +240,7 @@ std::string read_string_attribute(hid_t object, const char* name) {
 }
 
 }  // namespace wsp::h5
+
+namespace wsp {
+void share_hdf5() { h5::shared_library = true; }
+}  // namespace wsp
