@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import threading
+import time
 import warnings
 
 import support
@@ -277,6 +278,7 @@ def check_gil():
     def count():
         while not stop.is_set():
             counted[0] += 1
+            time.sleep(0)  # gives the GIL back
 
     thread = threading.Thread(target=count)
     interval = sys.getswitchinterval()

@@ -180,12 +180,17 @@ Handle open_file(const std::filesystem::path& path) {
   std::array<char, kSuperblock.size()> head{};
   std::ifstream(path, std::ios::binary).read(head.data(), head.size());
   if (head != kSuperblock) throw refuse("is no HDF5 file as this toolkit writes them");
-  Handle access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose, "file properties");
-  // Published files never change, so locks only get in the way (read-only and network disks).
-  if (H5Pset_fclose_degree(access.get(), H5F_CLOSE_STRONG) < 0 ||
-      H5Pset_file_locking(access.get(), false, true) < 0)
-    throw Error(ErrorCode::failure, "HDF5 refuses file access properties");
-  const hid_t id = H5Fopen(path.c_str(), H5F_ACC_RDONLY, access.get());
+  const auto open = [&](bool locking) {
+    Handle access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose, "file properties");
+    if (H5Pset_fclose_degree(access.get(), H5F_CLOSE_STRONG) < 0 ||
+        H5Pset_file_locking(access.get(), locking, true) < 0)
+      throw Error(ErrorCode::failure, "HDF5 refuses file access properties");
+    return H5Fopen(path.c_str(), H5F_ACC_RDONLY, access.get());
+  };
+  // Published files never change, so locks only get in the way (read-only and network disks). A file
+  // that h5py has open is opened only as h5py did.
+  hid_t id = open(false);
+  if (id < 0 && shared_library) id = open(true);
   if (id < 0) throw refuse("is no HDF5 file that can be opened");
   return {id, H5Fclose, path.filename().string()};
 }
