@@ -23,6 +23,7 @@
 #include "train/eval/roster.hpp"
 #include "train/eval/saved_probe.hpp"
 #include "train/eval/table.hpp"
+#include "train/eval/tripod.hpp"
 #include "wsp-eval-options.hpp"
 
 namespace {
@@ -289,6 +290,7 @@ int run_table(Options& o, const wsp::CommonOptions& common) {
   }
   const auto tables = wt::make_tables(plan, results);
   wt::write_tables(o.experiment.out, plan, tables);
+  wsp::write_file_atomic(o.experiment.out / "tripod-ai.md", wt::tripod_report(plan, results, tables, o.experiment.root));
   if (common.json)
     std::cout << wsp::json_text(wt::to_json(tables)) << "\n";
   else

@@ -332,8 +332,8 @@ int run_scan(const Options& o, bool json) {
   const wsp::DataManifest manifest =
       o.manifest.empty() ? wsp::default_manifest() : wsp::load_manifest(o.manifest);
   const wsp::IngestConfig config = resolve(o);
-  const auto masks =
-      wsp::open_masks(path_or_none(o.masks), path_or_none(o.masks_table), config.follow_links);
+  const auto masks = wsp::open_masks(path_or_none(o.masks), path_or_none(o.masks_table),
+                                     config.follow_links, manifest.organ.name);
   const wsp::Scan scan = wsp::scan_export(o.input, wsp::scan_options(config, manifest));
   // Names are the export's own here, and nothing is written: no key is needed.
   const wsp::Naming naming(wsp::IdMode::keep, wsp::SiteKey(std::vector<std::uint8_t>(32, 0)));
@@ -532,6 +532,12 @@ std::unique_ptr<wsp::Segmenter> segmenter_of(const Options& o, char** arguments)
     wsp::switch_to_torch_build(arguments);
     return wsp::make_torch_segmenter(o.liver_model, o.device, plan, o.model_precision);
   }
+  if (!o.manifest.empty())
+    if (const wsp::Organ organ = wsp::load_manifest(o.manifest).organ; !organ.is_liver()) {
+      wsp::log::info("the built-in network finds livers, and the manifest's organ is " +
+                     organ.name + ": cases without a mask are left out");
+      return nullptr;
+    }
   const auto model = wsp::builtin_liver_model();
   if (!model || !wsp::has_torch_build()) {
     wsp::log::info(std::string("the built-in liver network is not at hand (") +

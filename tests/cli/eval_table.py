@@ -1,9 +1,11 @@
 """wsp-eval table and finetune as a user meets them: stopped and gone on with, changed plans and data, damage, plans that
 cannot be computed, and what the tables say."""
 import copy
+import hashlib
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -271,6 +273,18 @@ assert tables["sigma"]["rows"][1][1] != "-"
 for name, row in (("sigma", "sigma=0.1"), ("ablation", "rbf,kept,paper")):
     assert tables[name]["notes"] == [f"{row} shows the runs of wsp-resnet18-s1, whose training is the same: no repetition of them."], tables[name]
 assert not any("missing" in note for note in tables["auc"]["notes"])
+# TRIPOD+AI: every item once; what the run knows is there, the rest is the authors'; a dataset that is gone is said to be so.
+report = (root / "twice/tripod-ai.md").read_text()
+items = re.findall(r"^\*\*(\d+[a-g]?) ", report, re.M)
+assert len(items) == 52 == len(set(items)) and all(f"- " in part for part in re.split(r"^\*\*\d.*$", report, flags=re.M)[1:]), items
+for name, data in (("pretraining", "pretrain"), ("evaluation D1", "d1")):
+    assert f"{name} ({data}): " in report and hashlib.sha256((root / data / "dataset.json").read_bytes()).hexdigest() in report, report
+found = result("twice", "wsp-resnet18-s1")
+assert f"D1: {found['subjects']} subjects, {found['positive']} with the outcome" in report and "24 files: USED 24; 0 cases quarantined, 24 in the dataset" in report, report
+(root / "pretrain").rename(root / "away")
+table(twice, "twice", "--tables-only")
+assert "pretraining (pretrain): not known here: " in (root / "twice/tripod-ai.md").read_text()
+(root / "away").rename(root / "pretrain")
 assert table(twice, "twice", "--tables-only", "--json").stdout == table(twice, "twice", "--json").stdout
 full = run("table", support.SOURCE / "plans/phantom-full.json", "--out", root / "x", "--list").stdout.splitlines()
 assert len(full) == 111 and sum(line.count("\t") == 2 for line in full) == 6, full

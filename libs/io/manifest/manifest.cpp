@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 #include <regex>
 #include <set>
+#include <tuple>
 
 #include "io/core/error.hpp"
 #include "io/manifest/manifest_init.hpp"
@@ -64,6 +65,37 @@ std::vector<LabelColumn> parse_labels(const nlohmann::json& json, const std::str
   return labels;
 }
 
+// "SCT:15776009".
+std::pair<std::string, std::string> parse_code_pair(const std::string& text,
+                                                    const std::string& where) {
+  const std::size_t colon = text.find(':');
+  if (colon == std::string::npos || colon == 0 || colon + 1 == text.size())
+    throw Error(ErrorCode::usage,
+                where + "organ/codes: '" + text + "' is no SCHEME:VALUE, such as SCT:15776009");
+  return {text.substr(0, colon), text.substr(colon + 1)};
+}
+
+std::pair<double, double> parse_range(const nlohmann::json& json, const std::string& where) {
+  const std::pair<double, double> range{json.at(0), json.at(1)};
+  if (range.first >= range.second)
+    throw Error(ErrorCode::usage, where + " expects two numbers, the lower first");
+  return range;
+}
+
+Organ parse_organ(const nlohmann::json& json, const std::string& where) {
+  Organ organ;
+  organ.name = json.at("name");
+  if (json.contains("names")) organ.names = json.at("names").get<std::vector<std::string>>();
+  if (!organ.is_liver() || json.contains("codes")) organ.codes.clear();
+  for (const auto& code : json.value("codes", nlohmann::json::array()))
+    organ.codes.push_back(parse_code_pair(code, where));
+  std::tie(organ.least_ml, organ.most_ml) =
+      parse_range(json.at("volume_ml"), where + "organ/volume_ml");
+  organ.shape.reset();
+  if (json.contains("shape")) organ.shape = parse_range(json.at("shape"), where + "organ/shape");
+  return organ;
+}
+
 }  // namespace
 
 DataManifest default_manifest() {
@@ -99,6 +131,13 @@ DataManifest load_manifest(const std::filesystem::path& path) {
   if (json.contains("score_weights")) manifest.score_weights = json.at("score_weights");
   if (json.contains("liver_labels"))
     manifest.liver_labels = json.at("liver_labels").get<std::vector<std::int64_t>>();
+  if (json.contains("organ")) {
+    if (json.contains("liver_labels"))
+      throw Error(ErrorCode::usage, where + "organ/labels and liver_labels exclude each other");
+    manifest.organ = parse_organ(json.at("organ"), where);
+    if (json.at("organ").contains("labels"))
+      manifest.liver_labels = json.at("organ").at("labels").get<std::vector<std::int64_t>>();
+  }
   check_regex(manifest.path_pattern, where + "path_pattern");
   check_regex(manifest.subject_pattern, where + "subject_pattern");
   return manifest;

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "io/core/codes.hpp"
+#include "io/core/organ.hpp"
 
 namespace wsp {
 
@@ -58,7 +59,8 @@ struct DataManifest {
   std::vector<std::string> pin_series;             ///< series UIDs always taken
   std::map<std::string, double>
       score_weights;                          ///< re-weights of the series score by criterion name
-  std::vector<std::int64_t> liver_labels{1};  ///< label-map values that are liver
+  std::vector<std::int64_t> liver_labels{1};  ///< label-map values that are the organ
+  Organ organ;
 };
 
 /// True of names that stand beside the labels in the index (docs/SHARD_FORMAT.md).

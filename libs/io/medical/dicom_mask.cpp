@@ -1,7 +1,6 @@
 #include "io/medical/dicom_mask.hpp"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <set>
 
@@ -10,12 +9,6 @@
 namespace wsp {
 namespace dicom {
 namespace {
-
-// Names of the whole organ as --liver-roi's "liver" takes them, by plain_name(). What else holds
-// the word is a part, a margin, a lesion, or all but the liver.
-constexpr std::array<std::string_view, 9> kWholeLiver{"liver",        "whole liver", "liver whole",
-                                                      "entire liver", "total liver", "liver total",
-                                                      "liver organ",  "organ liver", "liver nos"};
 
 // Lower case of the alphabets in which livers are named: Latin, Greek and Cyrillic.
 std::uint32_t lower(std::uint32_t c) {
@@ -66,27 +59,38 @@ std::string plain_name(const std::string& folded) {
   return trim(plain);
 }
 
-bool is_wanted(const std::string& name, const std::vector<std::string>& wanted) {
+// Whether a plain name is one of the whole organ. What else holds the word is a part, a margin, a
+// lesion, or all but the organ.
+bool is_whole(const std::string& plain, const std::string& organ) {
+  for (const char* before : {"", "whole ", "entire ", "total ", "organ "})
+    if (plain == before + organ) return true;
+  for (const char* after : {" whole", " total", " organ", " nos"})
+    if (plain == organ + after) return true;
+  return false;
+}
+
+// `organ`: as a wanted name it stands for those of is_whole().
+bool is_wanted(const std::string& name, const std::vector<std::string>& wanted,
+               const std::string& organ) {
   const std::string folded = fold(name);
   return std::any_of(wanted.begin(), wanted.end(), [&](const std::string& one) {
     const std::string want = fold(one);
     if (want.empty()) return false;
-    return folded == want ||
-           (want == "liver" && std::find(kWholeLiver.begin(), kWholeLiver.end(),
-                                         plain_name(folded)) != kWholeLiver.end());
+    return folded == want || (want == organ && is_whole(plain_name(folded), plain_name(organ)));
   });
 }
 
 // How well a candidate's names fit: 2 the label is wanted, 1 another name is, 0 none.
-int fit(const LiverCandidate& candidate, const std::vector<std::string>& wanted) {
+int fit(const LiverCandidate& candidate, const std::vector<std::string>& wanted,
+        const std::string& organ) {
   for (std::size_t i = 0; i < candidate.names.size(); ++i)
-    if (is_wanted(candidate.names[i], wanted)) return i == 0 ? 2 : 1;
+    if (is_wanted(candidate.names[i], wanted, organ)) return i == 0 ? 2 : 1;
   return 0;
 }
 
 // Names are the export's own text: they are counted, not shown.
 std::string no_liver_among(const std::vector<LiverCandidate>& candidates,
-                           const std::vector<std::string>& wanted) {
+                           const std::vector<std::string>& wanted, const std::string& organ) {
   std::size_t parts = 0, holding = 0;
   for (const LiverCandidate& candidate : candidates) {
     parts += candidate.code == LiverCode::part ? 1 : 0;
@@ -98,18 +102,18 @@ std::string no_liver_among(const std::vector<LiverCandidate>& candidates,
     };
     holding += std::any_of(candidate.names.begin(), candidate.names.end(), holds) ? 1 : 0;
   }
-  std::string text = "none of " + std::to_string(candidates.size()) + " is coded or named liver";
+  std::string text = "none of " + std::to_string(candidates.size()) + " is coded or named " + organ;
   if (parts > 0) text += "; " + std::to_string(parts) + " coded as a part or a lesion of it";
   if (holding > 0)
-    text += "; the word is in the names of " + std::to_string(holding) +
-            ": if one is the whole liver, give its full name to --liver-roi";
+    text += "; the word is in the names of " + std::to_string(holding) + ": if one is the whole " +
+            organ + ", give its full name to --liver-roi";
   return text;
 }
 
 }  // namespace
 
 bool holds_code(DcmItem& parent, const DcmTagKey& sequence,
-                std::initializer_list<std::pair<std::string_view, std::string_view>> codes) {
+                const std::vector<std::pair<std::string, std::string>>& codes) {
   for (DcmItem* item : items(parent, sequence)) {
     const std::string scheme = ascii(*item, DCM_CodingSchemeDesignator);
     const std::string value = ascii(*item, DCM_CodeValue);
@@ -119,11 +123,8 @@ bool holds_code(DcmItem& parent, const DcmTagKey& sequence,
   return false;
 }
 
-LiverCode liver_code(DcmItem& parent, const DcmTagKey& sequence) {
-  if (!holds_code(
-          parent, sequence,
-          {{"SCT", "10200004"}, {"SRT", "T-62000"}, {"99SDM", "T-62000"}, {"SNM3", "T-62000"}}))
-    return LiverCode::none;
+LiverCode liver_code(DcmItem& parent, const DcmTagKey& sequence, const Organ& organ) {
+  if (!holds_code(parent, sequence, organ.codes)) return LiverCode::none;
   for (DcmItem* code : items(parent, sequence))
     if (!items(*code, DCM_SegmentedPropertyTypeModifierCodeSequence).empty())
       return LiverCode::part;
@@ -139,7 +140,7 @@ std::vector<std::string> referenced_instances(DcmItem& parent, const DcmTagKey& 
 }
 
 Outcome<int> choose_liver(const std::vector<LiverCandidate>& candidates,
-                          const std::vector<std::string>& wanted) {
+                          const std::vector<std::string>& wanted, const std::string& organ) {
   const bool coded = std::any_of(candidates.begin(), candidates.end(), [](const auto& candidate) {
     return candidate.code == LiverCode::whole;
   });
@@ -147,17 +148,17 @@ Outcome<int> choose_liver(const std::vector<LiverCandidate>& candidates,
   int best = coded ? 0 : 1;
   for (const LiverCandidate& candidate : candidates) {
     if (candidate.code != (coded ? LiverCode::whole : LiverCode::none)) continue;
-    const int value = fit(candidate, wanted);
+    const int value = fit(candidate, wanted, organ);
     if (value > best) chosen.clear();
     if (value >= best) chosen.insert(candidate.number);
     best = std::max(best, value);
   }
   if (chosen.empty())
-    return Rejection{"", "mask", Code::NO_LIVER_SEGMENT, no_liver_among(candidates, wanted)};
+    return Rejection{"", "mask", Code::NO_LIVER_SEGMENT, no_liver_among(candidates, wanted, organ)};
   if (chosen.size() > 1)
     return Rejection{"", "mask", Code::MASK_AMBIGUOUS,
                      std::to_string(chosen.size()) + " of " + std::to_string(candidates.size()) +
-                         " claim to be the liver"};
+                         " claim to be the " + organ};
   return *chosen.begin();
 }
 

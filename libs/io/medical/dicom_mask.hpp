@@ -1,5 +1,4 @@
 #pragma once
-#include <initializer_list>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -12,29 +11,29 @@
 /// What SEG and RTSTRUCT reading share. Internal to io/medical.
 namespace wsp::dicom {
 
-/// What a code sequence says of the liver.
+/// What a code sequence says of the organ.
 enum class LiverCode { none, whole, part };
-/// Read a code sequence: Liver (SCT 10200004, or the older SRT T-62000) is the whole organ, with a
-/// modifier (right lobe) a part of it.
-LiverCode liver_code(DcmItem& parent, const DcmTagKey& sequence);
+/// Read a code sequence: a code of the organ (liver: SCT 10200004, or the older SRT T-62000) is the
+/// whole of it, with a modifier (right lobe) a part.
+LiverCode liver_code(DcmItem& parent, const DcmTagKey& sequence, const Organ& organ);
 /// True where an item of a code sequence is one of (scheme, value).
 bool holds_code(DcmItem& parent, const DcmTagKey& sequence,
-                std::initializer_list<std::pair<std::string_view, std::string_view>> codes);
+                const std::vector<std::pair<std::string, std::string>>& codes);
 /// The ReferencedSOPInstanceUIDs of a sequence's items.
 std::vector<std::string> referenced_instances(DcmItem& parent, const DcmTagKey& sequence);
 
-/// A segment or ROI that may be the liver.
+/// A segment or ROI that may be the organ.
 struct LiverCandidate {
   int number = 0;
   LiverCode code = LiverCode::none;  ///< says more than any name; a part is never chosen
   std::vector<std::string> names;    ///< the label first
 };
-/// Choose the one liver: the coded one, else the one whose name *is* a wanted one, a label before
-/// other names. Names are compared whole, without regard to case; the wanted name "liver" stands
-/// for a short list of names of the whole organ ("Whole_Liver"; not "non-liver", "Liver_PRV5").
+/// Choose the one organ: the coded one, else the one whose name *is* a wanted one, a label before
+/// other names. Names are compared whole, without regard to case; as a wanted name the organ's own
+/// ("liver") stands for a short list of the whole ("Whole_Liver"; not "non-liver", "Liver_PRV5").
 /// Several codes are told apart by name. NO_LIVER_SEGMENT or MASK_AMBIGUOUS.
 Outcome<int> choose_liver(const std::vector<LiverCandidate>& candidates,
-                          const std::vector<std::string>& wanted);
+                          const std::vector<std::string>& wanted, const std::string& organ);
 
 /// Distances that differ by less are the same: SEG positions often have 2 decimals.
 inline constexpr double kRoundedMm = 0.02;

@@ -26,9 +26,15 @@ struct Alias {
   bool whole = true;
 };
 
-std::vector<Alias> aliases_of(const std::string& stem) {
+std::string file_name_of(std::string organ) {
+  std::replace(organ.begin(), organ.end(), ' ', '_');
+  return organ;
+}
+
+std::vector<Alias> aliases_of(const std::string& stem, const std::string& organ) {
   std::vector<Alias> aliases{{stem, true}};
-  for (const std::string_view end : {"_seg", "_mask", "_liver", "-seg", "-mask"})
+  for (const std::string& end : {std::string("_seg"), std::string("_mask"), "_" + organ,
+                                 std::string("-seg"), std::string("-mask")})
     if (stem.size() > end.size() && stem.ends_with(end))
       aliases.push_back({stem.substr(0, stem.size() - end.size()), false});
   constexpr std::string_view kLits = "segmentation-";
@@ -101,7 +107,8 @@ struct MaskDirectory::Claim {
   std::string problem;  // why it is not the series' alone
 };
 
-MaskDirectory::MaskDirectory(const fs::path& root, bool follow_links) : root_(root) {
+MaskDirectory::MaskDirectory(const fs::path& root, bool follow_links, const std::string& organ)
+    : root_(root), organ_(file_name_of(organ)) {
   std::error_code ec;
   if (!fs::is_directory(root, ec))
     throw Error(ErrorCode::no_input,
@@ -136,7 +143,7 @@ MaskDirectory::MaskDirectory(const fs::path& root, bool follow_links) : root_(ro
   std::set<fs::path> cases;
   for (Entry& entry : entries_) {
     std::vector<std::string> folders = entry.name.folders;
-    if (entry.name.stem != "liver" || folders.empty()) continue;
+    if (entry.name.stem != organ_ || folders.empty()) continue;
     cases.insert(entry.path.parent_path());
     if (folders.back() == "segmentations" && folders.size() > 1) {
       folders.pop_back();
@@ -156,9 +163,9 @@ MaskDirectory::MaskDirectory(const fs::path& root, bool follow_links) : root_(ro
 }
 
 MaskDirectory::MaskDirectory(const fs::path& root, const std::vector<MaskRow>& rows, bool others,
-                             bool follow_links)
-    : root_(root) {
-  if (others) *this = MaskDirectory(root, follow_links);
+                             bool follow_links, const std::string& organ)
+    : root_(root), organ_(file_name_of(organ)) {
+  if (others) *this = MaskDirectory(root, follow_links, organ);
   std::set<fs::path> named;
   for (const MaskRow& row : rows) named.insert(fs::weakly_canonical(row.file));
   std::erase_if(entries_, [&](const Entry& entry) {
@@ -190,7 +197,7 @@ std::vector<std::vector<MaskDirectory::Claim>> MaskDirectory::claims(const Scan&
       by_alias.emplace(entry.name.stem, std::pair(e, true));
       if (!entry.name.folders.empty()) by_alias.emplace(entry.volume, std::pair(e, true));
     } else
-      for (const Alias& alias : aliases_of(entry.name.stem))
+      for (const Alias& alias : aliases_of(entry.name.stem, organ_))
         by_alias.emplace(alias.text, std::pair(e, alias.whole));
   }
 

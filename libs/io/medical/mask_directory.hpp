@@ -41,12 +41,14 @@ struct MaskMatch {
 /// CASE is a mask, nor is imagesTr beside labelsTr.
 class MaskDirectory {
  public:
-  /// Walk a directory. Throws Error(no_input) when it cannot be read.
-  explicit MaskDirectory(const std::filesystem::path& root, bool follow_links = false);
+  /// Walk a directory. organ: in place of "liver" in the names above. Throws Error(no_input) when
+  /// it cannot be read.
+  explicit MaskDirectory(const std::filesystem::path& root, bool follow_links = false,
+                         const std::string& organ = "liver");
   /// A mask table: what it says counts, and no name of a file. With `others`, `root` is walked for
   /// the files that no row names. Throws Error(no_input) like the other.
   MaskDirectory(const std::filesystem::path& root, const std::vector<MaskRow>& rows, bool others,
-                bool follow_links = false);
+                bool follow_links = false, const std::string& organ = "liver");
 
   /// Decide for the whole scan, one answer per Scan::series. Not thread-safe.
   [[nodiscard]] std::vector<MaskMatch> match(const Scan& scan) const;
@@ -86,6 +88,7 @@ class MaskDirectory {
   [[nodiscard]] std::vector<std::vector<Claim>> claims(const Scan& scan) const;
 
   std::filesystem::path root_;
+  std::string organ_;  ///< as in a file's name: blanks are "_"
   std::vector<Entry> entries_;
   std::vector<FileEntry> others_;
 };

@@ -101,14 +101,14 @@ Outcome<std::vector<std::int64_t>> liver_values(const LabelImage& image,
     unnamed = unnamed || (is_wanted(segment.value) && says_nothing(segment.name));
   }
   const bool chosen = wanted != MaskOptions().liver_labels;
-  const auto named = dicom::choose_liver(candidates, options.liver_roi);
+  const auto named = dicom::choose_liver(candidates, options.liver_roi, options.organ.name);
   if (!named && (chosen || (unnamed && named.rejection().code == Code::NO_LIVER_SEGMENT)))
     return wanted;
   if (!named) return named.rejection();
   if (chosen && !is_wanted(named.value()))
     return Rejection{"", "mask", Code::MASK_AMBIGUOUS,
-                     "the segment named liver has the value " + std::to_string(named.value()) +
-                         ", --liver-label says " + listed(wanted)};
+                     "the segment named " + options.organ.name + " has the value " +
+                         std::to_string(named.value()) + ", --liver-label says " + listed(wanted)};
   return chosen ? wanted : std::vector<std::int64_t>{named.value()};
 }
 

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "io/core/organ.hpp"
 #include "io/core/outcome.hpp"
 #include "io/core/volume.hpp"
 #include "io/medical/mask_directory.hpp"
@@ -12,7 +13,8 @@
 namespace wsp {
 
 struct MaskOptions {
-  /// Whole names, in any case; "liver" stands for the names of the whole organ ("Whole Liver").
+  Organ organ;
+  /// Whole names, in any case; the organ's name stands for those of the whole ("Whole Liver").
   std::vector<std::string> liver_roi{"liver"};
   std::vector<std::int64_t> liver_labels{1};  ///< values in label-map files
 };

@@ -22,7 +22,8 @@ Outcome<int> liver_roi(DcmDataset& data, const MaskOptions& options) {
   for (DcmItem* observation : items(data, DCM_RTROIObservationsSequence))
     if (const auto n = number(*observation, DCM_ReferencedROINumber)) {
       LiverCode& code = codes[static_cast<int>(*n)];
-      code = std::max(code, liver_code(*observation, DCM_RTROIIdentificationCodeSequence));
+      code = std::max(code,
+                      liver_code(*observation, DCM_RTROIIdentificationCodeSequence, options.organ));
     }
   std::vector<LiverCandidate> candidates;
   for (DcmItem* roi : items(data, DCM_StructureSetROISequence))
@@ -30,7 +31,7 @@ Outcome<int> liver_roi(DcmDataset& data, const MaskOptions& options) {
       const int id = static_cast<int>(*n);
       candidates.push_back({id, codes[id], {text(*roi, DCM_ROIName)}});
     }
-  return choose_liver(candidates, options.liver_roi);
+  return choose_liver(candidates, options.liver_roi, options.organ.name);
 }
 
 // ContourData as text, as one: taking value by value is quadratic. In explicit VR its length has 16

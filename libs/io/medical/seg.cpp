@@ -23,10 +23,11 @@ Outcome<int> liver_segment(DcmDataset& data, const MaskOptions& options) {
                                      {{"SCT", "49755003"}, {"SRT", "M-01000"}});
       candidates.push_back(
           {*number,
-           lesion ? LiverCode::part : liver_code(*segment, DCM_SegmentedPropertyTypeCodeSequence),
+           lesion ? LiverCode::part
+                  : liver_code(*segment, DCM_SegmentedPropertyTypeCodeSequence, options.organ),
            {text(*segment, DCM_SegmentLabel), text(*segment, DCM_SegmentDescription)}});
     }
-  return choose_liver(candidates, options.liver_roi);
+  return choose_liver(candidates, options.liver_roi, options.organ.name);
 }
 
 // The pixels of all frames, one after another; bits run on over frame borders.

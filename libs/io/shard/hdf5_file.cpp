@@ -18,8 +18,8 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "the format is little-endian");
 constexpr H5Z_filter_t kBloscFilter = 32001;
-// The signature, superblock version 3 (libver latest), 8-byte offsets and lengths, closed, at byte 0,
-// and without the extension that holds what none of our files has: metadata cache images, which
+// The signature, superblock version 3 (of HDF5 1.10: what later versions add, Debian 12 cannot read),
+// 8-byte offsets and lengths, closed, at byte 0, and without the extension that holds what none of our files has: metadata cache images, which
 // libhdf5 (1.10 to 1.14) reads past their end when they lie (CVE-2025-6269), free-space managers.
 constexpr std::array<char, 28> kSuperblock{
     '\x89',  'H',    'D',    'F',    '\r',   '\n',   '\x1a', '\n',   '\3',   '\x8',
@@ -124,7 +124,7 @@ struct NewFile::Image {
 
 Handle NewFile::create(const std::string& name, Image& image) {
   Handle access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose, "file properties", ErrorCode::output);
-  must(H5Pset_libver_bounds(access.get(), H5F_LIBVER_LATEST, H5F_LIBVER_LATEST), "file properties");
+  must(H5Pset_libver_bounds(access.get(), H5F_LIBVER_V110, H5F_LIBVER_V110), "file properties");
   constexpr std::size_t kGrowth = std::size_t{4} << 20;
   must(H5Pset_fapl_core(access.get(), kGrowth, false), "file properties");
   H5FD_file_image_callbacks_t callbacks{Image::make, Image::copy, Image::grow, Image::take,

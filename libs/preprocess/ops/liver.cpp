@@ -190,7 +190,7 @@ std::vector<Code> mask_flags(const LiverMask& mask, double liver_ml) {
 }
 
 std::vector<Code> mask_flags(const MaskRuns& mask, double liver_ml,
-                             const std::vector<std::int64_t>& sizes) {
+                             const std::vector<std::int64_t>& sizes, double least_ml) {
   std::vector<Code> flags;
   std::vector<std::int64_t> held;
   for (std::int64_t z = 0; z < mask.geometry.size[2]; ++z)
@@ -201,8 +201,7 @@ std::vector<Code> mask_flags(const MaskRuns& mask, double liver_ml,
     if (static_cast<std::int64_t>(held.size()) <= held.back() - held.front())
       flags.push_back(Code::MASK_GAPS);
   }
-  constexpr double kSmallMl = 500;
-  if (liver_ml < kSmallMl) flags.push_back(Code::LIVER_SMALL);
+  if (liver_ml < least_ml) flags.push_back(Code::LIVER_SMALL);
   const auto total = std::accumulate(sizes.begin(), sizes.end(), std::int64_t{0});
   if (sizes.size() > 1 && sizes[1] * 10 > total) flags.push_back(Code::LIVER_FRAGMENTED);
   return flags;

@@ -42,10 +42,10 @@ void drop_misplaced(LiverMask& mask, std::vector<std::uint8_t>& probability,
                     const std::function<bool(const SliceRange& slices)>& plausible);
 
 /// Remarks on a mask: LIVER_TRUNCATED (touches the first or last slice), MASK_GAPS (a slice between
-/// its first and last is empty), LIVER_SMALL (< 500 ml), LIVER_FRAGMENTED (the second largest
-/// component holds over a tenth of the mask). `sizes` are its component_sizes().
+/// its first and last is empty), LIVER_SMALL (below `least_ml`), LIVER_FRAGMENTED (the second
+/// largest component holds over a tenth of the mask). `sizes` are its component_sizes().
 std::vector<Code> mask_flags(const MaskRuns& mask, double liver_ml,
-                             const std::vector<std::int64_t>& sizes);
+                             const std::vector<std::int64_t>& sizes, double least_ml = 500);
 std::vector<Code> mask_flags(const LiverMask& mask, double liver_ml);
 
 /// Remove from each axial slice the 8-connected parts under 1 cm² and a tenth of the slice's

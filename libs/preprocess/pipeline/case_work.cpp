@@ -23,7 +23,12 @@ namespace {
 
 MaskOptions mask_options(const CaseInputs& in) {
   MaskOptions options;
+  options.organ = in.manifest.organ;
   options.liver_roi = in.config.liver_roi;
+  if (!options.organ.is_liver() && options.liver_roi == MaskOptions().liver_roi)
+    options.liver_roi = {options.organ.name};
+  options.liver_roi.insert(options.liver_roi.end(), options.organ.names.begin(),
+                           options.organ.names.end());
   options.liver_labels =
       in.config.liver_labels.empty() ? in.manifest.liver_labels : in.config.liver_labels;
   return options;
@@ -167,6 +172,7 @@ Outcome<CaseInHand> read(const CaseInputs& in, const CasePlan& plan) {
 
 Outcome<JudgedCase> judge(const CaseInputs& in, const CasePlan& plan, CaseInHand hand) {
   const Series& series = in.scan.series[plan.series];
+  const Organ& organ = in.manifest.organ;
   const auto refuse = [](Rejection r) { return r; };
   JudgedCase judged;
   CaseMeasurements& measured = judged.measured;
@@ -184,8 +190,9 @@ Outcome<JudgedCase> judge(const CaseInputs& in, const CasePlan& plan, CaseInHand
         const auto areas = liver_areas_mm2(model.mask);
         measured.comparison = compare_masks(volume, liver.mask, model.mask, in.config.min_area_mm2,
                                             in.config.central_permille);
-        measured.comparison->doubts = mask_doubts(volume, model.mask, model.confidence,
-                                                  model.refined, areas, measured.comparison->model_ml);
+        measured.comparison->doubts =
+            mask_doubts(volume, model.mask, model.confidence, model.refined, areas,
+                        measured.comparison->model_ml, organ);
       }
     }
   } else {
@@ -202,8 +209,9 @@ Outcome<JudgedCase> judge(const CaseInputs& in, const CasePlan& plan, CaseInHand
   const MaskRuns& runs = *judged.runs;
   if (runs.empty())
     return refuse({"", "mask", Code::NO_LIVER,
-                   liver.source == "segmenter" ? "the model found no liver in this volume"
-                                               : "the mask holds no voxel"});
+                   liver.source == "segmenter"
+                       ? "the model found no " + organ.name + " in this volume"
+                       : "the mask holds no voxel"});
   const double tissue = share_in_tissue(volume, runs);
   if (tissue < 0.5)
     return refuse({"", "mask", Code::MASK_MISMATCH,
@@ -212,12 +220,13 @@ Outcome<JudgedCase> judge(const CaseInputs& in, const CasePlan& plan, CaseInHand
 
   // 3. The phase: HU speak where the header is silent, and against it where nothing is enhanced.
   measured.phase = phase_by_hu(volume, runs);
+  if (!organ.is_liver()) measured.phase.phase = HuPhase::unclear;  // what it knows is of the liver
   if (in.config.require_portal && !plan.pinned) {
     const HuPhase seen = measured.phase.phase;
     if (series.phase == Phase::portal ? seen == HuPhase::unenhanced : seen != HuPhase::portal)
       return refuse({"", "select", Code::PHASE_NOT_PORTAL,
                      "header: " + std::string(to_string(series.phase)) +
-                         "; HU: " + std::string(to_string(seen)) + " (liver " +
+                         "; HU: " + std::string(to_string(seen)) + " (" + organ.name + " " +
                          std::to_string(std::lround(measured.phase.liver_median_hu)) +
                          ", vessels " + std::to_string(std::lround(measured.phase.vessel_hu)) +
                          ")"});
@@ -227,8 +236,9 @@ Outcome<JudgedCase> judge(const CaseInputs& in, const CasePlan& plan, CaseInHand
   judged.areas_mm2 = liver_areas_mm2(runs);
   const auto extent = liver_extent(judged.areas_mm2, in.config.min_area_mm2);
   if (!extent)
-    return refuse({"", "select", Code::NO_LIVER,
-                   "no slice holds " + std::to_string(in.config.min_area_mm2) + " mm2 of liver"});
+    return refuse(
+        {"", "select", Code::NO_LIVER,
+         "no slice holds " + std::to_string(in.config.min_area_mm2) + " mm2 of " + organ.name});
   measured.extent = *extent;
   measured.kept = in.config.all_slices ? SliceRange{0, volume.geometry.size[2] - 1}
                                        : central_slices(*extent, in.config.central_permille);
@@ -240,10 +250,10 @@ Outcome<JudgedCase> judge(const CaseInputs& in, const CasePlan& plan, CaseInHand
   add_flags(flags, volume.flags);
   add_flags(flags, liver.mask.flags);
   const auto components = component_sizes(runs);
-  add_flags(flags, mask_flags(runs, judged.liver_ml, components));
+  add_flags(flags, mask_flags(runs, judged.liver_ml, components, organ.least_ml));
   if (liver.source == "segmenter") {
     measured.doubts = mask_doubts(volume, liver.mask, measured.confidence, measured.refined,
-                                  judged.areas_mm2, judged.liver_ml);
+                                  judged.areas_mm2, judged.liver_ml, organ);
     if (!measured.doubts.empty()) flags.push_back(Code::MASK_UNSURE);
     if (in.segmenter->builtin()) flags.push_back(Code::MASK_FROM_BUILTIN_MODEL);
   }

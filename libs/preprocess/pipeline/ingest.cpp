@@ -57,7 +57,8 @@ class Job {
         memory_(options.memory_bytes != 0 ? options.memory_bytes : default_memory_bytes()),
         manifest_(options.manifest ? load_manifest(*options.manifest) : default_manifest()),
         naming_(make_naming(options, dry)) {
-    masks_ = open_masks(options_.masks, options_.masks_table, options_.config.follow_links);
+    masks_ = open_masks(options_.masks, options_.masks_table, options_.config.follow_links,
+                        manifest_.organ.name);
     if (options_.labels) labels_.emplace(LabelTable::load(*options_.labels, manifest_));
     config_ = resolved_config();
     nlohmann::json shaping = config_;  // which files are seen shapes no case
@@ -65,6 +66,11 @@ class Job {
     config_hash_ = hex(sha256(json_text(shaping)));
     // Another version of the tool makes the cases again, and no more.
     for (const char* name : {"tool_version", "data_epoch"}) shaping.erase(name);
+    if (options_.segmenter != nullptr && options_.segmenter->builtin() &&
+        !manifest_.organ.is_liver())
+      throw Error(ErrorCode::usage,
+                  "the built-in network finds livers, and the manifest's organ is " +
+                      manifest_.organ.name + ": give --liver-model none");
     if (options_.config.compare_masks && options_.segmenter == nullptr)
       throw Error(ErrorCode::usage,
                   "--compare-masks needs a model to compare: give --liver-model builtin or MODEL.json");
@@ -250,6 +256,10 @@ class Job {
     if (options_.config.ids == IdMode::pseudonym)
       for (auto& glob : config["exclude"]) glob = naming_.path(glob.get<std::string>());
     config["manifest"] = manifest_.name;
+    if (const Organ& organ = manifest_.organ; !organ.is_liver()) {
+      config["organ"] = {{"name", organ.name}, {"volume_ml", {organ.least_ml, organ.most_ml}}};
+      if (organ.shape) config["organ"]["shape"] = {organ.shape->first, organ.shape->second};
+    }
     config["tool_version"] = options_.tool_version;
     config["data_epoch"] = kDataEpoch;
     // Which weights are built in, only the cases that they serve depend on.

@@ -199,7 +199,8 @@ double largest_step(const std::vector<double>& areas, const std::vector<double>&
 std::vector<std::string> mask_doubts(const Volume& volume, const LiverMask& mask,
                                      const std::optional<double>& confidence,
                                      const std::optional<RefinedLiver>& refined,
-                                     const std::vector<double>& areas_mm2, double liver_ml) {
+                                     const std::vector<double>& areas_mm2, double liver_ml,
+                                     const Organ& organ) {
   constexpr double kConfidence = 0.7, kRefinedConfidence = 0.84, kAgreement = 0.93, kLeastMl = 350, kSliverMl = 50, kMostMl = 4500,
                    kLeastHu = -30, kMostHu = 230, kSpreadHu = 25, kStep = 0.5;
   std::vector<std::string> doubts;
@@ -209,6 +210,10 @@ std::vector<std::string> mask_doubts(const Volume& volume, const LiverMask& mask
   const bool cut = !areas_mm2.empty() && (areas_mm2.front() > 0 || areas_mm2.back() > 0);
   doubt(confidence && *confidence < (refined ? kRefinedConfidence : kConfidence), "confidence");
   doubt(refined && refined->agreement < kAgreement, "agreement");
+  if (!organ.is_liver()) {
+    doubt(liver_ml > organ.most_ml || (!cut && liver_ml < organ.least_ml), "volume");
+    return doubts;
+  }
   doubt(liver_ml > kMostMl || liver_ml < (cut ? kSliverMl : kLeastMl), "volume");
   doubt(left_of_body(volume, mask) > 0, "side");
   const auto extent = liver_extent(areas_mm2, 0);

@@ -64,18 +64,19 @@ std::vector<MaskRow> read_rows(const fs::path& file, const fs::path& root) {
 }  // namespace
 
 std::optional<MaskDirectory> open_masks(const std::optional<fs::path>& masks,
-                                        const std::optional<fs::path>& table, bool follow_links) {
+                                        const std::optional<fs::path>& table, bool follow_links,
+                                        const std::string& organ) {
   if (masks && is_table(*masks)) {
     if (table)
       throw Error(ErrorCode::usage, "--masks and --masks-table both name a table; give one");
     const fs::path root = fs::absolute(*masks).parent_path();
-    return MaskDirectory(root, read_rows(*masks, root), false);
+    return MaskDirectory(root, read_rows(*masks, root), false, false, organ);
   }
   if (table) {
     const fs::path root = masks ? fs::absolute(*masks) : fs::absolute(*table).parent_path();
-    return MaskDirectory(root, read_rows(*table, root), masks.has_value(), follow_links);
+    return MaskDirectory(root, read_rows(*table, root), masks.has_value(), follow_links, organ);
   }
-  if (masks) return MaskDirectory(*masks, follow_links);
+  if (masks) return MaskDirectory(*masks, follow_links, organ);
   return std::nullopt;
 }
 

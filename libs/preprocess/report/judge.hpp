@@ -13,6 +13,7 @@ namespace wsp::qa {
 /// What the ingest was asked for, as far as it decides what is missing and what is as it should be.
 struct DatasetKind {
   bool without_labels = false;  ///< no label table was given: no case is to blame
+  std::string organ = "liver";  ///< what the masks hold
   bool all_slices = false;      ///< `--slices all`: for a segmentation model, which balances no batch
 };
 

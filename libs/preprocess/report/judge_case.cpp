@@ -15,7 +15,13 @@ class CaseJudge {
  public:
   CaseJudge(const CaseFacts& f, const CaseDepth& depth, const DepthAudit& audit,
             const DatasetKind& kind, Judge& judge)
-      : f_(f), depth_(depth), audit_(audit), kind_(kind), judge_(judge), limits_(judge.limits()) {}
+      : f_(f),
+        depth_(depth),
+        audit_(audit),
+        kind_(kind),
+        judge_(judge),
+        limits_(judge.limits()),
+        is_liver_(kind.organ == "liver") {}
 
   void all() {
     damage();
@@ -90,7 +96,7 @@ class CaseJudge {
   }
 
   void phase() {
-    if (f_.hu_phase.empty()) return;
+    if (f_.hu_phase.empty() || !is_liver_) return;
     const bool header_other =
         f_.phase == "arterial" || f_.phase == "unenhanced" || f_.phase == "delayed";
     constexpr double kEnhanced = 80;
@@ -108,7 +114,8 @@ class CaseJudge {
   void reconstruction() {
     if (f_.kernel == "sharp") add(Code::KERNEL_SHARP, "a sharp (lung or bone) kernel");
     if (f_.pixels.liver_sd_hu > 0 && f_.noise_hu > limits_.noise_hu)
-      add(Code::NOISE_HIGH, fmt::format("noise of {:.0f} HU over 5 mm in the liver", f_.noise_hu),
+      add(Code::NOISE_HIGH,
+          fmt::format("noise of {:.0f} HU over 5 mm in the {}", f_.noise_hu, kind_.organ),
           f_.noise_hu, limits_.noise_hu);
     if (flagged(Code::LOSSY_SOURCE)) add(Code::LOSSY_SOURCE, "the source was compressed with loss");
     if (f_.pixels.interpolated > 0)
@@ -165,8 +172,8 @@ class CaseJudge {
   void liver() {
     if (flagged(Code::LIVER_TRUNCATED) || f_.end_area_share > limits_.end_area_share)
       add(Code::LIVER_TRUNCATED,
-          fmt::format("the liver reaches the end of the volume with {:.0f} % of its largest area",
-                      100 * f_.end_area_share),
+          fmt::format("the {} reaches the end of the volume with {:.0f} % of its largest area",
+                      kind_.organ, 100 * f_.end_area_share),
           f_.end_area_share, limits_.end_area_share);
     if (f_.liver_ml < limits_.liver_ml.first)
       add(Code::LIVER_SMALL,
@@ -175,8 +182,8 @@ class CaseJudge {
           f_.liver_ml, limits_.liver_ml.first);
     else if (f_.liver_ml > limits_.liver_ml.second)
       add(Code::MASK_MISALIGNED,
-          fmt::format("the mask holds {:.0f} ml, more than any liver ({:.0f})", f_.liver_ml,
-                      limits_.liver_ml.second),
+          fmt::format("the mask holds {:.0f} ml, more than any {} ({:.0f})", f_.liver_ml,
+                      kind_.organ, limits_.liver_ml.second),
           f_.liver_ml, limits_.liver_ml.second);
     if (flagged(Code::LIVER_FRAGMENTED))
       add(Code::LIVER_FRAGMENTED, "a second piece holds over a tenth of the mask");
@@ -200,7 +207,7 @@ class CaseJudge {
   // x runs to the patient's left: the liver stands at smaller x than the body's middle.
   void orientation() {
     constexpr double kLeft = 0.15, kFront = -0.3;
-    if (f_.pixels.liver_left > kLeft)
+    if (is_liver_ && f_.pixels.liver_left > kLeft)
       add(Code::ORIENTATION_FLIPPED,
           fmt::format("the liver lies {:.1f} body SDs to the patient's left", f_.pixels.liver_left),
           f_.pixels.liver_left, kLeft);
@@ -233,13 +240,13 @@ class CaseJudge {
     constexpr double kFewer = 0.6, kMore = 1.6;
     const double ratio =
         audit_.judged && audit_.shape_median > 0 ? depth_.shape / audit_.shape_median : 1;
-    if (!cut && depth_.shape > 0 &&
+    if (!cut && depth_.shape > 0 && std::isfinite(limits_.liver_shape.second) &&
         (outside(depth_.shape, limits_.liver_shape) || ratio < kFewer || ratio > kMore))
       add(Code::DEPTH_SPACING,
-          fmt::format("the liver is {:.0f} mm high, {:.2f} times the square root of its largest "
+          fmt::format("the {} is {:.0f} mm high, {:.2f} times the square root of its largest "
                       "area; expected "
                       "{} to {}{}",
-                      f_.liver_height_mm, depth_.shape, limits_.liver_shape.first,
+                      kind_.organ, f_.liver_height_mm, depth_.shape, limits_.liver_shape.first,
                       limits_.liver_shape.second,
                       audit_.judged ? fmt::format(", in this dataset {:.2f}", audit_.shape_median)
                                     : std::string()),
@@ -268,6 +275,7 @@ class CaseJudge {
   const DatasetKind& kind_;
   Judge& judge_;
   const Limits& limits_;
+  const bool is_liver_;  ///< phase and side are known of the liver alone
 };
 
 }  // namespace

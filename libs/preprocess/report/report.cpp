@@ -52,9 +52,15 @@ void write_cases(const fs::path& qa, const std::vector<CaseFacts>& cases, const 
   sync_filesystem(qa);
 }
 
+// Of the configuration; null for the liver.
+json organ_of(const json& dataset) {
+  return dataset.value("config", json::object()).value("organ", json::object());
+}
+
 // What the ingest was asked for; a broken dataset.json is DatasetReader's to refuse.
 DatasetKind kind_of(const json& dataset, const std::vector<CaseFacts>& cases) {
   DatasetKind kind;
+  kind.organ = organ_of(dataset).value("name", kind.organ);
   kind.all_slices = dataset.value("config", json::object()).value("slices", "") == "all";
   // The ingest flags a case without a row only where there was a table.
   kind.without_labels =
@@ -137,12 +143,13 @@ QaSummary run_qa(const QaOptions& options) {
   const fs::path qa = options.out.value_or(options.dataset / "qa");
   check_place(qa, options.force);
   check_publication(options.publication);
-  const Rules rules = load_rules(options.rules);
   std::optional<Baseline> baseline;
   if (options.baseline) baseline = load_baseline(*options.baseline);
   const auto ratings =
       options.ratings ? load_ratings(*options.ratings) : std::map<std::string, std::string>{};
   const DatasetReader reader(options.dataset);
+  const json dataset = load_json(options.dataset / "dataset.json");
+  const Rules rules = load_rules(options.rules, organ_of(dataset));
   const auto& labels = reader.layout().label_names;
   if (reader.cases().empty())
     throw Error(ErrorCode::no_input, "the dataset holds no case; quarantine.tsv says why");
@@ -162,7 +169,6 @@ QaSummary run_qa(const QaOptions& options) {
   // 4. Judgement.
   const DepthAudit audit = audit_depth(reader, cases);
   Judge judge(rules);
-  const json dataset = load_json(options.dataset / "dataset.json");
   const DatasetKind kind = kind_of(dataset, cases);
   for (std::size_t c = 0; c < cases.size(); ++c)
     judge_case(cases[c], audit.cases[c], audit, kind, judge);

@@ -1,5 +1,6 @@
 #include "preprocess/report/rules.hpp"
 
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <string>
 
@@ -80,9 +81,18 @@ Severity Rules::of(Code code) const {
   return info(code).kind == CodeKind::rejected ? Severity::warning : Severity::ignore;
 }
 
-Rules load_rules(const std::optional<std::filesystem::path>& file) {
+Rules load_rules(const std::optional<std::filesystem::path>& file, const json& organ) {
   Rules rules;
   override_with(json::parse(report_asset("default_rules.json")), rules);
+  if (!organ.empty()) {
+    const auto range = [&](const char* name) {
+      return Range{organ.at(name).at(0).get<double>(), organ.at(name).at(1).get<double>()};
+    };
+    rules.limits.liver_ml = range("volume_ml");
+    rules.limits.liver_shape = organ.contains("shape")
+                                   ? range("shape")
+                                   : Range{0, std::numeric_limits<double>::infinity()};
+  }
   if (!file) return rules;
   try {
     override_with(load_json(*file), rules);

@@ -1,6 +1,7 @@
 #pragma once
 #include <filesystem>
 #include <map>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string_view>
 #include <utility>
@@ -34,8 +35,10 @@ struct Rules {
   [[nodiscard]] Severity of(Code code) const;
 };
 
-/// The defaults, overridden by what `file` names. Throws Error(usage) that lists what does not
-/// follow schemas/rules.schema.json, or names an unknown code.
-Rules load_rules(const std::optional<std::filesystem::path>& file);
+/// The defaults, overridden by an organ's volume_ml and shape (of dataset.json's configuration;
+/// null: the liver), and then by what `file` names. Of an organ without a shape none is judged.
+/// Throws Error(usage) that lists what does not follow schemas/rules.schema.json, or names an
+/// unknown code.
+Rules load_rules(const std::optional<std::filesystem::path>& file, const nlohmann::json& organ);
 
 }  // namespace wsp::qa

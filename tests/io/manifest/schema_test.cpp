@@ -164,7 +164,7 @@ TEST(Manifests, TheShippedOnesAreValid) {
     EXPECT_NO_THROW((void)load_manifest(entry.path())) << entry.path();
     ++count;
   }
-  EXPECT_EQ(count, 5);
+  EXPECT_EQ(count, 7);
 }
 
 TEST(Manifests, HoldEveryField) {
@@ -194,6 +194,17 @@ TEST(Manifests, WithoutLabelsHaveOneWeakLabel) {
   EXPECT_EQ(m.liver_labels, (std::vector<std::int64_t>{1, 2}));
 }
 
+TEST(Manifests, MayBeOfAnotherOrgan) {
+  const DataManifest m = load_manifest(kSource / "data-manifests/phantom-spleen.json");
+  EXPECT_EQ(m.organ.name, "spleen");
+  EXPECT_FALSE(m.organ.is_liver());
+  EXPECT_EQ(m.liver_labels, std::vector<std::int64_t>{5});
+  EXPECT_EQ(m.organ.codes.front(), (std::pair<std::string, std::string>{"SCT", "78961009"}));
+  EXPECT_EQ(m.organ.least_ml, 40);
+  EXPECT_FALSE(m.organ.shape);
+  EXPECT_TRUE(load_manifest(kSource / "data-manifests/lits.json").organ.is_liver());
+}
+
 TEST(Manifests, NameEveryViolation) {
   const test::TemporaryDirectory work;
   const auto refused = [&](const char* text, const char* words) {
@@ -218,6 +229,9 @@ TEST(Manifests, NameEveryViolation) {
           "twice");
   refused(R"({"name": "x", "version": 1, "liver_labels": []})", "liver_labels: the list is empty");
   refused(R"({"name": "x", "version": 1, "score_weights": {"thicknes": 2}})", "thicknes");
+  refused(R"({"name": "x", "version": 1, "liver_labels": [2], "organ": {"name": "spleen", "volume_ml": [1, 2]}})",
+          "exclude each other");
+  refused(R"({"name": "x", "version": 1, "organ": {"name": "spleen"}})", "volume_ml");
   refused("{\n  \"name\": \"x\",\n  oops\n}", "line 3");
 }
 

@@ -276,6 +276,23 @@ TEST_F(Seg, NamesThatAreTheLiverAndNamesThatHoldTheWord) {
   EXPECT_EQ(code("Liver", ""), "NO_LIVER_SEGMENT");
 }
 
+TEST_F(Seg, OfAnotherOrganItsOwnCodeAndNames) {
+  MaskOptions options = named("lymph node");
+  options.organ.name = "lymph node";
+  options.organ.codes = {{"SCT", "59441001"}};
+  const auto code = [&](const test::SegSegment& segment) {
+    auto seg = file({1});
+    seg.segments = {segment};
+    return code_of(read(seg, options));
+  };
+  EXPECT_EQ(code({1, "A", "SCT", "59441001", ""}), "USED");
+  EXPECT_EQ(code({1, "A", "SCT", "10200004", ""}), "NO_LIVER_SEGMENT");  // a liver
+  for (const char* name : {"Lymph Node", "lymph_node", "Whole lymph-node", "Lymph node, NOS"})
+    EXPECT_EQ(code({1, name, "99X", "1", ""}), "USED") << name;
+  for (const char* name : {"Liver", "lymph node level 2", "lymph", "node"})
+    EXPECT_EQ(code({1, name, "99X", "1", ""}), "NO_LIVER_SEGMENT") << name;
+}
+
 TEST_F(Seg, WhatItSaysOfNamesIsACount) {
   auto seg = file({1});
   seg.segments = {{1, "Jane Doe non-liver", "99X", "1", ""}, {2, "Spleen", "99X", "1", ""}};
