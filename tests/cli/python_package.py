@@ -187,7 +187,9 @@ def check_h5py_beside():
     import h5py
     import hdf5plugin
 
-    wsp.Dataset(data)
+    for locking in (None, False):
+        with h5py.File(support.state(data) / "index.h5", locking=locking) as file:
+            assert len(wsp.Dataset(data)) == len(file["slices/case"])
     with h5py.File(root / "compressed.h5", "w") as file:
         values = np.arange(100_000) // 1000
         stored = file.create_dataset("x", data=values, chunks=(10_000,), **hdf5plugin.Blosc())

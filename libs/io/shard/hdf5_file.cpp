@@ -180,17 +180,19 @@ Handle open_file(const std::filesystem::path& path) {
   std::array<char, kSuperblock.size()> head{};
   std::ifstream(path, std::ios::binary).read(head.data(), head.size());
   if (head != kSuperblock) throw refuse("is no HDF5 file as this toolkit writes them");
-  const auto open = [&](bool locking) {
+  const auto open = [&](bool locking, H5F_close_degree_t degree) {
     Handle access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose, "file properties");
-    if (H5Pset_fclose_degree(access.get(), H5F_CLOSE_STRONG) < 0 ||
+    if (H5Pset_fclose_degree(access.get(), degree) < 0 ||
         H5Pset_file_locking(access.get(), locking, true) < 0)
       throw Error(ErrorCode::failure, "HDF5 refuses file access properties");
     return H5Fopen(path.c_str(), H5F_ACC_RDONLY, access.get());
   };
-  // Published files never change, so locks only get in the way (read-only and network disks). A file
-  // that h5py has open is opened only as h5py did.
-  hid_t id = open(false);
-  if (id < 0 && shared_library) id = open(true);
+  // Published files never change, so locks only get in the way (read-only and network disks).
+  hid_t id = open(false, H5F_CLOSE_STRONG);
+  // A file that another user of the library has open is opened only as they did.
+  if (id < 0 && shared_library) id = open(true, H5F_CLOSE_WEAK);
+  if (id < 0 && shared_library) id = open(true, H5F_CLOSE_STRONG);
+  if (id < 0 && shared_library) id = open(false, H5F_CLOSE_WEAK);
   if (id < 0) throw refuse("is no HDF5 file that can be opened");
   return {id, H5Fclose, path.filename().string()};
 }
