@@ -86,7 +86,6 @@ class Stream {
         size_(options.image_size),
         ring_(options.ring),
         views_(std::move(views)) {
-    if (views_.count > 0) (void)train::draw_view(views_.options, 0, 0, 0, 0);  // are they options?
     options.while_waiting = [] {
       const py::gil_scoped_acquire acquire;
       if (PyErr_CheckSignals() != 0) throw py::error_already_set();
@@ -240,6 +239,12 @@ Views view_options(const py::dict& o) {
   return views;
 }
 
+// Throws Error(usage) for ranges of views that cannot be.
+void check_views(const py::dict& options) {
+  if (const Views views = view_options(options); views.count > 0)
+    (void)train::draw_view(views.options, 0, 0, 0, 0);
+}
+
 std::shared_ptr<Plan> sampled(std::shared_ptr<Reader> reader, const py::dict& o) {
   train::SamplerOptions sampling;
   sampling.batch = get<std::int64_t>(o, "batch");
@@ -275,6 +280,7 @@ void bind_loader(py::module_& module) {
       .def_property_readonly("warnings", [](const Plan& p) {
         return p.sampler() ? p.sampler()->warnings() : std::vector<std::string>{};
       });
+  module.def("check_views", &check_views, py::arg("options"));
   py::class_<Stream>(module, "Stream")
       .def(py::init([](std::shared_ptr<Plan> plan, std::int64_t epoch, const py::dict& options) {
              train::LoaderOptions loading = loader_options(options, *plan);

@@ -121,6 +121,9 @@ class Loader:
             raise Error(f"seed is {seed}: expected 0 or more, below 2^64", "usage")
         if augment and views < 1:
             raise Error(f"views is {views}: expected 1 or more", "usage")
+        if ring < 2 or not 0 <= workers <= 1024 or not 0 < deadline_s <= 1e8:
+            raise Error(f"ring is {ring}, workers {workers}, deadline_s {deadline_s}: expected a ring of at least 2, 0 to 1024 "
+                        "workers, a deadline above 0 and at most 1e8 s", "usage")
         if depth not in ("kept", "liver", "volume"):
             raise Error(f"depth is '{depth}': expected kept, liver or volume", "usage")
         ranges = augment if isinstance(augment, Augment) else Augment()
@@ -133,6 +136,7 @@ class Loader:
             "include_unlabelled": bool(include_unlabelled), "workers": int(workers), "ring": int(ring),
             "cache": bool(cache), "skip_corrupt": bool(skip_corrupt), "deadline_s": float(deadline_s),
             "endless": rows is None or bool(cache)}
+        _native.check_views(self._options)
         if rows is None:
             if label is None:
                 raise Error("label is None: batches are drawn by a label; name one, or the rows", "usage")
