@@ -82,8 +82,7 @@ py::array_t<std::int16_t> Reader::image(std::size_t i) const {
   if (!resizer_) {
     data_.read_image(i, out, scratch.read);
   } else {
-    scratch.image.resize(
-        static_cast<std::size_t>(data_.layout().height * data_.layout().width));
+    scratch.image.resize(static_cast<std::size_t>(data_.layout().height * data_.layout().width));
     data_.read_image(i, scratch.image, scratch.read);
     resizer_->image(scratch.image, out, scratch.sums);
   }
@@ -98,8 +97,7 @@ py::array_t<std::uint8_t> Reader::mask(std::size_t i) const {
   if (!resizer_) {
     data_.read_mask(i, out, scratch.read);
   } else {
-    scratch.mask.resize(
-        static_cast<std::size_t>(data_.layout().height * data_.layout().width));
+    scratch.mask.resize(static_cast<std::size_t>(data_.layout().height * data_.layout().width));
     data_.read_mask(i, scratch.mask, scratch.read);
     resizer_->mask(scratch.mask, out);
   }

@@ -74,12 +74,12 @@ struct Views {
   train::AugmentOptions options;
 };
 
-// The batches from the first of an epoch on, in order: to the end of that epoch, or `endless`, which
-// has the next epoch's first batches ready when this one ends.
+// The batches from the first of an epoch on, in order: to the end of that epoch, or `endless`,
+// which has the next epoch's first batches ready when this one ends.
 class Stream {
  public:
-  Stream(std::shared_ptr<Plan> plan, std::int64_t epoch, bool endless,
-         train::LoaderOptions options, Views views)
+  Stream(std::shared_ptr<Plan> plan, std::int64_t epoch, bool endless, train::LoaderOptions options,
+         Views views)
       : plan_(std::move(plan)),
         steps_(std::max<std::int64_t>(1, plan_->steps())),
         first_epoch_(epoch),
@@ -126,8 +126,8 @@ class Stream {
     const auto* mask = lease->masks().data();
     const bool masks = !lease->masks().empty();
     if (held_->load() < ring_ - 2) owner = lend(std::move(*lease));
-    const py::object images = owner ? py::array_t<std::int16_t>(shape, hu, owner)
-                                    : py::array_t<std::int16_t>(shape, hu);
+    const py::object images =
+        owner ? py::array_t<std::int16_t>(shape, hu, owner) : py::array_t<std::int16_t>(shape, hu);
     py::object liver = py::none();
     if (masks)
       liver = owner ? py::array_t<std::uint8_t>(shape, mask, owner)
@@ -169,10 +169,10 @@ class Stream {
     std::vector<train::Affine> affine;
     for (int view = 0; view < views_.count; ++view)
       for (std::int64_t i = 0; i < n; ++i)
-        affine.push_back(train::compose_affine(
-            train::draw_view(views_.options, views_.seed, epoch,
-                             static_cast<std::uint64_t>(sample + i), view),
-            size_));
+        affine.push_back(
+            train::compose_affine(train::draw_view(views_.options, views_.seed, epoch,
+                                                   static_cast<std::uint64_t>(sample + i), view),
+                                  size_));
     auto* out = static_cast<float*>(train::host_allocator().allocate(
         static_cast<std::size_t>(views_.count * n * size_ * size_) * sizeof(float)));
     try {
@@ -268,11 +268,12 @@ void bind_loader(py::module_& module) {
       .def(py::init<std::shared_ptr<Reader>, std::vector<std::uint32_t>, std::int64_t>(),
            py::arg("reader"), py::arg("rows"), py::arg("batch"))
       .def_property_readonly("steps", &Plan::steps)
-      .def("rows",
-           [](const Plan& p, std::int64_t epoch, std::int64_t step) {
-             return column<std::int64_t>(p.rows(epoch, step), [](std::uint32_t r) { return r; });
-           },
-           py::arg("epoch"), py::arg("step"))
+      .def(
+          "rows",
+          [](const Plan& p, std::int64_t epoch, std::int64_t step) {
+            return column<std::int64_t>(p.rows(epoch, step), [](std::uint32_t r) { return r; });
+          },
+          py::arg("epoch"), py::arg("step"))
       .def_property_readonly("train_rows", [](const Plan& p) { return rows_of(p.set().slices); })
       .def_property_readonly("held_back_rows",
                              [](const Plan& p) { return rows_of(p.set().held_back); })
@@ -284,9 +285,8 @@ void bind_loader(py::module_& module) {
   py::class_<Stream>(module, "Stream")
       .def(py::init([](std::shared_ptr<Plan> plan, std::int64_t epoch, const py::dict& options) {
              train::LoaderOptions loading = loader_options(options, *plan);
-             return std::make_unique<Stream>(std::move(plan), epoch,
-                                             get<bool>(options, "endless"), std::move(loading),
-                                             view_options(options));
+             return std::make_unique<Stream>(std::move(plan), epoch, get<bool>(options, "endless"),
+                                             std::move(loading), view_options(options));
            }),
            py::arg("plan"), py::arg("epoch"), py::arg("options"))
       .def("next", &Stream::next)
