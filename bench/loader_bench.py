@@ -1,7 +1,8 @@
-"""What a Python trainer would do: h5py with the Blosc plugin inside a torch DataLoader.
+"""What a Python trainer would do: h5py with the Blosc plugin inside a torch DataLoader; or wsp.Loader in its place.
 
-loader_bench.py DATASET [BATCHES [WORKERS [BATCH]]] prints a line of loader_bench's form: python, slices per second,
-CPU milliseconds per slice. Needs python3-h5py, python3-hdf5plugin and python3-torch.
+loader_bench.py python|wsp DATASET [BATCHES [WORKERS [BATCH]]] prints a line of loader_bench's form: its first argument,
+slices per second, CPU milliseconds per slice. `python` needs python3-h5py, python3-hdf5plugin and python3-torch, `wsp` the
+package wsp on the PYTHONPATH.
 """
 import json
 import os
@@ -10,18 +11,19 @@ import resource
 import sys
 import time
 
-import h5py
-import hdf5plugin  # noqa: F401  (registers the Blosc filter)
-import torch
+WARM_UP = 8  # batches: workers have started, every buffer of a ring has been written
 
 
-class Slices(torch.utils.data.Dataset):
+class Slices:
     """The images of a dataset; each worker opens the shards for itself."""
 
     def __init__(self, root):
+        import h5py
+
+        self.open = h5py.File
         with open(os.path.join(root, "dataset.json")) as file:
             self.root = os.path.join(root, json.load(file)["state"])
-        with h5py.File(os.path.join(self.root, "index.h5"), "r") as index:
+        with self.open(os.path.join(self.root, "index.h5"), "r") as index:
             self.shard = index["slices/shard"][:]
             self.row = index["slices/row"][:]
         self.images = {}
@@ -33,8 +35,8 @@ class Slices(torch.utils.data.Dataset):
         shard = int(self.shard[i])
         if shard not in self.images:
             path = os.path.join(self.root, "shards", f"shard-{shard:02d}.h5")
-            self.images[shard] = h5py.File(path, "r")["slices/image"]
-        return torch.from_numpy(self.images[shard][self.row[i]])
+            self.images[shard] = self.open(path, "r")["slices/image"]
+        return self.from_numpy(self.images[shard][self.row[i]])
 
 
 def cpu_seconds():
@@ -42,26 +44,41 @@ def cpu_seconds():
     return sum(u.ru_utime + u.ru_stime for u in used)
 
 
-def main():
-    root = sys.argv[1]
-    batches, workers, batch = (int(x) for x in (sys.argv[2:] + ["24", "2", "64"][len(sys.argv) - 2:]))
+def python_batches(root, order_of, workers, batch):
+    import hdf5plugin  # noqa: F401  (registers the Blosc filter)
+    import torch
+
     torch.set_num_threads(1)
+    Slices.from_numpy = staticmethod(torch.from_numpy)
     slices = Slices(root)
-    warm_up = 4
-    order = [i for _ in range((warm_up + batches) * batch // len(slices) + 1)
-             for i in random.Random(1).sample(range(len(slices)), len(slices))][:(warm_up + batches) * batch]
-    loader = torch.utils.data.DataLoader(slices, batch_size=batch, sampler=order, num_workers=workers)
+    return torch.utils.data.DataLoader(slices, batch_size=batch, sampler=order_of(len(slices)), num_workers=workers)
+
+
+def wsp_batches(root, order_of, workers, batch):
+    import wsp
+
+    ds = wsp.Dataset(root)
+    return (b.hu for b in wsp.Loader(ds, rows=order_of(len(ds)), batch=batch, workers=workers))
+
+
+def main():
+    which, root = sys.argv[1:3]
+    batches, workers, batch = (int(x) for x in (sys.argv[3:] + ["24", "2", "64"][len(sys.argv) - 3:]))
+    wanted, shuffle = (WARM_UP + batches) * batch, random.Random(1)
+
+    def order_of(n):
+        return [i for _ in range(wanted // n + 1) for i in shuffle.sample(range(n), n)][:wanted]
+
     cpu, count = cpu_seconds(), 0
     begin = time.perf_counter()
-    for i, images in enumerate(loader):
-        assert images.shape[1:] == (512, 512) and images.dtype == torch.int16
+    for i, images in enumerate({"python": python_batches, "wsp": wsp_batches}[which](root, order_of, workers, batch)):
+        assert images.shape[1:] == (512, 512) and str(images.dtype).endswith("int16")
         count += len(images)
-        if i + 1 == warm_up:  # the workers have started
+        if i + 1 == WARM_UP:
             begin, timed_from = time.perf_counter(), count
     wall = time.perf_counter() - begin
-    del loader
     # The CPU time of the workers is known once they have ended, so it is that of all batches.
-    print(f"python {(count - timed_from) / wall:.1f} {1000 * (cpu_seconds() - cpu) / count:.4f}")
+    print(f"{which} {(count - timed_from) / wall:.1f} {1000 * (cpu_seconds() - cpu) / count:.4f}")
 
 
 if __name__ == "__main__":

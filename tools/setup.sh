@@ -6,6 +6,7 @@ set -euo pipefail
 
 build_packages=(
   g++ cmake ninja-build ccache git pkg-config python3
+  pybind11-dev python3-dev python3-numpy  # the Python package
   file  # cpack asks it which files a Debian package has to depend on libraries for
   libdcmtk-dev libopenjp2-7-dev
   libhdf5-dev libblosc-dev libxxhash-dev libssl-dev libtbb-dev libpng-dev zlib1g-dev libutf8proc-dev libjs-chart.js
@@ -14,7 +15,7 @@ build_packages=(
 )
 gtest_packages=(libgtest-dev libgmock-dev librapidcheck-dev)
 reference_packages=(
-  python3-numpy python3-torch python3-sklearn python3-protobuf python3-pydicom python3-nibabel python3-h5py python3-scipy python3-pil
+  python3-numpy python3-torch python3-sklearn python3-protobuf python3-pydicom python3-nibabel python3-h5py python3-scipy python3-pil python3-pandas
   dcm2niix dcmtk dicom3tools hdf5-tools hdf5-filter-plugin-blosc-serial
   python3-hdf5plugin chromium
 )

@@ -119,6 +119,9 @@ struct IndexCase {
   std::vector<std::string> flags;
   std::string source_hash;
   std::int64_t first_slice = 0, slice_count = 0;
+  double pixel_mm[2]{1, 1};  ///< x, y of the stored slices
+  double spacing_mm = 0;     ///< median slice distance
+  double liver_ml = 0;
   std::vector<double> continuous;  ///< one per DatasetLayout::continuous_names, NaN unknown
 };
 
@@ -133,6 +136,12 @@ struct ReadScratch {
   std::vector<std::uint8_t> stored;  ///< the compressed chunk
   std::vector<std::uint8_t> planes;  ///< streamed: its low bytes and its high bytes
 };
+
+/// Leave the settings of HDF5 that hold for a whole process (its plugins, its Blosc filter) as they
+/// are: the process is another program's, such as Python's, whose libraries use HDF5 too. To be
+/// called before anything else here; verify_dataset(), which needs the filter, is not for such a
+/// process.
+void share_hdf5();
 
 /// Read a dataset: index in memory, pixels by pread. read_* are thread-safe. Needs dataset.json,
 /// whose SHA-256 vouches for the index. Every shard is opened at once: an update of the dataset

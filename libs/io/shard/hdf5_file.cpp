@@ -4,12 +4,14 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <bit>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
 
 #include "io/core/atomic_file.hpp"
+#include "io/shard/dataset.hpp"
 
 namespace wsp::h5 {
 namespace {
@@ -48,9 +50,12 @@ void must(herr_t status, const char* what) {
                 std::string("HDF5 cannot write ") + what + "; is the disk full?");
 }
 
+std::atomic<bool> shared_library = false;
+
 void initialise() {
   // HDF5 keeps this setting per thread.
   H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
+  if (shared_library) return;
   static std::once_flag once;
   std::call_once(once, [] {
     H5PLset_loading_state(0);
@@ -175,12 +180,19 @@ Handle open_file(const std::filesystem::path& path) {
   std::array<char, kSuperblock.size()> head{};
   std::ifstream(path, std::ios::binary).read(head.data(), head.size());
   if (head != kSuperblock) throw refuse("is no HDF5 file as this toolkit writes them");
-  Handle access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose, "file properties");
+  const auto open = [&](bool locking, H5F_close_degree_t degree) {
+    Handle access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose, "file properties");
+    if (H5Pset_fclose_degree(access.get(), degree) < 0 ||
+        H5Pset_file_locking(access.get(), locking, true) < 0)
+      throw Error(ErrorCode::failure, "HDF5 refuses file access properties");
+    return H5Fopen(path.c_str(), H5F_ACC_RDONLY, access.get());
+  };
   // Published files never change, so locks only get in the way (read-only and network disks).
-  if (H5Pset_fclose_degree(access.get(), H5F_CLOSE_STRONG) < 0 ||
-      H5Pset_file_locking(access.get(), false, true) < 0)
-    throw Error(ErrorCode::failure, "HDF5 refuses file access properties");
-  const hid_t id = H5Fopen(path.c_str(), H5F_ACC_RDONLY, access.get());
+  hid_t id = open(false, H5F_CLOSE_STRONG);
+  // A file that another user of the library has open is opened only as they did.
+  if (id < 0 && shared_library) id = open(true, H5F_CLOSE_WEAK);
+  if (id < 0 && shared_library) id = open(true, H5F_CLOSE_STRONG);
+  if (id < 0 && shared_library) id = open(false, H5F_CLOSE_WEAK);
   if (id < 0) throw refuse("is no HDF5 file that can be opened");
   return {id, H5Fclose, path.filename().string()};
 }
@@ -235,3 +247,7 @@ std::string read_string_attribute(hid_t object, const char* name) {
 }
 
 }  // namespace wsp::h5
+
+namespace wsp {
+void share_hdf5() { h5::shared_library = true; }
+}  // namespace wsp

@@ -187,6 +187,9 @@ void DatasetReader::load() {
                     r.source_hash,
                     static_cast<std::int64_t>(slices_.size()),
                     static_cast<std::int64_t>(r.slices.size()),
+                    {r.pixel_mm[0], r.pixel_mm[1]},
+                    r.spacing_mm,
+                    r.liver_ml,
                     r.continuous};
     for (const Code flag : r.flags) entry.flags.emplace_back(to_string(flag));
     for (std::size_t s = 0; s < r.slices.size(); ++s) {

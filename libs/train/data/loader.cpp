@@ -28,6 +28,7 @@ using Clock = std::chrono::steady_clock;
 constexpr std::size_t kAlignment = 64, kHugePage = std::size_t{2} << 20;
 constexpr std::size_t kCachedRing = std::size_t{16}
                                     << 20;  ///< below it, a ring may stay in a cache
+constexpr auto kWaitingCalls = std::chrono::milliseconds(200);
 constexpr std::size_t kNoPlace = static_cast<std::size_t>(-1);
 
 /// Memory of a BufferAllocator.
@@ -419,7 +420,18 @@ std::optional<BatchLease> BatchLoader::State::next() {
   const auto due = [&] {
     return ring->filling.empty() ? ring->ended && !ring->fetching : ring->filling.front()->ready;
   };
-  const bool in_time = ring->ready.wait_until(lock, deadline, due);
+  bool in_time = false;
+  if (const auto& call = ring->options.while_waiting; !call) {
+    in_time = ring->ready.wait_until(lock, deadline, due);
+  } else {
+    while (!(in_time = ring->ready.wait_until(
+                 lock, std::min(deadline, Clock::now() + kWaitingCalls), due)) &&
+           Clock::now() < deadline) {
+      lock.unlock();
+      call();
+      lock.lock();
+    }
+  }
   statistics.waited_s += std::chrono::duration<double>(Clock::now() - begin).count();
   if (!in_time) past_deadline();
   if (ring->filling.empty()) return std::nullopt;

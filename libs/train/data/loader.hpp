@@ -40,6 +40,9 @@ struct LoaderOptions {
   bool skip_corrupt = false;
   bool masks = false;       ///< also the liver masks
   double deadline_s = 600;  ///< a batch that takes longer is an error
+  /// Called by next() a few times a second while it waits, without any lock; what it throws next()
+  /// throws, and no batch is lost. For those who are to hear of a signal.
+  std::function<void()> while_waiting;
   BufferAllocator allocator = host_allocator();
 };
 

@@ -29,6 +29,8 @@ class Resizer {
     std::vector<std::int32_t> weights;  ///< [taps][to], 0 where an output pixel has fewer
     std::vector<std::int32_t> nearest;  ///< [to]
   };
+  [[nodiscard]] const Axis& rows() const { return rows_; }
+  [[nodiscard]] const Axis& columns() const { return columns_; }
 
  private:
   Axis rows_, columns_;

@@ -26,7 +26,6 @@ namespace fs = std::filesystem;
 
 static_assert(std::endian::native == std::endian::little, "the format is little-endian");
 
-constexpr std::size_t kDigits = 64;
 constexpr std::size_t kLengthBytes = 8;
 
 struct NamedType {
@@ -108,14 +107,6 @@ std::span<std::uint8_t> bytes_of_tensor(const torch::Tensor& tensor) {
   return {static_cast<std::uint8_t*>(tensor.data_ptr()), tensor.nbytes()};
 }
 
-/// A damaged name must not make the hash disappear.
-bool differs_by_one_bit(std::string_view a, std::string_view b) {
-  int bits = a.size() == b.size() ? 0 : 8;
-  for (std::size_t i = 0; i < a.size() && bits <= 1; ++i)
-    bits += std::popcount(static_cast<unsigned char>(a[i] ^ b[i]));
-  return bits == 1;
-}
-
 /// A file of another program, or of an earlier version, is taken; each is told once.
 void tell_unhashed(const fs::path& path) {
   static std::mutex mutex;
@@ -123,24 +114,6 @@ void tell_unhashed(const fs::path& path) {
   const std::lock_guard lock(mutex);
   if (told.insert(path).second)
     log::info(path.string() + " carries no hash of its contents: damage in it cannot be seen");
-}
-
-/// Take the hash out of the metadata; its position in the text, or npos where there is none.
-std::size_t take_hash(TensorHeader& header, const std::string& text, std::string& digits,
-                      bool required) {
-  const auto found = header.metadata.find(std::string(kHashKey));
-  if (found == header.metadata.end()) {
-    for (const auto& [key, value] : header.metadata)
-      if (differs_by_one_bit(key, kHashKey))
-        throw Error(ErrorCode::corrupt, "the name of its hash is damaged");
-    if (required)
-      throw Error(ErrorCode::corrupt, "it has no " + std::string(kHashKey) +
-                                          ": damaged, or not written as a checkpoint");
-    return std::string::npos;
-  }
-  digits = found->second;
-  header.metadata.erase(found);
-  return hash_position(text, digits);
 }
 
 TensorFile read_checked(const fs::path& path, bool require_hash) {
@@ -159,13 +132,13 @@ TensorFile read_checked(const fs::path& path, bool require_hash) {
   std::string text(static_cast<std::size_t>(length), '\0');
   input.read({reinterpret_cast<std::uint8_t*>(text.data()), text.size()});
   TensorHeader header = parse_tensor_header(text, rest - length);
-  std::string digits;
-  const std::size_t at = take_hash(header, text, digits, require_hash);
-
-  const bool hashed = at != std::string::npos;
+  const auto stored = take_hash(header, text);
+  if (!stored && require_hash)
+    throw Error(ErrorCode::corrupt, "it has no " + std::string(kHashKey) +
+                                        ": damaged, or not written as a checkpoint");
   Sha256 hash;
-  if (hashed) {
-    text.replace(at, kDigits, kDigits, '0');
+  if (stored) {
+    text.replace(stored->position, kHashDigits, kHashDigits, '0');
     hash.update(std::span<const std::uint8_t>(length_bytes));
     hash.update(text);
   }
@@ -175,15 +148,15 @@ TensorFile read_checked(const fs::path& path, bool require_hash) {
     torch::Tensor tensor = torch::empty(entry.shape, type_of(entry.dtype));
     const auto bytes = bytes_of_tensor(tensor);
     input.read(bytes);
-    if (hashed) hash.update(std::span<const std::uint8_t>(bytes));
+    if (stored) hash.update(std::span<const std::uint8_t>(bytes));
     if (entry.dtype == "BOOL" &&
         std::any_of(bytes.begin(), bytes.end(), [](std::uint8_t value) { return value > 1; }))
       throw Error(ErrorCode::corrupt,
                   "'" + entry.name + "' is BOOL but holds other bytes than 0, 1");
     file.tensors.emplace(std::move(entry.name), std::move(tensor));
   }
-  if (!hashed) tell_unhashed(path);
-  if (hashed && hex(hash.finish()) != digits)
+  if (!stored) tell_unhashed(path);
+  if (stored && hex(hash.finish()) != stored->digits)
     throw Error(ErrorCode::corrupt, "its SHA-256 is not the one that it was written with: damaged");
   return file;
 }
@@ -215,7 +188,7 @@ std::vector<std::uint8_t> serialise(const TensorFile& file, bool hashed) {
   TensorHeader header = layout(tensors);
   header.metadata = file.metadata;
   header.metadata.erase(std::string(kHashKey));
-  const std::string zeros(kDigits, '0');
+  const std::string zeros(kHashDigits, '0');
   if (hashed) header.metadata[std::string(kHashKey)] = zeros;
   const std::string text = write_tensor_header(header);
   if (text.size() > kLargestHeader)

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -156,6 +157,14 @@ std::optional<std::uint64_t> bytes_of_shape(const TensorEntry& entry) {
   return empty ? 0 : span;
 }
 
+/// A damaged name must not make the hash disappear.
+bool differs_by_one_bit(std::string_view a, std::string_view b) {
+  int bits = a.size() == b.size() ? 0 : 8;
+  for (std::size_t i = 0; i < a.size() && bits <= 1; ++i)
+    bits += std::popcount(static_cast<unsigned char>(a[i] ^ b[i]));
+  return bits == 1;
+}
+
 }  // namespace
 
 std::uint64_t element_size(std::string_view dtype) {
@@ -222,9 +231,22 @@ std::size_t hash_position(std::string_view text, std::string_view digits) {
   if (at == std::string_view::npos || text.find(before, at + 1) != std::string_view::npos)
     corrupt(std::string(kHashKey) + " is not where it was written");
   const std::size_t value = at + before.size();
-  if (digits.size() != 64 || text.substr(value, 64) != digits)
+  if (digits.size() != kHashDigits || text.substr(value, kHashDigits) != digits)
     corrupt(std::string(kHashKey) + " is not a SHA-256");
   return value;
+}
+
+std::optional<StoredHash> take_hash(TensorHeader& header, std::string_view text) {
+  const auto found = header.metadata.find(std::string(kHashKey));
+  if (found == header.metadata.end()) {
+    for (const auto& [key, value] : header.metadata)
+      if (differs_by_one_bit(key, kHashKey))
+        throw Error(ErrorCode::corrupt, "the name of its hash is damaged");
+    return std::nullopt;
+  }
+  const StoredHash stored{hash_position(text, found->second), found->second};
+  header.metadata.erase(found);
+  return stored;
 }
 
 }  // namespace wsp::train

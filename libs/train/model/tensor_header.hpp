@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -10,6 +11,8 @@ namespace wsp::train {
 
 /// Where the file's own SHA-256 stands in the metadata.
 inline constexpr std::string_view kHashKey = "wsp.sha256";
+/// How many hexadecimal digits it has.
+inline constexpr std::size_t kHashDigits = 64;
 /// What the format's own reader allows for the header.
 inline constexpr std::uint64_t kLargestHeader = 100'000'000;
 
@@ -39,5 +42,14 @@ std::string write_tensor_header(const TensorHeader& header);
 /// Position of the 64 hexadecimal digits of the hash in a header whose metadata has `digits` there.
 /// Throws Error(corrupt) unless they stand there exactly once in the way in which we write them.
 std::size_t hash_position(std::string_view json, std::string_view digits);
+
+/// The hash that a header states of its file: hexadecimal digits, and where they stand in the text.
+struct StoredHash {
+  std::size_t position = 0;
+  std::string digits;
+};
+/// Take the hash out of the metadata of a header that was parsed from `json`; nothing where the
+/// file has none. Throws Error(corrupt) where its name or its place is damaged.
+std::optional<StoredHash> take_hash(TensorHeader& header, std::string_view json);
 
 }  // namespace wsp::train

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <condition_variable>
+#include <future>
 #include <mutex>
 #include <thread>
 
@@ -172,6 +173,47 @@ TEST_F(LoaderFailure, ADeadlineEndsTheWait) {
     if (message_of(loader, ErrorCode::failure).empty()) break;
   EXPECT_GE(loader.statistics().waited_s, 0.05);
   EXPECT_EQ(loader.statistics().slices, 3);
+}
+
+TEST_F(LoaderFailure, WhoWaitsIsAskedAndMayStopWithoutLosingABatch) {
+  std::promise<void> go_on;
+  std::shared_future<void> gone_on = go_on.get_future().share();
+  int asked = 0;
+  LoaderOptions o = options();
+  o.while_waiting = [&] {
+    if (++asked == 2) throw Error(ErrorCode::interrupted, "Ctrl-C");
+  };
+  BatchLoader loader(
+      *reader_,
+      [&](std::int64_t i) {
+        gone_on.wait();
+        return std::vector<std::uint32_t>(i == 0 ? 3 : 0, 1U);
+      },
+      0, o);
+  EXPECT_THAT(message_of(loader, ErrorCode::interrupted), HasSubstr("Ctrl-C"));
+  EXPECT_EQ(asked, 2);
+  go_on.set_value();
+  const auto batch = loader.next();
+  ASSERT_TRUE(batch.has_value());
+  EXPECT_EQ(batch->number(), 0);
+  EXPECT_EQ(batch->rows().size(), 3U);
+}
+
+TEST_F(LoaderFailure, TheDeadlineHoldsForThoseWhoAreAskedToo) {
+  std::promise<void> go_on;
+  std::shared_future<void> gone_on = go_on.get_future().share();
+  LoaderOptions o = options();
+  o.deadline_s = 0.3;
+  o.while_waiting = [] {};
+  BatchLoader loader(
+      *reader_,
+      [&](std::int64_t) {
+        gone_on.wait();
+        return std::vector<std::uint32_t>();
+      },
+      0, o);
+  EXPECT_THAT(message_of(loader, ErrorCode::failure), HasSubstr("no batch for 0.3 s"));
+  go_on.set_value();
 }
 
 TEST_F(LoaderFailure, ADeadlineNamesTheSliceThatIsMissing) {
