@@ -38,7 +38,7 @@ class Slice(NamedTuple):
     """[height, width], 1 is liver; [0, 0] with ``masks=False``"""
     depth: float
     """position in the liver, 0 (feet) to 1 (head), by the dataset's ``depth``"""
-    labels: "dict[str, int]"
+    labels: "dict[str, int | float]"
     """class of every label column; -1 is unknown"""
     subject: str
     """pseudonym"""

@@ -90,10 +90,10 @@ def check_files():
 
 
 def check_plan_fields():
-    text = (support.SOURCE / "README.md").read_text()
-    rows = "\n".join(line for line in text[text.index("### A whole table from one file"):].splitlines() if line.startswith("| `"))
+    text = (support.SOURCE / "docs/EVALUATE.md").read_text()
+    rows = "\n".join(line for line in text[text.index("## A whole table from one file"):].splitlines() if line.startswith("| `"))
     for field in json.loads((support.SOURCE / "schemas/plan.schema.json").read_text())["properties"]:
-        support.check(f"`{field}`" in rows, f"README.md does not explain the plan's field {field}")
+        support.check(f"`{field}`" in rows, f"docs/EVALUATE.md does not explain the plan's field {field}")
 
 
 check_files()
