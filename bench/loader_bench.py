@@ -69,9 +69,10 @@ def main():
     def order_of(n):
         return [i for _ in range(wanted // n + 1) for i in shuffle.sample(range(n), n)][:wanted]
 
-    cpu, count = cpu_seconds(), 0
+    loader = {"python": python_batches, "wsp": wsp_batches}[which](root, order_of, workers, batch)
+    cpu, count = cpu_seconds(), 0  # what was imported is no work on slices
     begin = time.perf_counter()
-    for i, images in enumerate({"python": python_batches, "wsp": wsp_batches}[which](root, order_of, workers, batch)):
+    for i, images in enumerate(loader):
         assert images.shape[1:] == (512, 512) and str(images.dtype).endswith("int16")
         count += len(images)
         if i + 1 == WARM_UP:

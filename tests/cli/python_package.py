@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import pickle
+import signal
 import subprocess
 import sys
 import threading
@@ -230,8 +231,8 @@ def check_loader():
     refused("usage", "lower the batch size", lambda: wsp.Loader(data, batch=1000))
 
 
-def check_gil():
-    """Other threads run while a batch is waited for."""
+def check_waiting():
+    """Other threads run while a batch is waited for, and Ctrl-C ends the wait without a loss."""
     big = dataset("big", 8, 8, 512)
     counted = [0]
     stop = threading.Event()
@@ -254,6 +255,16 @@ def check_gil():
         stop.set()
         sys.setswitchinterval(interval)
         thread.join()
+    # A batch that takes seconds: small pictures of many large slices.
+    loader = wsp.Loader(big, rows=[i % 64 for i in range(8_000)], batch=8_000, workers=1, image_size=8)
+    waiting = wsp._native.Stream(loader._plan, 0, loader._options)
+    threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+    try:
+        waiting.next()
+        raise AssertionError("the signal came too late or was not heard")
+    except KeyboardInterrupt:
+        assert waiting.statistics["slices"] == 0, "the signal was heard when the batch was there"
+    assert len(waiting.next()[2]) == 8_000 and waiting.next() is None
 
 
 def check_trainer():
@@ -380,7 +391,7 @@ check_dataset()
 check_plugin_advice()
 check_h5py_beside()
 check_loader()
-check_gil()
+check_waiting()
 check_trainer()
 check_torch()
 check_ledger()
