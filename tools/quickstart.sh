@@ -33,9 +33,9 @@ case $stage in
     exit 2 ;;
 esac
 
-tools=(wsp-phantom wsp-ingest)
+tools=(wsp-phantom wsp-ingest) later=()
 case $stage in
-  all) tools+=(wsp-unet wsp-qa wsp-train wsp-eval) ;;
+  all) tools+=(wsp-qa) later=(wsp-unet wsp-train wsp-eval) ;;
   report) tools+=(wsp-qa) ;;
   unet) tools+=(wsp-unet) ;;
   train) tools+=(wsp-train) ;;
@@ -45,9 +45,13 @@ esac
 say "packages: installing what is missing"
 bash tools/setup.sh build
 
-say "building ${tools[*]} in $build"
-run cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DWSP_BUILD_TESTS=OFF -Wno-dev --log-level=NOTICE
-run ninja -C "$build" -j "$jobs" "${tools[@]}"
+# The report comes first, the programs that train are built while it is looked at.
+build() {
+  say "building $* in $build"
+  run cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DWSP_BUILD_TESTS=OFF -Wno-dev --log-level=NOTICE
+  run ninja -C "$build" -j "$jobs" "$@"
+}
+build "${tools[@]}"
 PATH="$build/tools:$PATH"
 
 # How a network is made from masks of one's own. This one, trained for two minutes, shows the way and no more.
@@ -142,14 +146,21 @@ eval_stage() {
 }
 
 case $stage in
-  all) ingest_stage; report_stage; unet_stage; train_stage; eval_stage ;;
+  all)
+    ingest_stage
+    report_stage
+    say "FIRST RESULT after $((SECONDS / 60)) min: open $out/dataset/qa/report.html in a browser. This goes on with training"
+    build "${later[@]}"
+    unet_stage
+    train_stage
+    eval_stage ;;
   ingest) ingest_stage ;;
   report) ingest_stage; report_stage ;;
   unet) unet_stage ;;
   train) train_stage ;;
   eval) eval_stage ;;
 esac
-summary+=("tools        $build/tools                ${tools[*]}: each has --help")
+summary+=("tools        $build/tools                ${tools[*]} ${later[*]}: each has --help")
 
 say "done. What was made:"
 printf '   %s\n' "${summary[@]}"

@@ -49,7 +49,8 @@ struct Options {
   std::string slices = "central", codec = "lz4", tilt = "resample", gaps = "accept", phase = "any",
               mask_objects = "use", hu = "prove";
   std::string ids = "pseudonym", memory;
-  std::string liver_model = "builtin", device = "auto", model_precision = "auto", mask_cache;
+  std::string liver_model = "builtin", device = "auto", model_precision = "auto", mask_cache,
+              write_seg;
   double coarse_mm = wsp::SegmentationPlan{}.coarse_mm;
   std::vector<int> window{-100, 400};
   double fraction = 0.7;
@@ -124,6 +125,11 @@ void declare_model(CLI::App& app, Options& o) {
   app.add_option("--mask-cache", o.mask_cache,
                  "Folder of the model's masks, by hash of volume and model, or none (default: "
                  "wsp/masks below XDG_CACHE_HOME or ~/.cache)");
+  app.add_option(
+      "--write-seg", o.write_seg,
+      "Folder for the model's masks as DICOM SEG objects, CASE.dcm each, to be looked at and "
+      "corrected in Slicer or OHIF. They name the patient, as the export does: keep them "
+      "there, and the next ingest takes them");
   app.add_flag("--compare-masks", o.config.compare_masks,
                "Run the model on cases with a given mask too, which is kept, and write the Dice of "
                "the two to mask_comparison.tsv");
@@ -499,6 +505,9 @@ void print_summary(const Options& o, const wsp::IngestSummary& s) {
         s.comparisons.size(), *mean);
   if (s.unused_masks > 0)
     std::cout << fmt::format("  {} mask files matched no case\n", s.unused_masks);
+  if (s.written_segs > 0)
+    std::cout << fmt::format("  {} masks of the model written as DICOM SEG objects\n",
+                             s.written_segs);
   std::cout << wsp::unseen_text(s.file_codes);
 }
 
@@ -519,6 +528,7 @@ wsp::IngestOptions ingest_options(const Options& o) {
   options.prune = o.prune;
   options.tool_version = WSP_VERSION;
   options.mask_cache = mask_cache_of(o);
+  options.write_seg = path_or_none(o.write_seg);
   if (!o.part.empty()) options.part = wsp::parse_part(o.part);
   return options;
 }

@@ -17,6 +17,7 @@
 #include "io/medical/value_proof.hpp"
 #include "preprocess/ops/liver.hpp"
 #include "preprocess/pipeline/preview.hpp"
+#include "preprocess/pipeline/seg_folder.hpp"
 
 namespace wsp {
 namespace {
@@ -371,6 +372,7 @@ Outcome<CaseProduct> finish_case(const CaseInputs& in, const CasePlan& plan, Cas
   return guarded<CaseProduct>(plan, [&]() -> Outcome<CaseProduct> {
     auto judged = judge(in, plan, std::move(hand));
     if (!judged) return judged.rejection();
+    if (in.segs != nullptr) in.segs->keep(in, plan, judged.value());
     return make_product(in, plan, std::move(judged).value());
   });
 }

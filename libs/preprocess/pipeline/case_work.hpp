@@ -27,6 +27,7 @@ struct CaseInputs {
   Segmenter* segmenter;    ///< or null
   const MaskCache* cache;  ///< of the segmenter's masks, or null
   bool hash_files = true;  ///< hash what is read, for case_key()
+  class SegFolder* segs = nullptr;  ///< takes the model's masks, or null
 };
 
 /// A case that was read and waits for its liver, or has it.

@@ -28,6 +28,7 @@
 #include "preprocess/pipeline/output.hpp"
 #include "preprocess/pipeline/plan.hpp"
 #include "preprocess/pipeline/plan_report.hpp"
+#include "preprocess/pipeline/seg_folder.hpp"
 #include "preprocess/segment/builtin_model.hpp"
 
 namespace wsp {
@@ -77,6 +78,8 @@ class Job {
     RunTraits traits{hex(sha256(json_text(shaping))),
                      named(options_) || !dry ? naming_.key_digest() : "", labels_.has_value(),
                      options_.part.text()};
+    if (options_.write_seg && !dry)
+      segs_.emplace(*options_.write_seg, options_.output, options_.tool_version);
     if (dry) {
       if (std::error_code ec;
           fs::is_directory(options_.output, ec) && !fs::is_empty(options_.output, ec))
@@ -385,7 +388,8 @@ class Job {
 
   void process() {
     const CaseInputs inputs{
-        scan_, options_.config, manifest_, options_.segmenter, cache_ ? &*cache_ : nullptr, true};
+        scan_, options_.config,          manifest_, options_.segmenter, cache_ ? &*cache_ : nullptr,
+        true,  segs_ ? &*segs_ : nullptr};
     for (std::size_t i = 0; i < scan_.files.size(); ++i)
       file_by_hash_[naming_.path(scan_.files[i].relative_path)] = i;
     warn_of_large_shards();
@@ -410,7 +414,8 @@ class Job {
       // Where nothing stands that it could be, the case is hashed as it is read.
       const bool stands = its_earlier.contains(item.plan.name);
       if (stands) item.plan.key = case_key(inputs, item.plan, config_hash_);
-      if (auto taken = take_over(states(), its_earlier, item.plan, file_by_hash_)) {
+      auto taken = take_over(states(), its_earlier, item.plan, file_by_hash_);
+      if (taken && !lacks_seg(item.plan, *taken)) {
         ++reused_;
         item.result.emplace(std::move(*taken));
         return;
@@ -438,6 +443,13 @@ class Job {
     write_shards_before(options_.config.shards);
     wait_for_writer();
     summary_.reused_cases = reused_;
+    if (segs_) summary_.written_segs = segs_->written();
+  }
+
+  // Its mask is the model's and is asked for as a SEG that is not there: it is made again.
+  [[nodiscard]] bool lacks_seg(const CasePlan& plan, const CaseProduct& taken) const {
+    return segs_ && scan_.series[plan.series].is_dicom &&
+           taken.provenance.at("mask").at("source") == "segmenter" && !segs_->holds(plan);
   }
 
   [[nodiscard]] bool waits_for_device() const {
@@ -762,6 +774,7 @@ class Job {
   std::map<std::string, std::size_t> file_by_hash_;
   std::optional<MaskCache> cache_;
   std::atomic<std::size_t> reused_{0};
+  std::optional<SegFolder> segs_;
   std::set<fs::path> other_masks_;                        // files of --masks of other parts' cases
   bool claimed_ = false;                                  // output_->claim() was called
   int next_shard_ = 0;                                    // the first that is not written
@@ -831,6 +844,7 @@ nlohmann::json to_json(const IngestSummary& s) {
           {"slices", s.slices},
           {"quarantined_cases", s.quarantined_cases},
           {"reused_cases", s.reused_cases},
+          {"written_segs", s.written_segs},
           {"file_codes", s.file_codes},
           {"unseen", unseen_files(s.file_codes)},
           {"quarantine_codes", s.quarantine_codes},

@@ -68,6 +68,8 @@ struct IngestOptions {
   std::optional<std::filesystem::path> masks_table;  ///< CSV: case, mask
   bool prune = false;  ///< cases of the dataset that this export does not give may go
   Part part;           ///< which subjects to take
+  std::optional<std::filesystem::path>
+      write_seg;  ///< directory for the model's masks (seg_folder.hpp)
 };
 
 /// A case of the dataset that a rerun does not make again.
@@ -88,6 +90,7 @@ struct IngestSummary {
   std::size_t label_rows = 0, unmatched_label_rows = 0, unlabelled_cases = 0, unused_masks = 0;
   std::vector<MaskComparisonRow> comparisons;         ///< with compare_masks, by case
   std::size_t unmatched_pins = 0, unusable_pins = 0;  ///< of the manifest's pin_series
+  std::size_t written_segs = 0;                       ///< with write_seg
   std::size_t other_part_cases = 0;                   ///< planned, of subjects of other parts
   std::vector<LostCase> lost_cases;  ///< of the complete dataset that stood here; by name
 };
