@@ -46,11 +46,12 @@ SubjectTruth draw_subject(const CohortOptions& options, int subject) {
                   ((truth.stage == 1 || truth.stage == 4) && random.uniform() < 0.5 ? 1 : 0);
   }
   truth.reader = (truth.stage >= 3) != (random.uniform() < 0.15) ? 1 : 0;
-  // A stream of its own: what stands above stays what it was. The stages' medians, and a spread that
-  // makes neighbours overlap; one subject in six was not measured.
+  // A stream of its own: what stands above stays what it was. The stages' medians, and a spread
+  // that makes neighbours overlap; one subject in six was not measured.
   static constexpr double kMedianKpa[5] = {5, 6.2, 8.1, 11.5, 22};
   Random elastography{options.seed, static_cast<std::uint64_t>(subject), 4};
-  const double spread = elastography.uniform() + elastography.uniform() + elastography.uniform() - 1.5;
+  const double spread =
+      elastography.uniform() + elastography.uniform() + elastography.uniform() - 1.5;
   if (elastography.uniform() >= 1.0 / 6)
     truth.stiffness_kpa = std::round(10 * kMedianKpa[truth.stage] * std::exp(0.6 * spread)) / 10;
   return truth;

@@ -27,7 +27,8 @@ struct ContrastiveProblem {
   /// [discrete_columns][n]: further columns that must be equal; -1 is unknown and equals nothing.
   const std::int64_t* discrete = nullptr;
   std::int64_t discrete_columns = 0;
-  const double* continuous = nullptr;        ///< [continuous_columns][n]: further Gaussian columns; NaN: unknown
+  const double* continuous =
+      nullptr;  ///< [continuous_columns][n]: further Gaussian columns; NaN: unknown
   const double* continuous_sigma = nullptr;  ///< [continuous_columns]
   std::int64_t continuous_columns = 0;
   KernelShape shape = KernelShape::rbf;  ///< of the depth
@@ -47,11 +48,11 @@ struct ContrastiveProblem {
 /// A non-finite z gives a non-finite loss.
 ///
 /// With weighted_repulsion the loss is L^exp of Barbano et al. (ISBI 2023, arXiv 2211.08326; arXiv
-/// 2507.01794), as its authors' code computes it: with s = (cosine - 1) / temperature and unnormalised
-/// weights w the logarithm of an anchor's denominator is that of the sum of exp(s_ti (1 - w_ti)) over
-/// i != t, where all else has w = 0. Its weights are always divided by the sum over the anchor's own
-/// positives and the mean taken over the 2N anchors. Throws Error (failure) where a size, sigma, temperature
-/// or tile is not positive.
+/// 2507.01794), as its authors' code computes it: with s = (cosine - 1) / temperature and
+/// unnormalised weights w the logarithm of an anchor's denominator is that of the sum of exp(s_ti
+/// (1 - w_ti)) over i != t, where all else has w = 0. Its weights are always divided by the sum
+/// over the anchor's own positives and the mean taken over the 2N anchors. Throws Error (failure)
+/// where a size, sigma, temperature or tile is not positive.
 template <class T>
 double contrastive_loss_cpu(const ContrastiveProblem<T>& problem, std::int64_t tile, T* grad);
 

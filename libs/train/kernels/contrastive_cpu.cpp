@@ -96,8 +96,8 @@ void for_tiles(std::int64_t count, std::int64_t tile, const Body& body) {
 /// The loss of one problem. Anchors t and others i are views in [0, 2n); their slices are t mod n.
 /// With s = u_t . u_i / tau and normalised weights w, L = scale * sum_ti w_ti (lse_t - s_ti) and
 /// dL/ds_ti = scale * (q_t p_ti - w_ti), where p is the softmax of row t and q_t its sum of
-/// weights. With weighted repulsion s = (u_t . u_i - 1) / tau, the softmax is that of s_ti (1 - k_ti),
-/// k the weight before its normalisation, and the derivative has p_ti (1 - k_ti).
+/// weights. With weighted repulsion s = (u_t . u_i - 1) / tau, the softmax is that of s_ti (1 -
+/// k_ti), k the weight before its normalisation, and the derivative has p_ti (1 - k_ti).
 template <class T>
 class Contrastive {
  public:

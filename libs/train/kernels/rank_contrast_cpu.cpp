@@ -109,7 +109,8 @@ class RankContrast {
           add_difference(slopes(i)[k], row(i), row(k), stride_, gradient_.data() + i * stride_);
       });
     }
-    const double pairs = std::max(1.0, static_cast<double>(views_) * static_cast<double>(views_ - 1));
+    const double pairs =
+        std::max(1.0, static_cast<double>(views_) * static_cast<double>(views_ - 1));
     if (grad != nullptr)
       for (std::int64_t i = 0; i < views_; ++i)
         for (std::int64_t k = 0; k < p_.dim; ++k)
@@ -125,9 +126,12 @@ class RankContrast {
 
   /// The others of anchor i, those of the farthest y first, and where each run of equally far ones
   /// ends.
-  void rank(std::int64_t i, std::vector<std::int64_t>& others, std::vector<std::size_t>& ends) const {
+  void rank(std::int64_t i, std::vector<std::int64_t>& others,
+            std::vector<std::size_t>& ends) const {
     const double y = y_[static_cast<std::size_t>(i)];
-    const auto apart = [&](std::int64_t k) { return std::fabs(y_[static_cast<std::size_t>(k)] - y); };
+    const auto apart = [&](std::int64_t k) {
+      return std::fabs(y_[static_cast<std::size_t>(k)] - y);
+    };
     double run = 0;
     for (std::int64_t low = 0, high = views_ - 1; low <= high;) {
       const std::int64_t k = apart(low) > apart(high) ? low++ : high--;
@@ -154,7 +158,8 @@ class RankContrast {
         denominator.add(-far[at] / p_.temperature);
         loss += far[at] / p_.temperature;
       }
-      if (at > begin) loss += static_cast<double>(at - begin) * (log_sum[run] = denominator.value());
+      if (at > begin)
+        loss += static_cast<double>(at - begin) * (log_sum[run] = denominator.value());
     }
     if (slope == nullptr) return loss;
     // k stands in the denominator of every j that is not farther: p_k = exp(s_k) sum_j 1 / Z_j.
@@ -175,9 +180,9 @@ class RankContrast {
 
   const RankContrastProblem<T>& p_;
   std::int64_t stride_, views_ = 0, tile_ = 1;
-  std::vector<std::int64_t> view_;              // [M]: which view of the problem
-  std::vector<double> y_, rows_;                // [M], [M][stride]
-  std::vector<double> gradient_, slope_;        // [M][stride], [tile][M]
+  std::vector<std::int64_t> view_;        // [M]: which view of the problem
+  std::vector<double> y_, rows_;          // [M], [M][stride]
+  std::vector<double> gradient_, slope_;  // [M][stride], [tile][M]
 };
 
 template <class T>

@@ -74,20 +74,21 @@ Tensor dense_rank_contrast_loss(const Tensor& z, const Tensor& value, double tem
   const Tensor pair = known.unsqueeze(1)
                           .logical_and(known.unsqueeze(0))
                           .logical_and(torch::eye(y.size(0), known.options()).logical_not());
-  const Tensor apart = (y.unsqueeze(1) - y.unsqueeze(0)).abs().masked_fill(pair.logical_not(), -1.0);
+  const Tensor apart =
+      (y.unsqueeze(1) - y.unsqueeze(0)).abs().masked_fill(pair.logical_not(), -1.0);
   const auto [ranked, order] = apart.sort(/*stable=*/true, /*dim=*/1, /*descending=*/true);
   constexpr std::int64_t kWithoutProducts = 2;
   const Tensor s = torch::cdist(z, z, 2.0, kWithoutProducts).div(-temperature).gather(1, order);
   const Tensor nearer = ranked.neg();
-  const Tensor end = torch::searchsorted(nearer, nearer, /*out_int32=*/false, /*right=*/true).sub(1);
+  const Tensor end =
+      torch::searchsorted(nearer, nearer, /*out_int32=*/false, /*right=*/true).sub(1);
   const Tensor lse = s.logcumsumexp(1).gather(1, end);
   const Tensor counts = pair.gather(1, order).to(s.scalar_type());
   return ((lse - s) * counts).sum() / counts.sum().clamp_min(1);
 }
 
-Tensor weighted_repulsion_loss(const Tensor& z, const Targets& targets,
-                               const KernelOptions& kernel, double temperature,
-                               std::int64_t tile) {
+Tensor weighted_repulsion_loss(const Tensor& z, const Targets& targets, const KernelOptions& kernel,
+                               double temperature, std::int64_t tile) {
   check_contrastive(z, targets, kernel, temperature);
   require(tile >= 0, "the tile is negative");
   const NoAutocast no_autocast;

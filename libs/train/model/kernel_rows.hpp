@@ -35,8 +35,8 @@ torch::Tensor at_least_float(const torch::Tensor& x);
 /// Unit rows; a row shorter than 1e-12 is divided by that.
 torch::Tensor unit_rows(const torch::Tensor& x);
 
-/// What weighted_repulsion_loss() and rank_contrast_loss() are off the CPU: whole matrices in Torch.
-/// z: float32 or float64; value: [n] float64 on its device.
+/// What weighted_repulsion_loss() and rank_contrast_loss() are off the CPU: whole matrices in
+/// Torch. z: float32 or float64; value: [n] float64 on its device.
 torch::Tensor dense_weighted_repulsion_loss(const torch::Tensor& z, const Targets& targets,
                                             const KernelOptions& kernel, double temperature);
 torch::Tensor dense_rank_contrast_loss(const torch::Tensor& z, const torch::Tensor& value,

@@ -15,7 +15,8 @@ struct Targets {
   torch::Tensor discrete;    ///< [columns, n] int64 or undefined
   torch::Tensor continuous;  ///< [columns, n] float64 or undefined
   std::vector<double> continuous_sigma;
-  torch::Tensor value;  ///< [n] float64 or undefined: the number that Rank-N-Contrast learns from; NaN unknown
+  torch::Tensor value;  ///< [n] float64 or undefined: the number that Rank-N-Contrast learns from;
+                        ///< NaN unknown
 };
 
 /// Which pairs are candidates and how they are weighted.
@@ -44,15 +45,15 @@ torch::Tensor contrastive_loss(const torch::Tensor& z, const Targets& targets,
                                std::int64_t tile = 0);
 
 /// L^exp for z as in contrastive_loss(): a view repels the less the more it weighs, see
-/// contrastive_loss_cpu(). On the CPU by that, in tiles (0: of 64) and in double; elsewhere as whole
-/// matrices in Torch, whatever the tile. The normalisation is always the paper's.
+/// contrastive_loss_cpu(). On the CPU by that, in tiles (0: of 64) and in double; elsewhere as
+/// whole matrices in Torch, whatever the tile. The normalisation is always the paper's.
 torch::Tensor weighted_repulsion_loss(const torch::Tensor& z, const Targets& targets,
                                       const KernelOptions& kernel, double temperature,
                                       std::int64_t tile = 0);
 
 /// Rank-N-Contrast of targets.value for z [2n, dim], which is not normalised: see
-/// rank_contrast_loss_cpu(). On the CPU by that, in tiles (0: of 64 anchors) and in double; elsewhere
-/// as whole matrices in Torch, whatever the tile.
+/// rank_contrast_loss_cpu(). On the CPU by that, in tiles (0: of 64 anchors) and in double;
+/// elsewhere as whole matrices in Torch, whatever the tile.
 torch::Tensor rank_contrast_loss(const torch::Tensor& z, const Targets& targets, double temperature,
                                  std::int64_t tile = 0);
 

@@ -29,7 +29,8 @@ struct Ranked {
     std::normal_distribution<double> normal;
     for (std::int64_t i = 0; i < 2 * n * dim; ++i) z.push_back(normal(random));
     for (std::int64_t i = 0; i < n; ++i) {
-      const double y = ties ? std::uniform_int_distribution<int>(0, 4)(random) : 60 + 9 * normal(random);
+      const double y =
+          ties ? std::uniform_int_distribution<int>(0, 4)(random) : 60 + 9 * normal(random);
       value.push_back(some_unknown && i % 5 == 2 ? kUnknown : y);
     }
   }
@@ -75,13 +76,15 @@ Evaluated ranks_by_loops(const RankContrastProblem<double>& p) {
       if (i == j) continue;
       double denominator = 0;
       for (const std::int64_t k : views)
-        if (k != i && apart(i, k) >= apart(i, j)) denominator += std::exp(-distance(i, k) / p.temperature);
+        if (k != i && apart(i, k) >= apart(i, j))
+          denominator += std::exp(-distance(i, k) / p.temperature);
       const double each = 1 / (m * (m - 1));
       found.loss += each * (std::log(denominator) + distance(i, j) / p.temperature);
       pull(i, j, each / p.temperature);
       for (const std::int64_t k : views)
         if (k != i && apart(i, k) >= apart(i, j))
-          pull(i, k, -each / p.temperature * std::exp(-distance(i, k) / p.temperature) / denominator);
+          pull(i, k,
+               -each / p.temperature * std::exp(-distance(i, k) / p.temperature) / denominator);
     }
   return found;
 }
@@ -101,7 +104,8 @@ double weighted_repulsion_by_loops(const ContrastiveProblem<double>& p) {
   };
   double sum = 0;
   for (std::int64_t t = 0; t < views; ++t) {
-    double largest = -std::numeric_limits<double>::infinity(), uniformity = 0, weights = 0, pull = 0;
+    double largest = -std::numeric_limits<double>::infinity(), uniformity = 0, weights = 0,
+           pull = 0;
     for (std::int64_t i = 0; i < views; ++i) largest = std::max(largest, similarity(t, i));
     for (std::int64_t i = 0; i < views; ++i) {
       if (i == t) continue;
@@ -136,7 +140,8 @@ double slope_of(double& x, const std::function<double()>& loss) {
     x = before + offset;
     return loss();
   };
-  const double slope = (8 * (at(kStep) - at(-kStep)) - (at(2 * kStep) - at(-2 * kStep))) / (12 * kStep);
+  const double slope =
+      (8 * (at(kStep) - at(-kStep)) - (at(2 * kStep) - at(-2 * kStep))) / (12 * kStep);
   x = before;
   return slope;
 }
@@ -147,9 +152,11 @@ TEST(RankContrast, EqualsLoopsOverEveryPairAndItsDenominator) {
       for (const bool unknown : {false, true})
         for (const double temperature : {0.5, 2.0}) {
           const Ranked batch(static_cast<std::uint32_t>(n), n, 6, ties, unknown);
-          SCOPED_TRACE("n " + std::to_string(n) + " ties " + std::to_string(ties) + " unknown " + std::to_string(unknown));
+          SCOPED_TRACE("n " + std::to_string(n) + " ties " + std::to_string(ties) + " unknown " +
+                       std::to_string(unknown));
           const auto p = batch.problem(temperature);
-          for (const std::int64_t tile : {1, 4, 64}) expect_near(evaluate_ranks(p, tile), ranks_by_loops(p), 1e-11);
+          for (const std::int64_t tile : {1, 4, 64})
+            expect_near(evaluate_ranks(p, tile), ranks_by_loops(p), 1e-11);
         }
 }
 
@@ -157,7 +164,8 @@ TEST(RankContrast, GradientEqualsFiniteDifferences) {
   Ranked batch(3, 6, 3, true, true);
   const Evaluated found = evaluate_ranks(batch.problem(), 4);
   for (std::size_t i = 0; i < batch.z.size(); ++i)
-    ASSERT_NEAR(found.grad[i], slope_of(batch.z[i], [&] { return ranks_by_loops(batch.problem()).loss; }), 1e-8);
+    ASSERT_NEAR(found.grad[i],
+                slope_of(batch.z[i], [&] { return ranks_by_loops(batch.problem()).loss; }), 1e-8);
 }
 
 TEST(RankContrast, WhoIsUnknownCountsForNobody) {
@@ -167,7 +175,9 @@ TEST(RankContrast, WhoIsUnknownCountsForNobody) {
   std::vector<double> first, second;
   without.value.clear();
   for (std::int64_t i = 0; i < batch.n; ++i) {
-    const auto row = [&](std::int64_t view) { return batch.z.begin() + (view * batch.n + i) * batch.dim; };
+    const auto row = [&](std::int64_t view) {
+      return batch.z.begin() + (view * batch.n + i) * batch.dim;
+    };
     if (std::isnan(batch.value[static_cast<std::size_t>(i)])) {
       for (const std::int64_t view : {0, 1})
         for (std::int64_t k = 0; k < batch.dim; ++k)
@@ -211,7 +221,8 @@ TEST(RankContrast, FloatsAreSummedInDouble) {
   const RankContrastProblem<float> narrow{z.data(), batch.n, batch.dim, batch.value.data(), 2};
   std::vector<float> grad(z.size());
   EXPECT_EQ(rank_contrast_loss_cpu(narrow, 16, grad.data()), expected.loss);
-  for (std::size_t i = 0; i < grad.size(); ++i) ASSERT_EQ(grad[i], static_cast<float>(expected.grad[i]));
+  for (std::size_t i = 0; i < grad.size(); ++i)
+    ASSERT_EQ(grad[i], static_cast<float>(expected.grad[i]));
 }
 
 // Where the farthest in y lie far apart their exponentials vanish beside the nearest one's.
@@ -239,8 +250,7 @@ TEST(RankContrast, IsLeastWhereEmbeddingsAreInTheOrderOfTheirValues) {
   batch.value = {1, 2, 4, 7, 11};
   std::vector<std::size_t> order{0, 1, 2, 3, 4};
   const auto loss = [&] {
-    for (std::size_t i = 0; i < 5; ++i)
-      batch.z[i] = batch.z[5 + i] = 3 * batch.value[order[i]];
+    for (std::size_t i = 0; i < 5; ++i) batch.z[i] = batch.z[5 + i] = 3 * batch.value[order[i]];
     return evaluate_ranks(batch.problem(), 8).loss;
   };
   const double sorted = loss();
@@ -285,7 +295,8 @@ TEST(WeightedRepulsion, GradientEqualsFiniteDifferencesOfTheLoops) {
     const auto p = with_weighted_repulsion(batch, number);
     const Evaluated found = evaluate(p, 3);
     for (std::size_t i = 0; i < batch.z.size(); ++i)
-      ASSERT_NEAR(found.grad[i], slope_of(batch.z[i], [&] { return weighted_repulsion_by_loops(p); }), 1e-8)
+      ASSERT_NEAR(found.grad[i],
+                  slope_of(batch.z[i], [&] { return weighted_repulsion_by_loops(p); }), 1e-8)
           << "variant " << number << ", entry " << i;
   }
 }
@@ -306,7 +317,8 @@ TEST(WeightedRepulsion, ThreadsNeverChangeABitAndTilesRoundingOnly) {
 
 // Where nothing but its own view weighs, the sum holds that view's exp(0) in place of its own.
 RC_GTEST_PROP(WeightedRepulsion, WithoutPositivesRepelsAsSimClr, ()) {
-  const Batch batch(*rc::gen::arbitrary<std::uint32_t>(), *rc::gen::inRange<std::int64_t>(2, 20), 5, 2);
+  const Batch batch(*rc::gen::arbitrary<std::uint32_t>(), *rc::gen::inRange<std::int64_t>(2, 20), 5,
+                    2);
   auto p = batch.problem();
   p.own_view_only = p.weighted_repulsion = true;
   double expected = 0;
