@@ -15,10 +15,10 @@
 ///   this process --(socket)--> forker --fork--> worker, worker, ...
 ///        \_______________(a socket and a memory file each)______/
 ///
-/// The forker is forked while this process has read nothing and has no other thread; it does
-/// nothing but fork. A worker serves one request after another, each the address of a function of
-/// this program with its arguments (io/core/wire); large results stay in the memory file, which it
-/// cannot shrink. All of them die with this process.
+/// The forker is forked before this process has read anything, and best before it has other
+/// threads; it does nothing but fork. A worker serves one request after another, each the address
+/// of a function of this program with its arguments (io/core/wire); large results stay in the
+/// memory file, which it cannot shrink. All of them die with this process.
 namespace wsp {
 
 /// What one worker may take.
