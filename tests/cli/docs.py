@@ -76,7 +76,7 @@ def check_arrays():
                 support.check(int(array[1]) == cells(plan) - 1, f"{document.name}: --array ends at {array[1]}, {plan} has {cells(plan)} cells")
                 arrays += 1
     support.check(arrays > 0, "no Slurm array found in the documents")
-    cluster = (support.SOURCE / "docs/CLUSTER.md").read_text()
+    cluster = " ".join((support.SOURCE / "docs/CLUSTER.md").read_text().split())
     support.check(f"cell 1 of {cells('plans/phantom-full.json')}`" in cluster and f"the {cells('plans/phantom-full.json')} cells" in cluster,
                   "docs/CLUSTER.md: the number of cells of plans/phantom-full.json")
     results = (support.SOURCE / "docs/RESULTS.md").read_text()
