@@ -37,7 +37,7 @@ def typos(work):
     (work / "text").mkdir()
     (work / "text" / "a.txt").write_text("no image\n")
     (work / "bad.json").write_text('{"name": 7}')
-    (work / "bad.csv").write_text("subject,radiological,metavir,ishak,reader\nsubject-0000,Jane Roe,,,\n")
+    (work / "bad.csv").write_text("subject,radiological,metavir,ishak,reader,stiffness_kpa\nsubject-0000,Jane Roe,,,,\n")
     again = command(work, out)
     wrong = [
         (2, "label table", replaced(again, "--labels", work / "nofile.csv")),
