@@ -160,7 +160,7 @@ case $stage in
   train) train_stage ;;
   eval) eval_stage ;;
 esac
-summary+=("tools        $build/tools                ${tools[*]} ${later[*]}: each has --help")
+summary+=("tools        $build/tools                ${tools[*]}${later[*]:+ ${later[*]}}: each has --help")
 
 say "done. What was made:"
 printf '   %s\n' "${summary[@]}"
