@@ -36,7 +36,7 @@ def main():
                            "--labels", root / "cohort/labels.csv", "--size", 160, "--min-slices", 3, env={**support.os.environ, "WSP_LIVER_MODEL": "builtin"})
         support.check("the manifest's organ is spleen: cases without a mask are left out" in told.stderr, told.stderr)
         dataset = json.loads((root / "spleens/dataset.json").read_text())
-        support.check(dataset["config"]["organ"] == {"name": "spleen", "volume_ml": [40.0, 1500.0]}, dataset["config"])
+        support.check(dataset["config"]["organ"] == {"name": "spleen", "names": [], "codes": ["SCT:78961009", "SRT:T-C3000"], "volume_ml": [40.0, 1500.0]}, dataset["config"])
         support.run("wsp-ingest", "verify", root / "spleens")
 
         cases = {path.stem: json.loads(path.read_text()) for path in (support.state(root / "spleens") / "cases").glob("*.json")}
@@ -57,16 +57,22 @@ def main():
         small = {f["case"]: f["detail"] for f in found if f["code"] == "LIVER_SMALL"}
         support.check(set(small) == {n for n in cases if truth[n][0] < 40} and all("expected 40 or more" in d for d in small.values()), f"{small}")
 
+        card, croissant = ((root / "spleens/qa" / name).read_text() for name in ("dataset_card.md", "croissant.json"))
+        support.check("| spleen volume |" in card and "| liver" not in card and "research on spleen CT" in card and "spleen masks" in croissant, card)
+
         # The manifest's limits, another word for the organ, and a model that finds livers.
         manifest = json.loads(MANIFEST.read_text())
         for change, words in (({"volume_ml": [50, 40]}, "the lower first"), ({"codes": ["78961009"]}, "SCHEME:VALUE"), ({"name": "Spleen"}, "name"), ({"colour": 1}, "colour")):
             (root / "wrong.json").write_text(json.dumps({**manifest, "organ": {**manifest["organ"], **change}}))
             refused = support.run("wsp-ingest", root / "cohort/export", "--out", root / "none", "--ids", "keep", "--manifest", root / "wrong.json", expect=2)
             support.check(words in refused.stderr, refused.stderr)
-        (root / "livers.json").write_text(json.dumps({k: v for k, v in manifest.items() if k != "organ"}))
-        changed = support.run("wsp-ingest", root / "cohort/export", "--masks", root / "masks", "--ids", "keep", "--out", root / "spleens", "--manifest", root / "livers.json",
-                              "--labels", root / "cohort/labels.csv", "--size", 160, "--min-slices", 3, expect=5)
-        support.check("made with other options" in changed.stderr, changed.stderr)
+        # Whatever chooses masks is an option: the cases of another word for the organ are not taken over.
+        without = {k: v for k, v in manifest.items() if k != "organ"}
+        for other in (without, {**without, "organ": {**manifest["organ"], "names": ["milz"]}}, {**without, "organ": {**manifest["organ"], "codes": []}}):
+            (root / "other.json").write_text(json.dumps(other))
+            changed = support.run("wsp-ingest", root / "cohort/export", "--masks", root / "masks", "--ids", "keep", "--out", root / "spleens", "--manifest", root / "other.json",
+                                  "--labels", root / "cohort/labels.csv", "--size", 160, "--min-slices", 3, expect=5)
+            support.check("made with other options" in changed.stderr, changed.stderr)
 
         if (support.BINARIES / "wsp-eval").exists():
             plan = {"name": "spleen", "version": 1, "evaluations": [{"name": "D", "dataset": "spleens", "label": "label", "positive": ">=moderate"}],

@@ -1,5 +1,6 @@
 """The model's mask as a DICOM SEG object: what dciodvfy, pydicom and highdicom say of it, and its way back through the ingest, as
 it was and corrected."""
+import io
 import json
 import os
 import pathlib
@@ -77,9 +78,14 @@ def main():
         support.check(path.stat().st_mtime_ns == when, "it was written again")
         path.unlink()
         ingest(root / "export", root / "model", "--write-seg", root / "segs", env=BUILTIN)
-        again = pydicom.dcmread(path)
-        support.check(again.SOPInstanceUID == pydicom.dcmread(root / "segs" / path.name).SOPInstanceUID and len(path.read_bytes()) == len(first), "another object")
+        again, earlier = pydicom.dcmread(path), pydicom.dcmread(io.BytesIO(first))
+        support.check(again.SOPInstanceUID == earlier.SOPInstanceUID and again.PixelData == earlier.PixelData, "another object")
         support.check(support.tree(root / "model") == before, "the dataset changed")
+
+        # An object that is there may be somebody's work: it stays, and that is said.
+        path.write_bytes(first)
+        made = ingest(root / "export", root / "other", "--write-seg", root / "segs", env=BUILTIN)
+        support.check("is there already and is left as it is" in made.stderr and path.read_bytes() == first, made.stderr)
 
         # Back as it was: every mask the same, without a model.
         shutil.copy(path, root / "export/mask.dcm")

@@ -18,6 +18,7 @@ struct Organ {
   /// Its height over the square root of its largest area, where that is judged.
   std::optional<std::pair<double, double>> shape{{0.6, 2.4}};
   [[nodiscard]] bool is_liver() const { return name == "liver"; }
+  bool operator==(const Organ&) const = default;
 };
 
 }  // namespace wsp

@@ -78,6 +78,12 @@ class Job {
     RunTraits traits{hex(sha256(json_text(shaping))),
                      named(options_) || !dry ? naming_.key_digest() : "", labels_.has_value(),
                      options_.part.text()};
+    if (options_.segmenter != nullptr && options_.segmenter->refines() &&
+        !manifest_.organ.is_liver())
+      throw Error(ErrorCode::usage,
+                  "the model's descriptor asks for output.refine, which knows the liver alone, and "
+                  "the manifest's organ is " +
+                      manifest_.organ.name);
     if (options_.write_seg && !dry)
       segs_.emplace(*options_.write_seg, options_.output, options_.tool_version);
     if (dry) {
@@ -260,8 +266,13 @@ class Job {
     if (options_.config.ids == IdMode::pseudonym)
       for (auto& glob : config["exclude"]) glob = naming_.path(glob.get<std::string>());
     config["manifest"] = manifest_.name;
-    if (const Organ& organ = manifest_.organ; !organ.is_liver()) {
-      config["organ"] = {{"name", organ.name}, {"volume_ml", {organ.least_ml, organ.most_ml}}};
+    if (const Organ& organ = manifest_.organ; organ != Organ()) {
+      nlohmann::json codes = nlohmann::json::array();
+      for (const auto& [scheme, value] : organ.codes) codes.push_back(scheme + ":" + value);
+      config["organ"] = {{"name", organ.name},
+                         {"names", organ.names},
+                         {"codes", codes},
+                         {"volume_ml", {organ.least_ml, organ.most_ml}}};
       if (organ.shape) config["organ"]["shape"] = {organ.shape->first, organ.shape->second};
     }
     config["tool_version"] = options_.tool_version;

@@ -33,6 +33,11 @@ bool SegFolder::holds(const CasePlan& plan) const { return fs::exists(file_of(pl
 void SegFolder::keep(const CaseInputs& in, const CasePlan& plan, const JudgedCase& judged) {
   const Series& series = in.scan.series[plan.series];
   if (judged.liver.source != "segmenter" || !series.is_dicom || judged.loaded.files.empty()) return;
+  if (holds(plan)) {  // somebody may have corrected it in place
+    log::warn("the SEG of case " + plan.name +
+              " is there already and is left as it is; move it away to have this run's");
+    return;
+  }
   const fs::path source = in.scan.root / in.scan.files[judged.loaded.files.front()].relative_path;
   const auto object = seg_object(source, judged.loaded, judged.liver.mask, in.manifest.organ,
                                  {in.segmenter->name(), tool_version_});

@@ -70,14 +70,22 @@ json field(const std::string& column, const std::string& type, const std::string
           {"source", {{"fileObject", {{"@id", "group.tsv"}}}, {"extract", {{"column", column}}}}}};
 }
 
+// What the masks hold; a liver where the configuration says nothing.
+std::string organ_of(const json& dataset) {
+  return dataset.value("config", json::object())
+      .value("organ", json::object())
+      .value("name", "liver");
+}
+
 std::string describe(const json& dataset, const Publication& publication) {
   if (!publication.description.empty()) return publication.description;
   const json counts = dataset.value("counts", json::object());
   return fmt::format(
-      "Axial abdominal CT around the liver: {} slices of {} cases of {} subjects as int16 HU, with "
-      "liver masks, weak labels and depth, for weakly-supervised positional contrastive "
+      "Axial abdominal CT around the {0}: {1} slices of {2} cases of {3} subjects as int16 HU, with "
+      "{0} masks, weak labels and depth, for weakly-supervised positional contrastive "
       "pretraining.",
-      counts.value("slices", 0), counts.value("cases", 0), counts.value("subjects", 0));
+      organ_of(dataset), counts.value("slices", 0), counts.value("cases", 0),
+      counts.value("subjects", 0));
 }
 
 bool is_url(const std::string& text) {
@@ -116,6 +124,7 @@ void check_publication(const Publication& publication) {
 json croissant(const json& dataset, const Publication& publication,
                const std::vector<std::string>& label_names, const std::string& group_sha256,
                const std::string& dataset_link) {
+  const std::string organ = organ_of(dataset);
   json files = json::array();
   for (const auto& [name, sha256] : dataset.at("files").items()) {
     if (name == "index.h5")
@@ -124,20 +133,22 @@ json croissant(const json& dataset, const Publication& publication,
                                   "one row per kept slice and per case, and where its pixels are"));
     else if (name.starts_with("shards/"))
       files.push_back(file_object(name, dataset_link + "/" + name, "application/x-hdf5",
-                                  sha256.get<std::string>(), "HU and liver masks of kept slices"));
+                                  sha256.get<std::string>(),
+                                  "HU and " + organ + " masks of kept slices"));
   }
   files.push_back(file_object("group.tsv", "group.tsv", "text/tab-separated-values", group_sha256,
-                              "one row per case: geometry, HU, liver, findings"));
+                              "one row per case: geometry, HU, " + organ + ", findings"));
   json fields{field("case", "sc:Text", "pseudonym of the case"),
               field("subject", "sc:Text", "pseudonym of the person"),
               field("split", "sc:Text", "train, val or test, where stated")};
   for (const std::string& name : label_names)
     fields.push_back(
         field(name == "label" ? name : "label_" + name, "sc:Integer", "class; -1 is unknown"));
-  for (const auto& [column, words] : {std::pair{"spacing_mm", "median slice distance, mm"},
-                                      {"pixel_x_mm", "acquired pixel size, mm"},
-                                      {"liver_ml", "liver volume of the mask, ml"},
-                                      {"liver_median_hu", "median HU of the liver"}})
+  for (const auto& [column, words] : std::initializer_list<std::pair<const char*, std::string>>{
+           {"spacing_mm", "median slice distance, mm"},
+           {"pixel_x_mm", "acquired pixel size, mm"},
+           {"liver_ml", organ + " volume of the mask, ml"},
+           {"liver_median_hu", "median HU of the " + organ}})
     fields.push_back(field(column, "sc:Float", words));
   fields.push_back(field("kept", "sc:Integer", "slices in the dataset"));
   fields.push_back(field("findings", "sc:Text", "codes of the QA's findings"));
@@ -194,7 +205,7 @@ std::string dataset_card(const json& dataset, const Publication& publication,
       "{} |\n",
       spread("spacing_mm", "mm"), spread("pixel_mm", "mm"), spread("scan_range_mm", "mm"),
       spread("kept_slices", ""));
-  card += fmt::format("| liver volume | {} |\n| liver, median HU | {} |\n\n",
+  card += fmt::format("| {0} volume | {1} |\n| {0}, median HU | {2} |\n\n", organ_of(dataset),
                       spread("liver_ml", "ml"), spread("liver_median_hu", "HU"));
   card += "## Labels\n\n| label | class | subjects | cases | slices |\n|---|---|---|---|---|\n";
   for (const auto& [label, classes] : fingerprint.at("labels").items())
@@ -229,9 +240,10 @@ std::string dataset_card(const json& dataset, const Publication& publication,
   for (const auto& [code, entry] : codes)
     card += fmt::format("- {} ({}): {}. {}\n", code, entry.second, entry.first,
                         info(*parse_code(code)).meaning);
-  card +=
-      "\n## Limits\n\nMade for research on liver CT; not a medical device. Populations, scanners "
-      "and readers other than these may differ.\n";
+  card += fmt::format(
+      "\n## Limits\n\nMade for research on {} CT; not a medical device. Populations, scanners "
+      "and readers other than these may differ.\n",
+      organ_of(dataset));
   return card;
 }
 

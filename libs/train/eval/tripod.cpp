@@ -198,7 +198,9 @@ class Report {
         "(results.EVALUATION.predictions)."};
   }
   [[nodiscard]] Lines imbalance() const {
-    return {"No resampling. Folds and halves are stratified by class."};
+    return {
+        "The classifier is fitted without resampling or weights; folds and halves are stratified "
+        "by class."};
   }
   [[nodiscard]] Lines fairness() const {
     return {
