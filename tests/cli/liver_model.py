@@ -262,7 +262,12 @@ def errors(work):
 
 
 def processes_below(pid):
-    return subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True).stdout.split()
+    """The names of the processes that PID has started, and that those have, by their numbers."""
+    lines = subprocess.run(["ps", "-o", "pid=,comm=", "--ppid", str(pid)], capture_output=True, text=True).stdout.splitlines()
+    names = dict(line.split(maxsplit=1) for line in lines)
+    for below in [processes_below(child) for child in names]:
+        names |= below
+    return names
 
 
 def alive(pid):
@@ -285,22 +290,24 @@ def hanging(work):
             support.check(time.time() < deadline, "waited a minute in vain")
             time.sleep(0.05)
 
+    def probing(process):
+        """All its processes, once the one that tries the model is among them (readers of files are others)."""
+        wait_until(lambda: "wsp-probe" in processes_below(process.pid).values())
+        time.sleep(1)
+        return processes_below(process.pid)
+
     for number, code in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):
         process = start("hangs")
-        wait_until(lambda: processes_below(process.pid))
-        (child,) = processes_below(process.pid)
-        time.sleep(1)
+        children = probing(process)
         process.send_signal(number)
         _, said = process.communicate(timeout=30)
         support.check(process.returncode == code and "still being tried" in said, f"{process.returncode} {said}")
-        support.check(not alive(child), "the probing process is left behind")
+        support.check(not any(alive(child) for child in children), f"left behind, one of {children}")
     process = start("hangs")
-    wait_until(lambda: processes_below(process.pid))
-    (child,) = processes_below(process.pid)
-    time.sleep(1)
+    children = probing(process)
     process.kill()
     process.communicate(timeout=30)
-    wait_until(lambda: not alive(child))
+    wait_until(lambda: not any(alive(child) for child in children))
     process = start("hangs_by_content")
     wait_until(lambda: (work / "hung").exists())
     time.sleep(3)

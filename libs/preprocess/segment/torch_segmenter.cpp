@@ -85,6 +85,7 @@ std::optional<Error> trouble_with(const ModelDescriptor& model, const std::strin
   std::signal(SIGINT, SIG_DFL);
   std::signal(SIGTERM, SIG_DFL);
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+  ::prctl(PR_SET_NAME, "wsp-probe");
   if (::getppid() != parent) ::_exit(1);
   std::string words;
   if (const auto trouble = trouble_with(model, bytes, device, precision))
