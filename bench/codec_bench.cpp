@@ -1,5 +1,6 @@
-// How small and how fast LZ4 chunks are, as Blosc writes them and as compress_slice() does: every image of a
-// dataset, or every n-th. One line per encoder and turn: name, ratio, microseconds to encode and to decode a slice.
+// How small and how fast LZ4 chunks are, as Blosc writes them and as compress_slice() does: every
+// image of a dataset, or every n-th. One line per encoder and turn: name, ratio, microseconds to
+// encode and to decode a slice.
 #include <blosc.h>
 #include <fmt/format.h>
 
@@ -21,7 +22,8 @@ using Bytes = std::vector<std::uint8_t>;
 double microseconds(const std::function<void()>& work) {
   const auto begin = std::chrono::steady_clock::now();
   work();
-  return std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - begin).count();
+  return std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - begin)
+      .count();
 }
 
 Bytes blosc_encoded(const Bytes& raw) {
@@ -80,7 +82,8 @@ int main(int argc, char** argv) {
       slices.emplace_back(bytes, bytes + image.size() * sizeof(std::int16_t));
     }
     if (slices.empty()) throw Error(ErrorCode::no_input, "the dataset has no slices");
-    fmt::print("{} slices of {} x {}\n", slices.size(), reader.layout().width, reader.layout().height);
+    fmt::print("{} slices of {} x {}\n", slices.size(), reader.layout().width,
+               reader.layout().height);
     for (int turn = 0; turn < turns; ++turn) {
       measure("Blosc", slices, blosc_encoded);
       measure("ours", slices, our_encoded);

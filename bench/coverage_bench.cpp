@@ -1,6 +1,7 @@
-// How often the interval of a cross-validated AUC holds what it should, and how often two equal encoders are told
-// apart, over simulated cohorts (docs/EVALUATION.md). Two encoders see the same subjects: half of the variance of
-// what they see of a subject is shared. The expected AUC is the mean over all cohorts and both encoders.
+// How often the interval of a cross-validated AUC holds what it should, and how often two equal
+// encoders are told apart, over simulated cohorts (docs/EVALUATION.md). Two encoders see the same
+// subjects: half of the variance of what they see of a subject is shared. The expected AUC is the
+// mean over all cohorts and both encoders.
 #include <fmt/format.h>
 #include <tbb/global_control.h>
 
@@ -19,7 +20,8 @@ namespace {
 namespace wt = wsp::train;
 
 struct Design {
-  int positives = 15, negatives = 34, slices = 3, features = 16, cohorts = 1000, divisions = 50, threads = 2;
+  int positives = 15, negatives = 34, slices = 3, features = 16, cohorts = 1000, divisions = 50,
+      threads = 2;
   double signal = 2;
   std::uint64_t seed = 1;
 };
@@ -33,7 +35,8 @@ wt::ProbeSet cohort(const Design& d, std::uint64_t number, std::uint64_t encoder
     wsp::CounterRng own(d.seed, {number, static_cast<std::uint64_t>(s), 1 + encoder});
     set.positive.push_back(s < d.positives ? 1 : 0);
     std::vector<double> centre;
-    for (int j = 0; j < d.features; ++j) centre.push_back(std::sqrt(0.5) * (shared.normal() + own.normal()));
+    for (int j = 0; j < d.features; ++j)
+      centre.push_back(std::sqrt(0.5) * (shared.normal() + own.normal()));
     if (s < d.positives) centre[0] += d.signal;
     for (int i = 0; i < d.slices; ++i)
       for (const double c : centre) set.x.push_back(static_cast<float>(c + 0.7 * own.normal()));
@@ -54,7 +57,6 @@ struct Outcome {
 };
 
 constexpr std::size_t kRate = wt::kRocSteps / 5;
-
 
 Outcome outcome(const Design& d, std::uint64_t number) {
   Outcome o{};
@@ -88,31 +90,40 @@ int main(int argc, char** argv) {
   CLI::App app("Coverage of the probe's intervals over simulated cohorts");
   app.add_option("--positives", d.positives)->capture_default_str();
   app.add_option("--negatives", d.negatives)->capture_default_str();
-  app.add_option("--signal", d.signal, "Distance of the classes in standard deviations between subjects")->capture_default_str();
+  app.add_option("--signal", d.signal,
+                 "Distance of the classes in standard deviations between subjects")
+      ->capture_default_str();
   app.add_option("--slices", d.slices)->capture_default_str();
   app.add_option("--features", d.features)->capture_default_str();
   app.add_option("--cohorts", d.cohorts)->capture_default_str();
   app.add_option("--divisions", d.divisions)->capture_default_str();
   app.add_option("--threads", d.threads)->capture_default_str();
   app.add_option("--seed", d.seed)->capture_default_str();
-  app.add_option("--least", least, "Exit with 1 where the coverage is below")->capture_default_str();
+  app.add_option("--least", least, "Exit with 1 where the coverage is below")
+      ->capture_default_str();
   app.add_option("--most", most, "Exit with 1 where the coverage is above")->capture_default_str();
-  app.add_option("--rejected", rejected, "Exit with 1 where more equal encoders differ with p < 0.05")->capture_default_str();
+  app.add_option("--rejected", rejected,
+                 "Exit with 1 where more equal encoders differ with p < 0.05")
+      ->capture_default_str();
   CLI11_PARSE(app, argc, argv);
-  const tbb::global_control limit(tbb::global_control::max_allowed_parallelism, static_cast<std::size_t>(d.threads));
+  const tbb::global_control limit(tbb::global_control::max_allowed_parallelism,
+                                  static_cast<std::size_t>(d.threads));
   std::vector<Outcome> outcomes(static_cast<std::size_t>(d.cohorts));
-  wsp::parallel_loop(std::size_t{0}, outcomes.size(), [&](std::size_t i) { outcomes[i] = outcome(d, i); });
+  wsp::parallel_loop(std::size_t{0}, outcomes.size(),
+                     [&](std::size_t i) { outcomes[i] = outcome(d, i); });
   std::vector<double> auc, subgroup, sensitivity;
   for (const Outcome& o : outcomes) {
     auc.insert(auc.end(), o.auc, o.auc + 2);
     subgroup.insert(subgroup.end(), o.subgroup, o.subgroup + 2);
     sensitivity.insert(sensitivity.end(), o.sensitivity, o.sensitivity + 2);
   }
-  const double expected = wt::mean(auc), of_subgroup = wt::mean(subgroup), at_rate = wt::mean(sensitivity);
+  const double expected = wt::mean(auc), of_subgroup = wt::mean(subgroup),
+               at_rate = wt::mean(sensitivity);
   double subgroup_covered = 0, band_covered = 0;
   for (const Outcome& o : outcomes)
     for (std::size_t e = 0; e < 2; ++e) {
-      subgroup_covered += o.of_subgroup[e].low <= of_subgroup && of_subgroup <= o.of_subgroup[e].high ? 1 : 0;
+      subgroup_covered +=
+          o.of_subgroup[e].low <= of_subgroup && of_subgroup <= o.of_subgroup[e].high ? 1 : 0;
       band_covered += o.band[e].low <= at_rate && at_rate <= o.band[e].high ? 1 : 0;
     }
   double covered = 0, below = 0, above = 0, width = 0, differ = 0;
@@ -125,12 +136,26 @@ int main(int argc, char** argv) {
       width += i.high - i.low;
     }
   }
-  const double n = 2 * static_cast<double>(d.cohorts), coverage = covered / n, rejections = 2 * differ / n;
-  fmt::print("{}\n", nlohmann::json{{"positives", d.positives}, {"negatives", d.negatives}, {"signal", d.signal}, {"features", d.features},
-                                    {"slices", d.slices}, {"cohorts", d.cohorts}, {"divisions", d.divisions}, {"auc", expected},
-                                    {"sd", wt::sample_sd(auc)}, {"coverage", coverage}, {"interval_below", below / n},
-                                    {"interval_above", above / n}, {"width", width / n}, {"equal_told_apart", rejections},
-                                    {"subgroup_auc", of_subgroup}, {"subgroup_coverage", subgroup_covered / n},
-                                    {"sensitivity", at_rate}, {"band_coverage", band_covered / n}}.dump());
+  const double n = 2 * static_cast<double>(d.cohorts), coverage = covered / n,
+               rejections = 2 * differ / n;
+  fmt::print("{}\n", nlohmann::json{{"positives", d.positives},
+                                    {"negatives", d.negatives},
+                                    {"signal", d.signal},
+                                    {"features", d.features},
+                                    {"slices", d.slices},
+                                    {"cohorts", d.cohorts},
+                                    {"divisions", d.divisions},
+                                    {"auc", expected},
+                                    {"sd", wt::sample_sd(auc)},
+                                    {"coverage", coverage},
+                                    {"interval_below", below / n},
+                                    {"interval_above", above / n},
+                                    {"width", width / n},
+                                    {"equal_told_apart", rejections},
+                                    {"subgroup_auc", of_subgroup},
+                                    {"subgroup_coverage", subgroup_covered / n},
+                                    {"sensitivity", at_rate},
+                                    {"band_coverage", band_covered / n}}
+                         .dump());
   return coverage >= least && coverage <= most && rejections <= rejected ? 0 : 1;
 }

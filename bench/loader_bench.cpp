@@ -104,8 +104,8 @@ void make_dataset(const Options& options) {
   }
   std::vector<CasePlaces> places;
   for (int shard = 0; shard < layout.shards; ++shard)
-    for (CasePlaces& place : write_shard(
-             state, shard, std::move(shards[static_cast<std::size_t>(shard)]), layout))
+    for (CasePlaces& place :
+         write_shard(state, shard, std::move(shards[static_cast<std::size_t>(shard)]), layout))
       places.push_back(std::move(place));
   write_index(state, std::move(places), layout);
   publish_state(options.dataset, nlohmann::json::object(), layout);
@@ -140,8 +140,8 @@ void run_bare(const Options& options, const DatasetReader& reader,
               const std::vector<std::uint32_t>& order) {
   std::vector<int> files;
   for (int shard = 0; shard < reader.layout().shards; ++shard)
-    files.push_back(::open((reader.state() / "shards" / shard_file_name(shard)).c_str(),
-                           O_RDONLY | O_CLOEXEC));
+    files.push_back(
+        ::open((reader.state() / "shards" / shard_file_name(shard)).c_str(), O_RDONLY | O_CLOEXEC));
   std::atomic<std::size_t> next{0};
   std::atomic<bool> failed{false};
   const auto work = [&] {

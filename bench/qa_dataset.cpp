@@ -1,4 +1,5 @@
-// A dataset of 1,000 cases x 40 slices at 512^2 for timing wsp-qa: qa_dataset OUT [CASES SLICES], two slices or more.
+// A dataset of 1,000 cases x 40 slices at 512^2 for timing wsp-qa: qa_dataset OUT [CASES SLICES],
+// two slices or more.
 #include <tbb/parallel_for.h>
 
 #include <algorithm>
@@ -32,14 +33,17 @@ std::vector<Image> noises() {
   std::vector<Image> all(kNoises, Image(static_cast<std::size_t>(2 * kSide * kSide)));
   tbb::parallel_for(0, kNoises, [&](int n) {
     wsp::CounterRng rng(3, {static_cast<std::uint64_t>(n)});
-    for (auto& v : all[static_cast<std::size_t>(n)]) v = static_cast<std::int16_t>(std::lrint(12 * rng.normal()));
+    for (auto& v : all[static_cast<std::size_t>(n)])
+      v = static_cast<std::int16_t>(std::lrint(12 * rng.normal()));
   });
   return all;
 }
 
-void draw(int c, int s, int slices, const std::vector<Image>& noise, Image& image, std::vector<std::uint8_t>& mask) {
+void draw(int c, int s, int slices, const std::vector<Image>& noise, Image& image,
+          std::vector<std::uint8_t>& mask) {
   wsp::CounterRng rng(5, {static_cast<std::uint64_t>(c)});
-  const double wide = rng.uniform(200, 235), deep = rng.uniform(140, 170), liver = rng.uniform(70, 90);
+  const double wide = rng.uniform(200, 235), deep = rng.uniform(140, 170),
+               liver = rng.uniform(70, 90);
   const double up = static_cast<double>(s) / std::max(1, slices - 1);
   const double spot_x = rng.uniform(-40, 120), spot_y = rng.uniform(-60, 60);
   const Image& n = noise[static_cast<std::size_t>((c + s) % kNoises)];
@@ -66,13 +70,16 @@ void draw(int c, int s, int slices, const std::vector<Image>& noise, Image& imag
 void add_organs(int c, int s, const std::vector<std::uint8_t>& mask, Image& image) {
   wsp::CounterRng rng(7, {static_cast<std::uint64_t>(c)});
   for (int organ = 0; organ < 10; ++organ) {
-    const auto cx = std::lrint(rng.uniform(256 - 150, 256 + 150) + s / 4), cy = std::lrint(rng.uniform(256 - 90, 256 + 90));
+    const auto cx = std::lrint(rng.uniform(256 - 150, 256 + 150) + s / 4),
+               cy = std::lrint(rng.uniform(256 - 90, 256 + 90));
     const auto radius = std::lrint(rng.uniform(18, 40));
     const double hu = rng.uniform(-140, 120);
     for (std::int64_t y = cy - radius; y <= cy + radius; ++y)
       for (std::int64_t x = cx - radius; x <= cx + radius; ++x) {
         const auto at = static_cast<std::size_t>(y * kSide + x);
-        if ((x - cx) * (x - cx) + (y - cy) * (y - cy) > radius * radius || mask[at] != 0 || image[at] < -50 || image[at] > 150) continue;
+        if ((x - cx) * (x - cx) + (y - cy) * (y - cy) > radius * radius || mask[at] != 0 ||
+            image[at] < -50 || image[at] > 150)
+          continue;
         image[at] = static_cast<std::int16_t>(std::clamp(image[at] + hu, -100.0, 400.0));
       }
   }
@@ -86,24 +93,62 @@ nlohmann::json provenance(const wsp::CaseRecord& record, int slices) {
     body.push_back(60000);
     lung.push_back(std::max(0.0, 40000 * (up - 0.6)));
     bone.push_back(3000 + 1500 * up);
-    liver.push_back(k < slices / 2 || k >= slices * 3 / 2 ? 0.0 : 18000 * std::sin(3.14159 * (2 * up - 0.5)));
+    liver.push_back(
+        k < slices / 2 || k >= slices * 3 / 2 ? 0.0 : 18000 * std::sin(3.14159 * (2 * up - 0.5)));
     hu.push_back(108);
   }
   std::vector<std::int64_t> body_bins(310), liver_bins(310), air_bins(310);
-  body_bins[100] = 5000000, body_bins[101] = 4000000, body_bins[114] = 6000000, liver_bins[120] = 2000000;
+  body_bins[100] = 5000000, body_bins[101] = 4000000, body_bins[114] = 6000000,
+  liver_bins[120] = 2000000;
   air_bins[9] = 4000000, air_bins[10] = 5000000, body_bins[120] = 2000000;
-  return {{"format", "wsp-case"}, {"version", 1}, {"name", record.name}, {"subject", record.subject}, {"split", ""},
-          {"labels", {{"label", record.labels[0]}}}, {"flags", nlohmann::json::array()}, {"source_hash", record.source_hash},
-          {"geometry", {{"size", {kSide, kSide, slices * 2}}, {"spacing_mm", {0.8, 0.8, step_mm(slices)}}, {"origin_mm", {0, 0, 0}},
-                        {"direction", {{1, 0, 0}, {0, 1, 0}, {0, 0, 1}}}, {"z_mm", z}}},
-          {"series", {{"kind", "dicom"}, {"phase", "portal"}, {"kernel", "soft"}, {"candidates", nlohmann::json::array()}}},
-          {"stored", {{"minimum_hu", -1024}, {"maximum_hu", 1600}, {"sum_hu", 0}, {"padding_voxels", 0}}},
-          {"phase_by_hu", {{"liver_mean_hu", 108}, {"liver_median_hu", 108}, {"vessel_hu", 160}, {"noise_hu", 8}, {"verdict", "portal"}}},
+  return {{"format", "wsp-case"},
+          {"version", 1},
+          {"name", record.name},
+          {"subject", record.subject},
+          {"split", ""},
+          {"labels", {{"label", record.labels[0]}}},
+          {"flags", nlohmann::json::array()},
+          {"source_hash", record.source_hash},
+          {"geometry",
+           {{"size", {kSide, kSide, slices * 2}},
+            {"spacing_mm", {0.8, 0.8, step_mm(slices)}},
+            {"origin_mm", {0, 0, 0}},
+            {"direction", {{1, 0, 0}, {0, 1, 0}, {0, 0, 1}}},
+            {"z_mm", z}}},
+          {"series",
+           {{"kind", "dicom"},
+            {"phase", "portal"},
+            {"kernel", "soft"},
+            {"candidates", nlohmann::json::array()}}},
+          {"stored",
+           {{"minimum_hu", -1024}, {"maximum_hu", 1600}, {"sum_hu", 0}, {"padding_voxels", 0}}},
+          {"phase_by_hu",
+           {{"liver_mean_hu", 108},
+            {"liver_median_hu", 108},
+            {"vessel_hu", 160},
+            {"noise_hu", 8},
+            {"verdict", "portal"}}},
           {"mask", {{"source", "file"}, {"liver_ml", 1500}}},
-          {"slices", {{"acquired", slices * 2}, {"liver_first", slices / 2}, {"liver_last", slices * 3 / 2 - 1},
-                      {"kept_first", slices / 2}, {"kept_count", slices}}},
-          {"profile", {{"z_mm", z}, {"body_mm2", body}, {"lung_mm2", lung}, {"bone_mm2", bone}, {"liver_mm2", liver}, {"liver_mean_hu", hu}}},
-          {"histogram", {{"low_hu", -1100}, {"high_hu", 2000}, {"bin_hu", 10}, {"body", body_bins}, {"liver", liver_bins}, {"air", air_bins}}}};
+          {"slices",
+           {{"acquired", slices * 2},
+            {"liver_first", slices / 2},
+            {"liver_last", slices * 3 / 2 - 1},
+            {"kept_first", slices / 2},
+            {"kept_count", slices}}},
+          {"profile",
+           {{"z_mm", z},
+            {"body_mm2", body},
+            {"lung_mm2", lung},
+            {"bone_mm2", bone},
+            {"liver_mm2", liver},
+            {"liver_mean_hu", hu}}},
+          {"histogram",
+           {{"low_hu", -1100},
+            {"high_hu", 2000},
+            {"bin_hu", 10},
+            {"body", body_bins},
+            {"liver", liver_bins},
+            {"air", air_bins}}}};
 }
 
 }  // namespace
@@ -114,15 +159,19 @@ int main(int argc, char** argv) {
     return 2;
   }
   const fs::path dataset = argv[1], root = wsp::next_state(dataset);
-  const int cases = argc > 2 ? std::atoi(argv[2]) : 1000, slices = argc > 3 ? std::atoi(argv[3]) : 40;
+  const int cases = argc > 2 ? std::atoi(argv[2]) : 1000,
+            slices = argc > 3 ? std::atoi(argv[3]) : 40;
   for (const char* part : {"shards", "cases"}) fs::create_directories(root / part);
   wsp::DatasetLayout layout;
   layout.shards = 64;  // of some 80 MB each
   layout.tool_version = "bench";
   const auto noise = noises();
   std::vector<std::vector<int>> of_shard(static_cast<std::size_t>(layout.shards));
-  const auto name_of = [](int c) { return "case-" + wsp::hex(wsp::sha256(std::to_string(c))).substr(0, 16); };
-  for (int c = 0; c < cases; ++c) of_shard[static_cast<std::size_t>(wsp::shard_of(name_of(c), layout.shards))].push_back(c);
+  const auto name_of = [](int c) {
+    return "case-" + wsp::hex(wsp::sha256(std::to_string(c))).substr(0, 16);
+  };
+  for (int c = 0; c < cases; ++c)
+    of_shard[static_cast<std::size_t>(wsp::shard_of(name_of(c), layout.shards))].push_back(c);
   std::vector<wsp::CasePlaces> places;
   std::ofstream ledger(root / "ledger.tsv");
   ledger << "path\tcode\tkind\tcase\tdetail\n";
@@ -149,22 +198,33 @@ int main(int argc, char** argv) {
         slice.depth_kept = slice.depth_liver = static_cast<double>(s) / (slices - 1);
         slice.depth_volume = static_cast<double>(slice.source_index) / (2 * slices - 1);
         slice.liver_area_mm2 = 15000;
-        slice.image = wsp::compress_slice(wsp::bytes_of(std::span<const std::int16_t>(image)), 2, layout.codec,
-                                          wsp::chunk_seed(r.name, slice.source_index, false));
-        slice.mask = wsp::compress_slice(mask, 1, layout.codec, wsp::chunk_seed(r.name, slice.source_index, true));
+        slice.image =
+            wsp::compress_slice(wsp::bytes_of(std::span<const std::int16_t>(image)), 2,
+                                layout.codec, wsp::chunk_seed(r.name, slice.source_index, false));
+        slice.mask = wsp::compress_slice(mask, 1, layout.codec,
+                                         wsp::chunk_seed(r.name, slice.source_index, true));
         r.slices.push_back(std::move(slice));
       }
       std::ofstream(root / "cases" / (r.name + ".json")) << provenance(r, slices).dump();
     });
     for (const int c : numbers)
-      ledger << wsp::hex(wsp::sha256("file" + std::to_string(c))).substr(0, 32) << "\tUSED\tused\t" << name_of(c) << "\t\n";
-    for (auto& place : wsp::write_shard(root, shard, std::move(records), layout)) places.push_back(std::move(place));
+      ledger << wsp::hex(wsp::sha256("file" + std::to_string(c))).substr(0, 32) << "\tUSED\tused\t"
+             << name_of(c) << "\t\n";
+    for (auto& place : wsp::write_shard(root, shard, std::move(records), layout))
+      places.push_back(std::move(place));
   }
   ledger.close();
   wsp::write_index(root, std::move(places), layout);
   std::ofstream(root / "quarantine.tsv") << "what\tname\tcode\tdetail\tremedy\n";
-  wsp::publish_state(dataset, {{"config", nlohmann::json::object()},
-                                 {"counts", {{"files", cases}, {"cases", cases}, {"subjects", cases}, {"slices", cases * slices}, {"quarantined_cases", 0}}},
-                                 {"dispositions", {{"USED", cases}}}}, layout);
+  wsp::publish_state(dataset,
+                     {{"config", nlohmann::json::object()},
+                      {"counts",
+                       {{"files", cases},
+                        {"cases", cases},
+                        {"subjects", cases},
+                        {"slices", cases * slices},
+                        {"quarantined_cases", 0}}},
+                      {"dispositions", {{"USED", cases}}}},
+                     layout);
   return 0;
 }

@@ -179,7 +179,8 @@ std::unique_ptr<NetworkSlot> WaitingNetwork::make_slot(const BatchShape& largest
   return std::make_unique<WaitingSlot>(*this, largest);
 }
 
-// segment() of volumes whose network only waits, one after the other and two at a time as in an ingest.
+// segment() of volumes whose network only waits, one after the other and two at a time as in an
+// ingest.
 int run_device(int turns) {
   ModelDescriptor model;
   model.name = "waiting";

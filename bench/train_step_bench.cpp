@@ -1,5 +1,6 @@
-// A training step without the loader: views from int16, forward, WSP loss, backward, gradient norm, Adam, as the trainer
-// does it on the device. Prints a line: ours, milliseconds, CPU milliseconds per step; or JSON, with the peak of memory.
+// A training step without the loader: views from int16, forward, WSP loss, backward, gradient norm,
+// Adam, as the trainer does it on the device. Prints a line: ours, milliseconds, CPU milliseconds
+// per step; or JSON, with the peak of memory.
 #include <fmt/format.h>
 #include <sys/resource.h>
 #include <tbb/global_control.h>
@@ -45,7 +46,8 @@ double cpu_seconds() {
   return of(used.ru_utime) + of(used.ru_stime);
 }
 
-// The gradient of a batch by two sizes of micro-batch: the largest difference, relative to its norm.
+// The gradient of a batch by two sizes of micro-batch: the largest difference, relative to its
+// norm.
 double gradient_difference(WholeStep& bench, const Options& o) {
   bench.parameters.zero_gradients();
   (void)bench.gradient(0, o.micro_batch);
@@ -101,7 +103,8 @@ int run(const Options& o) {
   const double loss = bench.last_loss();
   if (o.json) {
     nlohmann::json found{{"ms", ms}, {"cpu_ms", cpu_ms}, {"loss", loss}};
-    if (const auto peak = wsp::bench::peak_bytes(card)) found["peak_MiB"] = static_cast<double>(*peak) / 1048576;
+    if (const auto peak = wsp::bench::peak_bytes(card))
+      found["peak_MiB"] = static_cast<double>(*peak) / 1048576;
     if (o.compare_micro_batch > 0) found["gradient_difference"] = gradient_difference(bench, o);
     fmt::print("{}\n", found.dump());
     return 0;
@@ -128,9 +131,12 @@ int main(int argc, char** argv) {
   app.add_option("--precision", o.precision, "fp32, tf32, bf16 or fp16")->capture_default_str();
   app.add_option("--channels-last", o.channels_last, "auto, on or off")->capture_default_str();
   app.add_option("--norm", o.norm, "batch or group")->capture_default_str();
-  app.add_option("--micro-batch", o.micro_batch, "Slices embedded at once; 0: all")->capture_default_str();
-  app.add_option("--loss-tile", o.loss_tile, "Anchors per tile of the loss; 0: one matrix")->capture_default_str();
-  app.add_option("--compare-micro-batch", o.compare_micro_batch, "Also compare the gradient by this micro-batch (JSON)");
+  app.add_option("--micro-batch", o.micro_batch, "Slices embedded at once; 0: all")
+      ->capture_default_str();
+  app.add_option("--loss-tile", o.loss_tile, "Anchors per tile of the loss; 0: one matrix")
+      ->capture_default_str();
+  app.add_option("--compare-micro-batch", o.compare_micro_batch,
+                 "Also compare the gradient by this micro-batch (JSON)");
   app.add_option("--memory-limit-gb", o.memory_limit_gb, "Let LibTorch take no more of the card");
   app.add_flag("--deterministic", o.deterministic, "As wsp-train's");
   app.add_flag("--cuda-kernels", o.cuda_kernels, "As wsp-train's");

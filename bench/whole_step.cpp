@@ -91,8 +91,6 @@ void WholeStep::update(const StepResult& result) {
   parameters.zero_gradients();
 }
 
-double WholeStep::last_loss() {
-  return device.is_cpu() ? loss_ : late_.get().item<double>();
-}
+double WholeStep::last_loss() { return device.is_cpu() ? loss_ : late_.get().item<double>(); }
 
 }  // namespace wsp::bench

@@ -21,10 +21,12 @@ struct EvalOptions {
   train::ImportContext import;
   std::vector<std::string> features, labels, positives;
   std::string c = "1", reader, by;
-  bool npy = false, projector = false, force = false, no_shortcuts = false, list = false, tables_only = false, allow_overlap = false;
+  bool npy = false, projector = false, force = false, no_shortcuts = false, list = false,
+       tables_only = false, allow_overlap = false;
   int shown = 10, refits = 200;
-  CLI::App *embed_command = nullptr, *import_command = nullptr, *probe_command = nullptr, *pca_command = nullptr, *finetune_command = nullptr,
-           *table_command = nullptr, *predict_command = nullptr;
+  CLI::App *embed_command = nullptr, *import_command = nullptr, *probe_command = nullptr,
+           *pca_command = nullptr, *finetune_command = nullptr, *table_command = nullptr,
+           *predict_command = nullptr;
 };
 void declare_eval(CLI::App& app, EvalOptions& options);
 
@@ -34,7 +36,8 @@ train::Diagnosis one_diagnosis(const EvalOptions& options);
 /// --C into the protocol. Throws Error(usage).
 void set_c(EvalOptions& options);
 
-/// Before the work, not after it: throw Error(output) where a file stands in the way, a directory cannot be made or is not there.
+/// Before the work, not after it: throw Error(output) where a file stands in the way, a directory
+/// cannot be made or is not there.
 void refuse_existing(const std::filesystem::path& path, bool force);
 void make_directory(const std::filesystem::path& path);
 void need_directory_of(const std::filesystem::path& file);

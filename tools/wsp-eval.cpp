@@ -1,4 +1,5 @@
-// wsp-eval: does this pretraining help to diagnose? From weights to features, probes, figures and tables.
+// wsp-eval: does this pretraining help to diagnose? From weights to features, probes, figures and
+// tables.
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -40,11 +41,14 @@ int run_embed(Options& o, bool as_json) {
   refuse_existing(o.out, o.force);
   need_directory_of(o.out);
   if (o.projector && !wt::tensorboard_available())
-    throw wsp::Error(wsp::ErrorCode::usage, "--projector writes for TensorBoard, which this build cannot (it has no protobuf): leave it out, e.g. for --npy");
+    throw wsp::Error(wsp::ErrorCode::usage,
+                     "--projector writes for TensorBoard, which this build cannot (it has no "
+                     "protobuf): leave it out, e.g. for --npy");
   const wt::FeatureTable table = wt::embed_dataset(o.embed);
   wt::write_features(o.out, table);
   if (const auto copies = wt::near_duplicates(table, table); !copies.empty())
-    wsp::log::warn(fmt::format("{} pairs of volumes have the same slices, e.g. {}", copies.size(), copies.front()));
+    wsp::log::warn(fmt::format("{} pairs of volumes have the same slices, e.g. {}", copies.size(),
+                               copies.front()));
   if (o.npy) wt::export_features(table, o.out.string() + ".npy");
   if (o.projector) {
     wt::Projection p;
@@ -55,17 +59,25 @@ int run_embed(Options& o, bool as_json) {
     p.columns.insert(p.columns.end(), table.label_names.begin(), table.label_names.end());
     for (std::size_t i = 0; i < table.case_id.size(); ++i) {
       const auto c = static_cast<std::size_t>(table.case_id[i]);
-      p.rows.push_back({table.cases[c].subject, table.cases[c].name, fmt::format("{:.3f}", table.depth[i])});
-      for (const auto& of_label : table.labels) p.rows.back().push_back(std::to_string(of_label[c]));
+      p.rows.push_back(
+          {table.cases[c].subject, table.cases[c].name, fmt::format("{:.3f}", table.depth[i])});
+      for (const auto& of_label : table.labels)
+        p.rows.back().push_back(std::to_string(of_label[c]));
     }
     wt::EventWriter writer(o.out.string() + ".tensorboard");
     writer.set_projection(p);
     writer.close();
   }
   if (as_json)
-    std::cout << wsp::json_text(json{{"features", o.out.string()}, {"slices", table.rows()}, {"cases", table.cases.size()}, {"dimensions", table.dimensions}, {"facts", table.facts}}) << "\n";
+    std::cout << wsp::json_text(json{{"features", o.out.string()},
+                                     {"slices", table.rows()},
+                                     {"cases", table.cases.size()},
+                                     {"dimensions", table.dimensions},
+                                     {"facts", table.facts}})
+              << "\n";
   else
-    fmt::print("{} slices of {} cases, {} features each -> {}\n", table.rows(), table.cases.size(), table.dimensions, o.out.string());
+    fmt::print("{} slices of {} cases, {} features each -> {}\n", table.rows(), table.cases.size(),
+               table.dimensions, o.out.string());
   return 0;
 }
 
@@ -73,33 +85,49 @@ int run_import(Options& o, bool as_json) {
   refuse_existing(o.out, o.force);
   need_directory_of(o.out);
   if (o.import.encoder.empty() && o.import.facts.empty())
-    throw wsp::Error(wsp::ErrorCode::usage, "--encoder is required: what the encoder is called, so that its features are told from another's");
+    throw wsp::Error(wsp::ErrorCode::usage,
+                     "--encoder is required: what the encoder is called, so that its features are "
+                     "told from another's");
   o.import.dataset = o.out.stem().string();
-  const wt::FeatureTable table = o.embed.dataset.empty() ? wt::import_features(o.npy_file, o.slices, o.import)
-                                                         : wt::import_on_dataset(o.npy_file, o.slices, o.import, o.embed.dataset, o.embed.include_flagged);
+  const wt::FeatureTable table =
+      o.embed.dataset.empty() ? wt::import_features(o.npy_file, o.slices, o.import)
+                              : wt::import_on_dataset(o.npy_file, o.slices, o.import,
+                                                      o.embed.dataset, o.embed.include_flagged);
   wt::write_features(o.out, table);
   if (as_json)
-    std::cout << wsp::json_text(json{{"features", o.out.string()}, {"slices", table.rows()}, {"cases", table.cases.size()}, {"dimensions", table.dimensions},
-                                     {"labels", table.label_names}, {"facts", table.facts}}) << "\n";
+    std::cout << wsp::json_text(json{{"features", o.out.string()},
+                                     {"slices", table.rows()},
+                                     {"cases", table.cases.size()},
+                                     {"dimensions", table.dimensions},
+                                     {"labels", table.label_names},
+                                     {"facts", table.facts}})
+              << "\n";
   else
-    fmt::print("{} slices of {} cases, {} features each; labels {} -> {}\n", table.rows(), table.cases.size(), table.dimensions,
-               fmt::join(table.label_names, ", "), o.out.string());
+    fmt::print("{} slices of {} cases, {} features each; labels {} -> {}\n", table.rows(),
+               table.cases.size(), table.dimensions, fmt::join(table.label_names, ", "),
+               o.out.string());
   return 0;
 }
 
 // What the encoder was trained on of each cohort; refused unless allowed.
-std::vector<std::vector<std::string>> check_pretraining(const Options& o, const std::vector<wt::FeatureTable>& tables, const std::vector<wt::Cohort>& cohorts) {
+std::vector<std::vector<std::string>> check_pretraining(const Options& o,
+                                                        const std::vector<wt::FeatureTable>& tables,
+                                                        const std::vector<wt::Cohort>& cohorts) {
   std::optional<wt::FeatureTable> pretraining;
   if (!o.pretraining.empty()) pretraining = wt::pretraining_roster(tables.front(), o.pretraining);
   std::vector<std::vector<std::string>> overlaps;
   std::vector<std::string> all;
   for (std::size_t i = 0; i < tables.size(); ++i) {
-    overlaps.push_back(wt::training_overlap(tables[i], cohorts[i].set.names, pretraining ? &*pretraining : nullptr));
+    overlaps.push_back(wt::training_overlap(tables[i], cohorts[i].set.names,
+                                            pretraining ? &*pretraining : nullptr));
     all.insert(all.end(), overlaps[i].begin(), overlaps[i].end());
     const std::string& method = tables[i].facts.at("method");
     if (!pretraining && overlaps[i].empty() && method != "random" && method != "unknown" &&
-        std::all_of(tables[i].cases.begin(), tables[i].cases.end(), [](const wt::FeatureCase& c) { return c.trained_on < 0; }))
-      wsp::log::warn("the weights behind " + tables[i].facts.at("dataset") + " do not say on whom they were trained: --pretraining DATASET tells whom they share with it");
+        std::all_of(tables[i].cases.begin(), tables[i].cases.end(),
+                    [](const wt::FeatureCase& c) { return c.trained_on < 0; }))
+      wsp::log::warn("the weights behind " + tables[i].facts.at("dataset") +
+                     " do not say on whom they were trained: --pretraining DATASET tells whom they "
+                     "share with it");
   }
   wt::judge_overlap(all, o.allow_overlap);
   return overlaps;
@@ -126,7 +154,10 @@ void check_figures(const Options& o, const std::vector<wt::FeatureTable>& tables
   for (const std::string& name : names) {
     refuse_existing(figure_of(o, name), o.force);
     if (!files.insert(figure_of(o, name)).second)
-      throw wsp::Error(wsp::ErrorCode::usage, fmt::format("--figures: two results are called {}, and one picture would replace the other: give the datasets two names", name));
+      throw wsp::Error(wsp::ErrorCode::usage,
+                       fmt::format("--figures: two results are called {}, and one picture would "
+                                   "replace the other: give the datasets two names",
+                                   name));
   }
 }
 
@@ -135,16 +166,23 @@ int run_probe(Options& o, bool as_json) {
   o.protocol.shortcuts = !o.no_shortcuts;
   if (!o.save.empty()) {
     if (o.protocol.cv.neighbours > 0)
-      throw wsp::Error(wsp::ErrorCode::usage, "--save keeps a logistic regression, --knn judges neighbours: leave one out");
+      throw wsp::Error(
+          wsp::ErrorCode::usage,
+          "--save keeps a logistic regression, --knn judges neighbours: leave one out");
     refuse_existing(o.save, o.force);
   }
   const auto all = diagnoses(o);
   std::vector<wt::FeatureTable> tables;
   for (const std::string& file : o.features) tables.push_back(wt::read_features(file));
   if (all.size() != 1 && all.size() != tables.size())
-    throw wsp::Error(wsp::ErrorCode::usage, fmt::format("{} --label for {} feature files: give one for all, or one each", all.size(), tables.size()));
+    throw wsp::Error(wsp::ErrorCode::usage,
+                     fmt::format("{} --label for {} feature files: give one for all, or one each",
+                                 all.size(), tables.size()));
   if (!o.against.empty() && tables.size() > 1)
-    throw wsp::Error(wsp::ErrorCode::usage, fmt::format("--against compares two encoders on one dataset, found {} feature files beside it: give one", tables.size()));
+    throw wsp::Error(wsp::ErrorCode::usage,
+                     fmt::format("--against compares two encoders on one dataset, found {} feature "
+                                 "files beside it: give one",
+                                 tables.size()));
   check_figures(o, tables);
   std::vector<wt::Cohort> cohorts;
   std::vector<const wt::FeatureTable*> pointers;
@@ -162,14 +200,16 @@ int run_probe(Options& o, bool as_json) {
     against = wt::read_features(o.against);
     other = wt::make_cohort({&*against}, {all[0]});
     if (other.set.names != cohorts[0].set.names)
-      throw wsp::Error(wsp::ErrorCode::usage, "--against holds other subjects: a paired comparison needs the same dataset");
+      throw wsp::Error(
+          wsp::ErrorCode::usage,
+          "--against holds other subjects: a paired comparison needs the same dataset");
     overlap_of_other = wt::training_overlap(*against, other.set.names);
     wt::judge_overlap(overlap_of_other, o.allow_overlap);
   }
   json result{{"alone", json::array()}};
   std::string text;
-  const auto one = [&](const wt::Cohort& judged, const std::vector<const wt::FeatureTable*>& of, const std::string& name,
-                       const std::vector<std::string>& overlap) {
+  const auto one = [&](const wt::Cohort& judged, const std::vector<const wt::FeatureTable*>& of,
+                       const std::string& name, const std::vector<std::string>& overlap) {
     wt::ProtocolOptions options = o.protocol;
     if (!o.by.empty()) options.subgroups = wt::subgroups_by(judged, of, o.by);
     wt::ProtocolResult r = wt::run_protocol(judged, name, options);
@@ -185,7 +225,8 @@ int run_probe(Options& o, bool as_json) {
   std::vector<std::string> every_overlap;
   wt::ProtocolResult first, whole;
   for (std::size_t i = 0; i < tables.size(); ++i) {
-    const wt::ProtocolResult r = one(cohorts[i], {&tables[i]}, tables[i].facts.at("dataset"), overlaps[i]);
+    const wt::ProtocolResult r =
+        one(cohorts[i], {&tables[i]}, tables[i].facts.at("dataset"), overlaps[i]);
     every_overlap.insert(every_overlap.end(), overlaps[i].begin(), overlaps[i].end());
     result["alone"].push_back(wt::to_json(r));
     if (i == 0) first = whole = r;
@@ -196,20 +237,28 @@ int run_probe(Options& o, bool as_json) {
   }
   if (!o.against.empty()) {
     const wt::ProtocolResult r = one(other, {&*against}, against_name(o), overlap_of_other);
-    const wt::PairedDifference d = wt::paired_difference(first.cv.mean_auc(), first.halves, r.cv.mean_auc(), r.halves);
-    const wt::DeLongComparison fixed = wt::delong_compare(first.cv.probability[0], r.cv.probability[0], first.positive);
-    result["against"] = {{"result", wt::to_json(r)},
-                         {"auc_difference", d.difference},
-                         {"interval", {d.interval.low, d.interval.high}},
-                         {"p", d.p},
-                         {"delong_conditional_on_folds", {{"difference", fixed.difference}, {"p", fixed.p}}}};
-    text += fmt::format("difference of AUC {:+.3f}, {}; DeLong, conditional on the folds, p = {:.3g}\n", d.difference,
-                        first.halves.auc.empty() ? "no interval" : fmt::format("95 % interval {:+.3f} to {:+.3f}, p = {:.3g}", d.interval.low, d.interval.high, d.p),
-                        fixed.p);
+    const wt::PairedDifference d =
+        wt::paired_difference(first.cv.mean_auc(), first.halves, r.cv.mean_auc(), r.halves);
+    const wt::DeLongComparison fixed =
+        wt::delong_compare(first.cv.probability[0], r.cv.probability[0], first.positive);
+    result["against"] = {
+        {"result", wt::to_json(r)},
+        {"auc_difference", d.difference},
+        {"interval", {d.interval.low, d.interval.high}},
+        {"p", d.p},
+        {"delong_conditional_on_folds", {{"difference", fixed.difference}, {"p", fixed.p}}}};
+    text += fmt::format(
+        "difference of AUC {:+.3f}, {}; DeLong, conditional on the folds, p = {:.3g}\n",
+        d.difference,
+        first.halves.auc.empty() ? "no interval"
+                                 : fmt::format("95 % interval {:+.3f} to {:+.3f}, p = {:.3g}",
+                                               d.interval.low, d.interval.high, d.p),
+        fixed.p);
   }
   if (!o.save.empty()) {
     const double c = wt::median_choice(whole.cv.chosen_c.front());
-    wt::write_probe(o.save, wt::fit_saved_probe(cohort, pointers, all, c, o.refits, o.protocol.cv.seed));
+    wt::write_probe(o.save,
+                    wt::fit_saved_probe(cohort, pointers, all, c, o.refits, o.protocol.cv.seed));
     text += "probe -> " + o.save.string() + "\n";
   }
   std::cout << (as_json ? wsp::json_text(result) + "\n" : text);
@@ -218,14 +267,18 @@ int run_probe(Options& o, bool as_json) {
 
 int run_pca(const Options& o, bool as_json, std::uint64_t seed) {
   const wt::Diagnosis diagnosis = one_diagnosis(o);
-  for (const char* name : {"pca.svg", "pca.png", "pca.json"}) refuse_existing(o.out / name, o.force);
+  for (const char* name : {"pca.svg", "pca.png", "pca.json"})
+    refuse_existing(o.out / name, o.force);
   make_directory(o.out);
   const wt::FeatureTable table = wt::read_features(o.features.at(0));
   const wt::Cohort cohort = wt::make_cohort({&table}, {diagnosis});
   const auto overlap = wt::training_overlap(table, cohort.set.names);
-  for (const std::string& sentence : overlap) wsp::log::warn(sentence + ": such a figure flatters it");
-  const wt::PcaSummary s = wt::summarise_pca(cohort, o.shown, seed,
-                                             table.facts.at("method") + ", " + table.facts.at("encoder") + ", on " + table.facts.at("dataset"));
+  for (const std::string& sentence : overlap)
+    wsp::log::warn(sentence + ": such a figure flatters it");
+  const wt::PcaSummary s =
+      wt::summarise_pca(cohort, o.shown, seed,
+                        table.facts.at("method") + ", " + table.facts.at("encoder") + ", on " +
+                            table.facts.at("dataset"));
   wsp::write_file_atomic(o.out / "pca.svg", wt::scatter_svg(s.figure));
   if (wsp::png_available())
     wsp::write_file_atomic(o.out / "pca.png", wt::scatter_png(s.figure));
@@ -237,7 +290,9 @@ int run_pca(const Options& o, bool as_json, std::uint64_t seed) {
   if (as_json)
     std::cout << wsp::json_text(numbers) << "\n";
   else
-    fmt::print("{}\nsilhouette of the diagnoses {:.2f}\n{}\n{}\n", s.figure.subtitle, s.class_silhouette, (o.out / "pca.svg").string(), (wsp::png_available() ? (o.out / "pca.png").string() : std::string()));
+    fmt::print("{}\nsilhouette of the diagnoses {:.2f}\n{}\n{}\n", s.figure.subtitle,
+               s.class_silhouette, (o.out / "pca.svg").string(),
+               (wsp::png_available() ? (o.out / "pca.png").string() : std::string()));
   return 0;
 }
 
@@ -252,8 +307,12 @@ int run_finetune(Options& o, const wsp::CommonOptions& common) {
   o.finetune.name = o.finetune.init.empty() ? "from scratch" : "fine-tuned";
   wt::check_config(o.finetune.config);
   const wt::ProtocolResult r = wt::finetune(o.finetune);
-  wsp::write_file_atomic(o.finetune.out / "diagnostics.svg", wt::diagnostics_svg(wt::to_json(r), o.finetune.name + " on " + o.finetune.dataset.filename().string()));
-  wsp::write_file_atomic(o.finetune.out / "finetune.json", wsp::json_text(wt::to_json(r), 1) + "\n");
+  wsp::write_file_atomic(
+      o.finetune.out / "diagnostics.svg",
+      wt::diagnostics_svg(wt::to_json(r),
+                          o.finetune.name + " on " + o.finetune.dataset.filename().string()));
+  wsp::write_file_atomic(o.finetune.out / "finetune.json",
+                         wsp::json_text(wt::to_json(r), 1) + "\n");
   std::cout << (common.json ? wsp::json_text(wt::to_json(r)) + "\n" : wt::to_text(r));
   return 0;
 }
@@ -269,64 +328,91 @@ int run_table(Options& o, const wsp::CommonOptions& common) {
       const bool own = source[k] == k;
       all.push_back({{"job", k}, {"cell", cells[k].name()}});
       if (!own) all.back()["same_as"] = cells[source[k]].name();
-      text += fmt::format("{}\t{}{}\n", k, cells[k].name(), own ? "" : "\t" + cells[source[k]].name());
+      text +=
+          fmt::format("{}\t{}{}\n", k, cells[k].name(), own ? "" : "\t" + cells[source[k]].name());
     }
     std::cout << (common.json ? wsp::json_text(all) + "\n" : text);
     return 0;
   }
-  if (o.experiment.out.empty()) throw wsp::Error(wsp::ErrorCode::usage, "--out is required: the directory of cells and tables");
+  if (o.experiment.out.empty())
+    throw wsp::Error(wsp::ErrorCode::usage, "--out is required: the directory of cells and tables");
   o.experiment.threads = common.threads;
-  const auto [results, failed] = o.tables_only ? wt::ExperimentResults{wt::complete_cells(plan, o.experiment.out), {}} : wt::run_experiment(plan, o.experiment);
+  const auto [results, failed] =
+      o.tables_only ? wt::ExperimentResults{wt::complete_cells(plan, o.experiment.out), {}}
+                    : wt::run_experiment(plan, o.experiment);
   if (o.experiment.job >= 0) {
     const auto k = static_cast<std::size_t>(o.experiment.job);
-    json done{{"job", k}, {"cell", cells[k].name()}, {"complete", results.size()}, {"cells", cells.size()}};
-    std::string text = fmt::format("cell {} is done; {} of {} are\n", k, results.size(), cells.size());
+    json done{{"job", k},
+              {"cell", cells[k].name()},
+              {"complete", results.size()},
+              {"cells", cells.size()}};
+    std::string text =
+        fmt::format("cell {} is done; {} of {} are\n", k, results.size(), cells.size());
     if (const std::size_t first = source[k]; first != k) {
       done["same_as"] = cells[first].name();
-      text = fmt::format("cell {} has nothing to compute: its training is that of cell {}, {}\n", k, first, cells[first].name());
+      text = fmt::format("cell {} has nothing to compute: its training is that of cell {}, {}\n", k,
+                         first, cells[first].name());
     }
     std::cout << (common.json ? wsp::json_text(done) + "\n" : text);
     return 0;
   }
   const auto tables = wt::make_tables(plan, results);
   wt::write_tables(o.experiment.out, plan, tables);
-  wsp::write_file_atomic(o.experiment.out / "tripod-ai.md", wt::tripod_report(plan, results, tables, o.experiment.root));
+  wsp::write_file_atomic(o.experiment.out / "tripod-ai.md",
+                         wt::tripod_report(plan, results, tables, o.experiment.root));
   if (common.json)
     std::cout << wsp::json_text(wt::to_json(tables)) << "\n";
   else
-    std::cout << wt::to_markdown(tables, plan.name) << "\n" << (o.experiment.out / "results.html").string() << "\n";
+    std::cout << wt::to_markdown(tables, plan.name) << "\n"
+              << (o.experiment.out / "results.html").string() << "\n";
   if (!failed.empty())
-    throw wsp::Error(wsp::ErrorCode::failure, fmt::format("{} of {} cells failed and are missing in the tables: {}; the log says why, and the same command tries them again",
-                                                          failed.size(), cells.size(), fmt::join(failed, ", ")));
+    throw wsp::Error(wsp::ErrorCode::failure,
+                     fmt::format("{} of {} cells failed and are missing in the tables: {}; the log "
+                                 "says why, and the same command tries them again",
+                                 failed.size(), cells.size(), fmt::join(failed, ", ")));
   return 0;
 }
 
 int run_predict(Options& o, bool as_json) {
   const wt::SavedProbe probe = wt::read_probe(o.probe);
-  for (const char* name : {"predictions.tsv", "predictions.json"}) refuse_existing(o.out / name, o.force);
+  for (const char* name : {"predictions.tsv", "predictions.json"})
+    refuse_existing(o.out / name, o.force);
   wt::check_encoder(probe, wsp::hex(wsp::sha256_file(o.embed.encoder)));
   make_directory(o.out);
   const wt::FeatureTable features = wt::embed_dataset(o.embed);
   const auto predictions = wt::predict(probe, features);
   const std::int64_t known = wt::subjects_fitted_on(probe, features);
   const auto overlap = wt::training_overlap(features, wt::subjects_of(features));
-  for (const std::string& sentence : overlap) wsp::log::warn(sentence + ": what it says of them is no prediction");
+  for (const std::string& sentence : overlap)
+    wsp::log::warn(sentence + ": what it says of them is no prediction");
   if (known > 0)
-    wsp::log::warn(fmt::format("{} of {} patients are of the cohort that the probe was fitted on: what it says of them is no prediction",
-                               known, predictions.size()));
-  json all{{"label", probe.label}, {"positive", probe.positive}, {"intended_use", "research only; not a medical device"},
-           {"trained_on_subjects", probe.subjects}, {"of_the_training_cohort", known}, {"subjects", json::array()}};
+    wsp::log::warn(
+        fmt::format("{} of {} patients are of the cohort that the probe was fitted on: what it "
+                    "says of them is no prediction",
+                    known, predictions.size()));
+  json all{{"label", probe.label},
+           {"positive", probe.positive},
+           {"intended_use", "research only; not a medical device"},
+           {"trained_on_subjects", probe.subjects},
+           {"of_the_training_cohort", known},
+           {"subjects", json::array()}};
   if (!overlap.empty()) all["overlap"] = overlap;
   std::string tsv = "subject\tprobability\tlow\thigh\tslices\tdriving_slices\n";
   for (const wt::SubjectPrediction& s : predictions) {
     json driving = json::array();
     std::string words;
     for (const auto& slice : s.driving) {
-      driving.push_back({{"case", slice.case_name}, {"depth", slice.depth}, {"probability", slice.probability}});
+      driving.push_back(
+          {{"case", slice.case_name}, {"depth", slice.depth}, {"probability", slice.probability}});
       words += (words.empty() ? "" : " ") + fmt::format("{}@{:.2f}", slice.case_name, slice.depth);
     }
-    all["subjects"].push_back({{"subject", s.subject}, {"probability", s.probability}, {"interval", {s.low, s.high}}, {"slices", s.slices}, {"driving", driving}});
-    tsv += fmt::format("{}\t{:.4f}\t{:.4f}\t{:.4f}\t{}\t{}\n", s.subject, s.probability, s.low, s.high, s.slices, words);
+    all["subjects"].push_back({{"subject", s.subject},
+                               {"probability", s.probability},
+                               {"interval", {s.low, s.high}},
+                               {"slices", s.slices},
+                               {"driving", driving}});
+    tsv += fmt::format("{}\t{:.4f}\t{:.4f}\t{:.4f}\t{}\t{}\n", s.subject, s.probability, s.low,
+                       s.high, s.slices, words);
   }
   wsp::write_file_atomic(o.out / "predictions.tsv", tsv);
   wsp::write_file_atomic(o.out / "predictions.json", wsp::json_text(all, 1) + "\n");
@@ -340,7 +426,9 @@ int main(int argc, char** argv) {
   Options o;
   wsp::Tool tool;
   tool.name = "wsp-eval";
-  tool.description = "Evaluate encoders by the paper's protocol: frozen features, logistic regression, folds by subject";
+  tool.description =
+      "Evaluate encoders by the paper's protocol: frozen features, logistic regression, folds by "
+      "subject";
   tool.footer =
       "Examples:\n"
       "  wsp-eval embed dataset --encoder run/encoder.safetensors --out features.h5\n"

@@ -122,15 +122,17 @@ void declare_series(CLI::App& app, Options& o) {
 }
 
 void declare_model(CLI::App& app, Options& o) {
-  app.add_option("--liver-model", o.liver_model,
-                 "What makes the mask of a case without a given one: builtin (the network that comes "
-                 "with the tools, docs/LIVER.md), none, or the descriptor (JSON) of a TorchScript "
-                 "network (docs/MODELS.md); WSP_LIVER_MODEL in the environment sets the default")
+  app.add_option(
+         "--liver-model", o.liver_model,
+         "What makes the mask of a case without a given one: builtin (the network that comes "
+         "with the tools, docs/LIVER.md), none, or the descriptor (JSON) of a TorchScript "
+         "network (docs/MODELS.md); WSP_LIVER_MODEL in the environment sets the default")
       ->capture_default_str();
   app.add_option("--device", o.device, "Where the model runs: auto, cpu, cuda or cuda:N")
       ->capture_default_str();
   app.add_option("--model-precision", o.model_precision,
-                 "Of the model's convolutions: auto (on a card what its descriptor says, on a CPU fp32), fp32, bf16 or "
+                 "Of the model's convolutions: auto (on a card what its descriptor says, on a CPU "
+                 "fp32), fp32, bf16 or "
                  "fp16 (on a card); probabilities stay fp32")
       ->check(CLI::IsMember({"auto", "fp32", "bf16", "fp16"}))
       ->capture_default_str();
@@ -362,7 +364,8 @@ std::uint64_t worker_bytes(const Options& o) {
 
 // Where files of others are read, and it was not turned off.
 std::optional<wsp::WorkerLimits> isolation_of(const Options& o) {
-  const bool ours = o.verify->parsed() || o.merge->parsed() || (o.init->parsed() && o.check.empty());
+  const bool ours =
+      o.verify->parsed() || o.merge->parsed() || (o.init->parsed() && o.check.empty());
   if (o.isolation == "off" || ours) return std::nullopt;
   return wsp::WorkerLimits{worker_bytes(o), o.file_seconds};
 }
@@ -508,8 +511,9 @@ void print_summary(const Options& o, const wsp::IngestSummary& s) {
     std::cout << "\n";
   }
   if (s.quarantined_cases > 0) {
-    std::cout << fmt::format("  {} cases in quarantine (see {}):", s.quarantined_cases,
-                             wsp::printable((wsp::state_directory(o.output) / "quarantine.tsv").string()));
+    std::cout << fmt::format(
+        "  {} cases in quarantine (see {}):", s.quarantined_cases,
+        wsp::printable((wsp::state_directory(o.output) / "quarantine.tsv").string()));
     for (const auto& [code, count] : s.quarantine_codes)
       std::cout << fmt::format(" {} {}", code, count);
     std::cout << "\n";
@@ -566,8 +570,8 @@ wsp::IngestOptions ingest_options(const Options& o) {
   return options;
 }
 
-// A user's model that cannot run is found before anything is read; the built-in one is loaded when a
-// case needs it.
+// A user's model that cannot run is found before anything is read; the built-in one is loaded when
+// a case needs it.
 std::unique_ptr<wsp::Segmenter> segmenter_of(const Options& o, char** arguments) {
   if (o.liver_model == "none") return nullptr;
   const wsp::SegmentationPlan plan{o.coarse_mm};
@@ -583,10 +587,10 @@ std::unique_ptr<wsp::Segmenter> segmenter_of(const Options& o, char** arguments)
     }
   const auto model = wsp::builtin_liver_model();
   if (!model || !wsp::has_torch_build()) {
-    wsp::log::info(std::string("the built-in liver network is not at hand (") +
-                   (model ? "this build has no LibTorch"
-                          : "models/liver is not installed with the tools") +
-                   "): cases without a mask are left out");
+    wsp::log::info(
+        std::string("the built-in liver network is not at hand (") +
+        (model ? "this build has no LibTorch" : "models/liver is not installed with the tools") +
+        "): cases without a mask are left out");
     return nullptr;
   }
   return std::make_unique<wsp::DeferredSegmenter>(*model, o.device, plan, arguments);
@@ -636,7 +640,8 @@ int run_ingest(const Options& o, bool json, char** arguments) {
     print_summary(o, summary);
   if (o.config.compare_masks && summary.comparisons.empty())
     wsp::log::warn(
-        "--compare-masks: 0 cases have a given mask, so nothing was compared; give them with --masks, "
+        "--compare-masks: 0 cases have a given mask, so nothing was compared; give them with "
+        "--masks, "
         "or as SEG or RTSTRUCT objects of the export");
   if (summary.cases == 0 && summary.other_part_cases == 0)
     wsp::log::error("no case could be made; the main reasons (quarantine.tsv and ledger.tsv in " +
@@ -661,11 +666,13 @@ int main(int argc, char** argv) {
       "Examples:\n"
       "  wsp-ingest scan EXPORT --pixels                       what is there? (writes nothing)\n"
       "  wsp-ingest plan EXPORT --masks MASKS --labels labels.csv   what would become of it?\n"
-      "  wsp-ingest init --labels scores.csv --out my.json     a manifest from the table, to be checked\n"
+      "  wsp-ingest init --labels scores.csv --out my.json     a manifest from the table, to be "
+      "checked\n"
       "  wsp-ingest EXPORT --out DATASET --new-site-key KEY --masks MASKS --labels labels.csv\n"
       "             --manifest data-manifests/hospital-template.json\n"
       "  wsp-ingest EXPORT --out DATASET --new-site-key KEY --liver-model liver-unet.json\n"
-      "  wsp-ingest EXPORT --out PART2 --site-key KEY --part 2/4    a quarter, on a machine of its own\n"
+      "  wsp-ingest EXPORT --out PART2 --site-key KEY --part 2/4    a quarter, on a machine of its "
+      "own\n"
       "  wsp-ingest merge DATASET PART1 PART2 PART3 PART4      the dataset of a single run\n"
       "  wsp-ingest verify DATASET                             every hash, every count\n\n"
       "Exit codes: 0 done, 1 failure, 2 usage, 3 done, but not all that was given could be seen\n"
@@ -683,7 +690,8 @@ int main(int argc, char** argv) {
     for (const CLI::App* command : {options.scan, options.verify, options.init, options.merge})
       if (command->parsed()) refuse_foreign_options(options, *command, arguments);
     std::optional<wsp::WorkerPool> workers;  // before there is any other thread
-    if (const auto limits = isolation_of(options)) workers.emplace(*limits, wsp::prepare_medical_workers);
+    if (const auto limits = isolation_of(options))
+      workers.emplace(*limits, wsp::prepare_medical_workers);
     if (options.scan->parsed()) return run_scan(options, common.json);
     if (options.init->parsed()) return run_init(options, common.json);
     if (options.verify->parsed()) return run_verify(options, common.json);

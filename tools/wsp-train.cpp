@@ -30,108 +30,175 @@ void declare(CLI::App& app, Options& o) {
   app.add_option("DATASET", r.dataset, "Dataset directory that wsp-ingest made");
   auto* run = app.add_option_group("Run");
   run->add_option("--out", r.out, "Run directory: weights, checkpoints, metrics (required)");
-  run->add_flag("--resume", r.resume, "Go on from the newest whole checkpoint of --out; with more --epochs or --max-steps also beyond its end");
-  run->add_flag("--force", r.force, "Start again over an earlier run in --out")->excludes("--resume");
-  run->add_option("--init", r.init, "Encoder weights to start from (safetensors; torchvision's names fit)");
+  run->add_flag("--resume", r.resume,
+                "Go on from the newest whole checkpoint of --out; with more --epochs or "
+                "--max-steps also beyond its end");
+  run->add_flag("--force", r.force, "Start again over an earlier run in --out")
+      ->excludes("--resume");
+  run->add_option("--init", r.init,
+                  "Encoder weights to start from (safetensors; torchvision's names fit)");
   run->add_option("--device", r.device, "auto, cpu, cuda or cuda:N")->capture_default_str();
   run->add_option("--precision", c.precision, "fp32, tf32, bf16 or fp16")->capture_default_str();
-  run->add_option("--channels-last", c.channels_last, "auto (on CUDA in bf16 or fp16), on or off: layout of the images in the networks")
+  run->add_option("--channels-last", c.channels_last,
+                  "auto (on CUDA in bf16 or fp16), on or off: layout of the images in the networks")
       ->capture_default_str();
-  run->add_flag("--deterministic", c.deterministic, "The same bits again on the same card, slower; on the CPU always so");
+  run->add_flag("--deterministic", c.deterministic,
+                "The same bits again on the same card, slower; on the CPU always so");
   run->add_option("--cuda-kernels", c.cuda_kernels,
-                  "on: views, contrastive loss and TinyNet's pooling by our own CUDA kernels, which have not yet run on a card: "
-                  "they are tested on the host only. off: by LibTorch")->capture_default_str();
+                  "on: views, contrastive loss and TinyNet's pooling by our own CUDA kernels, "
+                  "which have not yet run on a card: "
+                  "they are tested on the host only. off: by LibTorch")
+      ->capture_default_str();
   run->add_option("--cuda-graph", r.cuda_graph,
-                  "on: forward, loss and backward of a step as one CUDA graph, which has not yet run on a card")
+                  "on: forward, loss and backward of a step as one CUDA graph, which has not yet "
+                  "run on a card")
       ->capture_default_str();
   run->add_option("--checkpoint-every", r.checkpoint_every, "Steps; 0: at the end of each epoch")
-      ->check(CLI::NonNegativeNumber)->capture_default_str();
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
   run->add_option("--keep", r.keep, "Newest checkpoints kept, beside the best")
-      ->check(CLI::PositiveNumber)->capture_default_str();
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
   run->add_option("--log-every", r.log_every, "Steps between two lines of metrics.jsonl")
-      ->check(CLI::PositiveNumber)->capture_default_str();
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
   run->add_flag("--no-tensorboard", o.no_tensorboard, "Write no TensorBoard files");
   run->add_option("--timeout", r.timeout_s, "Seconds before a silent rank or disk is an error")
-      ->check(CLI::PositiveNumber)->capture_default_str();
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
 
   auto* method = app.add_option_group("Method");
-  method->add_option("--method", c.method,
-                     "wsp, simclr, supcon, depth-aware, yaware, lexp, rnc, byol, simsiam, barlow-twins, "
-                     "kernel-byol, kernel-simsiam, kernel-barlow-twins, supervised, random")
+  method
+      ->add_option(
+          "--method", c.method,
+          "wsp, simclr, supcon, depth-aware, yaware, lexp, rnc, byol, simsiam, barlow-twins, "
+          "kernel-byol, kernel-simsiam, kernel-barlow-twins, supervised, random")
       ->capture_default_str();
-  method->add_option("--encoder", c.encoder, "tinynet, resnet18, resnet34 or resnet50")->capture_default_str();
-  method->add_option("--norm", c.norm, "batch or group: ResNet's normalisation")->capture_default_str();
-  method->add_option("--temperature", c.temperature, "tau of the contrastive losses; of rnc 2 where none is given")
+  method->add_option("--encoder", c.encoder, "tinynet, resnet18, resnet34 or resnet50")
       ->capture_default_str();
-  method->add_option("--sigma", c.sigma, "Width of the depth kernel, on depths from 0 to 1")->capture_default_str();
+  method->add_option("--norm", c.norm, "batch or group: ResNet's normalisation")
+      ->capture_default_str();
+  method
+      ->add_option("--temperature", c.temperature,
+                   "tau of the contrastive losses; of rnc 2 where none is given")
+      ->capture_default_str();
+  method->add_option("--sigma", c.sigma, "Width of the depth kernel, on depths from 0 to 1")
+      ->capture_default_str();
   method->add_option("--kernel", c.kernel, "rbf or laplacian")->capture_default_str();
-  method->add_option("--normalisation", c.normalisation,
-                     "paper, or reference: what the published code computes")->capture_default_str();
-  method->add_option("--kernel-column", c.kernel_columns,
-                     "Further column of the kernel: NAME (equal) or NAME:SIGMA (Gaussian); repeatable")
-      ->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  method
+      ->add_option("--normalisation", c.normalisation,
+                   "paper, or reference: what the published code computes")
+      ->capture_default_str();
+  method
+      ->add_option(
+          "--kernel-column", c.kernel_columns,
+          "Further column of the kernel: NAME (equal) or NAME:SIGMA (Gaussian); repeatable")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   method->add_option("--continuous", c.continuous,
-                     "Label that yaware, lexp (NAME:SIGMA, the Gaussian's width in its unit) and rnc (NAME) learn from");
-  method->add_option("--momentum", c.momentum, "BYOL: first value of the target's momentum")->capture_default_str();
-  method->add_option("--barlow-lambda", c.barlow_lambda, "Barlow Twins: weight of the off-diagonal")->capture_default_str();
+                     "Label that yaware, lexp (NAME:SIGMA, the Gaussian's width in its unit) and "
+                     "rnc (NAME) learn from");
+  method->add_option("--momentum", c.momentum, "BYOL: first value of the target's momentum")
+      ->capture_default_str();
+  method->add_option("--barlow-lambda", c.barlow_lambda, "Barlow Twins: weight of the off-diagonal")
+      ->capture_default_str();
 
   auto* data = app.add_option_group("Data");
   data->add_option("--label", c.label, "Label column that is y")->capture_default_str();
-  data->add_option("--depth", c.depth_scale, "kept, liver or volume: over what depth is 0 to 1")->capture_default_str();
-  data->add_option("--image-size", c.image_size, "Side of the images that the network sees")->capture_default_str();
-  data->add_flag("--include-flagged", c.include_flagged, "Also cases with a truncated liver or doubtful depth");
+  data->add_option("--depth", c.depth_scale, "kept, liver or volume: over what depth is 0 to 1")
+      ->capture_default_str();
+  data->add_option("--image-size", c.image_size, "Side of the images that the network sees")
+      ->capture_default_str();
+  data->add_flag("--include-flagged", c.include_flagged,
+                 "Also cases with a truncated liver or doubtful depth");
   data->add_flag("--include-unlabelled", c.include_unlabelled, "Also slices without a label");
   data->add_option("--split", c.splits, "Take only cases of this split; repeatable")
-      ->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  data->add_option("--hold-back", c.hold_back, "Part of the subjects kept for the online probe")->capture_default_str();
-  data->add_flag("--skip-corrupt", c.skip_corrupt, "Replace and count damaged slices instead of stopping");
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  data->add_option("--hold-back", c.hold_back, "Part of the subjects kept for the online probe")
+      ->capture_default_str();
+  data->add_flag("--skip-corrupt", c.skip_corrupt,
+                 "Replace and count damaged slices instead of stopping");
   data->add_flag("--verify", r.verify, "Check every hash of the dataset first");
   data->add_option("--workers", r.workers, "Decoding threads; 0: one on the CPU, all cores on CUDA")
-      ->check(CLI::Range(0, 1024))->capture_default_str();
-  data->add_option("--ring", r.ring, "Batches read ahead")->check(CLI::Range(2, 1024))->capture_default_str();
+      ->check(CLI::Range(0, 1024))
+      ->capture_default_str();
+  data->add_option("--ring", r.ring, "Batches read ahead")
+      ->check(CLI::Range(2, 1024))
+      ->capture_default_str();
   data->add_option("--cache", r.cache, "none, ram or device: keep decoded slices")
-      ->check(CLI::IsMember({"none", "ram", "device"}))->capture_default_str();
-  data->add_option("--cache-limit", r.cache_limit_bytes, "Most bytes of the cache, e.g. 8GiB (default: half of what is free)")
+      ->check(CLI::IsMember({"none", "ram", "device"}))
+      ->capture_default_str();
+  data->add_option("--cache-limit", r.cache_limit_bytes,
+                   "Most bytes of the cache, e.g. 8GiB (default: half of what is free)")
       ->transform(CLI::AsSizeValue(false));
 
   auto* sampling = app.add_option_group("Sampling and augmentation");
-  sampling->add_option("--batch", c.batch, "Slices per batch, over all ranks")->capture_default_str();
-  sampling->add_option("--samples-per-epoch", c.samples_per_epoch, "Draws that make an epoch")->capture_default_str();
+  sampling->add_option("--batch", c.batch, "Slices per batch, over all ranks")
+      ->capture_default_str();
+  sampling->add_option("--samples-per-epoch", c.samples_per_epoch, "Draws that make an epoch")
+      ->capture_default_str();
   sampling->add_option("--epochs", c.epochs, "Epochs")->capture_default_str();
-  sampling->add_option("--max-steps", c.max_steps, "Stop after this many batches; 0: never")->capture_default_str();
-  sampling->add_option("--augment-probability", c.augment_probability, "Of each augmentation")->capture_default_str();
-  sampling->add_option("--max-angle", c.max_angle_deg, "Largest rotation, degrees")->capture_default_str();
-  sampling->add_option("--max-shift", c.max_shift, "Largest translation, part of the image")->capture_default_str();
-  sampling->add_option("--min-crop-area", c.min_crop_area, "Smallest crop, part of the area")->capture_default_str();
-  sampling->add_option("--max-crop-area", c.max_crop_area, "Largest crop, part of the area")->capture_default_str();
+  sampling->add_option("--max-steps", c.max_steps, "Stop after this many batches; 0: never")
+      ->capture_default_str();
+  sampling->add_option("--augment-probability", c.augment_probability, "Of each augmentation")
+      ->capture_default_str();
+  sampling->add_option("--max-angle", c.max_angle_deg, "Largest rotation, degrees")
+      ->capture_default_str();
+  sampling->add_option("--max-shift", c.max_shift, "Largest translation, part of the image")
+      ->capture_default_str();
+  sampling->add_option("--min-crop-area", c.min_crop_area, "Smallest crop, part of the area")
+      ->capture_default_str();
+  sampling->add_option("--max-crop-area", c.max_crop_area, "Largest crop, part of the area")
+      ->capture_default_str();
   sampling->add_flag("--no-flips", o.no_flips, "Do not mirror");
 
   auto* optimisation = app.add_option_group("Optimisation");
-  optimisation->add_option("--preset", o.preset,
-                           "Defaults: paper, or published (the published code's own: lr and decay 1e-5, "
-                           "sigma 0.85, normalisation reference)")->capture_default_str();
-  optimisation->add_option("--optimizer", c.optimizer, "adam, adamw, lars or sgd")->capture_default_str();
-  optimisation->add_option("--lr", c.learning_rate, "Learning rate; cosine decay to 0")->capture_default_str();
+  optimisation
+      ->add_option("--preset", o.preset,
+                   "Defaults: paper, or published (the published code's own: lr and decay 1e-5, "
+                   "sigma 0.85, normalisation reference)")
+      ->capture_default_str();
+  optimisation->add_option("--optimizer", c.optimizer, "adam, adamw, lars or sgd")
+      ->capture_default_str();
+  optimisation->add_option("--lr", c.learning_rate, "Learning rate; cosine decay to 0")
+      ->capture_default_str();
   optimisation->add_option("--weight-decay", c.weight_decay, "Weight decay")->capture_default_str();
-  optimisation->add_option("--warmup-epochs", c.warmup_epochs, "Linear warm-up")->capture_default_str();
-  optimisation->add_option("--clip-norm", c.clip_norm, "Largest norm of the gradient; 0: no limit")->capture_default_str();
-  optimisation->add_option("--accumulate", c.accumulate, "Batches per optimizer step")->capture_default_str();
-  optimisation->add_option("--micro-batch", c.micro_batch,
-                           "Slices embedded at once: the gradient of the whole batch in less memory; 0: all")->capture_default_str();
-  optimisation->add_option("--loss-tile", c.loss_tile, "Anchors per tile of the contrastive loss; 0: one matrix")->capture_default_str();
+  optimisation->add_option("--warmup-epochs", c.warmup_epochs, "Linear warm-up")
+      ->capture_default_str();
+  optimisation->add_option("--clip-norm", c.clip_norm, "Largest norm of the gradient; 0: no limit")
+      ->capture_default_str();
+  optimisation->add_option("--accumulate", c.accumulate, "Batches per optimizer step")
+      ->capture_default_str();
+  optimisation
+      ->add_option(
+          "--micro-batch", c.micro_batch,
+          "Slices embedded at once: the gradient of the whole batch in less memory; 0: all")
+      ->capture_default_str();
+  optimisation
+      ->add_option("--loss-tile", c.loss_tile,
+                   "Anchors per tile of the contrastive loss; 0: one matrix")
+      ->capture_default_str();
 
   auto* probe = app.add_option_group("Online probe");
-  probe->add_option("--probe-every", r.probe_every, "Epochs; 0: never")->check(CLI::NonNegativeNumber)->capture_default_str();
+  probe->add_option("--probe-every", r.probe_every, "Epochs; 0: never")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
   probe->add_option("--probe-label", r.probe_label, "Label column to predict (default: --label)");
-  probe->add_option("--patience", r.patience, "Stop after this many epochs without a better probe; 0: never")
-      ->check(CLI::NonNegativeNumber)->capture_default_str();
+  probe
+      ->add_option("--patience", r.patience,
+                   "Stop after this many epochs without a better probe; 0: never")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
 
-  o.redraw = app.add_subcommand("redraw", "Draw again the slices and views that a step of a run saw");
+  o.redraw =
+      app.add_subcommand("redraw", "Draw again the slices and views that a step of a run saw");
   o.redraw->add_option("RUN", o.redraw_run, "Run directory")->required();
   o.redraw->add_option("--dataset", r.dataset, "Its dataset")->required();
   o.redraw->add_option("--epoch", o.epoch, "From 0")->required();
   o.redraw->add_option("--step", o.step, "Step within the epoch, from 0")->required();
-  o.redraw->add_option("--sheet", o.redraw_out, "Directory for views.png and views.json")->required();
+  o.redraw->add_option("--sheet", o.redraw_out, "Directory for views.png and views.json")
+      ->required();
   app.require_subcommand(0, 1);
 }
 
@@ -167,14 +234,16 @@ int report(const wsp::train::TrainSummary& s, const Options& o, bool json) {
     return 0;
   }
   if (o.config.method != "random") {
-    fmt::print("loss        {:.4f} in the first epoch, {:.4f} in the last ({} steps)\n", s.first_loss,
-               s.last_loss, s.steps);
+    fmt::print("loss        {:.4f} in the first epoch, {:.4f} in the last ({} steps)\n",
+               s.first_loss, s.last_loss, s.steps);
     if (s.best_probe >= 0)
-      fmt::print("probe       {:.3f} before training, {:.3f} at the end, {:.3f} at best (balanced accuracy by held-back subject)\n",
-                 s.first_probe, s.last_probe, s.best_probe);
+      fmt::print(
+          "probe       {:.3f} before training, {:.3f} at the end, {:.3f} at best (balanced "
+          "accuracy by held-back subject)\n",
+          s.first_probe, s.last_probe, s.best_probe);
     if (s.slices_per_s > 0)
-      fmt::print("speed       {:.1f} slices/s, {:.1f} % of the time waiting for data\n", s.slices_per_s,
-                 100 * s.wait_share);
+      fmt::print("speed       {:.1f} slices/s, {:.1f} % of the time waiting for data\n",
+                 s.slices_per_s, 100 * s.wait_share);
     if (s.corrupt_slices > 0) fmt::print("corrupt     {} slices replaced\n", s.corrupt_slices);
     fmt::print("metrics     {}\n", (o.run.out / "metrics.jsonl").string());
     if (std::filesystem::exists(o.run.out / "tensorboard"))
@@ -190,14 +259,16 @@ int main(int argc, char** argv) {
   Options o;
   wsp::Tool tool;
   tool.name = "wsp-train";
-  tool.description = "Pretrain an encoder of CT slices by weakly-supervised positional contrastive learning";
+  tool.description =
+      "Pretrain an encoder of CT slices by weakly-supervised positional contrastive learning";
   tool.footer =
       "Examples:\n"
       "  wsp-train dataset --out run --encoder resnet18 --image-size 256\n"
       "  wsp-train dataset --out run --encoder resnet18 --image-size 256 --resume\n"
       "  wsp-train dataset --out run --encoder resnet18 --image-size 256 --resume --epochs 80\n"
       "  mpirun -np 4 -x MASTER_ADDR=127.0.0.1 wsp-train dataset --out run\n"
-      "Watch it: tensorboard --logdir run/tensorboard. Stop it: Ctrl-C or SIGTERM; go on with --resume.";
+      "Watch it: tensorboard --logdir run/tensorboard. Stop it: Ctrl-C or SIGTERM; go on with "
+      "--resume.";
   CLI::App* root = nullptr;
   tool.declare = [&](CLI::App& app) {
     root = &app;

@@ -1,4 +1,5 @@
-// wsp-unet predict: volumes in, masks out. Without the ingest half there is nothing that reads volumes.
+// wsp-unet predict: volumes in, masks out. Without the ingest half there is nothing that reads
+// volumes.
 #include "wsp-unet-predict.hpp"
 
 #include <algorithm>
@@ -20,22 +21,27 @@ namespace wsp {
 
 void declare_predict(CLI::App& app, PredictOptions& o) {
   app.add_option("RUN", o.source, "Run directory (its best weights) or weights file")->required();
-  app.add_option("VOLUME", o.volumes, "NIfTI or NRRD; of DICOM, wsp-ingest --liver-model makes masks")->required();
-  app.add_option("--out", o.out, "Directory for the masks: STEM.nii.gz each, on the volume's grid")->required();
+  app.add_option("VOLUME", o.volumes,
+                 "NIfTI or NRRD; of DICOM, wsp-ingest --liver-model makes masks")
+      ->required();
+  app.add_option("--out", o.out, "Directory for the masks: STEM.nii.gz each, on the volume's grid")
+      ->required();
   app.add_flag("--no-clean", o.no_clean, "Keep all components, and holes");
   app.add_flag("--force", o.force, "Replace earlier masks");
   app.add_option("--device", o.device, "auto, cpu, cuda or cuda:N")->capture_default_str();
   app.add_option("--precision", o.precision,
-                 "auto (on a card what the network was trained in, on the CPU fp32), fp32, bf16 or fp16 (on a card)")
+                 "auto (on a card what the network was trained in, on the CPU fp32), fp32, bf16 or "
+                 "fp16 (on a card)")
       ->capture_default_str();
 }
 
 #ifndef WSP_WITH_MEDICAL
 
 int predict(const PredictOptions&, const CommonOptions&) {
-  throw Error(ErrorCode::usage,
-              "this build reads no volumes: build with WSP_BUILD_INGEST=ON, or export the network and use "
-              "wsp-ingest --liver-model");
+  throw Error(
+      ErrorCode::usage,
+      "this build reads no volumes: build with WSP_BUILD_INGEST=ON, or export the network and use "
+      "wsp-ingest --liver-model");
 }
 
 #else
@@ -54,14 +60,20 @@ void check(const PredictOptions& o) {
   std::vector<std::filesystem::path> masks;
   for (const auto& volume : o.volumes) {
     if (!std::filesystem::exists(volume))
-      throw Error(ErrorCode::no_input, volume.string() + " does not exist: expected NIfTI or NRRD volumes such as scan.nii.gz");
+      throw Error(
+          ErrorCode::no_input,
+          volume.string() + " does not exist: expected NIfTI or NRRD volumes such as scan.nii.gz");
     if (!is_image_file_name(volume) || !std::filesystem::is_regular_file(volume))
-      throw Error(ErrorCode::usage, volume.string() + " is no NIfTI or NRRD file: expected volumes such as scan.nii.gz");
+      throw Error(
+          ErrorCode::usage,
+          volume.string() + " is no NIfTI or NRRD file: expected volumes such as scan.nii.gz");
     const auto path = mask_path(o, volume);
     if (std::find(masks.begin(), masks.end(), path) != masks.end())
-      throw Error(ErrorCode::usage, "two volumes would both give " + path.string() + ": predict them apart");
+      throw Error(ErrorCode::usage,
+                  "two volumes would both give " + path.string() + ": predict them apart");
     if (std::filesystem::exists(path) && !o.force)
-      throw Error(ErrorCode::output, path.string() + " exists: give another --out, or replace it with --force");
+      throw Error(ErrorCode::output,
+                  path.string() + " exists: give another --out, or replace it with --force");
     masks.push_back(path);
   }
   std::error_code code;

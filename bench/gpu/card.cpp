@@ -19,7 +19,9 @@ std::optional<std::string> card_name(int card) {
 
 std::optional<std::int64_t> peak_bytes(int card) {
   if (card == kNoCard) return std::nullopt;
-  return allocator::getDeviceStats(static_cast<c10::DeviceIndex>(card)).allocated_bytes[0].peak;  // [0]: of all pools
+  return allocator::getDeviceStats(static_cast<c10::DeviceIndex>(card))
+      .allocated_bytes[0]
+      .peak;  // [0]: of all pools
 }
 
 void reset_peak(int card) {

@@ -33,8 +33,8 @@ class StageTimes {
   nlohmann::json found_ = nlohmann::json::array();
 };
 
-// A stage forward, with the graph that the way back needs, and back, each on what it gets in a step:
-// the activations of the stage before, and parameters whose gradients are added to.
+// A stage forward, with the graph that the way back needs, and back, each on what it gets in a
+// step: the activations of the stage before, and parameters whose gradients are added to.
 void add_encoder(StageTimes& times, WholeStep& step, torch::Tensor x) {
   Encoder& encoder = step.method->encoder();
   for (std::size_t stage = 0; stage < encoder.stages().size(); ++stage) {
@@ -90,13 +90,11 @@ nlohmann::json layers(const Options& o) {
   times.add("whole", [&] { step.update(step.gradient(steps++, 0)); });
 
   const bool half = how.precision == "bf16" || how.precision == "fp16";
-  nlohmann::json found = {{"encoder", how.encoder},
-                          {"batch", how.batch},
-                          {"size", how.size},
-                          {"precision", how.precision},
-                          {"bytes", half ? 2 : 4},
-                          {"channels_last", use_channels_last("auto", device, how.precision)},
-                          {"stages", times.found()}};
+  nlohmann::json found = {
+      {"encoder", how.encoder}, {"batch", how.batch},
+      {"size", how.size},       {"precision", how.precision},
+      {"bytes", half ? 2 : 4},  {"channels_last", use_channels_last("auto", device, how.precision)},
+      {"stages", times.found()}};
   if (const auto name = card_name(card)) found["card"] = *name;
   return found;
 }

@@ -17,15 +17,16 @@ struct Options {
 };
 
 /// Every stage of a training step that roofline.py lists, by itself and through the trainer's own
-/// code: views, the encoder's stages forward and backward, loss, optimizer, and the step as a whole.
+/// code: views, the encoder's stages forward and backward, loss, optimizer, and the step as a
+/// whole.
 nlohmann::json layers(const Options& options);
 
 /// embed_dataset() of a dataset of slices in the page cache, from opening it to the last feature on
 /// the host, beside the bare encoder on batches as many that lie on the device.
 nlohmann::json embedding(const Options& options);
 
-/// Liver masks of volumes on the host by the ingest's own segmenter, two at a time as the ingest has
-/// them, beside the bare network on as many slices that lie on the device.
+/// Liver masks of volumes on the host by the ingest's own segmenter, two at a time as the ingest
+/// has them, beside the bare network on as many slices that lie on the device.
 nlohmann::json unet_inference(const Options& options);
 
 }  // namespace wsp::bench

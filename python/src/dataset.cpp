@@ -117,9 +117,8 @@ void bind_dataset(py::module_& module) {
       .def_property_readonly("state", [](const Reader& r) { return r.data().state().string(); })
       .def_property_readonly("codec",
                              [](const Reader& r) { return to_string(r.data().layout().codec); })
-      .def_property_readonly(
-          "continuous_names",
-          [](const Reader& r) { return r.data().layout().continuous_names; })
+      .def_property_readonly("continuous_names",
+                             [](const Reader& r) { return r.data().layout().continuous_names; })
       .def_property_readonly("label_names",
                              [](const Reader& r) { return r.data().layout().label_names; })
       .def_property_readonly("label_words", [](const Reader& r) { return r.data().label_words(); })

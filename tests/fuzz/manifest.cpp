@@ -1,7 +1,8 @@
 // Data manifests.
+#include "io/manifest/manifest.hpp"
+
 #include "fuzz.hpp"
 #include "io/core/error.hpp"
-#include "io/manifest/manifest.hpp"
 
 int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   try {

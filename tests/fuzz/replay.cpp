@@ -1,5 +1,6 @@
-// Calls the target with every file of the directories given, and with mutations of each that a fixed
-// generator draws: what runs where there is no libFuzzer. Ends with 0 unless the target takes it down.
+// Calls the target with every file of the directories given, and with mutations of each that a
+// fixed generator draws: what runs where there is no libFuzzer. Ends with 0 unless the target takes
+// it down.
 #include <algorithm>
 #include <cstdio>
 #include <fstream>
@@ -16,16 +17,19 @@ int main(int argc, char** argv) {
     if (std::string(argv[i]).starts_with("--mutations="))
       mutations = std::atoi(argv[i] + 12);
     else
-      for (const auto& entry : std::filesystem::directory_iterator(argv[i])) files.push_back(entry.path());
+      for (const auto& entry : std::filesystem::directory_iterator(argv[i]))
+        files.push_back(entry.path());
   std::sort(files.begin(), files.end());
   std::size_t executions = 0;
   std::mt19937 random(21);
   for (const auto& file : files) {
     std::ifstream in(file, std::ios::binary);
-    const std::vector<std::uint8_t> bytes((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
+    const std::vector<std::uint8_t> bytes((std::istreambuf_iterator<char>(in)),
+                                          std::istreambuf_iterator<char>());
     for (int m = 0; m <= mutations; ++m, ++executions) {
       std::vector<std::uint8_t> input = bytes;
-      for (unsigned change = m == 0 ? 0 : 1 + random() % 4; change > 0 && !input.empty(); --change) {
+      for (unsigned change = m == 0 ? 0 : 1 + random() % 4; change > 0 && !input.empty();
+           --change) {
         const std::size_t at = random() % input.size(), length = 1 + random() % 16;
         const auto from = input.begin() + static_cast<std::ptrdiff_t>(at);
         const auto to = from + static_cast<std::ptrdiff_t>(std::min(length, input.size() - at));

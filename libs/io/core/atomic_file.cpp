@@ -78,7 +78,8 @@ struct Cleanup {
 bool stands(const std::filesystem::path& path, std::span<const std::uint8_t> bytes, unsigned mode) {
   struct stat info {};
   if (::stat(path.c_str(), &info) != 0 || !S_ISREG(info.st_mode) ||
-      (info.st_mode & 07777U & ~mode) != 0 || static_cast<std::size_t>(info.st_size) != bytes.size())
+      (info.st_mode & 07777U & ~mode) != 0 ||
+      static_cast<std::size_t>(info.st_size) != bytes.size())
     return false;
   const std::string old = read_file(path);
   return std::equal(bytes.begin(), bytes.end(), old.begin(), old.end(),
@@ -194,14 +195,15 @@ void write_temporary(const std::filesystem::path& temporary, std::span<const std
 bool publish_new(const std::filesystem::path& path, std::string_view text, unsigned mode) {
   // The name is this call's own: two that start together do not share it.
   static std::atomic<int> calls{0};
-  const std::filesystem::path temporary = path.string() + "." + std::to_string(::getpid()) + "-" +
-                                          std::to_string(++calls) + ".tmp";
+  const std::filesystem::path temporary =
+      path.string() + "." + std::to_string(::getpid()) + "-" + std::to_string(++calls) + ".tmp";
   const Cleanup cleanup{temporary};
   Descriptor file = write_new(temporary, path, bytes_of_text(text), mode);
   before(FileStep::sync, path);
   if (::fsync(file.get()) != 0) fail("sync", path);
   file.close();
-  // A link never replaces what stands there; file systems without links have a rename that does not.
+  // A link never replaces what stands there; file systems without links have a rename that does
+  // not.
   before(FileStep::rename, path);
   bool made = ::link(temporary.c_str(), path.c_str()) == 0;
   if (!made && errno != EEXIST)

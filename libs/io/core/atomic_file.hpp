@@ -14,19 +14,20 @@ enum class FileStep { open, write, sync, close, rename, sync_directory };
 void set_file_fault_hook(std::function<void(FileStep, const std::filesystem::path&)> hook);
 
 /// Publish bytes at `path` so that a reader sees the old file or the whole new one, never a part.
-/// A file that holds these bytes already is left alone, so that a rerun touches only what changed. The umask
-/// takes from `mode`. Throws Error(output) with what to do when the disk is full or the place is not writable.
+/// A file that holds these bytes already is left alone, so that a rerun touches only what changed.
+/// The umask takes from `mode`. Throws Error(output) with what to do when the disk is full or the
+/// place is not writable.
 void write_file_atomic(const std::filesystem::path& path, std::span<const std::uint8_t> bytes,
                        unsigned mode = 0644);
 void write_file_atomic(const std::filesystem::path& path, std::string_view text,
                        unsigned mode = 0644);
 
-/// The same for one of many derived files: readers see all or nothing, but after a power failure the
-/// file may be missing or empty. Call sync_filesystem() before publishing what vouches for it.
+/// The same for one of many derived files: readers see all or nothing, but after a power failure
+/// the file may be missing or empty. Call sync_filesystem() before publishing what vouches for it.
 void write_file_unsynced(const std::filesystem::path& path, std::span<const std::uint8_t> bytes);
 void write_file_unsynced(const std::filesystem::path& path, std::string_view text);
-/// Make everything written so far to the file system of `directory` durable: one wait in place of one
-/// per file. Throws Error(output).
+/// Make everything written so far to the file system of `directory` durable: one wait in place of
+/// one per file. Throws Error(output).
 void sync_filesystem(const std::filesystem::path& directory);
 
 /// Publish a new file, whole or not at all: false where one stands there already, which is left
@@ -40,8 +41,8 @@ void write_temporary(const std::filesystem::path& temporary, std::span<const std
 /// it is removed instead where `path` holds the same bytes already.
 void publish_file(const std::filesystem::path& temporary, const std::filesystem::path& path);
 
-/// Give a directory (same parent) its name, durably. One that has the name already changes places with
-/// it, so that no moment is without; where the file system cannot do that, it is renamed to
+/// Give a directory (same parent) its name, durably. One that has the name already changes places
+/// with it, so that no moment is without; where the file system cannot do that, it is renamed to
 /// `path`.old before. Throws Error(output).
 void publish_directory(const std::filesystem::path& made, const std::filesystem::path& path);
 

@@ -15,11 +15,12 @@ struct DeviceFault {
   std::string_view advice;  ///< what it means and what would work
 };
 
-/// The fault that a message tells of, or null where it tells of none. Out of memory is none: see is_out_of_memory().
+/// The fault that a message tells of, or null where it tells of none. Out of memory is none: see
+/// is_out_of_memory().
 const DeviceFault* find_device_fault(std::string_view message);
 
-/// True for what says that a card or the machine has no memory left, be it std::bad_alloc or in LibTorch's, cuBLAS's or
-/// cuDNN's words (TorchScript wraps what it catches, and only they remain).
+/// True for what says that a card or the machine has no memory left, be it std::bad_alloc or in
+/// LibTorch's, cuBLAS's or cuDNN's words (TorchScript wraps what it catches, and only they remain).
 bool is_out_of_memory(const std::exception& error);
 
 /// First line of an exception's words: LibTorch's go on with a trace of C++.

@@ -78,7 +78,9 @@ Digest sha256(std::string_view text) {
 Digest sha256_file(const std::filesystem::path& path) {
   // By read(2): it says why it failed.
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (fd < 0) throw Error(ErrorCode::failure, "cannot open " + path.string() + " to hash it: " + std::strerror(errno));
+  if (fd < 0)
+    throw Error(ErrorCode::failure,
+                "cannot open " + path.string() + " to hash it: " + std::strerror(errno));
   Sha256 hash;
   std::vector<std::uint8_t> buffer(1 << 20);
   ssize_t n = 0;
@@ -90,7 +92,9 @@ Digest sha256_file(const std::filesystem::path& path) {
   const int code = errno;
   ::close(fd);
   errno = code;
-  if (n < 0) throw Error(ErrorCode::failure, "cannot read " + path.string() + " to its end: " + std::strerror(code));
+  if (n < 0)
+    throw Error(ErrorCode::failure,
+                "cannot read " + path.string() + " to its end: " + std::strerror(code));
   return hash.finish();
 }
 

@@ -9,8 +9,9 @@ namespace wsp {
 namespace {
 volatile std::sig_atomic_t g_signal = 0;
 
-// What a terminal, a launcher and the system say once and then again: a closed terminal, a batch system's notice of the end
-// (Slurm's --signal=USR1@120, mpirun's forwarding), the limit of CPU time, each second.
+// What a terminal, a launcher and the system say once and then again: a closed terminal, a batch
+// system's notice of the end (Slurm's --signal=USR1@120, mpirun's forwarding), the limit of CPU
+// time, each second.
 constexpr int kNotices[] = {SIGHUP, SIGUSR1, SIGXCPU};
 
 void on_signal(int number) {

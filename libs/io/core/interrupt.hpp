@@ -4,7 +4,8 @@
 namespace wsp {
 
 /// Let SIGINT, SIGTERM, SIGHUP (unless nohup ignores it), SIGUSR1 and SIGXCPU ask the job to stop
-/// after the unit in hand; a second SIGINT or SIGTERM kills, the others, which come repeatedly, do not.
+/// after the unit in hand; a second SIGINT or SIGTERM kills, the others, which come repeatedly, do
+/// not.
 void install_interrupt_handlers();
 /// The signal that asked to stop, or 0. Exit codes are 128 + signal.
 [[nodiscard]] int interrupt_signal();

@@ -29,16 +29,16 @@ class Libcrypto {
   Libcrypto() {
     for (const char* name : {"libcrypto.so.3", "libcrypto.so.1.1", "libcrypto.so"})
       if ((handle_ = ::dlopen(name, RTLD_NOW | RTLD_LOCAL)) != nullptr) return;
-    throw Error(ErrorCode::failure,
-                "no libcrypto on this machine, which SHA-256 is taken from: install OpenSSL's library "
-                "(Debian: libssl3), or build with its headers (libssl-dev)");
+    throw Error(
+        ErrorCode::failure,
+        "no libcrypto on this machine, which SHA-256 is taken from: install OpenSSL's library "
+        "(Debian: libssl3), or build with its headers (libssl-dev)");
   }
   void* handle_ = nullptr;
 };
 
 // The function of that name, looked up once.
-#define WSP_CRYPTO(name) \
-  static auto* const call = Libcrypto::loaded().symbol<decltype(name)>(#name)
+#define WSP_CRYPTO(name) static auto* const call = Libcrypto::loaded().symbol<decltype(name)>(#name)
 
 }  // namespace
 

@@ -1,9 +1,9 @@
 #pragma once
 #include <cstddef>
 
-/// What core uses of OpenSSL, for a build without its headers: the same names and signatures, which libcrypto has kept
-/// from 1.1.0 to 3. The library is loaded at the first call; each throws wsp::Error(failure) where there is none.
-/// Thread-safe.
+/// What core uses of OpenSSL, for a build without its headers: the same names and signatures, which
+/// libcrypto has kept from 1.1.0 to 3. The library is loaded at the first call; each throws
+/// wsp::Error(failure) where there is none. Thread-safe.
 namespace wsp {
 
 struct EVP_MD;

@@ -24,11 +24,11 @@ std::vector<std::string> owners(const std::vector<std::string>& folders) {
 
 std::string folder_owner(const std::string& folder) {
   static const std::set<std::string, std::less<>> kinds{
-      "image", "images", "img",     "imgs",         "label",       "labels",     "lbl",
-      "mask",  "masks",  "seg",     "segs",         "liver",       "livers",     "ct",
-      "cts",   "volume", "volumes", "vol",          "vols",        "scan",       "scans",
-      "nifti", "nii",    "nrrd",    "dicom",        "dcm",         "data",       "gt",
-      "truth", "export", "dataset", "segmentation", "annotations", "annotation", "input",
+      "image", "images", "img",     "imgs",          "label",       "labels",      "lbl",
+      "mask",  "masks",  "seg",     "segs",          "liver",       "livers",      "ct",
+      "cts",   "volume", "volumes", "vol",           "vols",        "scan",        "scans",
+      "nifti", "nii",    "nrrd",    "dicom",         "dcm",         "data",        "gt",
+      "truth", "export", "dataset", "segmentation",  "annotations", "annotation",  "input",
       "in",    "output", "out",     "segmentations", "prediction",  "predictions", "pred",
       "preds", "result", "results"};
   std::string owner;

@@ -29,8 +29,8 @@ inline constexpr int kSameOwners = 500;
 [[nodiscard]] int folder_agreement(const std::vector<std::string>& a,
                                    const std::vector<std::string>& b);
 
-/// The same for a name that claims to be a volume's: 0 too where it has folders that the volume's path
-/// does not prove ("siteC/siteA/1" of "siteA/1").
+/// The same for a name that claims to be a volume's: 0 too where it has folders that the volume's
+/// path does not prove ("siteC/siteA/1" of "siteA/1").
 [[nodiscard]] int folder_proof(const std::vector<std::string>& claimed,
                                const std::vector<std::string>& own);
 

@@ -12,9 +12,10 @@ std::string encode(std::int64_t width, std::int64_t height, std::int64_t channel
   constexpr std::int64_t kLargest = 1 << 15;
   if (width < 1 || height < 1 || width > kLargest || height > kLargest ||
       pixels.size() != static_cast<std::size_t>(width * height * channels))
-    throw Error(ErrorCode::failure, "an image of " + std::to_string(width) + " x " +
-                                        std::to_string(height) + " cannot have " +
-                                        std::to_string(pixels.size() / static_cast<std::size_t>(channels)) + " pixels");
+    throw Error(ErrorCode::failure,
+                "an image of " + std::to_string(width) + " x " + std::to_string(height) +
+                    " cannot have " +
+                    std::to_string(pixels.size() / static_cast<std::size_t>(channels)) + " pixels");
   png_image image{};
   image.version = PNG_IMAGE_VERSION;
   image.width = static_cast<png_uint_32>(width);

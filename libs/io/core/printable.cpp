@@ -95,9 +95,8 @@ std::string typed_path_failure(const std::exception& error, std::span<char* cons
   const auto* failure = dynamic_cast<const std::filesystem::filesystem_error*>(&error);
   if (failure == nullptr) return "";
   const std::string path = failure->path1().string();
-  if (std::any_of(arguments.begin(), arguments.end(), [&](const char* argument) {
-        return std::string_view(argument).ends_with(path);
-      }))
+  if (std::any_of(arguments.begin(), arguments.end(),
+                  [&](const char* argument) { return std::string_view(argument).ends_with(path); }))
     return path_failure(error);
   return "cannot use a path below one that was given: " + failure->code().message();
 }

@@ -15,7 +15,8 @@
 namespace wsp {
 namespace {
 
-// CUDA's runtime is asked by name: it is loaded with a LibTorch that has CUDA, and this file builds without its headers.
+// CUDA's runtime is asked by name: it is loaded with a LibTorch that has CUDA, and this file builds
+// without its headers.
 template <class Signature>
 Signature* runtime(const char* name) {
   return reinterpret_cast<Signature*>(::dlsym(RTLD_DEFAULT, name));
@@ -64,19 +65,19 @@ c10::Device choose_device(const std::string& text, int local_rank) {
       throw Error(ErrorCode::usage, "--device is '" + text + "': expected cuda:N");
     index = std::stoi(digits);
   } else if (text != "auto" && text != "cuda") {
-    throw Error(ErrorCode::usage,
-                "--device is '" + text + "': expected auto, cpu, cuda or cuda:N");
+    throw Error(ErrorCode::usage, "--device is '" + text + "': expected auto, cpu, cuda or cuda:N");
   }
   if (cards == 0) {
     const auto why = why_no_card();
     if (const DeviceFault* fault = why ? find_device_fault(*why) : nullptr)
       throw Error(fault->code, "--device is '" + text + "', but CUDA says: " + *why + ". " +
                                    std::string(fault->advice));
-    throw Error(ErrorCode::usage, "--device is '" + text +
-                                      "', but LibTorch sees no CUDA card: either this LibTorch was "
-                                      "built without CUDA, or the driver does not answer (see "
-                                      "nvidia-smi). Use --device cpu, or a build against a LibTorch "
-                                      "with CUDA");
+    throw Error(ErrorCode::usage,
+                "--device is '" + text +
+                    "', but LibTorch sees no CUDA card: either this LibTorch was "
+                    "built without CUDA, or the driver does not answer (see "
+                    "nvidia-smi). Use --device cpu, or a build against a LibTorch "
+                    "with CUDA");
   }
   if (text == "auto") index %= cards;
   if (index >= cards)
@@ -97,12 +98,14 @@ void try_device(const c10::Device& device) {
   } catch (const std::exception& e) {
     const DeviceFault* fault = find_device_fault(e.what());
     if (fault != nullptr)
-      throw Error(fault->code, std::string(fault->advice) + " (" + what + ": " + first_line(e) + ")");
-    throw Error(ErrorCode::failure,
-                is_out_of_memory(e)
-                    ? "no memory is left on " + what +
-                          ": see nvidia-smi for what else uses the card, or use another one or --device cpu"
-                    : what + " cannot be used: " + first_line(e));
+      throw Error(fault->code,
+                  std::string(fault->advice) + " (" + what + ": " + first_line(e) + ")");
+    throw Error(
+        ErrorCode::failure,
+        is_out_of_memory(e)
+            ? "no memory is left on " + what +
+                  ": see nvidia-smi for what else uses the card, or use another one or --device cpu"
+            : what + " cannot be used: " + first_line(e));
   }
 }
 

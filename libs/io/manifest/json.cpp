@@ -21,8 +21,8 @@ namespace {
 using nlohmann::json;
 
 constexpr const char* kPatients = "subject_map";  // its keys and values name patients
-constexpr int kDeepest = 64;                     // our documents are 6 levels deep at most
-constexpr std::size_t kLongestText = 64 * 1024;  // std::regex recurses once per character
+constexpr int kDeepest = 64;                      // our documents are 6 levels deep at most
+constexpr std::size_t kLongestText = 64 * 1024;   // std::regex recurses once per character
 
 [[noreturn]] void fail_at(const std::filesystem::path& path, const std::string& text,
                           const json::parse_error& error) {
@@ -55,11 +55,11 @@ class KeyGuard {
     const auto key = value.get<std::string>();
     if (keys_.size() == 1) names_patients_ = key == kPatients;
     if (!keys_.back().insert(key).second)
-      throw Error(ErrorCode::usage, file_ + ": " +
-                                        (keys_.size() > 1 && names_patients_
-                                             ? "a key of " + std::string(kPatients)
-                                             : "the key '" + key + "'") +
-                                        " stands twice in one object; keep one");
+      throw Error(ErrorCode::usage,
+                  file_ + ": " +
+                      (keys_.size() > 1 && names_patients_ ? "a key of " + std::string(kPatients)
+                                                           : "the key '" + key + "'") +
+                      " stands twice in one object; keep one");
     return true;
   }
 

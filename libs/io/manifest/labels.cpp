@@ -190,9 +190,8 @@ std::optional<double> number_of_cell(const ContinuousColumn& column, const std::
 }
 
 bool same_numbers(const std::vector<double>& a, const std::vector<double>& b) {
-  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](double x, double y) {
-    return x == y || (std::isnan(x) && std::isnan(y));
-  });
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                    [](double x, double y) { return x == y || (std::isnan(x) && std::isnan(y)); });
 }
 
 nlohmann::json numbers_json(const std::vector<std::string>& names,
@@ -215,8 +214,7 @@ LabelTable LabelTable::load(const std::filesystem::path& csv, const DataManifest
   const std::size_t key = find_column(table, manifest.key_column, manifest, file);
   std::vector<std::size_t> columns, numbers;
   for (const LabelColumn& label : manifest.labels)
-    if (!label.column.empty())
-      columns.push_back(find_column(table, label.column, manifest, file));
+    if (!label.column.empty()) columns.push_back(find_column(table, label.column, manifest, file));
   for (const ContinuousColumn& column : manifest.continuous)
     numbers.push_back(find_column(table, column.column, manifest, file));
   const bool has_split = !manifest.split_column.empty();
@@ -264,8 +262,7 @@ std::vector<LabelTable::Lookup> LabelTable::match(const std::vector<CaseKeys>& c
     for (const PathName& name : path_names(manifest_, cases[c])) {
       const auto [begin, end] = by_stem.equal_range(name.stem);
       for (auto it = begin; it != end; ++it)
-        if (const int rank = folder_proof(row_names[it->second].folders, name.folders);
-            rank > 0) {
+        if (const int rank = folder_proof(row_names[it->second].folders, name.folders); rank > 0) {
           int& best = owners[it->second][c];
           best = std::max(best, rank);
         }

@@ -25,7 +25,7 @@ std::vector<std::string> schema_violations(std::string_view schema_name,
 struct CaseKeys {
   std::string patient_id, accession, study_uid, series_uid;
   std::string
-      relative_path;  ///< for NIfTI: path below the export; for DICOM: the series' first file
+      relative_path;      ///< for NIfTI: path below the export; for DICOM: the series' first file
   std::string path_stem;  ///< for NIfTI: the path without its extension; empty for DICOM
   std::string subject;    ///< whose case it is; cases of one subject may share a row
 };
@@ -39,7 +39,8 @@ struct LabelColumn {
   std::vector<std::string> missing;  ///< texts that mean unknown (empty text always does)
 };
 
-/// One column of numbers: a label that has no classes, such as an age in years or a stiffness in kPa.
+/// One column of numbers: a label that has no classes, such as an age in years or a stiffness in
+/// kPa.
 struct ContinuousColumn {
   std::string name;                  ///< column of the index, e.g. "age", "stiffness_kpa"
   std::string column;                ///< column of the table
@@ -70,11 +71,11 @@ struct DataManifest {
   std::vector<LabelColumn> labels;  ///< the first is the weak label, named "label"
   std::vector<ContinuousColumn> continuous;  ///< labels that are numbers
   [[nodiscard]] std::vector<std::string> continuous_names() const;
-  std::string split_column;         ///< optional table column -> /slices/split, /cases/split
+  std::string split_column;  ///< optional table column -> /slices/split, /cases/split
   /// Study UID or patient ID, or the path of a NIfTI volume (whole, without its extension, or its
   /// stem) -> subject.
   std::map<std::string, std::string> subject_map;
-  std::vector<std::string> pin_series;             ///< series UIDs always taken
+  std::vector<std::string> pin_series;  ///< series UIDs always taken
   std::map<std::string, double>
       score_weights;                          ///< re-weights of the series score by criterion name
   std::vector<std::int64_t> liver_labels{1};  ///< label-map values that are the organ
@@ -99,9 +100,9 @@ struct CaseLabels {
 class LabelTable {
  public:
   /// Throws Error(usage) that names the row and column for: missing column, ragged row, a text that
-  /// the value map lacks or that is no number where one belongs, and the table's available columns where the wanted one is absent and the
-  /// first row is no data. A cell itself stands only in the log, at debug level: it may name a
-  /// patient.
+  /// the value map lacks or that is no number where one belongs, and the table's available columns
+  /// where the wanted one is absent and the first row is no data. A cell itself stands only in the
+  /// log, at debug level: it may name a patient.
   static LabelTable load(const std::filesystem::path& csv, const DataManifest& manifest);
   struct Lookup {
     enum class State { found, missing, ambiguous } state = State::missing;

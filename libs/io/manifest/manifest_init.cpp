@@ -204,7 +204,8 @@ std::string no_label(const Column& column, std::size_t rows) {
   if (names_cases(column.kind) || column.kind == "other" || column.kind == "split") return "";
   if (column.words.empty()) return "every cell is empty or unknown";
   if (column.all(is_any_number) && !column.all(is_number))
-    return "it holds measurements (numbers with decimals), no classes; add it to 'continuous' where "
+    return "it holds measurements (numbers with decimals), no classes; add it to 'continuous' "
+           "where "
            "an encoder shall learn from it";
   if (column.words.size() > kMostClasses ||
       (column.words.size() > 3 && 2 * column.words.size() > rows && !column.all(is_known)))

@@ -233,18 +233,19 @@ Outcome<std::vector<DecodedFrame>> decode_any(const std::filesystem::path& path,
   const bool rle = syntax == UID_RLELosslessTransferSyntax;
   std::optional<Codestreams> streams;
   if (jpeg2000 || rle) streams.emplace(*data, format.value().frames);
-  if (has_endless_jpeg(*data)) return refuse(Code::DECODE_FAILED, "a stray marker in the JPEG header");
+  if (has_endless_jpeg(*data))
+    return refuse(Code::DECODE_FAILED, "a stray marker in the JPEG header");
   const FrameGroups groups(dataset);
   std::vector<DecodedFrame> decoded(frames.size());
   for (std::size_t i = 0; i < frames.size(); ++i) {
     DecodedFrame& out = decoded[i];
     if (frames[i] < 0 || frames[i] >= format.value().frames)
       return refuse(Code::BAD_HEADER, "frame number");
-    auto pixels = jpeg2000
-                      ? decode_by_openjpeg(*streams, format.value(), frames[i], out.sign_repaired)
-                  : rle ? decode_by_rle(*streams, format.value(), frames[i], out.plain.owner)
-                        : decode_by_dcmtk(dataset, *data, format.value(),
-                                          DcmXfer(syntax.c_str()).getXfer(), frames[i], out.plain.owner);
+    auto pixels =
+        jpeg2000 ? decode_by_openjpeg(*streams, format.value(), frames[i], out.sign_repaired)
+        : rle    ? decode_by_rle(*streams, format.value(), frames[i], out.plain.owner)
+              : decode_by_dcmtk(dataset, *data, format.value(), DcmXfer(syntax.c_str()).getXfer(),
+                                frames[i], out.plain.owner);
     if (!pixels) return pixels.rejection();
     const Rescale rescale =
         read_rescale(dataset, groups.in(frames[i], DCM_PixelValueTransformationSequence));
@@ -264,8 +265,8 @@ class Decoder final : public FrameDecoder {
       std::vector<DecodedFrame> decoded(1);
       if (decode_native(path, *hints.native, hints.hash, decoded.front())) return decoded;
     }
-    auto decoded = isolated<decode_any>(
-        "read", path, std::vector<std::int32_t>(frames.begin(), frames.end()));
+    auto decoded =
+        isolated<decode_any>("read", path, std::vector<std::int32_t>(frames.begin(), frames.end()));
     if (decoded && decoded.value().size() != frames.size()) return impossible("read");
     if (decoded && hints.hash != nullptr) *hints.hash = sha256_file(path);
     return decoded;

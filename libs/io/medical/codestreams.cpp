@@ -105,9 +105,9 @@ bool has_endless_jpeg(DcmPixelData& pixels) {
   const DcmRepresentationParameter* parameter = nullptr;
   pixels.getOriginalRepresentationKey(type, parameter);
   // The processes that DCMTK's JPEG module decodes; JPEG-LS has one of its own.
-  static constexpr E_TransferSyntax kJpeg[] = {
-      EXS_JPEGProcess1, EXS_JPEGProcess2_4,  EXS_JPEGProcess6_8,
-      EXS_JPEGProcess10_12, EXS_JPEGProcess14, EXS_JPEGProcess14SV1};
+  static constexpr E_TransferSyntax kJpeg[] = {EXS_JPEGProcess1,   EXS_JPEGProcess2_4,
+                                               EXS_JPEGProcess6_8, EXS_JPEGProcess10_12,
+                                               EXS_JPEGProcess14,  EXS_JPEGProcess14SV1};
   if (std::find(std::begin(kJpeg), std::end(kJpeg), type) == std::end(kJpeg)) return false;
   const auto fragments = all_fragments(pixels);
   return std::any_of(fragments.begin(), fragments.end(), is_endless);

@@ -83,8 +83,8 @@ class FrameGroups {
   /// True where the object has functional groups, shared or per frame.
   [[nodiscard]] bool enhanced() const { return enhanced_; }
   [[nodiscard]] std::size_t per_frame() const { return per_frame_.size(); }
-  /// Where frame `frame` finds the attributes of a functional group macro: in its own group, else in
-  /// the shared one, else at the top level.
+  /// Where frame `frame` finds the attributes of a functional group macro: in its own group, else
+  /// in the shared one, else at the top level.
   [[nodiscard]] DcmItem& in(std::int64_t frame, const DcmTagKey& macro) const;
 
  private:

@@ -199,15 +199,15 @@ Rejection inspect_structure(const std::filesystem::path& path) {
     if (opens || undefined) {
       ends.push_back(undefined ? kUndefined : position + length);
       if (ends.size() > 2 * static_cast<std::size_t>(kDeepestSequence))
-        return say(Code::UNREADABLE, "sequences nested more than " +
-                                         std::to_string(kDeepestSequence) + " deep");
+        return say(Code::UNREADABLE,
+                   "sequences nested more than " + std::to_string(kDeepestSequence) + " deep");
     } else {
       position += length;
     }
   }
   if (bytes->exceeds(kMostInflated))
-    return say(Code::TOO_LARGE, "deflated data of more than " +
-                                    std::to_string(kMostInflated >> 20) + " MiB");
+    return say(Code::TOO_LARGE,
+               "deflated data of more than " + std::to_string(kMostInflated >> 20) + " MiB");
   return say(Code::USED);
 }
 

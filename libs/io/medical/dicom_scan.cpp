@@ -211,13 +211,12 @@ Scan scan_export(const fs::path& root, const ScanOptions& options) {
       entry.code = Code::APPLEDOUBLE;
     } else if (is_image_file_name(path)) {
       try {
-        images[i] = {twice<Outcome<ImageHeader>>([&] { return read_image_header(path); },
-                                                 [](const auto& read) {
-                                                   return !read && may_be_the_disk(
-                                                                       read.rejection().code);
-                                                 }),
-                     image_files(path),
-                     {}};
+        images[i] = {
+            twice<Outcome<ImageHeader>>(
+                [&] { return read_image_header(path); },
+                [](const auto& read) { return !read && may_be_the_disk(read.rejection().code); }),
+            image_files(path),
+            {}};
       } catch (const std::exception&) {
         images[i] = {Rejection{"", "scan", Code::UNREADABLE, "exception while reading the header"},
                      {path},

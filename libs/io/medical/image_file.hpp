@@ -61,7 +61,8 @@ Outcome<LabelImage> read_label_image(const std::filesystem::path& path);
 Outcome<LabelImage> read_labels(const std::filesystem::path& path);
 
 /// A canonical mask's voxels in the axis order and directions of a file with this header, so that
-/// write_nifti() puts them on the file's own grid. Throws Error(failure) where the sizes do not fit.
+/// write_nifti() puts them on the file's own grid. Throws Error(failure) where the sizes do not
+/// fit.
 std::vector<std::uint8_t> in_file_order(const LiverMask& mask, const Geometry& file);
 
 /// Write NIfTI-1 (.nii or .nii.gz); LPS geometry is converted to RAS. Throws Error(output).

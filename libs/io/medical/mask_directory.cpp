@@ -62,8 +62,8 @@ bool is_kind(const fs::path& folder, std::initializer_list<std::string_view> kin
 
 // Parts into which a data set was divided, and nobody's name.
 bool is_split(const std::string& owner) {
-  return std::set<std::string_view>{"tr",   "ts",         "va",      "train", "test",
-                                    "val",  "validation", "training", "testing"}
+  return std::set<std::string_view>{"tr",  "ts",         "va",       "train",  "test",
+                                    "val", "validation", "training", "testing"}
       .contains(owner);
 }
 
@@ -256,9 +256,9 @@ std::vector<std::vector<MaskDirectory::Claim>> MaskDirectory::claims(const Scan&
       const std::string owner = folder_owner(folder);
       if (owner.empty() || is_split(owner)) continue;
       named = true;
-      if (above.contains(owner) ||
-          std::any_of(its.begin(), its.end(),
-                      [&](const std::string& own) { return folder_owner(own) == owner; }))
+      if (above.contains(owner) || std::any_of(its.begin(), its.end(), [&](const std::string& own) {
+            return folder_owner(own) == owner;
+          }))
         return false;
       if (header != nullptr)
         for (const std::string& id : {header->patient_id, header->accession, header->study_uid})
@@ -274,8 +274,7 @@ std::vector<std::vector<MaskDirectory::Claim>> MaskDirectory::claims(const Scan&
     for (auto it = begin; it != end; ++it) {
       const Entry& entry = entries_[it->second.first];
       if (entry.by_row && entry.volume != id) continue;
-      if (folders_count &&
-          (of_others(entry, its) || of_strangers(entry, its, &scan.series[s]))) {
+      if (folders_count && (of_others(entry, its) || of_strangers(entry, its, &scan.series[s]))) {
         entry.elsewhere = true;
         continue;
       }

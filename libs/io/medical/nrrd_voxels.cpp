@@ -106,8 +106,7 @@ Outcome<SharedSpan<char>> read_nrrd_voxels(const NrrdHeader& header) {
   const std::span voxels(buffer.get(), bytes);
   const std::size_t share = voxels.size() / header.files.size();
   for (std::size_t i = 0; i < header.files.size(); ++i)
-    if (Rejection r =
-            read_share(header, header.files[i], voxels.subspan(i * share, share));
+    if (Rejection r = read_share(header, header.files[i], voxels.subspan(i * share, share));
         r.code != Code::USED)
       return r;
   if (header.swapped && header.encoding != Encoding::text) swap_bytes(voxels, header.voxel_bytes);

@@ -67,8 +67,9 @@ std::optional<std::vector<Vec3>> points_of(DcmItem& contour) {
 
 }  // namespace
 
-Outcome<LiverMask> dicom::rasterise_rtstruct(const std::filesystem::path& path, const LoadedVolume& loaded,
-                                 const MaskOptions& options) {
+Outcome<LiverMask> dicom::rasterise_rtstruct(const std::filesystem::path& path,
+                                             const LoadedVolume& loaded,
+                                             const MaskOptions& options) {
   DcmFileFormat file;
   if (const Rejection r = load(path, file); r.code != Code::USED)
     return refuse(Code::MASK_UNREADABLE, std::string(to_string(r.code)));

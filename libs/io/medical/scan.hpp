@@ -39,7 +39,8 @@ void prepare_medical_workers();
 /// when a signal asks to stop.
 Scan scan_export(const std::filesystem::path& root, const ScanOptions& options);
 
-/// True for what the libraries say of a file whose read fails half-way: that it is cut off, or none.
+/// True for what the libraries say of a file whose read fails half-way: that it is cut off, or
+/// none.
 bool may_be_the_disk(Code code);
 
 /// How to read one series.
@@ -62,7 +63,7 @@ struct LoadedVolume {
   Volume volume;
   StoredStatistics stored;
   PlaceCounts counts;
-  std::vector<std::size_t> files;  ///< indices into Scan::files that were used
+  std::vector<std::size_t> files;            ///< indices into Scan::files that were used
   std::vector<Digest> file_hashes;           ///< SHA-256 of each, where it was asked for
   std::vector<std::size_t> duplicate_files;  ///< same position, same pixels: dropped
   std::vector<std::string>

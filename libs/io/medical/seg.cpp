@@ -170,8 +170,8 @@ struct LiverFrame {
 
 }  // namespace
 
-Outcome<LiverMask> dicom::rasterise_seg(const std::filesystem::path& path, const LoadedVolume& loaded,
-                                 const MaskOptions& options) {
+Outcome<LiverMask> dicom::rasterise_seg(const std::filesystem::path& path,
+                                        const LoadedVolume& loaded, const MaskOptions& options) {
   DcmFileFormat file;
   if (const Rejection r = load(path, file); r.code != Code::USED)
     return refuse(Code::MASK_UNREADABLE, std::string(to_string(r.code)));

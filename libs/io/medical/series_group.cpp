@@ -430,7 +430,7 @@ std::vector<Series> group_series(const std::filesystem::path& root,
   }
   tbb::this_task_arena::isolate([&] {
     wsp::parallel_loop(std::size_t{0}, series.size(),
-                      [&](std::size_t i) { refuse_interleaved(root, files, series[i]); });
+                       [&](std::size_t i) { refuse_interleaved(root, files, series[i]); });
   });
   name_series(series);
   std::sort(series.begin(), series.end(),

@@ -25,8 +25,8 @@ struct FileEntry {
   std::string detail;  ///< sizes, values, transfer syntax; no identifiers
   std::shared_ptr<const dicom::NativePixels>
       native{};  ///< where its pixels lie as they are, or null
-  /// The system failed on it (an input/output error, a file that vanished): no word on the file, and
-  /// what else it hides is unknown.
+  /// The system failed on it (an input/output error, a file that vanished): no word on the file,
+  /// and what else it hides is unknown.
   bool system_failed = false;
 };
 
@@ -84,7 +84,8 @@ struct Series {
   Phase phase = Phase::unknown;
   bool contrast = false;
   std::string kernel_class = "unknown";  ///< soft | sharp | unknown
-  std::string scanner = "unknown";       ///< its maker: GE | Siemens | ... | other | unknown, never header text
+  std::string scanner =
+      "unknown";  ///< its maker: GE | Siemens | ... | other | unknown, never header text
   double score = 0;
   std::vector<ScoreReason> reasons;
   Code code =

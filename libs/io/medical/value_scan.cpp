@@ -14,8 +14,8 @@
 namespace wsp {
 namespace {
 
-constexpr std::size_t kPlanes = 12;     // of a DICOM series
-constexpr int kImagesAtOnce = 4;        // an image file is decoded whole
+constexpr std::size_t kPlanes = 12;    // of a DICOM series
+constexpr int kImagesAtOnce = 4;       // an image file is decoded whole
 constexpr double kBytesPerVoxel = 14;  // stored values, words, marks, HU, of some planes at once
 
 /// Some of the planes, from foot to head, as a series of its own.
@@ -51,12 +51,12 @@ void judge_all(const std::vector<std::pair<std::size_t, double>>& samples, doubl
                int most_at_once, const Judge& judge) {
   double largest = 1;
   for (const auto& [series, bytes] : samples) largest = std::max(largest, bytes);
-  const int at_once = static_cast<int>(
-      std::clamp<double>(memory_bytes / largest, 1,
-                         std::min(most_at_once, tbb::this_task_arena::max_concurrency())));
+  const int at_once = static_cast<int>(std::clamp<double>(
+      memory_bytes / largest, 1, std::min(most_at_once, tbb::this_task_arena::max_concurrency())));
   tbb::task_arena arena(at_once);
   arena.execute([&] {
-    wsp::parallel_loop(std::size_t{0}, samples.size(), [&](std::size_t i) { judge(samples[i].first); });
+    wsp::parallel_loop(std::size_t{0}, samples.size(),
+                       [&](std::size_t i) { judge(samples[i].first); });
   });
 }
 

@@ -91,13 +91,13 @@ struct CasePlaces {
   std::vector<ChunkPlace> slices;
 };
 
-/// Write one shard of a state (state.hpp) atomically: a temporary file whose columns and chunks are read back before it is
-/// published. Cases are sorted by name. Returns places in the same order. Throws Error(output), and
-/// Error(failure) for records that do not fit the layout.
+/// Write one shard of a state (state.hpp) atomically: a temporary file whose columns and chunks are
+/// read back before it is published. Cases are sorted by name. Returns places in the same order.
+/// Throws Error(output), and Error(failure) for records that do not fit the layout.
 std::vector<CasePlaces> write_shard(const std::filesystem::path& state, int shard,
                                     std::vector<CaseRecord> cases, const DatasetLayout& layout);
-/// The cases of an existing shard of a state with their compressed chunks, hashes checked: what an incremental
-/// run takes over. Throws Error(corrupt).
+/// The cases of an existing shard of a state with their compressed chunks, hashes checked: what an
+/// incremental run takes over. Throws Error(corrupt).
 std::vector<CaseRecord> read_shard_cases(const std::filesystem::path& state, int shard);
 /// Write index.h5 atomically from all cases of all shards, sorted by (shard, case name).
 void write_index(const std::filesystem::path& state, std::vector<CasePlaces> cases,
@@ -156,15 +156,18 @@ class DatasetReader {
   [[nodiscard]] const DatasetLayout& layout() const { return layout_; }
   /// Where its files are: cases/, previews/, shards/ and the tables.
   [[nodiscard]] const std::filesystem::path& state() const { return state_; }
-  /// Another file of the dataset, such as cases/CASE.json: is it one, and its bytes, checked against
-  /// the hash in dataset.json. Throws Error(corrupt) where it is missing or changed, and
+  /// Another file of the dataset, such as cases/CASE.json: is it one, and its bytes, checked
+  /// against the hash in dataset.json. Throws Error(corrupt) where it is missing or changed, and
   /// Error(failure) where an update has replaced state() since.
   [[nodiscard]] bool lists(const std::string& name) const { return files_.contains(name); }
   [[nodiscard]] std::string read_listed(const std::string& name) const;
   /// Throws Error(failure) where an update has replaced state() since: its other files are going.
   void check_current() const;
-  /// Per label column the manifest's words and their classes; empty maps where it had none (plain integers).
-  [[nodiscard]] const std::vector<std::map<std::string, std::int64_t>>& label_words() const { return label_words_; }
+  /// Per label column the manifest's words and their classes; empty maps where it had none (plain
+  /// integers).
+  [[nodiscard]] const std::vector<std::map<std::string, std::int64_t>>& label_words() const {
+    return label_words_;
+  }
   [[nodiscard]] const std::vector<IndexCase>& cases() const { return cases_; }
   [[nodiscard]] const std::vector<IndexRow>& slices() const { return slices_; }
   /// int16 HU, [height][width], of index row i.

@@ -18,13 +18,14 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "the format is little-endian");
 constexpr H5Z_filter_t kBloscFilter = 32001;
-// The signature, superblock version 3 (of HDF5 1.10: what later versions add, Debian 12 cannot read),
-// 8-byte offsets and lengths, closed, at byte 0, and without the extension that holds what none of our files has: metadata cache images, which
-// libhdf5 (1.10 to 1.14) reads past their end when they lie (CVE-2025-6269), free-space managers.
-constexpr std::array<char, 28> kSuperblock{
-    '\x89',  'H',    'D',    'F',    '\r',   '\n',   '\x1a', '\n',   '\3',   '\x8',
-    '\x8',   '\0',   '\0',   '\0',   '\0',   '\0',   '\0',   '\0',   '\0',   '\0',
-    '\xff', '\xff', '\xff', '\xff', '\xff', '\xff', '\xff', '\xff'};
+// The signature, superblock version 3 (of HDF5 1.10: what later versions add, Debian 12 cannot
+// read), 8-byte offsets and lengths, closed, at byte 0, and without the extension that holds what
+// none of our files has: metadata cache images, which libhdf5 (1.10 to 1.14) reads past their end
+// when they lie (CVE-2025-6269), free-space managers.
+constexpr std::array<char, 28> kSuperblock{'\x89', 'H',    'D',    'F',    '\r',   '\n',   '\x1a',
+                                           '\n',   '\3',   '\x8',  '\x8',  '\0',   '\0',   '\0',
+                                           '\0',   '\0',   '\0',   '\0',   '\0',   '\0',   '\xff',
+                                           '\xff', '\xff', '\xff', '\xff', '\xff', '\xff', '\xff'};
 
 // Chunks are written compressed (H5Dwrite_chunk); HDF5 itself only needs the filter for reading.
 std::size_t blosc_filter(unsigned flags, std::size_t, const unsigned*, std::size_t bytes,
@@ -149,10 +150,9 @@ void NewFile::write_to(const std::filesystem::path& path) {
   const auto* const bytes = static_cast<const std::uint8_t*>(image_->bytes);
   std::uint64_t size = 0;
   if (bytes != nullptr) std::memcpy(&size, bytes + kEndOfFile, sizeof size);
-  if (size < kSuperblockBytes || !std::equal(kSuperblock.begin(), kSuperblock.end(), bytes,
-                                             [](char a, std::uint8_t b) {
-                                               return static_cast<std::uint8_t>(a) == b;
-                                             }))
+  if (size < kSuperblockBytes ||
+      !std::equal(kSuperblock.begin(), kSuperblock.end(), bytes,
+                  [](char a, std::uint8_t b) { return static_cast<std::uint8_t>(a) == b; }))
     throw Error(ErrorCode::output, "HDF5 did not give back the file that it made");
   write_temporary(path, {bytes, static_cast<std::size_t>(size)});
 }

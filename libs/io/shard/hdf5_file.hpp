@@ -49,9 +49,9 @@ class Handle {
   ErrorCode code_;
 };
 
-/// A file that is made in memory, with latest format and no timestamps, and then written by us: after
-/// a failed write of its own (a full disk) the library crashes when what it holds is closed, at the
-/// latest in its exit handler. Every failure is Error(output).
+/// A file that is made in memory, with latest format and no timestamps, and then written by us:
+/// after a failed write of its own (a full disk) the library crashes when what it holds is closed,
+/// at the latest in its exit handler. Every failure is Error(output).
 class NewFile {
  public:
   /// `name` is for messages.

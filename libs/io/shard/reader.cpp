@@ -148,7 +148,9 @@ DatasetReader::DatasetReader(const fs::path& dataset) : dataset_(dataset) {
   constexpr int kAttempts = 10;
   for (int attempt = 1;; ++attempt) {
     const std::string description = description_of(dataset);
-    const auto stands = [&] { return attempt == kAttempts || description_of(dataset) == description; };
+    const auto stands = [&] {
+      return attempt == kAttempts || description_of(dataset) == description;
+    };
     try {
       load();
       if (stands()) return;
@@ -226,7 +228,8 @@ std::string DatasetReader::read_listed(const std::string& name) const {
 }
 
 void DatasetReader::check_current() const {
-  if (std::error_code ec; fs::is_directory(state_, ec) && state_directory(dataset_) == state_) return;
+  if (std::error_code ec; fs::is_directory(state_, ec) && state_directory(dataset_) == state_)
+    return;
   throw Error(ErrorCode::failure,
               "the dataset was updated while it was read; run the same command again");
 }

@@ -139,8 +139,8 @@ ChunkLocation chunk_place(hid_t set, hsize_t row) {
   return {address, length};
 }
 
-std::vector<CasePlaces> write_shard(const fs::path& state, int shard,
-                                    std::vector<CaseRecord> cases, const DatasetLayout& layout) {
+std::vector<CasePlaces> write_shard(const fs::path& state, int shard, std::vector<CaseRecord> cases,
+                                    const DatasetLayout& layout) {
   std::sort(cases.begin(), cases.end(),
             [](const auto& a, const auto& b) { return a.name < b.name; });
   check_records(shard, cases, layout);
@@ -167,7 +167,8 @@ std::vector<CasePlaces> write_shard(const fs::path& state, int shard,
       place.slices = write_chunks(image.get(), mask.get(), row, record);
       // `bytes = {}` would keep the memory: the whole dataset's, in the end.
       for (SliceRecord& slice : record.slices)
-        for (Chunk* chunk : {&slice.image, &slice.mask}) std::vector<std::uint8_t>().swap(chunk->bytes);
+        for (Chunk* chunk : {&slice.image, &slice.mask})
+          std::vector<std::uint8_t>().swap(chunk->bytes);
       row += record.slices.size();
       place.record = std::move(record);
       places.push_back(std::move(place));

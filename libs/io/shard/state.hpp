@@ -7,8 +7,9 @@
 
 #include "io/shard/dataset.hpp"
 
-/// Where the files of a dataset stand. Since format version 2 they lie in a folder of their own, the
-/// state, which dataset.json names: its rename is what replaces one state by the next, as a whole.
+/// Where the files of a dataset stand. Since format version 2 they lie in a folder of their own,
+/// the state, which dataset.json names: its rename is what replaces one state by the next, as a
+/// whole.
 namespace wsp {
 
 /// The folder that dataset.json names, or, in format version 1, the dataset itself. Throws
@@ -32,8 +33,8 @@ std::vector<std::filesystem::path> unnamed_states(const std::filesystem::path& d
 /// (shards, index, cases, previews, ledger, quarantine; nothing else that may lie there), takes
 /// those that did not change from the state that stands (hard links, where the file system has
 /// them), gives the folder a name that depends on its contents alone, and writes dataset.json with
-/// `fields` merged in ("config", "counts", "classes", ...): the commit. What stood before is removed
-/// after it. A failure at any step leaves what stood. Throws Error(output).
+/// `fields` merged in ("config", "counts", "classes", ...): the commit. What stood before is
+/// removed after it. A failure at any step leaves what stood. Throws Error(output).
 void publish_state(const std::filesystem::path& dataset, const nlohmann::json& fields,
                    const DatasetLayout& layout);
 

@@ -123,7 +123,8 @@ class Verifier {
     std::set<fs::path> not_ours{root_ / "qa"};  // folders
     for (const fs::path& path : unnamed_states(root_)) {
       not_ours.insert(path);
-      log::info(path.filename().string() + " was left by an update that did not end: no part of the "
+      log::info(path.filename().string() +
+                " was left by an update that did not end: no part of the "
                 "dataset; the next ingest goes on with it or removes it");
     }
     const auto walk = [&](const fs::path& root) {

@@ -121,7 +121,8 @@ void drop_misplaced(LiverMask& mask, std::vector<std::uint8_t>& probability,
     well[k] = plausible(reach[k]);
     some = some || well[k];
   }
-  if (!some || std::count(well.begin(), well.end(), true) == static_cast<std::ptrdiff_t>(well.size()))
+  if (!some ||
+      std::count(well.begin(), well.end(), true) == static_cast<std::ptrdiff_t>(well.size()))
     return;
   bool changed = false;
   for_each_run(runs, parts, [&](std::int64_t begin, std::int64_t end, std::size_t part) {

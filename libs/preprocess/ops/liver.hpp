@@ -35,9 +35,10 @@ double normalised_depth(double z_mm, double lowest_mm, double highest_mm);
 /// a voxel changed. For predicted masks; given masks are left alone unless asked for.
 void clean_mask(LiverMask& mask);
 
-/// Drop the components of a predicted mask that lie where none can be, where one of at least a fifth of
-/// the largest's voxels lies well: `plausible` is asked by a component's first and last slice. Adds
-/// MASK_CLEANED where a voxel changed, and takes the `probability` there away, if it is given.
+/// Drop the components of a predicted mask that lie where none can be, where one of at least a
+/// fifth of the largest's voxels lies well: `plausible` is asked by a component's first and last
+/// slice. Adds MASK_CLEANED where a voxel changed, and takes the `probability` there away, if it is
+/// given.
 void drop_misplaced(LiverMask& mask, std::vector<std::uint8_t>& probability,
                     const std::function<bool(const SliceRange& slices)>& plausible);
 

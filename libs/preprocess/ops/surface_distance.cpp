@@ -22,7 +22,8 @@ struct Box {
   [[nodiscard]] std::int64_t voxels() const { return size(0) * size(1) * size(2); }
 };
 
-Box bounds_of(std::span<const std::uint8_t> a, std::span<const std::uint8_t> b, const VoxelGrid& g) {
+Box bounds_of(std::span<const std::uint8_t> a, std::span<const std::uint8_t> b,
+              const VoxelGrid& g) {
   Box box{g.size, {-1, -1, -1}};
   std::size_t i = 0;
   for (std::int64_t z = 0; z < g.size[2]; ++z)

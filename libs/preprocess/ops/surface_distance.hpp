@@ -14,8 +14,8 @@ struct VoxelGrid {
 };
 
 /// Distances between the surfaces of two masks, a surface being the voxels of the mask with a face
-/// neighbour outside it (beyond the grid is outside). NaN where a mask is empty and the other is not;
-/// 0 where both are.
+/// neighbour outside it (beyond the grid is outside). NaN where a mask is empty and the other is
+/// not; 0 where both are.
 struct SurfaceDistances {
   /// 95th percentile (linear between values, as numpy's) over the distances of both directions.
   double hd95_mm = 0;

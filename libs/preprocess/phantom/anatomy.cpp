@@ -25,10 +25,14 @@ struct Enhancement {
 };
 Enhancement enhancement(Contrast c) {
   switch (c) {
-    case Contrast::unenhanced: return {55, 48, 42, 42, 35};
-    case Contrast::arterial: return {68, 130, 310, 90, 170};
-    case Contrast::portal: return {108, 122, 155, 175, 190};
-    case Contrast::delayed: return {92, 98, 115, 120, 160};
+    case Contrast::unenhanced:
+      return {55, 48, 42, 42, 35};
+    case Contrast::arterial:
+      return {68, 130, 310, 90, 170};
+    case Contrast::portal:
+      return {108, 122, 155, 175, 190};
+    case Contrast::delayed:
+      return {92, 98, 115, 120, 160};
   }
   return {};
 }
@@ -59,23 +63,27 @@ bool in_liver(const Anatomy& a, const Vec3& p) {
   if (u * u + v * v >= wall * wall) return false;
   const double s = a.liver_scale;
   // Nodules of some 14 mm on the surface: an undulation of the distance, in mm.
-  const double bump = a.nodule_mm * (std::sin(p[0] / 2.3 + a.phase[0]) * std::sin(p[1] / 2.1 + a.phase[1]) +
-                                     std::sin(p[2] / 2.5 + a.phase[2]) * std::sin(p[0] / 1.9 + a.phase[3]));
+  const double bump =
+      a.nodule_mm * (std::sin(p[0] / 2.3 + a.phase[0]) * std::sin(p[1] / 2.1 + a.phase[1]) +
+                     std::sin(p[2] / 2.5 + a.phase[2]) * std::sin(p[0] / 1.9 + a.phase[3]));
   const auto inside = [&](const Vec3& c, const Vec3& r) {
     const double radius = std::min({r[0], r[1], r[2]});
     return (std::sqrt(ellipsoid(p, c, r)) - 1) * radius < bump;
   };
   const double shrink = 1 - 0.02 * a.stage;  // the right lobe shrinks as the caudate grows
-  return inside({-72, -2, 0}, {80 * s * shrink, 82 * s, 92 * s}) || inside({8, -42, 28}, {68 * s, 36 * s, 44 * s}) ||
+  return inside({-72, -2, 0}, {80 * s * shrink, 82 * s, 92 * s}) ||
+         inside({8, -42, 28}, {68 * s, 36 * s, 44 * s}) ||
          inside({-14, 14, 22}, {20 * a.caudate_scale, 16 * a.caudate_scale, 26 * a.caudate_scale});
 }
 
 double tissue_hu(const Anatomy& a, const Vec3& p, Contrast contrast) {
   const Enhancement e = enhancement(contrast);
-  const double radius = std::sqrt(p[0] * p[0] / (a.body_x * a.body_x) + p[1] * p[1] / (a.body_y * a.body_y));
+  const double radius =
+      std::sqrt(p[0] * p[0] / (a.body_x * a.body_x) + p[1] * p[1] / (a.body_y * a.body_y));
   if (radius > 1) {  // the table under the patient
     const double table = p[1] - a.body_y - 8;
-    return table > 0 && table < 12 && std::abs(p[0]) < 210 ? (table > 2 && table < 10 ? -900 : 60) : -1000;
+    return table > 0 && table < 12 && std::abs(p[0]) < 210 ? (table > 2 && table < 10 ? -900 : 60)
+                                                           : -1000;
   }
   const double depth = (1 - radius) * a.body_y;
   if (depth < 2) return 10;           // skin
@@ -98,7 +106,8 @@ double tissue_hu(const Anatomy& a, const Vec3& p, Contrast contrast) {
                  distance_to_segment(p, {-18, -6, 2}, {14, -44, 30}) < 3.6)))
     return e.portal;
   if (liver) {
-    if (distance_to_segment(p, {-20, 28, 78}, {-82, -14, 40}) < 4) return e.portal - 10;  // hepatic vein
+    if (distance_to_segment(p, {-20, 28, 78}, {-82, -14, 40}) < 4)
+      return e.portal - 10;  // hepatic vein
     return e.liver + a.liver_shift_hu;
   }
   if (std::hypot(p[0] - 12, p[1] - (a.body_y - 84)) < 11) return e.aorta;
@@ -117,7 +126,8 @@ double tissue_hu(const Anatomy& a, const Vec3& p, Contrast contrast) {
   const double stomach = ellipsoid(p, {66, -38, 30}, {38, 34, 46});
   if (stomach < 1) return stomach > 0.86 ? 60 : p[1] < -46 ? -950 : 15;
   if (p[2] < -45) {  // bowel: loops with gas in their upper part
-    const double loop = std::sin(p[0] / 13 + a.phase[4]) * std::sin((p[1] + 20) / 12) * std::sin(p[2] / 15 + a.phase[5]);
+    const double loop = std::sin(p[0] / 13 + a.phase[4]) * std::sin((p[1] + 20) / 12) *
+                        std::sin(p[2] / 15 + a.phase[5]);
     if (loop > 0.45) return loop > 0.85 && p[1] < -20 ? -850 : 28;
   }
   return -104;  // visceral fat
@@ -130,7 +140,9 @@ std::vector<std::int16_t> render_plane(const Anatomy& a, const Stack& s, std::si
   Random random{a.seed, s.noise_key, plane, 7};
   // Sums of four uniform bytes: near normal, variance 1, and fast.
   const auto sum = [](std::uint64_t b) {
-    return static_cast<float>((b & 0xFF) + (b >> 8 & 0xFF) + (b >> 16 & 0xFF) + (b >> 24 & 0xFF)) / 147.8F - 3.45F;
+    return static_cast<float>((b & 0xFF) + (b >> 8 & 0xFF) + (b >> 16 & 0xFF) + (b >> 24 & 0xFF)) /
+               147.8F -
+           3.45F;
   };
   for (float& n : noise) n = sum(random.bits());
   std::vector<std::int16_t> hu(nx * ny);
@@ -144,7 +156,8 @@ std::vector<std::int16_t> render_plane(const Anatomy& a, const Stack& s, std::si
         const std::size_t left = x > 0 ? 1 : 0, up = y > 0 ? nx : 0;
         n = (noise[at] + noise[at - left] + noise[at - up] + noise[at - left - up]) / 2;
       }
-      const double value = tissue_hu(a, p, s.contrast) + (s.sharp ? 1.35 : 1.0) * s.noise_hu * static_cast<double>(n);
+      const double value = tissue_hu(a, p, s.contrast) +
+                           (s.sharp ? 1.35 : 1.0) * s.noise_hu * static_cast<double>(n);
       hu[at] = static_cast<std::int16_t>(std::lrint(std::clamp(value, -1024.0, 3000.0)));
     }
   return hu;
@@ -157,7 +170,9 @@ std::vector<std::uint8_t> render_liver(const Anatomy& a, const Stack& s, std::si
   for (std::int64_t y = 0; y < s.rows; ++y)
     for (std::int64_t x = 0; x < s.columns; ++x)
       mask[static_cast<std::size_t>(y * s.columns + x)] =
-          in_liver(a, s.origins[plane] + static_cast<double>(x) * dx + static_cast<double>(y) * dy) ? 1 : 0;
+          in_liver(a, s.origins[plane] + static_cast<double>(x) * dx + static_cast<double>(y) * dy)
+              ? 1
+              : 0;
   return mask;
 }
 

@@ -44,8 +44,10 @@ struct Stack {
   double blur_mm = 0;  ///< standard deviation of the kernel; rich anatomy only
 };
 /// HU of one plane, [row][column], with noise correlated by the kernel; deterministic.
-std::vector<std::int16_t> render_plane(const Anatomy& anatomy, const Stack& stack, std::size_t plane);
+std::vector<std::int16_t> render_plane(const Anatomy& anatomy, const Stack& stack,
+                                       std::size_t plane);
 /// The liver of one plane, 0 or 1.
-std::vector<std::uint8_t> render_liver(const Anatomy& anatomy, const Stack& stack, std::size_t plane);
+std::vector<std::uint8_t> render_liver(const Anatomy& anatomy, const Stack& stack,
+                                       std::size_t plane);
 
 }  // namespace wsp::phantom

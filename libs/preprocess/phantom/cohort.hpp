@@ -28,7 +28,8 @@ struct SubjectTruth {
   bool histology = false;  ///< METAVIR is known for this subject
   int ishak = -1;  ///< Ishak score 0–6 where it is known, else −1; 5 and 6 are cirrhosis (F4)
   int reader = 0;  ///< a reader's binary call
-  double stiffness_kpa = 0;  ///< of the liver, by elastography, to a tenth; 0 where it was not measured
+  double stiffness_kpa =
+      0;  ///< of the liver, by elastography, to a tenth; 0 where it was not measured
 };
 /// Draw the classes: the paper's proportions (1880/385/415/119 of 2,799), or equal shares.
 SubjectTruth draw_subject(const CohortOptions& options, int subject);

@@ -38,7 +38,7 @@ void Subject::write_hospital(Stack portal, SeriesHeader header) {
   if (enhanced) {
     std::vector<std::vector<std::int16_t>> planes(portal.origins.size());
     wsp::parallel_loop(std::size_t{0}, planes.size(),
-                      [&](std::size_t k) { planes[k] = render_plane(anatomy_, portal, k); });
+                       [&](std::size_t k) { planes[k] = render_plane(anatomy_, portal, k); });
     const std::string path = study + "/SE00002/IM00001";
     InstanceRecord record = write_enhanced(place_of(path), header, portal, planes);
     record.path = path;
@@ -76,7 +76,7 @@ void Subject::write_masks(const std::string& study, const Stack& portal, const S
   for (std::size_t k = 0; k < liver.size(); ++k)
     source.instances.push_back(skip != 0 && k == skip ? "" : slice_uid(header, enhanced ? 0 : k));
   wsp::parallel_loop(std::size_t{0}, liver.size(),
-                    [&](std::size_t k) { liver[k] = render_liver(anatomy_, portal, k); });
+                     [&](std::size_t k) { liver[k] = render_liver(anatomy_, portal, k); });
   const auto write = [&](auto writer, int number, const char* modality, const char* text) {
     SeriesHeader h = header_of(text, number, 0);
     const std::string path = fmt::format("{}/SE{:05d}/{}00001", study, number, modality);

@@ -79,8 +79,7 @@ double RichAnatomy::dome(const Vec3& q) const {
                left = cupola(dome_left_, 0.42 * body_x_);
   const double h = std::clamp(0.5 + (right - left) / 30, 0.0, 1.0);  // a smooth maximum
   const double sx = (q[0] - saddle_[1]) / saddle_[3], sy = (q[1] - saddle_[2]) / saddle_[4];
-  return left + h * (right - left) + 15 * h * (1 - h) -
-         saddle_[0] * std::exp(-sx * sx - sy * sy);
+  return left + h * (right - left) + 15 * h * (1 - h) - saddle_[0] * std::exp(-sx * sx - sy * sy);
 }
 
 bool RichAnatomy::in_liver(const Vec3& q, double depth) const {

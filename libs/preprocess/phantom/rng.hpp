@@ -14,7 +14,9 @@ class Random {
   std::uint64_t bits() { return mix(state_ += 0x9E3779B97F4A7C15ULL); }
   double uniform() { return static_cast<double>(bits() >> 11) * 0x1.0p-53; }
   double uniform(double low, double high) { return low + (high - low) * uniform(); }
-  std::int64_t below(std::int64_t n) { return static_cast<std::int64_t>(uniform() * static_cast<double>(n)); }
+  std::int64_t below(std::int64_t n) {
+    return static_cast<std::int64_t>(uniform() * static_cast<double>(n));
+  }
 
  private:
   static std::uint64_t mix(std::uint64_t x) {

@@ -85,7 +85,8 @@ void run_flow(const FlowStages& stages, std::size_t tokens, bool own_threads) {
   const auto check_device = [&] {
     if (device) device->rethrow();
   };
-  // The graph ends only when all that the device was ordered is back: what a stage throws stops that too.
+  // The graph ends only when all that the device was ordered is back: what a stage throws stops
+  // that too.
   const auto stage = [&](const auto& work) {
     try {
       return work();
@@ -125,11 +126,11 @@ void run_flow(const FlowStages& stages, std::size_t tokens, bool own_threads) {
     return item;
   });
   flow::sequencer_node<ItemPtr> sequencer(graph, [](const ItemPtr& item) { return item->number; });
-  flow::function_node<ItemPtr, flow::continue_msg> collector(graph, flow::serial,
-                                                             [&](ItemPtr item) {
-                                                               stage([&] { stages.collect(*item); });
-                                                               return flow::continue_msg();
-                                                             });
+  flow::function_node<ItemPtr, flow::continue_msg> collector(
+      graph, flow::serial, [&](ItemPtr item) {
+        stage([&] { stages.collect(*item); });
+        return flow::continue_msg();
+      });
   flow::make_edge(source, limiter);
   flow::make_edge(limiter, reader);
   flow::make_edge(flow::output_port<0>(reader), waiter);

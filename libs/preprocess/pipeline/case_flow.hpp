@@ -25,8 +25,8 @@ struct FlowStages {
   std::function<void(FlowItem&)> collect;           ///< one at a time, in the order of next()
 };
 
-/// Cases that predict works on at once with threads of its own: one has its grid made, or its mask, while
-/// the other keeps the device busy.
+/// Cases that predict works on at once with threads of its own: one has its grid made, or its mask,
+/// while the other keeps the device busy.
 inline constexpr std::size_t kCasesOnDevice = 2;
 
 /// Run cases through read -> predict -> finish -> collect on oneTBB's threads, at most `tokens` of

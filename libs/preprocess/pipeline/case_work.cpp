@@ -67,11 +67,10 @@ std::string case_key(const CaseInputs& in, const CasePlan& plan, const std::stri
     try {
       return hex(sha256_file(path));
     } catch (const Error&) {  // its message names the path, which may name the patient
-      throw Error(ErrorCode::failure,
-                  "a file of case " + plan.name +
-                      ", which the scan could read, cannot be read any more: " +
-                      std::strerror(errno) +
-                      ". Run the same command again once disk and network are well");
+      throw Error(
+          ErrorCode::failure,
+          "a file of case " + plan.name + ", which the scan could read, cannot be read any more: " +
+              std::strerror(errno) + ". Run the same command again once disk and network are well");
     }
   };
   std::map<std::size_t, std::string> known;

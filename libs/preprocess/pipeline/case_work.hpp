@@ -24,9 +24,9 @@ struct CaseInputs {
   const Scan& scan;
   const IngestConfig& config;
   const DataManifest& manifest;
-  Segmenter* segmenter;    ///< or null
-  const MaskCache* cache;  ///< of the segmenter's masks, or null
-  bool hash_files = true;  ///< hash what is read, for case_key()
+  Segmenter* segmenter;             ///< or null
+  const MaskCache* cache;           ///< of the segmenter's masks, or null
+  bool hash_files = true;           ///< hash what is read, for case_key()
   class SegFolder* segs = nullptr;  ///< takes the model's masks, or null
 };
 

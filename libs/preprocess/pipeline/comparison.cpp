@@ -48,12 +48,12 @@ std::string comparison_text(const std::vector<MaskComparisonRow>& rows) {
   for (const MaskComparisonRow& row : rows) {
     text += row.case_name + '\t' + row.source;
     if (row.code.empty())
-      text +=
-          fmt::format("\t{:.4f}\t{:.1f}\t{:.1f}\t{:+.1f}\t{}\t{:+}\t{:+}\t{:+.1f}\t{:+.1f}\t{:.4f}\t{}\t\n",
-                      row.dice, row.given_ml, row.model_ml,
-                      row.given_ml > 0 ? 100 * (row.model_ml - row.given_ml) / row.given_ml : 0.0,
-                      row.hd95_mm ? fmt::format("{:.2f}", *row.hd95_mm) : "", row.first_off,
-                      row.last_off, row.first_off_mm, row.last_off_mm, row.kept_iou, row.doubts);
+      text += fmt::format(
+          "\t{:.4f}\t{:.1f}\t{:.1f}\t{:+.1f}\t{}\t{:+}\t{:+}\t{:+.1f}\t{:+.1f}\t{:.4f}\t{}\t\n",
+          row.dice, row.given_ml, row.model_ml,
+          row.given_ml > 0 ? 100 * (row.model_ml - row.given_ml) / row.given_ml : 0.0,
+          row.hd95_mm ? fmt::format("{:.2f}", *row.hd95_mm) : "", row.first_off, row.last_off,
+          row.first_off_mm, row.last_off_mm, row.kept_iou, row.doubts);
     else
       text += std::string(12, '\t') + row.code + '\n';
   }

@@ -16,10 +16,10 @@ struct MaskComparisonRow {
   double dice = 0;                ///< in the volume's voxels; 1 where both are empty
   double given_ml = 0, model_ml = 0;
   std::optional<double> hd95_mm;
-  std::int64_t first_off = 0, last_off = 0;    ///< slices, of the model's extent to the head
+  std::int64_t first_off = 0, last_off = 0;  ///< slices, of the model's extent to the head
   double first_off_mm = 0, last_off_mm = 0, kept_iou = 0;
   std::string doubts;  ///< of the model's mask, comma-separated
-  std::string code;  ///< set, and no numbers, where the model gave no mask
+  std::string code;    ///< set, and no numbers, where the model gave no mask
 };
 
 /// The comparison in a case's JSON, or nothing where it has none.

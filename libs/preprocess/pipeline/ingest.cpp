@@ -45,9 +45,8 @@ constexpr std::uint64_t kUsualCompression = 3;  // of windowed abdominal slices,
 
 std::uint64_t cost_of(const Series& series, bool predicted) {
   constexpr double kMost = 1e18;  // hostile headers ask for more than an integer holds
-  return static_cast<std::uint64_t>(
-      std::min(kMost, volume_voxels(series) *
-                          (kBytesPerVoxel + (predicted ? kBytesPerPredictedVoxel : 0))));
+  return static_cast<std::uint64_t>(std::min(
+      kMost, volume_voxels(series) * (kBytesPerVoxel + (predicted ? kBytesPerPredictedVoxel : 0))));
 }
 
 class Job {
@@ -73,8 +72,9 @@ class Job {
                   "the built-in network finds livers, and the manifest's organ is " +
                       manifest_.organ.name + ": give --liver-model none");
     if (options_.config.compare_masks && options_.segmenter == nullptr)
-      throw Error(ErrorCode::usage,
-                  "--compare-masks needs a model to compare: give --liver-model builtin or MODEL.json");
+      throw Error(
+          ErrorCode::usage,
+          "--compare-masks needs a model to compare: give --liver-model builtin or MODEL.json");
     RunTraits traits{hex(sha256(json_text(shaping))),
                      named(options_) || !dry ? naming_.key_digest() : "", labels_.has_value(),
                      options_.part.text()};
@@ -344,12 +344,12 @@ class Job {
     for (CasePlan& plan : plan_.cases) plan.mask_bytes = given_mask_bytes(scan_, plan);
     std::erase_if(plan_.cases, [&](const CasePlan& plan) {
       if (cost(plan) <= memory_) return false;
-      reject(plan, {plan.name, "select", Code::TOO_LARGE,
-                    "needs about " + std::to_string(cost(plan) >> 20) + " MiB, " +
-                        std::to_string(static_cast<std::uint64_t>(
-                            std::min(1e18, plan.mask_bytes) / (1 << 20))) +
-                        " of them for its mask; --memory is " + std::to_string(memory_ >> 20) +
-                        " MiB"});
+      reject(plan,
+             {plan.name, "select", Code::TOO_LARGE,
+              "needs about " + std::to_string(cost(plan) >> 20) + " MiB, " +
+                  std::to_string(
+                      static_cast<std::uint64_t>(std::min(1e18, plan.mask_bytes) / (1 << 20))) +
+                  " of them for its mask; --memory is " + std::to_string(memory_ >> 20) + " MiB"});
       return true;
     });
   }
@@ -662,21 +662,21 @@ class Job {
     for (const LabelColumn& label : manifest_.labels)
       if (!label.values.empty()) words[label.name] = label.values;
     nlohmann::json fields{{"config", config_},
-                                {"counts",
-                                 {{"files", summary_.files},
-                                  {"cases", summary_.cases},
-                                  {"subjects", summary_.subjects},
-                                  {"slices", summary_.slices},
-                                  {"quarantined_cases", summary_.quarantined_cases},
-                                  {"label_rows", summary_.label_rows},
-                                  {"unmatched_label_rows", summary_.unmatched_label_rows},
-                                  {"unlabelled_cases", summary_.unlabelled_cases},
-                                  {"unmatched_pins", summary_.unmatched_pins},
-                                  {"unusable_pins", summary_.unusable_pins}}},
-                                {"classes", classes_},
-                                {"words", words},
-                                {"dispositions", summary_.file_codes},
-                                {"flags", summary_.flags}};
+                          {"counts",
+                           {{"files", summary_.files},
+                            {"cases", summary_.cases},
+                            {"subjects", summary_.subjects},
+                            {"slices", summary_.slices},
+                            {"quarantined_cases", summary_.quarantined_cases},
+                            {"label_rows", summary_.label_rows},
+                            {"unmatched_label_rows", summary_.unmatched_label_rows},
+                            {"unlabelled_cases", summary_.unlabelled_cases},
+                            {"unmatched_pins", summary_.unmatched_pins},
+                            {"unusable_pins", summary_.unusable_pins}}},
+                          {"classes", classes_},
+                          {"words", words},
+                          {"dispositions", summary_.file_codes},
+                          {"flags", summary_.flags}};
     if (!options_.part.whole())
       fields["part"] = {{"number", options_.part.number}, {"of", options_.part.of}};
     output_->commit(fields, layout());
@@ -739,12 +739,11 @@ class Job {
     for (const std::string& relative : masks_->files()) {
       const auto hit = used.find((masks_->root() / relative).lexically_normal());
       const std::string name = hit == used.end() ? "" : hit->second;
-      const bool elsewhere =
-          hit == used.end() &&
-          other_masks_.contains((masks_->root() / relative).lexically_normal());
+      const bool elsewhere = hit == used.end() &&
+                             other_masks_.contains((masks_->root() / relative).lexically_normal());
       add(relative,
           elsewhere                                                      ? Code::OTHER_PART
-          : !name.empty()                                                  ? Code::USED_AS_MASK
+          : !name.empty()                                                ? Code::USED_AS_MASK
           : std::binary_search(unclear.begin(), unclear.end(), relative) ? Code::MASK_AMBIGUOUS
                                                                          : Code::MASK_UNREFERENCED,
           name, "");

@@ -39,7 +39,7 @@ struct IngestConfig {
   bool require_portal = false, all_series = false;
   bool clean_masks = false, strict_subjects = false;
   bool ignore_mask_objects = false;  ///< leave the export's SEG and RTSTRUCT objects aside
-  bool compare_masks = false;  ///< run the model on cases with a given mask too, and compare
+  bool compare_masks = false;        ///< run the model on cases with a given mask too, and compare
   IdMode ids = IdMode::pseudonym;
   std::vector<std::string> liver_roi{"liver"};
   std::vector<std::int64_t> liver_labels;  ///< empty: the manifest's

@@ -112,8 +112,8 @@ Outcome<Segmentation> ask_segmenter(Segmenter& segmenter, const Volume& volume) 
 
 namespace {
 
-// The lungs lie about the liver's dome: below it, or within 40 mm above, there is air of some 60 cm2 in
-// a slice, unless the scan ends there. Slices are looked at every 6 mm.
+// The lungs lie about the liver's dome: below it, or within 40 mm above, there is air of some 60
+// cm2 in a slice, unless the scan ends there. Slices are looked at every 6 mm.
 bool below_lungs(const Volume& volume, const SliceRange& liver) {
   constexpr double kLungMm2 = 6000, kAboveMm = 40, kStepMm = 6;
   const auto z = [&](std::int64_t k) { return volume.z_mm[static_cast<std::size_t>(k)]; };
@@ -139,7 +139,8 @@ PredictedMask clean_prediction(Segmentation prediction, const Volume& volume, bo
   result.components = static_cast<std::int64_t>(component_sizes(MaskRuns(result.mask)).size());
   remove_specks(result.mask);
   if (refine)
-    drop_misplaced(result.mask, prediction.probability, [&](const SliceRange& r) { return below_lungs(volume, r); });
+    drop_misplaced(result.mask, prediction.probability,
+                   [&](const SliceRange& r) { return below_lungs(volume, r); });
   clean_mask(result.mask);
   std::int64_t inside = 0, all = 0, voxels = 0;  // probabilities in 1/255
   for (std::size_t i = 0; i < prediction.probability.size(); ++i) {
@@ -185,12 +186,14 @@ double left_of_body(const Volume& volume, const LiverMask& mask) {
   return (liver_x / liver - body_x / body) * volume.geometry.spacing_mm[0];
 }
 
-// The largest step of the area between neighbouring slices, as part of the largest area and for 5 mm.
+// The largest step of the area between neighbouring slices, as part of the largest area and for 5
+// mm.
 double largest_step(const std::vector<double>& areas, const std::vector<double>& z_mm) {
   double largest = 0, step = 0;
   for (const double area : areas) largest = std::max(largest, area);
   for (std::size_t i = 1; i < areas.size(); ++i)
-    step = std::max(step, std::abs(areas[i] - areas[i - 1]) / std::max(1.0, (z_mm[i] - z_mm[i - 1]) / 5));
+    step = std::max(step,
+                    std::abs(areas[i] - areas[i - 1]) / std::max(1.0, (z_mm[i] - z_mm[i - 1]) / 5));
   return largest > 0 ? step / largest : 0;
 }
 
@@ -201,8 +204,9 @@ std::vector<std::string> mask_doubts(const Volume& volume, const LiverMask& mask
                                      const std::optional<RefinedLiver>& refined,
                                      const std::vector<double>& areas_mm2, double liver_ml,
                                      const Organ& organ) {
-  constexpr double kConfidence = 0.7, kRefinedConfidence = 0.84, kAgreement = 0.93, kLeastMl = 350, kSliverMl = 50, kMostMl = 4500,
-                   kLeastHu = -30, kMostHu = 230, kSpreadHu = 25, kStep = 0.5;
+  constexpr double kConfidence = 0.7, kRefinedConfidence = 0.84, kAgreement = 0.93, kLeastMl = 350,
+                   kSliverMl = 50, kMostMl = 4500, kLeastHu = -30, kMostHu = 230, kSpreadHu = 25,
+                   kStep = 0.5;
   std::vector<std::string> doubts;
   const auto doubt = [&](bool there, const char* word) {
     if (there) doubts.emplace_back(word);

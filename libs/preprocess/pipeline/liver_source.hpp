@@ -42,8 +42,9 @@ struct PredictedMask {
 /// passes.
 Outcome<Segmentation> ask_segmenter(Segmenter& segmenter, const Volume& volume);
 
-/// Clean a prediction (specks in each slice, largest component, holes) and measure its confidence. With
-/// `refine` components without lungs above them give way to one with, and the mask is refined by HU.
+/// Clean a prediction (specks in each slice, largest component, holes) and measure its confidence.
+/// With `refine` components without lungs above them give way to one with, and the mask is refined
+/// by HU.
 PredictedMask clean_prediction(Segmentation prediction, const Volume& volume, bool refine);
 
 /// Why a predicted mask may be wrong, a word each, in a fixed order; empty where no check failed:

@@ -13,9 +13,9 @@
 namespace wsp {
 namespace {
 
-// magic, size x y z, components, cleaned, mean probability, confidence, the refinement's mode, spread
-// and agreement (NaN: none), runs, SHA-256.
-// Runs are lengths of background and liver in turn, base 128, the low groups first.
+// magic, size x y z, components, cleaned, mean probability, confidence, the refinement's mode,
+// spread and agreement (NaN: none), runs, SHA-256. Runs are lengths of background and liver in
+// turn, base 128, the low groups first.
 constexpr std::string_view kMagic = "WSPMASK2";
 constexpr std::size_t kDigest = 32;
 

@@ -28,8 +28,8 @@ using Json = nlohmann::json;
 
 struct PartDataset {
   fs::path path, state;
-  Json description;  ///< dataset.json
-  Json run;          ///< run.json
+  Json description;                          ///< dataset.json
+  Json run;                                  ///< run.json
   std::map<std::string, std::string> files;  ///< of dataset.json
   Part part;
 };
@@ -75,17 +75,19 @@ std::vector<PartDataset> open_parts(const std::vector<fs::path>& paths) {
   }
   for (const PartDataset& part : parts) {
     if (part.part.of != first.part.of)
-      refuse("parts " + first.part.text() + " and " + part.part.text() + " are not of one division");
-    for (const char* what : {"config", "label_names", "continuous_names", "words", "layout",
-                             "tool_version"})
+      refuse("parts " + first.part.text() + " and " + part.part.text() +
+             " are not of one division");
+    for (const char* what :
+         {"config", "label_names", "continuous_names", "words", "layout", "tool_version"})
       if (part.description.value(what, Json()) != first.description.value(what, Json()))
         refuse("parts " + first.part.text() + " and " + part.part.text() +
                " were made with other options or another version: " + what +
                " of their dataset.json differs; make them again with the same command");
     for (const char* what : {"config_hash", "site_key", "labels"})
       if (part.run.value(what, Json()) != first.run.value(what, Json()))
-        refuse("parts " + first.part.text() + " and " + part.part.text() +
-               " were made with another site key or label table; make them again with the same one");
+        refuse(
+            "parts " + first.part.text() + " and " + part.part.text() +
+            " were made with another site key or label table; make them again with the same one");
   }
   if (!missing.empty())
     refuse("of " + std::to_string(first.part.of) + " parts these are missing: " + missing);
@@ -105,7 +107,8 @@ std::vector<LedgerRow> join_ledgers(const std::vector<PartDataset>& parts) {
     while (std::getline(text, line)) {
       const auto cells = split_tabs(line);
       const auto code = cells.size() == 5 ? parse_code(cells[1]) : std::nullopt;
-      if (!code) throw Error(ErrorCode::corrupt, "part " + part.part.text() + ": a row of the ledger");
+      if (!code)
+        throw Error(ErrorCode::corrupt, "part " + part.part.text() + ": a row of the ledger");
       ++count;
       if (*code == Code::OTHER_PART) {
         rows.emplace(cells[0], Disposition{*code, "", ""});
@@ -115,7 +118,8 @@ std::vector<LedgerRow> join_ledgers(const std::vector<PartDataset>& parts) {
       const bool first = told.insert(cells[0]).second;
       Disposition& row = rows[cells[0]];
       if (!first && (row.code != here.code || row.case_name != here.case_name))
-        refuse("part " + part.part.text() + " says other things of a file than the part before it: "
+        refuse("part " + part.part.text() +
+               " says other things of a file than the part before it: "
                "the export changed between them; make the parts again");
       row = std::move(here);
     }
@@ -160,8 +164,7 @@ DatasetLayout layout_of(const Json& description) {
   layout.shards = stated.at("shards").get<int>();
   layout.codec = parse_codec(stated.at("codec").get<std::string>());
   layout.label_names = description.at("label_names").get<std::vector<std::string>>();
-  layout.continuous_names =
-      description.value("continuous_names", std::vector<std::string>());
+  layout.continuous_names = description.value("continuous_names", std::vector<std::string>());
   layout.tool_version = description.value("tool_version", "");
   return layout;
 }
@@ -169,9 +172,7 @@ DatasetLayout layout_of(const Json& description) {
 class Merge {
  public:
   Merge(std::vector<PartDataset> parts, OutputDirectory& output)
-      : parts_(std::move(parts)),
-        output_(output),
-        layout_(layout_of(parts_.front().description)) {}
+      : parts_(std::move(parts)), output_(output), layout_(layout_of(parts_.front().description)) {}
 
   MergeSummary run() {
     // What the parts say of the files decides whether they fit: before anything is written.
@@ -263,8 +264,7 @@ class Merge {
 
   [[nodiscard]] Json fields(const std::vector<LedgerRow>& rows) const {
     std::map<std::string, std::size_t> dispositions;
-    for (const LedgerRow& row : rows)
-      ++dispositions[std::string(to_string(row.disposition.code))];
+    for (const LedgerRow& row : rows) ++dispositions[std::string(to_string(row.disposition.code))];
     // The label table and the pins were matched with all cases in each part.
     Json counts = parts_.front().description.at("counts");
     counts["files"] = rows.size();
@@ -302,10 +302,10 @@ MergeSummary merge_parts(const fs::path& out, const std::vector<fs::path>& paths
     if (fs::equivalent(part.path, out, ec)) refuse("--out is one of the parts");
   const Json& run = parts.front().run;
   // As the same command without --part would find it, so that an update may go on from it.
-  OutputDirectory output(out,
-                         {run.value("config_hash", ""), run.value("site_key", ""),
-                          run.value("labels", false), ""},
-                         tool_version, force);
+  OutputDirectory output(
+      out,
+      {run.value("config_hash", ""), run.value("site_key", ""), run.value("labels", false), ""},
+      tool_version, force);
   return Merge(std::move(parts), output).run();
 }
 

@@ -127,8 +127,8 @@ void check_traits(const nlohmann::json& run, const RunTraits& traits) {
   const auto part = run.value("part", "");
   if (part != traits.part)
     throw Error(ErrorCode::output,
-                "--out holds " + (part.empty() ? "a whole dataset" : "part " + part) +
-                    ", and " + (traits.part.empty() ? "the whole" : "part " + traits.part) +
+                "--out holds " + (part.empty() ? "a whole dataset" : "part " + part) + ", and " +
+                    (traits.part.empty() ? "the whole" : "part " + traits.part) +
                     " is asked for; give each part its own --out, or add --force to replace it");
   // Absent in what an earlier version made.
   if (!traits.site_key.empty() && run.value("site_key", traits.site_key) != traits.site_key)
@@ -164,7 +164,8 @@ Standing judge_output(const fs::path& root, const RunTraits& traits, bool force)
   for (const fs::path& left : lefts) {
     if (left == state) continue;
     const auto other = run_of(left);
-    if (other.value("config_hash", "") == traits.options_hash && other.value("part", "") == traits.part)
+    if (other.value("config_hash", "") == traits.options_hash &&
+        other.value("part", "") == traits.part)
       standing.states.push_back(left);
     else
       log::info("an unfinished run with other options stands in the output and is replaced");

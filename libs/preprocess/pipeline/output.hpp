@@ -29,10 +29,11 @@ struct Standing {
 };
 /// What a run must have in common with the one whose dataset it updates.
 struct RunTraits {
-  std::string options_hash = "";  ///< of the configuration without the tool's version and data epoch
-  std::string site_key = "";      ///< Naming::key_digest(); empty where a dry run has no key
-  bool labels = false;       ///< a label table is given; a dataset made without may gain one
-  std::string part = "";     ///< Part::text()
+  std::string options_hash =
+      "";                     ///< of the configuration without the tool's version and data epoch
+  std::string site_key = "";  ///< Naming::key_digest(); empty where a dry run has no key
+  bool labels = false;        ///< a label table is given; a dataset made without may gain one
+  std::string part = "";      ///< Part::text()
 };
 /// Look at an existing, non-empty directory. Throws Error(output) where foreign files stand, and
 /// where a dataset that was once complete was made with other options, another site key or labels

@@ -17,8 +17,8 @@ struct Part {
   [[nodiscard]] std::string text() const;
 };
 
-/// "2/4", or "slurm": the task of a Slurm job array (SLURM_ARRAY_TASK_ID, _MIN, _MAX, _COUNT). Throws
-/// Error(usage) for anything else, and outside an array of tasks that follow each other.
+/// "2/4", or "slurm": the task of a Slurm job array (SLURM_ARRAY_TASK_ID, _MIN, _MAX, _COUNT).
+/// Throws Error(usage) for anything else, and outside an array of tasks that follow each other.
 Part parse_part(const std::string& text);
 
 }  // namespace wsp

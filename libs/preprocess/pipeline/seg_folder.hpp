@@ -15,8 +15,8 @@ class SegFolder {
   SegFolder(std::filesystem::path directory, const std::filesystem::path& output,
             std::string tool_version);
   [[nodiscard]] bool holds(const CasePlan& plan) const;
-  /// Write the mask where it is the model's and the case is of DICOM. An object that is there stays,
-  /// and is warned of by name, as a case is of which no SEG can be made. Thread-safe. Throws
+  /// Write the mask where it is the model's and the case is of DICOM. An object that is there
+  /// stays, and is warned of by name, as a case is of which no SEG can be made. Thread-safe. Throws
   /// Error(output).
   void keep(const CaseInputs& inputs, const CasePlan& plan, const JudgedCase& judged);
   [[nodiscard]] std::size_t written() const { return written_; }

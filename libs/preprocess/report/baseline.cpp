@@ -126,11 +126,11 @@ json compare(const std::vector<CaseFacts>& cases, const std::vector<std::string>
                     {"baseline", said_there},
                     {"drift", test.p < limit}});
     if (test.p < limit)
-      judge.add(Code::BASELINE_DRIFT, "", "",
-                fmt::format("{}: {} here, {} there; {} {:.3f}, p {}", what, said_here, said_there, kind,
-                            test.statistic,
-                            test.p < 1e-6 ? "< 1e-6" : fmt::format("{:.2g}", test.p)),
-                test.p, limit);
+      judge.add(
+          Code::BASELINE_DRIFT, "", "",
+          fmt::format("{}: {} here, {} there; {} {:.3f}, p {}", what, said_here, said_there, kind,
+                      test.statistic, test.p < 1e-6 ? "< 1e-6" : fmt::format("{:.2g}", test.p)),
+          test.p, limit);
   };
   for (const Measure& measure : measures()) {
     auto a = values_of(cases, measure), b = values_of(baseline.cases, measure);

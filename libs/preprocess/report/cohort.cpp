@@ -115,7 +115,8 @@ std::string group_table(const std::vector<CaseFacts>& cases, const std::vector<C
     for (const std::string& code : codes[f.name]) found += (found.empty() ? "" : ",") + code;
     const CaseDepth& depth = depths[c];
     text += fmt::format(
-        "\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t"
+        "\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}"
+        "\t{}\t{}\t{}\t{}\t{}\t"
         "{}\t{}\t{}\t{}\n",
         f.matrix[0], f.matrix[1], cell(f.pixel_mm[0], 4), cell(f.pixel_mm[1], 4),
         cell(f.spacing_mm, 3), cell(f.spacing_min_mm, 3), cell(f.spacing_max_mm, 3), f.acquired,

@@ -81,7 +81,8 @@ std::string describe(const json& dataset, const Publication& publication) {
   if (!publication.description.empty()) return publication.description;
   const json counts = dataset.value("counts", json::object());
   return fmt::format(
-      "Axial abdominal CT around the {0}: {1} slices of {2} cases of {3} subjects as int16 HU, with "
+      "Axial abdominal CT around the {0}: {1} slices of {2} cases of {3} subjects as int16 HU, "
+      "with "
       "{0} masks, weak labels and depth, for weakly-supervised positional contrastive "
       "pretraining.",
       organ_of(dataset), counts.value("slices", 0), counts.value("cases", 0),

@@ -20,8 +20,8 @@ void check_publication(const Publication& publication);
 
 /// croissant.json: JSON-LD of Croissant 1.0 or 1.1 (mlcommons.org/croissant): index, shards and
 /// group.tsv as FileObjects with their SHA-256, the group table as a RecordSet. `dataset` is
-/// dataset.json, `group_sha256` that of group.tsv, `dataset_link` the way from the report's directory
-/// to the dataset's ("..").
+/// dataset.json, `group_sha256` that of group.tsv, `dataset_link` the way from the report's
+/// directory to the dataset's ("..").
 nlohmann::json croissant(const nlohmann::json& dataset, const Publication& publication,
                          const std::vector<std::string>& label_names,
                          const std::string& group_sha256, const std::string& dataset_link);

@@ -15,15 +15,15 @@ namespace wsp::qa {
 /// What one pass over the kept slices finds. Written to qa/cases/CASE.json and read back, so that
 /// other rules need no second pass. What could not be measured is kUnset (null in JSON).
 struct PixelFacts {
-  std::int64_t slices = 0;   ///< read without damage
-  std::string damage;        ///< why a chunk could not be read; empty where all could
+  std::int64_t slices = 0;        ///< read without damage
+  std::string damage;             ///< why a chunk could not be read; empty where all could
   double liver_mean_hu = kUnset;  ///< within the window, all mask pixels of the kept slices
   double liver_sd_hu = kUnset;    ///< of the same
   double low_share = kUnset;      ///< share of mask pixels at the window's lower end
   double high_share = kUnset;     ///< and at its upper end
-  double odd_share = kUnset;      ///< share of mask blocks far from the liver's median: fat, air, bone
+  double odd_share = kUnset;  ///< share of mask blocks far from the liver's median: fat, air, bone
   double odd_share_shifted = kUnset;  ///< the least of it over shifts of the mask
-  double shift_mm[3]{0, 0, 0};   ///< the shift (x, y in mm; z along the slices) that gives it
+  double shift_mm[3]{0, 0, 0};        ///< the shift (x, y in mm; z along the slices) that gives it
   double liver_left = kUnset;  ///< liver's centre left (+) or right (-) of the body's, in body SDs
   double spine_back = kUnset;  ///< bone's centre behind (+) the body's, in body SDs
   std::int64_t interpolated = 0;  ///< kept slices that are the mean of their neighbours, or a copy
@@ -47,12 +47,13 @@ struct CaseFacts {
   double stored_min_hu = kUnset, stored_max_hu = kUnset;
   double liver_median_hu = kUnset, vessel_hu = kUnset, noise_hu = kUnset;
   double air_hu = kUnset;  ///< median of what lies outside the body, padding aside
-  double air_share = 0;  ///< its share of all voxels
+  double air_share = 0;    ///< its share of all voxels
   double fat_hu = kUnset;  ///< the fat peak of the body's histogram
-  double fat_share = 0;  ///< share of the body within 40 HU of it
-  double top_pile = 0;   ///< voxels of the last filled bin over the mean of the five before it
-  double low_pile = 0;   ///< the same at the lower end
-  double lung_low = kUnset, lung_high = kUnset;  ///< lung share of the body in the lower and upper third
+  double fat_share = 0;    ///< share of the body within 40 HU of it
+  double top_pile = 0;     ///< voxels of the last filled bin over the mean of the five before it
+  double low_pile = 0;     ///< the same at the lower end
+  double lung_low = kUnset,
+         lung_high = kUnset;  ///< lung share of the body in the lower and upper third
   double end_area_share = 0;  ///< liver at the volume's first or last slice over its largest area
   // Per acquired slice, feet to head.
   std::vector<double> z_mm, body_mm2, lung_mm2, bone_mm2, liver_mm2;
@@ -64,8 +65,8 @@ struct CaseFacts {
 
 inline constexpr int kHistogramLow = -1100, kHistogramBin = 20, kHistogramBins = 155;
 
-/// Read what index and cases/CASE.json say. Throws Error(corrupt) where the JSON is not the one that
-/// was written, or lacks or breaks what it must say.
+/// Read what index and cases/CASE.json say. Throws Error(corrupt) where the JSON is not the one
+/// that was written, or lacks or breaks what it must say.
 CaseFacts read_case_facts(const DatasetReader& reader, std::size_t case_index);
 
 /// A number, or kUnset for null. Throws nlohmann::json::exception for anything else.

@@ -14,7 +14,7 @@ namespace wsp::qa {
 struct DatasetKind {
   bool without_labels = false;  ///< no label table was given: no case is to blame
   std::string organ = "liver";  ///< what the masks hold
-  bool all_slices = false;      ///< `--slices all`: for a segmentation model, which balances no batch
+  bool all_slices = false;  ///< `--slices all`: for a segmentation model, which balances no batch
 };
 
 /// Findings on one case: HU, phase, spacing, mask, depth, flags of the ingest, damage.

@@ -224,12 +224,11 @@ class CaseJudge {
                          !(f_.lung_low < f_.lung_high);
     if (lung || anatomy) {
       add(Code::DEPTH_FLIPPED,
-          fmt::format(
-              "lung fills {} of the body's lowest third and {} of its highest{}",
-              percent(f_.lung_low), percent(f_.lung_high),
-              depth_.judged
-                  ? fmt::format("; anatomy and depth correlate by {:.2f}", depth_.correlation)
-                  : std::string()),
+          fmt::format("lung fills {} of the body's lowest third and {} of its highest{}",
+                      percent(f_.lung_low), percent(f_.lung_high),
+                      depth_.judged ? fmt::format("; anatomy and depth correlate by {:.2f}",
+                                                  depth_.correlation)
+                                    : std::string()),
           depth_.judged ? depth_.correlation : f_.lung_high - f_.lung_low);
     } else if (depth_.judged && depth_.rmse > limits_.depth_rmse) {
       add(Code::DEPTH_UNEXPLAINED,
@@ -255,8 +254,7 @@ class CaseJudge {
 
   void flags() {
     const bool unknown = flagged(Code::LABEL_MISSING) || (!f_.labels.empty() && f_.labels[0] < 0);
-    if (unknown && !kind_.without_labels)
-      add(Code::LABEL_MISSING, "the weak label is unknown");
+    if (unknown && !kind_.without_labels) add(Code::LABEL_MISSING, "the weak label is unknown");
     // The ingest's other flags in its own words; the rules say which of them matter.
     for (const CodeInfo& code : all_codes()) {
       const auto judged = {Code::TILT_RESAMPLED,    Code::GAP,

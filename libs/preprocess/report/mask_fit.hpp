@@ -13,8 +13,8 @@ void measure_mask_fit(const ReducedCase& reduced, const double pixel_mm[2], doub
 /// Where liver and bone lie relative to the soft tissue: sets liver_left and spine_back.
 void measure_orientation(const ReducedCase& reduced, PixelFacts& facts);
 /// Count slices that are the mean of their neighbours, or a copy of one, as interpolation leaves
-/// them: such a slice brings no noise of its own. Each is compared with its own two neighbours, so that
-/// it does not matter how much the anatomy changes elsewhere.
+/// them: such a slice brings no noise of its own. Each is compared with its own two neighbours, so
+/// that it does not matter how much the anatomy changes elsewhere.
 std::int64_t count_interpolated(const ReducedCase& reduced);
 
 }  // namespace wsp::qa

@@ -7,14 +7,16 @@
 /// Small statistics that several parts of the report share.
 namespace wsp::qa {
 
-/// What was not measured: null in JSON, an empty cell in tables, left out of every summary and test.
+/// What was not measured: null in JSON, an empty cell in tables, left out of every summary and
+/// test.
 inline constexpr double kUnset = std::numeric_limits<double>::quiet_NaN();
 /// Round to `digits` decimals, so that files hold what was measured and no more; kUnset stays it.
 double rounded(double value, int digits);
 /// Sixteen hexadecimal digits.
 std::string hex_word(std::uint64_t word);
 
-/// Mean, standard deviation (n - 1) and quantiles of the measured values; kUnset where there is none.
+/// Mean, standard deviation (n - 1) and quantiles of the measured values; kUnset where there is
+/// none.
 struct Summary {
   std::size_t n = 0;
   double mean = kUnset, sd = kUnset, minimum = kUnset, p05 = kUnset, p25 = kUnset, median = kUnset,

@@ -23,7 +23,7 @@ struct PageInputs {
   const nlohmann::json& baseline;  ///< rows of compare(), or an empty array
   const std::map<std::string, std::string>& ratings;
   std::filesystem::path state, qa;  ///< DatasetReader::state(), and where the report goes
-  std::string title;  ///< name of the dataset, or empty
+  std::string title;                ///< name of the dataset, or empty
   std::string version;
   std::uint64_t embed_bytes = 0;  ///< pictures that go into the page, thumbs before strips
 };

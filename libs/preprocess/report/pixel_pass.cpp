@@ -84,8 +84,10 @@ class Pass {
     result.signature = signature_of(reduced);
     const CasePictures pictures = draw_case(reduced);
     if (!pictures.strip.empty()) {
-      write_file_unsynced(qa_ / "pictures" / (facts.name + "-strip.png"), std::span(pictures.strip));
-      write_file_unsynced(qa_ / "pictures" / (facts.name + "-thumb.png"), std::span(pictures.thumb));
+      write_file_unsynced(qa_ / "pictures" / (facts.name + "-strip.png"),
+                          std::span(pictures.strip));
+      write_file_unsynced(qa_ / "pictures" / (facts.name + "-thumb.png"),
+                          std::span(pictures.thumb));
     }
     return result;
   }

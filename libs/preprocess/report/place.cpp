@@ -61,9 +61,10 @@ void check_place(const fs::path& qa, bool force) {
   std::error_code ec;
   const fs::path place = fs::weakly_canonical(fs::absolute(qa), ec);
   if (stands(place / "dataset.json") || stands(place / "index.h5"))
-    throw Error(ErrorCode::usage, "--out " + qa.string() +
-                                      " is a dataset itself, and its cases/ would be overwritten: "
-                                      "choose another directory, or leave --out away for DATASET/qa");
+    throw Error(ErrorCode::usage,
+                "--out " + qa.string() +
+                    " is a dataset itself, and its cases/ would be overwritten: "
+                    "choose another directory, or leave --out away for DATASET/qa");
   for (fs::path above = place; above.has_relative_path(); above = above.parent_path()) {
     const fs::path dataset = above.parent_path();
     if (!is_dataset(dataset) || above.filename() == "qa") continue;
@@ -75,8 +76,9 @@ void check_place(const fs::path& qa, bool force) {
   if (force || !fs::is_directory(place, ec) || fs::is_empty(place, ec) || holds_report(place))
     return;
   // Killed before its first file stood.
-  if (std::all_of(fs::directory_iterator(place), fs::directory_iterator(),
-                  [](const fs::directory_entry& e) { return e.path().filename() == "state.json.tmp"; }))
+  if (std::all_of(
+          fs::directory_iterator(place), fs::directory_iterator(),
+          [](const fs::directory_entry& e) { return e.path().filename() == "state.json.tmp"; }))
     return;
   throw Error(ErrorCode::usage, qa.string() +
                                     " holds files that are no earlier report of wsp-qa: choose "

@@ -29,7 +29,7 @@ using nlohmann::json;
 std::vector<CaseFacts> read_all_facts(const DatasetReader& reader) {
   std::vector<CaseFacts> cases(reader.cases().size());
   wsp::parallel_loop(std::size_t{0}, cases.size(),
-                    [&](std::size_t c) { cases[c] = read_case_facts(reader, c); });
+                     [&](std::size_t c) { cases[c] = read_case_facts(reader, c); });
   return cases;
 }
 
@@ -66,7 +66,8 @@ DatasetKind kind_of(const json& dataset, const std::vector<CaseFacts>& cases) {
   kind.without_labels =
       dataset.value("counts", json::object()).value("label_rows", std::int64_t{0}) == 0 &&
       std::all_of(cases.begin(), cases.end(), [](const CaseFacts& f) {
-        return std::all_of(f.labels.begin(), f.labels.end(), [](auto label) { return label < 0; }) &&
+        return std::all_of(f.labels.begin(), f.labels.end(),
+                           [](auto label) { return label < 0; }) &&
                std::find(f.flags.begin(), f.flags.end(), "LABEL_MISSING") == f.flags.end();
       });
   return kind;
@@ -121,8 +122,9 @@ std::map<std::string, std::string> load_ratings(const fs::path& tsv) {
   const auto column = [&](const char* name) {
     const auto found = std::find(table.header.begin(), table.header.end(), name);
     if (found == table.header.end())
-      throw Error(ErrorCode::usage, tsv.string() + ": expected the columns case and rating, as the "
-                                                   "page saves them, and found no '" +
+      throw Error(ErrorCode::usage, tsv.string() +
+                                        ": expected the columns case and rating, as the "
+                                        "page saves them, and found no '" +
                                         name + "'");
     return static_cast<std::size_t>(found - table.header.begin());
   };
@@ -195,10 +197,10 @@ QaSummary run_qa(const QaOptions& options) {
                         "\n");
   write_file_atomic(qa / "dataset_card.md",
                     dataset_card(dataset, options.publication, print, account, findings));
-  write_file_atomic(qa / "report.html",
-                    make_page({cases, labels, audit, findings, account, print, drift, ratings,
-                               reader.state(), qa, options.publication.title, options.tool_version,
-                               options.embed_bytes}));
+  write_file_atomic(
+      qa / "report.html",
+      make_page({cases, labels, audit, findings, account, print, drift, ratings, reader.state(), qa,
+                 options.publication.title, options.tool_version, options.embed_bytes}));
   std::vector<std::string> sorted = names;
   std::sort(sorted.begin(), sorted.end());
   QaSummary summary = summarise(cases, pass, findings, audit);

@@ -37,9 +37,10 @@ struct QaSummary {
 
 /// Judge a dataset and write its report: qa/report.html, group.tsv, cases/CASE.json,
 /// dataset_fingerprint.json, findings.jsonl, croissant.json, dataset_card.md, pictures/. Damage to
-/// pixels is a finding. Nothing of a dataset or of other origin is overwritten (check_place). Throws Error(no_input) where no complete dataset stands, Error(corrupt)
-/// where index, JSON or ledger cannot be read, Error(usage) for rules, baseline or ratings that
-/// cannot be, Error(output), Error(interrupted).
+/// pixels is a finding. Nothing of a dataset or of other origin is overwritten (check_place).
+/// Throws Error(no_input) where no complete dataset stands, Error(corrupt) where index, JSON or
+/// ledger cannot be read, Error(usage) for rules, baseline or ratings that cannot be,
+/// Error(output), Error(interrupted).
 QaSummary run_qa(const QaOptions& options);
 
 /// Ratings as the page saves them: a table with the columns case and rating (good, usable,

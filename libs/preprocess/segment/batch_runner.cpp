@@ -98,7 +98,7 @@ void BatchRunner::run_in_flight(const BatchJob& job) {
     flight.slot->wait();
     const Range range = std::exchange(flight.range, {});
     wsp::parallel_loop(std::int64_t{0}, range.count,
-                      [&](std::int64_t i) { take_sample(job, range, i, *flight.slot); });
+                       [&](std::int64_t i) { take_sample(job, range, i, *flight.slot); });
     finish(job, range);
   };
   const std::int64_t batches = (job.count + job.batch - 1) / job.batch;
@@ -109,7 +109,7 @@ void BatchRunner::run_in_flight(const BatchJob& job) {
     const Range range{b * job.batch, std::min(job.batch, job.count - b * job.batch)};
     job.prepare(range.first, range.count);
     wsp::parallel_loop(std::int64_t{0}, range.count,
-                      [&](std::int64_t i) { fill_sample(job, range, i, *flight.slot); });
+                       [&](std::int64_t i) { fill_sample(job, range, i, *flight.slot); });
     flight.slot->start(shape_of(job, range.count));
     flight.range = range;
   }

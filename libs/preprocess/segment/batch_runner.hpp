@@ -13,16 +13,19 @@ struct BatchJob {
   BatchShape sample;  ///< samples == 1
   std::int64_t count = 0;
   std::int64_t batch = 1;
-  /// Samples from one call of prepare() to the next with a concurrent network: a multiple of `batch`.
+  /// Samples from one call of prepare() to the next with a concurrent network: a multiple of
+  /// `batch`.
   std::int64_t piece = 1;
-  /// Make what fill() needs for the samples [first, first + count). In order, by the thread of run().
+  /// Make what fill() needs for the samples [first, first + count). In order, by the thread of
+  /// run().
   std::function<void(std::int64_t first, std::int64_t count)> prepare;
   /// Write sample i, channels * voxels values. Called from several threads.
   std::function<void(std::int64_t i, std::span<float> input)> fill;
   /// Take the probabilities of sample i: voxels values, checked to lie in [0, 1]. Called from
   /// several threads; for each sample once.
   std::function<void(std::int64_t i, std::span<const float> output)> take;
-  /// The samples [first, first + count) have been taken. In order, by the thread of run(); may be empty.
+  /// The samples [first, first + count) have been taken. In order, by the thread of run(); may be
+  /// empty.
   std::function<void(std::int64_t first, std::int64_t count)> finish;
 };
 

@@ -9,8 +9,8 @@ namespace wsp {
 /// nothing where there is none.
 std::optional<std::filesystem::path> builtin_liver_model();
 
-/// True where this program goes on for one without LibTorch (switch_to_torch_build()), which has said
-/// already what a start has to say.
+/// True where this program goes on for one without LibTorch (switch_to_torch_build()), which has
+/// said already what a start has to say.
 bool goes_on_with_torch();
 /// Says so from the one to the other.
 inline constexpr const char* kGoesOn = "WSP_GOES_ON_WITH_TORCH";

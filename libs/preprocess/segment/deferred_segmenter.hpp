@@ -6,8 +6,8 @@
 
 namespace wsp {
 
-/// A model that is loaded when it is known that some case needs it, by prepare(). It runs in fp32, so
-/// that its identity does not hang on the device.
+/// A model that is loaded when it is known that some case needs it, by prepare(). It runs in fp32,
+/// so that its identity does not hang on the device.
 class DeferredSegmenter : public Segmenter {
  public:
   /// `arguments` are the program's own: prepare() starts it again with LibTorch where it has none.

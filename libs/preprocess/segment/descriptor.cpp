@@ -26,8 +26,9 @@ class Parser {
     d.version = json_.at("model_version");
     d.sha256 = json_.at("sha256");
     d.precision = json_.value("precision", "");
-    std::transform(d.sha256.begin(), d.sha256.end(), d.sha256.begin(),
-                   [](char c) { return c >= 'A' && c <= 'F' ? static_cast<char>(c - 'A' + 'a') : c; });
+    std::transform(d.sha256.begin(), d.sha256.end(), d.sha256.begin(), [](char c) {
+      return c >= 'A' && c <= 'F' ? static_cast<char>(c - 'A' + 'a') : c;
+    });
     d.file = path_.parent_path() / json_.at("file").get<std::string>();
     dimensions(d);
     orientation(d);

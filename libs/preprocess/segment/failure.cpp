@@ -8,8 +8,8 @@
 namespace wsp {
 namespace {
 
-// Of a trace of TorchScript's its own words, which stand last; of anything else the first line. Paths
-// are left out: they may name people.
+// Of a trace of TorchScript's its own words, which stand last; of anything else the first line.
+// Paths are left out: they may name people.
 std::string words_of(const std::string& text) {
   const auto last = text.rfind("Error: ");
   const auto begin = last == std::string::npos ? 0 : text.find_last_of(" \n", last) + 1;
@@ -29,19 +29,23 @@ Rejection segmenter_failure(const std::exception& error) {
   const std::string_view text = error.what();
   if (is_out_of_memory(error)) {
     const bool on_card = text.find("CUDA") != text.npos || text.find("CUDNN") != text.npos;
-    return {"", "mask", Code::SEGMENTER_FAILED,
-            on_card ? "no memory on the card to run the model on this volume: see nvidia-smi for what else "
-                      "uses it, or take --model-precision bf16 or --device cpu"
-                    : "no memory to run the model on this volume"};
+    return {
+        "", "mask", Code::SEGMENTER_FAILED,
+        on_card
+            ? "no memory on the card to run the model on this volume: see nvidia-smi for what else "
+              "uses it, or take --model-precision bf16 or --device cpu"
+            : "no memory to run the model on this volume"};
   }
   const std::string words = words_of(error.what());
   // What every later case would meet too.
   const DeviceFault* fault = find_device_fault(text);
   if (fault != nullptr || text.find("CUDA error") != text.npos)
-    throw Error(ErrorCode::failure,
-                "the card failed (" + words + "): " +
-                    std::string(fault != nullptr ? fault->advice : "see nvidia-smi, and dmesg for lines with Xid") +
-                    ". Complete cases are kept; --device cuda:N takes another card, --device cpu none");
+    throw Error(
+        ErrorCode::failure,
+        "the card failed (" + words + "): " +
+            std::string(fault != nullptr ? fault->advice
+                                         : "see nvidia-smi, and dmesg for lines with Xid") +
+            ". Complete cases are kept; --device cuda:N takes another card, --device cpu none");
   return {"", "mask", Code::SEGMENTER_FAILED,
           "the model failed on this volume" + (words.empty() ? words : ": " + words)};
 }

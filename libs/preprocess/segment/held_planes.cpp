@@ -14,7 +14,7 @@ void HeldPlanes::hold(std::vector<std::int64_t> wanted) {
   for (const std::int64_t z : wanted)
     if (planes_.try_emplace(z).second) missing.push_back(z);
   wsp::parallel_loop(std::size_t{0}, missing.size(),
-                    [&](std::size_t i) { planes_.at(missing[i]) = grid_.plane(missing[i]); });
+                     [&](std::size_t i) { planes_.at(missing[i]) = grid_.plane(missing[i]); });
 }
 
 }  // namespace wsp

@@ -22,8 +22,8 @@ inline double coarse_threshold(const ModelDescriptor& model) { return model.thre
 class HeldPlanes {
  public:
   explicit HeldPlanes(const ModelGrid& grid) : grid_(grid) {}
-  /// Make what is missing of the planes `wanted` (any order, repeats allowed) on oneTBB's threads, and
-  /// let go of all others.
+  /// Make what is missing of the planes `wanted` (any order, repeats allowed) on oneTBB's threads,
+  /// and let go of all others.
   void hold(std::vector<std::int64_t> wanted);
   /// A held plane [y][x].
   [[nodiscard]] const std::vector<float>& at(std::int64_t z) const { return planes_.at(z); }
@@ -37,8 +37,8 @@ class HeldPlanes {
 Probabilities run_slices(const ModelGrid& grid, const ModelDescriptor& model, Network& network,
                          const SegmentationPlan& plan);
 
-/// 3d: Gaussian-weighted sliding window. Beside the result it holds the planes of one layer of windows,
-/// or of up to 16 windows, and the sums of one layer, whatever the volume's length.
+/// 3d: Gaussian-weighted sliding window. Beside the result it holds the planes of one layer of
+/// windows, or of up to 16 windows, and the sums of one layer, whatever the volume's length.
 Probabilities run_windows(const ModelGrid& grid, const ModelDescriptor& model, Network& network,
                           const SegmentationPlan& plan);
 

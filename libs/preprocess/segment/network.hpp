@@ -47,7 +47,8 @@ class Network {
   virtual ~Network() = default;
   Network(const Network&) = delete;
   Network& operator=(const Network&) = delete;
-  /// True: slots are used by many threads at once (CPU). False: each thread that uses it keeps several under way.
+  /// True: slots are used by many threads at once (CPU). False: each thread that uses it keeps
+  /// several under way.
   [[nodiscard]] virtual bool concurrent() const = 0;
   /// In what it computes where it may be another precision than its weights': fp32, bf16 or fp16.
   [[nodiscard]] virtual std::string precision() const { return "fp32"; }
@@ -56,8 +57,8 @@ class Network {
   /// A slot with room for batches up to this shape.
   virtual std::unique_ptr<NetworkSlot> make_slot(const BatchShape& largest) = 0;
 
-  /// The same out of those given back, where one of them has the room. As many are kept as were ever in
-  /// use at once: their buffers are not made anew for every volume.
+  /// The same out of those given back, where one of them has the room. As many are kept as were
+  /// ever in use at once: their buffers are not made anew for every volume.
   std::unique_ptr<NetworkSlot> take_slot(const BatchShape& largest);
   void give_back(std::unique_ptr<NetworkSlot> slot);
 

@@ -39,9 +39,9 @@ class Segmenter {
   virtual Outcome<Segmentation> segment(const Volume& volume) = 0;
 };
 
-/// What became of a volume on which a model threw: SEGMENTER_FAILED with its own words, without paths,
-/// or with the lack of memory named. Throws Error(failure) where the card itself failed, since no later
-/// volume would fare better.
+/// What became of a volume on which a model threw: SEGMENTER_FAILED with its own words, without
+/// paths, or with the lack of memory named. Throws Error(failure) where the card itself failed,
+/// since no later volume would fare better.
 Rejection segmenter_failure(const std::exception& error);
 
 }  // namespace wsp

@@ -114,8 +114,9 @@ class TorchNetwork : public Network {
     return std::make_unique<TorchSlot>(*this, largest);
   }
   [[nodiscard]] torch::Device device() const { return device_; }
-  /// A card's: where every forward pass runs, one behind the other, so that all take their memory from
-  /// one pool. Whoever starts work there holds the lock, so that no two passes hold theirs at once.
+  /// A card's: where every forward pass runs, one behind the other, so that all take their memory
+  /// from one pool. Whoever starts work there holds the lock, so that no two passes hold theirs at
+  /// once.
   [[nodiscard]] const std::optional<c10::Stream>& forward_stream() const { return forward_; }
   [[nodiscard]] std::unique_lock<std::mutex> lock() { return std::unique_lock(mutex_); }
   [[nodiscard]] bool plane() const { return model_.dimensions == 2; }
@@ -151,7 +152,8 @@ class TorchNetwork : public Network {
     } catch (const std::exception&) {
       lay_out(torch::MemoryFormat::Contiguous);
     }
-    // The stream of the forward passes does not wait for this one, which still arranges the weights.
+    // The stream of the forward passes does not wait for this one, which still arranges the
+    // weights.
     if (device_.is_cuda()) torch::cuda::synchronize(device_.index());
   }
 
@@ -279,7 +281,8 @@ TorchSlot::~TorchSlot() {
   try {
     while (copies_ && !copies_->query()) sleep_a_little();
   } catch (const std::exception&) {
-    // The card failed, and LibTorch asks it before it frees pinned memory: better leaked than thrown here.
+    // The card failed, and LibTorch asks it before it frees pinned memory: better leaked than
+    // thrown here.
     (void)input_.unsafeReleaseTensorImpl();
     (void)output_.unsafeReleaseTensorImpl();
   }

@@ -79,8 +79,8 @@ std::optional<Error> trouble_with(const ModelDescriptor& model, const std::strin
 
 // The child's answer: nothing, or the error's code as one byte and its words.
 [[noreturn]] void answer_and_leave(const ModelDescriptor& model, const std::string& bytes,
-                                   const std::string& device, const std::string& precision, int answer,
-                                   pid_t parent) {
+                                   const std::string& device, const std::string& precision,
+                                   int answer, pid_t parent) {
   // The job's handlers only note a signal for later, and an orphan would run on unseen.
   std::signal(SIGINT, SIG_DFL);
   std::signal(SIGTERM, SIG_DFL);
@@ -119,10 +119,11 @@ int reap(pid_t child) {
   return status;
 }
 
-// In a process of its own: a model can end it by a signal, or never return, where an exception would
-// be caught.
+// In a process of its own: a model can end it by a signal, or never return, where an exception
+// would be caught.
 void probe_in_child(const ModelDescriptor& model, const std::string& bytes,
-                    const std::string& device, const std::string& precision, std::chrono::milliseconds limit) {
+                    const std::string& device, const std::string& precision,
+                    std::chrono::milliseconds limit) {
   std::array<int, 2> pipe_ends{};
   if (::pipe(pipe_ends.data()) != 0)
     throw Error(ErrorCode::failure, std::string("no pipe: ") + std::strerror(errno));
@@ -143,14 +144,16 @@ void probe_in_child(const ModelDescriptor& model, const std::string& bytes,
   // Ctrl-C reaches both processes, and may reach the child first.
   if (WIFSIGNALED(status) && (WTERMSIG(status) == SIGINT || WTERMSIG(status) == SIGTERM))
     note_interrupt(WTERMSIG(status));
-  stop_if_interrupted("the model was still being tried and nothing was read: run the same command again");
+  stop_if_interrupted(
+      "the model was still being tried and nothing was read: run the same command again");
   const std::string name = "the model " + model.file.string();
   constexpr const char* kInput = " a small input that follows its descriptor";
   if (heard == Heard::too_late)
-    throw Error(ErrorCode::usage,
-                name + " gives no answer to" + kInput + " within " +
-                    std::to_string(std::chrono::duration_cast<std::chrono::seconds>(limit).count()) +
-                    " s, and was ended: does it return at all? (see docs/MODELS.md)");
+    throw Error(
+        ErrorCode::usage,
+        name + " gives no answer to" + kInput + " within " +
+            std::to_string(std::chrono::duration_cast<std::chrono::seconds>(limit).count()) +
+            " s, and was ended: does it return at all? (see docs/MODELS.md)");
   if (!trouble.empty()) throw Error(static_cast<ErrorCode>(trouble[0]), trouble.substr(1));
   if (WIFSIGNALED(status))
     throw Error(ErrorCode::usage, name + " crashes on" + kInput + " (signal " +
@@ -162,8 +165,7 @@ void probe_in_child(const ModelDescriptor& model, const std::string& bytes,
 
 }  // namespace
 
-std::unique_ptr<Network> load_torch_network(const ModelDescriptor& model,
-                                            const std::string& device,
+std::unique_ptr<Network> load_torch_network(const ModelDescriptor& model, const std::string& device,
                                             const std::string& precision,
                                             std::chrono::milliseconds limit) {
   const std::string bytes = read_checked(model);

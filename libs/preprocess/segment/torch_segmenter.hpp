@@ -11,10 +11,10 @@ namespace wsp {
 
 /// Load a model by its descriptor and see that it runs: the file's hash is compared, and a process
 /// of its own loads it and runs a small input, so that a model that crashes ends no job. `device`:
-/// auto (a CUDA card where there is one), cpu, cuda or cuda:N. `precision`: auto (on a card what the
-/// descriptor says, on a CPU fp32), fp32, bf16 or fp16 (on a card); probabilities and threshold are
-/// float32 always. Call before threads work with Torch.
-/// Throws Error(usage) that says what is wrong with descriptor, file, device or model.
+/// auto (a CUDA card where there is one), cpu, cuda or cuda:N. `precision`: auto (on a card what
+/// the descriptor says, on a CPU fp32), fp32, bf16 or fp16 (on a card); probabilities and threshold
+/// are float32 always. Call before threads work with Torch. Throws Error(usage) that says what is
+/// wrong with descriptor, file, device or model.
 std::unique_ptr<Segmenter> make_torch_segmenter(const std::filesystem::path& descriptor,
                                                 const std::string& device, SegmentationPlan plan,
                                                 const std::string& precision = "auto");
@@ -27,12 +27,12 @@ void switch_to_torch_build(char** arguments);
 /// Whether this program has Torch, or can become one that has.
 bool has_torch_build();
 
-/// How long a model may take for the small input before it counts as one that never returns: a large
-/// 3-D window on a busy CPU takes minutes.
+/// How long a model may take for the small input before it counts as one that never returns: a
+/// large 3-D window on a busy CPU takes minutes.
 inline constexpr std::chrono::milliseconds kProbeLimit = std::chrono::minutes(10);
 
-/// The network alone, as make_torch_segmenter() checks and loads it. Throws Error(interrupted) where a
-/// signal asks to stop while the model runs its small input.
+/// The network alone, as make_torch_segmenter() checks and loads it. Throws Error(interrupted)
+/// where a signal asks to stop while the model runs its small input.
 std::unique_ptr<Network> load_torch_network(const ModelDescriptor& model, const std::string& device,
                                             const std::string& precision = "auto",
                                             std::chrono::milliseconds limit = kProbeLimit);

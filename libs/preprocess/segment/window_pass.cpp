@@ -89,8 +89,8 @@ class WindowPass {
     return all;
   }
 
-  // Visits a window's rows: (z in the window, index of the first voxel in the network's tensor, y * width + x of it in
-  // the grid).
+  // Visits a window's rows: (z in the window, index of the first voxel in the network's tensor, y *
+  // width + x of it in the grid).
   template <class Visit>
   void for_each_row(const Index& start, Visit visit) const {
     for (std::int64_t z = 0; z < patch_[0]; ++z)
@@ -99,7 +99,8 @@ class WindowPass {
               (start[1] + y) * size_[2] + start[2]);
   }
 
-  // Calls done(outputs) with those of some consecutive windows after another, in the windows' order.
+  // Calls done(outputs) with those of some consecutive windows after another, in the windows'
+  // order.
   template <class Done>
   void run_windows_of(const std::vector<Index>& windows, Done done) {
     std::vector<Output> outputs;
@@ -120,12 +121,11 @@ class WindowPass {
     };
     job.fill = [&](std::int64_t i, std::span<float> input) {
       const Index& start = windows[static_cast<std::size_t>(i)];
-      for_each_row(start,
-                   [&](std::int64_t z, std::int64_t tensor, std::int64_t in_plane) {
-                     const float* row = planes_.at(start[0] + z).data() + in_plane;
-                     for (std::int64_t x = 0; x < patch_[2]; ++x)
-                       input[static_cast<std::size_t>(tensor + x * tensor_step_[2])] = row[x];
-                   });
+      for_each_row(start, [&](std::int64_t z, std::int64_t tensor, std::int64_t in_plane) {
+        const float* row = planes_.at(start[0] + z).data() + in_plane;
+        for (std::int64_t x = 0; x < patch_[2]; ++x)
+          input[static_cast<std::size_t>(tensor + x * tensor_step_[2])] = row[x];
+      });
     };
     job.take = [&](std::int64_t i, std::span<const float> output) {
       outputs[static_cast<std::size_t>(i)].probability.assign(output.begin(), output.end());
@@ -134,7 +134,8 @@ class WindowPass {
       const auto part = std::span(outputs).subspan(static_cast<std::size_t>(first),
                                                    static_cast<std::size_t>(count));
       done(part);
-      for (Output& output : part) std::vector<float>().swap(output.probability);  // = {} would keep the memory
+      for (Output& output : part)
+        std::vector<float>().swap(output.probability);  // = {} would keep the memory
     };
     BatchRunner(network_).run(job);
   }
@@ -190,19 +191,17 @@ class WindowPass {
     const Index& start = output.start;
     const std::vector<float>& p = output.probability;
     const auto least = static_cast<float>(coarse_threshold(model_));
-    for_each_row(start,
-                 [&](std::int64_t z, std::int64_t tensor, std::int64_t in_plane) {
-                   for (std::int64_t x = 0; x < patch_[2]; ++x) {
-                     if (!(p[static_cast<std::size_t>(tensor + x * tensor_step_[2])] >= least))
-                       continue;
-                     const Index at{start[0] + z, in_plane / size_[2], start[2] + x};
-                     if (!box) box = Box{at, at};
-                     for (std::size_t a = 0; a < 3; ++a) {
-                       box->first[a] = std::min(box->first[a], at[a]);
-                       box->end[a] = std::max(box->end[a], at[a] + 1);
-                     }
-                   }
-                 });
+    for_each_row(start, [&](std::int64_t z, std::int64_t tensor, std::int64_t in_plane) {
+      for (std::int64_t x = 0; x < patch_[2]; ++x) {
+        if (!(p[static_cast<std::size_t>(tensor + x * tensor_step_[2])] >= least)) continue;
+        const Index at{start[0] + z, in_plane / size_[2], start[2] + x};
+        if (!box) box = Box{at, at};
+        for (std::size_t a = 0; a < 3; ++a) {
+          box->first[a] = std::min(box->first[a], at[a]);
+          box->end[a] = std::max(box->end[a], at[a] + 1);
+        }
+      }
+    });
   }
 
   const ModelDescriptor& model_;

@@ -17,8 +17,8 @@ struct BufferAllocator {
 };
 BufferAllocator host_allocator();
 
-/// ram: decoded and resized slices stay in memory. device: for DeviceBatches, which keeps them on the
-/// device; to the loader itself it is none.
+/// ram: decoded and resized slices stay in memory. device: for DeviceBatches, which keeps them on
+/// the device; to the loader itself it is none.
 enum class CacheMode { none, ram, device };
 
 /// Who decodes. onetbb shares oneTBB's threads with the rest of the program and never adds to them;

@@ -12,9 +12,12 @@ std::string subject_mark(const std::string& subject) {
   return hex(sha256("wsp-unet trained on " + subject)).substr(0, 32);
 }
 
-std::string marks_text(const std::set<std::string>& marks) { return json_text(nlohmann::json(marks)); }
+std::string marks_text(const std::set<std::string>& marks) {
+  return json_text(nlohmann::json(marks));
+}
 
-Provenance provenance_of(const std::map<std::string, std::string>& metadata, const std::filesystem::path& file) {
+Provenance provenance_of(const std::map<std::string, std::string>& metadata,
+                         const std::filesystem::path& file) {
   const auto value = [&](const char* key) {
     const auto found = metadata.find(key);
     return found == metadata.end() ? std::string() : found->second;
@@ -24,10 +27,14 @@ Provenance provenance_of(const std::map<std::string, std::string>& metadata, con
     try {
       return nlohmann::json::parse(value(key)).get<std::set<std::string>>();
     } catch (const nlohmann::json::exception&) {
-      throw Error(ErrorCode::corrupt, file.string() + " does not list the subjects trained on as our trainers write them: train it again");
+      throw Error(
+          ErrorCode::corrupt,
+          file.string() +
+              " does not list the subjects trained on as our trainers write them: train it again");
     }
   };
-  return {value("wsp.method"), value("wsp.dataset_sha256"), marks("wsp.trained_on"), marks("wsp.chosen_on")};
+  return {value("wsp.method"), value("wsp.dataset_sha256"), marks("wsp.trained_on"),
+          marks("wsp.chosen_on")};
 }
 
 }  // namespace wsp::train

@@ -212,7 +212,8 @@ void BalancedSampler::group(const TrainingSet& set) {
 void BalancedSampler::check_classes() {
   const auto classes = static_cast<std::int64_t>(classes_.size());
   const std::int64_t largest = (options_.batch + classes - 1) / classes;
-  std::int64_t fewest = largest;  // slices of a class: the smallest one decides which batch can be filled
+  std::int64_t fewest =
+      largest;  // slices of a class: the smallest one decides which batch can be filled
   for (const auto& subjects : classes_) {
     std::int64_t slices = 0;
     for (const Subject& subject : subjects)

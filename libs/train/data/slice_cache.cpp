@@ -46,17 +46,20 @@ std::uint64_t entry_of(const fs::path& path, std::string_view wanted) {
 struct MemoryFiles {
   const char *limit, *used, *cache;
 };
-constexpr MemoryFiles kVersion1{"memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"};
+constexpr MemoryFiles kVersion1{"memory.limit_in_bytes", "memory.usage_in_bytes",
+                                "total_inactive_file"};
 constexpr MemoryFiles kVersion2{"memory.max", "memory.current", "inactive_file"};
 
-// What a control group and those above it leave. Pages of files that nobody works on make room by themselves.
+// What a control group and those above it leave. Pages of files that nobody works on make room by
+// themselves.
 std::uint64_t left_by_groups(const fs::path& mount, fs::path group, const MemoryFiles& files) {
   std::uint64_t left = std::numeric_limits<std::uint64_t>::max();
   for (;; group = group.parent_path()) {
     const fs::path here = mount / group.relative_path();
     const auto limit = number_in(here / files.limit), used = number_in(here / files.used);
     if (limit && used) {
-      const std::uint64_t taken = *used - std::min(*used, entry_of(here / "memory.stat", files.cache));
+      const std::uint64_t taken =
+          *used - std::min(*used, entry_of(here / "memory.stat", files.cache));
       left = std::min(left, *limit - std::min(*limit, taken));
     }
     if (!group.has_relative_path()) return left;
@@ -78,7 +81,8 @@ std::uint64_t free_memory_bytes(const fs::path& root) {
   constexpr std::uint64_t kMebi = std::uint64_t{1} << 20;
   std::uint64_t free = entry_of(root / "proc/meminfo", "MemAvailable:") * 1024;
   if (free == 0) free = std::numeric_limits<std::uint64_t>::max();
-  // "0::/path" in version 2, "9:memory:/path" in version 1. In a container the mount may begin at the group itself.
+  // "0::/path" in version 2, "9:memory:/path" in version 1. In a container the mount may begin at
+  // the group itself.
   const fs::path mount = root / "sys/fs/cgroup";
   std::ifstream groups(root / "proc/self/cgroup");
   for (std::string line; std::getline(groups, line);) {
@@ -93,7 +97,9 @@ std::uint64_t free_memory_bytes(const fs::path& root) {
   // Where Slurm grants memory without enforcing it by a control group, it ends jobs that take more.
   auto granted = granted_mib("SLURM_MEM_PER_NODE");
   if (!granted)
-    if (const auto each = granted_mib("SLURM_MEM_PER_CPU"), cpus = granted_mib("SLURM_CPUS_ON_NODE"); each && cpus)
+    if (const auto each = granted_mib("SLURM_MEM_PER_CPU"),
+        cpus = granted_mib("SLURM_CPUS_ON_NODE");
+        each && cpus)
       granted = *each * *cpus;
   if (granted) {
     const std::uint64_t own = entry_of(root / "proc/self/status", "VmRSS:") * 1024;
@@ -127,11 +133,12 @@ SliceCache::SliceCache(std::size_t index_rows, const std::vector<std::uint32_t>&
   const auto does_not_fit = [&] {
     return Error(
         ErrorCode::failure,
-        fmt::format("--cache ram: {} slices need {} and may use {}{}: use --cache none, a smaller "
-                    "--image-size, {}",
-                    count, readable_bytes(bytes), readable_bytes(limit),
-                    limit_bytes > 0 ? " (--cache-limit)" : ", half of what is free",
-                    limit_bytes > 0 ? "or a larger --cache-limit" : "or a machine with more memory"));
+        fmt::format(
+            "--cache ram: {} slices need {} and may use {}{}: use --cache none, a smaller "
+            "--image-size, {}",
+            count, readable_bytes(bytes), readable_bytes(limit),
+            limit_bytes > 0 ? " (--cache-limit)" : ", half of what is free",
+            limit_bytes > 0 ? "or a larger --cache-limit" : "or a machine with more memory"));
   };
   if (bytes > limit) throw does_not_fit();
   try {

@@ -10,8 +10,8 @@
 namespace wsp::train {
 
 /// Bytes that this process may still take: what the system has free, or less where a control group
-/// of either version or one above it limits it, or Slurm grants less to the job (SLURM_MEM_PER_NODE,
-/// SLURM_MEM_PER_CPU). `root`: where /proc and /sys are.
+/// of either version or one above it limits it, or Slurm grants less to the job
+/// (SLURM_MEM_PER_NODE, SLURM_MEM_PER_CPU). `root`: where /proc and /sys are.
 std::uint64_t free_memory_bytes(const std::filesystem::path& root = "/");
 /// "812 bytes", "12.3 MiB": for messages that compare sizes.
 std::string readable_bytes(std::uint64_t bytes);

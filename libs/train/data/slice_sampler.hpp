@@ -9,7 +9,8 @@ namespace wsp::train {
 struct SliceSamplerOptions {
   std::int64_t batch = 16;
   std::int64_t samples_per_epoch = 1000;  ///< draws; the last incomplete batch is dropped
-  double liver_share = 0.5;  ///< part of the draws that hold liver, within one slice of it per batch
+  double liver_share =
+      0.5;  ///< part of the draws that hold liver, within one slice of it per batch
   std::uint64_t seed = 0;
 };
 

@@ -41,7 +41,8 @@ std::size_t label_column(const DatasetLayout& layout, const std::string& name,
 }
 
 // Of each slice its position, its area or its case's continuous label; none for another name.
-std::optional<std::vector<double>> numbers_of(const DatasetReader& reader, const std::string& name) {
+std::optional<std::vector<double>> numbers_of(const DatasetReader& reader,
+                                              const std::string& name) {
   std::vector<double> values;
   values.reserve(reader.slices().size());
   if (name == kPosition || name == kArea) {
@@ -159,8 +160,9 @@ class Selection {
     for (std::size_t c = 0; c < parts_.size(); ++c) {
       const std::string& split = entry(c).split;
       // Who asks for subjects by name splits them himself.
-      const bool train = !wanted.empty() ? wanted.contains(split)
-                                         : !options_.subjects.empty() || (split != "val" && split != "test");
+      const bool train = !wanted.empty()
+                             ? wanted.contains(split)
+                             : !options_.subjects.empty() || (split != "val" && split != "test");
       if (train) {
         parts_[c] = Part::train;
       } else if (split == "val") {

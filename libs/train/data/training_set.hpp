@@ -34,7 +34,8 @@ struct SelectOptions {
   DepthScale depth = DepthScale::kept;
   bool include_flagged = false;     ///< keep cases flagged LIVER_TRUNCATED or with untrusted depth
   bool include_unlabelled = false;  ///< keep slices with y = -1, or without a continuous label
-  /// Splits to take; empty takes every case whose split is not "val" or "test", and with `subjects` every case of theirs.
+  /// Splits to take; empty takes every case whose split is not "val" or "test", and with `subjects`
+  /// every case of theirs.
   std::vector<std::string> splits;
   /// Names of subjects to take, e.g. those of the training part of a fold; empty takes all.
   std::vector<std::string> subjects;
@@ -61,7 +62,8 @@ struct TrainingSet {
   std::vector<TrainSlice> held_back;  ///< slices of the subjects kept back, or of split "val"
   std::vector<std::string> subjects;  ///< names; indices are TrainSlice::subject
   std::vector<KernelColumn> columns;
-  /// [column][row of the index]; unknown is -1 in a column that must be equal, NaN in a Gaussian one.
+  /// [column][row of the index]; unknown is -1 in a column that must be equal, NaN in a Gaussian
+  /// one.
   std::vector<std::vector<double>> column_values;
   /// [row of the index]: the continuous label where it has no sigma, NaN unknown; else empty.
   std::vector<double> values;

@@ -25,13 +25,14 @@ void check(const DatasetReader& reader, const VolumeOptions& options) {
     if (!c.split.empty()) present.insert(c.split);
   for (const std::string& split : options.splits)
     if (!present.contains(split))
-      throw Error(ErrorCode::usage,
-                  present.empty()
-                      ? fmt::format("the dataset has no split '{}', nor any other: leave --split out, "
-                                    "or give the cases splits when they are ingested",
-                                    split)
-                      : fmt::format("the dataset has no split '{}': expected one of '{}'", split,
-                                    fmt::join(present, "', '")));
+      throw Error(
+          ErrorCode::usage,
+          present.empty()
+              ? fmt::format("the dataset has no split '{}', nor any other: leave --split out, "
+                            "or give the cases splits when they are ingested",
+                            split)
+              : fmt::format("the dataset has no split '{}': expected one of '{}'", split,
+                            fmt::join(present, "', '")));
 }
 
 // The same subjects are kept back whatever else the dataset holds in other splits.
@@ -61,13 +62,13 @@ void need_both_kinds(const VolumeSet& set) {
   const std::size_t liver = slices_of(set.training, &MaskedVolume::liver);
   const std::size_t background = slices_of(set.training, &MaskedVolume::background);
   if (liver > 0 && background > 0) return;
-  throw Error(ErrorCode::no_input,
-              fmt::format("a liver network learns from slices with liver and slices without: expected "
-                          "some of both, found {} and {} in {} volumes{}{}; make the dataset with "
-                          "wsp-ingest --slices all --masks DIR",
-                          liver, background, set.training.size(),
-                          set.left_out.empty() ? "" : ", left out: ",
-                          fmt::join(set.left_out, "; ")));
+  throw Error(
+      ErrorCode::no_input,
+      fmt::format("a liver network learns from slices with liver and slices without: expected "
+                  "some of both, found {} and {} in {} volumes{}{}; make the dataset with "
+                  "wsp-ingest --slices all --masks DIR",
+                  liver, background, set.training.size(),
+                  set.left_out.empty() ? "" : ", left out: ", fmt::join(set.left_out, "; ")));
 }
 
 }  // namespace
@@ -125,9 +126,8 @@ VolumeSet select_volumes(const DatasetReader& reader, const VolumeOptions& optio
   if (validation.empty()) {
     const Names chosen = held_back_of(subjects, options.hold_back);
     const auto middle =
-        std::stable_partition(set.training.begin(), set.training.end(), [&](const MaskedVolume& v) {
-          return !chosen.contains(v.subject);
-        });
+        std::stable_partition(set.training.begin(), set.training.end(),
+                              [&](const MaskedVolume& v) { return !chosen.contains(v.subject); });
     set.validation.assign(std::make_move_iterator(middle),
                           std::make_move_iterator(set.training.end()));
     set.training.erase(middle, set.training.end());

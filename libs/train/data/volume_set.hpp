@@ -10,8 +10,9 @@ namespace wsp::train {
 struct VolumeOptions {
   /// Splits to train on; empty takes every case whose split is not "val" or "test".
   std::vector<std::string> splits;
-  /// Part of the subjects kept back for validation where the dataset has no split "val" (or `splits`
-  /// trains on it): those whose names hash lowest, at least one where it is above 0. In [0, 1).
+  /// Part of the subjects kept back for validation where the dataset has no split "val" (or
+  /// `splits` trains on it): those whose names hash lowest, at least one where it is above 0. In
+  /// [0, 1).
   double hold_back = 0.2;
 };
 
@@ -34,10 +35,10 @@ struct VolumeSet {
 /// All volumes of a dataset, in the order of the index.
 std::vector<MaskedVolume> all_volumes(const DatasetReader& reader);
 
-/// Choose the volumes of a dataset that was made with `wsp-ingest --slices all`. Cases whose liver is
-/// cut off by their scan are taken: each slice's mask is right; those flagged MASK_UNSURE are not. Throws Error(usage) for an unknown
-/// split or a part out of range, Error(no_input) where training would have no slice with or none
-/// without liver.
+/// Choose the volumes of a dataset that was made with `wsp-ingest --slices all`. Cases whose liver
+/// is cut off by their scan are taken: each slice's mask is right; those flagged MASK_UNSURE are
+/// not. Throws Error(usage) for an unknown split or a part out of range, Error(no_input) where
+/// training would have no slice with or none without liver.
 VolumeSet select_volumes(const DatasetReader& reader, const VolumeOptions& options);
 
 }  // namespace wsp::train

@@ -3,7 +3,6 @@
 #include <c10/core/Event.h>
 #include <c10/core/StreamGuard.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
-
 #include <dlfcn.h>
 #include <fmt/format.h>
 
@@ -22,8 +21,8 @@
 namespace wsp::train {
 namespace {
 
-// Torch's pinned memory, from which `side` copies, kept alive until it is released. Where the card was lost it is leaked:
-// LibTorch asks the card before it frees what was copied from.
+// Torch's pinned memory, from which `side` copies, kept alive until it is released. Where the card
+// was lost it is leaked: LibTorch asks the card before it frees what was copied from.
 BufferAllocator pinned_allocator(const c10::Stream& side) {
   auto held = std::make_shared<std::map<void*, torch::Tensor>>();
   return {[held](std::size_t bytes) {
@@ -50,7 +49,8 @@ constexpr std::size_t kFillBatch = 64;
 // Bytes that the device has free; 0 where it does not say.
 std::uint64_t free_bytes(const torch::Device& device) {
   if (device.is_cpu()) return free_memory_bytes();
-  // Asked of CUDA's runtime by name: it is loaded with Torch, and this file builds without its headers.
+  // Asked of CUDA's runtime by name: it is loaded with Torch, and this file builds without its
+  // headers.
   using MemGetInfo = int (*)(std::size_t*, std::size_t*);
   const auto ask = reinterpret_cast<MemGetInfo>(::dlsym(RTLD_DEFAULT, "cudaMemGetInfo"));
   const c10::impl::VirtualGuardImpl guard(device.type());
@@ -96,20 +96,20 @@ DeviceCache::DeviceCache(const DatasetReader& reader, LoaderOptions options,
   const std::uint64_t free = free_bytes(device);
   const std::uint64_t limit = options.cache_limit_bytes > 0 ? options.cache_limit_bytes : free / 2;
   const auto does_not_fit = [&](const std::string& why) {
-    return Error(ErrorCode::failure,
-                 fmt::format("--cache device: {} slices of {}x{} need {} on {}{}: use --cache ram or "
-                             "none, or a smaller --image-size",
-                             count, side, side, readable_bytes(bytes), device.str(), why));
+    return Error(
+        ErrorCode::failure,
+        fmt::format("--cache device: {} slices of {}x{} need {} on {}{}: use --cache ram or "
+                    "none, or a smaller --image-size",
+                    count, side, side, readable_bytes(bytes), device.str(), why));
   };
   if (limit > 0 && bytes > limit)
-    throw does_not_fit(fmt::format(" and may use {}{}", readable_bytes(limit),
-                                   options.cache_limit_bytes > 0
-                                       ? ""
-                                       : fmt::format(", half of the {} that are free",
-                                                     readable_bytes(free))));
+    throw does_not_fit(
+        fmt::format(" and may use {}{}", readable_bytes(limit),
+                    options.cache_limit_bytes > 0
+                        ? ""
+                        : fmt::format(", half of the {} that are free", readable_bytes(free))));
   try {
-    slices_ = torch::empty({count, side, side},
-                           torch::TensorOptions(device).dtype(torch::kShort));
+    slices_ = torch::empty({count, side, side}, torch::TensorOptions(device).dtype(torch::kShort));
   } catch (const std::exception& e) {
     if (!is_out_of_memory(e)) throw;
     throw does_not_fit(", which has too little free");
@@ -228,9 +228,10 @@ std::optional<DeviceBatch> DeviceBatches::next_cached() {
   if (batch.rows.empty()) return std::nullopt;
   const std::int64_t replaced = cache_->gather(batch.rows, batch.hu);
   if (replaced > 0 && statistics_.corrupt_slices == 0)
-    log::warn(fmt::format("batch {} holds corrupt slices; they are replaced by others of the batch "
-                          "and counted; run wsp-ingest verify to find all of them",
-                          batch.number));
+    log::warn(
+        fmt::format("batch {} holds corrupt slices; they are replaced by others of the batch "
+                    "and counted; run wsp-ingest verify to find all of them",
+                    batch.number));
   statistics_.corrupt_slices += replaced;
   statistics_.slices += std::ssize(batch.rows);
   statistics_.cache_hits += std::ssize(batch.rows) - replaced;
@@ -256,7 +257,8 @@ std::optional<DeviceBatch> DeviceBatches::next() {
   now.batch.used_on = stream;
   now.batch.hu.record_stream(stream);
   if (now.batch.masks.defined()) now.batch.masks.record_stream(stream);
-  // Started a batch ago, the copy is done by now as a rule; then the loader may fill the slot again.
+  // Started a batch ago, the copy is done by now as a rule; then the loader may fill the slot
+  // again.
   while (!now.ready->query()) std::this_thread::yield();
   now.batch.lease = BatchLease();
   return std::move(now.batch);

@@ -16,26 +16,27 @@ namespace wsp::train {
 /// A batch on the device. Move-only.
 struct DeviceBatch {
   DeviceBatch() = default;
-  /// Where the card was lost the tensors are leaked: LibTorch asks the card before it frees what two streams used, and what
-  /// it then throws out of a destructor ends the process.
+  /// Where the card was lost the tensors are leaked: LibTorch asks the card before it frees what
+  /// two streams used, and what it then throws out of a destructor ends the process.
   ~DeviceBatch();
   DeviceBatch(DeviceBatch&&) = default;
   DeviceBatch& operator=(DeviceBatch&& other) noexcept;
 
   std::int64_t number = 0;
-  torch::Tensor hu;                 ///< [m, s, s] int16
-  torch::Tensor masks;              ///< [m, s, s] uint8, where the loader reads them; else undefined
+  torch::Tensor hu;     ///< [m, s, s] int16
+  torch::Tensor masks;  ///< [m, s, s] uint8, where the loader reads them; else undefined
   std::vector<std::uint32_t> rows;  ///< [m] rows of the index
   BatchLease lease;                 ///< what `hu` and `masks` may look into on the CPU
-  std::optional<c10::Stream> used_on;  ///< a card's stream that works on them; they came there by another
+  std::optional<c10::Stream>
+      used_on;  ///< a card's stream that works on them; they came there by another
 };
 
 /// Slices on the device, decoded and resized once.
 class DeviceCache {
  public:
-  /// Reads options.cache_rows (all rows where empty). Throws Error(failure) where they need more than
-  /// options.cache_limit_bytes (0: half of the device's free memory), Error(corrupt) for a damaged
-  /// slice, unless options.skip_corrupt.
+  /// Reads options.cache_rows (all rows where empty). Throws Error(failure) where they need more
+  /// than options.cache_limit_bytes (0: half of the device's free memory), Error(corrupt) for a
+  /// damaged slice, unless options.skip_corrupt.
   DeviceCache(const DatasetReader& reader, LoaderOptions options, const torch::Device& device);
   /// The slices of `rows` as one batch [m, s, s]. A damaged one is replaced as the loader does, in
   /// `rows` too; returns how many were.
@@ -48,8 +49,9 @@ class DeviceCache {
   std::vector<std::int64_t> place_;  ///< [row of the index]; -1 damaged, -2 not cached
 };
 
-/// Hands the loader's batches to a device: on the CPU without a copy, on CUDA from pinned memory on a side
-/// stream, one batch ahead. With CacheMode::device, out of a DeviceCache, which holds no masks.
+/// Hands the loader's batches to a device: on the CPU without a copy, on CUDA from pinned memory on
+/// a side stream, one batch ahead. With CacheMode::device, out of a DeviceCache, which holds no
+/// masks.
 class DeviceBatches {
  public:
   DeviceBatches(const DatasetReader& reader, BatchLoader::Source source, std::int64_t first,

@@ -15,8 +15,8 @@ constexpr std::string_view kPrefix = "step-", kSuffix = ".safetensors";
 
 bool is_checkpoint(const std::string& name) {
   if (!name.starts_with(kPrefix) || !name.ends_with(kSuffix)) return false;
-  const auto digits = std::string_view(name).substr(
-      kPrefix.size(), name.size() - kPrefix.size() - kSuffix.size());
+  const auto digits =
+      std::string_view(name).substr(kPrefix.size(), name.size() - kPrefix.size() - kSuffix.size());
   return !digits.empty() &&
          std::all_of(digits.begin(), digits.end(), [](char c) { return c >= '0' && c <= '9'; });
 }
@@ -47,14 +47,16 @@ bool CheckpointStore::any() const { return !list().empty() || fs::exists(best_pa
 
 Error CheckpointStore::with_way_on(Error error) const {
   if (!any()) return error;
-  return error.within("the last checkpoint is sound: go on with --resume and otherwise the same options");
+  return error.within(
+      "the last checkpoint is sound: go on with --resume and otherwise the same options");
 }
 
 void CheckpointStore::set_aside(const std::vector<fs::path>& damaged) {
   std::error_code ignored;
   for (const auto& entry : fs::directory_iterator(directory_, ignored)) {
     const std::string extension = entry.path().extension().string();
-    if (extension == ".tmp" || (extension == ".damaged" && !damaged.empty())) fs::remove(entry.path(), ignored);
+    if (extension == ".tmp" || (extension == ".damaged" && !damaged.empty()))
+      fs::remove(entry.path(), ignored);
   }
   for (std::size_t i = 0; i < damaged.size(); ++i)
     if (i == 0)

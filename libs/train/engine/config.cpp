@@ -68,18 +68,24 @@ void each_field(Config& c, Visit&& visit) {
 
 // Absent from configurations of earlier releases, which computed what the defaults do.
 bool added_later(std::string_view field) {
-  return field == "channels_last" || field == "deterministic" || field == "cuda_kernels" || field == "continuous";
+  return field == "channels_last" || field == "deterministic" || field == "cuda_kernels" ||
+         field == "continuous";
 }
 
 // A field as it is asked for on the command line.
 std::string asked_as(const std::string& field) {
-  static const std::map<std::string, std::string> others = {
-      {"learning_rate", "--lr"},         {"depth_scale", "--depth"},
-      {"max_angle_deg", "--max-angle"},  {"kernel_columns", "--kernel-column"},
-      {"splits", "--split"},             {"flip_x", "--no-flips"},
-      {"subjects", "the subjects taken"}, {"positive", "the positive classes"},
-      {"flip_y", "--no-flips"},          {"init_sha256", "--init FILE"},
-      {"dataset_sha256", "the dataset"}, {"ranks", "the number of ranks"}};
+  static const std::map<std::string, std::string> others = {{"learning_rate", "--lr"},
+                                                            {"depth_scale", "--depth"},
+                                                            {"max_angle_deg", "--max-angle"},
+                                                            {"kernel_columns", "--kernel-column"},
+                                                            {"splits", "--split"},
+                                                            {"flip_x", "--no-flips"},
+                                                            {"subjects", "the subjects taken"},
+                                                            {"positive", "the positive classes"},
+                                                            {"flip_y", "--no-flips"},
+                                                            {"init_sha256", "--init FILE"},
+                                                            {"dataset_sha256", "the dataset"},
+                                                            {"ranks", "the number of ranks"}};
   if (const auto found = others.find(field); found != others.end()) return found->second;
   std::string name = "--" + field;
   std::replace(name.begin(), name.end(), '_', '-');
@@ -103,14 +109,16 @@ std::string value_as_asked(const std::string& field, const json& value) {
 void need(bool good, const char* option, double found, const char* expected) {
   // JSON, as which the configuration is kept, has neither infinities nor NaN.
   const bool finite = std::isfinite(found);
-  if (!good || !finite) refuse(option, finite ? json_text(json(found)) : std::to_string(found), expected);
+  if (!good || !finite)
+    refuse(option, finite ? json_text(json(found)) : std::to_string(found), expected);
 }
 
 void need(bool good, const char* option, std::int64_t found, const char* expected) {
   if (!good) refuse(option, std::to_string(found), expected);
 }
 
-void one_of(const char* option, const std::string& found, std::initializer_list<const char*> known) {
+void one_of(const char* option, const std::string& found,
+            std::initializer_list<const char*> known) {
   std::string list;
   for (const char* name : known) {
     if (found == name) return;
@@ -144,13 +152,18 @@ namespace {
 // Which methods learn from a number, and which of them weigh it by a width.
 void check_continuous(const TrainConfig& c) {
   const bool wide = c.method != "rnc", width = c.continuous.find(':') != std::string::npos;
-  const char* form = wide ? "NAME:SIGMA, a continuous label and the width of its Gaussian in the label's unit, as in age:5"
+  const char* form = wide ? "NAME:SIGMA, a continuous label and the width of its Gaussian in the "
+                            "label's unit, as in age:5"
                           : "NAME, a continuous label, as in age";
-  const std::string of = "--continuous is " + (c.continuous.empty() ? "missing" : "'" + c.continuous + "'") + ": --method " + c.method;
+  const std::string of = "--continuous is " +
+                         (c.continuous.empty() ? "missing" : "'" + c.continuous + "'") +
+                         ": --method " + c.method;
   if (!is_continuous(c.method) && !c.continuous.empty())
-    throw Error(ErrorCode::usage, of + " does not learn from it; choose yaware, lexp or rnc, or leave it out");
+    throw Error(ErrorCode::usage,
+                of + " does not learn from it; choose yaware, lexp or rnc, or leave it out");
   if (is_continuous(c.method) && (c.continuous.empty() || wide != width))
-    throw Error(ErrorCode::usage, of + " expects " + form + (width ? "; it compares ranks, which have no width" : ""));
+    throw Error(ErrorCode::usage, of + " expects " + form +
+                                      (width ? "; it compares ranks, which have no width" : ""));
 }
 
 }  // namespace
@@ -178,8 +191,8 @@ void check_config(const TrainConfig& c) {
   need(c.max_shift >= 0 && c.max_shift < 1, "max-shift", c.max_shift, "0 to below 1");
   need(c.min_crop_area > 0 && c.min_crop_area <= 1, "min-crop-area", c.min_crop_area,
        "above 0, up to 1");
-  need(c.max_crop_area >= c.min_crop_area && c.max_crop_area <= 1, "max-crop-area",
-       c.max_crop_area, "--min-crop-area to 1");
+  need(c.max_crop_area >= c.min_crop_area && c.max_crop_area <= 1, "max-crop-area", c.max_crop_area,
+       "--min-crop-area to 1");
   need(c.temperature > 0, "temperature", c.temperature, "above 0");
   need(c.sigma > 0, "sigma", c.sigma, "above 0");
   need(c.momentum >= 0 && c.momentum <= 1, "momentum", c.momentum, "0 to 1");

@@ -21,9 +21,10 @@ struct TrainConfig {
   std::string depth_scale = "kept";
   bool include_flagged = false, include_unlabelled = false;
   std::vector<std::string> splits;
-  std::vector<std::string> subjects;    ///< take only these; empty: all
-  std::vector<std::int64_t> positive;   ///< label classes that become 1, the others 0; empty: as they are
-  double hold_back = 0.1;       ///< part of the subjects kept for the online probe
+  std::vector<std::string> subjects;  ///< take only these; empty: all
+  std::vector<std::int64_t>
+      positive;            ///< label classes that become 1, the others 0; empty: as they are
+  double hold_back = 0.1;  ///< part of the subjects kept for the online probe
   std::int64_t image_size = 512;
   bool skip_corrupt = false;
   // sampling
@@ -46,45 +47,47 @@ struct TrainConfig {
   std::string optimizer = "adam";  ///< adam, adamw, lars or sgd
   double learning_rate = 1e-4, weight_decay = 1e-4;
   double warmup_epochs = 0;
-  double clip_norm = 0;            ///< 0: no clipping
-  std::int64_t accumulate = 1;     ///< batches per optimizer step
-  std::int64_t micro_batch = 0;    ///< slices embedded at once; 0: the whole batch
-  std::string precision = "fp32";  ///< fp32, tf32, bf16 or fp16
+  double clip_norm = 0;                ///< 0: no clipping
+  std::int64_t accumulate = 1;         ///< batches per optimizer step
+  std::int64_t micro_batch = 0;        ///< slices embedded at once; 0: the whole batch
+  std::string precision = "fp32";      ///< fp32, tf32, bf16 or fp16
   std::string channels_last = "auto";  ///< auto (on CUDA in half precision), on or off
-  bool deterministic = false;      ///< CUDA: the same bits again on the same card
+  bool deterministic = false;          ///< CUDA: the same bits again on the same card
   std::string cuda_kernels = "off";  ///< off or on: our own for views, pooling and contrastive loss
-  std::string init_sha256;         ///< of the --init weights, or empty
-  std::string dataset_sha256;      ///< of dataset.json
+  std::string init_sha256;           ///< of the --init weights, or empty
+  std::string dataset_sha256;        ///< of dataset.json
   int ranks = 1;
 };
 
 /// What may differ between a run and its resumption without changing what is computed.
 struct RunOptions {
   std::filesystem::path dataset, out;
-  std::filesystem::path init;   ///< encoder weights to start from
+  std::filesystem::path init;  ///< encoder weights to start from
   bool resume = false, force = false;
   bool may_extend = false;      ///< resume also to a later end than the run was made for
   std::string device = "auto";  ///< auto, cpu, cuda or cuda:N
   int threads = 1;
-  int workers = 0, ring = 4;    ///< workers 0: one on the CPU, all cores on CUDA
-  std::string cache = "none";   ///< none, ram or device (on the CPU: ram)
+  int workers = 0, ring = 4;            ///< workers 0: one on the CPU, all cores on CUDA
+  std::string cache = "none";           ///< none, ram or device (on the CPU: ram)
   std::uint64_t cache_limit_bytes = 0;  ///< 0: half of the memory that is free there
-  bool verify = true;           ///< check every hash of the dataset before training
-  std::int64_t log_every = 10;         ///< steps
-  std::int64_t checkpoint_every = 0;   ///< steps; 0: at the end of each epoch
-  std::int64_t keep = 2;               ///< newest checkpoints kept, beside the best
-  std::int64_t probe_every = 1;        ///< epochs; 0: never
-  std::string probe_label;             ///< label column of the probe; empty: the weak label
-  std::int64_t patience = 0;           ///< epochs without a better probe before stopping; 0: never
+  bool verify = true;                   ///< check every hash of the dataset before training
+  std::int64_t log_every = 10;          ///< steps
+  std::int64_t checkpoint_every = 0;    ///< steps; 0: at the end of each epoch
+  std::int64_t keep = 2;                ///< newest checkpoints kept, beside the best
+  std::int64_t probe_every = 1;         ///< epochs; 0: never
+  std::string probe_label;              ///< label column of the probe; empty: the weak label
+  std::int64_t patience = 0;            ///< epochs without a better probe before stopping; 0: never
   bool tensorboard = true;
-  std::string cuda_graph = "off";      ///< off or on: forward, loss and backward of a step as one CUDA graph
-  double timeout_s = 600;              ///< of a rank or a batch
-  bool read_late = false;              ///< read a step's numbers with the next step; on CUDA always so
-  std::string command;                 ///< as typed, for run.json
+  std::string cuda_graph =
+      "off";               ///< off or on: forward, loss and backward of a step as one CUDA graph
+  double timeout_s = 600;  ///< of a rank or a batch
+  bool read_late = false;  ///< read a step's numbers with the next step; on CUDA always so
+  std::string command;     ///< as typed, for run.json
 };
 
-/// Named sets of defaults: "paper", and "published" (the published code's own: lr and decay 1e-5, sigma 0.85,
-/// normalisation reference); rnc has its own temperature, 2, in both. Throws Error(usage).
+/// Named sets of defaults: "paper", and "published" (the published code's own: lr and decay 1e-5,
+/// sigma 0.85, normalisation reference); rnc has its own temperature, 2, in both. Throws
+/// Error(usage).
 TrainConfig preset(std::string_view name, const std::string& method = "wsp");
 /// Whether a method learns from the number that --continuous names: yaware, lexp and rnc.
 bool is_continuous(const std::string& method);
@@ -93,7 +96,8 @@ void check_config(const TrainConfig& config);
 nlohmann::json to_json(const TrainConfig& config);
 /// Inverse of to_json(); throws Error(corrupt) for anything else.
 TrainConfig config_from_json(const nlohmann::json& value);
-/// "--option: was A, is B" for each difference, as the command line has it; empty when the two compute the same.
+/// "--option: was A, is B" for each difference, as the command line has it; empty when the two
+/// compute the same.
 std::vector<std::string> differences(const TrainConfig& was, const TrainConfig& is);
 
 }  // namespace wsp::train

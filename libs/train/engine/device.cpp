@@ -25,8 +25,8 @@ Autocast::~Autocast() {
 
 void prepare_precision(const torch::Device& device, const std::string& precision) {
   if (!device.is_cuda() && (precision == "fp16" || precision == "tf32"))
-    throw Error(ErrorCode::usage, "--precision " + precision +
-                                      " needs a CUDA card: on the CPU use fp32 or bf16");
+    throw Error(ErrorCode::usage,
+                "--precision " + precision + " needs a CUDA card: on the CPU use fp32 or bf16");
   const bool tf32 = precision != "fp32";
   at::globalContext().setAllowTF32CuBLAS(tf32);
   at::globalContext().setAllowTF32CuDNN(tf32);
@@ -64,10 +64,11 @@ torch::Tensor send(const torch::Tensor& host, const torch::Device& device) {
 
 Error readable_error(const std::exception& error) {
   if (is_out_of_memory(error))
-    return {ErrorCode::failure,
-            "out of memory: use a smaller --batch or --image-size, --micro-batch (the gradient stays "
-            "that of the whole batch), --loss-tile, a smaller --ring or --cache none (" +
-                first_line(error) + ")"};
+    return {
+        ErrorCode::failure,
+        "out of memory: use a smaller --batch or --image-size, --micro-batch (the gradient stays "
+        "that of the whole batch), --loss-tile, a smaller --ring or --cache none (" +
+            first_line(error) + ")"};
   if (const DeviceFault* fault = find_device_fault(error.what()))
     return {fault->code, std::string(fault->advice) + " (" + first_line(error) + ")"};
   if (const std::string path = path_failure(error); !path.empty())

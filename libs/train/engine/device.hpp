@@ -23,27 +23,32 @@ class Autocast {
 };
 /// Throws Error(usage) for a precision that the device lacks; sets TF32.
 void prepare_precision(const torch::Device& device, const std::string& precision);
-/// `deterministic`: the same bits on the same card, by LibTorch's deterministic algorithms (it warns of an operation that has
-/// none); call it before the first matrix product. Otherwise cuDNN tries its algorithms on each new shape and takes the
-/// fastest. On the CPU a run has the same bits either way.
+/// `deterministic`: the same bits on the same card, by LibTorch's deterministic algorithms (it
+/// warns of an operation that has none); call it before the first matrix product. Otherwise cuDNN
+/// tries its algorithms on each new shape and takes the fastest. On the CPU a run has the same bits
+/// either way.
 void prepare_algorithms(const torch::Device& device, bool deterministic);
-/// Whether the networks work in channels-last: as asked ("on", "off"), or with "auto" on a card in half precision, where
-/// tensor cores want it.
-bool use_channels_last(const std::string& asked, const torch::Device& device, const std::string& precision);
-/// Lay out the weights of convolutions channels-last, which the convolutions follow. Those of one input channel too, by
-/// their strides: LibTorch takes such a weight for channels-last already, leaves it, and then computes in the other layout.
+/// Whether the networks work in channels-last: as asked ("on", "off"), or with "auto" on a card in
+/// half precision, where tensor cores want it.
+bool use_channels_last(const std::string& asked, const torch::Device& device,
+                       const std::string& precision);
+/// Lay out the weights of convolutions channels-last, which the convolutions follow. Those of one
+/// input channel too, by their strides: LibTorch takes such a weight for channels-last already,
+/// leaves it, and then computes in the other layout.
 void make_channels_last(torch::nn::Module& module);
-/// The values on `device` as soon as its current stream gets there, without waiting for what that stream was given before:
-/// on a card by way of pinned memory, which LibTorch keeps until it is read. On the CPU the tensor itself.
+/// The values on `device` as soon as its current stream gets there, without waiting for what that
+/// stream was given before: on a card by way of pinned memory, which LibTorch keeps until it is
+/// read. On the CPU the tensor itself.
 torch::Tensor send(const torch::Tensor& host, const torch::Device& device);
 
-/// Our own error for one that is not, e.g. LibTorch's: what to do about too little memory or a card that cannot be used,
-/// or the first line of it.
+/// Our own error for one that is not, e.g. LibTorch's: what to do about too little memory or a card
+/// that cannot be used, or the first line of it.
 Error readable_error(const std::exception& error);
-/// True for an error after which this process can do nothing more on its card. Tensors that lie there must then be leaked:
-/// LibTorch may throw from their destructors.
+/// True for an error after which this process can do nothing more on its card. Tensors that lie
+/// there must then be leaked: LibTorch may throw from their destructors.
 bool is_card_lost(const std::exception& error);
-/// work(*held), where `held` owns what lies on a card. Where the work ends because the card was lost, `held` is leaked.
+/// work(*held), where `held` owns what lies on a card. Where the work ends because the card was
+/// lost, `held` is leaked.
 template <class Held, class Work>
 auto leaking_if_card_lost(std::unique_ptr<Held> held, Work&& work) {
   try {

@@ -12,9 +12,10 @@
 #include <thread>
 
 #if defined(WSP_HAS_GLOO) || defined(WSP_HAS_NCCL)
+#include <torch/version.h>
+
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
-#include <torch/version.h>
 #endif
 #ifdef WSP_HAS_GLOO
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
@@ -88,8 +89,8 @@ RankEnvironment rank_environment() {
     found.master = first_host(*nodes);
   if (const auto port = number("MASTER_PORT")) {
     if (*port < 1 || *port > 65535)
-      throw Error(ErrorCode::usage, "MASTER_PORT is " + std::to_string(*port) +
-                                        ": expected 1 to 65535");
+      throw Error(ErrorCode::usage,
+                  "MASTER_PORT is " + std::to_string(*port) + ": expected 1 to 65535");
     found.port = static_cast<std::uint16_t>(*port);
   } else if (const auto job = number("SLURM_JOB_ID")) {
     // Two jobs of a node differ; from 32768 on the system itself gives ports away.
@@ -120,9 +121,10 @@ std::string first_line(const std::exception& e) {
   return text.substr(0, text.find('\n'));
 }
 
-// Run work(heard) on a thread of its own and wait for it, until it was silent for `limit` since the start or the last
-// heard(). LibTorch's store waits without end for the answer of what is no store, or of a machine that is gone. The thread
-// is then left behind: what it works on must be its own. The process ends after such an error.
+// Run work(heard) on a thread of its own and wait for it, until it was silent for `limit` since the
+// start or the last heard(). LibTorch's store waits without end for the answer of what is no store,
+// or of a machine that is gone. The thread is then left behind: what it works on must be its own.
+// The process ends after such an error.
 template <class Work>
 auto unless_silent(Milliseconds limit, Work work) {
   auto last = std::make_shared<std::atomic<Clock::rep>>(Clock::now().time_since_epoch().count());
@@ -211,17 +213,18 @@ Ranks::Ranks(const RankEnvironment& environment, const torch::Device& device, do
     const auto meet = [master = environment_.master, options](const auto&) {
       return c10::make_intrusive<c10d::TCPStore>(master, options);
     };
-    // The store's own limits come first, and with better words. An agent keeps its store when it starts the ranks again.
-    const auto store = c10::make_intrusive<c10d::PrefixStore>(
-        "wsp/" + std::to_string(environment_.attempt),
-        unless_silent(timeout + Milliseconds(2000), meet));
+    // The store's own limits come first, and with better words. An agent keeps its store when it
+    // starts the ranks again.
+    const auto store =
+        c10::make_intrusive<c10d::PrefixStore>("wsp/" + std::to_string(environment_.attempt),
+                                               unless_silent(timeout + Milliseconds(2000), meet));
     group_->store = store;
     if (device.is_cuda()) {
 #ifdef WSP_HAS_NCCL
       auto nccl = c10d::ProcessGroupNCCL::Options::create();
       nccl->timeout = timeout;
-      group_->backend = c10::make_intrusive<c10d::ProcessGroupNCCL>(
-          store, environment_.rank, environment_.ranks, nccl);
+      group_->backend = c10::make_intrusive<c10d::ProcessGroupNCCL>(store, environment_.rank,
+                                                                    environment_.ranks, nccl);
 #else
       throw Error(ErrorCode::usage, "this build has no NCCL: several ranks need --device cpu");
 #endif
@@ -229,8 +232,8 @@ Ranks::Ranks(const RankEnvironment& environment, const torch::Device& device, do
 #ifdef WSP_HAS_GLOO
       auto gloo = c10d::ProcessGroupGloo::Options::create(timeout);
       gloo->devices.push_back(c10d::ProcessGroupGloo::createDefaultDevice());
-      group_->backend = c10::make_intrusive<c10d::ProcessGroupGloo>(
-          store, environment_.rank, environment_.ranks, gloo);
+      group_->backend = c10::make_intrusive<c10d::ProcessGroupGloo>(store, environment_.rank,
+                                                                    environment_.ranks, gloo);
 #else
       throw Error(ErrorCode::usage, "this build has no Gloo: several ranks need --device cuda");
 #endif
@@ -238,14 +241,15 @@ Ranks::Ranks(const RankEnvironment& environment, const torch::Device& device, do
   } catch (const Error&) {
     throw;
   } catch (const std::exception& e) {
-    throw Error(ErrorCode::failure,
-                "rank " + std::to_string(environment_.rank) + " cannot meet the others at " +
-                    environment_.master + ":" + std::to_string(environment_.port) +
-                    " (MASTER_ADDR, MASTER_PORT): " + first_line(e) +
-                    (environment_.agent_holds_store
-                         ? ". There torchrun holds the store, and it must be of a LibTorch that understands "
-                           "this one, " TORCH_VERSION ": see docs/CLUSTER.md"
-                         : ""));
+    throw Error(
+        ErrorCode::failure,
+        "rank " + std::to_string(environment_.rank) + " cannot meet the others at " +
+            environment_.master + ":" + std::to_string(environment_.port) +
+            " (MASTER_ADDR, MASTER_PORT): " + first_line(e) +
+            (environment_.agent_holds_store ? ". There torchrun holds the store, and it must be of "
+                                              "a LibTorch that understands "
+                                              "this one, " TORCH_VERSION ": see docs/CLUSTER.md"
+                                            : ""));
   }
 }
 
@@ -301,7 +305,8 @@ void Ranks::first_alone(const std::function<void()>& work) {
   try {
     const auto wait = [store = group_->store, alive, over](const auto& heard) {
       std::int64_t seen = -1;
-      for (Milliseconds pause(2); !store->check({over}); pause = std::min(2 * pause, Milliseconds(250))) {
+      for (Milliseconds pause(2); !store->check({over});
+           pause = std::min(2 * pause, Milliseconds(250))) {
         if (const std::int64_t signs = store->add(alive, 0); signs != seen) {
           seen = signs;
           heard();
@@ -335,7 +340,8 @@ torch::Tensor Ranks::gather_views(const torch::Tensor& local) {
                  [&] { return group_->backend->allgather(all, mine); });
   std::vector<torch::Tensor> parts;
   for (const std::int64_t view : {0, 1})
-    for (const torch::Tensor& part : all[0]) parts.push_back(part.chunk(2, 0)[static_cast<std::size_t>(view)]);
+    for (const torch::Tensor& part : all[0])
+      parts.push_back(part.chunk(2, 0)[static_cast<std::size_t>(view)]);
   return torch::cat(parts, 0);
 }
 

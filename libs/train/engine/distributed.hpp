@@ -8,24 +8,25 @@
 
 namespace wsp::train {
 
-/// Place of this process among those that train together, from the environment of torchrun (RANK, WORLD_SIZE,
-/// LOCAL_RANK, MASTER_ADDR, MASTER_PORT), srun (SLURM_PROCID, SLURM_NTASKS, SLURM_LOCALID) or mpirun
-/// (OMPI_COMM_WORLD_*). One rank where none of them says otherwise.
+/// Place of this process among those that train together, from the environment of torchrun (RANK,
+/// WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT), srun (SLURM_PROCID, SLURM_NTASKS,
+/// SLURM_LOCALID) or mpirun (OMPI_COMM_WORLD_*). One rank where none of them says otherwise.
 struct RankEnvironment {
   int rank = 0, ranks = 1, local_rank = 0;
   std::string master = "127.0.0.1";
   std::uint16_t port = 29500;
   std::string launcher = "none";
-  /// torchrun's agent holds the store in which ranks meet (TORCHELASTIC_USE_AGENT_STORE): no rank does.
+  /// torchrun's agent holds the store in which ranks meet (TORCHELASTIC_USE_AGENT_STORE): no rank
+  /// does.
   bool agent_holds_store = false;
   int attempt = 0;  ///< of torchrun's agent, which starts all ranks again after a failure
 };
 /// Throws Error(usage) for values that contradict each other or are no numbers.
 RankEnvironment rank_environment();
 
-/// Collective operations over the ranks: NCCL on CUDA, Gloo on the CPU; nothing with one rank. A rank that
-/// fails or falls silent makes the others throw Error(failure) within the timeout, never hang; so does a
-/// place of meeting where something else listens.
+/// Collective operations over the ranks: NCCL on CUDA, Gloo on the CPU; nothing with one rank. A
+/// rank that fails or falls silent makes the others throw Error(failure) within the timeout, never
+/// hang; so does a place of meeting where something else listens.
 class Ranks {
  public:
   Ranks(const RankEnvironment& environment, const torch::Device& device, double timeout_s);
@@ -41,11 +42,11 @@ class Ranks {
   void maximum(torch::Tensor& tensor);
   /// Copy one rank's tensor to all, in place.
   void broadcast(torch::Tensor& tensor, int from = 0);
-  /// Run `work` on rank 0 while the others wait, as long as it takes: rank 0 says meanwhile that it lives. What
-  /// it throws it throws on rank 0; the others then throw an Error of the same code.
+  /// Run `work` on rank 0 while the others wait, as long as it takes: rank 0 says meanwhile that it
+  /// lives. What it throws it throws on rank 0; the others then throw an Error of the same code.
   void first_alone(const std::function<void()>& work);
-  /// Concatenate [2m, ...] tensors (two views of m slices) of all ranks to [2 * m * ranks, ...], again view 1
-  /// of all slices, then view 2; equal shapes on every rank.
+  /// Concatenate [2m, ...] tensors (two views of m slices) of all ranks to [2 * m * ranks, ...],
+  /// again view 1 of all slices, then view 2; equal shapes on every rank.
   [[nodiscard]] torch::Tensor gather_views(const torch::Tensor& local);
   /// The rows of this rank in what gather_views() gives, as [2m, ...].
   [[nodiscard]] torch::Tensor own_views(const torch::Tensor& global) const;

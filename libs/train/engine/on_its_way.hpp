@@ -6,8 +6,8 @@
 
 namespace wsp::train {
 
-/// A tensor on its way from a device to the host: the copy runs behind what the device has still to do, and only get()
-/// waits, for that copy alone. On the CPU it is there at once.
+/// A tensor on its way from a device to the host: the copy runs behind what the device has still to
+/// do, and only get() waits, for that copy alone. On the CPU it is there at once.
 class OnItsWay {
  public:
   /// Batches that a device may have before it while the host prepares the next.
@@ -15,7 +15,8 @@ class OnItsWay {
 
   OnItsWay() = default;
   explicit OnItsWay(const torch::Tensor& tensor);
-  /// Does not wait. Where the card was lost the tensor is leaked: LibTorch asks the card before it frees pinned memory.
+  /// Does not wait. Where the card was lost the tensor is leaked: LibTorch asks the card before it
+  /// frees pinned memory.
   ~OnItsWay();
   OnItsWay(OnItsWay&&) = default;
   OnItsWay& operator=(OnItsWay&&) = default;

@@ -71,11 +71,13 @@ void Optimizer::step(double learning_rate, const torch::Tensor& skip) {
     momentum_sgd(learning_rate);
 }
 
-// LibTorch's own kernel: one pass over parameters, gradients and moments, and a flag on the card that makes it a no-op.
+// LibTorch's own kernel: one pass over parameters, gradients and moments, and a flag on the card
+// that makes it a no-op.
 bool Optimizer::fused_adam(double learning_rate, const torch::Tensor& skip) {
 #if TORCH_VERSION_MAJOR >= 2
   torch::Tensor& value = parameters_.values();
-  if (buffers_.size() != 2 || !value.is_cuda() || value.scalar_type() != torch::kFloat) return false;
+  if (buffers_.size() != 2 || !value.is_cuda() || value.scalar_type() != torch::kFloat)
+    return false;
   const auto one = [](const torch::Tensor& t) { return std::vector<torch::Tensor>{t}; };
   if (!device_steps_.defined())
     device_steps_ = torch::full({1}, static_cast<double>(steps_), value.options());
@@ -85,8 +87,9 @@ bool Optimizer::fused_adam(double learning_rate, const torch::Tensor& skip) {
   const auto flag = skip.defined() ? std::optional<torch::Tensor>(skip) : none;
   const auto run = [&](const auto& step) {
     step(one(value), one(parameters_.gradients()), one(buffers_[0].second), one(buffers_[1].second),
-         std::vector<torch::Tensor>{}, one(device_steps_), learning_rate, options_.beta1, options_.beta2,
-         options_.weight_decay, options_.eps, /*amsgrad=*/false, /*maximize=*/false, none, flag);
+         std::vector<torch::Tensor>{}, one(device_steps_), learning_rate, options_.beta1,
+         options_.beta2, options_.weight_decay, options_.eps, /*amsgrad=*/false, /*maximize=*/false,
+         none, flag);
   };
   if (options_.name == "adamw")
     run([](auto&&... a) { at::_fused_adamw_(a...); });
@@ -148,10 +151,9 @@ void Optimizer::momentum_sgd(double learning_rate) {
       update = update.add(value, options_.weight_decay);
     if (lars && !vector) {
       const torch::Tensor value_norm = value.norm(), update_norm = update.norm();
-      const torch::Tensor trust =
-          torch::where((value_norm > 0).logical_and(update_norm > 0),
-                       options_.trust_coefficient * value_norm / update_norm,
-                       torch::ones_like(value_norm));
+      const torch::Tensor trust = torch::where(
+          (value_norm > 0).logical_and(update_norm > 0),
+          options_.trust_coefficient * value_norm / update_norm, torch::ones_like(value_norm));
       update = update * trust;
     }
     velocity.mul_(options_.momentum).add_(update);
@@ -180,19 +182,22 @@ void Optimizer::load_state(const std::map<std::string, torch::Tensor>& state, st
     for (const auto& segment : parameters_.segments()) {
       const auto found = state.find(name + "." + segment.name);
       if (found == state.end() || found->second.sizes().vec() != segment.sizes)
-        throw Error(ErrorCode::corrupt, "the optimizer's state of " + segment.name +
-                                            " is missing or of another shape");
+        throw Error(ErrorCode::corrupt,
+                    "the optimizer's state of " + segment.name + " is missing or of another shape");
       FlatParameters::view(flat, segment).copy_(found->second);
     }
   set_steps(steps);
 }
 
-torch::Tensor step_where_finite(FlatParameters& parameters, Optimizer& optimizer, const torch::Tensor& loss,
-                                double clip_norm, double learning_rate) {
+torch::Tensor step_where_finite(FlatParameters& parameters, Optimizer& optimizer,
+                                const torch::Tensor& loss, double clip_norm, double learning_rate) {
   const torch::NoGradGuard no_grad;
   const torch::Tensor norm = parameters.gradient_norm();
-  const torch::Tensor skip =
-      torch::isfinite(norm).logical_and(torch::isfinite(loss)).logical_not().to(torch::kFloat).view({1});
+  const torch::Tensor skip = torch::isfinite(norm)
+                                 .logical_and(torch::isfinite(loss))
+                                 .logical_not()
+                                 .to(torch::kFloat)
+                                 .view({1});
   if (clip_norm > 0) parameters.gradients().mul_((clip_norm / norm).clamp_max(1));
   optimizer.step(learning_rate, skip);
   return norm;

@@ -16,8 +16,8 @@
 namespace wsp::train {
 namespace {
 
-constexpr std::size_t kSlicesPerCase = 4;   // evenly spread over the case
-constexpr std::size_t kMostSlices = 2000;   // on each side
+constexpr std::size_t kSlicesPerCase = 4;  // evenly spread over the case
+constexpr std::size_t kMostSlices = 2000;  // on each side
 constexpr std::size_t kBatch = 32;
 
 std::vector<TrainSlice> spread(const std::vector<TrainSlice>& all) {
@@ -58,8 +58,8 @@ ProbePass::ProbePass(const DatasetReader& reader, const TrainingSet& set, const 
   if (found == names.end()) {
     std::string known;
     for (const std::string& name : names) known += (known.empty() ? "" : ", ") + name;
-    throw Error(ErrorCode::usage, "--probe-label is '" + label +
-                                      "': the dataset has the label columns " + known);
+    throw Error(ErrorCode::usage,
+                "--probe-label is '" + label + "': the dataset has the label columns " + known);
   }
   const auto column = static_cast<std::size_t>(found - names.begin());
   for (auto* list : {&train_, &test_})

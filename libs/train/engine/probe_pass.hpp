@@ -11,8 +11,8 @@
 
 namespace wsp::train {
 
-/// The online probe: features of some training slices and of all held-back subjects, without augmentation, in
-/// evaluation mode. Which slices is fixed by the dataset, so that epochs compare.
+/// The online probe: features of some training slices and of all held-back subjects, without
+/// augmentation, in evaluation mode. Which slices is fixed by the dataset, so that epochs compare.
 class ProbePass {
  public:
   /// `label` names the label column that is predicted; `loading` says how slices are read. Throws
@@ -22,14 +22,12 @@ class ProbePass {
   /// False where fewer than two classes are on either side; reason() says so in words.
   [[nodiscard]] bool possible() const { return reason_.empty(); }
   [[nodiscard]] const std::string& reason() const { return reason_; }
-  /// Leaves the encoder in the mode it was in. With loading.skip_corrupt, damaged slices are left out:
-  /// one that stood for another would count twice. Throws Error(interrupted) after a signal.
+  /// Leaves the encoder in the mode it was in. With loading.skip_corrupt, damaged slices are left
+  /// out: one that stood for another would count twice. Throws Error(interrupted) after a signal.
   [[nodiscard]] ProbeResult run(Encoder& encoder, const torch::Device& device);
   /// Held-back slices of the last run(), for the projector.
   [[nodiscard]] const ProbeSlices& held_back() const { return held_back_; }
-  [[nodiscard]] const std::vector<TrainSlice>& held_back_slices() const {
-    return held_back_kept_;
-  }
+  [[nodiscard]] const std::vector<TrainSlice>& held_back_slices() const { return held_back_kept_; }
 
  private:
   ProbeSlices embed(Encoder& encoder, const torch::Device& device,

@@ -19,18 +19,21 @@ namespace wsp::train {
 void redraw_views(const std::filesystem::path& run, const std::filesystem::path& dataset,
                   std::int64_t epoch, std::int64_t step, const std::filesystem::path& out) {
   if (!png_available())
-    throw Error(ErrorCode::failure,
-                "redraw draws a PNG, which this build cannot: install libpng-dev and configure with "
-                "-DWSP_WITH_PNG=ON");
+    throw Error(
+        ErrorCode::failure,
+        "redraw draws a PNG, which this build cannot: install libpng-dev and configure with "
+        "-DWSP_WITH_PNG=ON");
   const TrainConfig config = config_from_json(load_json(run / "config.resolved.json"));
   if (hex(sha256_file(dataset / "dataset.json")) != config.dataset_sha256)
-    throw Error(ErrorCode::usage, dataset.string() + " is not the dataset that the run was made with");
+    throw Error(ErrorCode::usage,
+                dataset.string() + " is not the dataset that the run was made with");
   const DatasetReader reader(dataset);
   const TrainingSet set = select_slices(reader, select_options(config));
   const BalancedSampler sampler(set, sampler_options(config));
   if (epoch < 0 || epoch >= config.epochs || step < 0 || step >= sampler.steps_per_epoch())
-    throw Error(ErrorCode::usage, fmt::format("expected --epoch from 0 to {} and --step from 0 to {}",
-                                              config.epochs - 1, sampler.steps_per_epoch() - 1));
+    throw Error(ErrorCode::usage,
+                fmt::format("expected --epoch from 0 to {} and --step from 0 to {}",
+                            config.epochs - 1, sampler.steps_per_epoch() - 1));
   const auto positions = sampler.batch(epoch, step);
   LoaderOptions options;
   options.image_size = config.image_size;
@@ -57,8 +60,8 @@ void redraw_views(const std::filesystem::path& run, const std::filesystem::path&
   for (const TrainSlice& slice : set.slices) slice_of[slice.row] = &slice;
   const auto n = static_cast<std::int64_t>(rows.size());
   const auto parameters = batch_views(config, epoch, step * config.batch, n);
-  const auto hu = torch::from_blob(pixels.data(), {n, config.image_size, config.image_size},
-                                   torch::kShort);
+  const auto hu =
+      torch::from_blob(pixels.data(), {n, config.image_size, config.image_size}, torch::kShort);
   const torch::Tensor sheet = view_sheet(hu, draw_views(hu, parameters), n);
   std::error_code code;
   for (const char* name : {"views.png", "views.json"})
@@ -66,10 +69,9 @@ void redraw_views(const std::filesystem::path& run, const std::filesystem::path&
       throw Error(ErrorCode::output, (out / name).string() + " exists: choose another --sheet");
   std::filesystem::create_directories(out, code);
   if (code) throw Error(ErrorCode::output, "cannot make " + out.string() + ": " + code.message());
-  write_file_atomic(out / "views.png",
-                    encode_grey_png(sheet.size(1), sheet.size(0),
-                                    {sheet.data_ptr<std::uint8_t>(),
-                                     static_cast<std::size_t>(sheet.numel())}));
+  write_file_atomic(out / "views.png", encode_grey_png(sheet.size(1), sheet.size(0),
+                                                       {sheet.data_ptr<std::uint8_t>(),
+                                                        static_cast<std::size_t>(sheet.numel())}));
   nlohmann::json list = nlohmann::json::array();
   for (std::size_t i = 0; i < parameters.size(); ++i) {
     const ViewParameters& p = parameters[i];

@@ -34,7 +34,8 @@ void judge_run_directory(const std::filesystem::path& run, std::span<const char*
 
 void remove_halves(const std::filesystem::path& run, std::span<const char* const> files) {
   std::error_code absent;
-  for (const char* name : files) std::filesystem::remove(run / (std::string(name) + ".tmp"), absent);
+  for (const char* name : files)
+    std::filesystem::remove(run / (std::string(name) + ".tmp"), absent);
 }
 
 void clear_run_directory(const std::filesystem::path& run, std::span<const char* const> files) {

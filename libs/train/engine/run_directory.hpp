@@ -11,8 +11,8 @@ namespace wsp::train {
 /// RUN, held by one process.
 class RunDirectory {
  public:
-  /// Make the directory where it is missing and lock it. Throws Error(output) when another process trains
-  /// in it or it is not writable.
+  /// Make the directory where it is missing and lock it. Throws Error(output) when another process
+  /// trains in it or it is not writable.
   explicit RunDirectory(std::filesystem::path path);
   [[nodiscard]] const std::filesystem::path& path() const { return path_; }
   [[nodiscard]] std::filesystem::path operator/(const char* name) const { return path_ / name; }
@@ -23,8 +23,9 @@ class RunDirectory {
   std::unique_ptr<DirectoryLock> lock_;
 };
 
-/// Whether a run may be written to `run`, of which `files` are what a run of this kind writes. Throws Error(output) for a
-/// dataset, and for a run that is there already unless `may_exist` (--resume, --force).
+/// Whether a run may be written to `run`, of which `files` are what a run of this kind writes.
+/// Throws Error(output) for a dataset, and for a run that is there already unless `may_exist`
+/// (--resume, --force).
 void judge_run_directory(const std::filesystem::path& run, std::span<const char* const> files,
                          bool may_exist);
 /// Remove what a kill left of a file that was being written ("NAME.tmp").

@@ -33,11 +33,12 @@ struct RunLog::State {
 };
 
 RunLog::RunLog(const std::filesystem::path& run, bool tensorboard, bool resumed, std::int64_t step)
-    : state_(new State{MetricsWriter(run / "metrics.jsonl",
-                                     resumed ? std::optional(step) : std::nullopt),
-                       nullptr}) {
+    : state_(new State{
+          MetricsWriter(run / "metrics.jsonl", resumed ? std::optional(step) : std::nullopt),
+          nullptr}) {
   if (tensorboard && !tensorboard_available())
-    log::warn("no TensorBoard files: this build has no protobuf; metrics.jsonl has the same numbers");
+    log::warn(
+        "no TensorBoard files: this build has no protobuf; metrics.jsonl has the same numbers");
   else if (tensorboard)
     state_->events = std::make_unique<EventWriter>(
         run / "tensorboard", resumed ? std::optional(step + 1) : std::nullopt);
@@ -63,8 +64,7 @@ void RunLog::add_views(std::int64_t step, const torch::Tensor& hu, const torch::
                        const std::string& tag) {
   if (!state_->events || !png_available()) return;
   const torch::Tensor sheet = view_sheet(hu, views, 4);
-  state_->events->add_image(tag, step, sheet.size(1), sheet.size(0),
-                            pixels_of(sheet));
+  state_->events->add_image(tag, step, sheet.size(1), sheet.size(0), pixels_of(sheet));
 }
 
 void RunLog::set_projection(const torch::Tensor& points, const std::vector<std::string>& columns,

@@ -49,14 +49,18 @@ void refuse_other_config(const TrainConfig& was, const TrainConfig& is, bool may
   if (!differences(allowed, is).empty()) refuse_differences(differences(was, is));
   if (extended) say_extended();
   if (was.micro_batch != is.micro_batch)
-    log::warn(fmt::format("--micro-batch was {}, is {}: the gradient stays that of the whole batch, but for rounding and, with --norm "
-                          "batch, for statistics over each micro-batch",
-                          was.micro_batch, is.micro_batch));
+    log::warn(
+        fmt::format("--micro-batch was {}, is {}: the gradient stays that of the whole batch, but "
+                    "for rounding and, with --norm "
+                    "batch, for statistics over each micro-batch",
+                    was.micro_batch, is.micro_batch));
 }
 
 void say_extended() {
-  log::warn("the run is extended: from here on the learning rate follows the longer schedule, so that the result is not that of "
-            "one run of this length");
+  log::warn(
+      "the run is extended: from here on the learning rate follows the longer schedule, so that "
+      "the result is not that of "
+      "one run of this length");
 }
 
 void refuse_differences(const std::vector<std::string>& lines) {
@@ -70,23 +74,23 @@ void refuse_differences(const std::vector<std::string>& lines) {
 std::string position_text(const Position& position, const Optimizer& optimizer,
                           const GradScaler& scaler) {
   return json_text(json{{"batches", position.batches},
-              {"applied", position.applied},
-              {"optimizer_steps", optimizer.steps()},
-              {"best_probe", position.best_probe},
-              {"best_batches", position.best_batches},
-              {"first_probe", position.first_probe},
-              {"last_probe", position.last_probe},
-              {"probe_due", position.probe_due},
-              {"first_loss", position.first_loss},
-              {"last_loss", position.last_loss},
-              {"epochs_since_best", position.epochs_since_best},
-              {"line", sums_json(position.line)},
-              {"epoch", sums_json(position.epoch)},
-              {"gradient_norm", position.gradient_norm},
-              {"learning_rate", position.learning_rate},
-              {"corrupt_slices", position.corrupt_slices},
-              {"scale", scaler.scale()},
-              {"scaler_good_steps", scaler.good_steps()}});
+                        {"applied", position.applied},
+                        {"optimizer_steps", optimizer.steps()},
+                        {"best_probe", position.best_probe},
+                        {"best_batches", position.best_batches},
+                        {"first_probe", position.first_probe},
+                        {"last_probe", position.last_probe},
+                        {"probe_due", position.probe_due},
+                        {"first_loss", position.first_loss},
+                        {"last_loss", position.last_loss},
+                        {"epochs_since_best", position.epochs_since_best},
+                        {"line", sums_json(position.line)},
+                        {"epoch", sums_json(position.epoch)},
+                        {"gradient_norm", position.gradient_norm},
+                        {"learning_rate", position.learning_rate},
+                        {"corrupt_slices", position.corrupt_slices},
+                        {"scale", scaler.scale()},
+                        {"scaler_good_steps", scaler.good_steps()}});
 }
 
 Position read_position(const std::string& text, Optimizer& optimizer, GradScaler& scaler) {
@@ -118,8 +122,8 @@ Position read_position(const std::string& text, Optimizer& optimizer, GradScaler
 }
 
 TensorFile pack_state(const torch::nn::Module& module, FlatParameters& parameters,
-                      const Optimizer& optimizer, const GradScaler& scaler, const Position& position,
-                      const json& config) {
+                      const Optimizer& optimizer, const GradScaler& scaler,
+                      const Position& position, const json& config) {
   TensorFile file;
   for (const auto& entry : module.named_parameters())
     file.tensors["model." + entry.key()] = on_cpu(entry.value());
@@ -151,7 +155,8 @@ Position unpack_state(const TensorFile& file, torch::nn::Module& module, FlatPar
     position = read_position(file.metadata.at("wsp.state"), optimizer, scaler);
     // In a checkpoint of an earlier release only gradients tell that some wait for a step.
     const auto gradient = file.tensors.lower_bound("gradient.");
-    if (position.pending() == 0 && gradient != file.tensors.end() && gradient->first.starts_with("gradient."))
+    if (position.pending() == 0 && gradient != file.tensors.end() &&
+        gradient->first.starts_with("gradient."))
       position.applied -= position.batches % config.value("accumulate", std::int64_t{1});
   } catch (const Error&) {
     throw;
@@ -177,7 +182,8 @@ Position unpack_state(const TensorFile& file, torch::nn::Module& module, FlatPar
   return position;
 }
 
-void pack_gradients(TensorFile& state, const FlatParameters& parameters, const torch::Tensor& flat, int rank) {
+void pack_gradients(TensorFile& state, const FlatParameters& parameters, const torch::Tensor& flat,
+                    int rank) {
   for (const auto& segment : parameters.segments())
     state.tensors[gradient_name(rank, segment.name)] = on_cpu(FlatParameters::view(flat, segment));
 }
@@ -185,7 +191,8 @@ void pack_gradients(TensorFile& state, const FlatParameters& parameters, const t
 torch::Tensor unpack_gradients(const TensorFile& state, FlatParameters& parameters, int rank) {
   torch::Tensor flat = torch::zeros_like(parameters.gradients());
   for (const auto& segment : parameters.segments())
-    FlatParameters::view(flat, segment).copy_(find(state, gradient_name(rank, segment.name), segment.sizes));
+    FlatParameters::view(flat, segment)
+        .copy_(find(state, gradient_name(rank, segment.name), segment.sizes));
   return flat;
 }
 

@@ -19,13 +19,15 @@ struct Position {
   std::int64_t applied = 0;  ///< of them, those whose gradient an optimizer step has used
   [[nodiscard]] std::int64_t pending() const { return batches - applied; }
   double best_probe = -1;  ///< probes, here and below: what an epoch is judged by
-  std::int64_t best_batches = -1;  ///< where the best weights were; -1: not known, or there are none
+  std::int64_t best_batches =
+      -1;  ///< where the best weights were; -1: not known, or there are none
   std::int64_t epochs_since_best = 0;
   double first_loss = 0, last_loss = 0;  ///< mean over an epoch
   double first_probe = -1, last_probe = -1;
-  bool probe_due = false;  ///< stopped within the probe at the end of an epoch: it comes first on resuming
-  /// Sums since the last line of metrics.jsonl and since the start of the epoch, so that a resumed run writes the
-  /// lines of an uninterrupted one.
+  bool probe_due =
+      false;  ///< stopped within the probe at the end of an epoch: it comes first on resuming
+  /// Sums since the last line of metrics.jsonl and since the start of the epoch, so that a resumed
+  /// run writes the lines of an uninterrupted one.
   struct Sums {
     double loss = 0, gradient_norm = 0;
     std::int64_t steps = 0;
@@ -42,15 +44,17 @@ struct Position {
   std::int64_t corrupt_slices = 0;              ///< replaced so far, over all ranks
 };
 
-/// Throws Error(usage) when two configurations compute different things, naming each difference. Another --micro-batch is
-/// only said: a run that ran out of memory goes on with a smaller one. So is a later end (--epochs, --max-steps) with
-/// `may_extend`: the run then follows the learning rate of the longer schedule.
+/// Throws Error(usage) when two configurations compute different things, naming each difference.
+/// Another --micro-batch is only said: a run that ran out of memory goes on with a smaller one. So
+/// is a later end (--epochs, --max-steps) with `may_extend`: the run then follows the learning rate
+/// of the longer schedule.
 void refuse_other_config(const TrainConfig& was, const TrainConfig& is, bool may_extend);
 /// True where `is` asks for the epochs and steps of `was` and more.
 template <class Config>
 bool ends_later(const Config& was, const Config& is) {
   const bool no_fewer = is.max_steps == 0 || (was.max_steps > 0 && is.max_steps >= was.max_steps);
-  return is.epochs >= was.epochs && no_fewer && (is.epochs > was.epochs || is.max_steps != was.max_steps);
+  return is.epochs >= was.epochs && no_fewer &&
+         (is.epochs > was.epochs || is.max_steps != was.max_steps);
 }
 /// Log what an extended run does from here on.
 void say_extended();
@@ -63,27 +67,28 @@ std::string position_text(const Position& position, const Optimizer& optimizer,
 /// Inverse of position_text(). Throws Error(corrupt).
 Position read_position(const std::string& text, Optimizer& optimizer, GradScaler& scaler);
 
-/// Everything that a resumed run needs to go on as if it had never stopped: parameters and buffers ("model.NAME"),
-/// optimizer ("optimizer.KIND.NAME"), gradients not yet applied ("gradient.NAME"), Torch's generator, scaler and
-/// position (metadata).
-/// `config`: the run's configuration, as JSON.
+/// Everything that a resumed run needs to go on as if it had never stopped: parameters and buffers
+/// ("model.NAME"), optimizer ("optimizer.KIND.NAME"), gradients not yet applied ("gradient.NAME"),
+/// Torch's generator, scaler and position (metadata). `config`: the run's configuration, as JSON.
 TensorFile pack_state(const torch::nn::Module& module, FlatParameters& parameters,
-                      const Optimizer& optimizer, const GradScaler& scaler, const Position& position,
-                      const nlohmann::json& config);
-/// Inverse of pack_state(). `refuse_other` gets the configuration in the checkpoint before anything is changed and
-/// throws where it is another. Throws Error(corrupt) when a tensor is missing.
-Position unpack_state(const TensorFile& state, torch::nn::Module& module, FlatParameters& parameters,
-                      Optimizer& optimizer, GradScaler& scaler,
+                      const Optimizer& optimizer, const GradScaler& scaler,
+                      const Position& position, const nlohmann::json& config);
+/// Inverse of pack_state(). `refuse_other` gets the configuration in the checkpoint before anything
+/// is changed and throws where it is another. Throws Error(corrupt) when a tensor is missing.
+Position unpack_state(const TensorFile& state, torch::nn::Module& module,
+                      FlatParameters& parameters, Optimizer& optimizer, GradScaler& scaler,
                       const std::function<void(const nlohmann::json&)>& refuse_other);
-/// Add the gradients of a rank, flat, that no step has used yet; those of rank 0 are "gradient.NAME" and part of
-/// pack_state(), the others' "rank-R.gradient.NAME".
-void pack_gradients(TensorFile& state, const FlatParameters& parameters, const torch::Tensor& flat, int rank);
+/// Add the gradients of a rank, flat, that no step has used yet; those of rank 0 are
+/// "gradient.NAME" and part of pack_state(), the others' "rank-R.gradient.NAME".
+void pack_gradients(TensorFile& state, const FlatParameters& parameters, const torch::Tensor& flat,
+                    int rank);
 /// Inverse of pack_gradients(). Throws Error(corrupt) when a tensor is missing.
 torch::Tensor unpack_gradients(const TensorFile& state, FlatParameters& parameters, int rank);
 
-/// Score and weights are one: where a run broke off between the two, or the file of its best weights is
-/// gone, `write` makes it again from the best checkpoint, which `unpack` brings into the run; at the end
-/// `state` is unpacked again. Without that checkpoint too the best is forgotten, and a line says so.
+/// Score and weights are one: where a run broke off between the two, or the file of its best
+/// weights is gone, `write` makes it again from the best checkpoint, which `unpack` brings into the
+/// run; at the end `state` is unpacked again. Without that checkpoint too the best is forgotten,
+/// and a line says so.
 void restore_best_weights(const CheckpointStore& store, const std::filesystem::path& weights,
                           const TensorFile& state, Position& position,
                           const std::function<void(const TensorFile&)>& unpack,

@@ -23,41 +23,50 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// What the kernels of the loss hold of an anchor: depth, where the method weighs by it, and continuous columns. Other
-// losses than the contrastive one have no such limit.
+// What the kernels of the loss hold of an anchor: depth, where the method weighs by it, and
+// continuous columns. Other losses than the contrastive one have no such limit.
 void check_cuda_kernels(const TrainConfig& config, const torch::Device& device) {
   if (config.cuda_kernels != "on") return;
   const auto kernel = contrastive_kernel(config.method);
   const std::int64_t most = kMostCoordinates - (kernel && kernel->use_depth ? 1 : 0);
-  const auto continuous =
-      (config.continuous.empty() ? 0 : 1) +
-      std::count_if(config.kernel_columns.begin(), config.kernel_columns.end(), [](const std::string& column) {
-        return parse_kernel_column(column).sigma.has_value();
-      });
+  const auto continuous = (config.continuous.empty() ? 0 : 1) +
+                          std::count_if(config.kernel_columns.begin(), config.kernel_columns.end(),
+                                        [](const std::string& column) {
+                                          return parse_kernel_column(column).sigma.has_value();
+                                        });
   if (kernel && continuous > most)
-    throw Error(ErrorCode::usage, fmt::format("--cuda-kernels on takes {}at most {} continuous --kernel-column, found {}: "
-                                              "use --cuda-kernels off",
-                                              kernel->use_depth ? "the depth and " : "", most, continuous));
+    throw Error(
+        ErrorCode::usage,
+        fmt::format("--cuda-kernels on takes {}at most {} continuous --kernel-column, found {}: "
+                    "use --cuda-kernels off",
+                    kernel->use_depth ? "the depth and " : "", most, continuous));
   require_cuda_kernels(device);
 }
 
 // What the device cannot do is refused before the dataset is read.
-void prepare_device(const TrainConfig& config, const RunOptions& options, const torch::Device& device) {
-  if (config.loss_tile > 0 && !device.is_cpu() && (config.method == "lexp" || config.method == "rnc"))
-    throw Error(ErrorCode::usage, fmt::format("--loss-tile {}: the loss of --method {} is whole matrices on a card; leave it out",
-                                              config.loss_tile, config.method));
+void prepare_device(const TrainConfig& config, const RunOptions& options,
+                    const torch::Device& device) {
+  if (config.loss_tile > 0 && !device.is_cpu() &&
+      (config.method == "lexp" || config.method == "rnc"))
+    throw Error(
+        ErrorCode::usage,
+        fmt::format(
+            "--loss-tile {}: the loss of --method {} is whole matrices on a card; leave it out",
+            config.loss_tile, config.method));
   check_cuda_kernels(config, device);
   check_step_graph(options.cuda_graph, config, device);
   prepare_precision(device, config.precision);
   if (device.is_cpu() && config.precision == "bf16")
-    log::warn("--precision bf16 on a CPU without instructions for it is many times slower than fp32");
+    log::warn(
+        "--precision bf16 on a CPU without instructions for it is many times slower than fp32");
   if (config.norm == "group" && config.encoder == "tinynet")
     log::warn("--norm group changes nothing: TinyNet has no normalisation layers");
   prepare_algorithms(device, config.deterministic);
   try_device(device);
 }
 
-TrainConfig resolve(TrainConfig config, const RunOptions& options, int ranks, const torch::Device& device) {
+TrainConfig resolve(TrainConfig config, const RunOptions& options, int ranks,
+                    const torch::Device& device) {
   config.ranks = ranks;
   check_config(config);
   prepare_device(config, options, device);
@@ -83,13 +92,16 @@ void check_dataset(const DatasetReader& reader, const fs::path& dataset, bool ve
   if (verify) {
     const auto findings = verify_dataset(dataset);
     if (findings.empty()) return;
-    std::string text = fmt::format("the dataset fails its verification, {} findings:", findings.size());
+    std::string text =
+        fmt::format("the dataset fails its verification, {} findings:", findings.size());
     for (std::size_t i = 0; i < std::min<std::size_t>(findings.size(), 5); ++i)
       text += fmt::format("\n  {} {}: {}", to_string(findings[i].code), findings[i].where,
                           findings[i].detail);
-    throw Error(ErrorCode::corrupt, text + "\n  run wsp-ingest again to make the damaged cases anew");
+    throw Error(ErrorCode::corrupt,
+                text + "\n  run wsp-ingest again to make the damaged cases anew");
   }
-  // Every chunk is checked when it is read; that the files are there and long enough is seen at once.
+  // Every chunk is checked when it is read; that the files are there and long enough is seen at
+  // once.
   std::vector<std::uint64_t> needed(static_cast<std::size_t>(reader.layout().shards));
   for (const IndexRow& row : reader.slices())
     needed[static_cast<std::size_t>(row.shard)] =
@@ -114,11 +126,12 @@ void load_initial_weights(Encoder& encoder, const fs::path& init) {
     file = read_tensor_file(init);
   } catch (const Error& e) {
     if (e.code() != ErrorCode::corrupt) throw;
-    throw Error(ErrorCode::corrupt,
-                fmt::format("--init {} is no sound safetensors file: expected encoder.safetensors of a "
-                            "run, or torchvision's weights written by Python's "
-                            "safetensors.torch.save_file ({})",
-                            init.string(), e.what()));
+    throw Error(
+        ErrorCode::corrupt,
+        fmt::format("--init {} is no sound safetensors file: expected encoder.safetensors of a "
+                    "run, or torchvision's weights written by Python's "
+                    "safetensors.torch.save_file ({})",
+                    init.string(), e.what()));
   }
   const auto of_run = [](const auto& item) { return item.first.starts_with("model.encoder."); };
   if (std::any_of(file.tensors.begin(), file.tensors.end(), of_run))
@@ -153,18 +166,22 @@ std::unique_ptr<Method> build(const TrainConfig& config, const RunOptions& optio
   m.barlow_lambda = config.barlow_lambda;
   m.loss_tile = config.loss_tile;
   if (config.cuda_kernels == "on")
-    m.cuda_loss = config.precision == "fp32" ? ContrastivePrecision::exact : ContrastivePrecision::tensor;
+    m.cuda_loss =
+        config.precision == "fp32" ? ContrastivePrecision::exact : ContrastivePrecision::tensor;
   m.classes = set.classes;
   auto method = make_method(m, std::move(encoder));
   const KernelOptions& kernel = method->kernel();
   if (!config.kernel_columns.empty() && (kernel.own_view_only || config.method == "supervised"))
-    throw Error(ErrorCode::usage,
-                fmt::format("--kernel-column {}: --method {} weighs no pairs by a kernel; leave the "
-                            "column out, or choose wsp, supcon, depth-aware, yaware, lexp or a kernel- method",
-                            config.kernel_columns.front(), config.method));
+    throw Error(
+        ErrorCode::usage,
+        fmt::format(
+            "--kernel-column {}: --method {} weighs no pairs by a kernel; leave the "
+            "column out, or choose wsp, supcon, depth-aware, yaware, lexp or a kernel- method",
+            config.kernel_columns.front(), config.method));
   method->to(device);
   // An image has one channel and is in both formats at once; the convolutions follow their weights.
-  if (use_channels_last(config.channels_last, device, config.precision)) make_channels_last(*method);
+  if (use_channels_last(config.channels_last, device, config.precision))
+    make_channels_last(*method);
   return method;
 }
 
@@ -174,11 +191,13 @@ std::set<std::int32_t> subjects_drawn(const TrainingSet& set) {
   return drawn;
 }
 
-std::optional<std::set<std::string>> everyone_trained_on(const TrainConfig& config, const RunOptions& options,
+std::optional<std::set<std::string>> everyone_trained_on(const TrainConfig& config,
+                                                         const RunOptions& options,
                                                          const TrainingSet& set) {
   std::set<std::string> marks;
   if (config.method != "random")
-    for (const std::int32_t s : subjects_drawn(set)) marks.insert(subject_mark(set.subjects[static_cast<std::size_t>(s)]));
+    for (const std::int32_t s : subjects_drawn(set))
+      marks.insert(subject_mark(set.subjects[static_cast<std::size_t>(s)]));
   if (options.init.empty()) return marks;
   const Provenance before = provenance_of(read_tensor_file(options.init).metadata, options.init);
   if (before.trained_on)
@@ -253,24 +272,28 @@ std::vector<std::string> TrainSetup::notes() const {
   for (const torch::Tensor& p : method->parameters())
     if (p.requires_grad()) trainable += p.numel();
   std::vector<std::string> lines{
-      fmt::format("{} with {}: {:.2f} million trainable parameters, representation {}", config.method,
-                  config.encoder, static_cast<double>(trainable) / 1e6,
+      fmt::format("{} with {}: {:.2f} million trainable parameters, representation {}",
+                  config.method, config.encoder, static_cast<double>(trainable) / 1e6,
                   method->encoder().representation()),
       fmt::format("{} slices of {} subjects to draw from, {} slices held back for the probe",
                   set.slices.size(), subjects_drawn(set).size(), set.held_back.size())};
   for (const std::string& line : set.left_out) lines.push_back("left out: " + line);
   if (!trained_on)
-    lines.emplace_back("the --init weights do not say on whom they were trained, so these will not either: wsp-eval probe can tell it only "
-                       "with --pretraining DATASET");
+    lines.emplace_back(
+        "the --init weights do not say on whom they were trained, so these will not either: "
+        "wsp-eval probe can tell it only "
+        "with --pretraining DATASET");
   if (config.norm == "batch" && (config.micro_batch > 0 || config.ranks > 1) &&
       config.encoder != "tinynet")
     lines.emplace_back(
         "batch normalisation takes its statistics over each micro-batch of each rank; --norm group "
         "has none and gives the gradient of the whole batch");
   if (const std::int64_t stored = reader.layout().height; config.image_size > stored)
-    lines.push_back(fmt::format("the dataset's slices of {0} x {0} are enlarged, which adds no detail and costs {1:.1f} times "
-                                "the work: --image-size {0} is what it holds",
-                                stored, std::pow(static_cast<double>(config.image_size) / static_cast<double>(stored), 2)));
+    lines.push_back(fmt::format(
+        "the dataset's slices of {0} x {0} are enlarged, which adds no detail and costs {1:.1f} "
+        "times "
+        "the work: --image-size {0} is what it holds",
+        stored, std::pow(static_cast<double>(config.image_size) / static_cast<double>(stored), 2)));
   return lines;
 }
 

@@ -19,10 +19,11 @@
 
 namespace wsp::train {
 
-/// What a run is made of before its first step: checked configuration, dataset, sampler, networks on their device.
+/// What a run is made of before its first step: checked configuration, dataset, sampler, networks
+/// on their device.
 struct TrainSetup {
-  /// Throws Error(usage) for what cannot be asked of this dataset or network, Error(corrupt) for a dataset that
-  /// fails its checks.
+  /// Throws Error(usage) for what cannot be asked of this dataset or network, Error(corrupt) for a
+  /// dataset that fails its checks.
   TrainSetup(TrainConfig config, const RunOptions& options, int ranks,
              const torch::Device& run_device);
   [[nodiscard]] LoaderOptions loader_options() const;
@@ -36,21 +37,22 @@ struct TrainSetup {
   TrainingSet set;
   BalancedSampler sampler;
   std::unique_ptr<Method> method;
-  /// subject_mark() of everyone that the encoder was trained on once this run is over, those of the --init weights
-  /// included; none where these do not say.
+  /// subject_mark() of everyone that the encoder was trained on once this run is over, those of the
+  /// --init weights included; none where these do not say.
   std::optional<std::set<std::string>> trained_on;
 };
 
-/// Throws Error(corrupt) for a dataset that fails its checks: every hash with `verify`, else that the files are there and
-/// long enough.
+/// Throws Error(corrupt) for a dataset that fails its checks: every hash with `verify`, else that
+/// the files are there and long enough.
 void check_dataset(const DatasetReader& reader, const std::filesystem::path& dataset, bool verify);
 SelectOptions select_options(const TrainConfig& config);
 SamplerOptions sampler_options(const TrainConfig& config);
-/// Parameters of both views of m slices, [2m]: view 1 of all, then view 2. `sample`: place of the first slice in
-/// the epoch.
+/// Parameters of both views of m slices, [2m]: view 1 of all, then view 2. `sample`: place of the
+/// first slice in the epoch.
 std::vector<ViewParameters> batch_views(const TrainConfig& config, std::int64_t epoch,
                                         std::int64_t sample, std::int64_t m);
-/// By which kernel views are drawn, and in which type: that of the forward pass where ours draws them.
+/// By which kernel views are drawn, and in which type: that of the forward pass where ours draws
+/// them.
 ViewDrawing view_drawing(const TrainConfig& config);
 /// The time in UTC, ISO 8601.
 std::string utc_now();

@@ -41,8 +41,7 @@ bool GradScaler::update(bool finite) {
 StepResult backward_batch(Method& method, const torch::Tensor& views, const Targets& targets,
                           const StepOptions& options, const GradScaler& scaler, Ranks& ranks) {
   return backward_batch(
-      method,
-      [&](std::int64_t at, std::int64_t count) { return both_views(views, at, count); },
+      method, [&](std::int64_t at, std::int64_t count) { return both_views(views, at, count); },
       views.size(0) / 2, targets, options, scaler, ranks);
 }
 
@@ -80,12 +79,12 @@ StepResult backward_batch(Method& method, const ViewPieces& views, std::int64_t 
   for (std::size_t o = 0; o < outputs.size(); ++o) {
     std::vector<torch::Tensor> parts = first[o];
     parts.insert(parts.end(), second[o].begin(), second[o].end());
-    joined.push_back(
-        ranks.gather_views(parts.size() == 1 ? parts[0] : torch::cat(parts, 0)).requires_grad_(true));
+    joined.push_back(ranks.gather_views(parts.size() == 1 ? parts[0] : torch::cat(parts, 0))
+                         .requires_grad_(true));
   }
 
-  // 3. The loss of the whole batch and its gradient at the outputs. Every rank computes all of it, so that
-  //    the rows of this rank need no further communication.
+  // 3. The loss of the whole batch and its gradient at the outputs. Every rank computes all of it,
+  //    so that the rows of this rank need no further communication.
   StepResult result;
   torch::Tensor loss = method.loss(joined, targets);
   result.loss = loss.detach();

@@ -12,8 +12,8 @@
 
 namespace wsp::train {
 
-/// fp16 needs its gradients scaled up; the scale halves after an overflow and doubles after 2000 good steps. Where a
-/// gradient overflows though nothing scales it up any more, no scale helps.
+/// fp16 needs its gradients scaled up; the scale halves after an overflow and doubles after 2000
+/// good steps. Where a gradient overflows though nothing scales it up any more, no scale helps.
 class GradScaler {
  public:
   explicit GradScaler(bool on) : scale_(on ? 65536.0 : 1.0), on_(on) {}
@@ -44,17 +44,20 @@ struct StepResult {
   torch::Tensor embeddings;  ///< [2n, dim], detached, all ranks
 };
 
-/// Add the gradient of one (global) batch to the parameters' gradients: exactly that of the whole batch whatever
-/// the micro-batch or the number of ranks, where no layer uses batch statistics. views: [2m, 1, s, s] of this rank;
-/// targets: of all n slices. With several ranks the caller sums the parameters'
-/// gradients over them.
+/// Add the gradient of one (global) batch to the parameters' gradients: exactly that of the whole
+/// batch whatever the micro-batch or the number of ranks, where no layer uses batch statistics.
+/// views: [2m, 1, s, s] of this rank; targets: of all n slices. With several ranks the caller sums
+/// the parameters' gradients over them.
 StepResult backward_batch(Method& method, const torch::Tensor& views, const Targets& targets,
                           const StepOptions& options, const GradScaler& scaler, Ranks& ranks);
 
-/// The views of slices [at, at + count) of this rank, [2 count, 1, s, s]; asked for twice must give the same.
+/// The views of slices [at, at + count) of this rank, [2 count, 1, s, s]; asked for twice must give
+/// the same.
 using ViewPieces = std::function<torch::Tensor(std::int64_t at, std::int64_t count)>;
-/// The same for m slices whose views are drawn when they are needed, so that no more than a micro-batch of them is in memory.
-StepResult backward_batch(Method& method, const ViewPieces& views, std::int64_t m, const Targets& targets,
-                          const StepOptions& options, const GradScaler& scaler, Ranks& ranks);
+/// The same for m slices whose views are drawn when they are needed, so that no more than a
+/// micro-batch of them is in memory.
+StepResult backward_batch(Method& method, const ViewPieces& views, std::int64_t m,
+                          const Targets& targets, const StepOptions& options,
+                          const GradScaler& scaler, Ranks& ranks);
 
 }  // namespace wsp::train

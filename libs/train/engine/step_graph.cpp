@@ -56,7 +56,7 @@ void check_step_graph(const std::string& asked, const TrainConfig& config,
 void StepGraph::take(const torch::Tensor& views, const Targets& targets) {
   if (!views_.defined()) {
     views_ = own_copy(views);
-    targets_ = {own_copy(targets.label), own_copy(targets.depth), own_copy(targets.discrete),
+    targets_ = {own_copy(targets.label),      own_copy(targets.depth),  own_copy(targets.discrete),
                 own_copy(targets.continuous), targets.continuous_sigma, own_copy(targets.value)};
     return;
   }

@@ -46,8 +46,8 @@ struct Telemetry {
 Telemetry measure_telemetry(const torch::Tensor& z, const torch::Tensor& weights,
                             const KernelOptions& kernel);
 
-/// Slices of a batch that are measured at most: the matrices are dense and float64, and must not cost
-/// what --loss-tile saves.
+/// Slices of a batch that are measured at most: the matrices are dense and float64, and must not
+/// cost what --loss-tile saves.
 constexpr std::int64_t kMostMeasured = 512;
 /// The same of a batch and its targets: of kMostMeasured slices evenly over the batch where it has
 /// more. Effective positives are then those among them, and uniformity is over their pairs.

@@ -9,26 +9,28 @@
 namespace wsp::train {
 
 struct TrainSummary {
-  std::int64_t steps = 0, epochs = 0;  ///< of the whole run, resumed parts included
-  double first_loss = 0, last_loss = 0;        ///< means over the first and last epoch
-  double first_probe = -1, last_probe = -1, best_probe = -1;    ///< balanced accuracy by subject, -1 where there is none
+  std::int64_t steps = 0, epochs = 0;    ///< of the whole run, resumed parts included
+  double first_loss = 0, last_loss = 0;  ///< means over the first and last epoch
+  double first_probe = -1, last_probe = -1,
+         best_probe = -1;  ///< balanced accuracy by subject, -1 where there is none
   double slices_per_s = 0;
-  double wait_share = 0;               ///< part of the time spent waiting for data
-  std::int64_t corrupt_slices = 0;     ///< replaced with --skip-corrupt
+  double wait_share = 0;            ///< part of the time spent waiting for data
+  std::int64_t corrupt_slices = 0;  ///< replaced with --skip-corrupt
   bool stopped_early = false;
-  std::filesystem::path weights;       ///< encoder.safetensors
-  int rank = 0;                        ///< of this process; only rank 0 writes
+  std::filesystem::path weights;  ///< encoder.safetensors
+  int rank = 0;                   ///< of this process; only rank 0 writes
 };
 
 /// Pretrain (or resume) as configured. Writes RUN/: config.resolved.json, run.json, metrics.jsonl,
-/// checkpoints/, tensorboard/, encoder.safetensors, encoder-best.safetensors. Throws Error: usage for what cannot
-/// be asked of this dataset, network or device; output for a run directory in use or not writable;
-/// corrupt for damaged data or checkpoints; interrupted after SIGINT or SIGTERM, with a checkpoint behind it;
-/// failure for a non-finite loss, too little memory (saying which micro-batch would fit) or a failed rank.
+/// checkpoints/, tensorboard/, encoder.safetensors, encoder-best.safetensors. Throws Error: usage
+/// for what cannot be asked of this dataset, network or device; output for a run directory in use
+/// or not writable; corrupt for damaged data or checkpoints; interrupted after SIGINT or SIGTERM,
+/// with a checkpoint behind it; failure for a non-finite loss, too little memory (saying which
+/// micro-batch would fit) or a failed rank.
 TrainSummary train(TrainConfig config, const RunOptions& options);
 
-/// Draw again the views that a step of a run saw: PNG sheets of the slices and both views, and views.json with
-/// the parameters, in `out`. `step` counts within the epoch.
+/// Draw again the views that a step of a run saw: PNG sheets of the slices and both views, and
+/// views.json with the parameters, in `out`. `step` counts within the epoch.
 void redraw_views(const std::filesystem::path& run, const std::filesystem::path& dataset,
                   std::int64_t epoch, std::int64_t step, const std::filesystem::path& out);
 

@@ -21,9 +21,9 @@ OptimizerOptions optimizer_options(const TrainConfig& config) {
 }
 
 // What a run writes; nothing else in RUN is ever touched.
-constexpr const char* kRunFiles[] = {
-    "config.resolved.json", "run.json",    "metrics.jsonl", "encoder.safetensors",
-    kBestWeights,           "checkpoints", "tensorboard"};
+constexpr const char* kRunFiles[] = {"config.resolved.json", "run.json",   "metrics.jsonl",
+                                     "encoder.safetensors",  kBestWeights, "checkpoints",
+                                     "tensorboard"};
 
 }  // namespace
 
@@ -75,7 +75,8 @@ void Trainer::share_state() {
   for (torch::Tensor moment : optimizer_.flat_state()) ranks_.broadcast(moment);
   for (auto& parameter : setup_.method->named_parameters())  // targets, which no optimizer moves
     if (!parameter.value().requires_grad()) {
-      torch::Tensor frozen = parameter.value().detach().contiguous();  // for any layout of the weights
+      torch::Tensor frozen =
+          parameter.value().detach().contiguous();  // for any layout of the weights
       ranks_.broadcast(frozen);
       parameter.value().detach().copy_(frozen);
     }
@@ -92,8 +93,9 @@ void Trainer::share_state() {
   position_ = read_position({first, first + kRoom}, optimizer_, scaler_);
   if (position_.pending() == 0) return;
   for (int rank = 1; rank < ranks_.ranks(); ++rank) {
-    torch::Tensor theirs = ranks_.first() ? rank_gradients_[static_cast<std::size_t>(rank - 1)].to(device_)
-                                          : torch::empty_like(parameters_.gradients());
+    torch::Tensor theirs = ranks_.first()
+                               ? rank_gradients_[static_cast<std::size_t>(rank - 1)].to(device_)
+                               : torch::empty_like(parameters_.gradients());
     ranks_.broadcast(theirs);
     if (rank == environment_.rank) parameters_.gradients().copy_(theirs);
   }
@@ -158,11 +160,11 @@ void Trainer::load_checkpoint() {
   for (const auto& path : found->corrupt)
     log::warn("passed over a damaged checkpoint: " + path.filename().string());
   try {
-    position_ = unpack_state(
-        found->state, *setup_.method, parameters_, optimizer_, scaler_,
-        [&](const nlohmann::json& was) {
-          refuse_other_config(config_from_json(was), config_, options_.may_extend);
-        });
+    position_ =
+        unpack_state(found->state, *setup_.method, parameters_, optimizer_, scaler_,
+                     [&](const nlohmann::json& was) {
+                       refuse_other_config(config_from_json(was), config_, options_.may_extend);
+                     });
     rank_gradients_.clear();
     for (int rank = 1; rank < ranks_.ranks() && position_.pending() != 0; ++rank)
       rank_gradients_.push_back(unpack_gradients(found->state, parameters_, rank));
@@ -228,9 +230,10 @@ void Trainer::train_loop() try {
   batches_ = std::make_unique<DeviceBatches>(setup_.reader, source, position_.batches,
                                              setup_.loader_options(), device_);
   if (options_.cuda_graph == "on")
-    graph_.emplace(make_cuda_recorder(device_), [this](const torch::Tensor& views, const Targets& targets) {
-      return backward_batch(*setup_.method, views, targets, step_options(), scaler_, ranks_);
-    });
+    graph_.emplace(
+        make_cuda_recorder(device_), [this](const torch::Tensor& views, const Targets& targets) {
+          return backward_batch(*setup_.method, views, targets, step_options(), scaler_, ranks_);
+        });
   if (ranks_.first())
     progress_ = std::make_unique<Progress>(
         "training", static_cast<std::uint64_t>(total_batches_ * config_.batch), "slices",

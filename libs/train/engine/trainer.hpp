@@ -23,8 +23,9 @@
 
 namespace wsp::train {
 
-/// One run of wsp-train, from its directory to its last checkpoint. What it does in which file: trainer.cpp begins, resumes and
-/// loops; trainer_step.cpp makes one batch and one optimizer step; trainer_epoch.cpp probes, saves and ends.
+/// One run of wsp-train, from its directory to its last checkpoint. What it does in which file:
+/// trainer.cpp begins, resumes and loops; trainer_step.cpp makes one batch and one optimizer step;
+/// trainer_epoch.cpp probes, saves and ends.
 class Trainer {
  public:
   Trainer(TrainConfig config, const RunOptions& options);
@@ -89,7 +90,8 @@ class Trainer {
   std::unique_ptr<DeviceBatches> batches_;
   std::optional<DeviceBatch> batch_;  ///< in work
   std::optional<StepGraph> graph_;    ///< with --cuda-graph on
-  /// A batch that was given to the device, and what the run will say of it once its numbers are there.
+  /// A batch that was given to the device, and what the run will say of it once its numbers are
+  /// there.
   struct Step {
     std::int64_t batch = 0;
     bool updates = false;      ///< an optimizer step came with it
@@ -102,7 +104,8 @@ class Trainer {
   std::deque<Step> open_steps_;
   std::unique_ptr<Progress> progress_;
   Position position_;
-  std::vector<torch::Tensor> rank_gradients_;  ///< on rank 0: flat, of ranks 1, 2, ..., that no step has used yet
+  std::vector<torch::Tensor>
+      rank_gradients_;  ///< on rank 0: flat, of ranks 1, 2, ..., that no step has used yet
   std::int64_t steps_per_epoch_ = 0, total_batches_ = 0, resumed_at_ = 0;
   std::int64_t corrupt_counted_ = 0;
   std::int64_t line_steps_ = 0;  ///< of this process since the last line

@@ -1,5 +1,3 @@
-#include "train/engine/trainer.hpp"
-
 #include <fmt/format.h>
 
 #include <cmath>
@@ -10,6 +8,7 @@
 #include "io/core/interrupt.hpp"
 #include "io/core/log.hpp"
 #include "train/data/provenance.hpp"
+#include "train/engine/trainer.hpp"
 
 namespace wsp::train {
 
@@ -26,7 +25,8 @@ void Trainer::end_of_epoch() {
   judge_epoch();
 }
 
-// The probe and what follows from it. A signal during the probe leaves a checkpoint that begins here.
+// The probe and what follows from it. A signal during the probe leaves a checkpoint that begins
+// here.
 void Trainer::judge_epoch() {
   enum Verdict { kGoOn, kStopEarly, kInterrupted };
   torch::Tensor verdict = torch::zeros({1}, torch::TensorOptions(device_).dtype(torch::kFloat));
@@ -59,11 +59,11 @@ void Trainer::judge_epoch() {
 }
 
 void Trainer::keep_epoch(bool probed, bool best) {
-  log::info(fmt::format("epoch {}/{}: loss {:.4f}{}", epoch(), config_.epochs, position_.last_loss,
-                        probed && probe_ && probe_->possible()
-                            ? fmt::format(", probe {:.3f} (best {:.3f})", position_.last_probe,
-                                          position_.best_probe)
-                            : ""));
+  log::info(fmt::format(
+      "epoch {}/{}: loss {:.4f}{}", epoch(), config_.epochs, position_.last_loss,
+      probed && probe_ && probe_->possible()
+          ? fmt::format(", probe {:.3f} (best {:.3f})", position_.last_probe, position_.best_probe)
+          : ""));
   if (probed) position_.epochs_since_best = best ? 0 : position_.epochs_since_best + 1;
   save(best);
   export_weights("encoder.safetensors");
@@ -140,11 +140,12 @@ void Trainer::save(bool best) {
 }
 
 void Trainer::export_weights(const char* name) {
-  std::vector<std::pair<std::string, std::string>> about{{"wsp.method", config_.method},
-                                                         {"wsp.image_size", std::to_string(config_.image_size)},
-                                                         {"wsp.steps", std::to_string(position_.batches)},
-                                                         {"wsp.seed", std::to_string(config_.seed)},
-                                                         {"wsp.dataset_sha256", config_.dataset_sha256}};
+  std::vector<std::pair<std::string, std::string>> about{
+      {"wsp.method", config_.method},
+      {"wsp.image_size", std::to_string(config_.image_size)},
+      {"wsp.steps", std::to_string(position_.batches)},
+      {"wsp.seed", std::to_string(config_.seed)},
+      {"wsp.dataset_sha256", config_.dataset_sha256}};
   if (setup_.trained_on) about.emplace_back("wsp.trained_on", marks_text(*setup_.trained_on));
   save_encoder_weights(setup_.method->encoder(), options_.out / name, about);
 }
@@ -154,7 +155,8 @@ bool Trainer::stop_requested() {
   torch::Tensor signal =
       torch::full({1}, interrupt_signal(), torch::TensorOptions(device_).dtype(torch::kLong));
   ranks_.maximum(signal);
-  // What all ranks know decides: a signal that came to this one meanwhile is told with the next step.
+  // What all ranks know decides: a signal that came to this one meanwhile is told with the next
+  // step.
   const auto known = static_cast<int>(signal.item<std::int64_t>());
   note_interrupt(known);
   return known != 0;

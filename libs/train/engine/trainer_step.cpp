@@ -1,11 +1,10 @@
-#include "train/engine/trainer.hpp"
-
 #include <fmt/format.h>
 
 #include <cmath>
 
 #include "io/core/error.hpp"
 #include "io/core/log.hpp"
+#include "train/engine/trainer.hpp"
 #include "train/engine/views.hpp"
 
 namespace wsp::train {
@@ -45,7 +44,8 @@ bool Trainer::one_batch(DeviceBatch& batch) {
   const auto m = static_cast<std::int64_t>(batch.rows.size());
   const auto parameters = batch_views(config_, batch.number / steps_per_epoch_,
                                       step * config_.batch + environment_.rank * m, m);
-  // On a card a micro-batch's views are drawn when their turn comes, twice: memory is what micro-batches are for.
+  // On a card a micro-batch's views are drawn when their turn comes, twice: memory is what
+  // micro-batches are for.
   const std::int64_t piece =
       device_.is_cuda() && config_.micro_batch > 0 ? std::min(config_.micro_batch, m) : m;
   const auto views_of = [&](std::int64_t at, std::int64_t count) {
@@ -59,12 +59,14 @@ bool Trainer::one_batch(DeviceBatch& batch) {
   const Targets targets = targets_.targets(rows, device_);
   const StepOptions how = step_options();
   const StepResult result =
-      graph_            ? graph_->run(views, targets)
-      : views.defined() ? backward_batch(*setup_.method, views, targets, how, scaler_, ranks_)
-                        : backward_batch(*setup_.method, views_of, m, targets, how, scaler_, ranks_);
+      graph_ ? graph_->run(views, targets)
+      : views.defined()
+          ? backward_batch(*setup_.method, views, targets, how, scaler_, ranks_)
+          : backward_batch(*setup_.method, views_of, m, targets, how, scaler_, ranks_);
   ++position_.batches;
 
-  // 3. A step of the optimizer, where enough batches are together; nothing that is not finite reaches it.
+  // 3. A step of the optimizer, where enough batches are together; nothing that is not finite
+  // reaches it.
   Step now;
   now.batch = position_.batches;
   now.updates = position_.pending() == config_.accumulate || position_.batches == total_batches_;
@@ -77,11 +79,14 @@ bool Trainer::one_batch(DeviceBatch& batch) {
   }
   now.learning_rate = position_.learning_rate;
 
-  // 4. What the run says of itself, as soon as it is known: of this step, or of the one before while the device works.
+  // 4. What the run says of itself, as soon as it is known: of this step, or of the one before
+  // while the device works.
   const bool epoch_complete =
       position_.batches % steps_per_epoch_ == 0 || position_.batches == total_batches_;
-  now.numbers = OnItsWay(torch::stack({result.loss.to(torch::kDouble), norm.to(device_, torch::kDouble)}));
-  now.line_due = ranks_.first() && (position_.batches == 1 || position_.batches % options_.log_every == 0);
+  now.numbers =
+      OnItsWay(torch::stack({result.loss.to(torch::kDouble), norm.to(device_, torch::kDouble)}));
+  now.line_due =
+      ranks_.first() && (position_.batches == 1 || position_.batches % options_.log_every == 0);
   if (now.line_due) {
     now.embeddings = OnItsWay(result.embeddings);
     now.rows = std::move(rows);
@@ -103,11 +108,10 @@ bool Trainer::one_batch(DeviceBatch& batch) {
 }
 
 void Trainer::refuse_not_finite(const char* what, std::int64_t batch) const {
-  throw Error(
-      ErrorCode::failure,
-      fmt::format("{} is not finite at step {}: stopped before it could be kept. {}Try a "
-                  "smaller --lr, --clip-norm 1 or --precision fp32",
-                  what, batch, store_.any() ? "The last checkpoint is sound. " : ""));
+  throw Error(ErrorCode::failure,
+              fmt::format("{} is not finite at step {}: stopped before it could be kept. {}Try a "
+                          "smaller --lr, --clip-norm 1 or --precision fp32",
+                          what, batch, store_.any() ? "The last checkpoint is sound. " : ""));
 }
 
 // The gradient of the optimizer's step out of what the batches and ranks added up.
@@ -147,20 +151,22 @@ double Trainer::apply_gradients() {
     optimizer_.step(position_.learning_rate);
     setup_.method->after_step(progress);
   } else if (ranks_.first()) {
-    log::info(fmt::format("the gradient overflowed float16 at step {}: passed over, its scale is {} now",
-                          position_.batches, scaler_.scale()));
+    log::info(
+        fmt::format("the gradient overflowed float16 at step {}: passed over, its scale is {} now",
+                    position_.batches, scaler_.scale()));
   }
   parameters_.zero_gradients();
   return finite ? norm : position_.gradient_norm;
 }
 
-// The same without waiting: the run stops when it has read numbers that are not finite. Returns the norm, on the device.
+// The same without waiting: the run stops when it has read numbers that are not finite. Returns the
+// norm, on the device.
 torch::Tensor Trainer::apply_gradients_unless_not_finite(const torch::Tensor& loss) {
   torch::NoGradGuard no_grad;
   finish_gradients();
   const double progress = next_learning_rate();
-  const torch::Tensor norm = step_where_finite(parameters_, optimizer_, loss, config_.clip_norm,
-                                               position_.learning_rate);
+  const torch::Tensor norm =
+      step_where_finite(parameters_, optimizer_, loss, config_.clip_norm, position_.learning_rate);
   setup_.method->after_step(progress);
   parameters_.zero_gradients();
   return norm;

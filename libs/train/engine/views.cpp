@@ -14,7 +14,8 @@ torch::Tensor draw_views(const torch::Tensor& hu, std::span<const ViewParameters
   const std::int64_t n = hu.size(0), size = hu.size(1);
   const auto views = static_cast<std::int64_t>(parameters.size()) / n;
   std::vector<Affine> affine(parameters.size());
-  for (std::size_t i = 0; i < parameters.size(); ++i) affine[i] = compose_affine(parameters[i], size);
+  for (std::size_t i = 0; i < parameters.size(); ++i)
+    affine[i] = compose_affine(parameters[i], size);
   if (hu.is_cpu()) {
     const torch::Tensor source = hu.contiguous();
     torch::Tensor out = torch::empty({views * n, 1, size, size}, torch::kFloat);
@@ -23,7 +24,8 @@ torch::Tensor draw_views(const torch::Tensor& hu, std::span<const ViewParameters
     return out;
   }
   if (drawing.cuda_kernel) return draw_views_cuda(hu, affine, drawing.type);
-  // Torch's sampler counts from -1 to 1 over the image's outer edges: pixel p is (2p + 1) / size - 1.
+  // Torch's sampler counts from -1 to 1 over the image's outer edges: pixel p is (2p + 1) / size
+  // - 1.
   torch::Tensor theta = torch::empty({views * n, 2, 3}, torch::kFloat);
   auto t = theta.accessor<float, 3>();
   const auto scale = static_cast<float>(size);

@@ -16,11 +16,13 @@
 namespace wsp::train {
 namespace {
 
-constexpr std::size_t kTogether = 8;  // fits that share their passes: each keeps two matrices of its own
+constexpr std::size_t kTogether =
+    8;  // fits that share their passes: each keeps two matrices of its own
 
 std::size_t at(std::int64_t i) { return static_cast<std::size_t>(i); }
 
-// The features as float32 where that loses nothing, else nothing. Throws Error(failure) for one not finite.
+// The features as float32 where that loses nothing, else nothing. Throws Error(failure) for one not
+// finite.
 std::vector<float> checked_and_narrowed(const ProbeSet& set) {
   std::vector<float> narrow(set.x.size());
   std::atomic<bool> finite = true, exact = true;
@@ -36,19 +38,22 @@ std::vector<float> checked_and_narrowed(const ProbeSet& set) {
     if (!all_exact) exact = false;
   });
   if (!finite)
-    throw Error(ErrorCode::failure, "features hold values that are not finite: embed again, and "
-                                    "look at the encoder's training loss");
+    throw Error(ErrorCode::failure,
+                "features hold values that are not finite: embed again, and "
+                "look at the encoder's training loss");
   if (!exact) narrow = {};
   return narrow;
 }
 
 // The Hessian at parameters w. float32 does for what only precedes the solution.
-LogisticHessian hessian_at(const ProbeSet& set, const LogisticProblem& problem, const std::vector<double>& w) {
+LogisticHessian hessian_at(const ProbeSet& set, const LogisticProblem& problem,
+                           const std::vector<double>& w) {
   const std::int64_t d = set.dimensions;
   std::vector<std::int64_t> rows;
   std::vector<double> weights;
   for (std::int64_t s = 0; s < set.subjects(); ++s)
-    for (std::int64_t r = set.first[at(s)]; r < set.first[at(s) + 1] && problem.weight[at(s)] > 0; ++r) {
+    for (std::int64_t r = set.first[at(s)]; r < set.first[at(s) + 1] && problem.weight[at(s)] > 0;
+         ++r) {
       rows.push_back(r);
       weights.push_back(problem.weight[at(s)]);
     }
@@ -69,7 +74,8 @@ LogisticHessian hessian_at(const ProbeSet& set, const LogisticProblem& problem, 
       for (std::size_t j = 0; j < at(d); ++j)
         row[j] = static_cast<float>(root * inverse[j] * (x[j] - problem.mean[j]));
     });
-    hessian = dense::gram(std::span<const float>(scaled), static_cast<std::int64_t>(rows.size()), d);
+    hessian =
+        dense::gram(std::span<const float>(scaled), static_cast<std::int64_t>(rows.size()), d);
   });
   double intercept = 0;
   for (const double curvature : weights) intercept += curvature;
@@ -116,9 +122,9 @@ LogisticFits::LogisticFits(const ProbeSet& set, double tolerance)
 
 LogisticFits::~LogisticFits() = default;
 
-// A feature that lies far from 0 and hardly varies would lose its digits in sums that subtract the mean afterwards:
-// such a one is moved to 0 first. The centre is a float, so that the difference of two floats near each other is
-// one too, without rounding.
+// A feature that lies far from 0 and hardly varies would lose its digits in sums that subtract the
+// mean afterwards: such a one is moved to 0 first. The centre is a float, so that the difference of
+// two floats near each other is one too, without rounding.
 bool LogisticFits::centre(const std::vector<double>& mean, const std::vector<double>& scale) {
   constexpr double kFar = 64;
   const std::int64_t d = set_->dimensions;
@@ -148,8 +154,8 @@ void LogisticFits::prepare(double c) {
   std::vector<double> hessian(gram_.size());
   for (std::size_t i = 0; i < gram_.size(); ++i) hessian[i] = gram_[i] * c / 4;
   for (std::int64_t j = 0; j < d; ++j) hessian[at(j * d + j)] += 1;
-  prepared_.push_back(std::make_unique<Prepared>(
-      Prepared{c, {dense::Cholesky(std::move(hessian), d), c * static_cast<double>(set_->rows()) / 4}}));
+  prepared_.push_back(std::make_unique<Prepared>(Prepared{
+      c, {dense::Cholesky(std::move(hessian), d), c * static_cast<double>(set_->rows()) / 4}}));
 }
 
 BinaryModel LogisticFits::fit(double c, std::span<const double> weight,
@@ -161,12 +167,13 @@ BinaryModel LogisticFits::fit(double c, std::span<const double> weight,
 
 std::vector<BinaryModel> LogisticFits::fit_all(std::span<const LogisticRequest> requests) const {
   std::vector<BinaryModel> models(requests.size());
-  wsp::parallel_loop(std::size_t{0}, (requests.size() + kTogether - 1) / kTogether, [&](std::size_t group) {
-    const std::size_t first = group * kTogether;
-    std::vector<BinaryModel> some =
-        fit_together(requests.subspan(first, std::min(kTogether, requests.size() - first)));
-    std::move(some.begin(), some.end(), models.begin() + static_cast<std::ptrdiff_t>(first));
-  });
+  wsp::parallel_loop(
+      std::size_t{0}, (requests.size() + kTogether - 1) / kTogether, [&](std::size_t group) {
+        const std::size_t first = group * kTogether;
+        std::vector<BinaryModel> some =
+            fit_together(requests.subspan(first, std::min(kTogether, requests.size() - first)));
+        std::move(some.begin(), some.end(), models.begin() + static_cast<std::ptrdiff_t>(first));
+      });
   return models;
 }
 
@@ -178,8 +185,10 @@ struct LogisticFits::Running {
   Running(const ProbeSet& set, LogisticProblem of, std::vector<double> start, double tolerance_,
           const LogisticHessian& at_zero, double slices_)
       : problem(std::move(of)),
-        descent(std::move(start),
-                {tolerance_, &at_zero, [this, &set](const std::vector<double>& w) { return hessian_at(set, problem, w); }}),
+        descent(std::move(start), {tolerance_, &at_zero,
+                                   [this, &set](const std::vector<double>& w) {
+                                     return hessian_at(set, problem, w);
+                                   }}),
         tolerance(tolerance_),
         slices(slices_) {}
 };
@@ -206,16 +215,22 @@ std::unique_ptr<LogisticFits::Running> LogisticFits::begin(const LogisticRequest
   } else {
     w.back() = std::log(count[1] / count[0]);
   }
-  // What rounding leaves of a gradient: a sum over all slices, and of features that are far from 0 in this part.
+  // What rounding leaves of a gradient: a sum over all slices, and of features that are far from 0
+  // in this part.
   double far = 0;
-  for (std::int64_t j = 0; j < d; ++j) far = std::max(far, std::abs(problem.mean[at(j)]) / problem.scale[at(j)]);
+  for (std::int64_t j = 0; j < d; ++j)
+    far = std::max(far, std::abs(problem.mean[at(j)]) / problem.scale[at(j)]);
   constexpr double eps = std::numeric_limits<double>::epsilon();
-  const double slices = (count[0] + count[1]) * static_cast<double>(set_->rows()) / static_cast<double>(set_->subjects());
-  const double tolerance = std::max(tolerance_ * std::max(1.0, request.c), eps * request.c * slices * far);
-  return std::make_unique<Running>(*set_, std::move(problem), std::move(w), tolerance, (*prepared)->at_zero, slices);
+  const double slices = (count[0] + count[1]) * static_cast<double>(set_->rows()) /
+                        static_cast<double>(set_->subjects());
+  const double tolerance =
+      std::max(tolerance_ * std::max(1.0, request.c), eps * request.c * slices * far);
+  return std::make_unique<Running>(*set_, std::move(problem), std::move(w), tolerance,
+                                   (*prepared)->at_zero, slices);
 }
 
-std::vector<BinaryModel> LogisticFits::fit_together(std::span<const LogisticRequest> requests) const {
+std::vector<BinaryModel> LogisticFits::fit_together(
+    std::span<const LogisticRequest> requests) const {
   std::vector<std::unique_ptr<Running>> runs;
   for (const LogisticRequest& request : requests) runs.push_back(begin(request));
   const LogisticPass pass(*set_, narrow_);
@@ -239,10 +254,11 @@ std::vector<BinaryModel> LogisticFits::fit_together(std::span<const LogisticRequ
   for (const auto& run : runs) {
     const LogisticDescent& descent = run->descent;
     if (!(descent.gradient() <= std::max(run->tolerance, 1e-10 * run->problem.c * run->slices)))
-      throw Error(ErrorCode::failure,
-                  fmt::format("logistic regression: gradient {:.1e} after {} passes, wanted {:.1e}; try "
-                              "a smaller C",
-                              descent.gradient(), descent.evaluations(), run->tolerance));
+      throw Error(
+          ErrorCode::failure,
+          fmt::format("logistic regression: gradient {:.1e} after {} passes, wanted {:.1e}; try "
+                      "a smaller C",
+                      descent.gradient(), descent.evaluations(), run->tolerance));
     BinaryModel model;
     model.coefficients = descent.parameters();
     model.intercept = model.coefficients.back();
@@ -261,12 +277,14 @@ std::vector<double> subject_probabilities(const ProbeSet& set, const BinaryModel
   std::vector<double> result(at(set.subjects()));
   const std::int64_t d = set.dimensions;
   std::vector<double> direction(at(d));
-  for (std::int64_t j = 0; j < d; ++j) direction[at(j)] = model.coefficients[at(j)] / model.scale[at(j)];
+  for (std::int64_t j = 0; j < d; ++j)
+    direction[at(j)] = model.coefficients[at(j)] / model.scale[at(j)];
   for (std::int64_t s = 0; s < set.subjects(); ++s) {
     double sum = 0;
     for (std::int64_t r = set.first[at(s)]; r < set.first[at(s) + 1]; ++r)
-      sum += logistic(model.intercept +
-                      dense::centred_dot(std::span(set.x).subspan(at(r * d), at(d)), model.mean, direction));
+      sum +=
+          logistic(model.intercept + dense::centred_dot(std::span(set.x).subspan(at(r * d), at(d)),
+                                                        model.mean, direction));
     result[at(s)] = sum / static_cast<double>(set.first[at(s) + 1] - set.first[at(s)]);
   }
   return result;

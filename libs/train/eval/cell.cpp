@@ -25,12 +25,12 @@ bool is_imported(const Cell& cell) { return cell.backbone == kImported; }
 // What a cell depends on of its plan: its own training, the datasets, the probe.
 json specification(const Plan& plan, const Cell& cell) {
   json all{{"train", cell.train},
-          {"method", cell.method},
-          {"pretraining", plan.pretraining},
-          {"evaluations", plan.text.at("evaluations")},
-          {"aggregate", plan.aggregate},
-          {"probe", plan.text.value("probe", json::object())},
-          {"weights", cell.method == "imagenet" ? plan.weights.at(cell.backbone) : ""}};
+           {"method", cell.method},
+           {"pretraining", plan.pretraining},
+           {"evaluations", plan.text.at("evaluations")},
+           {"aggregate", plan.aggregate},
+           {"probe", plan.text.value("probe", json::object())},
+           {"weights", cell.method == "imagenet" ? plan.weights.at(cell.backbone) : ""}};
   if (is_imported(cell)) all["imported"] = plan.imported.at(cell.method);
   return all;
 }
@@ -40,22 +40,32 @@ const std::string& training_dataset(const Plan& plan) {
   return plan.pretraining.empty() ? plan.evaluations.front().dataset : plan.pretraining;
 }
 
-fs::path file_of(const Cell& cell, const fs::path& out) { return out / "cells" / cell.name() / "cell.json"; }
+fs::path file_of(const Cell& cell, const fs::path& out) {
+  return out / "cells" / cell.name() / "cell.json";
+}
 
 class CellRun {
  public:
   CellRun(const Plan& plan, const Cell& cell, const ExperimentOptions& options)
-      : plan_(plan), cell_(cell), options_(options), config_(training_of(cell)),
+      : plan_(plan),
+        cell_(cell),
+        options_(options),
+        config_(training_of(cell)),
         out_(file_of(cell, options.out).parent_path()) {}
 
   void run() {
     std::error_code ec;
     fs::create_directories(out_, ec);
     if (ec) throw Error(ErrorCode::output, "cannot make " + out_.string() + ": " + ec.message());
-    json result{{"cell", cell_.name()}, {"method", cell_.method},   {"backbone", cell_.backbone},
-                {"seed", cell_.seed},   {"variant", cell_.variant}, {"specification", specification(plan_, cell_)},
+    json result{{"cell", cell_.name()},
+                {"method", cell_.method},
+                {"backbone", cell_.backbone},
+                {"seed", cell_.seed},
+                {"variant", cell_.variant},
+                {"specification", specification(plan_, cell_)},
                 {"inputs", inputs_of(plan_, cell_, options_.root)},
-                {"results", json::object()}, {"pca", json::object()}};
+                {"results", json::object()},
+                {"pca", json::object()}};
     if (cell_.method == "supervised")
       supervised(result);
     else
@@ -92,37 +102,46 @@ class CellRun {
     run.threads = options_.threads;
     run.command = "wsp-eval table";
     const TrainSummary summary = train_or_go_on(config_, run, options_.force);
-    result["train"] = {{"steps", summary.steps}, {"first_loss", summary.first_loss}, {"last_loss", summary.last_loss}};
+    result["train"] = {{"steps", summary.steps},
+                       {"first_loss", summary.first_loss},
+                       {"last_loss", summary.last_loss}};
     return summary.weights;
   }
 
   void frozen(json& result) {
     std::vector<FeatureTable> tables;
     if (is_imported(cell_))
-      for (const Evaluation& e : plan_.evaluations) tables.push_back(read_features(place(plan_.imported.at(cell_.method).at(e.name))));
+      for (const Evaluation& e : plan_.evaluations)
+        tables.push_back(read_features(place(plan_.imported.at(cell_.method).at(e.name))));
     else
-      for (const fs::path weights = encoder(result); const Evaluation& e : plan_.evaluations) tables.push_back(features(weights, e));
+      for (const fs::path weights = encoder(result); const Evaluation& e : plan_.evaluations)
+        tables.push_back(features(weights, e));
     std::vector<const FeatureTable*> all;
     std::vector<Diagnosis> diagnoses;
     for (std::size_t i = 0; i < tables.size(); ++i) {
       const Evaluation& e = plan_.evaluations[i];
       const Cohort cohort = make_cohort({&tables[i]}, {e.diagnosis});
       result["results"][e.name] = to_json(run_protocol(cohort, e.name, plan_.protocol));
-      const PcaSummary pca = summarise_pca(cohort, 10, plan_.protocol.cv.seed, cell_.name() + " on " + e.name);
+      const PcaSummary pca =
+          summarise_pca(cohort, 10, plan_.protocol.cv.seed, cell_.name() + " on " + e.name);
       result["pca"][e.name] = to_json(pca);
       write_file_atomic(out_ / ("pca-" + e.name + ".svg"), scatter_svg(pca.figure));
-      if (png_available()) write_file_atomic(out_ / ("pca-" + e.name + ".png"), scatter_png(pca.figure));
+      if (png_available())
+        write_file_atomic(out_ / ("pca-" + e.name + ".png"), scatter_png(pca.figure));
       all.push_back(&tables[i]);
       diagnoses.push_back(e.diagnosis);
     }
     if (plan_.aggregate.empty()) return;
     ProtocolOptions options = plan_.protocol;
     options.permutations = 0;
-    result["results"][plan_.aggregate] = to_json(run_protocol(make_cohort(all, diagnoses), plan_.aggregate, options));
+    result["results"][plan_.aggregate] =
+        to_json(run_protocol(make_cohort(all, diagnoses), plan_.aggregate, options));
   }
 
-  // Those of an earlier call that ended before cell.json, where they are what would be embedded now.
-  [[nodiscard]] std::optional<FeatureTable> kept_features(const fs::path& file, const EmbedOptions& o) const {
+  // Those of an earlier call that ended before cell.json, where they are what would be embedded
+  // now.
+  [[nodiscard]] std::optional<FeatureTable> kept_features(const fs::path& file,
+                                                          const EmbedOptions& o) const {
     if (!fs::exists(file)) return std::nullopt;
     try {
       FeatureTable table = read_features(file);
@@ -168,10 +187,12 @@ TrainConfig training_of(const Cell& cell) {
     if (!all.contains(key)) {
       std::string known;
       for (const auto& item : all.items()) known += " " + item.key();
-      throw Error(ErrorCode::usage, "the plan's training option '" + key + "' is unknown; expected one of" + known);
+      throw Error(ErrorCode::usage,
+                  "the plan's training option '" + key + "' is unknown; expected one of" + known);
     }
     if (std::string(all[key].type_name()) != value.type_name())
-      throw Error(ErrorCode::usage, "the plan's training option '" + key + "' is a " + value.type_name() + "; expected a " + all[key].type_name());
+      throw Error(ErrorCode::usage, "the plan's training option '" + key + "' is a " +
+                                        value.type_name() + "; expected a " + all[key].type_name());
     all[key] = value;
   }
   try {
@@ -179,7 +200,8 @@ TrainConfig training_of(const Cell& cell) {
     check_config(config);
     return config;
   } catch (const Error& e) {
-    throw Error(ErrorCode::usage, "the plan's training options of the cell " + cell.name() + ": " + e.what());
+    throw Error(ErrorCode::usage,
+                "the plan's training options of the cell " + cell.name() + ": " + e.what());
   }
 }
 
@@ -187,15 +209,20 @@ std::vector<std::size_t> first_alike(const std::vector<Cell>& cells) {
   std::map<std::string, std::size_t> first;
   std::vector<std::size_t> indices;
   for (std::size_t k = 0; k < cells.size(); ++k)
-    indices.push_back(first.emplace(cells[k].method + " " + json_text(to_json(training_of(cells[k]))), k).first->second);
+    indices.push_back(
+        first.emplace(cells[k].method + " " + json_text(to_json(training_of(cells[k]))), k)
+            .first->second);
   return indices;
 }
 
 json inputs_of(const Plan& plan, const Cell& cell, const fs::path& root) {
-  const auto dataset = [&](const std::string& path) { return hex(sha256_file(root / path / "dataset.json")); };
+  const auto dataset = [&](const std::string& path) {
+    return hex(sha256_file(root / path / "dataset.json"));
+  };
   json inputs = json::object();
   if (is_imported(cell))
-    for (const auto& [evaluation, file] : plan.imported.at(cell.method)) inputs["features of " + evaluation] = hex(sha256_file(root / file));
+    for (const auto& [evaluation, file] : plan.imported.at(cell.method))
+      inputs["features of " + evaluation] = hex(sha256_file(root / file));
   else if (cell.method == "imagenet")
     inputs["weights"] = hex(sha256_file(root / plan.weights.at(cell.backbone)));
   else if (cell.method != "supervised")
@@ -212,7 +239,8 @@ StoredCell stored_cell(const Plan& plan, const Cell& cell, const fs::path& out) 
   const json sha256_stored = result["sha256"];
   result.erase("sha256");
   if (sha256_stored != hex(sha256(json_text(result)))) return {CellState::damaged, {}};
-  if (result.value("specification", json()) != specification(plan, cell)) return {CellState::of_another_plan, {}};
+  if (result.value("specification", json()) != specification(plan, cell))
+    return {CellState::of_another_plan, {}};
   return {CellState::complete, std::move(result)};
 }
 

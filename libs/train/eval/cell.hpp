@@ -10,14 +10,15 @@
 /// One cell of a plan: what it depends on, what was kept of it, how it is computed.
 namespace wsp::train {
 
-/// The training configuration: the defaults and the plan's overrides, checked. Throws Error(usage) naming what is
-/// unknown, of another type or out of range.
+/// The training configuration: the defaults and the plan's overrides, checked. Throws Error(usage)
+/// naming what is unknown, of another type or out of range.
 TrainConfig training_of(const Cell& cell);
-/// For each cell the index of the first whose method and training are the same, mostly its own. The others have nothing to
-/// compute: sigma=0.1 of a plan whose "wsp" has that sigma.
+/// For each cell the index of the first whose method and training are the same, mostly its own. The
+/// others have nothing to compute: sigma=0.1 of a plan whose "wsp" has that sigma.
 std::vector<std::size_t> first_alike(const std::vector<Cell>& cells);
-/// SHA-256 of what the cell reads: dataset.json of its pretraining dataset ("pretraining") and of every evaluation
-/// ("evaluation D1"), and given weights ("weights"). Throws Error where one is not there.
+/// SHA-256 of what the cell reads: dataset.json of its pretraining dataset ("pretraining") and of
+/// every evaluation ("evaluation D1"), and given weights ("weights"). Throws Error where one is not
+/// there.
 nlohmann::json inputs_of(const Plan& plan, const Cell& cell, const std::filesystem::path& root);
 
 enum class CellState { absent, complete, of_another_plan, damaged };
@@ -25,11 +26,12 @@ struct StoredCell {
   CellState state = CellState::absent;
   nlohmann::json result;  ///< of a complete one: OUT/cells/NAME/cell.json
 };
-/// What OUT holds of a cell. cell.json vouches for itself by a SHA-256 of its content; anything else is damaged.
+/// What OUT holds of a cell. cell.json vouches for itself by a SHA-256 of its content; anything
+/// else is damaged.
 StoredCell stored_cell(const Plan& plan, const Cell& cell, const std::filesystem::path& out);
 
-/// Compute a cell (the run, its features, its figure) and publish cell.json last. What an earlier call left is taken
-/// over where it is of this cell.
+/// Compute a cell (the run, its features, its figure) and publish cell.json last. What an earlier
+/// call left is taken over where it is of this cell.
 void run_cell(const Plan& plan, const Cell& cell, const ExperimentOptions& options);
 
 }  // namespace wsp::train

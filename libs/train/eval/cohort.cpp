@@ -32,40 +32,48 @@ void check_together(const FeatureTable& a, const FeatureTable& b) {
            " and " + fact(b, "encoder_sha256").substr(0, 12) +
            "): embed all datasets with one; compare encoders with --against");
   if (a.dimensions != b.dimensions)
-    refuse(fmt::format("the features of {} and of {} are {} and {} a slice, though their encoders have one name: import them under two",
-                       fact(a, "dataset"), fact(b, "dataset"), a.dimensions, b.dimensions));
+    refuse(
+        fmt::format("the features of {} and of {} are {} and {} a slice, though their encoders "
+                    "have one name: import them under two",
+                    fact(a, "dataset"), fact(b, "dataset"), a.dimensions, b.dimensions));
   for (const char* what : {"image_size", "precision"})
     if (fact(a, what) != fact(b, what))
       refuse(fmt::format("the features of {} and of {} have {} {} and {}: embed them alike",
-                         fact(a, "dataset"), fact(b, "dataset"), what, fact(a, what), fact(b, what)));
+                         fact(a, "dataset"), fact(b, "dataset"), what, fact(a, what),
+                         fact(b, what)));
   if (const auto copies = near_duplicates(a, b); !copies.empty())
-    refuse(fmt::format("{} volumes stand in {} and in {}, e.g. {}: an aggregated probe would see them "
-                       "in both parts of a fold; leave them out of one dataset",
-                       copies.size(), fact(a, "dataset"), fact(b, "dataset"), copies.front()));
+    refuse(
+        fmt::format("{} volumes stand in {} and in {}, e.g. {}: an aggregated probe would see them "
+                    "in both parts of a fold; leave them out of one dataset",
+                    copies.size(), fact(a, "dataset"), fact(b, "dataset"), copies.front()));
 }
 
 // A class that no case has may be a slip of the pen; a reader's call that is no yes or no is one.
-void check_classes(const FeatureTable& t, const Diagnosis& diagnosis, const PositiveClasses& positive, const std::vector<std::int64_t>& label,
+void check_classes(const FeatureTable& t, const Diagnosis& diagnosis,
+                   const PositiveClasses& positive, const std::vector<std::int64_t>& label,
                    const std::vector<std::int64_t>* reader, std::vector<std::string>& remarks) {
   if (!positive.remark.empty()) remarks.push_back(positive.remark);
   std::set<std::int64_t> found(label.begin(), label.end());
   found.erase(-1);
   for (const auto& [p, last] : positive.ranges)
     if (p == last && !found.empty() && !found.contains(p))
-      remarks.push_back(fmt::format("the class {} counts as positive, which no case of {} has: its '{}' are {}", p,
-                                    fact(t, "dataset"), diagnosis.label, fmt::join(found, ", ")));
+      remarks.push_back(
+          fmt::format("the class {} counts as positive, which no case of {} has: its '{}' are {}",
+                      p, fact(t, "dataset"), diagnosis.label, fmt::join(found, ", ")));
   if (reader == nullptr) return;
   for (const std::int64_t call : *reader)
     if (call > 1)
-      refuse(fmt::format("--reader '{}' holds the class {}: expected a column of calls, 0 or 1 (or nothing)",
-                         diagnosis.reader, call));
+      refuse(fmt::format(
+          "--reader '{}' holds the class {}: expected a column of calls, 0 or 1 (or nothing)",
+          diagnosis.reader, call));
 }
 
 }  // namespace
 
 bool PositiveClasses::contains(std::int64_t label) const {
-  return std::any_of(ranges.begin(), ranges.end(),
-                     [&](const auto& range) { return range.first <= label && label <= range.second; });
+  return std::any_of(ranges.begin(), ranges.end(), [&](const auto& range) {
+    return range.first <= label && label <= range.second;
+  });
 }
 
 std::vector<std::int64_t> PositiveClasses::among(std::span<const std::int64_t> labels) const {
@@ -80,19 +88,24 @@ namespace {
 // The class of a word or number; refuses whatever else the text holds.
 class ClassNames {
  public:
-  ClassNames(const std::string& text, const std::map<std::string, std::int64_t>& words) : text_(text), words_(words) {}
+  ClassNames(const std::string& text, const std::map<std::string, std::int64_t>& words)
+      : text_(text), words_(words) {}
 
   std::int64_t class_of(const std::string& word) {
     static const std::regex kNumber("[0-9]{1,6}"), kNumbered("([A-Za-z]*)([0-9]{1,6})");
     std::smatch part;
     if (const auto known = words_.find(word); known != words_.end() && known->second >= 0) {
       if (std::regex_match(word, kNumber) && std::stoll(word) != known->second)
-        remark_ = fmt::format("--positive is '{}': {} is taken as the manifest's word, whose class is {}", text_, word, known->second);
+        remark_ =
+            fmt::format("--positive is '{}': {} is taken as the manifest's word, whose class is {}",
+                        text_, word, known->second);
       return known->second;
     }
-    if (words_.empty() ? !std::regex_match(word, part, kNumbered) || (prefix_ && *prefix_ != part[1].str())
-                       : !std::regex_match(word, part, kNumber))
-      refuse("--positive is '" + text_ + "': expected classes such as 3,4" + (words_.empty() ? " or F3,F4" : known_words()) +
+    if (words_.empty()
+            ? !std::regex_match(word, part, kNumbered) || (prefix_ && *prefix_ != part[1].str())
+            : !std::regex_match(word, part, kNumber))
+      refuse("--positive is '" + text_ + "': expected classes such as 3,4" +
+             (words_.empty() ? " or F3,F4" : known_words()) +
              ", or a bound such as >=3, >2, <=1 or <2");
     if (!words_.empty()) return std::stoll(word);
     prefix_ = part[1].str();
@@ -117,7 +130,8 @@ class ClassNames {
 
 }  // namespace
 
-PositiveClasses parse_positive(const std::string& text, const std::map<std::string, std::int64_t>& words) {
+PositiveClasses parse_positive(const std::string& text,
+                               const std::map<std::string, std::int64_t>& words) {
   constexpr std::int64_t kLast = std::numeric_limits<std::int64_t>::max();
   ClassNames names(text, words);
   PositiveClasses classes;
@@ -143,7 +157,8 @@ PositiveClasses parse_positive(const std::string& text, const std::map<std::stri
 
 PositiveClasses positive_classes(const FeatureTable& t, const Diagnosis& diagnosis) {
   const std::size_t l = label_index(t, diagnosis.label);
-  return t.label_words.empty() ? parse_positive(diagnosis.positive) : parse_positive(diagnosis.positive, t.label_words.at(l));
+  return t.label_words.empty() ? parse_positive(diagnosis.positive)
+                               : parse_positive(diagnosis.positive, t.label_words.at(l));
 }
 
 Cohort make_cohort(const std::vector<const FeatureTable*>& tables,
@@ -158,8 +173,9 @@ Cohort make_cohort(const std::vector<const FeatureTable*>& tables,
     const Diagnosis& diagnosis = diagnoses.size() == 1 ? diagnoses[0] : diagnoses.at(k);
     for (std::size_t other = 0; other < k; ++other) check_together(*tables[other], t);
     const auto& label = t.labels[label_index(t, diagnosis.label)];
-    const auto* reader =
-        diagnosis.reader.empty() ? nullptr : &t.labels[label_index(t, diagnosis.reader, "--reader")];
+    const auto* reader = diagnosis.reader.empty()
+                             ? nullptr
+                             : &t.labels[label_index(t, diagnosis.reader, "--reader")];
     const PositiveClasses positive = positive_classes(t, diagnosis);
     check_classes(t, diagnosis, positive, label, reader, cohort.remarks);
     std::map<std::string, std::vector<std::size_t>> cases;
@@ -181,7 +197,8 @@ Cohort make_cohort(const std::vector<const FeatureTable*>& tables,
       if (known < 0 || slices == 0) continue;
       if (classes.size() > 1) conflicting.push_back(subject);
       if (!seen.insert(subject).second)
-        refuse("the subject " + subject + " stands in two of the datasets: an aggregated probe would "
+        refuse("the subject " + subject +
+               " stands in two of the datasets: an aggregated probe would "
                "see it in both parts of a fold; leave it out of one");
       double spacing = 0, pixel = 0;
       for (const std::size_t c : of_subject) {
@@ -202,11 +219,13 @@ Cohort make_cohort(const std::vector<const FeatureTable*>& tables,
       cohort.kernel.push_back(t.cases[of_subject.front()].kernel);
       cohort.scanner.push_back(t.cases[of_subject.front()].scanner);
       cohort.phase.push_back(t.cases[of_subject.front()].phase);
-      cohort.reader.push_back(reader == nullptr ? -1 : static_cast<int>(std::min<std::int64_t>(call, 1)));
+      cohort.reader.push_back(
+          reader == nullptr ? -1 : static_cast<int>(std::min<std::int64_t>(call, 1)));
     }
     if (!conflicting.empty())
-      cohort.remarks.push_back(fmt::format("{} subjects of {} have cases of several '{}', e.g. {}: the largest counts",
-                                           conflicting.size(), fact(t, "dataset"), diagnosis.label, conflicting.front()));
+      cohort.remarks.push_back(fmt::format(
+          "{} subjects of {} have cases of several '{}', e.g. {}: the largest counts",
+          conflicting.size(), fact(t, "dataset"), diagnosis.label, conflicting.front()));
   }
   if (cohort.set.subjects() < 2)
     refuse(fmt::format("{} subjects have a known '{}': a probe needs subjects of both classes",
@@ -214,7 +233,8 @@ Cohort make_cohort(const std::vector<const FeatureTable*>& tables,
   const auto positives = std::count(cohort.set.positive.begin(), cohort.set.positive.end(), 1);
   if (positives == 0 || positives == cohort.set.subjects())
     refuse(fmt::format("all {} subjects with a known '{}' are {}: choose other --positive classes",
-                       cohort.set.subjects(), diagnoses[0].label, positives == 0 ? "negative" : "positive"));
+                       cohort.set.subjects(), diagnoses[0].label,
+                       positives == 0 ? "negative" : "positive"));
   return cohort;
 }
 
@@ -243,7 +263,8 @@ std::vector<std::string> near_duplicates(const FeatureTable& a, const FeatureTab
   }
   std::vector<std::string> pairs;
   for (const auto& [pair, count] : common) {
-    const auto ca = static_cast<std::size_t>(pair.first), cb = static_cast<std::size_t>(pair.second);
+    const auto ca = static_cast<std::size_t>(pair.first),
+               cb = static_cast<std::size_t>(pair.second);
     if (2 * count < std::min(size_a[ca], size_b[cb])) continue;
     pairs.push_back(a.cases[ca].name + " of " + fact(a, "dataset") + " and " + b.cases[cb].name +
                     " of " + fact(b, "dataset"));
@@ -260,17 +281,20 @@ std::vector<Shortcut> shortcut_probes(const Cohort& cohort, LogisticFits& fits, 
     const auto zeros = static_cast<std::ptrdiff_t>(n) - ones;
     if (std::min(ones, zeros) < folds) {
       found.push_back({what, std::nan(""), cohort.set.subjects(),
-                       fmt::format("{} of {} subjects: too few for {} folds", std::min(ones, zeros), n, folds)});
+                       fmt::format("{} of {} subjects: too few for {} folds", std::min(ones, zeros),
+                                   n, folds)});
       return;
     }
-    const CrossValidation cv = cross_validate(cohort.set, fits, truth, {.folds = folds, .seed = seed, .c = c});
+    const CrossValidation cv =
+        cross_validate(cohort.set, fits, truth, {.folds = folds, .seed = seed, .c = c});
     found.push_back({what, cv.mean_auc(), cohort.set.subjects(), {}});
   };
   const char* facts[] = {"slice spacing above its median", "pixel size above its median"};
   for (std::size_t k = 0; k < 2; ++k) {
     std::vector<double> values;
     for (const auto& f : cohort.case_facts) values.push_back(f[k]);
-    if (std::all_of(values.begin(), values.end(), [&](double v) { return v == values.front(); })) continue;
+    if (std::all_of(values.begin(), values.end(), [&](double v) { return v == values.front(); }))
+      continue;
     const double median = quantile(values, 0.5);
     std::vector<std::uint8_t> above;
     for (const double v : values) above.push_back(v > median ? 1 : 0);
@@ -280,7 +304,9 @@ std::vector<Shortcut> shortcut_probes(const Cohort& cohort, LogisticFits& fits, 
     std::map<std::string, int> count;
     for (const std::string& w : words) ++count[w];
     if (count.size() < 2) return;
-    const auto top = std::max_element(count.begin(), count.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
+    const auto top = std::max_element(count.begin(), count.end(), [](const auto& a, const auto& b) {
+      return a.second < b.second;
+    });
     std::vector<std::uint8_t> is;
     for (const std::string& w : words) is.push_back(w == top->first ? 1 : 0);
     probe(what + " " + top->first, is);
@@ -302,7 +328,8 @@ ReaderScores reader_scores(const Cohort& cohort) {
   if (!(all[0] > 0 && all[1] > 0))
     refuse("--reader: its calls are not known for subjects of both classes");
   const double specificity = right[0] / all[0], sensitivity = right[1] / all[1];
-  return {sensitivity, specificity, (sensitivity + specificity) / 2, static_cast<std::int64_t>(all[0] + all[1])};
+  return {sensitivity, specificity, (sensitivity + specificity) / 2,
+          static_cast<std::int64_t>(all[0] + all[1])};
 }
 
 }  // namespace wsp::train

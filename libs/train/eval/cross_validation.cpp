@@ -34,15 +34,18 @@ void refuse_too_many_neighbours(const ProbeSet& set, const std::vector<std::vect
       for (std::size_t s = 0; s < part.size(); ++s)
         if (part[s] >= 0 && part[s] != f) slices += set.first[s + 1] - set.first[s];
       if (o.neighbours >= slices)
-        throw Error(ErrorCode::usage, fmt::format("--knn is {}, but a training part has {} slices: take fewer, e.g. 20",
-                                                  o.neighbours, slices));
+        throw Error(
+            ErrorCode::usage,
+            fmt::format("--knn is {}, but a training part has {} slices: take fewer, e.g. 20",
+                        o.neighbours, slices));
     }
 }
 
 }  // namespace
 
-double choose_c(const ProbeSet& set, const LogisticFits& fits, std::span<const std::uint8_t> positive,
-                const std::vector<double>& outside, const CrossValidationOptions& o, int job) {
+double choose_c(const ProbeSet& set, const LogisticFits& fits,
+                std::span<const std::uint8_t> positive, const std::vector<double>& outside,
+                const CrossValidationOptions& o, int job) {
   // Streams of inner folds lie apart from those of the outer ones.
   const std::uint64_t stream = (std::uint64_t{1} << 32) + static_cast<std::uint64_t>(job);
   std::vector<std::size_t> inside;
@@ -55,7 +58,8 @@ double choose_c(const ProbeSet& set, const LogisticFits& fits, std::span<const s
   const std::vector<int> inner = stratified_folds(truth, o.folds, o.seed, stream);
   std::vector<std::vector<double>> weight(at(o.folds), std::vector<double>(outside.size()));
   for (std::size_t f = 0; f < weight.size(); ++f)
-    for (std::size_t i = 0; i < inside.size(); ++i) weight[f][inside[i]] = inner[i] == static_cast<int>(f) ? 0 : 1;
+    for (std::size_t i = 0; i < inside.size(); ++i)
+      weight[f][inside[i]] = inner[i] == static_cast<int>(f) ? 0 : 1;
   std::vector<double> loss(o.c_grid.size());
   std::vector<BinaryModel> last;  // of each inner fold: where the next C begins
   for (std::size_t k = 0; k < o.c_grid.size(); ++k) {
@@ -85,8 +89,8 @@ CrossValidation cross_validate(const ProbeSet& set, LogisticFits& fits,
                                const CrossValidationOptions& options) {
   std::vector<std::vector<int>> fold;
   for (int r = 0; r < options.repeats; ++r)
-    fold.push_back(
-        stratified_folds(positive, options.folds, options.seed, static_cast<std::uint64_t>(r), set.dataset));
+    fold.push_back(stratified_folds(positive, options.folds, options.seed,
+                                    static_cast<std::uint64_t>(r), set.dataset));
   return cross_validate_in(set, fits, positive, fold, options);
 }
 
@@ -110,7 +114,8 @@ CrossValidation cross_validate_in(const ProbeSet& set, LogisticFits& fits,
   const auto outside_of = [&](int job) {
     const std::vector<int>& part = cv.fold[at(job / o.folds)];
     std::vector<double> weight(at(n));
-    for (std::size_t s = 0; s < at(n); ++s) weight[s] = part[s] < 0 || part[s] == job % o.folds ? 0 : 1;
+    for (std::size_t s = 0; s < at(n); ++s)
+      weight[s] = part[s] < 0 || part[s] == job % o.folds ? 0 : 1;
     return weight;
   };
   if (o.neighbours == 0 && !o.c_grid.empty())
@@ -123,13 +128,14 @@ CrossValidation cross_validate_in(const ProbeSet& set, LogisticFits& fits,
     std::vector<std::vector<double>> weight;
     std::vector<LogisticRequest> requests;
     for (int f = 0; f < o.folds; ++f) weight.push_back(outside_of(repeat * o.folds + f));
-    for (std::size_t f = 0; f < weight.size(); ++f) requests.push_back({cv.chosen_c[r][f], weight[f], positive});
+    for (std::size_t f = 0; f < weight.size(); ++f)
+      requests.push_back({cv.chosen_c[r][f], weight[f], positive});
     std::vector<BinaryModel> models;
     if (o.neighbours == 0) models = fits.fit_all(requests);
     wsp::parallel_loop(0, o.folds, [&](int f) {
-      const std::vector<double> p = o.neighbours > 0
-                                        ? neighbour_probabilities(set, positive, weight[at(f)], o.neighbours)
-                                        : subject_probabilities(set, models[at(f)]);
+      const std::vector<double> p =
+          o.neighbours > 0 ? neighbour_probabilities(set, positive, weight[at(f)], o.neighbours)
+                           : subject_probabilities(set, models[at(f)]);
       std::vector<double> tested;
       std::vector<std::uint8_t> truth;
       for (std::size_t s = 0; s < at(n); ++s) {
@@ -160,7 +166,8 @@ Permutation permute_labels(const ProbeSet& set, LogisticFits& fits, const CrossV
   std::vector<double> null(at(samples));
   wsp::parallel_loop(0, samples, [&](int i) {
     stop_if_interrupted("run again; nothing was written");
-    // Within each dataset: what tells only the datasets apart, whose prevalences differ, knows no diagnosis.
+    // Within each dataset: what tells only the datasets apart, whose prevalences differ, knows no
+    // diagnosis.
     std::vector<std::uint8_t> shuffled(set.positive);
     CounterRng rng(o.seed, {0x7065726d, static_cast<std::uint64_t>(i)});
     for (const std::vector<std::size_t>& members : datasets)
@@ -172,7 +179,8 @@ Permutation permute_labels(const ProbeSet& set, LogisticFits& fits, const CrossV
   result.samples = samples;
   result.null = {quantile(null, 0.025), quantile(null, 0.975)};
   result.null_mean = mean(null);
-  const auto as_good = std::count_if(null.begin(), null.end(), [&](double a) { return a >= reached - 1e-12; });
+  const auto as_good =
+      std::count_if(null.begin(), null.end(), [&](double a) { return a >= reached - 1e-12; });
   result.p = (1 + static_cast<double>(as_good)) / (1 + static_cast<double>(samples));
   return result;
 }

@@ -32,19 +32,22 @@ struct CrossValidation {
   [[nodiscard]] double mean_auc() const;
 };
 
-/// Cross-validate with the given labels [subjects] (set.positive, or a permutation of them). Parallel
-/// over folds; the same at any number of threads. Throws Error(usage) where folds cannot be had.
+/// Cross-validate with the given labels [subjects] (set.positive, or a permutation of them).
+/// Parallel over folds; the same at any number of threads. Throws Error(usage) where folds cannot
+/// be had.
 CrossValidation cross_validate(const ProbeSet& set, LogisticFits& fits,
                                std::span<const std::uint8_t> positive,
                                const CrossValidationOptions& options);
 
-/// The C of options.c_grid (prepared) whose inner folds give subjects of weight > 0 in `outside` [subjects] the smallest
-/// log-loss; of outer fold `job` (over all repeats), whose inner folds are its own.
-double choose_c(const ProbeSet& set, const LogisticFits& fits, std::span<const std::uint8_t> positive,
-                const std::vector<double>& outside, const CrossValidationOptions& options, int job);
+/// The C of options.c_grid (prepared) whose inner folds give subjects of weight > 0 in `outside`
+/// [subjects] the smallest log-loss; of outer fold `job` (over all repeats), whose inner folds are
+/// its own.
+double choose_c(const ProbeSet& set, const LogisticFits& fits,
+                std::span<const std::uint8_t> positive, const std::vector<double>& outside,
+                const CrossValidationOptions& options, int job);
 
-/// The same in given folds, [repeat][subject]; options.repeats and folds follow from them. Subjects of fold -1 take no
-/// part: their probability stays 0.
+/// The same in given folds, [repeat][subject]; options.repeats and folds follow from them. Subjects
+/// of fold -1 take no part: their probability stays 0.
 CrossValidation cross_validate_in(const ProbeSet& set, LogisticFits& fits,
                                   std::span<const std::uint8_t> positive,
                                   const std::vector<std::vector<int>>& fold,
@@ -55,13 +58,14 @@ struct Interval {
 };
 
 struct Permutation {
-  double p = 1;              ///< (1 + samples at least as good) / (1 + samples)
-  Interval null;             ///< 2.5th and 97.5th percentile of the mean AUC of shuffled labels
+  double p = 1;   ///< (1 + samples at least as good) / (1 + samples)
+  Interval null;  ///< 2.5th and 97.5th percentile of the mean AUC of shuffled labels
   double null_mean = 0;
   int samples = 0;
 };
-/// Shuffle the diagnoses among the subjects of each dataset and repeat everything, folds and the choice of C included; compared with the
-/// first repeat, of which kind each sample is. Throws Error(interrupted) after a signal.
+/// Shuffle the diagnoses among the subjects of each dataset and repeat everything, folds and the
+/// choice of C included; compared with the first repeat, of which kind each sample is. Throws
+/// Error(interrupted) after a signal.
 Permutation permute_labels(const ProbeSet& set, LogisticFits& fits, const CrossValidation& observed,
                            CrossValidationOptions options, int samples);
 

@@ -20,14 +20,15 @@ namespace wsp::train::dense {
 namespace {
 
 constexpr std::int64_t kTile = 4;  // rows of a tile of the Gram matrix
-// Its columns: three vectors of 32 bytes, so that twelve sums, which hide an addition's latency, fill the registers.
+// Its columns: three vectors of 32 bytes, so that twelve sums, which hide an addition's latency,
+// fill the registers.
 template <class T>
 constexpr std::int64_t kColumns = 96 / static_cast<std::int64_t>(sizeof(T));
 
 std::size_t at(std::int64_t i) { return static_cast<std::size_t>(i); }
 
-// out[4][columns] += left^T right over n rows of packed columns, left [n][columns] (4 of them used),
-// right [n][columns].
+// out[4][columns] += left^T right over n rows of packed columns, left [n][columns] (4 of them
+// used), right [n][columns].
 template <class T>
 void gram_tile_plain(const T* left, const T* right, std::int64_t n, double* out) {
   T sum[kTile * kColumns<T>] = {};
@@ -114,7 +115,8 @@ std::vector<double> gram_of(std::span<const T> x, std::int64_t n, std::int64_t d
     for (std::int64_t p = 0; p < panels; ++p)
       std::copy_n(x.data() + r * d + p * columns, std::min(columns, d - p * columns),
                   packed.data() + (p * n + r) * columns);
-  constexpr std::int64_t kRows = 128;  // of two panels, which stay in the cache while their tiles are done
+  constexpr std::int64_t kRows =
+      128;  // of two panels, which stay in the cache while their tiles are done
   const GramTile<T> tile = gram_tile<T>();
   std::vector<double> result(at(d * d));
   wsp::parallel_loop(std::int64_t{0}, panels, [&](std::int64_t left) {
@@ -123,8 +125,9 @@ std::vector<double> gram_of(std::span<const T> x, std::int64_t n, std::int64_t d
     for (std::int64_t r = 0; r < n; r += kRows)
       for (std::int64_t right = left; right < panels; ++right)
         for (std::int64_t i = 0; i < columns; i += kTile)
-          tile(packed.data() + (left * n + r) * columns + i, packed.data() + (right * n + r) * columns,
-               std::min(kRows, n - r), sums.data() + (right - left) * size + i * columns);
+          tile(packed.data() + (left * n + r) * columns + i,
+               packed.data() + (right * n + r) * columns, std::min(kRows, n - r),
+               sums.data() + (right - left) * size + i * columns);
     for (std::int64_t right = left; right < panels; ++right)
       for (std::int64_t a = 0; a < columns; ++a)
         for (std::int64_t b = 0; b < columns; ++b) {
@@ -170,9 +173,11 @@ double centred_dot_of(const double* a, const double* centre, const double* b, st
   return sum_four(sums[0] + sums[1]) + rest;
 }
 
-// sums[4 r + k] = (a + r * stride) . (b + k * stride) over n elements, a multiple of 4, for two rows and four.
+// sums[4 r + k] = (a + r * stride) . (b + k * stride) over n elements, a multiple of 4, for two
+// rows and four.
 WSP_VECTOR_CLONES("fma", "default")
-void eight_dots(const double* a, const double* b, std::int64_t stride, std::int64_t n, double* sums) {
+void eight_dots(const double* a, const double* b, std::int64_t stride, std::int64_t n,
+                double* sums) {
   Four sum[8] = {}, a0, a1, y;
   for (std::int64_t i = 0; i < n; i += 4) {
     load_four(a + i, a0);
@@ -192,8 +197,8 @@ void eight_dots(const double* a, const double* b, std::int64_t stride, std::int6
 void jacobi(std::vector<double>& a, std::vector<double>& vectors, std::int64_t d) {
   vectors.assign(at(d * d), 0);
   for (std::int64_t i = 0; i < d; ++i) vectors[at(i * d + i)] = 1;
-  const double scale = std::accumulate(a.begin(), a.end(), 0.0,
-                                       [](double s, double v) { return s + v * v; });
+  const double scale =
+      std::accumulate(a.begin(), a.end(), 0.0, [](double s, double v) { return s + v * v; });
   for (int sweep = 0; sweep < 60; ++sweep) {
     double off = 0;
     for (std::int64_t p = 0; p < d; ++p)
@@ -242,16 +247,15 @@ Eigen sorted(const std::vector<double>& values, const std::vector<double>& vecto
              std::int64_t k) {
   std::vector<std::int64_t> order(values.size());
   std::iota(order.begin(), order.end(), std::int64_t{0});
-  std::stable_sort(order.begin(), order.end(), [&](std::int64_t a, std::int64_t b) {
-    return values[at(a)] > values[at(b)];
-  });
+  std::stable_sort(order.begin(), order.end(),
+                   [&](std::int64_t a, std::int64_t b) { return values[at(a)] > values[at(b)]; });
   Eigen result;
   for (std::int64_t i = 0; i < k; ++i) {
     const std::int64_t from = order[at(i)];
     result.values.push_back(values[at(from)]);
     const auto* v = vectors.data() + from * d;
-    const auto largest = std::max_element(
-        v, v + d, [](double a, double b) { return std::abs(a) < std::abs(b); });
+    const auto largest =
+        std::max_element(v, v + d, [](double a, double b) { return std::abs(a) < std::abs(b); });
     const double sign = *largest < 0 ? -1 : 1;
     for (std::int64_t j = 0; j < d; ++j) result.vectors.push_back(sign * v[j]);
   }
@@ -264,7 +268,8 @@ double dot(std::span<const double> a, std::span<const double> b) {
   return dot_of(a.data(), b.data(), static_cast<std::int64_t>(a.size()));
 }
 
-double centred_dot(std::span<const double> a, std::span<const double> centre, std::span<const double> b) {
+double centred_dot(std::span<const double> a, std::span<const double> centre,
+                   std::span<const double> b) {
   return centred_dot_of(a.data(), centre.data(), b.data(), static_cast<std::int64_t>(a.size()));
 }
 
@@ -275,7 +280,8 @@ std::vector<double> gram(std::span<const float> x, std::int64_t n, std::int64_t 
   return gram_of(x, n, d);
 }
 
-// By panels of columns: those of a panel are first freed of all columns before it, rows in parallel, then solved.
+// By panels of columns: those of a panel are first freed of all columns before it, rows in
+// parallel, then solved.
 Cholesky::Cholesky(std::vector<double> a, std::int64_t d) : d_(d), lower_(std::move(a)) {
   constexpr std::int64_t kPanel = 32, kRows = 8;
   const auto row = [&](std::int64_t i) { return lower_.data() + i * d; };
@@ -326,8 +332,7 @@ void Cholesky::solve(std::span<double> b) const {
   for (std::int64_t i = 0; i < d_; ++i)
     b[at(i)] = (b[at(i)] - dot_of(lower_.data() + i * d_, b.data(), i)) / lower_[at(i * d_ + i)];
   for (std::int64_t i = d_ - 1; i >= 0; --i)
-    b[at(i)] = (b[at(i)] -
-                dot_of(upper_.data() + i * d_ + i + 1, b.data() + i + 1, d_ - i - 1)) /
+    b[at(i)] = (b[at(i)] - dot_of(upper_.data() + i * d_ + i + 1, b.data() + i + 1, d_ - i - 1)) /
                upper_[at(i * d_ + i)];
 }
 
@@ -391,8 +396,9 @@ Eigen largest_eigenvectors(std::span<const double> a, std::int64_t d, std::int64
     if (iteration + 1 == kMost && residual <= 1e-6 * largest) return ritz;
     q = product;
   }
-  throw Error(ErrorCode::failure, "the principal components did not settle: are there features "
-                                  "that are not finite?");
+  throw Error(ErrorCode::failure,
+              "the principal components did not settle: are there features "
+              "that are not finite?");
 }
 
 }  // namespace wsp::train::dense

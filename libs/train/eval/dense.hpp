@@ -10,14 +10,16 @@ namespace wsp::train::dense {
 /// sum of a[i] * b[i]; equal lengths.
 double dot(std::span<const double> a, std::span<const double> b);
 
-/// sum of (a[i] - centre[i]) * b[i]; equal lengths. Keeps the digits of features far from 0 that hardly vary.
-double centred_dot(std::span<const double> a, std::span<const double> centre, std::span<const double> b);
+/// sum of (a[i] - centre[i]) * b[i]; equal lengths. Keeps the digits of features far from 0 that
+/// hardly vary.
+double centred_dot(std::span<const double> a, std::span<const double> centre,
+                   std::span<const double> b);
 
 /// x^T x of x [n][d], as [d][d], summed in float64. Parallel over columns.
 std::vector<double> gram(std::span<const double> x, std::int64_t n, std::int64_t d);
 
-/// The same of float32 rows, summed in float32 over 256 rows at a time and beyond in float64: half the
-/// time, for what need not be exact.
+/// The same of float32 rows, summed in float32 over 256 rows at a time and beyond in float64: half
+/// the time, for what need not be exact.
 std::vector<double> gram(std::span<const float> x, std::int64_t n, std::int64_t d);
 
 /// A Cholesky factor of a symmetric positive definite matrix.

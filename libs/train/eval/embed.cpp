@@ -40,8 +40,9 @@ struct Loaded {
 
 Loaded load(const EmbedOptions& o) {
   if (!fs::is_regular_file(o.encoder))
-    throw Error(ErrorCode::usage, "--encoder is '" + o.encoder.string() + "', which is no file: expected "
-                                  "weights such as encoder.safetensors of a run");
+    throw Error(ErrorCode::usage, "--encoder is '" + o.encoder.string() +
+                                      "', which is no file: expected "
+                                      "weights such as encoder.safetensors of a run");
   const TensorFile file = read_tensor_file(o.encoder);
   Loaded loaded;
   loaded.provenance = provenance_of(file.metadata, o.encoder);
@@ -63,8 +64,10 @@ std::string flagged_fact(const EmbedOptions& o) { return o.include_flagged ? "ta
 FeatureTable embed_dataset(const EmbedOptions& o) {
   try {
     // Another word would run in fp32 and stand in the facts.
-    if (o.precision != "fp32" && o.precision != "tf32" && o.precision != "bf16" && o.precision != "fp16")
-      throw Error(ErrorCode::usage, "--precision is '" + o.precision + "': expected one of fp32, tf32, bf16, fp16");
+    if (o.precision != "fp32" && o.precision != "tf32" && o.precision != "bf16" &&
+        o.precision != "fp16")
+      throw Error(ErrorCode::usage,
+                  "--precision is '" + o.precision + "': expected one of fp32, tf32, bf16, fp16");
     torch::NoGradGuard no_grad;
     at::set_num_threads(std::max(1, o.threads));
     const torch::Device device = choose_device(o.device, 0);
@@ -81,7 +84,8 @@ FeatureTable embed_dataset(const EmbedOptions& o) {
     table.label_names = reader.layout().label_names;
     table.label_words = reader.label_words();
     table.labels.resize(table.label_names.size());
-    const std::size_t known = o.labelled.empty() ? table.labels.size() : label_index(table, o.labelled);
+    const std::size_t known =
+        o.labelled.empty() ? table.labels.size() : label_index(table, o.labelled);
     std::vector<std::uint32_t> rows;
     std::int64_t flagged = 0;
     for (const IndexCase& entry : reader.cases()) {
@@ -90,7 +94,8 @@ FeatureTable embed_dataset(const EmbedOptions& o) {
         continue;
       }
       if (known < table.labels.size() && entry.labels[known] < 0) continue;
-      for (std::size_t l = 0; l < table.labels.size(); ++l) table.labels[l].push_back(entry.labels[l]);
+      for (std::size_t l = 0; l < table.labels.size(); ++l)
+        table.labels[l].push_back(entry.labels[l]);
       const auto id = static_cast<std::int32_t>(table.cases.size());
       table.cases.push_back({entry.name, entry.subject});
       describe_case(reader, table.cases.back());
@@ -102,13 +107,15 @@ FeatureTable embed_dataset(const EmbedOptions& o) {
       }
     }
     if (flagged > 0)
-      log::info(fmt::format("{} cases with a truncated liver or doubtful depth are left out; "
-                            "--include-flagged takes them", flagged));
+      log::info(
+          fmt::format("{} cases with a truncated liver or doubtful depth are left out; "
+                      "--include-flagged takes them",
+                      flagged));
     if (rows.empty())
       throw Error(ErrorCode::no_input, "no slice is left to embed in " + o.dataset.string());
 
     LoaderOptions loading;
-    loading.image_size = o.image_size > 0              ? o.image_size
+    loading.image_size = o.image_size > 0             ? o.image_size
                          : !loaded.image_size.empty() ? std::stoll(loaded.image_size)
                                                       : reader.layout().height;
     loading.workers = o.workers == 0 && device.is_cpu() ? 1 : o.workers;
@@ -127,8 +134,9 @@ FeatureTable embed_dataset(const EmbedOptions& o) {
       for (; under_way.size() > ahead; under_way.pop_front()) {
         const torch::Tensor features = under_way.front().get().to(torch::kFloat).contiguous();
         if (!torch::isfinite(features).all().item<bool>())
-          throw Error(ErrorCode::failure, "the encoder's features are not finite" +
-                                              std::string(o.precision == "fp32" ? "" : ": try --precision fp32"));
+          throw Error(ErrorCode::failure,
+                      "the encoder's features are not finite" +
+                          std::string(o.precision == "fp32" ? "" : ": try --precision fp32"));
         table.values.insert(table.values.end(), features.data_ptr<float>(),
                             features.data_ptr<float>() + features.numel());
       }
@@ -175,8 +183,10 @@ bool is_embedded_as(const FeatureTable& table, const EmbedOptions& o) {
     const auto found = table.facts.find(fact);
     return found != table.facts.end() && found->second == value;
   };
-  return is("encoder_sha256", hex(sha256_file(o.encoder))) && is("dataset_sha256", hex(sha256_file(o.dataset / "dataset.json"))) &&
-         is("labelled", labelled_fact(o)) && is("flagged", flagged_fact(o)) && is("precision", o.precision) &&
+  return is("encoder_sha256", hex(sha256_file(o.encoder))) &&
+         is("dataset_sha256", hex(sha256_file(o.dataset / "dataset.json"))) &&
+         is("labelled", labelled_fact(o)) && is("flagged", flagged_fact(o)) &&
+         is("precision", o.precision) &&
          (o.encoder_name.empty() || is("encoder", o.encoder_name)) &&
          (o.image_size == 0 || is("image_size", std::to_string(o.image_size)));
 }

@@ -29,8 +29,9 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-constexpr std::array kColumns = {"case",     "slice",  "subject", "depth",      "spacing_mm",
-                                 "pixel_mm", "kernel", "scanner", "phase", "trained_on", "content"};
+constexpr std::array kColumns = {"case",       "slice",      "subject", "depth",
+                                 "spacing_mm", "pixel_mm",   "kernel",  "scanner",
+                                 "phase",      "trained_on", "content"};
 constexpr const char* kLabelPrefix = "label:";
 
 bool is_column(const std::string& name) {

@@ -19,7 +19,9 @@ using Colour = std::array<double, 3>;  // 0 to 255
 
 constexpr double kWidth = 760, kHeight = 560, kLeft = 78, kRight = 20, kTop = 66, kBottom = 56;
 
-const Paint& paint_of(int series) { return kSeries[static_cast<std::size_t>(series) % std::size(kSeries)]; }
+const Paint& paint_of(int series) {
+  return kSeries[static_cast<std::size_t>(series) % std::size(kSeries)];
+}
 // From a quarter of the colour to all of it.
 double opacity_of(double shade) { return 0.25 + 0.75 * std::clamp(shade, 0.0, 1.0); }
 
@@ -27,24 +29,31 @@ double opacity_of(double shade) { return 0.25 + 0.75 * std::clamp(shade, 0.0, 1.
 class PngCanvas {
  public:
   static constexpr double kScale = 2;
-  void line(double x0, double y0, double x1, double y1, double width, const Paint& paint, double opacity = 1) {
-    stroke(x0 * kScale, y0 * kScale, x1 * kScale, y1 * kScale, width * kScale / 2, on_white(paint, opacity));
+  void line(double x0, double y0, double x1, double y1, double width, const Paint& paint,
+            double opacity = 1) {
+    stroke(x0 * kScale, y0 * kScale, x1 * kScale, y1 * kScale, width * kScale / 2,
+           on_white(paint, opacity));
   }
-  void disc(double x, double y, double r, const Paint& paint, double opacity = 1, const std::string& = {}) {
+  void disc(double x, double y, double r, const Paint& paint, double opacity = 1,
+            const std::string& = {}) {
     stroke(x * kScale, y * kScale, x * kScale, y * kScale, r * kScale, on_white(paint, opacity));
   }
-  void text(double x, double y, double size, Svg::Align align, const std::string& words, bool upright = true) {
+  void text(double x, double y, double size, Svg::Align align, const std::string& words,
+            bool upright = true) {
     // A letter is 7 dots high, which is its capital's height: 0.7 of the font's size.
     const double dot = std::max(1.0, std::round(size * kScale * 0.72 / 7));
     const double length = dot * (6 * static_cast<double>(words.size()) - 1);
-    const double shift = align == Svg::Align::left ? 0 : align == Svg::Align::middle ? length / 2 : length;
+    const double shift = align == Svg::Align::left     ? 0
+                         : align == Svg::Align::middle ? length / 2
+                                                       : length;
     for (std::size_t i = 0; i < words.size(); ++i) {
       const auto letter = static_cast<unsigned char>(words[i]);
       const auto& columns = kFont[letter >= 32 && letter < 127 ? letter - 32U : 31U];
       for (int column = 0; column < 5; ++column)
         for (int row = 0; row < 7; ++row) {
           if ((columns[column] >> row & 1) == 0) continue;
-          const double along = dot * (6 * static_cast<double>(i) + column) - shift, above = dot * (7 - row);
+          const double along = dot * (6 * static_cast<double>(i) + column) - shift,
+                       above = dot * (7 - row);
           const double px = upright ? x * kScale + along : x * kScale - above;
           const double py = upright ? y * kScale - above : y * kScale - along - dot;
           fill(std::lround(px), std::lround(py), std::lround(dot));
@@ -67,11 +76,16 @@ class PngCanvas {
     return c;
   }
 
-  // Every pixel is covered as far as its centre lies within the radius of the segment, +- half a pixel.
+  // Every pixel is covered as far as its centre lies within the radius of the segment, +- half a
+  // pixel.
   void stroke(double x0, double y0, double x1, double y1, double radius, const Colour& c) {
     const double dx = x1 - x0, dy = y1 - y0, square = dx * dx + dy * dy;
-    const auto low = [](double a, double b, double r) { return std::max<std::int64_t>(0, std::lround(std::floor(std::min(a, b) - r - 1))); };
-    const auto high = [](double a, double b, double r, std::int64_t end) { return std::min(end, std::lround(std::ceil(std::max(a, b) + r + 1))); };
+    const auto low = [](double a, double b, double r) {
+      return std::max<std::int64_t>(0, std::lround(std::floor(std::min(a, b) - r - 1)));
+    };
+    const auto high = [](double a, double b, double r, std::int64_t end) {
+      return std::min(end, std::lround(std::ceil(std::max(a, b) + r + 1)));
+    };
     for (std::int64_t py = low(y0, y1, radius); py < high(y0, y1, radius, kPixelsY); ++py)
       for (std::int64_t px = low(x0, x1, radius); px < high(x0, x1, radius, kPixelsX); ++px) {
         const double x = static_cast<double>(px) + 0.5 - x0, y = static_cast<double>(py) + 0.5 - y0;
@@ -81,14 +95,16 @@ class PngCanvas {
   }
   void fill(std::int64_t x, std::int64_t y, std::int64_t side) {
     for (std::int64_t py = std::max<std::int64_t>(0, y); py < std::min(kPixelsY, y + side); ++py)
-      for (std::int64_t px = std::max<std::int64_t>(0, x); px < std::min(kPixelsX, x + side); ++px) blend(px, py, on_white(kInk, 1), 1);
+      for (std::int64_t px = std::max<std::int64_t>(0, x); px < std::min(kPixelsX, x + side); ++px)
+        blend(px, py, on_white(kInk, 1), 1);
   }
   void blend(std::int64_t x, std::int64_t y, const Colour& c, double cover) {
     if (cover <= 0) return;
     double* pixel = pixels_.data() + 3 * (y * kPixelsX + x);
     for (std::size_t i = 0; i < 3; ++i) pixel[i] += (c[i] - pixel[i]) * cover;
   }
-  std::vector<double> pixels_ = std::vector<double>(static_cast<std::size_t>(3 * kPixelsX * kPixelsY), 255.0);
+  std::vector<double> pixels_ =
+      std::vector<double>(static_cast<std::size_t>(3 * kPixelsX * kPixelsY), 255.0);
 };
 
 struct Axis {
@@ -98,14 +114,17 @@ struct Axis {
     high = std::max(high, v);
   }
   void settle(double begin, double end) {
-    if (!(low <= high)) throw Error(ErrorCode::failure, "a figure needs at least one point that is finite");
+    if (!(low <= high))
+      throw Error(ErrorCode::failure, "a figure needs at least one point that is finite");
     const double margin = high > low ? 0.05 * (high - low) : 1;
     low -= margin;
     high += margin;
     from = begin;
     to = end;
   }
-  [[nodiscard]] double place(double v) const { return from + (v - low) / (high - low) * (to - from); }
+  [[nodiscard]] double place(double v) const {
+    return from + (v - low) / (high - low) * (to - from);
+  }
 };
 
 template <class Canvas>
@@ -133,10 +152,12 @@ void draw(Canvas& canvas, const ScatterFigure& f) {
   // 2. Lines below all points.
   for (const auto& line : f.lines)
     for (std::size_t i = 1; i < line.x.size(); ++i)
-      canvas.line(x.place(line.x[i - 1]), y.place(line.y[i - 1]), x.place(line.x[i]), y.place(line.y[i]), 1, paint_of(line.series), 0.45);
+      canvas.line(x.place(line.x[i - 1]), y.place(line.y[i - 1]), x.place(line.x[i]),
+                  y.place(line.y[i]), 1, paint_of(line.series), 0.45);
   for (const auto& line : f.lines)
     for (std::size_t i = 0; i < line.x.size(); ++i)
-      canvas.disc(x.place(line.x[i]), y.place(line.y[i]), 3.2, paint_of(line.series), opacity_of(i < line.shade.size() ? line.shade[i] : 1), line.name);
+      canvas.disc(x.place(line.x[i]), y.place(line.y[i]), 3.2, paint_of(line.series),
+                  opacity_of(i < line.shade.size() ? line.shade[i] : 1), line.name);
   // 3. Words.
   canvas.text(kLeft, 24, 16, Align::left, f.title);
   canvas.text(kLeft, 43, 12, Align::left, f.subtitle);

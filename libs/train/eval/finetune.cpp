@@ -27,14 +27,16 @@ ProtocolResult finetune(const FinetuneOptions& o) {
   CrossValidation cv;
   cv.fold = {stratified_folds(positive, o.protocol.cv.folds, o.protocol.cv.seed, 0)};
   cv.probability = {std::vector<double>(positive.size())};
-  cv.chosen_c = {std::vector<double>(static_cast<std::size_t>(o.protocol.cv.folds), o.protocol.cv.c)};
+  cv.chosen_c = {
+      std::vector<double>(static_cast<std::size_t>(o.protocol.cv.folds), o.protocol.cv.c)};
   Cohort last;
   for (int f = 0; f < o.protocol.cv.folds; ++f) {
     log::info(fmt::format("{}: fold {} of {}", o.name, f + 1, o.protocol.cv.folds));
     TrainConfig config = o.config;
     config.method = "supervised";
     config.label = known.label_names[label_index(known, o.diagnosis.label)];
-    config.positive = positive_classes(known, o.diagnosis).among(known.labels[label_index(known, o.diagnosis.label)]);
+    config.positive = positive_classes(known, o.diagnosis)
+                          .among(known.labels[label_index(known, o.diagnosis.label)]);
     config.hold_back = 0;
     config.splits.clear();
     config.subjects.clear();
@@ -68,7 +70,8 @@ ProtocolResult finetune(const FinetuneOptions& o) {
     double& c = cv.chosen_c[0][static_cast<std::size_t>(f)];
     // In inner folds of the training subjects, as the probe chooses.
     for (const double candidate : o.protocol.cv.c_grid) fits.prepare(candidate);
-    if (!o.protocol.cv.c_grid.empty()) c = choose_c(last.set, fits, positive, weight, o.protocol.cv, f);
+    if (!o.protocol.cv.c_grid.empty())
+      c = choose_c(last.set, fits, positive, weight, o.protocol.cv, f);
     fits.prepare(c);
     const std::vector<double> p = subject_probabilities(last.set, fits.fit(c, weight, positive));
     std::vector<double> tested;
@@ -81,8 +84,10 @@ ProtocolResult finetune(const FinetuneOptions& o) {
       }
     cv.scores.push_back(binary_scores(tested, truth));
   }
-  HalfSamples halves = half_samples_of_scores(last.set, cv, o.protocol.cv.seed, o.protocol.divisions);
-  ProtocolResult result = summarise(last, o.name, std::move(cv), std::move(halves), o.protocol.sensitivity);
+  HalfSamples halves =
+      half_samples_of_scores(last.set, cv, o.protocol.cv.seed, o.protocol.divisions);
+  ProtocolResult result =
+      summarise(last, o.name, std::move(cv), std::move(halves), o.protocol.sensitivity);
   result.overlap = overlap;
   return result;
 }

@@ -21,10 +21,12 @@ bool has_checkpoint(const fs::path& run) {
 
 // Whether config.resolved.json of the run says what training with `config` would write there.
 bool made_with(TrainConfig config, const RunOptions& run) {
-  const fs::path resolved = run.out / "config.resolved.json", dataset = run.dataset / "dataset.json";
+  const fs::path resolved = run.out / "config.resolved.json",
+                 dataset = run.dataset / "dataset.json";
   if (!fs::is_regular_file(resolved) || !fs::is_regular_file(dataset)) return false;
   config.dataset_sha256 = hex(sha256_file(dataset));
-  if (!run.init.empty() && fs::is_regular_file(run.init)) config.init_sha256 = hex(sha256_file(run.init));
+  if (!run.init.empty() && fs::is_regular_file(run.init))
+    config.init_sha256 = hex(sha256_file(run.init));
   try {
     return differences(config_from_json(load_json(resolved)), config).empty();
   } catch (const Error&) {
@@ -39,8 +41,10 @@ TrainSummary train_or_go_on(const TrainConfig& config, RunOptions run, bool forc
   run.probe_every = 0;
   run.tensorboard = false;
   run.resume = fs::exists(run.out);
-  if (fs::exists(run.out / "encoder.safetensors") && !has_checkpoint(run.out) && made_with(config, run)) {
-    if (config.method != "random") log::warn("a run has weights but no checkpoint: it is trained anew");
+  if (fs::exists(run.out / "encoder.safetensors") && !has_checkpoint(run.out) &&
+      made_with(config, run)) {
+    if (config.method != "random")
+      log::warn("a run has weights but no checkpoint: it is trained anew");
     run.resume = false;
     run.force = true;
   }

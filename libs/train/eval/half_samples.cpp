@@ -25,7 +25,8 @@ struct Classes {
 };
 
 Classes classes_of(std::span<const std::uint8_t> positive) {
-  const auto positives = std::count_if(positive.begin(), positive.end(), [](std::uint8_t p) { return p != 0; });
+  const auto positives =
+      std::count_if(positive.begin(), positive.end(), [](std::uint8_t p) { return p != 0; });
   return {positives, static_cast<std::int64_t>(positive.size()) - positives};
 }
 
@@ -37,9 +38,11 @@ HalfSamples empty_samples(const ProbeSet& set, const CrossValidation& whole, int
   h.folds = *std::max_element(whole.fold.front().begin(), whole.fold.front().end()) + 1;
   h.half_folds = static_cast<int>(std::min<std::int64_t>(h.folds, classes.smaller() / 2));
   if (h.half_folds < 2) return h;
-  for (HalfSamples::Pairs* pairs : {&h.auc, &h.balanced_accuracy, &h.brier}) pairs->resize(static_cast<std::size_t>(divisions));
+  for (HalfSamples::Pairs* pairs : {&h.auc, &h.balanced_accuracy, &h.brier})
+    pairs->resize(static_cast<std::size_t>(divisions));
   h.roc.resize(static_cast<std::size_t>(divisions));
-  if (std::adjacent_find(set.dataset.begin(), set.dataset.end(), std::not_equal_to<>()) != set.dataset.end())
+  if (std::adjacent_find(set.dataset.begin(), set.dataset.end(), std::not_equal_to<>()) !=
+      set.dataset.end())
     h.within.resize(static_cast<std::size_t>(divisions));
   return h;
 }
@@ -48,9 +51,9 @@ std::vector<int> halves_of(const ProbeSet& set, std::uint64_t seed, std::size_t 
   return stratified_folds(set.positive, 2, seed, kDivisions + division, set.dataset);
 }
 
-void keep(HalfSamples& h, std::size_t division, std::size_t half, const CrossValidation& cv, const ProbeSet& set,
-          std::span<const int> group = {}) {
-  const auto mean_over_folds = [&](double BinaryScores::* measure) {
+void keep(HalfSamples& h, std::size_t division, std::size_t half, const CrossValidation& cv,
+          const ProbeSet& set, std::span<const int> group = {}) {
+  const auto mean_over_folds = [&](double BinaryScores::*measure) {
     std::vector<double> values;
     for (const BinaryScores& s : cv.scores) values.push_back(s.*measure);
     return mean(values);
@@ -60,13 +63,15 @@ void keep(HalfSamples& h, std::size_t division, std::size_t half, const CrossVal
   h.brier[division][half] = mean_over_folds(&BinaryScores::brier);
   h.roc[division][half] = roc_curve(cv, set.positive);
   for (std::size_t g = 0; g < h.groups.size(); ++g)
-    h.groups[g][division][half] = subgroup_auc(cv, set.positive, set.dataset, group, static_cast<int>(g));
-  if (!h.within.empty()) h.within[division][half] = within_datasets_auc(cv, set.positive, set.dataset);
+    h.groups[g][division][half] =
+        subgroup_auc(cv, set.positive, set.dataset, group, static_cast<int>(g));
+  if (!h.within.empty())
+    h.within[division][half] = within_datasets_auc(cv, set.positive, set.dataset);
 }
 
 // Folds of one half's subjects, -1 for the others.
-std::vector<int> folds_in(const ProbeSet& set, const std::vector<int>& halves, int half, int folds, std::uint64_t seed,
-                          std::uint64_t stream) {
+std::vector<int> folds_in(const ProbeSet& set, const std::vector<int>& halves, int half, int folds,
+                          std::uint64_t seed, std::uint64_t stream) {
   std::vector<std::size_t> inside;
   std::vector<std::uint8_t> positive;
   std::vector<int> dataset;
@@ -82,8 +87,8 @@ std::vector<int> folds_in(const ProbeSet& set, const std::vector<int>& halves, i
   return fold;
 }
 
-// Variance of the mean over folds of an AUC, as Hanley and McNeil have it for exponential scores and Newcombe 2006
-// (method 5) with the mean of the class sizes.
+// Variance of the mean over folds of an AUC, as Hanley and McNeil have it for exponential scores
+// and Newcombe 2006 (method 5) with the mean of the class sizes.
 double shape(double auc, double positives, double negatives, int folds) {
   const double m = positives / folds, n = negatives / folds, more = std::max(0.0, (m + n) / 2 - 1);
   return auc * (1 - auc) * (1 + more * ((1 - auc) / (2 - auc) + auc / (1 + auc))) / (m * n * folds);
@@ -106,8 +111,10 @@ double middle(const HalfSamples::Pairs& pairs) {
   return mean(values);
 }
 
-// All values from which one lies no further than t of their own standard errors: within [lowest, 1].
-Interval score_interval(double value, double t, const std::function<double(double)>& variance, double lowest = 0) {
+// All values from which one lies no further than t of their own standard errors: within [lowest,
+// 1].
+Interval score_interval(double value, double t, const std::function<double(double)>& variance,
+                        double lowest = 0) {
   const auto edge = [&](double end) {  // the furthest value towards an end that is not refused
     double in = value, out = end;
     for (int i = 0; i < 60 && in != out; ++i) {
@@ -119,10 +126,12 @@ Interval score_interval(double value, double t, const std::function<double(doubl
   return {edge(lowest), edge(1)};
 }
 
-double shape(double auc, const HalfSamples& h) { return shape(auc, h.positives, h.negatives, h.folds); }
+double shape(double auc, const HalfSamples& h) {
+  return shape(auc, h.positives, h.negatives, h.folds);
+}
 
-// How many times the shape's the halves' variance is. What one pair less of a half's would give is added to both:
-// halves that separate all do not vouch for a variance of 0.
+// How many times the shape's the halves' variance is. What one pair less of a half's would give is
+// added to both: halves that separate all do not vouch for a variance of 0.
 double inflation(double variance, double auc_of_halves, const HalfSamples& h) {
   const double m = h.positives / 2, n = h.negatives / 2;
   const double least = shape(1 - h.half_folds / (m * n), m, n, h.half_folds);
@@ -133,11 +142,13 @@ double freedom(const HalfSamples& h) { return std::min(h.positives, h.negatives)
 
 }  // namespace
 
-HalfSamples half_samples(const ProbeSet& set, LogisticFits& fits, const CrossValidation& whole, CrossValidationOptions o,
-                         int divisions, std::span<const int> group) {
+HalfSamples half_samples(const ProbeSet& set, LogisticFits& fits, const CrossValidation& whole,
+                         CrossValidationOptions o, int divisions, std::span<const int> group) {
   HalfSamples h = empty_samples(set, whole, divisions);
   if (!group.empty())
-    h.groups.assign(static_cast<std::size_t>(std::max(0, *std::max_element(group.begin(), group.end()) + 1)), HalfSamples::Pairs(h.auc.size()));
+    h.groups.assign(
+        static_cast<std::size_t>(std::max(0, *std::max_element(group.begin(), group.end()) + 1)),
+        HalfSamples::Pairs(h.auc.size()));
   if (!o.c_grid.empty()) o.c = quantile(whole.chosen_c.front(), 0.5);
   o.c_grid.clear();
   if (o.neighbours == 0) fits.prepare(o.c);
@@ -148,15 +159,18 @@ HalfSamples half_samples(const ProbeSet& set, LogisticFits& fits, const CrossVal
     for (int half = 0; half < 2; ++half) {
       std::vector<std::vector<int>> fold;
       for (std::size_t r = 0; r < whole.fold.size(); ++r)
-        fold.push_back(folds_in(set, halves, half, h.half_folds, o.seed,
-                                kFolds + (division * 2 + static_cast<std::size_t>(half)) * whole.fold.size() + r));
-      keep(h, division, static_cast<std::size_t>(half), cross_validate_in(set, fits, set.positive, fold, o), set, group);
+        fold.push_back(folds_in(
+            set, halves, half, h.half_folds, o.seed,
+            kFolds + (division * 2 + static_cast<std::size_t>(half)) * whole.fold.size() + r));
+      keep(h, division, static_cast<std::size_t>(half),
+           cross_validate_in(set, fits, set.positive, fold, o), set, group);
     }
   });
   return h;
 }
 
-HalfSamples half_samples_of_scores(const ProbeSet& set, const CrossValidation& whole, std::uint64_t seed, int divisions) {
+HalfSamples half_samples_of_scores(const ProbeSet& set, const CrossValidation& whole,
+                                   std::uint64_t seed, int divisions) {
   HalfSamples h = empty_samples(set, whole, divisions);
   h.refitted = false;
   h.half_folds = h.folds;  // those of the whole, thinned
@@ -189,9 +203,11 @@ HalfSamples mean_of(const std::vector<HalfSamples>& several) {
   HalfSamples all = several.at(0);
   all.roc.clear();
   all.groups.clear();
-  for (HalfSamples::Pairs HalfSamples::* pairs :
-       {&HalfSamples::auc, &HalfSamples::balanced_accuracy, &HalfSamples::brier, &HalfSamples::within}) {
-    if (std::any_of(several.begin(), several.end(), [&](const HalfSamples& one) { return (one.*pairs).size() != (all.*pairs).size(); }))
+  for (HalfSamples::Pairs HalfSamples::*pairs : {&HalfSamples::auc, &HalfSamples::balanced_accuracy,
+                                                 &HalfSamples::brier, &HalfSamples::within}) {
+    if (std::any_of(several.begin(), several.end(), [&](const HalfSamples& one) {
+          return (one.*pairs).size() != (all.*pairs).size();
+        }))
       (all.*pairs).clear();
     for (std::size_t i = 0; i < (all.*pairs).size(); ++i)
       for (std::size_t half = 0; half < 2; ++half) {
@@ -207,7 +223,8 @@ Interval auc_interval(double auc, const HalfSamples& h, const HalfSamples::Pairs
   const double variance = mean_square(pairs, nullptr) / 2;
   if (std::isnan(variance) || std::isnan(auc)) return {kNone, kNone};
   const double size = inflation(variance, middle(pairs), h);
-  return score_interval(auc, student_quantile(freedom(h)), [&](double value) { return size * shape(value, h); });
+  return score_interval(auc, student_quantile(freedom(h)),
+                        [&](double value) { return size * shape(value, h); });
 }
 
 std::vector<Interval> roc_band(const std::vector<double>& curve, const HalfSamples& h) {
@@ -217,8 +234,10 @@ std::vector<Interval> roc_band(const std::vector<double>& curve, const HalfSampl
   for (std::size_t k = 0; k < curve.size(); ++k) {
     HalfSamples::Pairs pairs;
     for (const auto& both : h.roc) pairs.push_back({both[0][k], both[1][k]});
-    const double p = middle(pairs), size = (mean_square(pairs, nullptr) / 2 + least) / (p * (1 - p) / m + least);
-    band.push_back(score_interval(curve[k], t, [&](double value) { return size * value * (1 - value) / h.positives; }));
+    const double p = middle(pairs),
+                 size = (mean_square(pairs, nullptr) / 2 + least) / (p * (1 - p) / m + least);
+    band.push_back(score_interval(
+        curve[k], t, [&](double value) { return size * value * (1 - value) / h.positives; }));
   }
   return band;
 }
@@ -229,32 +248,42 @@ Interval mean_interval(double value, const HalfSamples& h, const HalfSamples::Pa
   return {std::max(0.0, value - reach), std::min(1.0, value + reach)};
 }
 
-PairedDifference paired_difference(double auc_a, const HalfSamples& a, double auc_b, const HalfSamples& b) {
-  if (a.auc.size() != b.auc.size() || a.positives != b.positives || a.negatives != b.negatives || a.folds != b.folds)
-    throw Error(ErrorCode::failure, "a paired comparison needs the same subjects, folds and divisions on both sides");
+PairedDifference paired_difference(double auc_a, const HalfSamples& a, double auc_b,
+                                   const HalfSamples& b) {
+  if (a.auc.size() != b.auc.size() || a.positives != b.positives || a.negatives != b.negatives ||
+      a.folds != b.folds)
+    throw Error(ErrorCode::failure,
+                "a paired comparison needs the same subjects, folds and divisions on both sides");
   PairedDifference result{auc_a - auc_b, {kNone, kNone}, kNone};
   const double variance = mean_square(a.auc, &b.auc) / 2;
   if (std::isnan(variance)) return result;
-  const double size = inflation(variance, (middle(a.auc) + middle(b.auc)) / 2, a), both = (auc_a + auc_b) / 2;
-  // Two AUC that differ by d have a mean of |d| / 2 to 1 - |d| / 2: where both are 1, a difference is not impossible.
-  const auto variance_at = [&](double d) { return size * shape(std::clamp(both, std::abs(d) / 2, 1 - std::abs(d) / 2), a); };
+  const double size = inflation(variance, (middle(a.auc) + middle(b.auc)) / 2, a),
+               both = (auc_a + auc_b) / 2;
+  // Two AUC that differ by d have a mean of |d| / 2 to 1 - |d| / 2: where both are 1, a difference
+  // is not impossible.
+  const auto variance_at = [&](double d) {
+    return size * shape(std::clamp(both, std::abs(d) / 2, 1 - std::abs(d) / 2), a);
+  };
   const double error = std::sqrt(variance_at(0));
-  result.interval = score_interval(result.difference, student_quantile(freedom(a)), variance_at, -1);
+  result.interval =
+      score_interval(result.difference, student_quantile(freedom(a)), variance_at, -1);
   result.p = result.difference == 0 ? 1 : student_tail(result.difference / error, freedom(a));
   return result;
 }
 
-double subgroup_auc(const CrossValidation& cv, std::span<const std::uint8_t> positive, std::span<const int> dataset, std::span<const int> group,
-                    int number) {
+double subgroup_auc(const CrossValidation& cv, std::span<const std::uint8_t> positive,
+                    std::span<const int> dataset, std::span<const int> group, int number) {
   CrossValidation among = cv;
   for (std::vector<int>& fold : among.fold)
     for (std::size_t s = 0; s < fold.size(); ++s)
       if (group[s] != number) fold[s] = -1;
   const std::vector<int> one(dataset.empty() ? positive.size() : 0);
-  return within_datasets_auc(among, positive, dataset.empty() ? std::span<const int>(one) : dataset);
+  return within_datasets_auc(among, positive,
+                             dataset.empty() ? std::span<const int>(one) : dataset);
 }
 
-double within_datasets_auc(const CrossValidation& cv, std::span<const std::uint8_t> positive, std::span<const int> dataset) {
+double within_datasets_auc(const CrossValidation& cv, std::span<const std::uint8_t> positive,
+                           std::span<const int> dataset) {
   struct Sums {
     double won = 0, pairs = 0, positives = 0, negatives = 0;
   };
@@ -265,7 +294,8 @@ double within_datasets_auc(const CrossValidation& cv, std::span<const std::uint8
       Sums& sums = of[dataset[i]];
       (positive[i] != 0 ? sums.positives : sums.negatives) += 1;
       for (std::size_t j = 0; j < positive.size() && positive[i] != 0; ++j) {
-        if (positive[j] != 0 || dataset[j] != dataset[i] || cv.fold[r][j] != cv.fold[r][i]) continue;
+        if (positive[j] != 0 || dataset[j] != dataset[i] || cv.fold[r][j] != cv.fold[r][i])
+          continue;
         const double a = cv.probability[r][i], b = cv.probability[r][j];
         sums.won += a > b ? 1 : a == b ? 0.5 : 0;
         sums.pairs += 1;

@@ -44,8 +44,8 @@ void LogisticDescent::give(double value, std::vector<double> gradient) {
     largest_ = largest_of(g_);
     return begin_step();
   }
-  // A step of 1 where it goes down, else by the secant of the slopes. Near the optimum the value no longer changes
-  // within rounding, but the slope still tells.
+  // A step of 1 where it goes down, else by the secant of the slopes. Near the optimum the value no
+  // longer changes within rounding, but the slope still tells.
   const double trial_slope = dense::dot(gradient, s_);
   const double rounding = 1e-13 * (1 + std::abs(value_));
   const bool down = value <= value_ + 1e-4 * t_ * slope_ ||
@@ -61,8 +61,10 @@ void LogisticDescent::give(double value, std::vector<double> gradient) {
     t = high_ > 0 ? (low_ + high_) / 2 : 2 * t_;
   } else {
     high_ = t_;
-    const double width = high_ - low_, secant = low_ + width * low_slope_ / (low_slope_ - trial_slope);
-    t = std::isfinite(secant) ? std::clamp(secant, low_ + 0.1 * width, low_ + 0.9 * width) : low_ + width / 2;
+    const double width = high_ - low_,
+                 secant = low_ + width * low_slope_ / (low_slope_ - trial_slope);
+    t = std::isfinite(secant) ? std::clamp(secant, low_ + 0.1 * width, low_ + 0.9 * width)
+                              : low_ + width / 2;
   }
   if (++attempts_ < kMostAttempts) return look_at(t);
   if (memory_.empty()) {
@@ -88,7 +90,8 @@ void LogisticDescent::accept(double value, std::vector<double> gradient) {
   const double curvature = dense::dot(pair.step, pair.change);
   if (!(curvature > 0)) return;
   pair.inverse_curvature = 1 / curvature;
-  gamma_ = curvature / dense::dot(pair.change, pair.image);  // how much flatter it is here, along the last step
+  gamma_ = curvature /
+           dense::dot(pair.change, pair.image);  // how much flatter it is here, along the last step
   memory_.push_back(std::move(pair));
   if (memory_.size() > kMemory) memory_.pop_front();
 }
@@ -123,7 +126,8 @@ void LogisticDescent::begin_step() {
   look_at(1);
 }
 
-// The two loops of L-BFGS around the Hessian, whose images of the gradient and of every change are at hand.
+// The two loops of L-BFGS around the Hessian, whose images of the gradient and of every change are
+// at hand.
 void LogisticDescent::direct() {
   std::vector<double> rest(g_.size());
   s_.resize(g_.size());

@@ -8,7 +8,8 @@
 
 namespace wsp::train {
 
-/// A Hessian of a logistic regression without the terms between coefficients and intercept, factored.
+/// A Hessian of a logistic regression without the terms between coefficients and intercept,
+/// factored.
 struct LogisticHessian {
   dense::Cholesky coefficients;
   double intercept;
@@ -16,13 +17,13 @@ struct LogisticHessian {
   void solve(std::vector<double>& v) const;
 };
 
-/// L-BFGS around a Hessian, as a procedure that asks: evaluate the objective at next() and give() the result, until
-/// ended(). Several can so share one pass over the data.
+/// L-BFGS around a Hessian, as a procedure that asks: evaluate the objective at next() and give()
+/// the result, until ended(). Several can so share one pass over the data.
 class LogisticDescent {
  public:
   struct Options {
-    double tolerance;                  ///< largest element of the gradient at the end
-    const LogisticHessian* at_zero;    ///< shared by all fits with this C
+    double tolerance;                ///< largest element of the gradient at the end
+    const LogisticHessian* at_zero;  ///< shared by all fits with this C
     /// The Hessian at parameters [dimensions + 1]: asked for where the descent takes long; or none.
     std::function<LogisticHessian(const std::vector<double>&)> hessian_at{};
   };

@@ -123,8 +123,8 @@ void LogisticPass::add(const Block& block, std::span<const LogisticPoint> points
 }
 
 // direction: [dimensions + 1], on features as they are in memory, the last the offset.
-void LogisticPass::add_tile(const double* x, std::int64_t rows, std::int64_t d, const double* direction,
-                            double weight, double y, Sums& sums) {
+void LogisticPass::add_tile(const double* x, std::int64_t rows, std::int64_t d,
+                            const double* direction, double weight, double y, Sums& sums) {
   for (std::int64_t first = 0; first < rows; first += kGroup) {
     const std::int64_t group = std::min(kGroup, rows - first);
     double z[kGroup] = {direction[d], direction[d], direction[d], direction[d]}, residual[kGroup];
@@ -183,7 +183,8 @@ void LogisticPass::operator()(std::span<LogisticPoint> points) const {
     for (std::int64_t j = 0; j < d; ++j) {
       penalty += w[at(j)] * w[at(j)];
       gradient[at(j)] = problem.c * (total.raw[at(j)] - problem.mean[at(j)] * total.residuals) /
-                            problem.scale[at(j)] + w[at(j)];
+                            problem.scale[at(j)] +
+                        w[at(j)];
     }
     gradient[at(d)] = problem.c * total.residuals;
     points[p].value = problem.c * total.loss + penalty / 2;

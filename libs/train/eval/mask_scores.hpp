@@ -16,8 +16,9 @@ struct OverlapScores {
   [[nodiscard]] double volume_error() const { return (predicted_ml - truth_ml) / truth_ml; }
 };
 
-/// Slices weigh by half the distance to their neighbours, as the ingest's liver volumes do; Dice and
-/// IoU count voxels. truth, predicted: [z][y][x], 0 or not. Throws Error(failure) where sizes differ.
+/// Slices weigh by half the distance to their neighbours, as the ingest's liver volumes do; Dice
+/// and IoU count voxels. truth, predicted: [z][y][x], 0 or not. Throws Error(failure) where sizes
+/// differ.
 OverlapScores overlap_scores(std::span<const std::uint8_t> truth,
                              std::span<const std::uint8_t> predicted, const VoxelGrid& grid);
 
@@ -27,9 +28,10 @@ struct BootstrapMean {
   std::int64_t values = 0;  ///< finite ones, over which the mean is
 };
 
-/// Percentile bootstrap (Efron 1979) of the mean: whole groups (subjects) are drawn with replacement,
-/// since the volumes of one person are not independent. Values that are not finite are left out. A
-/// function of its arguments alone. Throws Error(failure) where the lists differ in length.
+/// Percentile bootstrap (Efron 1979) of the mean: whole groups (subjects) are drawn with
+/// replacement, since the volumes of one person are not independent. Values that are not finite are
+/// left out. A function of its arguments alone. Throws Error(failure) where the lists differ in
+/// length.
 BootstrapMean bootstrap_mean(std::span<const double> values, const std::vector<std::string>& groups,
                              std::int64_t resamples, std::uint64_t seed);
 

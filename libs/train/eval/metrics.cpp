@@ -90,7 +90,10 @@ double student_tail(double t, double freedom) {
     const double step = (kQuarter - from) / kSteps;
     double sum = 0;
     for (int i = 0; i <= kSteps; ++i)
-      sum += (i == 0 || i == kSteps ? 1 : i % 2 == 1 ? 4 : 2) * std::pow(std::max(0.0, std::cos(from + i * step)), freedom - 1);
+      sum += (i == 0 || i == kSteps ? 1
+              : i % 2 == 1          ? 4
+                                    : 2) *
+             std::pow(std::max(0.0, std::cos(from + i * step)), freedom - 1);
     return sum * step / 3;
   };
   return area(std::atan(std::abs(t) / std::sqrt(freedom))) / area(0);

@@ -22,14 +22,16 @@ double weighted_auc(std::span<const double> score, std::span<const std::uint8_t>
 std::vector<std::size_t> ascending(std::span<const double> score);
 
 struct Calibration {
-  double in_the_large = 0;      ///< mean probability minus prevalence; 0 is right
-  double slope = 0;             ///< of the outcome's logit on the probability's; 1 is right
-  double intercept = 0;         ///< of the same regression; 0 is right
-  double expected_error = 0;    ///< mean |probability - prevalence| over ten bins of equal width
+  double in_the_large = 0;    ///< mean probability minus prevalence; 0 is right
+  double slope = 0;           ///< of the outcome's logit on the probability's; 1 is right
+  double intercept = 0;       ///< of the same regression; 0 is right
+  double expected_error = 0;  ///< mean |probability - prevalence| over ten bins of equal width
 };
-/// Slope and intercept are those of an unpenalised logistic regression (Cox 1958); probabilities are
-/// kept from 0 and 1 by 1e-6. Not a number where that has no finite solution (the scores separate).
-Calibration calibration(std::span<const double> probability, std::span<const std::uint8_t> positive);
+/// Slope and intercept are those of an unpenalised logistic regression (Cox 1958); probabilities
+/// are kept from 0 and 1 by 1e-6. Not a number where that has no finite solution (the scores
+/// separate).
+Calibration calibration(std::span<const double> probability,
+                        std::span<const std::uint8_t> positive);
 
 struct DeLong {
   double auc = 0, low = 0, high = 0;  ///< 95 % interval, cut to [0, 1]

@@ -33,12 +33,12 @@ std::vector<double> neighbour_probabilities(const ProbeSet& set,
       for (std::size_t t = 0; t < weight.size(); ++t)
         if (weight[t] > 0)
           for (std::int64_t q = set.first[t]; q < set.first[t + 1]; ++q)
-            known.push_back({dense::dot(row(r), row(q)) /
-                                 (norm[static_cast<std::size_t>(r)] * norm[static_cast<std::size_t>(q)]),
+            known.push_back({dense::dot(row(r), row(q)) / (norm[static_cast<std::size_t>(r)] *
+                                                           norm[static_cast<std::size_t>(q)]),
                              q, positive[t] != 0});
       const std::size_t count = std::min(known.size(), static_cast<std::size_t>(k));
-      std::partial_sort(known.begin(), known.begin() + static_cast<std::ptrdiff_t>(count), known.end(),
-                        [](const Neighbour& a, const Neighbour& b) {
+      std::partial_sort(known.begin(), known.begin() + static_cast<std::ptrdiff_t>(count),
+                        known.end(), [](const Neighbour& a, const Neighbour& b) {
                           return a.cosine != b.cosine ? a.cosine > b.cosine : a.row < b.row;
                         });
       double votes = 0, all = 0;

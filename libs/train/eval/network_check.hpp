@@ -16,7 +16,8 @@ void check_image_size(const std::string& backbone, std::int64_t image_size);
 Provenance weights_provenance(const std::filesystem::path& weights);
 /// Throws Error where the file holds no weights of this backbone.
 void check_weights(const std::string& backbone, const std::filesystem::path& weights);
-/// Throws Error(usage, no_input) where a training with this configuration finds no slices: see select_slices().
+/// Throws Error(usage, no_input) where a training with this configuration finds no slices: see
+/// select_slices().
 void check_training_data(const TrainConfig& config, const DatasetReader& reader);
 
 }  // namespace wsp::train

@@ -12,9 +12,9 @@ struct NpyMatrix {
   std::vector<float> values;  ///< [rows][columns]
 };
 
-/// Read a matrix. Only two dimensions, C or Fortran order, little-endian float32 or float64 (rounded to
-/// float32), finite, and not a byte too few or too many. Throws Error(no_input) where there is no
-/// such file, Error(usage) naming what it holds instead.
+/// Read a matrix. Only two dimensions, C or Fortran order, little-endian float32 or float64
+/// (rounded to float32), finite, and not a byte too few or too many. Throws Error(no_input) where
+/// there is no such file, Error(usage) naming what it holds instead.
 NpyMatrix read_npy(const std::filesystem::path& path);
 
 /// Write [rows][columns] float32 atomically, format 1.0.

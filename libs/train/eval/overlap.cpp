@@ -47,39 +47,51 @@ std::vector<std::string> subjects_of(const FeatureTable& table) {
   return {names.begin(), names.end()};
 }
 
-std::vector<std::string> training_overlap(const FeatureTable& table, const std::vector<std::string>& subjects,
+std::vector<std::string> training_overlap(const FeatureTable& table,
+                                          const std::vector<std::string>& subjects,
                                           const FeatureTable* pretraining) {
   const std::set<std::string> asked(subjects.begin(), subjects.end());
   std::set<std::string> seen, unseen;  // as the weights say
   for (const FeatureCase& c : table.cases)
     if (c.trained_on >= 0) (c.trained_on > 0 ? seen : unseen).insert(c.subject);
   std::vector<std::string> all, found;
-  std::set_intersection(asked.begin(), asked.end(), seen.begin(), seen.end(), std::back_inserter(found));
+  std::set_intersection(asked.begin(), asked.end(), seen.begin(), seen.end(),
+                        std::back_inserter(found));
   const std::string dataset = fact(table, "dataset");
   if (!found.empty())
-    all.push_back(fmt::format("the encoder was trained on {} of the {} subjects of {}, e.g. {}", found.size(), asked.size(), dataset, found.front()));
+    all.push_back(fmt::format("the encoder was trained on {} of the {} subjects of {}, e.g. {}",
+                              found.size(), asked.size(), dataset, found.front()));
   const bool says_nothing = seen.empty() && unseen.empty();
-  if (says_nothing && fact(table, "method") != "random" && fact(table, "pretraining_sha256") == fact(table, "dataset_sha256") &&
+  if (says_nothing && fact(table, "method") != "random" &&
+      fact(table, "pretraining_sha256") == fact(table, "dataset_sha256") &&
       fact(table, "dataset_sha256") != kUnknown)
-    all.push_back(fmt::format("the encoder was trained on {} itself, and its weights do not say on which subjects of it", dataset));
+    all.push_back(fmt::format(
+        "the encoder was trained on {} itself, and its weights do not say on which subjects of it",
+        dataset));
   if (pretraining == nullptr || fact(table, "method") == "random") return all;
 
-  const FeatureTable trained = only(*pretraining, [&](const std::string& s) { return !unseen.contains(s); });
-  const FeatureTable evaluated = only(table, [&](const std::string& s) { return asked.contains(s); });
+  const FeatureTable trained =
+      only(*pretraining, [&](const std::string& s) { return !unseen.contains(s); });
+  const FeatureTable evaluated =
+      only(table, [&](const std::string& s) { return asked.contains(s); });
   const std::string where = fact(*pretraining, "dataset") + ", which the encoder was trained on";
   if (const auto shared = shared_subjects(evaluated, subjects_of(trained)); !shared.empty())
-    all.push_back(fmt::format("{} of the {} subjects of {} stand in {}, e.g. {}", shared.size(), asked.size(), dataset, where, shared.front()));
+    all.push_back(fmt::format("{} of the {} subjects of {} stand in {}, e.g. {}", shared.size(),
+                              asked.size(), dataset, where, shared.front()));
   if (const auto copies = near_duplicates(trained, evaluated); !copies.empty())
-    all.push_back(fmt::format("{} volumes of {} have the same pixels as volumes of {}, e.g. {}", copies.size(), dataset, where, copies.front()));
+    all.push_back(fmt::format("{} volumes of {} have the same pixels as volumes of {}, e.g. {}",
+                              copies.size(), dataset, where, copies.front()));
   return all;
 }
 
 void judge_overlap(const std::vector<std::string>& overlap, bool allowed) {
   if (overlap.empty()) return;
   if (!allowed)
-    throw Error(ErrorCode::usage, fmt::format("{}: that flatters the encoder; evaluate on others, or add --allow-overlap, which flags the result",
+    throw Error(ErrorCode::usage, fmt::format("{}: that flatters the encoder; evaluate on others, "
+                                              "or add --allow-overlap, which flags the result",
                                               fmt::join(overlap, "; ")));
-  for (const std::string& sentence : overlap) log::warn("--allow-overlap: " + sentence + ": what is said of it flatters the encoder");
+  for (const std::string& sentence : overlap)
+    log::warn("--allow-overlap: " + sentence + ": what is said of it flatters the encoder");
 }
 
 }  // namespace wsp::train

@@ -13,8 +13,9 @@ Pca fit_pca(std::span<const double> x, std::int64_t d, std::int64_t k) {
   const auto width = static_cast<std::size_t>(d);
   const std::size_t n = x.size() / width;
   if (n < 2 || k < 1 || k > d)
-    throw Error(ErrorCode::failure, "principal components need two slices or more and no more "
-                                    "components than features");
+    throw Error(ErrorCode::failure,
+                "principal components need two slices or more and no more "
+                "components than features");
   Pca pca;
   pca.dimensions = d;
   pca.mean.assign(width, 0);
@@ -27,8 +28,9 @@ Pca fit_pca(std::span<const double> x, std::int64_t d, std::int64_t k) {
   for (double& v : covariance) v /= static_cast<double>(n - 1);
   for (std::size_t j = 0; j < width; ++j) total += covariance[j * width + j];
   if (!(total > 0) || !std::isfinite(total))
-    throw Error(ErrorCode::failure, "the features do not vary or are not finite: there is no principal "
-                                    "component; look at the encoder");
+    throw Error(ErrorCode::failure,
+                "the features do not vary or are not finite: there is no principal "
+                "component; look at the encoder");
   dense::Eigen eigen = dense::largest_eigenvectors(covariance, d, k);
   pca.components = std::move(eigen.vectors);
   for (const double v : eigen.values) pca.explained_variance_ratio.push_back(v / total);

@@ -5,7 +5,8 @@
 
 namespace wsp::train {
 
-/// Principal components of centred features, as scikit-learn's PCA: no scaling, covariance with n - 1.
+/// Principal components of centred features, as scikit-learn's PCA: no scaling, covariance with n
+/// - 1.
 struct Pca {
   std::int64_t dimensions = 0;
   std::vector<double> mean;                      ///< [d]

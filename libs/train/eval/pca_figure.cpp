@@ -15,21 +15,26 @@ namespace wsp::train {
 namespace {
 
 // As many of either class as there are, up to half of `shown` each, the rest from the other.
-std::vector<std::size_t> choose(const std::vector<std::uint8_t>& positive, int shown, std::uint64_t seed) {
+std::vector<std::size_t> choose(const std::vector<std::uint8_t>& positive, int shown,
+                                std::uint64_t seed) {
   CounterRng rng(seed, {0x706361});
   std::vector<std::size_t> of_class[2], chosen;
   for (std::size_t s = 0; s < positive.size(); ++s) of_class[positive[s] != 0 ? 1 : 0].push_back(s);
   for (auto& members : of_class)
-    for (std::size_t i = members.size(); i > 1; --i) std::swap(members[i - 1], members[rng.below(i)]);
-  for (std::size_t i = 0; chosen.size() < static_cast<std::size_t>(shown) && i < positive.size(); ++i)
+    for (std::size_t i = members.size(); i > 1; --i)
+      std::swap(members[i - 1], members[rng.below(i)]);
+  for (std::size_t i = 0; chosen.size() < static_cast<std::size_t>(shown) && i < positive.size();
+       ++i)
     for (const auto& members : of_class)
-      if (i < members.size() && chosen.size() < static_cast<std::size_t>(shown)) chosen.push_back(members[i]);
+      if (i < members.size() && chosen.size() < static_cast<std::size_t>(shown))
+        chosen.push_back(members[i]);
   return chosen;
 }
 
 }  // namespace
 
-PcaSummary summarise_pca(const Cohort& cohort, int shown, std::uint64_t seed, const std::string& title) {
+PcaSummary summarise_pca(const Cohort& cohort, int shown, std::uint64_t seed,
+                         const std::string& title) {
   const ProbeSet& set = cohort.set;
   const std::int64_t k = std::min<std::int64_t>(2, set.dimensions);
   const Pca pca = fit_pca(set.x, set.dimensions, k);
@@ -61,8 +66,11 @@ PcaSummary summarise_pca(const Cohort& cohort, int shown, std::uint64_t seed, co
 
   ScatterFigure& f = summary.figure;
   f.title = title;
-  f.subtitle = fmt::format("depth: r = {:.2f} with PC1, {:.2f} with PC2; diagnosis: AUC {:.2f} along PC1, {:.2f} along PC2",
-                           summary.depth_correlation[0], summary.depth_correlation[1], summary.class_auc[0], summary.class_auc[1]);
+  f.subtitle = fmt::format(
+      "depth: r = {:.2f} with PC1, {:.2f} with PC2; diagnosis: AUC {:.2f} along PC1, {:.2f} along "
+      "PC2",
+      summary.depth_correlation[0], summary.depth_correlation[1], summary.class_auc[0],
+      summary.class_auc[1]);
   f.x_label = fmt::format("PC1 ({:.0f} % of the variance)", 100 * summary.explained[0]);
   f.y_label = fmt::format("PC2 ({:.0f} %)", 100 * summary.explained[1]);
   f.series = {"negative", "positive"};
@@ -87,15 +95,18 @@ PcaSummary summarise_pca(const Cohort& cohort, int shown, std::uint64_t seed, co
 }
 
 nlohmann::json to_json(const PcaSummary& s) {
-  const auto pair = [](const double (&v)[2]) {
+  const auto pair = [](const double(&v)[2]) {
     nlohmann::json j = nlohmann::json::array();
-    for (const double x : v) j.push_back(std::isfinite(x) ? nlohmann::json(x) : nlohmann::json(nullptr));
+    for (const double x : v)
+      j.push_back(std::isfinite(x) ? nlohmann::json(x) : nlohmann::json(nullptr));
     return j;
   };
-  return {{"explained_variance_ratio", pair(s.explained)},
-          {"depth_correlation", pair(s.depth_correlation)},
-          {"class_auc", pair(s.class_auc)},
-          {"class_silhouette", std::isfinite(s.class_silhouette) ? nlohmann::json(s.class_silhouette) : nlohmann::json(nullptr)}};
+  return {
+      {"explained_variance_ratio", pair(s.explained)},
+      {"depth_correlation", pair(s.depth_correlation)},
+      {"class_auc", pair(s.class_auc)},
+      {"class_silhouette", std::isfinite(s.class_silhouette) ? nlohmann::json(s.class_silhouette)
+                                                             : nlohmann::json(nullptr)}};
 }
 
 }  // namespace wsp::train

@@ -27,7 +27,8 @@ template <class T>
 void refuse_repeated(const std::filesystem::path& path, const char* what, std::vector<T> list) {
   std::sort(list.begin(), list.end());
   if (const auto twice = std::adjacent_find(list.begin(), list.end()); twice != list.end())
-    throw Error(ErrorCode::usage, fmt::format("{}: {} {} stands twice; name each once", path.string(), what, *twice));
+    throw Error(ErrorCode::usage,
+                fmt::format("{}: {} {} stands twice; name each once", path.string(), what, *twice));
 }
 
 bool needs_no_pretraining(const std::string& method) {
@@ -35,10 +36,22 @@ bool needs_no_pretraining(const std::string& method) {
 }
 
 const std::vector<std::string>& known_methods() {
-  static const std::vector<std::string> names = {
-      "supervised", "random",   "imagenet",     "simclr",      "byol",           "supcon",              "depth-aware",
-      "wsp",        "yaware",  "lexp",         "rnc",         "simsiam",        "barlow-twins",        "kernel-byol",
-      "kernel-simsiam", "kernel-barlow-twins"};
+  static const std::vector<std::string> names = {"supervised",
+                                                 "random",
+                                                 "imagenet",
+                                                 "simclr",
+                                                 "byol",
+                                                 "supcon",
+                                                 "depth-aware",
+                                                 "wsp",
+                                                 "yaware",
+                                                 "lexp",
+                                                 "rnc",
+                                                 "simsiam",
+                                                 "barlow-twins",
+                                                 "kernel-byol",
+                                                 "kernel-simsiam",
+                                                 "kernel-barlow-twins"};
   return names;
 }
 
@@ -51,7 +64,8 @@ std::string Cell::name() const {
 Plan load_plan(const std::filesystem::path& path) {
   Plan plan;
   plan.text = load_json(path);
-  if (const auto violations = schema_violations("plan.schema.json", plan.text); !violations.empty()) {
+  if (const auto violations = schema_violations("plan.schema.json", plan.text);
+      !violations.empty()) {
     std::string text = path.string() + " is no plan:";
     for (const std::string& v : violations) text += "\n  " + v;
     throw Error(ErrorCode::usage, text);
@@ -60,14 +74,16 @@ Plan load_plan(const std::filesystem::path& path) {
   plan.name = j.at("name");
   if (j.contains("pretraining")) plan.pretraining = j["pretraining"]["dataset"];
   for (const json& e : j.at("evaluations"))
-    plan.evaluations.push_back({e.at("name"), e.at("dataset"), {e.at("label"), e.at("positive"), e.value("reader", "")}});
+    plan.evaluations.push_back(
+        {e.at("name"), e.at("dataset"), {e.at("label"), e.at("positive"), e.value("reader", "")}});
   plan.aggregate = j.value("aggregate", "");
   plan.published = j.value("published", false);
   plan.methods = j.at("methods").get<std::vector<std::string>>();
   for (const std::string& method : plan.methods)
     if (!contains(known_methods(), method))
-      throw Error(ErrorCode::usage, fmt::format("{}: the method '{}' is unknown; expected one of {}", path.string(), method,
-                                                json_text(json(known_methods()))));
+      throw Error(ErrorCode::usage,
+                  fmt::format("{}: the method '{}' is unknown; expected one of {}", path.string(),
+                              method, json_text(json(known_methods()))));
   plan.backbones = j.at("backbones").get<std::vector<std::string>>();
   plan.seeds = j.at("seeds").get<std::vector<std::uint64_t>>();
   plan.weights = j.value("weights", plan.weights);
@@ -78,12 +94,22 @@ Plan load_plan(const std::filesystem::path& path) {
   if (!plan.aggregate.empty()) names.push_back(plan.aggregate);
   for (const auto& [encoder, files] : plan.imported) {
     if (contains(known_methods(), encoder))
-      throw Error(ErrorCode::usage, fmt::format("{}: the imported features are called {}, which is a method: give them another name", path.string(), encoder));
+      throw Error(
+          ErrorCode::usage,
+          fmt::format(
+              "{}: the imported features are called {}, which is a method: give them another name",
+              path.string(), encoder));
     for (const Evaluation& e : plan.evaluations)
       if (!files.contains(e.name))
-        throw Error(ErrorCode::usage, fmt::format("{}: the imported features of {} lack those of the evaluation {}", path.string(), encoder, e.name));
+        throw Error(ErrorCode::usage,
+                    fmt::format("{}: the imported features of {} lack those of the evaluation {}",
+                                path.string(), encoder, e.name));
     if (files.size() > plan.evaluations.size())
-      throw Error(ErrorCode::usage, fmt::format("{}: the imported features of {} name an evaluation that the plan does not have", path.string(), encoder));
+      throw Error(
+          ErrorCode::usage,
+          fmt::format(
+              "{}: the imported features of {} name an evaluation that the plan does not have",
+              path.string(), encoder));
   }
   refuse_repeated(path, "the evaluation or aggregate", names);
   refuse_repeated(path, "the method", plan.methods);
@@ -110,15 +136,19 @@ std::vector<std::string> Plan::left_out() const {
   if (pretraining.empty() && !sigmas.empty()) dropped.emplace_back("the sigma table");
   if (pretraining.empty() && text.contains("ablation")) dropped.emplace_back("the ablation");
   if (!dropped.empty())
-    notes.push_back(fmt::format("The plan has no pretraining dataset: {} not computed.", words(dropped)));
+    notes.push_back(
+        fmt::format("The plan has no pretraining dataset: {} not computed.", words(dropped)));
   for (const std::string& backbone : backbones)
-    if (contains(methods, "imagenet") && !weights.contains(backbone)) weightless.push_back(backbone);
+    if (contains(methods, "imagenet") && !weights.contains(backbone))
+      weightless.push_back(backbone);
   if (!weightless.empty())
-    notes.push_back(fmt::format("The plan gives no ImageNet weights for {}: without them imagenet is not computed.",
-                                fmt::join(weightless, ", ")));
+    notes.push_back(fmt::format(
+        "The plan gives no ImageNet weights for {}: without them imagenet is not computed.",
+        fmt::join(weightless, ", ")));
   if (protocol.cv.repeats > 1 && contains(methods, "supervised"))
-    notes.push_back(fmt::format("The supervised networks are trained in the first of the {} divisions into folds only.",
-                                protocol.cv.repeats));
+    notes.push_back(fmt::format(
+        "The supervised networks are trained in the first of the {} divisions into folds only.",
+        protocol.cv.repeats));
   return notes;
 }
 
@@ -137,7 +167,8 @@ const std::string& Plan::reference_backbone(const std::string& backbone) const {
 
 std::vector<Cell> Plan::cells() const {
   std::vector<Cell> cells;
-  const auto base = [&](const std::string& method, const std::string& backbone, std::uint64_t seed) {
+  const auto base = [&](const std::string& method, const std::string& backbone,
+                        std::uint64_t seed) {
     json train = text.value("train", json::object());
     if (text.contains("method_train") && text["method_train"].contains(method))
       train.update(text["method_train"][method]);
@@ -152,7 +183,8 @@ std::vector<Cell> Plan::cells() const {
       for (const std::string& backbone : backbones) {
         if (pretraining.empty() && !needs_no_pretraining(method)) continue;
         // Nothing of given weights is drawn: one seed does.
-        if (method == "imagenet" && (!weights.contains(backbone) || seed != seeds.front())) continue;
+        if (method == "imagenet" && (!weights.contains(backbone) || seed != seeds.front()))
+          continue;
         cells.push_back({method, backbone, seed, "", base(method, backbone, seed)});
       }
   for (const auto& [encoder, files] : imported) {
@@ -170,7 +202,9 @@ std::vector<Cell> Plan::cells() const {
   for (const double sigma : sigmas) vary(fmt::format("sigma={:g}", sigma), {{"sigma", sigma}});
   if (text.contains("ablation")) {
     const json& a = text["ablation"];
-    const auto values = [&](const char* what, const char* usual) { return a.value(what, std::vector<std::string>{usual}); };
+    const auto values = [&](const char* what, const char* usual) {
+      return a.value(what, std::vector<std::string>{usual});
+    };
     for (const std::string& kernel : values("kernel", "rbf"))
       for (const std::string& depth : values("depth_scale", "kept"))
         for (const std::string& normalisation : values("normalisation", "paper"))

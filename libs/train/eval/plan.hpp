@@ -25,18 +25,18 @@ inline constexpr const char* kImported = "imported";
 struct Cell {
   std::string method, backbone;
   std::uint64_t seed = 0;
-  std::string variant;     ///< "" for the tables by method; else e.g. "sigma=0.2"
-  nlohmann::json train;    ///< overrides of the training configuration, all of them
+  std::string variant;                     ///< "" for the tables by method; else e.g. "sigma=0.2"
+  nlohmann::json train;                    ///< overrides of the training configuration, all of them
   [[nodiscard]] std::string name() const;  ///< "wsp-tinynet-s1", "wsp-tinynet-s1-sigma=0.2"
 };
 
 /// An experiment: PLAN.json (schemas/plan.schema.json).
 struct Plan {
   std::string name;
-  std::string pretraining;              ///< dataset directory, or empty
+  std::string pretraining;  ///< dataset directory, or empty
   std::vector<Evaluation> evaluations;
-  std::string aggregate;                ///< name of all evaluations together, or empty
-  bool published = false;               ///< whether the datasets are the paper's own
+  std::string aggregate;   ///< name of all evaluations together, or empty
+  bool published = false;  ///< whether the datasets are the paper's own
   std::vector<std::string> methods, backbones;
   std::vector<std::uint64_t> seeds;
   std::map<std::string, std::string> weights;  ///< method imagenet: backbone -> file
@@ -48,7 +48,8 @@ struct Plan {
   /// All cells, in the order of --job. Methods that pretrain are left out of a plan without a
   /// pretraining dataset; imagenet where a backbone has no weights.
   [[nodiscard]] std::vector<Cell> cells() const;
-  /// Lines of the tables by method: method and backbone; of imported features the name and kImported, at the end.
+  /// Lines of the tables by method: method and backbone; of imported features the name and
+  /// kImported, at the end.
   [[nodiscard]] std::vector<std::pair<std::string, std::string>> rows() const;
   /// Whose WSP a line is compared with: its own backbone's, of imported features the first one's.
   [[nodiscard]] const std::string& reference_backbone(const std::string& backbone) const;

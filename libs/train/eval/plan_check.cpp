@@ -31,18 +31,21 @@ void check_networks(const Plan& plan, const std::vector<Cell>& cells, const fs::
   for (const Cell& cell : cells) {
     if (cell.backbone == kImported) continue;
     const TrainConfig config = training_of(cell);
-    if (sizes.insert({cell.backbone, config.image_size}).second) check_image_size(cell.backbone, config.image_size);
+    if (sizes.insert({cell.backbone, config.image_size}).second)
+      check_image_size(cell.backbone, config.image_size);
     if (cell.method != "imagenet" || !weights.insert(cell.backbone).second) continue;
     const fs::path file = root / plan.weights.at(cell.backbone);
     if (!fs::is_regular_file(file))
-      refuse("the plan's weights of " + cell.backbone + " are at " + file.string() + ", which is no file: put them there, or take "
+      refuse("the plan's weights of " + cell.backbone + " are at " + file.string() +
+             ", which is no file: put them there, or take "
              "them out of \"weights\"");
     check_weights(cell.backbone, file);
   }
 }
 
 // The inner folds in which C is chosen divide what an outer fold leaves.
-void check_inner_folds(const std::vector<std::uint8_t>& positive, const std::vector<int>& fold, const CrossValidationOptions& cv) {
+void check_inner_folds(const std::vector<std::uint8_t>& positive, const std::vector<int>& fold,
+                       const CrossValidationOptions& cv) {
   for (int f = 0; f < cv.folds; ++f) {
     std::vector<std::uint8_t> inside;
     for (std::size_t s = 0; s < positive.size(); ++s)
@@ -66,8 +69,10 @@ void check_evaluation(const Plan& plan, const Evaluation& e, const FeatureTable&
     if (std::any_of(cohort.reader.begin(), cohort.reader.end(), [](int call) { return call >= 0; }))
       (void)reader_scores(cohort);
     else if (!e.diagnosis.reader.empty())
-      log::warn("the evaluation " + e.name + " names a reader of whom no call is known: no row will show one");
-    for (const std::string& remark : cohort.remarks) log::warn("the evaluation " + e.name + ": " + remark);
+      log::warn("the evaluation " + e.name +
+                " names a reader of whom no call is known: no row will show one");
+    for (const std::string& remark : cohort.remarks)
+      log::warn("the evaluation " + e.name + ": " + remark);
   } catch (Error& error) {
     throw error.within("in the plan's evaluation " + e.name);
   }
@@ -89,7 +94,8 @@ void check_aggregate(const Plan& plan, const std::vector<FeatureTable>& tables) 
 }
 
 // Given weights may be an encoder of ours.
-void check_training_of_weights(const Plan& plan, const std::vector<Cell>& cells, const std::vector<FeatureTable>& tables, const fs::path& root) {
+void check_training_of_weights(const Plan& plan, const std::vector<Cell>& cells,
+                               const std::vector<FeatureTable>& tables, const fs::path& root) {
   std::set<std::string> done;
   for (const Cell& cell : cells) {
     if (cell.method != "imagenet" || !done.insert(cell.backbone).second) continue;
@@ -97,13 +103,15 @@ void check_training_of_weights(const Plan& plan, const std::vector<Cell>& cells,
     for (FeatureTable table : tables) {
       set_provenance(table, provenance);
       if (const auto overlap = training_overlap(table, subjects_of(table)); !overlap.empty())
-        refuse("the plan's weights of " + cell.backbone + ": " + overlap.front() + ": give others, or evaluate on others");
+        refuse("the plan's weights of " + cell.backbone + ": " + overlap.front() +
+               ": give others, or evaluate on others");
     }
   }
 }
 
 // Features that others made must be of the cohorts that all other rows are judged on.
-void check_imported(const Plan& plan, const std::vector<FeatureTable>& tables, const fs::path& root) {
+void check_imported(const Plan& plan, const std::vector<FeatureTable>& tables,
+                    const fs::path& root) {
   for (const auto& [encoder, files] : plan.imported) {
     std::vector<FeatureTable> features;
     std::vector<const FeatureTable*> all;
@@ -112,13 +120,19 @@ void check_imported(const Plan& plan, const std::vector<FeatureTable>& tables, c
       const Evaluation& e = plan.evaluations[i];
       try {
         features.push_back(read_features(root / files.at(e.name)));
-        const Cohort cohort = make_cohort({&features.back()}, {e.diagnosis}), expected = make_cohort({&tables[i]}, {e.diagnosis});
+        const Cohort cohort = make_cohort({&features.back()}, {e.diagnosis}),
+                     expected = make_cohort({&tables[i]}, {e.diagnosis});
         if (cohort.set.names != expected.set.names || cohort.set.positive != expected.set.positive)
-          refuse(fmt::format("its {} subjects and their diagnoses are not the {} of {}: import them with --dataset", cohort.set.names.size(),
-                             expected.set.names.size(), e.dataset));
-        if (const auto overlap = training_overlap(features.back(), cohort.set.names); !overlap.empty()) refuse(overlap.front());
+          refuse(
+              fmt::format("its {} subjects and their diagnoses are not the {} of {}: import them "
+                          "with --dataset",
+                          cohort.set.names.size(), expected.set.names.size(), e.dataset));
+        if (const auto overlap = training_overlap(features.back(), cohort.set.names);
+            !overlap.empty())
+          refuse(overlap.front());
       } catch (Error& error) {
-        throw error.within(fmt::format("in the plan's imported features {} of {}", encoder, e.name));
+        throw error.within(
+            fmt::format("in the plan's imported features {} of {}", encoder, e.name));
       }
     }
     for (const FeatureTable& t : features) all.push_back(&t);
@@ -133,10 +147,13 @@ void check_pretraining(const Plan& plan, const std::vector<Cell>& cells, const f
   const DatasetReader reader(root / plan.pretraining);
   std::set<std::string> seen;
   for (const Cell& cell : cells) {
-    if (cell.method == "supervised" || cell.method == "imagenet" || cell.backbone == kImported) continue;
+    if (cell.method == "supervised" || cell.method == "imagenet" || cell.backbone == kImported)
+      continue;
     const TrainConfig config = training_of(cell);
-    const json asked{config.label, config.kernel_columns, config.continuous, config.depth_scale, config.include_flagged, config.include_unlabelled,
-                     config.splits, config.subjects, config.positive, config.hold_back};
+    const json asked{config.label,       config.kernel_columns,  config.continuous,
+                     config.depth_scale, config.include_flagged, config.include_unlabelled,
+                     config.splits,      config.subjects,        config.positive,
+                     config.hold_back};
     if (!seen.insert(json_text(asked)).second) continue;
     try {
       check_training_data(config, reader);
@@ -149,7 +166,8 @@ void check_pretraining(const Plan& plan, const std::vector<Cell>& cells, const f
 // Volumes of two datasets, compared once for each pair.
 class Volumes {
  public:
-  explicit Volumes(const ExperimentOptions& options) : root_(options.root), file_(options.out / "compared.json") {
+  explicit Volumes(const ExperimentOptions& options)
+      : root_(options.root), file_(options.out / "compared.json") {
     if (fs::is_regular_file(file_)) apart_ = json::parse(read_file(file_), nullptr, false);
     if (!apart_.is_array()) apart_ = json::array();  // it can be made again
   }
@@ -158,8 +176,10 @@ class Volumes {
     const json pair{hash_of(a), hash_of(b)};
     if (std::find(apart_.begin(), apart_.end(), pair) != apart_.end()) return;
     if (const auto copies = near_duplicates(pixels_of(a), pixels_of(b)); !copies.empty())
-      refuse(fmt::format("{} volumes stand in {} and in {} with the same pixels, e.g. {}: {}; take them out of one of the two",
-                         copies.size(), a, b, copies.front(), why));
+      refuse(
+          fmt::format("{} volumes stand in {} and in {} with the same pixels, e.g. {}: {}; take "
+                      "them out of one of the two",
+                      copies.size(), a, b, copies.front(), why));
     apart_.push_back(pair);
     fs::create_directories(file_.parent_path());
     write_file_atomic(file_, json_text(apart_, 1) + "\n");
@@ -189,9 +209,11 @@ void refuse_shared_subjects(const Plan& plan, const fs::path& root) {
   for (const IndexCase& c : pretraining.cases()) seen.push_back(c.subject);
   for (const Evaluation& e : plan.evaluations)
     if (const auto shared = shared_subjects(roster(root / e.dataset, true), seen); !shared.empty())
-      refuse(fmt::format("{} subjects stand in the pretraining dataset {} and in the evaluation dataset {}, e.g. {}: take them "
-                         "out of one of the two",
-                         shared.size(), plan.pretraining, e.dataset, shared.front()));
+      refuse(
+          fmt::format("{} subjects stand in the pretraining dataset {} and in the evaluation "
+                      "dataset {}, e.g. {}: take them "
+                      "out of one of the two",
+                      shared.size(), plan.pretraining, e.dataset, shared.front()));
 }
 
 void check_overlap(const Plan& plan, const ExperimentOptions& o) {
@@ -200,9 +222,11 @@ void check_overlap(const Plan& plan, const ExperimentOptions& o) {
   for (std::size_t i = 0; i < plan.evaluations.size(); ++i) {
     const std::string& dataset = plan.evaluations[i].dataset;
     if (!plan.pretraining.empty())
-      volumes.refuse_shared(plan.pretraining, dataset, "the networks would be evaluated on what they were trained on");
+      volumes.refuse_shared(plan.pretraining, dataset,
+                            "the networks would be evaluated on what they were trained on");
     for (std::size_t j = 0; j < i && !plan.aggregate.empty(); ++j)
-      volumes.refuse_shared(plan.evaluations[j].dataset, dataset, "the aggregated probe would see them in both parts of a fold");
+      volumes.refuse_shared(plan.evaluations[j].dataset, dataset,
+                            "the aggregated probe would see them in both parts of a fold");
   }
 }
 
@@ -211,7 +235,8 @@ void check_overlap(const Plan& plan, const ExperimentOptions& o) {
 void check_plan(const Plan& plan, const ExperimentOptions& o) {
   const std::vector<Cell> cells = plan.cells();
   for (const std::string& note : plan.left_out()) log::warn(note);
-  if (cells.empty()) refuse("the plan has no cell: give it a pretraining dataset, or methods that need none");
+  if (cells.empty())
+    refuse("the plan has no cell: give it a pretraining dataset, or methods that need none");
   std::set<bool> flagged;
   for (const Cell& cell : cells) flagged.insert(training_of(cell).include_flagged);
   check_networks(plan, cells, o.root);

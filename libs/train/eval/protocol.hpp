@@ -44,11 +44,13 @@ struct ProtocolResult {
 };
 
 /// Cross-validated probe with everything around it. Throws Error(usage) where folds cannot be had.
-ProtocolResult run_protocol(const Cohort& cohort, const std::string& name, const ProtocolOptions& options);
+ProtocolResult run_protocol(const Cohort& cohort, const std::string& name,
+                            const ProtocolOptions& options);
 
-/// The same of folds that were scored elsewhere (fine-tuned networks), with their halves: all but permutation and
-/// shortcuts. sensitivity: ProtocolOptions::sensitivity.
-ProtocolResult summarise(const Cohort& cohort, const std::string& name, CrossValidation cv, HalfSamples halves, double sensitivity);
+/// The same of folds that were scored elsewhere (fine-tuned networks), with their halves: all but
+/// permutation and shortcuts. sensitivity: ProtocolOptions::sensitivity.
+ProtocolResult summarise(const Cohort& cohort, const std::string& name, CrossValidation cv,
+                         HalfSamples halves, double sensitivity);
 
 /// What can be concluded of other patients and what cannot, in a sentence or two.
 std::string verdict(const ProtocolResult& result);
@@ -62,6 +64,6 @@ std::string to_text(const ProtocolResult& result);
 /// "0.84 (0.12)".
 std::string mean_sd(const std::vector<double>& values);
 /// One measure of every fold, e.g. &BinaryScores::auc.
-std::vector<double> over_folds(const CrossValidation& cv, double BinaryScores::* measure);
+std::vector<double> over_folds(const CrossValidation& cv, double BinaryScores::*measure);
 
 }  // namespace wsp::train

@@ -48,15 +48,16 @@ struct AccuracyRow {
   std::string_view method;
   PublishedValue value;
 };
-constexpr std::array<AccuracyRow, 9> kAccuracy{{{"supervised", {0.78, 0.04}},
-                                                {"random", {0.71, 0.13}},
-                                                {"imagenet", {0.74, 0.13}},
-                                                {"simclr", {0.78, 0.08}},
-                                                {"byol", {0.77, 0.04}},
-                                                {"supcon", {0.77, 0.10}},
-                                                {"depth-aware", {0.84, 0.04}},
-                                                {"wsp", {0.85, 0.09}},
-                                                {"readers", {0.82, std::numeric_limits<double>::quiet_NaN()}}}};
+constexpr std::array<AccuracyRow, 9> kAccuracy{
+    {{"supervised", {0.78, 0.04}},
+     {"random", {0.71, 0.13}},
+     {"imagenet", {0.74, 0.13}},
+     {"simclr", {0.78, 0.08}},
+     {"byol", {0.77, 0.04}},
+     {"supcon", {0.77, 0.10}},
+     {"depth-aware", {0.84, 0.04}},
+     {"wsp", {0.85, 0.09}},
+     {"readers", {0.82, std::numeric_limits<double>::quiet_NaN()}}}};
 
 std::optional<std::size_t> column_of(const std::string& evaluation) {
   if (evaluation == "D1") return 0;
@@ -80,14 +81,16 @@ std::optional<PublishedValue> published_auc(const std::string& backbone, const s
   return std::nullopt;
 }
 
-std::optional<PublishedValue> published_balanced_accuracy(const std::string& method, const std::string& evaluation) {
+std::optional<PublishedValue> published_balanced_accuracy(const std::string& method,
+                                                          const std::string& evaluation) {
   if (evaluation != "D1") return std::nullopt;
   for (const AccuracyRow& row : kAccuracy)
     if (row.method == method) return row.value;
   return std::nullopt;
 }
 
-std::optional<PublishedValue> published_sigma(const std::string& backbone, double sigma, const std::string& evaluation) {
+std::optional<PublishedValue> published_sigma(const std::string& backbone, double sigma,
+                                              const std::string& evaluation) {
   if (backbone != "tinynet") return std::nullopt;
   const auto column = column_of(evaluation);
   if (column)

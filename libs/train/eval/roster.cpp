@@ -25,15 +25,18 @@ std::string directory_name(const fs::path& dataset) {
   return (path.filename().empty() ? path.parent_path() : path).filename().string();
 }
 
-std::vector<std::uint64_t> pixel_hashes(const DatasetReader& reader, const std::vector<std::size_t>& rows, std::int64_t side) {
+std::vector<std::uint64_t> pixel_hashes(const DatasetReader& reader,
+                                        const std::vector<std::size_t>& rows, std::int64_t side) {
   const auto pixels = static_cast<std::size_t>(reader.layout().height * reader.layout().width);
-  const Resizer resizer(reader.layout().height, reader.layout().width, side > 0 ? side : reader.layout().height);
+  const Resizer resizer(reader.layout().height, reader.layout().width,
+                        side > 0 ? side : reader.layout().height);
   const bool as_stored = side == 0 || resizer.is_identity();
   std::vector<std::uint64_t> hashes(rows.size());
   Progress progress("comparing volumes", rows.size(), "slices");
   wsp::parallel_loop(tbb::blocked_range<std::size_t>(0, rows.size(), 64), [&](const auto& range) {
     stop_if_interrupted("run the same command again to go on");
-    std::vector<std::int16_t> image(pixels), resized(as_stored ? 0 : static_cast<std::size_t>(side * side));
+    std::vector<std::int16_t> image(pixels),
+        resized(as_stored ? 0 : static_cast<std::size_t>(side * side));
     std::vector<std::int32_t> sums;
     ReadScratch scratch;
     for (std::size_t i = range.begin(); i < range.end(); ++i) {
@@ -48,7 +51,8 @@ std::vector<std::uint64_t> pixel_hashes(const DatasetReader& reader, const std::
 
 }  // namespace
 
-FeatureTable roster(const fs::path& dataset, bool include_flagged, RosterContent content, std::int64_t image_size) {
+FeatureTable roster(const fs::path& dataset, bool include_flagged, RosterContent content,
+                    std::int64_t image_size) {
   const DatasetReader reader(dataset);
   FeatureTable t;
   t.dimensions = 1;
@@ -97,19 +101,25 @@ void describe_case(const DatasetReader& reader, FeatureCase& c) {
 void set_provenance(FeatureTable& t, const Provenance& p) {
   t.facts["method"] = p.method.empty() ? "unknown" : p.method;
   t.facts["pretraining_sha256"] = p.dataset_sha256.empty() ? "unknown" : p.dataset_sha256;
-  for (FeatureCase& c : t.cases) c.trained_on = !p.trained_on ? -1 : p.trained_on->contains(subject_mark(c.subject)) ? 1 : 0;
+  for (FeatureCase& c : t.cases)
+    c.trained_on = !p.trained_on ? -1 : p.trained_on->contains(subject_mark(c.subject)) ? 1 : 0;
 }
 
-FeatureTable import_on_dataset(const fs::path& npy, const fs::path& tsv, ImportContext context, const fs::path& dataset, bool include_flagged) {
+FeatureTable import_on_dataset(const fs::path& npy, const fs::path& tsv, ImportContext context,
+                               const fs::path& dataset, bool include_flagged) {
   FeatureTable known = roster(dataset, true, RosterContent::pixels);
   const DatasetReader reader(dataset);
   for (FeatureCase& c : known.cases) describe_case(reader, c);
-  known.facts["image_size"] = std::to_string(reader.layout().height);  // at which the pixels were hashed
+  known.facts["image_size"] =
+      std::to_string(reader.layout().height);  // at which the pixels were hashed
   const FeatureTable trusted = roster(dataset, include_flagged);
   for (const FeatureCase& c : known.cases) context.left_out.insert(c.name);
   for (const FeatureCase& c : trusted.cases) context.left_out.erase(c.name);
   if (!context.left_out.empty())
-    log::info(fmt::format("{} cases with a truncated liver or doubtful depth are left out; --include-flagged takes them", context.left_out.size()));
+    log::info(
+        fmt::format("{} cases with a truncated liver or doubtful depth are left out; "
+                    "--include-flagged takes them",
+                    context.left_out.size()));
   context.known = &known;
   return import_features(npy, tsv, context);
 }
@@ -122,15 +132,20 @@ FeatureTable pretraining_roster(const FeatureTable& features, const fs::path& da
   const std::string named = fact("pretraining_sha256");
   const std::string found = roster(dataset, true).facts.at("dataset_sha256");
   if (named == "unknown")
-    log::warn("--pretraining: the weights behind " + fact("dataset") + " do not name the dataset that they were trained on; " +
-              dataset.string() + " is taken for it");
+    log::warn("--pretraining: the weights behind " + fact("dataset") +
+              " do not name the dataset that they were trained on; " + dataset.string() +
+              " is taken for it");
   else if (named != found)
-    throw Error(ErrorCode::usage, fmt::format("--pretraining {} is not the dataset that the encoder was trained on: SHA-256 of its dataset.json {}, "
-                                              "the features say {}; give that dataset as it was then",
-                                              dataset.string(), found.substr(0, 12), named.substr(0, 12)));
+    throw Error(ErrorCode::usage,
+                fmt::format("--pretraining {} is not the dataset that the encoder was trained on: "
+                            "SHA-256 of its dataset.json {}, "
+                            "the features say {}; give that dataset as it was then",
+                            dataset.string(), found.substr(0, 12), named.substr(0, 12)));
   if (fact("image_size") == "unknown")
-    throw Error(ErrorCode::usage, "--pretraining compares pixels, and the features of " + fact("dataset") + " do not say at which size theirs were "
-                                  "hashed: import them with --dataset");
+    throw Error(ErrorCode::usage, "--pretraining compares pixels, and the features of " +
+                                      fact("dataset") +
+                                      " do not say at which size theirs were "
+                                      "hashed: import them with --dataset");
   return roster(dataset, true, RosterContent::pixels, std::stoll(fact("image_size")));
 }
 

@@ -13,9 +13,9 @@ struct Subgroups {
   std::vector<std::string> names;  ///< "scanner GE", "age above 61"
   std::vector<int> of;             ///< [subject], into names; -1 where it is not known
 };
-/// By kernel, scanner, phase or dataset; by spacing_mm or pixel_mm, parted at the median; or by a label
-/// column: its classes, parted at the median where there are more than six. tables: those of the
-/// cohort. Throws Error(usage) naming the columns that there are, and where it is known of no
+/// By kernel, scanner, phase or dataset; by spacing_mm or pixel_mm, parted at the median; or by a
+/// label column: its classes, parted at the median where there are more than six. tables: those of
+/// the cohort. Throws Error(usage) naming the columns that there are, and where it is known of no
 /// subject.
 Subgroups subgroups_by(const Cohort& cohort, const std::vector<const FeatureTable*>& tables,
                        const std::string& column);

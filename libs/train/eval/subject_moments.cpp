@@ -18,7 +18,8 @@ void add(const double* x, std::int64_t d, double* sums) {
 }
 
 WSP_VECTOR_CLONES("avx2", "default")
-void add_deviations(const double* x, const double* centre, std::int64_t d, double* sums, double* squares) {
+void add_deviations(const double* x, const double* centre, std::int64_t d, double* sums,
+                    double* squares) {
   for (std::int64_t j = 0; j < d; ++j) {
     const double deviation = x[j] - centre[j];
     sums[j] += deviation;
@@ -27,7 +28,8 @@ void add_deviations(const double* x, const double* centre, std::int64_t d, doubl
 }
 
 WSP_VECTOR_CLONES("avx2", "default")
-void add_weighted(const double* x, const double* y, double w, std::int64_t d, double* a, double* b) {
+void add_weighted(const double* x, const double* y, double w, std::int64_t d, double* a,
+                  double* b) {
   for (std::int64_t j = 0; j < d; ++j) {
     a[j] += w * x[j];
     b[j] += w * y[j];
@@ -64,7 +66,8 @@ void SubjectMoments::standardiser(std::span<const double> weight, std::vector<do
   for (std::int64_t s = 0; s < set_.subjects(); ++s) {
     if (!(weight[at(s)] > 0)) continue;
     n += weight[at(s)] * static_cast<double>(set_.first[at(s) + 1] - set_.first[at(s)]);
-    add_weighted(sums_.data() + s * d, squares_.data() + s * d, weight[at(s)], d, shift.data(), square.data());
+    add_weighted(sums_.data() + s * d, squares_.data() + s * d, weight[at(s)], d, shift.data(),
+                 square.data());
   }
   mean.resize(at(d));
   scale.assign(at(d), 1);
@@ -75,14 +78,16 @@ void SubjectMoments::standardiser(std::span<const double> weight, std::vector<do
     square[at(j)] /= n;
     mean[at(j)] = centre_[at(j)] + shift[at(j)];
     double variance = square[at(j)] - shift[at(j)] * shift[at(j)];
-    // These subjects lie close together and far from the others: the difference has lost its digits.
+    // These subjects lie close together and far from the others: the difference has lost its
+    // digits.
     if (!(variance > 1e-4 * square[at(j)])) variance = by_slices(weight, j, mean[at(j)]);
     const double noise = n * eps * mean[at(j)];
     if (variance > n * eps * variance + noise * noise) scale[at(j)] = std::sqrt(variance);
   }
 }
 
-double SubjectMoments::by_slices(std::span<const double> weight, std::int64_t feature, double& mean) const {
+double SubjectMoments::by_slices(std::span<const double> weight, std::int64_t feature,
+                                 double& mean) const {
   double n = 0, sum = 0, squares = 0;
   const auto each_slice = [&](auto&& visit) {
     for (std::int64_t s = 0; s < set_.subjects(); ++s)

@@ -20,19 +20,25 @@ namespace {
 using nlohmann::json;
 constexpr const char* kAbsent = "-";
 
-// "[0.71, 0.93]", with a star where the scores were taken as fixed; nothing where there is no interval.
+// "[0.71, 0.93]", with a star where the scores were taken as fixed; nothing where there is no
+// interval.
 std::string interval_text(const Interval& i, const HalfSamples& h, const char* format) {
   if (h.auc.empty()) return "";
-  return fmt::format(" [{}, {}]{}", fmt::format(fmt::runtime(format), i.low), fmt::format(fmt::runtime(format), i.high), h.refitted ? "" : "*");
+  return fmt::format(" [{}, {}]{}", fmt::format(fmt::runtime(format), i.low),
+                     fmt::format(fmt::runtime(format), i.high), h.refitted ? "" : "*");
 }
 
 std::string value_text(const Group& g) {
-  return g.empty() ? kAbsent : mean_sd(g.auc) + interval_text(auc_interval(mean(g.seed_auc), g.halves, g.halves.auc), g.halves, "{:.2f}");
+  return g.empty() ? kAbsent
+                   : mean_sd(g.auc) +
+                         interval_text(auc_interval(mean(g.seed_auc), g.halves, g.halves.auc),
+                                       g.halves, "{:.2f}");
 }
 
 std::string within_text(const Group& g) {
   if (g.within.empty()) return kAbsent;
-  return fmt::format("{:.2f}", mean(g.within)) + interval_text(auc_interval(mean(g.within), g.halves, g.halves.within), g.halves, "{:.2f}");
+  return fmt::format("{:.2f}", mean(g.within)) +
+         interval_text(auc_interval(mean(g.within), g.halves, g.halves.within), g.halves, "{:.2f}");
 }
 
 // Difference to a reference, over the same subjects.
@@ -47,7 +53,8 @@ bool in_paper(const Plan& plan, const std::string& evaluation) {
   if (!plan.published) return false;
   if (evaluation != plan.aggregate) return evaluation == "D1" || evaluation == "D2";
   return evaluation == "D1+2" && plan.evaluations.size() == 2 &&
-         std::all_of(plan.evaluations.begin(), plan.evaluations.end(), [&](const Evaluation& e) { return in_paper(plan, e.name); });
+         std::all_of(plan.evaluations.begin(), plan.evaluations.end(),
+                     [&](const Evaluation& e) { return in_paper(plan, e.name); });
 }
 
 std::string or_absent(const std::optional<PublishedValue>& v) { return v ? v->text() : kAbsent; }
@@ -61,8 +68,11 @@ std::string subjects_text(const Plan& plan, const Results& results, const std::s
 }
 
 ResultTable auc_table(const Plan& plan, const Results& results, const std::vector<json>& cells) {
-  ResultTable t{"auc", "Table 1: AUC by subject, mean (sd) over the folds of all seeds [95 % interval]",
-                {"method", "backbone"}, {}, {}};
+  ResultTable t{"auc",
+                "Table 1: AUC by subject, mean (sd) over the folds of all seeds [95 % interval]",
+                {"method", "backbone"},
+                {},
+                {}};
   for (const std::string& e : evaluations_of(plan)) {
     t.under_header[t.header.size()] = subjects_text(plan, results, e);
     t.header.push_back(e);
@@ -70,7 +80,8 @@ ResultTable auc_table(const Plan& plan, const Results& results, const std::vecto
     if (in_paper(plan, e)) t.header.push_back(e + " in the paper");
     t.header.push_back(e + " minus WSP");
   }
-  t.header.insert(t.header.end(), {"seeds", "permutation p on " + plan.evaluations.front().name + " (median)"});
+  t.header.insert(t.header.end(),
+                  {"seeds", "permutation p on " + plan.evaluations.front().name + " (median)"});
   for (const auto& [method, backbone] : plan.rows()) {
     std::vector<std::string> row{method, backbone};
     std::size_t seeds = 0;
@@ -80,7 +91,10 @@ ResultTable auc_table(const Plan& plan, const Results& results, const std::vecto
       row.push_back(value_text(g));
       if (e == plan.aggregate) row.push_back(within_text(g));
       if (in_paper(plan, e)) row.push_back(or_absent(published_auc(backbone, method, e)));
-      row.push_back(method == "wsp" ? "" : difference_text(g, results.group("wsp", plan.reference_backbone(backbone), "", e)));
+      row.push_back(
+          method == "wsp"
+              ? ""
+              : difference_text(g, results.group("wsp", plan.reference_backbone(backbone), "", e)));
       seeds = std::max(seeds, g.seed_auc.size());
       if (e == plan.evaluations.front().name && !g.p.empty()) p = quantile(g.p, 0.5);
     }
@@ -88,26 +102,41 @@ ResultTable auc_table(const Plan& plan, const Results& results, const std::vecto
     row.push_back(std::isnan(p) ? kAbsent : fmt::format("{:.3f}", p));
     t.rows.push_back(row);
   }
-  t.notes.emplace_back("Intervals say what other subjects would change, given the pretrained networks: the probes are fitted anew in random halves "
-                       "of the cohort (docs/EVALUATION.md). Differences are paired: every method saw the same subjects in the same folds and halves; "
-                       "seeds are averaged first.");
-  if (std::any_of(cells.begin(), cells.end(), [](const json& cell) { return cell.at("method") == "supervised"; }))
-    t.notes.emplace_back("* Supervised networks are not trained anew in the halves: their intervals take the scores as fixed and are too narrow.");
+  t.notes.emplace_back(
+      "Intervals say what other subjects would change, given the pretrained networks: the probes "
+      "are fitted anew in random halves "
+      "of the cohort (docs/EVALUATION.md). Differences are paired: every method saw the same "
+      "subjects in the same folds and halves; "
+      "seeds are averaged first.");
+  if (std::any_of(cells.begin(), cells.end(),
+                  [](const json& cell) { return cell.at("method") == "supervised"; }))
+    t.notes.emplace_back(
+        "* Supervised networks are not trained anew in the halves: their intervals take the scores "
+        "as fixed and are too narrow.");
   if (!plan.aggregate.empty())
-    t.notes.push_back(plan.aggregate + " pools the datasets, as the paper does: features that tell only the datasets apart score above 0.5 where "
-                      "these differ in prevalence. Within datasets compares each positive with negatives of its own dataset (van Elteren's weights).");
+    t.notes.push_back(plan.aggregate +
+                      " pools the datasets, as the paper does: features that tell only the "
+                      "datasets apart score above 0.5 where "
+                      "these differ in prevalence. Within datasets compares each positive with "
+                      "negatives of its own dataset (van Elteren's weights).");
   t.verdicts = verdicts(plan, results);
   t.pictures = forest_plots(plan, results);
   if (!plan.imported.empty())
-    t.notes.push_back(fmt::format("Features that others made are compared with WSP of {}.", plan.backbones.front()));
+    t.notes.push_back(fmt::format("Features that others made are compared with WSP of {}.",
+                                  plan.backbones.front()));
   if (!plan.aggregate.empty())
-    t.notes.push_back("A network trained by the supervised method is trained on one dataset, so " + plan.aggregate + " has none.");
+    t.notes.push_back("A network trained by the supervised method is trained on one dataset, so " +
+                      plan.aggregate + " has none.");
   return t;
 }
 
 ResultTable accuracy_table(const Plan& plan, const Results& results) {
   const std::string& e = plan.evaluations.front().name;
-  ResultTable t{"balanced-accuracy", "Table 2: balanced accuracy on " + e + ", mean (sd) over folds", {"method"}, {}, {}};
+  ResultTable t{"balanced-accuracy",
+                "Table 2: balanced accuracy on " + e + ", mean (sd) over folds",
+                {"method"},
+                {},
+                {}};
   for (const std::string& backbone : plan.backbones) t.header.push_back(backbone);
   if (!plan.imported.empty()) t.header.emplace_back(kImported);
   if (plan.backbones.size() > 1) t.header.push_back("better backbone");
@@ -146,17 +175,30 @@ ResultTable accuracy_table(const Plan& plan, const Results& results) {
     t.rows.push_back(row);
   }
   if (plan.backbones.size() > 1)
-    t.notes.emplace_back("The better backbone is chosen on the very folds it is shown on, as in the paper: read it as an upper end.");
-  if (beside) t.notes.emplace_back("The paper has one value of a method, that of its better backbone.");
+    t.notes.emplace_back(
+        "The better backbone is chosen on the very folds it is shown on, as in the paper: read it "
+        "as an upper end.");
+  if (beside)
+    t.notes.emplace_back("The paper has one value of a method, that of its better backbone.");
   return t;
 }
 
 ResultTable variants_table(const Plan& plan, const Results& results, bool sigma) {
   const std::string& backbone = plan.backbones.front();
-  ResultTable t = sigma ? ResultTable{"sigma", "AUC of WSP by the width of the depth kernel, " + backbone, {"sigma"}, {}, {}}
-                        : ResultTable{"ablation", "AUC of WSP by kernel, depth convention and normalisation, " + backbone,
-                                      {"kernel", "depth over", "normalisation"}, {}, {}};
-  const auto beside = [&](const std::string& e) { return sigma && in_paper(plan, e) && published_sigma(backbone, 0.1, e); };
+  ResultTable t =
+      sigma ? ResultTable{"sigma",
+                          "AUC of WSP by the width of the depth kernel, " + backbone,
+                          {"sigma"},
+                          {},
+                          {}}
+            : ResultTable{"ablation",
+                          "AUC of WSP by kernel, depth convention and normalisation, " + backbone,
+                          {"kernel", "depth over", "normalisation"},
+                          {},
+                          {}};
+  const auto beside = [&](const std::string& e) {
+    return sigma && in_paper(plan, e) && published_sigma(backbone, 0.1, e);
+  };
   for (const std::string& e : evaluations_of(plan)) {
     t.header.push_back(e);
     if (beside(e)) t.header.push_back(e + " in the paper");
@@ -178,20 +220,30 @@ ResultTable variants_table(const Plan& plan, const Results& results, bool sigma)
     }
     t.rows.push_back(row);
     if (const auto names = results.taken_from(cell.variant); !names.empty())
-      t.notes.push_back(fmt::format("{} shows the runs of {}, whose training is the same: no repetition of them.", cell.variant, fmt::join(names, ", ")));
+      t.notes.push_back(
+          fmt::format("{} shows the runs of {}, whose training is the same: no repetition of them.",
+                      cell.variant, fmt::join(names, ", ")));
   }
   return t;
 }
 
 ResultTable axes_table(const Plan& plan, const Results& results) {
   const std::string& e = plan.evaluations.front().name;
-  ResultTable t{"axes", "Figure 2 in numbers on " + e + ": means over seeds",
-                {"method", "backbone", "|r| of depth, PC1", "|r| of depth, PC2", "class AUC, PC1", "class AUC, PC2", "class silhouette"}, {}, {}};
+  ResultTable t{"axes",
+                "Figure 2 in numbers on " + e + ": means over seeds",
+                {"method", "backbone", "|r| of depth, PC1", "|r| of depth, PC2", "class AUC, PC1",
+                 "class AUC, PC2", "class silhouette"},
+                {},
+                {}};
   for (const auto& [method, backbone] : plan.rows()) {
     if (method == "supervised") continue;
     std::vector<std::string> row{method, backbone};
-    for (const auto& [what, axis] : std::vector<std::pair<const char*, int>>{
-             {"depth_correlation", 0}, {"depth_correlation", 1}, {"class_auc", 0}, {"class_auc", 1}, {"class_silhouette", -1}}) {
+    for (const auto& [what, axis] :
+         std::vector<std::pair<const char*, int>>{{"depth_correlation", 0},
+                                                  {"depth_correlation", 1},
+                                                  {"class_auc", 0},
+                                                  {"class_auc", 1},
+                                                  {"class_silhouette", -1}}) {
       std::vector<double> values = results.of_pca(method, backbone, e, what, axis);
       if (std::string(what) == "depth_correlation")
         for (double& v : values) v = std::abs(v);
@@ -200,7 +252,8 @@ ResultTable axes_table(const Plan& plan, const Results& results) {
     t.rows.push_back(row);
     if (const json* cell = results.first_with("pca", method, backbone, e); cell != nullptr) {
       const std::string name = cell->at("cell");
-      t.pictures.push_back({"cells/" + name + "/pca-" + e + ".svg", "slices of " + e + " on two principal axes of " + name, ""});
+      t.pictures.push_back({"cells/" + name + "/pca-" + e + ".svg",
+                            "slices of " + e + " on two principal axes of " + name, ""});
     }
   }
   return t;
@@ -211,15 +264,18 @@ ResultTable axes_table(const Plan& plan, const Results& results) {
 std::vector<ResultTable> make_tables(const Plan& plan, const std::vector<json>& cells) {
   const Results results(cells);
   std::vector<ResultTable> tables{auc_table(plan, results, cells), accuracy_table(plan, results)};
-  if (!plan.sigmas.empty() && !plan.pretraining.empty()) tables.push_back(variants_table(plan, results, true));
-  if (plan.text.contains("ablation") && !plan.pretraining.empty()) tables.push_back(variants_table(plan, results, false));
+  if (!plan.sigmas.empty() && !plan.pretraining.empty())
+    tables.push_back(variants_table(plan, results, true));
+  if (plan.text.contains("ablation") && !plan.pretraining.empty())
+    tables.push_back(variants_table(plan, results, false));
   tables.push_back(axes_table(plan, results));
   tables.push_back(checks_table(plan, cells));
   tables.back().pictures = diagnostic_plots(plan, results);
   for (const std::string& note : plan.left_out()) tables.front().notes.push_back(note);
   if (const std::size_t wanted = plan.cells().size(); cells.size() < wanted)
-    tables.front().notes.push_back(fmt::format("{} of {} cells are missing: run the rest (wsp-eval table PLAN.json, or --job K).",
-                                               wanted - cells.size(), wanted));
+    tables.front().notes.push_back(fmt::format(
+        "{} of {} cells are missing: run the rest (wsp-eval table PLAN.json, or --job K).",
+        wanted - cells.size(), wanted));
   return tables;
 }
 
@@ -257,11 +313,17 @@ std::string to_markdown(const std::vector<ResultTable>& tables, const std::strin
 json to_json(const std::vector<ResultTable>& tables) {
   json all = json::array();
   for (const ResultTable& t : tables)
-    all.push_back({{"name", t.name}, {"title", t.title}, {"header", t.header}, {"rows", t.rows}, {"notes", t.notes}, {"verdicts", t.verdicts}});
+    all.push_back({{"name", t.name},
+                   {"title", t.title},
+                   {"header", t.header},
+                   {"rows", t.rows},
+                   {"notes", t.notes},
+                   {"verdicts", t.verdicts}});
   return all;
 }
 
-void write_tables(const std::filesystem::path& out, const Plan& plan, const std::vector<ResultTable>& tables) {
+void write_tables(const std::filesystem::path& out, const Plan& plan,
+                  const std::vector<ResultTable>& tables) {
   for (const ResultTable& t : tables) {
     write_file_atomic(out / (t.name + ".tsv"), to_tsv(t));
     for (const Picture& p : t.pictures)
@@ -269,7 +331,8 @@ void write_tables(const std::filesystem::path& out, const Plan& plan, const std:
   }
   write_file_atomic(out / "results.md", to_markdown(tables, plan.name));
   write_file_atomic(out / "results.html", to_html(tables, plan.name));
-  write_file_atomic(out / "results.json", json_text(json{{"plan", plan.text}, {"tables", to_json(tables)}}, 1) + "\n");
+  write_file_atomic(out / "results.json",
+                    json_text(json{{"plan", plan.text}, {"tables", to_json(tables)}}, 1) + "\n");
 }
 
 }  // namespace wsp::train

@@ -20,7 +20,8 @@ void block(const AdamStep& s, std::int64_t n, float* value, const float* gradien
     const float v = s.beta2 * second[i] + s.new_second * g * g;
     first[i] = m;
     second[i] = v;
-    value[i] = s.kept_value * value[i] - s.step_size * m / (std::sqrt(v) * s.root_correction2 + s.eps);
+    value[i] =
+        s.kept_value * value[i] - s.step_size * m / (std::sqrt(v) * s.root_correction2 + s.eps);
   }
 }
 

@@ -11,8 +11,8 @@ constexpr unsigned kBlockY = 8;
 constexpr unsigned kRows = 4;  // of a thread: to fixed point are six slow 64-bit conversions
 constexpr std::int64_t kMaxGridZ = 65535;
 
-/// One thread per kRows output pixels of a column; the views of an image are neighbours in z, so that the second finds
-/// the source in cache.
+/// One thread per kRows output pixels of a column; the views of an image are neighbours in z, so
+/// that the second finds the source in cache.
 template <PixelType kType>
 __global__ void draw_views(const std::int16_t* __restrict__ hu, const float* __restrict__ affine,
                            std::int64_t n, std::int64_t views, std::int64_t size,
@@ -38,7 +38,8 @@ cudaError_t launch(const std::int16_t* hu, const float* affine, std::int64_t n, 
                    std::int64_t size, void* out, cudaStream_t stream) {
   const auto side = static_cast<unsigned>(size);
   const auto depth = static_cast<unsigned>(n * views < kMaxGridZ ? n * views : kMaxGridZ);
-  const dim3 grid((side + kBlockX - 1) / kBlockX, (side + kBlockY * kRows - 1) / (kBlockY * kRows), depth);
+  const dim3 grid((side + kBlockX - 1) / kBlockX, (side + kBlockY * kRows - 1) / (kBlockY * kRows),
+                  depth);
   draw_views<kType><<<grid, dim3(kBlockX, kBlockY), 0, stream>>>(
       hu, affine, n, views, size, static_cast<typename Stored<kType>::Bits*>(out));
   return cudaGetLastError();

@@ -208,18 +208,19 @@ void augment_cpu(const std::int16_t* hu, const Affine* affine, std::int64_t n, s
   const std::int64_t bands = (size + kBandRows - 1) / kBandRows;
   const std::int64_t pixels = size * size;
   // Views innermost: the second finds the source in cache.
-  wsp::parallel_loop(tbb::blocked_range<std::int64_t>(0, n * bands * views), [&](const auto& range) {
-    for (std::int64_t task = range.begin(); task != range.end(); ++task) {
-      const std::int64_t view = task % views;
-      const std::int64_t band = task / views % bands;
-      const std::int64_t image = task / views / bands;
-      const FixedAffine map = to_fixed(affine[view * n + image].data());
-      float* target = out + (view * n + image) * pixels;
-      const std::int64_t last = std::min(size, (band + 1) * kBandRows);
-      for (std::int64_t row = band * kBandRows; row < last; ++row)
-        draw_row(hu + image * pixels, size, map, row, target + row * size);
-    }
-  });
+  wsp::parallel_loop(tbb::blocked_range<std::int64_t>(0, n * bands * views),
+                     [&](const auto& range) {
+                       for (std::int64_t task = range.begin(); task != range.end(); ++task) {
+                         const std::int64_t view = task % views;
+                         const std::int64_t band = task / views % bands;
+                         const std::int64_t image = task / views / bands;
+                         const FixedAffine map = to_fixed(affine[view * n + image].data());
+                         float* target = out + (view * n + image) * pixels;
+                         const std::int64_t last = std::min(size, (band + 1) * kBandRows);
+                         for (std::int64_t row = band * kBandRows; row < last; ++row)
+                           draw_row(hu + image * pixels, size, map, row, target + row * size);
+                       }
+                     });
 }
 
 }  // namespace wsp::train

@@ -33,8 +33,8 @@ inline double loss_scale(const ContrastiveProblem<T>& p) {
 }
 
 /// Composite kernel of two slices a, b in [0, n), before any normalisation: 1 for a == b, 0 where
-/// they are no candidates or a depth or continuous value of either is unknown, NaN. Symmetric bit for
-/// bit.
+/// they are no candidates or a depth or continuous value of either is unknown, NaN. Symmetric bit
+/// for bit.
 template <class T>
 WSP_HOST_DEVICE inline double pair_weight(const ContrastiveProblem<T>& p, std::int64_t a,
                                           std::int64_t b) {

@@ -9,8 +9,8 @@
 ///
 /// Beside what contrastive_rows.hpp lists, a block has, for whole warps (arguments are functions of
 /// a thread):
-/// - block.load_matrices<order>(row, words): ldmatrix.x4, 8x8 halves each; lane l names row l % 8 of
-///   matrix l / 8
+/// - block.load_matrices<order>(row, words): ldmatrix.x4, 8x8 halves each; lane l names row l % 8
+///   of matrix l / 8
 /// - block.multiply(c, a, b): mma.m16n8k16, c += a b, halves in, float32 out
 /// - block.exchange(get, set, mask): __shfl_xor_sync
 namespace wsp::train {

@@ -1,8 +1,9 @@
 #pragma once
 #include <cstdint>
 
-/// Four numbers at a time, as GCC's and Clang's vectors: one instruction with AVX2, two or four without. For bodies
-/// of functions under WSP_VECTOR_CLONES; never an argument or a result, whose ABI depends on the instruction set.
+/// Four numbers at a time, as GCC's and Clang's vectors: one instruction with AVX2, two or four
+/// without. For bodies of functions under WSP_VECTOR_CLONES; never an argument or a result, whose
+/// ABI depends on the instruction set.
 namespace wsp::train {
 
 using Four = double __attribute__((vector_size(32)));

@@ -20,9 +20,22 @@ struct ProblemOfTensors {
   template <class T>
   [[nodiscard]] ContrastiveProblem<T> typed() const {
     const ContrastiveProblem<void>& p = problem;
-    return {static_cast<const T*>(p.z), p.n, p.dim, p.label, p.depth, p.discrete,
-            p.discrete_columns, p.continuous, p.continuous_sigma, p.continuous_columns, p.shape,
-            p.normalisation, p.sigma, p.temperature, p.label_matters, p.own_view_only,
+    return {static_cast<const T*>(p.z),
+            p.n,
+            p.dim,
+            p.label,
+            p.depth,
+            p.discrete,
+            p.discrete_columns,
+            p.continuous,
+            p.continuous_sigma,
+            p.continuous_columns,
+            p.shape,
+            p.normalisation,
+            p.sigma,
+            p.temperature,
+            p.label_matters,
+            p.own_view_only,
             p.weighted_repulsion};
   }
   /// Depth, where it counts, and continuous columns.

@@ -1,7 +1,8 @@
 #pragma once
 #include <torch/torch.h>
 
-/// When the CPU layers of libs/train/kernels stand in for LibTorch's own; not for users of the library.
+/// When the CPU layers of libs/train/kernels stand in for LibTorch's own; not for users of the
+/// library.
 namespace wsp::train {
 
 /// A dense float32 tensor in main memory.

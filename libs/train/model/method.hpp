@@ -31,9 +31,9 @@ class Method : public torch::nn::Module {
  public:
   /// Run the networks. views: [2m, 1, s, s], view 1 of m slices, then view 2. Every tensor returned
   /// has 2m rows in the same order. Outputs that carry no gradient (targets) are detached.
-  /// Contrastive methods and Barlow Twins: {z}; Rank-N-Contrast: {representation}; BYOL, SimSiam: {prediction, target}; supervised:
-  /// {logits, representation}; random: {representation}. Both views pass in one go, so that batch
-  /// normalisation takes its statistics over both.
+  /// Contrastive methods and Barlow Twins: {z}; Rank-N-Contrast: {representation}; BYOL, SimSiam:
+  /// {prediction, target}; supervised: {logits, representation}; random: {representation}. Both
+  /// views pass in one go, so that batch normalisation takes its statistics over both.
   virtual std::vector<torch::Tensor> forward(const torch::Tensor& views) = 0;
   /// Scalar loss of the outputs of the whole batch (2n rows in the order of forward).
   /// Throws Error(failure) for "random", Error(usage) for a label beyond the classes.
@@ -60,8 +60,8 @@ class Method : public torch::nn::Module {
 /// wsp, simclr, supcon, depth-aware, yaware, lexp, rnc, byol, simsiam, barlow-twins, kernel-byol,
 /// kernel-simsiam, kernel-barlow-twins, supervised, random.
 const std::vector<std::string>& method_names();
-/// What the contrastive loss of a method weighs pairs by: its use_* alone are set. Nothing for a method of another loss or
-/// an unknown one.
+/// What the contrastive loss of a method weighs pairs by: its use_* alone are set. Nothing for a
+/// method of another loss or an unknown one.
 std::optional<KernelOptions> contrastive_kernel(const std::string& method);
 /// Build a method; throws Error(usage) for an unknown name or a supervised method without classes.
 std::unique_ptr<Method> make_method(const MethodOptions& options, std::shared_ptr<Encoder> encoder);

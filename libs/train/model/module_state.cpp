@@ -63,11 +63,12 @@ void copy_state(torch::nn::Module& module, const std::map<std::string, torch::Te
   }
   // Nothing is copied before everything is known to fit.
   if (!missing.empty() || !unexpected.empty() || !misfits.empty())
-    throw Error(ErrorCode::usage, "the weights are not those of " + what +
-                                      listed("missing", missing) + listed("unexpected", unexpected) +
-                                      listed("of another shape or type", misfits));
+    throw Error(ErrorCode::usage,
+                "the weights are not those of " + what + listed("missing", missing) +
+                    listed("unexpected", unexpected) + listed("of another shape or type", misfits));
   if (!broken.empty())
-    throw Error(ErrorCode::corrupt, "the weights hold values that are not finite" + listed("in", broken));
+    throw Error(ErrorCode::corrupt,
+                "the weights hold values that are not finite" + listed("in", broken));
   for (auto& [to, from] : copies) to.copy_(from);
 }
 

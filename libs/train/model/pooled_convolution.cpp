@@ -20,8 +20,8 @@ PooledConv shape_of(const Tensor& x, const Tensor& weight) {
 }
 
 bool served(const Tensor& x, const Tensor& weight, const Tensor& bias) {
-  return is_plain_float(x) && is_plain_float(weight) && is_plain_float(bias) &&
-         x.dim() == 4 && weight.dim() == 4 && weight.size(1) == x.size(1) &&
+  return is_plain_float(x) && is_plain_float(weight) && is_plain_float(bias) && x.dim() == 4 &&
+         weight.dim() == 4 && weight.size(1) == x.size(1) &&
          weight.size(2) == PooledConv::kKernel && weight.size(3) == PooledConv::kKernel &&
          !cpu_autocast() && pooled_conv_served(shape_of(x, weight));
 }

@@ -134,8 +134,8 @@ TensorFile read_checked(const fs::path& path, bool require_hash) {
   TensorHeader header = parse_tensor_header(text, rest - length);
   const auto stored = take_hash(header, text);
   if (!stored && require_hash)
-    throw Error(ErrorCode::corrupt, "it has no " + std::string(kHashKey) +
-                                        ": damaged, or not written as a checkpoint");
+    throw Error(ErrorCode::corrupt,
+                "it has no " + std::string(kHashKey) + ": damaged, or not written as a checkpoint");
   Sha256 hash;
   if (stored) {
     text.replace(stored->position, kHashDigits, kHashDigits, '0');

@@ -17,8 +17,8 @@ struct TensorFile {
 };
 
 /// Write a file atomically (io/core/atomic_file). The same content gives the same bytes. Unless
-/// `hashed` is false, the metadata gains "wsp.sha256" over the header (that field's digits set to 0)
-/// and all data, which read_tensor_file() then checks.
+/// `hashed` is false, the metadata gains "wsp.sha256" over the header (that field's digits set to
+/// 0) and all data, which read_tensor_file() then checks.
 void write_tensor_file(const std::filesystem::path& path, const TensorFile& file,
                        bool hashed = true);
 /// Read and check a file: header length, JSON, dtypes, offsets that tile the data exactly, no

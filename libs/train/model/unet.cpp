@@ -75,9 +75,9 @@ UNet::UNet(UNetOptions options) : options_(options) {
   for (std::size_t level = depth; level-- > 0;) {
     const auto l = static_cast<std::int64_t>(level);
     const std::int64_t below = options_.width_of(l + 1), here = options_.width_of(l);
-    up_[level] = register_module(
-        "up" + std::to_string(level),
-        nn::ConvTranspose2d(nn::ConvTranspose2dOptions(below, here, 2).stride(2)));
+    up_[level] =
+        register_module("up" + std::to_string(level),
+                        nn::ConvTranspose2d(nn::ConvTranspose2dOptions(below, here, 2).stride(2)));
     join_[level] = register_module("join" + std::to_string(level),
                                    DoubleConvolution(2 * here, here, options_.norm));
   }

@@ -52,8 +52,8 @@ class UNet final : public torch::nn::Module {
 
  private:
   UNetOptions options_;
-  std::vector<DoubleConvolution> down_, join_;      ///< [level]
-  std::vector<torch::nn::ConvTranspose2d> up_;      ///< [level]
+  std::vector<DoubleConvolution> down_, join_;  ///< [level]
+  std::vector<torch::nn::ConvTranspose2d> up_;  ///< [level]
   torch::nn::Conv2d head_{nullptr};
 };
 
@@ -71,8 +71,8 @@ void load_unet_weights(UNet& net, const std::map<std::string, torch::Tensor>& we
 
 /// stored_logits() of a network in evaluation mode as a TorchScript file's bytes: the same weights
 /// give the same bytes. It holds plain operations, no code of ours, and loads in any LibTorch or
-/// PyTorch not older than this one. `half`: kernels are kept in half precision, and computed with in
-/// single.
+/// PyTorch not older than this one. `half`: kernels are kept in half precision, and computed with
+/// in single.
 std::string unet_torchscript(UNet& net, std::int64_t ratio, bool half = false);
 
 }  // namespace wsp::train

@@ -13,12 +13,14 @@ namespace fs = std::filesystem;
 constexpr const char* kEncoderKey = "wsp.encoder";
 constexpr const char* kNormKey = "wsp.norm";
 
-// Of ImageNet's images in [0, 1], red, green, blue: what torchvision's preprocessing subtracts and divides by.
+// Of ImageNet's images in [0, 1], red, green, blue: what torchvision's preprocessing subtracts and
+// divides by.
 constexpr double kMean[] = {0.485, 0.456, 0.406}, kDeviation[] = {0.229, 0.224, 0.225};
 
-/// Bring the first layer of torchvision's three-channel network to one grey channel in [0, 1], so that it computes what it would
-/// of the grey image in all three after torchvision's preprocessing: the deviation goes into the convolution, the mean into the
-/// running mean of the norm behind it. Beyond the image's edge is then black, where torchvision's padding is the mean's grey.
+/// Bring the first layer of torchvision's three-channel network to one grey channel in [0, 1], so
+/// that it computes what it would of the grey image in all three after torchvision's preprocessing:
+/// the deviation goes into the convolution, the mean into the running mean of the norm behind it.
+/// Beyond the image's edge is then black, where torchvision's padding is the mean's grey.
 void take_preprocessing_in(std::map<std::string, torch::Tensor>& tensors) {
   const auto convolution = tensors.find("conv1.weight"), mean = tensors.find("bn1.running_mean");
   if (convolution == tensors.end() || mean == tensors.end()) return;

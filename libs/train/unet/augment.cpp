@@ -53,7 +53,9 @@ torch::Tensor source_positions(const std::vector<PairParameters>& parameters, st
     y = y + moved.select(1, 1);
   }
   const auto row = [&](std::int64_t r) {
-    const auto at = [&](std::int64_t c) { return affine.select(1, r).select(1, c).view({m, 1, 1}); };
+    const auto at = [&](std::int64_t c) {
+      return affine.select(1, r).select(1, c).view({m, 1, 1});
+    };
     return at(0) * x + at(1) * y + at(2);
   };
   return torch::stack({row(0), row(1)}, 3);
@@ -113,7 +115,8 @@ AugmentedPair augment_pairs(const torch::Tensor& images, const torch::Tensor& ma
                             std::int64_t elastic_grid) {
   const torch::NoGradGuard no_grad;
   const std::int64_t side = images.size(3);
-  // Torch's sampler counts from -1 at the left edge of the first pixel to 1 at the right of the last.
+  // Torch's sampler counts from -1 at the left edge of the first pixel to 1 at the right of the
+  // last.
   const torch::Tensor grid = send(
       (source_positions(parameters, side, elastic_grid) * 2 + 1) / static_cast<double>(side) - 1,
       images.device());

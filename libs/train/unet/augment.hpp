@@ -4,8 +4,8 @@
 #include <cstdint>
 #include <vector>
 
-#include "train/unet/config.hpp"
 #include "train/kernels/augment.hpp"
+#include "train/unet/config.hpp"
 
 namespace wsp::train {
 

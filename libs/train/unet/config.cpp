@@ -59,8 +59,8 @@ void each_field(Config& c, Visit&& visit) {
 
 // Absent from configurations of earlier releases, which computed what the default does.
 bool added_later(std::string_view field) {
-  return field == "channels_last" || field == "context_mm" ||
-         field == "cut_context" || field == "init_sha256";
+  return field == "channels_last" || field == "context_mm" || field == "cut_context" ||
+         field == "init_sha256";
 }
 
 // A field as it is asked for on the command line.
@@ -166,8 +166,10 @@ UNetConfig unet_config_from_json(const json& value) {
   for (const std::string& line : schema_violations("unet_config.schema.json", value))
     text += "\n  " + line;
   if (!text.empty())
-    throw Error(ErrorCode::corrupt, "the U-Net's configuration does not follow its schema "
-                                    "(schemas/unet_config.schema.json):" + text);
+    throw Error(ErrorCode::corrupt,
+                "the U-Net's configuration does not follow its schema "
+                "(schemas/unet_config.schema.json):" +
+                    text);
   UNetConfig config;
   each_field(config, [&](const char* name, auto& field) {
     if (value.contains(name) || !added_later(name)) value.at(name).get_to(field);
@@ -180,7 +182,8 @@ std::vector<std::string> differences(const UNetConfig& was, const UNetConfig& is
   std::vector<std::string> lines;
   for (const auto& [name, value] : a.items())
     if (value != b.at(name))
-      lines.push_back(asked_as(name) + ": was " + json_text(value) + ", is " + json_text(b.at(name)));
+      lines.push_back(asked_as(name) + ": was " + json_text(value) + ", is " +
+                      json_text(b.at(name)));
   return lines;
 }
 

@@ -4,19 +4,20 @@
 #include <string>
 #include <vector>
 
-/// What a training of the liver U-Net is asked to do. No Torch stands here, so that tools need none.
+/// What a training of the liver U-Net is asked to do. No Torch stands here, so that tools need
+/// none.
 namespace wsp::train {
 
 /// Everything that decides the result of a run (schemas/unet_config.schema.json); it stands in
-/// config.resolved.json, in every checkpoint and beside the weights, and --resume insists that it is
-/// the same.
+/// config.resolved.json, in every checkpoint and beside the weights, and --resume insists that it
+/// is the same.
 struct UNetConfig {
   // network
-  std::int64_t neighbours = 1;  ///< k: slices on either side that the network also sees
+  std::int64_t neighbours = 1;     ///< k: slices on either side that the network also sees
   std::vector<double> context_mm;  ///< how far away these k are; empty: they are adjacent
-  std::int64_t width = 16;      ///< channels of the first level
-  std::int64_t depth = 4;       ///< times that the image is halved
-  std::string norm = "batch";   ///< batch or group
+  std::int64_t width = 16;         ///< channels of the first level
+  std::int64_t depth = 4;          ///< times that the image is halved
+  std::string norm = "batch";      ///< batch or group
   std::int64_t image_size = 256;
   std::int64_t stored_size = 512;  ///< of the dataset's slices; a multiple of image_size
   // data
@@ -41,12 +42,12 @@ struct UNetConfig {
   double learning_rate = 1e-3, weight_decay = 1e-4;
   std::string schedule = "poly";  ///< poly or cosine
   double warmup_epochs = 0;
-  double clip_norm = 0;     ///< 0: no clipping
-  double dice_weight = 1;   ///< of the Dice loss beside the cross-entropy
-  std::string precision = "fp32";  ///< fp32, tf32 or bf16
+  double clip_norm = 0;                ///< 0: no clipping
+  double dice_weight = 1;              ///< of the Dice loss beside the cross-entropy
+  std::string precision = "fp32";      ///< fp32, tf32 or bf16
   std::string channels_last = "auto";  ///< auto (on CUDA in bf16), on or off
-  std::string dataset_sha256;      ///< of dataset.json
-  std::string init_sha256;         ///< of the --init weights, or empty
+  std::string dataset_sha256;          ///< of dataset.json
+  std::string init_sha256;             ///< of the --init weights, or empty
 };
 
 /// Check ranges and combinations that need no dataset; throws Error(usage) naming the option.

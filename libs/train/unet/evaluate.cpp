@@ -36,7 +36,10 @@ class Judge {
  public:
   Judge(const UNetEvaluate& what, const DatasetReader& reader,
         const std::vector<MaskedVolume>& volumes, double threshold)
-      : what_(what), reader_(reader), volumes_(volumes), threshold_(threshold),
+      : what_(what),
+        reader_(reader),
+        volumes_(volumes),
+        threshold_(threshold),
         progress_("evaluating", volumes.size(), "volumes") {}
 
   void take(const PredictedSlices& s) {
@@ -100,12 +103,12 @@ UNetEvaluation evaluate(const UNetEvaluate& what) {
   const DatasetReader reader(what.dataset);
   if (reader.layout().width != trained.config.stored_size ||
       reader.layout().height != trained.config.stored_size)
-    throw Error(ErrorCode::usage,
-                fmt::format("the dataset's slices are {}x{} and the network was trained on {}x{}: "
-                            "ingest with --size {}",
-                            reader.layout().width, reader.layout().height,
-                            trained.config.stored_size, trained.config.stored_size,
-                            trained.config.stored_size));
+    throw Error(
+        ErrorCode::usage,
+        fmt::format("the dataset's slices are {}x{} and the network was trained on {}x{}: "
+                    "ingest with --size {}",
+                    reader.layout().width, reader.layout().height, trained.config.stored_size,
+                    trained.config.stored_size, trained.config.stored_size));
   const EvaluationScope scope = evaluation_scope(what, reader, trained);
   place_for_prediction(trained, device, precision);
   LoaderOptions options;
@@ -113,8 +116,8 @@ UNetEvaluation evaluate(const UNetEvaluate& what) {
   options.workers = what.workers == 0 && device.is_cpu() ? 1 : what.workers;
   Judge judge(what, reader, scope.volumes, 0.5);
   predict_volumes(reader, scope.volumes, std::move(options), *trained.net, trained.config,
-                  trained.config.stored_size / trained.config.image_size, kSlicesAtOnce, device, precision,
-                  [&](const PredictedSlices& s) { judge.take(s); });
+                  trained.config.stored_size / trained.config.image_size, kSlicesAtOnce, device,
+                  precision, [&](const PredictedSlices& s) { judge.take(s); });
   return {std::move(judge.scores), scope.part, scope.left_out, scope.trained_on};
 }
 

@@ -56,20 +56,20 @@ std::string cell(double value) { return std::isfinite(value) ? fmt::format("{:.6
 }  // namespace
 
 json evaluation_json(const UNetEvaluation& evaluation, const UNetEvaluate& what) {
-  json value = {{"format", "wsp-unet-evaluation"},
-                {"version", 1},
-                {"part", evaluation.part},
-                {"volumes", evaluation.cases.size()},
-                {"left_out", evaluation.left_out},
-                {"trained_on",
-                 evaluation.trained_on ? json(*evaluation.trained_on) : json(nullptr)},
-                {"clean", what.clean},
-                {"min_area_mm2", what.min_area_mm2},
-                {"central_permille", what.central_permille},
-                {"resamples", what.resamples},
-                {"seed", what.seed},
-                {"mean", json::object()},
-                {"cases", json::array()}};
+  json value = {
+      {"format", "wsp-unet-evaluation"},
+      {"version", 1},
+      {"part", evaluation.part},
+      {"volumes", evaluation.cases.size()},
+      {"left_out", evaluation.left_out},
+      {"trained_on", evaluation.trained_on ? json(*evaluation.trained_on) : json(nullptr)},
+      {"clean", what.clean},
+      {"min_area_mm2", what.min_area_mm2},
+      {"central_permille", what.central_permille},
+      {"resamples", what.resamples},
+      {"seed", what.seed},
+      {"mean", json::object()},
+      {"cases", json::array()}};
   std::vector<std::string> subjects;
   for (const CaseScores& c : evaluation.cases) {
     subjects.push_back(c.subject);

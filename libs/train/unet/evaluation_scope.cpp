@@ -26,12 +26,13 @@ void need_all_slices(const std::filesystem::path& dataset, const Volumes& volume
     liver += volume.liver.size();
     background += volume.background.size();
   }
-  throw Error(ErrorCode::no_input,
-              fmt::format("a liver network is judged on slices with liver and slices without: "
-                          "expected every acquired slice, found the central ones, {} with liver and "
-                          "{} without in {} volumes; make the dataset with wsp-ingest --slices all "
-                          "--masks DIR",
-                          liver, background, volumes.size()));
+  throw Error(
+      ErrorCode::no_input,
+      fmt::format("a liver network is judged on slices with liver and slices without: "
+                  "expected every acquired slice, found the central ones, {} with liver and "
+                  "{} without in {} volumes; make the dataset with wsp-ingest --slices all "
+                  "--masks DIR",
+                  liver, background, volumes.size()));
 }
 
 void leave_out_predicted(const DatasetReader& reader, Volumes& volumes) {
@@ -47,16 +48,18 @@ void leave_out_predicted(const DatasetReader& reader, Volumes& volumes) {
                             "--liver-model): expected masks that are known to be right; make the "
                             "dataset with wsp-ingest --slices all --masks DIR",
                             before));
-  log::warn(fmt::format("{} of {} volumes have a mask that a model made, which is no truth: they are "
-                        "left out",
-                        predicted, before));
+  log::warn(
+      fmt::format("{} of {} volumes have a mask that a model made, which is no truth: they are "
+                  "left out",
+                  predicted, before));
 }
 
 struct Marks {
   std::optional<std::set<std::string>> trained, chose;
 };
 
-// Which subjects were trained on and which chose the weights: as these say, else as the same dataset is split again.
+// Which subjects were trained on and which chose the weights: as these say, else as the same
+// dataset is split again.
 Marks marks_of(const TrainedUNet& trained, const DatasetReader& reader, bool same_dataset) {
   Marks marks{trained.trained_on, trained.chosen_on};
   if (!same_dataset || (marks.trained && marks.chose)) return marks;
@@ -66,22 +69,29 @@ Marks marks_of(const TrainedUNet& trained, const DatasetReader& reader, bool sam
   return marks;
 }
 
-// Of volumes that were not trained on: those that had no part in choosing the weights, else all of them as what they are.
+// Of volumes that were not trained on: those that had no part in choosing the weights, else all of
+// them as what they are.
 void leave_out_validation(const std::set<std::string>& chose, EvaluationScope& scope) {
-  const auto judged = [&](const MaskedVolume& v) { return chose.contains(subject_mark(v.subject)); };
+  const auto judged = [&](const MaskedVolume& v) {
+    return chose.contains(subject_mark(v.subject));
+  };
   const auto count = std::count_if(scope.volumes.begin(), scope.volumes.end(), judged);
   if (count == 0) return;
   if (count < std::ssize(scope.volumes)) {
-    log::info(fmt::format("{} volumes of subjects whose scores chose these weights among the epochs' are left out", count));
+    log::info(fmt::format(
+        "{} volumes of subjects whose scores chose these weights among the epochs' are left out",
+        count));
     scope.part = "held back";
     scope.left_out += count;
     std::erase_if(scope.volumes, judged);
     return;
   }
   scope.part = "validation";
-  log::warn(fmt::format("the scores of these {} volumes chose the weights among the epochs': they are validation scores, which "
-                        "flatter. For a test, evaluate on another dataset, or give some cases the split 'test'",
-                        count));
+  log::warn(fmt::format(
+      "the scores of these {} volumes chose the weights among the epochs': they are validation "
+      "scores, which "
+      "flatter. For a test, evaluate on another dataset, or give some cases the split 'test'",
+      count));
 }
 
 }  // namespace
@@ -97,19 +107,23 @@ EvaluationScope evaluation_scope(const UNetEvaluate& what, const DatasetReader& 
       hex(sha256_file(what.dataset / "dataset.json")) == trained.config.dataset_sha256;
   const auto marks = marks_of(trained, reader, same_dataset);
   if (!marks.trained) {
-    log::warn("these weights are of a version that did not keep which subjects they were trained "
-              "on: whether they have seen volumes of this dataset cannot be known");
+    log::warn(
+        "these weights are of a version that did not keep which subjects they were trained "
+        "on: whether they have seen volumes of this dataset cannot be known");
     return scope;
   }
-  const auto seen = [&](const MaskedVolume& v) { return marks.trained->contains(subject_mark(v.subject)); };
+  const auto seen = [&](const MaskedVolume& v) {
+    return marks.trained->contains(subject_mark(v.subject));
+  };
   const std::int64_t before = std::ssize(scope.volumes);
   const std::int64_t known = std::count_if(scope.volumes.begin(), scope.volumes.end(), seen);
   scope.trained_on = what.all ? known : 0;
   if (what.all) {
     if (known > 0)
-      log::warn(fmt::format("the subjects of {} of these {} volumes are among those that the network "
-                          "was trained on: their scores flatter it",
-                          known, before));
+      log::warn(
+          fmt::format("the subjects of {} of these {} volumes are among those that the network "
+                      "was trained on: their scores flatter it",
+                      known, before));
     return scope;
   }
   scope.part = known > 0 ? "held back" : "all";
@@ -118,13 +132,15 @@ EvaluationScope evaluation_scope(const UNetEvaluate& what, const DatasetReader& 
   if (known > 0 && same_dataset)
     log::info(fmt::format("{} of {} volumes were trained on and are left out", known, before));
   else if (known > 0)
-    log::warn(fmt::format("this is another dataset than the one trained on, but the subjects of {} of "
-                          "its {} volumes have names that the network was trained on: they are left "
-                          "out; if they are other people, score them with --all",
-                          known, before));
+    log::warn(
+        fmt::format("this is another dataset than the one trained on, but the subjects of {} of "
+                    "its {} volumes have names that the network was trained on: they are left "
+                    "out; if they are other people, score them with --all",
+                    known, before));
   if (scope.volumes.empty())
-    throw Error(ErrorCode::no_input, "no volume was held back from training: evaluate on another "
-                                     "dataset, or with --all on what the network has seen");
+    throw Error(ErrorCode::no_input,
+                "no volume was held back from training: evaluate on another "
+                "dataset, or with --all on what the network has seen");
   if (marks.chose) leave_out_validation(*marks.chose, scope);
   return scope;
 }

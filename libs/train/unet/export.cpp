@@ -68,13 +68,16 @@ json export_unet(const UNetExport& what) {
     for (const std::string& line : schema_violations("segmentation_model.schema.json", descriptor))
       text += "\n  " + line;
     if (!text.empty())
-      throw Error(ErrorCode::usage, "the descriptor would not follow its schema "
-                                    "(schemas/segmentation_model.schema.json):" + text);
+      throw Error(ErrorCode::usage,
+                  "the descriptor would not follow its schema "
+                  "(schemas/segmentation_model.schema.json):" +
+                      text);
     std::error_code code;
-    if (what.descriptor.has_parent_path()) fs::create_directories(what.descriptor.parent_path(), code);
+    if (what.descriptor.has_parent_path())
+      fs::create_directories(what.descriptor.parent_path(), code);
     if (code)
-      throw Error(ErrorCode::output, "cannot make " + what.descriptor.parent_path().string() + ": " +
-                                         code.message());
+      throw Error(ErrorCode::output,
+                  "cannot make " + what.descriptor.parent_path().string() + ": " + code.message());
     write_file_atomic(script, bytes);
     write_file_atomic(what.descriptor, json_text(descriptor, 2) + "\n");
     return descriptor;

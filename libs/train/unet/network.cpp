@@ -79,17 +79,23 @@ TrainedUNet load_trained_unet(const fs::path& source) {
   return trained;
 }
 
-std::string prediction_precision(const std::string& asked, const UNetConfig& config, const torch::Device& device) {
+std::string prediction_precision(const std::string& asked, const UNetConfig& config,
+                                 const torch::Device& device) {
   if (asked != "auto" && asked != "fp32" && asked != "bf16" && asked != "fp16")
-    throw Error(ErrorCode::usage, "--precision is '" + asked + "': expected auto, fp32, bf16 or fp16");
+    throw Error(ErrorCode::usage,
+                "--precision is '" + asked + "': expected auto, fp32, bf16 or fp16");
   const bool half = config.precision == "bf16" || config.precision == "fp16";
-  const std::string found = asked != "auto" ? asked : device.is_cuda() && half ? config.precision : "fp32";
+  const std::string found = asked != "auto"            ? asked
+                            : device.is_cuda() && half ? config.precision
+                                                       : "fp32";
   if (found == "fp16" && !device.is_cuda())
-    throw Error(ErrorCode::usage, "--precision fp16 needs a CUDA card: on the CPU use fp32 or bf16");
+    throw Error(ErrorCode::usage,
+                "--precision fp16 needs a CUDA card: on the CPU use fp32 or bf16");
   return found;
 }
 
-void place_for_prediction(TrainedUNet& trained, const torch::Device& device, const std::string& precision) {
+void place_for_prediction(TrainedUNet& trained, const torch::Device& device,
+                          const std::string& precision) {
   prepare_precision(device, precision);
   trained.net->to(device);
   if (use_channels_last("auto", device, precision)) make_channels_last(*trained.net);
@@ -101,7 +107,8 @@ torch::Tensor predicted_probability(UNet& net, const torch::Tensor& input, std::
   {
     const Autocast autocast(input.device(), precision);
     const bool channels_last = use_channels_last("auto", input.device(), precision);
-    logits = stored_logits(net, channels_last ? input.contiguous(torch::MemoryFormat::ChannelsLast) : input, ratio);
+    logits = stored_logits(
+        net, channels_last ? input.contiguous(torch::MemoryFormat::ChannelsLast) : input, ratio);
   }
   return torch::sigmoid(logits.to(torch::kFloat));
 }
@@ -118,16 +125,16 @@ torch::Tensor with_context(const torch::Tensor& slices, const SliceContext& cont
 
 void predict_volumes(const DatasetReader& reader, const std::vector<MaskedVolume>& volumes,
                      LoaderOptions options, UNet& net, const UNetConfig& config, std::int64_t ratio,
-                     std::int64_t slices_at_once, const torch::Device& device, const std::string& precision,
+                     std::int64_t slices_at_once, const torch::Device& device,
+                     const std::string& precision,
                      const std::function<void(const PredictedSlices&)>& take) {
   const torch::NoGradGuard no_grad;
   const std::int64_t channels = net.options().channels();
   const auto pieces = pieces_of(volumes, slices_at_once);
   const auto context_of = [&](const Piece& piece) {
     const MaskedVolume& volume = volumes[piece.volume];
-    return slice_context(
-        piece.first, piece.last, volume.count,
-        context_offsets(config.neighbours, config.context_mm, volume.spacing_mm));
+    return slice_context(piece.first, piece.last, volume.count,
+                         context_offsets(config.neighbours, config.context_mm, volume.spacing_mm));
   };
   const auto source = [&](std::int64_t i) -> std::vector<std::uint32_t> {
     if (i >= std::ssize(pieces)) return {};
@@ -143,16 +150,14 @@ void predict_volumes(const DatasetReader& reader, const std::vector<MaskedVolume
     stop_if_interrupted("run the same command again");
     const Piece& piece = pieces[static_cast<std::size_t>(batch->number)];
     const SliceContext context = context_of(piece);
-    const torch::Tensor input =
-        with_context(network_intensity(batch->hu), context, channels);
+    const torch::Tensor input = with_context(network_intensity(batch->hu), context, channels);
     const auto drawn = [&](const torch::Tensor& slices) {  // the middle channels
-      const torch::Tensor which = torch::tensor(context.channel)
-                                      .view({-1, channels})
-                                      .select(1, channels / 2)
-                                      .contiguous();
+      const torch::Tensor which =
+          torch::tensor(context.channel).view({-1, channels}).select(1, channels / 2).contiguous();
       return slices.index_select(0, send(which, slices.device())).to(torch::kCPU);
     };
-    const torch::Tensor probability = predicted_probability(net, input, ratio, precision).squeeze(1);
+    const torch::Tensor probability =
+        predicted_probability(net, input, ratio, precision).squeeze(1);
     take({piece.volume, piece.first, drawn(batch->hu), drawn(batch->masks),
           probability.to(torch::kCPU).contiguous()});
   }

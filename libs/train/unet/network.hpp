@@ -33,16 +33,21 @@ struct TrainedUNet {
 std::set<std::string> subject_marks(const std::vector<MaskedVolume>& volumes);
 
 UNetOptions network_options(const UNetConfig& config);
-/// From a weights file that a run wrote, or from a run's directory: its best weights, else its last.
-/// Throws Error(no_input) where there are none, Error(usage) for weights of something else.
+/// From a weights file that a run wrote, or from a run's directory: its best weights, else its
+/// last. Throws Error(no_input) where there are none, Error(usage) for weights of something else.
 TrainedUNet load_trained_unet(const std::filesystem::path& source);
 
-/// In what a trained network predicts on a device: `asked`, or for auto float32 on the CPU and what it was trained in on a
-/// card. Throws Error(usage) for another word than auto, fp32, bf16 and fp16, and for fp16 on the CPU.
-std::string prediction_precision(const std::string& asked, const UNetConfig& config, const torch::Device& device);
-/// Move a trained network to a device, laid out for that precision; sets TF32, which LibTorch else takes for fp32 too.
-void place_for_prediction(TrainedUNet& trained, const torch::Device& device, const std::string& precision);
-/// Probabilities [n, 1, s, s] float32 of inputs [n, 2k+1, s, s], by stored_logits() in that precision.
+/// In what a trained network predicts on a device: `asked`, or for auto float32 on the CPU and what
+/// it was trained in on a card. Throws Error(usage) for another word than auto, fp32, bf16 and
+/// fp16, and for fp16 on the CPU.
+std::string prediction_precision(const std::string& asked, const UNetConfig& config,
+                                 const torch::Device& device);
+/// Move a trained network to a device, laid out for that precision; sets TF32, which LibTorch else
+/// takes for fp32 too.
+void place_for_prediction(TrainedUNet& trained, const torch::Device& device,
+                          const std::string& precision);
+/// Probabilities [n, 1, s, s] float32 of inputs [n, 2k+1, s, s], by stored_logits() in that
+/// precision.
 torch::Tensor predicted_probability(UNet& net, const torch::Tensor& input, std::int64_t ratio,
                                     const std::string& precision);
 
@@ -63,11 +68,12 @@ struct PredictedSlices {
 
 /// Run the network over every slice of `volumes`; a batch reads each slice that it sees once.
 /// `options.image_size` is the side s of what is read and predicted; where it is `ratio` times the
-/// network's, the network averages and enlarges itself. Volumes and slices come in order. Memory: the
-/// loader's ring. Throws what the loader throws, and Error(interrupted).
+/// network's, the network averages and enlarges itself. Volumes and slices come in order. Memory:
+/// the loader's ring. Throws what the loader throws, and Error(interrupted).
 void predict_volumes(const DatasetReader& reader, const std::vector<MaskedVolume>& volumes,
                      LoaderOptions options, UNet& net, const UNetConfig& config, std::int64_t ratio,
-                     std::int64_t slices_at_once, const torch::Device& device, const std::string& precision,
+                     std::int64_t slices_at_once, const torch::Device& device,
+                     const std::string& precision,
                      const std::function<void(const PredictedSlices&)>& take);
 
 }  // namespace wsp::train

@@ -35,13 +35,13 @@ std::vector<Between> stored_places(std::int64_t source, std::int64_t width, std:
   return places;
 }
 
-/// Some slices of a volume as they are stored, [n, size, size] int16. Pinned for a card, so that the
-/// copy to it does not wait.
+/// Some slices of a volume as they are stored, [n, size, size] int16. Pinned for a card, so that
+/// the copy to it does not wait.
 torch::Tensor stored_slices(const Volume& volume, const InPlaneFit& fit,
                             const std::vector<std::int64_t>& wanted, bool pinned) {
   const auto n = std::ssize(wanted);
-  torch::Tensor slices =
-      torch::empty({n, fit.size, fit.size}, torch::TensorOptions(torch::kShort).pinned_memory(pinned));
+  torch::Tensor slices = torch::empty({n, fit.size, fit.size},
+                                      torch::TensorOptions(torch::kShort).pinned_memory(pinned));
   auto* out = slices.data_ptr<std::int16_t>();
   wsp::parallel_loop(std::int64_t{0}, n, [&](std::int64_t i) {
     const auto pixels =
@@ -120,8 +120,7 @@ LiverMask LiverPredictor::predict(const Volume& volume) try {
     const SliceContext context = slice_context(first, last, depth, offsets);
     const torch::Tensor hu =
         stored_slices(volume, fit, context.slices, card).to(state_->device, /*non_blocking=*/true);
-    const torch::Tensor input =
-        with_context(network_intensity(hu), context, std::ssize(offsets));
+    const torch::Tensor input = with_context(network_intensity(hu), context, std::ssize(offsets));
     OnItsWay now(predicted_probability(*state_->trained.net, input,
                                        config.stored_size / config.image_size, state_->precision)
                      .contiguous());

@@ -16,7 +16,8 @@ inline double decayed_rate(const std::string& schedule, double base, std::int64_
   if (schedule != "poly" || step < warmup_steps)
     return scheduled_rate(base, step, steps, warmup_steps);
   const auto rest = static_cast<double>(std::max<std::int64_t>(1, steps - warmup_steps));
-  return base * std::pow(1 - std::min(1.0, static_cast<double>(step - warmup_steps) / rest), kPower);
+  return base *
+         std::pow(1 - std::min(1.0, static_cast<double>(step - warmup_steps) / rest), kPower);
 }
 
 }  // namespace wsp::train

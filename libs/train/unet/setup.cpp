@@ -24,9 +24,10 @@ UNetConfig resolve(UNetConfig config, const RunOptions& options, const DatasetRe
   config.dataset_sha256 = hex(sha256_file(options.dataset / "dataset.json"));
   check_config(config);
   if (const int ranks = rank_environment().ranks; ranks > 1)
-    throw Error(ErrorCode::usage, fmt::format("wsp-unet trains in one process, found {} ranks: start "
-                                              "it without a launcher",
-                                              ranks));
+    throw Error(ErrorCode::usage,
+                fmt::format("wsp-unet trains in one process, found {} ranks: start "
+                            "it without a launcher",
+                            ranks));
   return config;
 }
 
@@ -163,8 +164,9 @@ TrainedBatch backward_pairs(const UNetSetup& setup, const DeviceBatch& batch) {
   {
     const Autocast autocast(setup.device, config.precision);
     const bool last = use_channels_last(config.channels_last, setup.device, config.precision);
-    result.logits = setup.net->forward(
-        last ? result.pair.images.contiguous(torch::MemoryFormat::ChannelsLast) : result.pair.images);
+    result.logits =
+        setup.net->forward(last ? result.pair.images.contiguous(torch::MemoryFormat::ChannelsLast)
+                                : result.pair.images);
   }
   const torch::Tensor loss =
       segmentation_loss(result.logits, result.pair.masks, config.dice_weight);

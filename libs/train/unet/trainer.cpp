@@ -37,9 +37,9 @@ double seconds_since(Clock::time_point start) {
 
 // What a run writes; nothing else in RUN is ever touched.
 constexpr const char* kBestWeights = "unet-best.safetensors";
-constexpr const char* kRunFiles[] = {
-    "config.resolved.json", "run.json",    "metrics.jsonl", "unet.safetensors",
-    kBestWeights,           "checkpoints", "tensorboard"};
+constexpr const char* kRunFiles[] = {"config.resolved.json", "run.json",   "metrics.jsonl",
+                                     "unet.safetensors",     kBestWeights, "checkpoints",
+                                     "tensorboard"};
 
 OptimizerOptions adamw(const UNetConfig& config) {
   OptimizerOptions o;
@@ -127,8 +127,9 @@ void UNetTrainer::start() {
   if (std::filesystem::exists(options_.out))
     judge_run_directory(options_.out, kRunFiles, may_exist);
   if (options_.patience > 0 && !can_validate())
-    throw Error(ErrorCode::usage, "--patience waits for a better validation, but there is none: "
-                                  "give --hold-back and --validate-every");
+    throw Error(ErrorCode::usage,
+                "--patience waits for a better validation, but there is none: "
+                "give --hold-back and --validate-every");
   (void)setup_.loader_options();
   directory_ = std::make_unique<RunDirectory>(options_.out);
   judge_run_directory(options_.out, kRunFiles, may_exist);
@@ -184,12 +185,13 @@ void UNetTrainer::load_checkpoint() {
   for (const auto& path : found->corrupt)
     log::warn("passed over a damaged checkpoint: " + path.filename().string());
   try {
-    position_ = unpack_state(found->state, *setup_.net, parameters_, optimizer_, scaler_, refuse_other);
+    position_ =
+        unpack_state(found->state, *setup_.net, parameters_, optimizer_, scaler_, refuse_other);
     restore_best_weights(
         store_, options_.out / kBestWeights, found->state, position_,
         [this](const TensorFile& from) {
-          position_ = unpack_state(from, *setup_.net, parameters_, optimizer_, scaler_,
-                                   [](const auto&) {});
+          position_ =
+              unpack_state(from, *setup_.net, parameters_, optimizer_, scaler_, [](const auto&) {});
         },
         [this] { write_weights(kBestWeights); });
   } catch (Error& e) {
@@ -204,7 +206,8 @@ UNetSummary UNetTrainer::run() {
   if ((position_.batches < total_batches_ || position_.probe_due) && !stop_early_) {
     train_loop();
     const double seconds = seconds_since(started_);
-    slices_per_s_ = static_cast<double>((position_.batches - resumed_at_) * config_.batch) / seconds;
+    slices_per_s_ =
+        static_cast<double>((position_.batches - resumed_at_) * config_.batch) / seconds;
     wait_share_ = batches_->statistics().waited_s / seconds;
   }
   write_weights("unet.safetensors");
@@ -253,7 +256,8 @@ void UNetTrainer::train_loop() try {
           {ErrorCode::failure,
            fmt::format("out of memory on {}: {} slices of {}x{} at once do not fit; use a "
                        "smaller --batch, --width or --image-size",
-                       setup_.device.str(), config_.batch, config_.image_size, config_.image_size)});
+                       setup_.device.str(), config_.batch, config_.image_size,
+                       config_.image_size)});
     }
     const bool stop = interrupt_signal() != 0;
     if (epoch_complete) end_of_epoch();
@@ -272,7 +276,8 @@ void UNetTrainer::train_loop() try {
 
 // One batch, as numbered prose; true when an epoch is complete with it.
 bool UNetTrainer::one_batch(DeviceBatch& batch) {
-  // 1. The gradient of a batch of augmented slices: a function of (seed, epoch, place in the epoch).
+  // 1. The gradient of a batch of augmented slices: a function of (seed, epoch, place in the
+  // epoch).
   const TrainedBatch result = backward_pairs(setup_, batch);
   position_.applied = ++position_.batches;
   Step now;
@@ -282,7 +287,8 @@ bool UNetTrainer::one_batch(DeviceBatch& batch) {
   torch::Tensor norm;
   if (reads_late_) {
     next_learning_rate();
-    norm = step_where_finite(parameters_, optimizer_, result.loss, config_.clip_norm, position_.learning_rate);
+    norm = step_where_finite(parameters_, optimizer_, result.loss, config_.clip_norm,
+                             position_.learning_rate);
   } else {
     if (!std::isfinite(result.loss.item<double>())) refuse_not_finite("the loss", now.batch);
     norm = torch::full({}, apply_gradients(), torch::kDouble);
@@ -290,7 +296,8 @@ bool UNetTrainer::one_batch(DeviceBatch& batch) {
   parameters_.zero_gradients();
   now.learning_rate = position_.learning_rate;
 
-  // 3. What the run says of itself, as soon as it is known: of this step, or of the one before while the device works.
+  // 3. What the run says of itself, as soon as it is known: of this step, or of the one before
+  // while the device works.
   const bool epoch_complete =
       position_.batches % steps_per_epoch_ == 0 || position_.batches == total_batches_;
   now.line_due = position_.batches == 1 || position_.batches % options_.log_every == 0;
@@ -299,12 +306,11 @@ bool UNetTrainer::one_batch(DeviceBatch& batch) {
   open_steps_.push_back(std::move(now));
   progress_->advance(static_cast<std::uint64_t>(config_.batch));
   if (batch.number % steps_per_epoch_ == 0) {
-    const torch::Tensor hu =
-        result.pair.images.select(1, config_.neighbours).mul(500).sub(100);
-    log_->add_views(position_.batches, hu,
-                    torch::cat({result.pair.masks, torch::sigmoid(result.logits.detach().to(
-                                                       torch::kFloat))}),
-                    "slice, mask, predicted");
+    const torch::Tensor hu = result.pair.images.select(1, config_.neighbours).mul(500).sub(100);
+    log_->add_views(
+        position_.batches, hu,
+        torch::cat({result.pair.masks, torch::sigmoid(result.logits.detach().to(torch::kFloat))}),
+        "slice, mask, predicted");
   }
   settle(reads_late_ && !epoch_complete ? 1 : 0);
   if (!epoch_complete && options_.checkpoint_every > 0 &&
@@ -434,18 +440,20 @@ void UNetTrainer::save(bool best) {
     position_.best_batches = position_.batches;
     write_weights(kBestWeights);
   }
-  store_.save(position_.batches,
-              pack_state(*setup_.net, parameters_, optimizer_, scaler_, position_, to_json(config_)),
-              best);
+  store_.save(
+      position_.batches,
+      pack_state(*setup_.net, parameters_, optimizer_, scaler_, position_, to_json(config_)), best);
 }
 
 void UNetTrainer::write_weights(const char* name) {
   std::map<std::string, std::string> about{{"wsp.config", json_text(to_json(config_))},
                                            {"wsp.steps", std::to_string(position_.batches)}};
   if (setup_.trained_on) about["wsp.trained_on"] = marks_text(*setup_.trained_on);
-  // The last weights are those of the last epoch whatever its score, unless the score said when to stop.
+  // The last weights are those of the last epoch whatever its score, unless the score said when to
+  // stop.
   const bool chosen = name == std::string_view(kBestWeights) || options_.patience > 0;
-  about["wsp.chosen_on"] = marks_text(chosen ? subject_marks(setup_.set.validation) : std::set<std::string>{});
+  about["wsp.chosen_on"] =
+      marks_text(chosen ? subject_marks(setup_.set.validation) : std::set<std::string>{});
   save_unet_weights(*setup_.net, options_.out / name, about);
 }
 

@@ -12,23 +12,24 @@
 #include "train/eval/mask_scores.hpp"
 #include "train/unet/config.hpp"
 
-/// The liver U-Net: training, export, evaluation, prediction, each as one call. No Torch stands here.
+/// The liver U-Net: training, export, evaluation, prediction, each as one call. No Torch stands
+/// here.
 namespace wsp::train {
 
 struct UNetSummary {
-  std::int64_t steps = 0, epochs = 0;    ///< of the whole run, resumed parts included
-  double first_loss = 0, last_loss = 0;  ///< means over the first and last epoch
-  double best_dice = -1, last_dice = -1; ///< mean over validation volumes, -1 where there is none
+  std::int64_t steps = 0, epochs = 0;     ///< of the whole run, resumed parts included
+  double first_loss = 0, last_loss = 0;   ///< means over the first and last epoch
+  double best_dice = -1, last_dice = -1;  ///< mean over validation volumes, -1 where there is none
   double slices_per_s = 0;
-  double wait_share = 0;                 ///< part of the time spent waiting for data
+  double wait_share = 0;  ///< part of the time spent waiting for data
   bool stopped_early = false;
-  std::filesystem::path weights;         ///< unet-best.safetensors, or unet.safetensors
+  std::filesystem::path weights;  ///< unet-best.safetensors, or unet.safetensors
 };
 
 /// Train (or resume) as configured, in one process. Writes RUN/: config.resolved.json, run.json,
-/// metrics.jsonl, checkpoints/, tensorboard/, unet.safetensors, unet-best.safetensors. Of RunOptions,
-/// probe_every counts epochs between validations and patience those without a better one; init and
-/// probe_label are not used. Throws Error as train() does.
+/// metrics.jsonl, checkpoints/, tensorboard/, unet.safetensors, unet-best.safetensors. Of
+/// RunOptions, probe_every counts epochs between validations and patience those without a better
+/// one; init and probe_label are not used. Throws Error as train() does.
 UNetSummary train_unet(UNetConfig config, const RunOptions& options);
 
 struct UNetExport {
@@ -78,13 +79,14 @@ struct UNetEvaluation {
   std::optional<std::int64_t> trained_on;
 };
 
-/// Predict every volume of a dataset made with `wsp-ingest --slices all --masks` and compare with its
-/// masks. Throws Error(usage) for a dataset whose slices have another size than those trained on, and
-/// Error(no_input) for one of central slices, or where every mask is a model's or every subject was
-/// trained on.
+/// Predict every volume of a dataset made with `wsp-ingest --slices all --masks` and compare with
+/// its masks. Throws Error(usage) for a dataset whose slices have another size than those trained
+/// on, and Error(no_input) for one of central slices, or where every mask is a model's or every
+/// subject was trained on.
 UNetEvaluation evaluate_unet(const UNetEvaluate& what);
 
-/// Means with bootstrap intervals over subjects, and the cases (schemas/unet_evaluation.schema.json).
+/// Means with bootstrap intervals over subjects, and the cases
+/// (schemas/unet_evaluation.schema.json).
 nlohmann::json evaluation_json(const UNetEvaluation& evaluation, const UNetEvaluate& what);
 /// One line a case, tab separated, with a header; what is not defined is empty.
 std::string evaluation_tsv(const UNetEvaluation& evaluation);
@@ -92,9 +94,9 @@ std::string evaluation_tsv(const UNetEvaluation& evaluation);
 /// Predicts livers of volumes outside a dataset.
 class LiverPredictor {
  public:
-  /// precision: auto (on a card what the network was trained in, on the CPU fp32), fp32, bf16 or fp16 (on a card), of the
-  /// convolutions; probabilities are float32 always. Throws what load_trained_unet() throws, and Error(usage) for a device
-  /// or precision that is not to be had.
+  /// precision: auto (on a card what the network was trained in, on the CPU fp32), fp32, bf16 or
+  /// fp16 (on a card), of the convolutions; probabilities are float32 always. Throws what
+  /// load_trained_unet() throws, and Error(usage) for a device or precision that is not to be had.
   LiverPredictor(const std::filesystem::path& source, const std::string& device, int threads,
                  const std::string& precision = "auto");
   ~LiverPredictor();

@@ -10,7 +10,8 @@
 namespace wsp {
 namespace {
 
-// Loops within loops, one body of which fails: what comes after an inner loop may count on all of it.
+// Loops within loops, one body of which fails: what comes after an inner loop may count on all of
+// it.
 TEST(ParallelLoop, ReturnsOnlyWhenEveryBodyRan) {
   const tbb::global_control threads(tbb::global_control::max_allowed_parallelism, 4);
   constexpr std::size_t kInner = 200;

@@ -200,7 +200,8 @@ TEST(Labels, RefuseWhatIsNotANumberAlone) {
 
 TEST(Labels, RowsThatDisagreeInANumberAreAmbiguous) {
   LabelTable labels = table(
-      "subject,label,kpa,age\nA,1,,61\nA,1,n/a,61\nB,1,7.3,61\nB,1,7.30000001,61\nC,1,7,61\nC,1,,61\n",
+      "subject,label,kpa,age\nA,1,,61\nA,1,n/"
+      "a,61\nB,1,7.3,61\nB,1,7.30000001,61\nC,1,7,61\nC,1,,61\n",
       of_numbers());
   EXPECT_EQ(find(labels, patient("A")).state, LabelTable::Lookup::State::found);
   EXPECT_EQ(find(labels, patient("B")).state, LabelTable::Lookup::State::ambiguous);
@@ -209,8 +210,9 @@ TEST(Labels, RowsThatDisagreeInANumberAreAmbiguous) {
 
 TEST(Labels, ACohortOfNumbersAloneNeedsNoClasses) {
   const test::TemporaryDirectory work;
-  write_file_atomic(work.path() / "m.json",
-                    std::string_view(R"({"name": "a", "version": 1, "continuous": [{"name": "age"}]})"));
+  write_file_atomic(
+      work.path() / "m.json",
+      std::string_view(R"({"name": "a", "version": 1, "continuous": [{"name": "age"}]})"));
   const DataManifest manifest = load_manifest(work.path() / "m.json");
   LabelTable labels = table("subject,age\nA,61\n", manifest);
   EXPECT_EQ(find(labels, patient("A")).labels.values, std::vector<std::int64_t>{-1});

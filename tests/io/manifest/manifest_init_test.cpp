@@ -122,12 +122,17 @@ TEST_F(Init, ChecksInPlainWords) {
   for (const std::string& line : odd) EXPECT_THAT(line, Not(HasSubstr("'x'")));
   const std::string numbers = "patient,kpa,age\n1,7.3,61\n2,\"7,3\",\n3,n/a,\n";
   const auto of = [](const std::string& fields) {
-    return R"({"name": "a", "version": 1, "key_column": "patient", "continuous": [)" + fields + "]}";
+    return R"({"name": "a", "version": 1, "key_column": "patient", "continuous": [)" + fields +
+           "]}";
   };
-  EXPECT_THAT(check(of(R"({"name": "kpa", "missing": ["n/a", "7,3"]}, {"name": "age"})"), numbers), IsEmpty());
-  says(of(R"({"name": "kpa", "missing": "n/a"})"), "continuous[0]: the column 'kpa' holds a text that is no number in row 2; expected", numbers);
+  EXPECT_THAT(check(of(R"({"name": "kpa", "missing": ["n/a", "7,3"]}, {"name": "age"})"), numbers),
+              IsEmpty());
+  says(of(R"({"name": "kpa", "missing": "n/a"})"),
+       "continuous[0]: the column 'kpa' holds a text that is no number in row 2; expected",
+       numbers);
   says(of(R"({"name": "kpa"})"), "in rows 2, 3", numbers);
-  says(of(R"({"name": "e", "column": "age", "missing": "61"})"), "every cell of 'age' is empty", numbers);
+  says(of(R"({"name": "e", "column": "age", "missing": "61"})"), "every cell of 'age' is empty",
+       numbers);
   says(of(R"({"name": "label", "column": "age"})"), "'label' is named twice", numbers);
   says(of(R"({"name": "z_mm", "column": "age"})"), "is taken by a column of the index", numbers);
   says(of(R"({"name": "age", "values": {"old": 1}})"), "'values' is no field of it", numbers);

@@ -13,8 +13,8 @@ namespace {
 
 const std::filesystem::path kSource = WSP_SOURCE_DIR;
 const std::vector<std::string> kSchemas = {
-    "manifest", "ledger", "config",      "dataset",        "case",
-    "codes",    "segmentation_model", "unet_config", "unet_evaluation", "rules", "finding", "probe", "plan"};
+    "manifest",    "ledger",          "config", "dataset", "case",  "codes", "segmentation_model",
+    "unet_config", "unet_evaluation", "rules",  "finding", "probe", "plan"};
 
 TEST(Schemas, AcceptTheirExamples) {
   for (const std::string& name : kSchemas) {
@@ -62,14 +62,16 @@ TEST(Schemas, AreVersionedDraft7AndReferToNothingElse) {
 }
 
 // Names of the properties below a schema that say nothing of themselves.
-void undescribed(const nlohmann::json& schema, const std::string& where, std::vector<std::string>& found) {
+void undescribed(const nlohmann::json& schema, const std::string& where,
+                 std::vector<std::string>& found) {
   const auto properties = schema.value("properties", nlohmann::json::object());
   for (const auto& [name, property] : properties.items()) {
     if (property.value("description", "").empty()) found.push_back(where + "/" + name);
     undescribed(property, where + "/" + name, found);
   }
   for (const char* below : {"items", "additionalProperties"})
-    if (schema.contains(below) && schema[below].is_object()) undescribed(schema[below], where + "[]", found);
+    if (schema.contains(below) && schema[below].is_object())
+      undescribed(schema[below], where + "[]", found);
 }
 
 TEST(Schemas, DescribeEveryProperty) {
@@ -233,8 +235,9 @@ TEST(Manifests, NameEveryViolation) {
           "twice");
   refused(R"({"name": "x", "version": 1, "liver_labels": []})", "liver_labels: the list is empty");
   refused(R"({"name": "x", "version": 1, "score_weights": {"thicknes": 2}})", "thicknes");
-  refused(R"({"name": "x", "version": 1, "liver_labels": [2], "organ": {"name": "spleen", "volume_ml": [1, 2]}})",
-          "exclude each other");
+  refused(
+      R"({"name": "x", "version": 1, "liver_labels": [2], "organ": {"name": "spleen", "volume_ml": [1, 2]}})",
+      "exclude each other");
   refused(R"({"name": "x", "version": 1, "organ": {"name": "spleen"}})", "volume_ml");
   refused("{\n  \"name\": \"x\",\n  oops\n}", "line 3");
 }

@@ -206,8 +206,9 @@ TEST_F(NibabelCases, AgreeInGridAndVoxels) {
       const Vec3 n = cross(v.geometry.axis[0], v.geometry.axis[1]);
       EXPECT_NEAR(v.z_mm[k], dot(v.slice_origin_mm[k], n) / norm(n), 1e-6);
     }
-    EXPECT_EQ(std::find(v.flags.begin(), v.flags.end(), Code::ORIENTATION_CONFLICT) != v.flags.end(),
-              one.value("conflict", false));
+    EXPECT_EQ(
+        std::find(v.flags.begin(), v.flags.end(), Code::ORIENTATION_CONFLICT) != v.flags.end(),
+        one.value("conflict", false));
     const auto labels = read_label_image(path);
     if (!one["whole"].get<bool>()) {
       ASSERT_FALSE(labels);

@@ -188,8 +188,8 @@ TEST_F(MaskNames, FoldersCount) {
   EXPECT_EQ(found(with({"001.nii.gz"}), {nifti("001.nii.gz"), a}), (Texts{"001.nii.gz", ""}));
 }
 
-// A folder that names somebody whom neither the volume's path, its header nor the export's own place
-// knows: another site's numbering, and nothing that competes.
+// A folder that names somebody whom neither the volume's path, its header nor the export's own
+// place knows: another site's numbering, and nothing that competes.
 TEST_F(MaskNames, AStrangersFolderServesNobody) {
   const Series flat = nifti("001.nii.gz");
   for (const char* file : {"siteB/001.nii.gz", "siteB/labelsTr/001_seg.nii.gz",

@@ -49,7 +49,8 @@ TEST(RescaleFrame, IsThePlainLoop) {
             s.minimum = i == 0 ? value : std::min(s.minimum, value);
             s.maximum = i == 0 ? value : std::max(s.maximum, value);
             s.sum += value;
-            const bool padded = frame.plain.view[i] >= padding.low && frame.plain.view[i] <= padding.high;
+            const bool padded =
+                frame.plain.view[i] >= padding.low && frame.plain.view[i] <= padding.high;
             s.padding_voxels += padded ? 1 : 0;
             wanted[i] =
                 padded ? std::int16_t{-1024}

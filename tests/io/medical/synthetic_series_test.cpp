@@ -332,16 +332,16 @@ TEST(Synthetic, TextBecomesUtf8) {
     const char* bytes;
     const char* utf8;
   };
-  for (const auto& [name, bytes, utf8] : {Charset{"ISO_IR 100", "M\xFCller", "M\xC3\xBCller"},
-                                          Charset{"ISO_IR 192", "M\xC3\xBCller", "M\xC3\xBCller"},
-                                          Charset{"ISO_IR 144", "\xBB\xEE", "\xD0\x9B\xD1\x8E"},
-                                          Charset{"ISO_IR 13", "\xD4\xCF", "\xEF\xBE\x94\xEF\xBE\x8F"},
-                                          Charset{"ISO_IR 166", "\xA1", "\xE0\xB8\x81"},
-                                          Charset{"GB18030", "\xCD\xF5", "\xE7\x8E\x8B"},
-                                          Charset{"\\ISO 2022 IR 149", "\033$)C\xFB\xF3",
-                                                  "\xE6\xB4\xAA"},
-                                          Charset{"", "M\xFCller", "M\xC3\xBCller"},
-                                          Charset{"NONSENSE", "M\xFCller", "M\xC3\xBCller"}}) {
+  for (const auto& [name, bytes, utf8] :
+       {Charset{"ISO_IR 100", "M\xFCller", "M\xC3\xBCller"},
+        Charset{"ISO_IR 192", "M\xC3\xBCller", "M\xC3\xBCller"},
+        Charset{"ISO_IR 144", "\xBB\xEE", "\xD0\x9B\xD1\x8E"},
+        Charset{"ISO_IR 13", "\xD4\xCF", "\xEF\xBE\x94\xEF\xBE\x8F"},
+        Charset{"ISO_IR 166", "\xA1", "\xE0\xB8\x81"},
+        Charset{"GB18030", "\xCD\xF5", "\xE7\x8E\x8B"},
+        Charset{"\\ISO 2022 IR 149", "\033$)C\xFB\xF3", "\xE6\xB4\xAA"},
+        Charset{"", "M\xFCller", "M\xC3\xBCller"},
+        Charset{"NONSENSE", "M\xFCller", "M\xC3\xBCller"}}) {
     TemporaryDirectory directory;
     DicomSlice s = slice_at(0, 1);
     s.patient_id = bytes;

@@ -160,7 +160,8 @@ void overwrite(const fs::path& path, const std::string& bytes) {
 
 void forge_hashes(const fs::path& root) {
   auto json = nlohmann::json::parse(read_file(root / "dataset.json"));
-  for (auto& [name, hash] : json["files"].items()) hash = hex(sha256_file(state_directory(root) / name));
+  for (auto& [name, hash] : json["files"].items())
+    hash = hex(sha256_file(state_directory(root) / name));
   overwrite(root / "dataset.json", json.dump());
 }
 

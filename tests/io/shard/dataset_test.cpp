@@ -137,7 +137,8 @@ TEST(Dataset, GrowsByOneCaseLikeADatasetMadeAtOnce) {
   }
 }
 
-// Without continuous labels nothing of them stands anywhere: such files are those of earlier toolkits.
+// Without continuous labels nothing of them stands anywhere: such files are those of earlier
+// toolkits.
 TEST(Dataset, WithoutContinuousLabelsIsAsItWas) {
   const TemporaryDirectory root;
   DatasetLayout layout = test::small_layout(Codec::lz4);

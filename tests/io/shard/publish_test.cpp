@@ -157,9 +157,10 @@ TEST(PublishState, KeepsFilesThatDidNotChange) {
   test::write_dataset(root.path(), layout, 4);
   const auto inode = [&](int c) {
     struct stat info {};
-    EXPECT_EQ(::stat((state_directory(root.path()) / "cases" / (test::made_name(c) + ".json")).c_str(),
-                     &info),
-              0);
+    EXPECT_EQ(
+        ::stat((state_directory(root.path()) / "cases" / (test::made_name(c) + ".json")).c_str(),
+               &info),
+        0);
     return info.st_ino;
   };
   const auto before = inode(2);

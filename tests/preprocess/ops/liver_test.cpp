@@ -16,8 +16,8 @@ LiverMask empty_mask(std::int64_t nx, std::int64_t ny, std::int64_t nz) {
   return mask;
 }
 
-// The larger piece lies where none can be: it gives way, with its probability. Where no piece lies well,
-// and where only a crumb does, all stay.
+// The larger piece lies where none can be: it gives way, with its probability. Where no piece lies
+// well, and where only a crumb does, all stay.
 TEST(DropMisplaced, GivesWayToAPieceThatLiesWell) {
   LiverMask mask = empty_mask(10, 10, 12);
   const auto fill = [&](std::int64_t first, std::int64_t last, std::int64_t side) {

@@ -56,8 +56,8 @@ TEST(Distance, NoSourceIsInfinitelyFar) {
   for (const float v : field) EXPECT_TRUE(std::isinf(v));
 }
 
-// A liver of 100 HU in fat, a tumour of 20 in its middle, a stomach of 45 that it touches, and beside
-// it a spleen of the same HU as the liver, 12 mm off.
+// A liver of 100 HU in fat, a tumour of 20 in its middle, a stomach of 45 that it touches, and
+// beside it a spleen of the same HU as the liver, 12 mm off.
 struct Scene {
   Volume volume;
   LiverMask truth;
@@ -75,7 +75,8 @@ struct Scene {
         for (std::int64_t x = 0; x < g.size[0]; ++x) {
           const double px = 1.5 * static_cast<double>(x), py = 1.5 * static_cast<double>(y),
                        pz = static_cast<double>(z) * dz;
-          const auto within = [&](double cx, double cy, double cz, double rx, double ry, double rz) {
+          const auto within = [&](double cx, double cy, double cz, double rx, double ry,
+                                  double rz) {
             return std::pow((px - cx) / rx, 2) + std::pow((py - cy) / ry, 2) +
                        std::pow((pz - cz) / rz, 2) <
                    1;
@@ -129,12 +130,12 @@ TEST_P(RefineAt, TheBorderGoesToWhereTheHuSay) {
   EXPECT_NEAR(found.agreement, dice(mask, given), 1e-12);
   // The tumour stays in.
   const auto& g = scene.volume.geometry;
-  const auto middle = static_cast<std::size_t>(
-      (std::lround(75 / GetParam()) * g.size[1] + 47) * g.size[0] + 47);
+  const auto middle =
+      static_cast<std::size_t>((std::lround(75 / GetParam()) * g.size[1] + 47) * g.size[0] + 47);
   EXPECT_EQ(mask.voxels[middle], 1);
   // The spleen, of the same HU, stays out.
-  const auto spleen = static_cast<std::size_t>(
-      (std::lround(75 / GetParam()) * g.size[1] + 47) * g.size[0] + 118);
+  const auto spleen =
+      static_cast<std::size_t>((std::lround(75 / GetParam()) * g.size[1] + 47) * g.size[0] + 118);
   EXPECT_EQ(mask.voxels[spleen], 0);
 }
 INSTANTIATE_TEST_SUITE_P(Slices, RefineAt, testing::Values(1.0, 3.0, 8.0));

@@ -43,8 +43,8 @@ TEST(SliceContext, GivesWhatAPlainLoopGives) {
             ASSERT_EQ(context.slices.at(static_cast<std::size_t>(context.channel.at(at++))), seen);
           }
         ASSERT_EQ(at, context.channel.size());
-        ASSERT_TRUE(std::is_sorted(context.slices.begin(), context.slices.end(),
-                                   std::less_equal<>()));
+        ASSERT_TRUE(
+            std::is_sorted(context.slices.begin(), context.slices.end(), std::less_equal<>()));
       }
     }
 }

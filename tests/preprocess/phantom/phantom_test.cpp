@@ -105,7 +105,9 @@ TEST(Phantom, VolumesAndSignsGrowWithTheStage) {
     SCOPED_TRACE(subject);
     for (int stage = 0; stage <= 4; ++stage) {
       const double ml = liver_ml(at_stage(subject, stage));
-      if (stage % 4 == 0) std::printf("subject %d F%d: liver %.0f ml, spleen %.0f ml\n", static_cast<int>(subject), stage, ml, spleen_ml(at_stage(subject, stage)));
+      if (stage % 4 == 0)
+        std::printf("subject %d F%d: liver %.0f ml, spleen %.0f ml\n", static_cast<int>(subject),
+                    stage, ml, spleen_ml(at_stage(subject, stage)));
       EXPECT_GT(ml, 900) << stage;
       EXPECT_LT(ml, 2200) << stage;
       if (stage == 0) continue;
@@ -194,8 +196,10 @@ TEST(Phantom, StiffnessGrowsWithTheStageAndIsNotAlwaysKnown) {
   int unknown = 0;
   for (int i = 0; i < kDraws; ++i) {
     const SubjectTruth t = draw_subject(options, i);
-    if (t.stiffness_kpa == 0) ++unknown;
-    else of_stage.at(static_cast<std::size_t>(t.stage)).push_back(t.stiffness_kpa);
+    if (t.stiffness_kpa == 0)
+      ++unknown;
+    else
+      of_stage.at(static_cast<std::size_t>(t.stage)).push_back(t.stiffness_kpa);
   }
   EXPECT_NEAR(unknown / double{kDraws}, 1.0 / 6, 0.01);
   double before = 0;

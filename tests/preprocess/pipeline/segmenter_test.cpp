@@ -83,7 +83,8 @@ class SegmenterTest : public testing::Test {
     write_nifti(options_.input / (name + ".nii.gz"), g, hu);
   }
   nlohmann::json provenance(const std::string& name) const {
-    return nlohmann::json::parse(read_file(state_directory(options_.output) / "cases" / (name + ".json")));
+    return nlohmann::json::parse(
+        read_file(state_directory(options_.output) / "cases" / (name + ".json")));
   }
 
   test::TemporaryDirectory work_;
@@ -120,8 +121,13 @@ TEST_F(SegmenterTest, ItsFailureIsTheCasesAlone) {
   EXPECT_NE(quarantine.find("case\tshort\tSEGMENTER_FAILED\tthe volume is shorter"),
             std::string::npos)
       << quarantine;
-  EXPECT_NE(quarantine.find("case\tthrown\tSEGMENTER_FAILED\tthe model failed on this volume: a library gave up"), std::string::npos) << quarantine;
-  EXPECT_NE(read_file(state_directory(options_.output) / "ledger.tsv").find("SEGMENTER_FAILED\trejected\tshort"),
+  EXPECT_NE(
+      quarantine.find(
+          "case\tthrown\tSEGMENTER_FAILED\tthe model failed on this volume: a library gave up"),
+      std::string::npos)
+      << quarantine;
+  EXPECT_NE(read_file(state_directory(options_.output) / "ledger.tsv")
+                .find("SEGMENTER_FAILED\trejected\tshort"),
             std::string::npos);
 }
 
@@ -219,7 +225,8 @@ TEST_F(SegmenterTest, EqualVolumesStoreOneMask) {
     options_.output = work_.path() / ("turn-" + std::to_string(turn));
     segmenter_.most_inside = 0;
     EXPECT_EQ(ingest(options_).cases, 12U);
-    EXPECT_EQ(std::distance(fs::directory_iterator(*options_.mask_cache), fs::directory_iterator()), 1);
+    EXPECT_EQ(std::distance(fs::directory_iterator(*options_.mask_cache), fs::directory_iterator()),
+              1);
   }
 }
 
@@ -246,11 +253,12 @@ TEST_F(SegmenterTest, ComparesItsMasksWithGivenOnes) {
   EXPECT_NEAR(summary.comparisons[0].dice, 2.0 * 0.5 / 1.5, 1e-4);
   EXPECT_EQ(summary.comparisons[1].code, "SEGMENTER_FAILED");
   EXPECT_NEAR(*mean_dice(summary.comparisons), 2.0 / 3, 1e-4);
-  EXPECT_EQ(read_file(state_directory(options_.output) / "mask_comparison.tsv"),
-            "case\tgiven\tdice\tgiven_ml\tmodel_ml\tvolume_error_percent\thd95_mm\tfirst_off\tlast_off\t"
-            "first_off_mm\tlast_off_mm\tkept_iou\tdoubts\tcode\n"
-            "a\tfile\t0.6667\t192.0\t384.0\t+100.0\t40.00\t+0\t+0\t+0.0\t+0.0\t1.0000\tplace,shape\t\n"
-            "b\tfile\t\t\t\t\t\t\t\t\t\t\t\tSEGMENTER_FAILED\n");
+  EXPECT_EQ(
+      read_file(state_directory(options_.output) / "mask_comparison.tsv"),
+      "case\tgiven\tdice\tgiven_ml\tmodel_ml\tvolume_error_percent\thd95_mm\tfirst_off\tlast_off\t"
+      "first_off_mm\tlast_off_mm\tkept_iou\tdoubts\tcode\n"
+      "a\tfile\t0.6667\t192.0\t384.0\t+100.0\t40.00\t+0\t+0\t+0.0\t+0.0\t1.0000\tplace,shape\t\n"
+      "b\tfile\t\t\t\t\t\t\t\t\t\t\t\tSEGMENTER_FAILED\n");
   EXPECT_EQ(provenance("c")["mask"]["source"], "segmenter");
   // A run that takes the cases over reports the same.
   const IngestSummary again = ingest(options_);

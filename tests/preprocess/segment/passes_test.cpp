@@ -181,7 +181,8 @@ TEST(Passes, DeviceAndThreadsGiveTheSameBytes) {
   }
 }
 
-// A device has its first batch before anything of the later ones is made, and two before it from then on.
+// A device has its first batch before anything of the later ones is made, and two before it from
+// then on.
 TEST(BatchRunner, PreparesABatchWhileOthersAreUnderWay) {
   FakeNetwork network(bright, false);
   BatchJob job;
@@ -239,8 +240,12 @@ TEST(BatchRunner, ThreadsGetAJobPieceByPiece) {
   job.piece = 9;
   std::vector<std::int64_t> order;
   std::atomic<std::int64_t> taken{0};
-  job.prepare = [&](std::int64_t first, std::int64_t count) { order.insert(order.end(), {first, count}); };
-  job.fill = [](std::int64_t, std::span<float> input) { std::fill(input.begin(), input.end(), 50.0F); };
+  job.prepare = [&](std::int64_t first, std::int64_t count) {
+    order.insert(order.end(), {first, count});
+  };
+  job.fill = [](std::int64_t, std::span<float> input) {
+    std::fill(input.begin(), input.end(), 50.0F);
+  };
   job.take = [&](std::int64_t, std::span<const float>) { ++taken; };
   job.finish = [&](std::int64_t first, std::int64_t count) {
     EXPECT_EQ(taken, first + count);
@@ -359,7 +364,8 @@ TEST(SegmenterFailure, ALostCardStopsTheJobAndWantOfMemoryRejectsTheCase) {
   const Rejection host = segmenter_failure(std::bad_alloc());
   EXPECT_EQ(host.detail, "no memory to run the model on this volume");
   try {
-    (void)segmenter_failure(std::runtime_error("CUDA error: unspecified launch failure\nCUDA kernel errors might be"));
+    (void)segmenter_failure(
+        std::runtime_error("CUDA error: unspecified launch failure\nCUDA kernel errors might be"));
     ADD_FAILURE() << "the job would reject every case that follows";
   } catch (const Error& e) {
     EXPECT_EQ(e.code(), ErrorCode::failure);
@@ -368,16 +374,19 @@ TEST(SegmenterFailure, ALostCardStopsTheJobAndWantOfMemoryRejectsTheCase) {
 }
 
 TEST(SegmenterFailure, WordsOfTheLibrariesAreKnown) {
-  const Rejection full = segmenter_failure(std::runtime_error("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"));
+  const Rejection full =
+      segmenter_failure(std::runtime_error("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"));
   EXPECT_NE(full.detail.find("no memory on the card"), std::string::npos) << full.detail;
-  const Rejection handle = segmenter_failure(
-      std::runtime_error("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"));
+  const Rejection handle = segmenter_failure(std::runtime_error(
+      "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"));
   EXPECT_NE(handle.detail.find("no memory on the card"), std::string::npos) << handle.detail;
   try {
-    (void)segmenter_failure(std::runtime_error("CUDA error: no kernel image is available for execution on the device"));
+    (void)segmenter_failure(
+        std::runtime_error("CUDA error: no kernel image is available for execution on the device"));
     ADD_FAILURE() << "every case would be rejected for it";
   } catch (const Error& e) {
-    EXPECT_NE(std::string(e.what()).find("holds no code for the card"), std::string::npos) << e.what();
+    EXPECT_NE(std::string(e.what()).find("holds no code for the card"), std::string::npos)
+        << e.what();
   }
 }
 
@@ -396,7 +405,8 @@ TEST(Passes, AVolumeThatIsGivenUpGivesNoMask) {
       tbb::parallel_for(
           0, 1,
           [&](int) {
-            ModelSegmenter segmenter(model(dimensions), std::make_unique<FakeNetwork>(forward, true), {10});
+            ModelSegmenter segmenter(model(dimensions),
+                                     std::make_unique<FakeNetwork>(forward, true), {10});
             made = segmenter.segment(v).ok();
           },
           context);

@@ -212,13 +212,16 @@ TEST_F(TorchSegmenterTest, RejectsTheCaseWhoseOutputIsNoProbability) {
   expect_usage(descriptor("out_of_range"), "[0, 1]");
 }
 
-// bfloat16 stands in for what a card does in half precision: convolutions in it, probabilities and threshold in float32.
+// bfloat16 stands in for what a card does in half precision: convolutions in it, probabilities and
+// threshold in float32.
 TEST_F(TorchSegmenterTest, HalfPrecisionStaysNearAndIsAskedFor) {
   const Volume volume = make_volume({64, 50, 12});
   for (const char* name : {"convolved", "viewed"}) {
     SCOPED_TRACE(name);
     const auto made = [&](const std::string& precision) {
-      return std::move(make_torch_segmenter(descriptor(name), "cpu", {0}, precision)->segment(volume)).value();
+      return std::move(
+                 make_torch_segmenter(descriptor(name), "cpu", {0}, precision)->segment(volume))
+          .value();
     };
     const Segmentation exact = made("fp32"), usual = made("auto"), half = made("bf16");
     EXPECT_EQ(exact.mask.voxels, usual.mask.voxels);
@@ -226,7 +229,8 @@ TEST_F(TorchSegmenterTest, HalfPrecisionStaysNearAndIsAskedFor) {
     double worst = 0;
     std::size_t other = 0, liver = 0;
     for (std::size_t i = 0; i < exact.probability.size(); ++i) {
-      worst = std::max(worst, std::abs(half.probability[i] - static_cast<double>(exact.probability[i])));
+      worst = std::max(worst,
+                       std::abs(half.probability[i] - static_cast<double>(exact.probability[i])));
       other += half.mask.voxels[i] != exact.mask.voxels[i];
       liver += exact.mask.voxels[i];
     }
@@ -254,8 +258,7 @@ TEST_F(TorchSegmenterTest, PrecisionFollowsOptionAndDescriptor) {
   EXPECT_EQ(half_precision("auto", "fp16", torch_card()), c10::kHalf);
   EXPECT_EQ(half_precision("auto", "", torch_card()), std::nullopt);
   EXPECT_EQ(half_precision("fp32", "fp16", torch_card()), std::nullopt);
-  for (const char* precision : {"fp16", "int8"})
-    try {
+  for (const char* precision : {"fp16", "int8"}) try {
       (void)identity(descriptor("band"), precision);
       FAIL() << precision;
     } catch (const Error& e) {
@@ -281,10 +284,10 @@ TEST_F(TorchSegmenterTest, EndsAModelThatNeverReturns) {
 // In its own words, without paths; a lack of memory is named.
 TEST_F(TorchSegmenterTest, SaysWhyAModelFailedOnAVolume) {
   const Volume volume = make_volume({80, 80, 3});
-  for (const auto& [name, words] : std::map<std::string, std::string>{
-           {"raises_by_content", "no room for 96 columns in (path)"},
-           {"grows_by_content", "no memory to run the model"},
-           {"never_fits", "no memory on the card"}}) {
+  for (const auto& [name, words] :
+       std::map<std::string, std::string>{{"raises_by_content", "no room for 96 columns in (path)"},
+                                          {"grows_by_content", "no memory to run the model"},
+                                          {"never_fits", "no memory on the card"}}) {
     const auto answer = make_torch_segmenter(descriptor(name), "cpu", {})->segment(volume);
     ASSERT_FALSE(answer.ok()) << name;
     EXPECT_EQ(answer.rejection().code, Code::SEGMENTER_FAILED) << name;
@@ -304,7 +307,8 @@ TEST_F(TorchSegmenterTest, PartsABatchThatDoesNotFit) {
   EXPECT_EQ(parted.mask.voxels, whole.mask.voxels);
   EXPECT_EQ(parted.probability, whole.probability);
   EXPECT_GT(std::count(whole.mask.voxels.begin(), whole.mask.voxels.end(), 1), 0);
-  const std::string warning = "too little memory to run the model on 2 samples at once: it is run on 1";
+  const std::string warning =
+      "too little memory to run the model on 2 samples at once: it is run on 1";
   EXPECT_NE(said.find(warning), std::string::npos) << said;
   EXPECT_EQ(said.find(warning), said.rfind(warning)) << said;
 }

@@ -205,7 +205,8 @@ TEST(FreeMemory, IsWhatTheNarrowestLimitLeaves) {
   for (const char* name : slurm) ::unsetenv(name);
   put("proc/meminfo", "MemTotal: 9000 kB\nMemAvailable:    4000 kB\n");
   EXPECT_EQ(free(), 4000U * 1024);
-  // Version 2: the group itself has no limit, one above it has; its inactive pages of files make room.
+  // Version 2: the group itself has no limit, one above it has; its inactive pages of files make
+  // room.
   put("proc/self/cgroup", "0::/job/step\n");
   put("sys/fs/cgroup/job/step/memory.max", "max\n");
   put("sys/fs/cgroup/job/step/memory.current", "100\n");

@@ -243,7 +243,8 @@ TEST(Sampler, RefusesWhatCannotBeFilled) {
   EXPECT_THAT(refusal(64, 10000, set), testing::HasSubstr("class 3 has 5 slices"));
   EXPECT_THAT(refusal(64, 10000, set), testing::HasSubstr("lower the batch size to 15"));
   EXPECT_EQ(refusal(15, 10000, set), "");
-  // The batch that is named can be filled: by the smallest class, not by the one that is complained of first.
+  // The batch that is named can be filled: by the smallest class, not by the one that is complained
+  // of first.
   const TrainingSet two_short = make_set({{0, 0, 20}, {1, 1, 10}, {2, 3, 5}});
   EXPECT_THAT(refusal(64, 10000, two_short), testing::HasSubstr("lower the batch size to 15"));
   EXPECT_THAT(refusal(16, 15, set), testing::HasSubstr("15 samples per epoch"));

@@ -55,7 +55,8 @@ TEST(SelectSlices, TakesTheSubjectsAskedForAndMakesTheLabelBinary) {
   const std::set<std::string> known = subjects_of(all, all.slices);
   options.subjects = {*known.begin(), *known.rbegin(), "nobody"};
   const TrainingSet some = select_slices(reader, options);
-  EXPECT_EQ(subjects_of(some, some.slices), (std::set<std::string>{*known.begin(), *known.rbegin()}));
+  EXPECT_EQ(subjects_of(some, some.slices),
+            (std::set<std::string>{*known.begin(), *known.rbegin()}));
   EXPECT_THAT(some.left_out, testing::Contains(HasSubstr("not asked for")));
   options.subjects = {"nobody"};
   EXPECT_THAT(refusal(reader, options, ErrorCode::no_input), HasSubstr("not asked for"));
@@ -163,23 +164,27 @@ TEST(SelectSlices, TakesANumberAsItStandsAndWhoeverHasOne) {
     const double y = number(reader.slices()[row]);
     EXPECT_TRUE(same_numbers({ranked.values[row]}, {y}));
     EXPECT_TRUE(same_numbers({weighed.column_values[1][row]}, {y}));
-    EXPECT_EQ(ranked.column_values[0][row], reader.cases()[static_cast<std::size_t>(reader.slices()[row].case_id)].continuous[1]);
+    EXPECT_EQ(ranked.column_values[0][row],
+              reader.cases()[static_cast<std::size_t>(reader.slices()[row].case_id)].continuous[1]);
     known += std::isnan(y) ? 0 : 1;
   }
   EXPECT_EQ(ranked.slices.size(), known);
   EXPECT_LT(known, reader.slices().size());
-  EXPECT_THAT(ranked.left_out, ElementsAre("3 cases without a value in label column 'stiffness_kpa'"));
+  EXPECT_THAT(ranked.left_out,
+              ElementsAre("3 cases without a value in label column 'stiffness_kpa'"));
   EXPECT_THAT(ranked.slices, testing::Contains(testing::Field(&TrainSlice::label, -1)));
   options.include_unlabelled = true;
   EXPECT_EQ(select_slices(reader, options).slices.size(), reader.slices().size());
   // Whole classes and positions are numbers too.
   options.include_unlabelled = false;
   options.continuous = KernelColumn{"metavir", std::nullopt};
-  for (const double value : select_slices(reader, options).values) EXPECT_TRUE(std::isnan(value) || value > 0);
+  for (const double value : select_slices(reader, options).values)
+    EXPECT_TRUE(std::isnan(value) || value > 0);
   options.continuous = KernelColumn{"z_mm", std::nullopt};
   EXPECT_EQ(select_slices(reader, options).slices.size(), reader.slices().size());
   options.continuous = KernelColumn{"kpa", std::nullopt};
-  EXPECT_THAT(refusal(reader, options, ErrorCode::usage), HasSubstr("label, metavir, stiffness_kpa, age, z_mm"));
+  EXPECT_THAT(refusal(reader, options, ErrorCode::usage),
+              HasSubstr("label, metavir, stiffness_kpa, age, z_mm"));
 }
 
 TEST(SelectSlices, LeavesOutUntrustedDepthAndUnknownLabelsUnlessAsked) {

@@ -135,10 +135,9 @@ TEST(SliceSampler, DrawsTheShareAndEverySubjectAlike) {
     std::map<std::string, int> here;
     for (const DrawnSlice& drawn : sampler.batch(0, step)) {
       const MaskedVolume& volume = volumes.at(drawn.volume);
-      const bool is_liver =
-          std::count(volume.liver.begin(), volume.liver.end(), drawn.row) == 1;
-      ASSERT_EQ(is_liver, std::count(volume.background.begin(), volume.background.end(),
-                                     drawn.row) == 0);
+      const bool is_liver = std::count(volume.liver.begin(), volume.liver.end(), drawn.row) == 1;
+      ASSERT_EQ(is_liver,
+                std::count(volume.background.begin(), volume.background.end(), drawn.row) == 0);
       liver += is_liver;
       ++total;
       ++(is_liver ? liver_of : background_of)[volume.subject];

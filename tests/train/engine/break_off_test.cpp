@@ -1,11 +1,11 @@
-// Runs that break off: no memory for a step, a card that is lost. What the run says, that its last checkpoint is sound, and
-// that --resume ends as if nothing had happened. LibTorch's memory on the CPU stands in for the card's.
+// Runs that break off: no memory for a step, a card that is lost. What the run says, that its last
+// checkpoint is sound, and that --resume ends as if nothing had happened. LibTorch's memory on the
+// CPU stands in for the card's.
+#include <c10/util/Exception.h>
 #include <gtest/gtest.h>
 
 #include "train/engine/train_options.hpp"
 #include "train/support/watched_memory.hpp"
-
-#include <c10/util/Exception.h>
 
 #if defined(__SANITIZE_ADDRESS__)
 // What lies on a card that was lost is leaked.
@@ -44,7 +44,8 @@ class BreakingOff : public test::TrainOptions {
     (void)train(c, into("largest-" + std::to_string(micro_batch)));
     return memory.largest();
   }
-  // A run that broke off after its checkpoint of step 2 is as sound as `whole` there, and ends as it does.
+  // A run that broke off after its checkpoint of step 2 is as sound as `whole` there, and ends as
+  // it does.
   static void expect_sound(const TrainConfig& c, RunOptions o, const RunOptions& whole) {
     EXPECT_EQ(read_file(state(o, 2)), read_file(state(whole, 2)));
     EXPECT_FALSE(fs::exists(state(o, 4)));
@@ -52,7 +53,8 @@ class BreakingOff : public test::TrainOptions {
     o.resume = true;
     EXPECT_EQ(train(c, o).steps, 4);
     EXPECT_EQ(read_file(state(o, 4)), read_file(state(whole, 4)));
-    EXPECT_EQ(read_file(o.out / "encoder.safetensors"), read_file(whole.out / "encoder.safetensors"));
+    EXPECT_EQ(read_file(o.out / "encoder.safetensors"),
+              read_file(whole.out / "encoder.safetensors"));
   }
 };
 
@@ -93,12 +95,15 @@ TEST_F(BreakingOff, WithoutMemoryForAStepItSaysWhichMicroBatchFits) {
 }
 
 TEST_F(BreakingOff, WithoutMemoryForOneSliceItSaysWhatElseHelps) {
-  constexpr std::size_t kLimit = 1 << 20;  // less than the first layer's output for both views of a slice
+  constexpr std::size_t kLimit =
+      1 << 20;  // less than the first layer's output for both views of a slice
   const RunOptions o = kept("no-memory-at-all");
   const WatchedMemory memory([&](std::size_t bytes) {
-    TORCH_CHECK_WITH(OutOfMemoryError, bytes < kLimit || !fs::exists(state(o, 2)), "CUDA out of memory.");
+    TORCH_CHECK_WITH(OutOfMemoryError, bytes < kLimit || !fs::exists(state(o, 2)),
+                     "CUDA out of memory.");
   });
-  expect_in(error_of(tiny(), o, ErrorCode::failure), {"no micro-batch does", "--image-size", kWayOn});
+  expect_in(error_of(tiny(), o, ErrorCode::failure),
+            {"no micro-batch does", "--image-size", kWayOn});
 }
 
 TEST_F(BreakingOff, ALostCardIsToldAndFreesNothing) {
@@ -115,14 +120,17 @@ TEST_F(BreakingOff, ALostCardIsToldAndFreesNothing) {
       const std::size_t before = WatchedMemory::held();
       const WatchedMemory memory([&](std::size_t) {
         TORCH_CHECK(!fs::exists(state(o, 2)),
-                    "CUDA error: unspecified launch failure\nCUDA kernel errors might be asynchronously reported");
+                    "CUDA error: unspecified launch failure\nCUDA kernel errors might be "
+                    "asynchronously reported");
       });
       const std::string said = error_of(c, o, ErrorCode::failure);
       expect_in(said, {"the card was lost", "CUDA error: unspecified launch failure", kWayOn});
-      EXPECT_EQ(said.find("asynchronously"), std::string::npos) << "the first line is enough: " << said;
+      EXPECT_EQ(said.find("asynchronously"), std::string::npos)
+          << "the first line is enough: " << said;
       left = WatchedMemory::held() - before;
     }
-    EXPECT_GT(left, fs::file_size(whole.out / "encoder.safetensors")) << "the weights are leaked, not freed";
+    EXPECT_GT(left, fs::file_size(whole.out / "encoder.safetensors"))
+        << "the weights are leaked, not freed";
     // The run that is leaked holds its directory still; a process that ends does not.
     const RunOptions copy = kept(o.out.filename().string() + "-copy");
     fs::copy(o.out, copy.out, fs::copy_options::recursive);
@@ -132,7 +140,8 @@ TEST_F(BreakingOff, ALostCardIsToldAndFreesNothing) {
   }
 }
 
-// Before the first checkpoint there is nothing to go on from, and other failures free what they held.
+// Before the first checkpoint there is nothing to go on from, and other failures free what they
+// held.
 TEST_F(BreakingOff, WithoutACheckpointNoneIsPromised) {
   const TrainConfig c = small();
   int blocks = 0;

@@ -14,20 +14,22 @@ struct Case {
   const char* message;  ///< as the library words it
   ErrorCode code;
   bool card_lost;
-  const char* advice;   ///< part of what the user is told
+  const char* advice;  ///< part of what the user is told
 };
 
 class DeviceFaults : public testing::TestWithParam<Case> {};
 
 TEST_P(DeviceFaults, AreToldWithWhatWouldWork) {
   const Case& c = GetParam();
-  const std::runtime_error error(std::string(c.message) +
-                                 "\nCUDA kernel errors might be asynchronously reported at some other API call");
+  const std::runtime_error error(
+      std::string(c.message) +
+      "\nCUDA kernel errors might be asynchronously reported at some other API call");
   const Error told = readable_error(error);
   const std::string text = told.what();
   EXPECT_EQ(told.code(), c.code) << text;
   EXPECT_NE(text.find(c.advice), std::string::npos) << text;
-  EXPECT_NE(text.find(c.message), std::string::npos) << "the library's own words are kept: " << text;
+  EXPECT_NE(text.find(c.message), std::string::npos)
+      << "the library's own words are kept: " << text;
   EXPECT_EQ(text.find("asynchronously"), std::string::npos) << "one line: " << text;
   EXPECT_EQ(is_card_lost(error), c.card_lost) << text;
   EXPECT_EQ(is_card_lost(told), c.card_lost) << "known again in our own words: " << text;
@@ -38,38 +40,43 @@ INSTANTIATE_TEST_SUITE_P(
     Words, DeviceFaults,
     testing::Values(
         Case{"No CUDA GPUs are available", kUsage, false, "--device cpu"},
-        Case{"CUDA error: no CUDA-capable device is detected", kUsage, false, "CUDA_VISIBLE_DEVICES"},
-        Case{"CUDA error: CUDA driver version is insufficient for CUDA runtime version", kFailure, false,
-             "update the driver"},
+        Case{"CUDA error: no CUDA-capable device is detected", kUsage, false,
+             "CUDA_VISIBLE_DEVICES"},
+        Case{"CUDA error: CUDA driver version is insufficient for CUDA runtime version", kFailure,
+             false, "update the driver"},
         Case{"The NVIDIA driver on your system is too old (found version 11040).", kFailure, false,
              "update the driver"},
-        Case{"CUDA error: the provided PTX was compiled with an unsupported toolchain.", kFailure, false,
-             "update the driver"},
-        Case{"CUDA error: no kernel image is available for execution on the device", kFailure, false,
-             "compute capability 7.5"},
+        Case{"CUDA error: the provided PTX was compiled with an unsupported toolchain.", kFailure,
+             false, "update the driver"},
+        Case{"CUDA error: no kernel image is available for execution on the device", kFailure,
+             false, "compute capability 7.5"},
         Case{"cuDNN error: CUDNN_STATUS_ARCH_MISMATCH", kFailure, false, "compute capability"},
-        Case{"CUDA error: system has unsupported display driver / cuda driver combination", kFailure, false,
-             "reboot"},
+        Case{"CUDA error: system has unsupported display driver / cuda driver combination",
+             kFailure, false, "reboot"},
         Case{"CUDA error: all CUDA-capable devices are busy or unavailable", kFailure, false,
              "another process"},
         Case{"CUDA error: system not yet initialized", kFailure, false, "fabricmanager"},
-        Case{"CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`", kFailure, false,
-             "nvidia-smi"},
-        Case{"CUDA out of memory. Tried to allocate 20.00 GiB (GPU 0; 15.77 GiB total capacity; 1.10 GiB "
+        Case{"CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`",
+             kFailure, false, "nvidia-smi"},
+        Case{"CUDA out of memory. Tried to allocate 20.00 GiB (GPU 0; 15.77 GiB total capacity; "
+             "1.10 GiB "
              "already allocated; 14.02 GiB free; 1.12 GiB reserved in total by PyTorch)",
              kFailure, false, "--micro-batch"},
-        Case{"CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`", kFailure, false,
-             "out of memory"},
+        Case{"CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`", kFailure,
+             false, "out of memory"},
         Case{"CUDA error: out of memory", kFailure, false, "--micro-batch"},
         Case{"CUDA error: unspecified launch failure", kFailure, true, "Xid"},
         Case{"CUDA error: uncorrectable ECC error encountered", kFailure, true, "start it again"},
-        Case{"CUDA error: the launch timed out and was terminated", kFailure, true, "start it again"},
+        Case{"CUDA error: the launch timed out and was terminated", kFailure, true,
+             "start it again"},
         Case{"CUDA error: unknown error", kFailure, true, "--device cuda:N"},
-        Case{"CUDA error: an illegal memory access was encountered", kFailure, true, "CUDA_LAUNCH_BLOCKING=1"},
+        Case{"CUDA error: an illegal memory access was encountered", kFailure, true,
+             "CUDA_LAUNCH_BLOCKING=1"},
         Case{"CUDA error: device-side assert triggered", kFailure, true, "run again"}));
 
 TEST(DeviceFaults, OtherMessagesAreNone) {
-  for (const char* text : {"", "mat1 and mat2 shapes cannot be multiplied", "out of memory", "unknown error"})
+  for (const char* text :
+       {"", "mat1 and mat2 shapes cannot be multiplied", "out of memory", "unknown error"})
     EXPECT_EQ(find_device_fault(text), nullptr) << text;
 }
 
@@ -92,7 +99,8 @@ TEST(DeviceFaults, WhatLiesOnALostCardIsLeaked) {
   EXPECT_TRUE(freed_after("anything else"));
   EXPECT_FALSE(freed_after("CUDA error: unspecified launch failure"));
   bool freed = false;
-  EXPECT_EQ(leaking_if_card_lost(std::unique_ptr<Held>(new Held{freed}), [](Held&) { return 7; }), 7);
+  EXPECT_EQ(leaking_if_card_lost(std::unique_ptr<Held>(new Held{freed}), [](Held&) { return 7; }),
+            7);
   EXPECT_TRUE(freed);
 }
 
@@ -119,7 +127,8 @@ TEST(Device, ChannelsLastIsForCardsInHalfPrecision) {
   EXPECT_TRUE(use_channels_last("on", cpu, "fp32"));
 }
 
-// LibTorch computes channels-last where it takes the image or the weights for that, and judges by strides.
+// LibTorch computes channels-last where it takes the image or the weights for that, and judges by
+// strides.
 TEST(Device, EveryConvolutionIsLaidOutChannelsLast) {
   torch::nn::Sequential net(torch::nn::Conv2d(1, 16, 5), torch::nn::Conv2d(16, 8, 3));
   std::vector<torch::Tensor> before;
@@ -130,13 +139,15 @@ TEST(Device, EveryConvolutionIsLaidOutChannelsLast) {
     EXPECT_TRUE(torch::equal(after[i], before[i]));
     EXPECT_TRUE(after[i].requires_grad());
     if (after[i].dim() == 4) {
-      EXPECT_EQ(after[i].suggest_memory_format(), torch::MemoryFormat::ChannelsLast) << after[i].sizes();
+      EXPECT_EQ(after[i].suggest_memory_format(), torch::MemoryFormat::ChannelsLast)
+          << after[i].sizes();
     }
   }
   const FlatParameters flat(*net);
   for (const torch::Tensor& p : net->parameters())
     if (p.dim() == 4) {
-      EXPECT_EQ(p.suggest_memory_format(), torch::MemoryFormat::ChannelsLast) << "in the flat buffer too";
+      EXPECT_EQ(p.suggest_memory_format(), torch::MemoryFormat::ChannelsLast)
+          << "in the flat buffer too";
     }
 }
 

@@ -1,8 +1,9 @@
-#include <gtest/gtest.h>
-#include <torch/torch.h>
+#include "train/engine/step.hpp"
 
+#include <gtest/gtest.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
+#include <torch/torch.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -19,7 +20,6 @@
 #include "train/engine/distributed.hpp"
 #include "train/engine/optimizer.hpp"
 #include "train/engine/run_directory.hpp"
-#include "train/engine/step.hpp"
 
 namespace wsp::train {
 namespace {
@@ -87,10 +87,10 @@ TEST_P(MicroBatch, GivesTheGradientOfTheWholeBatch) {
     EXPECT_LT(((pieces - whole).norm() / whole.norm()).item<double>(), 1e-9) << piece;
   }
 }
-INSTANTIATE_TEST_SUITE_P(
-    All, MicroBatch,
-    testing::Combine(testing::Values("tinynet", "resnet18"),
-                     testing::Values("wsp", "barlow-twins", "kernel-byol", "supervised")));
+INSTANTIATE_TEST_SUITE_P(All, MicroBatch,
+                         testing::Combine(testing::Values("tinynet", "resnet18"),
+                                          testing::Values("wsp", "barlow-twins", "kernel-byol",
+                                                          "supervised")));
 INSTANTIATE_TEST_SUITE_P(OfANumber, MicroBatch,
                          testing::Combine(testing::Values("resnet18"),
                                           testing::Values("yaware", "lexp", "rnc")));
@@ -110,7 +110,8 @@ TEST(MicroBatch, TakesViewsAsTheyAreDrawn) {
     ++asked;
     return torch::cat({views.narrow(0, at, count), views.narrow(0, n + at, count)});
   };
-  (void)backward_batch(*method, piece, n, targets_of(n), {4, "fp32", 1.0}, GradScaler(false), alone);
+  (void)backward_batch(*method, piece, n, targets_of(n), {4, "fp32", 1.0}, GradScaler(false),
+                       alone);
   EXPECT_LT(((parameters.gradients() - whole).norm() / whole.norm()).item<double>(), 1e-9);
   EXPECT_EQ(most, 4);
   EXPECT_EQ(asked, 4) << "two pieces, each to embed and to carry the gradient through";
@@ -139,8 +140,8 @@ OneStep step_of(Method& method, const torch::Tensor& views, int rank, int ranks,
   const std::int64_t n = views.size(0) / 2, m = n / ranks;
   const torch::Tensor own =
       torch::cat({views.narrow(0, rank * m, m), views.narrow(0, n + rank * m, m)});
-  const StepResult result = backward_batch(method, own, targets_of(n), {0, "fp32", 1.0},
-                                           GradScaler(false), group);
+  const StepResult result =
+      backward_batch(method, own, targets_of(n), {0, "fp32", 1.0}, GradScaler(false), group);
   group.sum(parameters.gradients());
   return {result.loss.item<double>(), parameters.gradients().clone()};
 }
@@ -173,7 +174,9 @@ TEST_P(SeveralRanks, GiveTheLossAndGradientOfOneProcess) {
     for (std::thread& thread : threads) thread.join();
     for (const OneStep& one : found) {
       EXPECT_NEAR(one.loss, expected.loss, 1e-9);
-      EXPECT_LT(((one.gradient - expected.gradient).norm() / expected.gradient.norm()).item<double>(), 1e-9);
+      EXPECT_LT(
+          ((one.gradient - expected.gradient).norm() / expected.gradient.norm()).item<double>(),
+          1e-9);
     }
   }
 }
@@ -323,19 +326,29 @@ void expect_same_as(OptimizerOptions options, Reference&& make_reference, double
 }
 
 TEST(Optimizer, AdamIsTorchs) {
-  expect_same_as({.name = "adam", .weight_decay = 0.01}, [](auto p) {
-    return torch::optim::Adam(p, torch::optim::AdamOptions(1e-2).weight_decay(0.01));
-  }, 1e-2);
+  expect_same_as(
+      {.name = "adam", .weight_decay = 0.01},
+      [](auto p) {
+        return torch::optim::Adam(p, torch::optim::AdamOptions(1e-2).weight_decay(0.01));
+      },
+      1e-2);
 }
 TEST(Optimizer, AdamWIsTorchs) {
-  expect_same_as({.name = "adamw", .weight_decay = 0.1}, [](auto p) {
-    return torch::optim::AdamW(p, torch::optim::AdamWOptions(1e-2).weight_decay(0.1));
-  }, 1e-2);
+  expect_same_as(
+      {.name = "adamw", .weight_decay = 0.1},
+      [](auto p) {
+        return torch::optim::AdamW(p, torch::optim::AdamWOptions(1e-2).weight_decay(0.1));
+      },
+      1e-2);
 }
 TEST(Optimizer, SgdIsTorchs) {
-  expect_same_as({.name = "sgd", .weight_decay = 0.01, .momentum = 0.9}, [](auto p) {
-    return torch::optim::SGD(p, torch::optim::SGDOptions(1e-2).momentum(0.9).weight_decay(0.01));
-  }, 1e-2);
+  expect_same_as(
+      {.name = "sgd", .weight_decay = 0.01, .momentum = 0.9},
+      [](auto p) {
+        return torch::optim::SGD(p,
+                                 torch::optim::SGDOptions(1e-2).momentum(0.9).weight_decay(0.01));
+      },
+      1e-2);
 }
 
 TEST(Optimizer, LarsScalesByTrust) {
@@ -438,14 +451,17 @@ TEST(Checkpoints, DamagedOnesAndHalvesDoNotPileUp) {
   const auto directory = run.path() / "checkpoints";
   const auto names = [&] {
     std::set<std::string> found;
-    for (const auto& entry : std::filesystem::directory_iterator(directory)) found.insert(entry.path().filename().string());
+    for (const auto& entry : std::filesystem::directory_iterator(directory))
+      found.insert(entry.path().filename().string());
     return found;
   };
   for (const int step : {1, 2, 3}) store.save(step, state_of(step), false);
   for (const char* left : {"step-000000004.safetensors.tmp", "step-000000000.safetensors.damaged"})
     write_file_atomic(directory / left, "x");
-  store.set_aside({directory / "step-000000003.safetensors", directory / "step-000000002.safetensors"});
-  EXPECT_EQ(names(), (std::set<std::string>{"step-000000001.safetensors", "step-000000003.safetensors.damaged"}));
+  store.set_aside(
+      {directory / "step-000000003.safetensors", directory / "step-000000002.safetensors"});
+  EXPECT_EQ(names(), (std::set<std::string>{"step-000000001.safetensors",
+                                            "step-000000003.safetensors.damaged"}));
   store.set_aside({});
   EXPECT_EQ(names().size(), 2U) << "what was set aside last stays until there is another";
 }
@@ -468,10 +484,11 @@ TEST(RunDirectory, IsHeldByOne) {
 class Environment : public testing::Test {
  protected:
   void SetUp() override {
-    for (const char* name : {"RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", "SLURM_PROCID",
-                             "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID", "SLURM_JOB_NODELIST", "SLURM_JOB_ID",
-                             "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK",
-                             "TORCHELASTIC_USE_AGENT_STORE", "TORCHELASTIC_RESTART_COUNT"})
+    for (const char* name :
+         {"RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", "SLURM_PROCID",
+          "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID", "SLURM_JOB_NODELIST", "SLURM_JOB_ID",
+          "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK",
+          "TORCHELASTIC_USE_AGENT_STORE", "TORCHELASTIC_RESTART_COUNT"})
       ::unsetenv(name);
   }
   void TearDown() override { SetUp(); }

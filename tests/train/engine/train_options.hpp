@@ -77,12 +77,14 @@ class TrainOptions : public testing::Test {
   // A copy in which every third slice that is drawn is damaged, and all of one held-back case.
   static void make_damaged() {
     const std::filesystem::path copy = scratch_->path() / "damaged";
-    std::filesystem::copy(scratch_->path() / "data", copy, std::filesystem::copy_options::recursive);
+    std::filesystem::copy(scratch_->path() / "data", copy,
+                          std::filesystem::copy_options::recursive);
     const DatasetReader reader(scratch_->path() / "data");
     const TrainingSet set = select_slices(reader, select_options(small()));
     const auto damage = [&](std::uint32_t row) {
       const IndexRow& slice = reader.slices()[row];
-      const std::filesystem::path shard = state_directory(copy) / "shards" / shard_file_name(static_cast<int>(slice.shard));
+      const std::filesystem::path shard =
+          state_directory(copy) / "shards" / shard_file_name(static_cast<int>(slice.shard));
       std::fstream file(shard, std::ios::in | std::ios::out | std::ios::binary);
       const auto at =
           static_cast<std::streamoff>(slice.place.image_offset + slice.place.image_length / 2);

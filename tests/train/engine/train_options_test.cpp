@@ -1,4 +1,6 @@
 // What the options of a training run compute, each on a run of a few steps.
+#include "train/engine/train_options.hpp"
+
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -11,7 +13,6 @@
 #include "train/engine/device.hpp"
 #include "train/engine/probe_pass.hpp"
 #include "train/engine/telemetry.hpp"
-#include "train/engine/train_options.hpp"
 #include "train/model/safetensors.hpp"
 
 namespace wsp::train {
@@ -264,7 +265,8 @@ TEST_F(TrainOptions, ChannelsLastComputesTheSame) {
         EXPECT_NEAR(found[i].at(field).get<double>(), want, 1e-3 * want) << field;
       }
     // Weights leave the run in the one layout that their file has.
-    const auto a = read_tensor_file(scratch_->path() / (name + "-auto") / "encoder.safetensors").tensors;
+    const auto a =
+        read_tensor_file(scratch_->path() / (name + "-auto") / "encoder.safetensors").tensors;
     for (const auto& [key, tensor] :
          read_tensor_file(scratch_->path() / (name + "-on") / "encoder.safetensors").tensors)
       EXPECT_TRUE(torch::allclose(tensor, a.at(key), 1e-5, 1e-6)) << key;
@@ -291,11 +293,13 @@ TEST_F(TrainOptions, ReadingLateSaysAndComputesTheSame) {
     ASSERT_EQ(found.size(), expected.size());
     ASSERT_EQ(found.size(), 5U);  // steps 1, 2, 4, 6, 8
     for (std::size_t i = 0; i < found.size(); ++i)
-      for (const char* field : {"step", "loss", "lr", "gradient_norm", "effective_positives", "alignment", "rank_me"})
+      for (const char* field :
+           {"step", "loss", "lr", "gradient_norm", "effective_positives", "alignment", "rank_me"})
         EXPECT_NEAR(found[i].at(field).get<double>(), expected[i].at(field).get<double>(),
                     1e-5 * std::abs(expected[i].at(field).get<double>()))
             << i << field;
-    const auto want = read_tensor_file(scratch_->path() / (name + "-no") / "encoder.safetensors").tensors;
+    const auto want =
+        read_tensor_file(scratch_->path() / (name + "-no") / "encoder.safetensors").tensors;
     for (const auto& [key, tensor] :
          read_tensor_file(scratch_->path() / (name + "-yes") / "encoder.safetensors").tensors)
       EXPECT_TRUE(torch::allclose(tensor, want.at(key), 1e-4, 1e-6)) << key;

@@ -72,7 +72,8 @@ TEST_F(TrainOptions, AMethodThatLearnsFromANumberAsksForIt) {
   RunOptions o = into("number");
   o.device = "cpu";
   TrainConfig c = small();
-  const auto refused = [&](const char* method, const char* continuous, std::initializer_list<const char*> words) {
+  const auto refused = [&](const char* method, const char* continuous,
+                           std::initializer_list<const char*> words) {
     c.method = method;
     c.continuous = continuous;
     expect_in(error_of(c, o, ErrorCode::usage), words);
@@ -103,7 +104,8 @@ TEST(TrainConfigFile, OfARunFromBeforeContinuousLabelsIsRead) {
   EXPECT_TRUE(differences(config_from_json(value), TrainConfig{}).empty());
   TrainConfig asked;
   asked.continuous = "age:5";
-  EXPECT_EQ(differences(TrainConfig{}, asked), std::vector<std::string>{"--continuous: was \"\", is \"age:5\""});
+  EXPECT_EQ(differences(TrainConfig{}, asked),
+            std::vector<std::string>{"--continuous: was \"\", is \"age:5\""});
 }
 
 TEST(TrainConfigFile, OfARunFromBeforeCudaKernelsIsRead) {
@@ -134,7 +136,8 @@ TEST_F(TrainOptions, WhatOnlyACardDoesIsRefusedOnTheCpu) {
   }
   c = small();
   c.channels_last = "maybe";
-  expect_in(error_of(c, into("refused-layout"), ErrorCode::usage), {"--channels-last", "auto, on, off"});
+  expect_in(error_of(c, into("refused-layout"), ErrorCode::usage),
+            {"--channels-last", "auto, on, off"});
 }
 
 TEST_F(TrainOptions, NothingHeldBackMeansNoProbe) {

@@ -77,18 +77,19 @@ TEST_P(EveryMethod, TrainsTwentySteps) {
   EXPECT_TRUE(std::isfinite(s.last_loss));
   EXPECT_NE(s.last_loss, s.first_loss);
 }
-INSTANTIATE_TEST_SUITE_P(
-    All, EveryMethod,
-    testing::Combine(testing::Values("wsp", "simclr", "supcon", "depth-aware", "yaware", "lexp",
-                                     "rnc", "byol", "simsiam",
-                                     "barlow-twins", "kernel-byol", "kernel-simsiam",
-                                     "kernel-barlow-twins", "supervised", "random"),
-                     testing::Values("tinynet", "resnet18")),
-    [](const auto& tested) {
-      std::string name = std::string(std::get<0>(tested.param)) + "_" + std::get<1>(tested.param);
-      std::replace(name.begin(), name.end(), '-', '_');
-      return name;
-    });
+INSTANTIATE_TEST_SUITE_P(All, EveryMethod,
+                         testing::Combine(testing::Values("wsp", "simclr", "supcon", "depth-aware",
+                                                          "yaware", "lexp", "rnc", "byol",
+                                                          "simsiam", "barlow-twins", "kernel-byol",
+                                                          "kernel-simsiam", "kernel-barlow-twins",
+                                                          "supervised", "random"),
+                                          testing::Values("tinynet", "resnet18")),
+                         [](const auto& tested) {
+                           std::string name = std::string(std::get<0>(tested.param)) + "_" +
+                                              std::get<1>(tested.param);
+                           std::replace(name.begin(), name.end(), '-', '_');
+                           return name;
+                         });
 
 // What a kill leaves: a checkpoint at `stop`, nothing newer, and lines of the log past it.
 void forget_after(const fs::path& run, std::int64_t stop) {
@@ -209,12 +210,15 @@ TEST_F(Training, SaysWhatCannotBe) {
   EXPECT_NE(error_of(c, into("e4"), ErrorCode::usage).find("resnet18"), std::string::npos);
   RunOptions o = into("e5");
   o.dataset = scratch_->path() / "nowhere";
-  EXPECT_NE(error_of(small("wsp", "tinynet"), o, ErrorCode::no_input).find("nowhere"), std::string::npos);
+  EXPECT_NE(error_of(small("wsp", "tinynet"), o, ErrorCode::no_input).find("nowhere"),
+            std::string::npos);
   o = into("e6");
   o.device = "cuda:77";
-  EXPECT_NE(error_of(small("wsp", "tinynet"), o, ErrorCode::usage).find("cuda:77"), std::string::npos);
+  EXPECT_NE(error_of(small("wsp", "tinynet"), o, ErrorCode::usage).find("cuda:77"),
+            std::string::npos);
   for (const char* name : {"e1", "e2", "e3", "e4", "e5", "e6"})
-    EXPECT_FALSE(fs::exists(scratch_->path() / name)) << name << ": nothing is made before the checks";
+    EXPECT_FALSE(fs::exists(scratch_->path() / name))
+        << name << ": nothing is made before the checks";
 }
 
 TEST_F(Training, DoesNotOverwriteAndDoesNotMix) {
@@ -254,14 +258,16 @@ TEST_F(Training, RefusesADamagedDataset) {
   }
   o = into("damaged-run-2");
   o.dataset = copy;
-  EXPECT_NE(error_of(small("wsp", "resnet18"), o, ErrorCode::corrupt).find("cut short"), std::string::npos);
+  EXPECT_NE(error_of(small("wsp", "resnet18"), o, ErrorCode::corrupt).find("cut short"),
+            std::string::npos);
 }
 
 TEST_F(Training, RedrawsTheViewsOfAStep) {
   TrainConfig c = small("wsp", "resnet18");
   c.epochs = 1;
   (void)train(c, into("drawn"));
-  redraw_views(scratch_->path() / "drawn", scratch_->path() / "data", 0, 3, scratch_->path() / "sheet");
+  redraw_views(scratch_->path() / "drawn", scratch_->path() / "data", 0, 3,
+               scratch_->path() / "sheet");
   EXPECT_TRUE(fs::exists(scratch_->path() / "sheet/views.png"));
   const auto list = nlohmann::json::parse(read_file(scratch_->path() / "sheet/views.json"));
   EXPECT_EQ(list.size(), 8U);

@@ -138,9 +138,11 @@ TEST(RocBand, HoldsTheCurveAndHasAWidthWhereAllIsRight) {
 }
 
 TEST(Verdict, SaysWhatTheIntervalAllows) {
-  const ProtocolResult good = run_protocol(cohort_of(make_probe_set(60, 3, 8, 21, 6)), "a", quick());
+  const ProtocolResult good =
+      run_protocol(cohort_of(make_probe_set(60, 3, 8, 21, 6)), "a", quick());
   EXPECT_NE(verdict(good).find("better than chance"), std::string::npos) << verdict(good);
-  const ProtocolResult noise = run_protocol(cohort_of(make_probe_set(60, 3, 8, 22, 0)), "a", quick());
+  const ProtocolResult noise =
+      run_protocol(cohort_of(make_probe_set(60, 3, 8, 22, 0)), "a", quick());
   EXPECT_NE(verdict(noise).find("do not decide"), std::string::npos) << verdict(noise);
   ProtocolResult none = good;
   none.halves.auc.clear();
@@ -156,10 +158,10 @@ TEST(Subgroups, AreJudgedByTheirOwnPairs) {
   ProbeSet set = make_probe_set(160, 3, 6, 5, 6);
   CounterRng rng(3, {1});
   for (std::size_t s = 0; s < 160; s += 2)
-    for (std::int64_t i = set.first[s] * 6; i < set.first[s + 1] * 6; ++i)  // as wide as the others'
-      set.x[static_cast<std::size_t>(i)] =
-          static_cast<float>(3.0 + static_cast<double>(i % 6) +
-                             (0.2 + static_cast<double>(i % 6 % 5)) * rng.normal());
+    for (std::int64_t i = set.first[s] * 6; i < set.first[s + 1] * 6;
+         ++i)  // as wide as the others'
+      set.x[static_cast<std::size_t>(i)] = static_cast<float>(
+          3.0 + static_cast<double>(i % 6) + (0.2 + static_cast<double>(i % 6 % 5)) * rng.normal());
   Cohort cohort = cohort_of(set);
   for (std::size_t s = 0; s < 160; ++s)
     cohort.scanner[s] = s == 0 ? "unknown" : s % 2 == 0 ? "GE" : "Siemens";
@@ -218,8 +220,7 @@ std::size_t count_of(const std::string& text, const std::string& what) {
 TEST(Diagnostics, ShowCountsThresholdsAndNoNames) {
   ProtocolOptions options = quick();
   options.sensitivity = 0.8;
-  const ProtocolResult r =
-      run_protocol(cohort_of(make_probe_set(60, 3, 8, 21, 3)), "a", options);
+  const ProtocolResult r = run_protocol(cohort_of(make_probe_set(60, 3, 8, 21, 3)), "a", options);
   nlohmann::json result = to_json(r);
   const std::string svg = diagnostics_svg(result, "a <title> & more");
   EXPECT_NE(svg.find("a &lt;title&gt; &amp; more"), std::string::npos);

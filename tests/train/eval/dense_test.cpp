@@ -29,8 +29,11 @@ void expect_gram(std::int64_t n, std::int64_t d, double tolerance) {
     for (std::int64_t j = 0; j < d; ++j) {
       double sum = 0;
       for (std::int64_t r = 0; r < n; ++r)
-        sum += static_cast<double>(x[static_cast<std::size_t>(r * d + i)]) * static_cast<double>(x[static_cast<std::size_t>(r * d + j)]);
-      ASSERT_NEAR(gram[static_cast<std::size_t>(i * d + j)], sum, tolerance * static_cast<double>(n)) << n << " x " << d << ": " << i << ", " << j;
+        sum += static_cast<double>(x[static_cast<std::size_t>(r * d + i)]) *
+               static_cast<double>(x[static_cast<std::size_t>(r * d + j)]);
+      ASSERT_NEAR(gram[static_cast<std::size_t>(i * d + j)], sum,
+                  tolerance * static_cast<double>(n))
+          << n << " x " << d << ": " << i << ", " << j;
     }
 }
 
@@ -51,7 +54,8 @@ TEST(Cholesky, SolvesWhatItFactored) {
     for (std::size_t i = 0; i < b.size(); ++i)
       for (std::size_t j = 0; j < b.size(); ++j) b[i] += a[i * b.size() + j] * solution[j];
     dense::Cholesky(std::move(a), d).solve(b);
-    for (std::size_t i = 0; i < b.size(); ++i) ASSERT_NEAR(b[i], solution[i], 1e-9) << d << ": " << i;
+    for (std::size_t i = 0; i < b.size(); ++i)
+      ASSERT_NEAR(b[i], solution[i], 1e-9) << d << ": " << i;
   }
 }
 
@@ -60,12 +64,13 @@ TEST(SubjectMoments, EqualMeanAndDeviationOfTheSlices) {
   const auto d = static_cast<std::size_t>(set.dimensions);
   for (std::size_t r = 0; r < static_cast<std::size_t>(set.rows()); ++r) {
     set.x[r * d + 1] = 1e3 + 1e-3 * set.x[r * d + 1];
-    set.x[r * d + 2] = 0.1;                              // constant
-    set.x[r * d + 3] = r < 5 ? 1e6 : 0.3;                // constant but for the first subject
+    set.x[r * d + 2] = 0.1;                                    // constant
+    set.x[r * d + 3] = r < 5 ? 1e6 : 0.3;                      // constant but for the first subject
     set.x[r * d + 4] = r < 5 ? 1e9 : 1e-3 * set.x[r * d + 4];  // nearly
   }
   std::vector<double> weight(12);
-  for (std::size_t s = 0; s < 12; ++s) weight[s] = static_cast<double>(s % 3);  // the first counts nothing
+  for (std::size_t s = 0; s < 12; ++s)
+    weight[s] = static_cast<double>(s % 3);  // the first counts nothing
   std::vector<double> mean, scale;
   SubjectMoments(set).standardiser(weight, mean, scale);
   for (std::size_t j = 0; j < d; ++j) {

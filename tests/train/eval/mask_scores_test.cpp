@@ -65,8 +65,7 @@ std::vector<double> nearest_by_definition(const std::vector<Point>& from,
   std::vector<double> distances;
   for (const Point& p : from) {
     double best = 1e300;
-    for (const Point& q : to)
-      best = std::min(best, std::hypot(p.x - q.x, p.y - q.y, p.z - q.z));
+    for (const Point& q : to) best = std::min(best, std::hypot(p.x - q.x, p.y - q.y, p.z - q.z));
     distances.push_back(best);
   }
   return distances;
@@ -103,10 +102,10 @@ TEST(SurfaceDistances, EqualScipysDistanceTransform) {
   write_file_atomic(work.path() / "a", std::span<const std::uint8_t>(a));
   write_file_atomic(work.path() / "b", std::span<const std::uint8_t>(b));
   const nlohmann::json found = {
-      {"size", {24, 50, 60}},          {"spacing_mm", {2.5, 0.9, 0.8}},
-      {"dice", overlap.dice},          {"iou", overlap.iou},
-      {"truth_ml", overlap.truth_ml},  {"predicted_ml", overlap.predicted_ml},
-      {"hd95_mm", surface.hd95_mm},    {"assd_mm", surface.assd_mm}};
+      {"size", {24, 50, 60}},         {"spacing_mm", {2.5, 0.9, 0.8}},
+      {"dice", overlap.dice},         {"iou", overlap.iou},
+      {"truth_ml", overlap.truth_ml}, {"predicted_ml", overlap.predicted_ml},
+      {"hd95_mm", surface.hd95_mm},   {"assd_mm", surface.assd_mm}};
   write_file_atomic(work.path() / "found.json", found.dump());
   const char* python = std::getenv("WSP_PYTHON");
   const std::string command = std::string(python != nullptr ? python : "python3") + " " +

@@ -26,13 +26,14 @@ double logit_of(const std::vector<double>& w, const std::vector<double>& x) {
   return logit;
 }
 
-// The objective at w (coefficients, then the unpenalised intercept) by explicit loops that share nothing with the solver
-// under test.
+// The objective at w (coefficients, then the unpenalised intercept) by explicit loops that share
+// nothing with the solver under test.
 struct Objective {
   double value = 0, largest_gradient = 0;
   std::vector<double> step;  ///< Newton's: where the gradient says that the optimum is
 };
-Objective objective_at(const std::vector<double>& w, const Rows& z, const std::vector<double>& y, double c) {
+Objective objective_at(const std::vector<double>& w, const Rows& z, const std::vector<double>& y,
+                       double c) {
   const std::size_t m = w.size(), d = m - 1;
   Objective o;
   std::vector<double> gradient(w), hessian(m * m);
@@ -47,7 +48,8 @@ Objective objective_at(const std::vector<double>& w, const Rows& z, const std::v
     for (std::size_t j = 0; j < m; ++j) {
       const double xj = j < d ? z[i][j] : 1;
       gradient[j] += c * (p - y[i]) * xj;
-      for (std::size_t k = 0; k < m; ++k) hessian[j * m + k] += c * p * (1 - p) * xj * (k < d ? z[i][k] : 1);
+      for (std::size_t k = 0; k < m; ++k)
+        hessian[j * m + k] += c * p * (1 - p) * xj * (k < d ? z[i][k] : 1);
     }
   }
   for (const double g : gradient) o.largest_gradient = std::max(o.largest_gradient, std::abs(g));
@@ -60,7 +62,8 @@ Objective objective_at(const std::vector<double>& w, const Rows& z, const std::v
 struct Predicted {
   double probability = 0, change = 0;
 };
-Predicted predict_at(const std::vector<double>& w, const std::vector<double>& step, const Rows& slices) {
+Predicted predict_at(const std::vector<double>& w, const std::vector<double>& step,
+                     const Rows& slices) {
   Predicted mean;
   for (const std::vector<double>& x : slices) {
     const double p = sigmoid(logit_of(w, x));
@@ -110,7 +113,8 @@ void check_case(const json& test_case, Deviation& deviation) {
     SCOPED_TRACE("fold " + std::to_string(f));
     const json& golden = test_case["folds"][f];
     std::vector<double> weight(subjects);
-    for (std::size_t s = 0; s < subjects; ++s) weight[s] = fold_of_subject[s] == static_cast<int>(f) ? 0 : 1;
+    for (std::size_t s = 0; s < subjects; ++s)
+      weight[s] = fold_of_subject[s] == static_cast<int>(f) ? 0 : 1;
     const BinaryModel model = fits.fit(c, weight, set.positive);
     EXPECT_LE(model.gradient, 1e-8 * std::max(1.0, c));
 
@@ -119,24 +123,31 @@ void check_case(const json& test_case, Deviation& deviation) {
     std::vector<double> y;
     for (std::size_t i = 0; i < rows.size(); ++i) {
       std::vector<double> row;
-      for (std::size_t j = 0; j < d; ++j) row.push_back((rows[i][j] - model.mean[j]) / model.scale[j]);
+      for (std::size_t j = 0; j < d; ++j)
+        row.push_back((rows[i][j] - model.mean[j]) / model.scale[j]);
       of_subject[of_row[i]].push_back(row);
       if (weight[of_row[i]] == 0) continue;
       z.push_back(row);
       y.push_back(set.positive[of_row[i]]);
     }
-    // scikit-learn's L-BFGS stops when the loss changes by less than 2e-9 of itself, up to 2e-5 before the optimum. Its
-    // numbers must differ from ours by what their own gradient says is left of the way; to 2e-8, since ours is solved to a
-    // gradient of 1e-8, and to what a step of Newton's misses, which goes with its square.
-    const std::vector<double> theirs = joined(golden["coef"], golden["intercept"]), ours = joined(model.coefficients, model.intercept);
-    const Objective at_theirs = objective_at(theirs, z, y, c), at_ours = objective_at(ours, z, y, c);
-    EXPECT_LE(at_ours.largest_gradient, std::min(1e-8 * std::max(1.0, c), at_theirs.largest_gradient));
+    // scikit-learn's L-BFGS stops when the loss changes by less than 2e-9 of itself, up to 2e-5
+    // before the optimum. Its numbers must differ from ours by what their own gradient says is left
+    // of the way; to 2e-8, since ours is solved to a gradient of 1e-8, and to what a step of
+    // Newton's misses, which goes with its square.
+    const std::vector<double> theirs = joined(golden["coef"], golden["intercept"]),
+                              ours = joined(model.coefficients, model.intercept);
+    const Objective at_theirs = objective_at(theirs, z, y, c),
+                    at_ours = objective_at(ours, z, y, c);
+    EXPECT_LE(at_ours.largest_gradient,
+              std::min(1e-8 * std::max(1.0, c), at_theirs.largest_gradient));
     EXPECT_LE(at_ours.value, at_theirs.value * (1 + 1e-14));
     double longest = 0;
     for (const double step : at_theirs.step) longest = std::max(longest, std::abs(step));
-    const double missed = 10 * longest * longest;  // 1.4e-9 at the 1.2e-5 of the golden file that comes with the data
+    const double missed =
+        10 * longest * longest;  // 1.4e-9 at the 1.2e-5 of the golden file that comes with the data
     for (std::size_t j = 0; j <= d; ++j) {
-      EXPECT_NEAR(ours[j], theirs[j] + at_theirs.step[j], 2e-8 + missed) << (j < d ? "coefficient " + std::to_string(j) : "intercept");
+      EXPECT_NEAR(ours[j], theirs[j] + at_theirs.step[j], 2e-8 + missed)
+          << (j < d ? "coefficient " + std::to_string(j) : "intercept");
       EXPECT_NEAR(ours[j], theirs[j], 5e-5) << "the golden values are no solution of this problem";
       if (std::abs(at_theirs.step[j]) < 9e-6) {
         EXPECT_NEAR(ours[j], theirs[j], 1e-5);
@@ -173,14 +184,17 @@ void check_case(const json& test_case, Deviation& deviation) {
   const json& expected = test_case["pca"];
   const auto k = static_cast<std::int64_t>(expected["components"].size());
   const Pca pca = fit_pca(set.x, set.dimensions, k);
-  for (std::size_t j = 0; j < d; ++j) EXPECT_NEAR(pca.mean[j], expected["mean"][j].get<double>(), 1e-9);
+  for (std::size_t j = 0; j < d; ++j)
+    EXPECT_NEAR(pca.mean[j], expected["mean"][j].get<double>(), 1e-9);
   for (std::size_t i = 0; i < static_cast<std::size_t>(k); ++i) {
-    EXPECT_NEAR(pca.explained_variance_ratio[i], expected["explained_variance_ratio"][i].get<double>(), 1e-9);
+    EXPECT_NEAR(pca.explained_variance_ratio[i],
+                expected["explained_variance_ratio"][i].get<double>(), 1e-9);
     double same = 0;
     for (std::size_t j = 0; j < d; ++j)
       same += pca.components[i * d + j] * expected["components"][i][j].get<double>();
     for (std::size_t j = 0; j < d; ++j)
-      EXPECT_NEAR(pca.components[i * d + j], (same < 0 ? -1 : 1) * expected["components"][i][j].get<double>(), 1e-7);
+      EXPECT_NEAR(pca.components[i * d + j],
+                  (same < 0 ? -1 : 1) * expected["components"][i][j].get<double>(), 1e-7);
   }
 }
 
@@ -193,15 +207,18 @@ TEST(ProbeGolden, AgreesWithEveryGoldenFile) {
     const json golden = json::parse(read_file(entry.path()));
     if (!golden.is_object() || !golden.contains("cases")) continue;
     for (const json& test_case : golden["cases"]) {
-      if (!test_case.contains("folds") || !test_case.contains("features")) continue;  // other values
+      if (!test_case.contains("folds") || !test_case.contains("features"))
+        continue;  // other values
       SCOPED_TRACE(entry.path().filename().string() + " case " + std::to_string(cases));
       check_case(test_case, deviation);
       ++cases;
     }
   }
-  std::printf("golden values off the optimum by up to %.1e (coefficients), %.1e (intercepts), %.1e (probabilities; %ld of %ld within 1e-6)\n",
-              deviation.coefficient, deviation.intercept, deviation.probability, static_cast<long>(deviation.within_1e6),
-              static_cast<long>(deviation.probabilities));
+  std::printf(
+      "golden values off the optimum by up to %.1e (coefficients), %.1e (intercepts), %.1e "
+      "(probabilities; %ld of %ld within 1e-6)\n",
+      deviation.coefficient, deviation.intercept, deviation.probability,
+      static_cast<long>(deviation.within_1e6), static_cast<long>(deviation.probabilities));
   if (cases == 0) GTEST_SKIP() << "no golden values of probes there";
 }
 

@@ -32,12 +32,17 @@ TEST(ProbeStatistics, AgreeWithScikitLearnAndScipy) {
   WSP_REQUIRE_PYTHON("sklearn, scipy, numpy");
   const test::TemporaryDirectory scratch;
   const ProbeSet set = make_probe_set(40, 6, 90, 5);
-  json problem{{"x", set.x}, {"dimensions", 90}, {"first", set.first}, {"positive", set.positive}, {"fits", json::array()}};
+  json problem{{"x", set.x},
+               {"dimensions", 90},
+               {"first", set.first},
+               {"positive", set.positive},
+               {"fits", json::array()}};
   LogisticFits fits(set);
   for (const double c : {0.001, 1.0, 100.0}) {
     CounterRng rng(3, {static_cast<std::uint64_t>(1000 * c)});
     std::vector<int> weight;
-    for (std::int64_t s = 0; s < set.subjects(); ++s) weight.push_back(static_cast<int>(rng.below(3)));
+    for (std::int64_t s = 0; s < set.subjects(); ++s)
+      weight.push_back(static_cast<int>(rng.below(3)));
     problem["fits"].push_back({{"c", c}, {"weight", weight}});
     fits.prepare(c);
   }
@@ -55,10 +60,15 @@ TEST(ProbeStatistics, AgreeWithScikitLearnAndScipy) {
   problem["score_b"] = b;
   problem["truth"] = truth;
   int status = 0;
-  problem["new"] = test::run_command(test::python() + " -c 'import sklearn; print(int(sklearn.__version__ >= \"1.2\"))'", status) == "1\n";
+  problem["new"] =
+      test::run_command(
+          test::python() + " -c 'import sklearn; print(int(sklearn.__version__ >= \"1.2\"))'",
+          status) == "1\n";
   std::ofstream(scratch.path() / "problem.json") << problem;
   const std::string text = test::run_command(
-      test::python() + " " WSP_SOURCE_DIR "/tests/train/eval/probe_reference.py " + (scratch.path() / "problem.json").string(), status);
+      test::python() + " " WSP_SOURCE_DIR "/tests/train/eval/probe_reference.py " +
+          (scratch.path() / "problem.json").string(),
+      status);
   ASSERT_EQ(status, 0);
   const json expected = json::parse(text);
 
@@ -70,12 +80,17 @@ TEST(ProbeStatistics, AgreeWithScikitLearnAndScipy) {
       ASSERT_NEAR(model.coefficients[j], reference["coef"][j].get<double>(), 1e-6) << i << " " << j;
     EXPECT_NEAR(model.intercept, reference["intercept"].get<double>(), 1e-6);
     const std::vector<double> p = subject_probabilities(set, model);
-    for (std::size_t s = 0; s < p.size(); ++s) EXPECT_NEAR(p[s], reference["prob"][s].get<double>(), 1e-6);
-    EXPECT_NEAR(model.probability(std::span(set.x).first(90)), [&] {
-      double z = model.intercept;
-      for (std::size_t j = 0; j < 90; ++j) z += model.coefficients[j] * (set.x[j] - model.mean[j]) / model.scale[j];
-      return 1 / (1 + std::exp(-z));
-    }(), 1e-12);
+    for (std::size_t s = 0; s < p.size(); ++s)
+      EXPECT_NEAR(p[s], reference["prob"][s].get<double>(), 1e-6);
+    EXPECT_NEAR(
+        model.probability(std::span(set.x).first(90)),
+        [&] {
+          double z = model.intercept;
+          for (std::size_t j = 0; j < 90; ++j)
+            z += model.coefficients[j] * (set.x[j] - model.mean[j]) / model.scale[j];
+          return 1 / (1 + std::exp(-z));
+        }(),
+        1e-12);
   }
 
   const BinaryScores scores = binary_scores(a, truth);
@@ -100,12 +115,15 @@ TEST(ProbeStatistics, AgreeWithScikitLearnAndScipy) {
   for (std::size_t i = 0; i < 3; ++i) {
     EXPECT_NEAR(pca.explained_variance_ratio[i], expected["ratio"][i].get<double>(), 1e-10);
     double same = 0;
-    for (std::size_t j = 0; j < 90; ++j) same += pca.components[90 * i + j] * expected["components"][i][j].get<double>();
+    for (std::size_t j = 0; j < 90; ++j)
+      same += pca.components[90 * i + j] * expected["components"][i][j].get<double>();
     EXPECT_NEAR(std::abs(same), 1, 1e-9);
   }
   std::vector<int> group;
   for (std::int64_t s = 0; s < set.subjects(); ++s)
-    group.insert(group.end(), static_cast<std::size_t>(set.first[static_cast<std::size_t>(s) + 1] - set.first[static_cast<std::size_t>(s)]),
+    group.insert(group.end(),
+                 static_cast<std::size_t>(set.first[static_cast<std::size_t>(s) + 1] -
+                                          set.first[static_cast<std::size_t>(s)]),
                  set.positive[static_cast<std::size_t>(s)]);
   EXPECT_NEAR(silhouette(set.x, 90, group), expected["silhouette"].get<double>(), 1e-10);
 }
@@ -125,7 +143,8 @@ TEST(Folds, AreStratifiedEvenAndFixedBySeed) {
       ASSERT_EQ(size.size(), static_cast<std::size_t>(folds));
       const auto spread = [](const std::map<int, int>& counts) {
         int low = 1000, high = 0;
-        for (const auto& [f, count] : counts) low = std::min(low, count), high = std::max(high, count);
+        for (const auto& [f, count] : counts)
+          low = std::min(low, count), high = std::max(high, count);
         return high - low;
       };
       EXPECT_LE(spread(size), 1);
@@ -155,10 +174,12 @@ TEST(CrossValidation, ScoresASubjectByFitsThatNeverSawIt) {
   // features would know it.
   const ProbeSet set = make_probe_set(40, 5, 60, 8, 0);
   LogisticFits fits(set);
-  const CrossValidation cv = cross_validate(set, fits, set.positive, {.folds = 4, .repeats = 3, .seed = 2, .c = 10});
+  const CrossValidation cv =
+      cross_validate(set, fits, set.positive, {.folds = 4, .repeats = 3, .seed = 2, .c = 10});
   EXPECT_LT(cv.mean_auc(), 0.75);
   const std::vector<double> all(40, 1.0);
-  EXPECT_GT(roc_auc(subject_probabilities(set, fits.fit(10, all, set.positive)), set.positive), 0.99);
+  EXPECT_GT(roc_auc(subject_probabilities(set, fits.fit(10, all, set.positive)), set.positive),
+            0.99);
   // By hand: the first fold of the first repeat.
   std::vector<double> weight;
   for (const int f : cv.fold[0]) weight.push_back(f == 0 ? 0 : 1);
@@ -171,7 +192,8 @@ TEST(CrossValidation, ScoresASubjectByFitsThatNeverSawIt) {
 
 TEST(CrossValidation, IsTheSameOnAnyNumberOfThreads) {
   const ProbeSet set = make_probe_set(30, 4, 70, 1);
-  const CrossValidationOptions options{.folds = 5, .repeats = 2, .seed = 7, .c = 1, .c_grid = {0.01, 1}};
+  const CrossValidationOptions options{
+      .folds = 5, .repeats = 2, .seed = 7, .c = 1, .c_grid = {0.01, 1}};
   std::vector<CrossValidation> runs;
   std::vector<HalfSamples> halves;
   std::vector<Permutation> permutations;
@@ -194,7 +216,9 @@ TEST(CrossValidation, ChoosesAStrongPenaltyWhereThereIsOnlyNoise) {
   const ProbeSet clear = make_probe_set(40, 4, 40, 3, 30);
   const auto chosen = [](const ProbeSet& set) {
     LogisticFits fits(set);
-    return cross_validate(set, fits, set.positive, {.folds = 4, .seed = 1, .c_grid = {1e-4, 1e-2, 1}}).chosen_c[0];
+    return cross_validate(set, fits, set.positive,
+                          {.folds = 4, .seed = 1, .c_grid = {1e-4, 1e-2, 1}})
+        .chosen_c[0];
   };
   EXPECT_LT(mean(chosen(noise)), mean(chosen(clear)));
 }
@@ -241,13 +265,15 @@ TEST(HalfSamples, ShareNoSubjectAndFitEverythingAnew) {
   const HalfSamples h = half_samples(set, fits, cv, options, 6);
   ASSERT_EQ(h.auc.size(), 6U);
   // By hand: the first half of a division, cut out of the set, is what was cross-validated.
-  const std::vector<int> halves = stratified_folds(set.positive, 2, 2, (std::uint64_t{1} << 40) + 3, set.dataset);
+  const std::vector<int> halves =
+      stratified_folds(set.positive, 2, 2, (std::uint64_t{1} << 40) + 3, set.dataset);
   ProbeSet half;
   half.dimensions = set.dimensions;
   half.first = {0};
   for (std::size_t s = 0; s < 40; ++s) {
     if (halves[s] != 1) continue;
-    half.x.insert(half.x.end(), set.x.begin() + set.first[s] * 12, set.x.begin() + set.first[s + 1] * 12);
+    half.x.insert(half.x.end(), set.x.begin() + set.first[s] * 12,
+                  set.x.begin() + set.first[s + 1] * 12);
     half.first.push_back(half.first.back() + set.first[s + 1] - set.first[s]);
     half.positive.push_back(set.positive[s]);
     half.dataset.push_back(set.dataset[s]);
@@ -255,14 +281,16 @@ TEST(HalfSamples, ShareNoSubjectAndFitEverythingAnew) {
   LogisticFits apart(half);
   std::vector<std::vector<int>> fold;
   for (std::uint64_t r = 0; r < 2; ++r)
-    fold.push_back(stratified_folds(half.positive, h.half_folds, 2, (std::uint64_t{1} << 41) + (3 * 2 + 1) * 2 + r, half.dataset));
+    fold.push_back(stratified_folds(half.positive, h.half_folds, 2,
+                                    (std::uint64_t{1} << 41) + (3 * 2 + 1) * 2 + r, half.dataset));
   const CrossValidation alone = cross_validate_in(half, apart, half.positive, fold, options);
   EXPECT_NEAR(h.auc[3][1], alone.mean_auc(), 1e-9);
   EXPECT_NEAR(h.within[3][1], within_datasets_auc(alone, half.positive, half.dataset), 1e-9);
   // Every repeat counts.
   CrossValidationOptions once = options;
   once.repeats = 1;
-  EXPECT_NE(half_samples(set, fits, cross_validate(set, fits, set.positive, once), once, 6).auc, h.auc);
+  EXPECT_NE(half_samples(set, fits, cross_validate(set, fits, set.positive, once), once, 6).auc,
+            h.auc);
 }
 
 TEST(HalfSamples, GiveIntervalsThatHaveAWidthAndPair) {
@@ -304,19 +332,22 @@ TEST(HalfSamples, GiveIntervalsThatHaveAWidthAndPair) {
   few.positive = {1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0};
   LogisticFits of_few(few);
   const CrossValidationOptions three{.folds = 3};
-  const HalfSamples none = half_samples(few, of_few, cross_validate(few, of_few, few.positive, three), three, 30);
+  const HalfSamples none =
+      half_samples(few, of_few, cross_validate(few, of_few, few.positive, three), three, 30);
   EXPECT_TRUE(none.auc.empty());
   EXPECT_TRUE(std::isnan(auc_interval(0.7, none, none.auc).low));
 }
 
-// Features that know nothing but the cohort: pooled they tell the diagnosis, since prevalence differs.
+// Features that know nothing but the cohort: pooled they tell the diagnosis, since prevalence
+// differs.
 TEST(Datasets, PooledDiagnosesAreToldByTheCohortWithinNoneAre) {
   ProbeSet set = make_probe_set(155, 3, 6, 4, 0);
   for (int s = 0; s < 155; ++s) {
     const bool first = s < 106;
     set.dataset.push_back(first ? 0 : 1);
     set.positive[static_cast<std::size_t>(s)] = s < 78 || s >= 140 ? 1 : 0;
-    for (std::int64_t r = set.first[static_cast<std::size_t>(s)]; r < set.first[static_cast<std::size_t>(s) + 1]; ++r)
+    for (std::int64_t r = set.first[static_cast<std::size_t>(s)];
+         r < set.first[static_cast<std::size_t>(s) + 1]; ++r)
       set.x[static_cast<std::size_t>(6 * r)] += first ? 0 : 20;
   }
   LogisticFits fits(set);
@@ -330,7 +361,8 @@ TEST(Datasets, PooledDiagnosesAreToldByTheCohortWithinNoneAre) {
   // Folds hold as many of each dataset and class as can be.
   std::map<std::tuple<int, int, int>, int> count;
   for (std::size_t s = 0; s < 155; ++s) ++count[{set.dataset[s], set.positive[s], cv.fold[0][s]}];
-  for (const auto& [key, n] : count) EXPECT_LE(std::abs(n - count[{std::get<0>(key), std::get<1>(key), 0}]), 1);
+  for (const auto& [key, n] : count)
+    EXPECT_LE(std::abs(n - count[{std::get<0>(key), std::get<1>(key), 0}]), 1);
   // By hand.
   CrossValidation two;
   two.fold = {{0, 0, 0, 0, 0, 1}};
@@ -354,7 +386,8 @@ TEST(Neighbours, VoteOfTheNearestButNeverOfTheSubjectItself) {
   const double b0 = 1 / std::sqrt(1.04), v0 = std::exp((0 - b0) / 0.07);
   const double n1 = std::sqrt(1.0001), b1 = (1 + 0.002) / (n1 * std::sqrt(1.04)), c1 = 0.01 / n1;
   const double v1 = std::exp((c1 - b1) / 0.07);
-  EXPECT_NEAR(neighbour_probabilities(set, set.positive, weight, 5)[0], (v0 / (1 + v0) + v1 / (1 + v1)) / 2, 1e-12);
+  EXPECT_NEAR(neighbour_probabilities(set, set.positive, weight, 5)[0],
+              (v0 / (1 + v0) + v1 / (1 + v1)) / 2, 1e-12);
 }
 
 TEST(LogisticFits, RefuseWhatHasNoSolution) {
@@ -369,18 +402,20 @@ TEST(LogisticFits, RefuseWhatHasNoSolution) {
   EXPECT_THROW(LogisticFits{set}, Error);
 }
 
-// A standardised probe does not see where a feature lies and how wide it is: what hardly varies far from 0 gives what
-// the same feature gives around 0.
+// A standardised probe does not see where a feature lies and how wide it is: what hardly varies far
+// from 0 gives what the same feature gives around 0.
 TEST(LogisticFits, SolveWithFeaturesThatHardlyVary) {
   const std::int64_t d = 20;
   ProbeSet plain = make_probe_set(40, 5, d, 12);
   for (double& x : plain.x) x = std::round(64 * x);  // few digits, so that both are exact as float
   const std::vector<double> all(40, 1.0);
-  const auto moved = [&](double offset, double width, const std::function<bool(std::int64_t, std::int64_t)>& which) {
+  const auto moved = [&](double offset, double width,
+                         const std::function<bool(std::int64_t, std::int64_t)>& which) {
     ProbeSet set = plain;
     for (std::int64_t r = 0; r < set.rows(); ++r)
       for (std::int64_t j = 0; j < d; ++j)
-        if (double& x = set.x[static_cast<std::size_t>(r * d + j)]; which(r, j)) x = offset + width * x;
+        if (double& x = set.x[static_cast<std::size_t>(r * d + j)]; which(r, j))
+          x = offset + width * x;
     return set;
   };
   const auto probabilities = [&](const ProbeSet& set) {
@@ -390,11 +425,14 @@ TEST(LogisticFits, SolveWithFeaturesThatHardlyVary) {
   const std::vector<double> expected = probabilities(plain);
   const auto same = [&](const ProbeSet& set, const char* what) {
     const std::vector<double> p = probabilities(set);
-    for (std::size_t s = 0; s < p.size(); ++s) ASSERT_NEAR(p[s], expected[s], 1e-6) << what << " " << s;
+    for (std::size_t s = 0; s < p.size(); ++s)
+      ASSERT_NEAR(p[s], expected[s], 1e-6) << what << " " << s;
   };
   same(moved(1024, std::ldexp(1, -13), [](auto, std::int64_t j) { return j == 3; }), "one feature");
-  same(moved(-3.0e5, std::ldexp(1, -4), [](auto, auto) { return true; }), "a collapsed encoder, float");
-  same(moved(1e4, std::ldexp(1, -20), [](auto, auto) { return true; }), "a collapsed encoder, double");
+  same(moved(-3.0e5, std::ldexp(1, -4), [](auto, auto) { return true; }),
+       "a collapsed encoder, float");
+  same(moved(1e4, std::ldexp(1, -20), [](auto, auto) { return true; }),
+       "a collapsed encoder, double");
   // Constant but for noise in all subjects other than one: no part may stop the probe.
   ProbeSet odd = plain;
   for (std::int64_t r = 0; r < odd.rows(); ++r)
@@ -402,7 +440,8 @@ TEST(LogisticFits, SolveWithFeaturesThatHardlyVary) {
   for (const double p : probabilities(odd)) EXPECT_TRUE(p >= 0 && p <= 1);
 }
 
-// Fits beside each other, one of which cannot be: the failure comes out, and the others neither hang nor crash.
+// Fits beside each other, one of which cannot be: the failure comes out, and the others neither
+// hang nor crash.
 TEST(LogisticFits, FailWholeWhereOneOfManyFails) {
   const tbb::global_control threads(tbb::global_control::max_allowed_parallelism, 4);
   const ProbeSet set = make_probe_set(60, 12, 256, 3);
@@ -413,7 +452,9 @@ TEST(LogisticFits, FailWholeWhereOneOfManyFails) {
     const std::vector<double> all(60, 1.0);
     std::vector<double> none(60);
     for (std::size_t s = 0; s < 60; ++s) none[s] = of->positive[s];
-    EXPECT_THROW(wsp::parallel_loop(0, 40, [&](int i) { (void)fits.fit(1, i == 9 ? none : all, of->positive); }), Error);
+    EXPECT_THROW(wsp::parallel_loop(
+                     0, 40, [&](int i) { (void)fits.fit(1, i == 9 ? none : all, of->positive); }),
+                 Error);
   }
 }
 
@@ -429,7 +470,9 @@ TEST(Calibration, KnowsPerfectAndSeparatedScores) {
   EXPECT_NEAR(right.intercept, 0, 1e-9);
   EXPECT_NEAR(right.in_the_large, 0, 1e-12);
   EXPECT_NEAR(right.expected_error, 0, 1e-12);
-  EXPECT_TRUE(std::isnan(calibration(std::vector<double>{0.1, 0.2, 0.8, 0.9}, std::vector<std::uint8_t>{0, 0, 1, 1}).slope));
+  EXPECT_TRUE(std::isnan(
+      calibration(std::vector<double>{0.1, 0.2, 0.8, 0.9}, std::vector<std::uint8_t>{0, 0, 1, 1})
+          .slope));
 }
 
 }  // namespace

@@ -6,8 +6,8 @@
 
 namespace wsp::test {
 
-/// Subjects whose slices scatter around a point of their own; the diagnosis follows one direction of
-/// it with noise. Features have different scales and offsets, as a network's do.
+/// Subjects whose slices scatter around a point of their own; the diagnosis follows one direction
+/// of it with noise. Features have different scales and offsets, as a network's do.
 inline train::ProbeSet make_probe_set(std::int64_t subjects, std::int64_t slices, std::int64_t d,
                                       std::uint64_t seed, double signal = 1) {
   train::ProbeSet set;
@@ -23,7 +23,8 @@ inline train::ProbeSet make_probe_set(std::int64_t subjects, std::int64_t slices
     for (std::int64_t i = 0; i < count; ++i)
       for (std::int64_t j = 0; j < d; ++j)
         set.x.push_back(3 + static_cast<double>(j % 7) +
-                        (0.2 + static_cast<double>(j % 5)) * (centre[static_cast<std::size_t>(j)] + rng.normal()));
+                        (0.2 + static_cast<double>(j % 5)) *
+                            (centre[static_cast<std::size_t>(j)] + rng.normal()));
     set.first.push_back(set.first.back() + count);
     set.names.push_back("sub-" + std::to_string(s));
   }

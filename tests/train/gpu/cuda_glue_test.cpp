@@ -92,7 +92,8 @@ TEST(CudaGlue, BiasReluAndPoolingEqualThoseOfTorch) {
   WSP_SKIP_WITHOUT_TORCH_CARD();
   for (const bool channels_last : {false, true})
     for (const auto type : {torch::kFloat, torch::kBFloat16, torch::kHalf}) {
-      const auto format = channels_last ? torch::MemoryFormat::ChannelsLast : torch::MemoryFormat::Contiguous;
+      const auto format =
+          channels_last ? torch::MemoryFormat::ChannelsLast : torch::MemoryFormat::Contiguous;
       const Tensor conv =
           torch::randn({3, 16, 33, 30}, torch::kCUDA).to(type).contiguous(format).requires_grad_();
       const Tensor bias = torch::randn({16}, torch::kCUDA).requires_grad_();
@@ -120,14 +121,16 @@ TEST(CudaGlue, TinyNetByTheFusedLayersIsTheOneOfTorch) {
     torch::manual_seed(6);
     net->forward(torch::rand({4, 1, 200, 200}, torch::kCUDA)).square().sum().backward();
     std::vector<Tensor> all;
-    for (const Tensor& parameter : net->parameters()) all.push_back(parameter.grad().flatten().to(torch::kCPU));
+    for (const Tensor& parameter : net->parameters())
+      all.push_back(parameter.grad().flatten().to(torch::kCPU));
     return torch::cat(all);
   };
   const Tensor plain = gradient_of(false), fused = gradient_of(true);
   EXPECT_LT(((fused - plain).norm() / plain.norm()).item<double>(), 1e-3);
 }
 
-// The step as one graph: after the warm-up every batch is a replay, and the weights go the way of steps without it.
+// The step as one graph: after the warm-up every batch is a replay, and the weights go the way of
+// steps without it.
 TEST(CudaGlue, AGraphTrainsAsStepsWithoutIt) {
   WSP_SKIP_WITHOUT_TORCH_CARD();
   const torch::Device card(torch::kCUDA, 0);
@@ -153,7 +156,8 @@ TEST(CudaGlue, AGraphTrainsAsStepsWithoutIt) {
           torch::manual_seed(100 + batch);
           const Tensor views = torch::rand({16, 1, 160, 160}).to(card);
           const Targets targets = to_card(random_targets(8));
-          losses.push_back((graph ? recorded.run(views, targets) : work(views, targets)).loss.item<double>());
+          losses.push_back(
+              (graph ? recorded.run(views, targets) : work(views, targets)).loss.item<double>());
           optimizer.step(1e-3);
           parameters.zero_gradients();
         }
@@ -161,7 +165,8 @@ TEST(CudaGlue, AGraphTrainsAsStepsWithoutIt) {
         return losses;
       };
       const auto usual = train(false), recorded = train(true);
-      for (std::size_t i = 0; i < usual.size(); ++i) EXPECT_NEAR(recorded[i], usual[i], 1e-2 * usual[i]) << i;
+      for (std::size_t i = 0; i < usual.size(); ++i)
+        EXPECT_NEAR(recorded[i], usual[i], 1e-2 * usual[i]) << i;
     }
 }
 

@@ -37,7 +37,8 @@ void expect_the_reference(const PoolShape& s) {
   code = bias_relu_pool_backward_cuda(s, kType, gradient.get(), winner.get(), conv_gradient.get(),
                                       nullptr);
   ASSERT_EQ(code, 0) << cuda_error_text(code);
-  expected.expect(on_host(out.get(), outputs), on_host(winner.get(), outputs), on_host(conv_gradient.get(), inputs));
+  expected.expect(on_host(out.get(), outputs), on_host(winner.get(), outputs),
+                  on_host(conv_gradient.get(), inputs));
 }
 
 TEST(PoolReluCuda, EqualsTheReferenceBitForBit) {

@@ -25,7 +25,8 @@ namespace fs = std::filesystem;
 using wsp::test::TemporaryDirectory;
 using wsp::test::WatchedMemory;
 
-// Side of the slices: so large that a batch takes more memory than the weights, on a card, whose batch is 16, much more.
+// Side of the slices: so large that a batch takes more memory than the weights, on a card, whose
+// batch is 16, much more.
 std::int64_t side() { return on_card() ? 256 : 128; }
 
 // Smooth shapes with noise on them, others for each `number`.
@@ -41,7 +42,8 @@ Volume make_volume(std::int64_t slices, int number) {
     volume.source_index.push_back(static_cast<std::int32_t>(z));
     for (std::int64_t y = 0; y < side(); ++y)
       for (std::int64_t x = 0; x < side(); ++x) {
-        const double a = static_cast<double>(x) / 9, b = static_cast<double>(y) / 7, c = static_cast<double>(z) / 3 + number;
+        const double a = static_cast<double>(x) / 9, b = static_cast<double>(y) / 7,
+                     c = static_cast<double>(z) / 3 + number;
         volume.hu.push_back(static_cast<std::int16_t>(std::lround(
             110 + 140 * std::sin(a + c) * std::cos(b - c / 2) + static_cast<double>(*n++))));
       }
@@ -54,7 +56,8 @@ class SegmentOnCard : public testing::Test {
   static void SetUpTestSuite() {
     scratch_ = std::make_unique<TemporaryDirectory>();
     write_model();
-    // First of all: it tries the model in a forked process, which can use a card only where this one has not yet.
+    // First of all: it tries the model in a forked process, which can use a card only where this
+    // one has not yet.
     try {
       card_ = make_torch_segmenter(descriptor(), test_device(), {0});
     } catch (const Error& e) {
@@ -74,15 +77,16 @@ class SegmentOnCard : public testing::Test {
 
   static fs::path descriptor() { return scratch_->path() / "net.json"; }
 
-  // A random U-Net whose answers are decided: about half of the voxels are liver, few of them near the threshold.
+  // A random U-Net whose answers are decided: about half of the voxels are liver, few of them near
+  // the threshold.
   static void write_model() {
     const torch::NoGradGuard no_grad;
     torch::manual_seed(2);
     UNet net(UNetOptions{});
     net.eval();
     const Volume volume = make_volume(3, 1);
-    const torch::Tensor hu =
-        torch::from_blob(const_cast<std::int16_t*>(volume.hu.data()), {1, 3, side(), side()}, torch::kShort);
+    const torch::Tensor hu = torch::from_blob(const_cast<std::int16_t*>(volume.hu.data()),
+                                              {1, 3, side(), side()}, torch::kShort);
     const torch::Tensor logits = net.forward(hu.to(torch::kFloat).add(100).div(500).clamp(0, 1));
     const double scale = 8 / logits.std().item<double>(), middle = logits.median().item<double>();
     for (auto& parameter : net.named_parameters()) {
@@ -91,22 +95,28 @@ class SegmentOnCard : public testing::Test {
     }
     const std::string bytes = unet_torchscript(net, 1);
     write_file_atomic(scratch_->path() / "net.ts", bytes);
-    const nlohmann::json json = {
-        {"format", "wsp-segmentation-model"},
-        {"version", 1},
-        {"name", "random"},
-        {"model_version", "1"},
-        {"file", "net.ts"},
-        {"sha256", hex(sha256(bytes))},
-        {"input",
-         {{"dimensions", "2.5d"}, {"neighbours", 1}, {"orientation", "SPL"}, {"size", {side(), side()}}, {"window_hu", {-100, 400}}, {"scale", {0, 1}}}},
-        {"output", {{"activation", "sigmoid"}, {"liver_channels", {0}}}}};
+    const nlohmann::json json = {{"format", "wsp-segmentation-model"},
+                                 {"version", 1},
+                                 {"name", "random"},
+                                 {"model_version", "1"},
+                                 {"file", "net.ts"},
+                                 {"sha256", hex(sha256(bytes))},
+                                 {"input",
+                                  {{"dimensions", "2.5d"},
+                                   {"neighbours", 1},
+                                   {"orientation", "SPL"},
+                                   {"size", {side(), side()}},
+                                   {"window_hu", {-100, 400}},
+                                   {"scale", {0, 1}}}},
+                                 {"output", {{"activation", "sigmoid"}, {"liver_channels", {0}}}}};
     write_file_atomic(descriptor(), json.dump());
   }
-  static std::unique_ptr<Segmenter> segmenter_on(const std::string& device, const std::string& precision = "fp32") {
+  static std::unique_ptr<Segmenter> segmenter_on(const std::string& device,
+                                                 const std::string& precision = "fp32") {
     ModelDescriptor model = load_descriptor(descriptor());
     auto network = load_torchscript(model, read_file(model.file), device, precision);
-    return std::make_unique<ModelSegmenter>(std::move(model), std::move(network), SegmentationPlan{0});
+    return std::make_unique<ModelSegmenter>(std::move(model), std::move(network),
+                                            SegmentationPlan{0});
   }
   static Segmentation segment(Segmenter& segmenter, const Volume& volume) {
     auto answer = segmenter.segment(volume);
@@ -140,7 +150,8 @@ class SegmentOnCard : public testing::Test {
 };
 
 TEST_F(SegmentOnCard, TheMaskIsThatOfTheCpu) {
-  const Volume volume = make_volume(21, 1), other = make_volume(21, 2);  // a whole batch, and a part of one
+  const Volume volume = make_volume(21, 1),
+               other = make_volume(21, 2);  // a whole batch, and a part of one
   const Segmentation expected = segment(*cpu_, volume);
   expect_same(segment(*card_, volume), expected);
   EXPECT_GT(differing(segment(*card_, other), expected), expected.mask.voxels.size() / 100)
@@ -203,7 +214,8 @@ TEST_F(SegmentOnCard, ABatchThatDoesNotFitIsHalved) {
     largest = memory.largest();
   }
   const WatchedMemory memory([&](std::size_t bytes) {
-    TORCH_CHECK_WITH(OutOfMemoryError, bytes < largest, "CUDA out of memory. Tried to allocate ", bytes, " bytes");
+    TORCH_CHECK_WITH(OutOfMemoryError, bytes < largest, "CUDA out of memory. Tried to allocate ",
+                     bytes, " bytes");
   });
   expect_same(halved(), expected);
 }

@@ -7,7 +7,8 @@
 
 namespace wsp::train::test {
 
-/// The device that a test sets beside the CPU: cuda, or what WSP_TEST_DEVICE says. With cpu the tests themselves are tested.
+/// The device that a test sets beside the CPU: cuda, or what WSP_TEST_DEVICE says. With cpu the
+/// tests themselves are tested.
 inline std::string test_device() {
   const char* given = std::getenv("WSP_TEST_DEVICE");
   return given != nullptr && *given != '\0' ? given : "cuda";

@@ -29,7 +29,8 @@ class TrainOnCard : public TrainOptions {
   }
   void SetUp() override { WSP_SKIP_WITHOUT_DEVICE(); }
 
-  static RunOptions into_on(const std::string& device, const std::string& name, const std::string& data = "data") {
+  static RunOptions into_on(const std::string& device, const std::string& name,
+                            const std::string& data = "data") {
     RunOptions o = into(name, data);
     o.device = device;
     o.workers = 2;
@@ -41,8 +42,9 @@ class TrainOnCard : public TrainOptions {
   }
 };
 
-// float32 without TF32. One step differs by the order of sums and by the sampler's last bits; Adam then divides by the size of
-// each gradient, also where that is noise, so that weights and losses part slowly.
+// float32 without TF32. One step differs by the order of sums and by the sampler's last bits; Adam
+// then divides by the size of each gradient, also where that is noise, so that weights and losses
+// part slowly.
 TEST_F(TrainOnCard, StepsAreThoseOfTheCpu) {
   constexpr double kFirst = 2e-3, kLater = 2e-2;
   for (const char* encoder : {"tinynet", "resnet18"}) {
@@ -104,7 +106,8 @@ TEST_F(TrainOnCard, TheCacheOnTheDeviceGivesTheLoadersBatches) {
     const auto source = [&](std::int64_t i) {
       std::vector<std::uint32_t> rows;
       if (i < 4)
-        for (const std::uint32_t p : setup.sampler.batch(0, i)) rows.push_back(setup.set.slices[p].row);
+        for (const std::uint32_t p : setup.sampler.batch(0, i))
+          rows.push_back(setup.set.slices[p].row);
       return rows;
     };
     LoaderOptions options = setup.loader_options();
@@ -118,7 +121,8 @@ TEST_F(TrainOnCard, TheCacheOnTheDeviceGivesTheLoadersBatches) {
       EXPECT_EQ(found->hu.device().type(), device.type());
       EXPECT_EQ(found->rows, expected->rows);
       EXPECT_TRUE(torch::equal(found->hu.cpu(), expected->hu.cpu()));
-      EXPECT_GT(expected->hu.cpu().to(torch::kFloat).std().item<double>(), 10) << "slices, not zeros";
+      EXPECT_GT(expected->hu.cpu().to(torch::kFloat).std().item<double>(), 10)
+          << "slices, not zeros";
       ++batches;
     }
     EXPECT_EQ(batches, 4);
@@ -194,13 +198,17 @@ TEST_F(TrainOnCard, TheUNetsStepsAreThoseOfTheCpu) {
     const auto found = train_lines(name);
     ASSERT_EQ(found.size(), expected.size());
     for (std::size_t i = 0; i < found.size(); ++i)
-      EXPECT_LT(off(found[i], expected[i], "loss"), last ? 5e-2 : i == 0 ? 2e-3 : 2e-2) << "step " << i + 1;
+      EXPECT_LT(off(found[i], expected[i], "loss"), last     ? 5e-2
+                                                    : i == 0 ? 2e-3
+                                                             : 2e-2)
+          << "step " << i + 1;
   }
   c.channels_last = "off";
   c.precision = "fp32";
   c.seed = 4;
   (void)train_unet(c, into_on("cpu", "unet-other", "masked"));
-  EXPECT_GT(off(train_lines("unet-other")[0], expected[0], "loss"), 1e-2) << "close enough to tell other batches apart";
+  EXPECT_GT(off(train_lines("unet-other")[0], expected[0], "loss"), 1e-2)
+      << "close enough to tell other batches apart";
 }
 
 }  // namespace

@@ -102,8 +102,9 @@ inline double loss_by_loops(const ContrastiveProblem<double>& p) {
 
 /// The loss and, at some views only, its gradient, [views.size()][dim]: what a batch of tens of
 /// thousands can be compared with. Every pair is looked at once, (2n)^2 dim operations in float64,
-/// for the loss and each anchor's two sums; a row of the gradient then takes 2n dim of them. Weights
-/// from their definition, normalised as in the paper; shares nothing with contrastive_loss_cpu.
+/// for the loss and each anchor's two sums; a row of the gradient then takes 2n dim of them.
+/// Weights from their definition, normalised as in the paper; shares nothing with
+/// contrastive_loss_cpu.
 inline Evaluated evaluate_at(const ContrastiveProblem<double>& p,
                              const std::vector<std::int64_t>& views, int threads = 2) {
   constexpr std::int64_t kBlock = 64;
@@ -118,7 +119,8 @@ inline Evaluated evaluate_at(const ContrastiveProblem<double>& p,
       columns[at((t / kBlock * dim + k) * kBlock + t % kBlock)] = unit[at(t * dim + k)] =
           z[k] / length[at(t)];
   }
-  // Of anchor t and the views of a block: (cosine - 1) / temperature, which no exponential overflows.
+  // Of anchor t and the views of a block: (cosine - 1) / temperature, which no exponential
+  // overflows.
   const auto similarities = [&](std::int64_t t, std::int64_t block, double* s) {
     std::fill_n(s, kBlock, 0.0);
     for (std::int64_t k = 0; k < dim; ++k) {

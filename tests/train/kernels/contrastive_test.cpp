@@ -71,8 +71,8 @@ TEST(Contrastive, SomeRowsByLoopsOverPairsEqualTheTiles) {
       EXPECT_NEAR(some.loss, all.loss, 1e-11 * (1 + std::abs(all.loss)));
       for (std::size_t row = 0; row < rows.size(); ++row)
         for (std::size_t k = 0; k < 6; ++k)
-          ASSERT_NEAR(some.grad[row * 6 + k],
-                      all.grad[static_cast<std::size_t>(rows[row]) * 6 + k], 1e-11);
+          ASSERT_NEAR(some.grad[row * 6 + k], all.grad[static_cast<std::size_t>(rows[row]) * 6 + k],
+                      1e-11);
     }
 }
 

@@ -25,7 +25,8 @@ inline void load_matrices_of_warp(const std::array<const std::uint16_t*, 32>& ro
     for (std::size_t m = 0; m < 4; ++m) {
       const auto element = [&](std::size_t i) {
         const std::size_t pair = 2 * (lane % 4) + i;
-        return order == MatrixOrder::transposed ? rows[8 * m + pair][lane / 4] : rows[8 * m + lane / 4][pair];
+        return order == MatrixOrder::transposed ? rows[8 * m + pair][lane / 4]
+                                                : rows[8 * m + lane / 4][pair];
       };
       words[lane][m] = element(0) | static_cast<std::uint32_t>(element(1)) << 16;
     }

@@ -56,8 +56,10 @@ struct PoolExpected {
       : out(static_cast<std::size_t>(batch.shape.out_values())),
         conv_gradient(static_cast<std::size_t>(batch.shape.in_values())),
         winner(out.size()) {
-    bias_relu_pool_cpu(batch.shape, batch.wide_conv.data(), batch.bias.data(), out.data(), winner.data());
-    bias_relu_pool_backward_cpu(batch.shape, batch.wide_gradient.data(), winner.data(), conv_gradient.data());
+    bias_relu_pool_cpu(batch.shape, batch.wide_conv.data(), batch.bias.data(), out.data(),
+                       winner.data());
+    bias_relu_pool_backward_cpu(batch.shape, batch.wide_gradient.data(), winner.data(),
+                                conv_gradient.data());
   }
 
   void expect(const std::vector<Bits>& found_out, const std::vector<std::uint8_t>& found_winner,

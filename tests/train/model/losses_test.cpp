@@ -349,23 +349,33 @@ TEST(Losses, TheProblemGivenToTheKernelsIsThatOfTheTensors) {
           kernel.normalisation = normalisation;
           kernel.shape = shape;
           kernel.sigma = 0.3;
-          const double expected = contrastive_loss(batch.z(), batch.targets, kernel, 0.2).item<double>();
+          const double expected =
+              contrastive_loss(batch.z(), batch.targets, kernel, 0.2).item<double>();
           if (columns)  // other types and strides
             batch.targets.discrete = batch.targets.discrete.to(torch::kInt).t().contiguous().t();
           const Tensor z = batch.z();
           const ProblemOfTensors tensors(z, batch.targets, kernel, 0.2);
           const ContrastiveProblem<void>& p = tensors.problem;
-          EXPECT_EQ(tensors.coordinates(), kernel.own_view_only
-                                               ? 0
-                                               : (columns ? 2 : 0) + (kernel.use_depth ? 1 : 0));
-          const ContrastiveProblem<double> typed{
-              z.data_ptr<double>(), p.n,          p.dim,
-              p.label,              p.depth,      p.discrete,
-              p.discrete_columns,   p.continuous, p.continuous_sigma,
-              p.continuous_columns, p.shape,      p.normalisation,
-              p.sigma,              p.temperature, p.label_matters,
-              p.own_view_only};
-          EXPECT_NEAR(contrastive_loss_cpu<double>(typed, 8, nullptr), expected, 1e-11 * (1 + expected));
+          EXPECT_EQ(tensors.coordinates(),
+                    kernel.own_view_only ? 0 : (columns ? 2 : 0) + (kernel.use_depth ? 1 : 0));
+          const ContrastiveProblem<double> typed{z.data_ptr<double>(),
+                                                 p.n,
+                                                 p.dim,
+                                                 p.label,
+                                                 p.depth,
+                                                 p.discrete,
+                                                 p.discrete_columns,
+                                                 p.continuous,
+                                                 p.continuous_sigma,
+                                                 p.continuous_columns,
+                                                 p.shape,
+                                                 p.normalisation,
+                                                 p.sigma,
+                                                 p.temperature,
+                                                 p.label_matters,
+                                                 p.own_view_only};
+          EXPECT_NEAR(contrastive_loss_cpu<double>(typed, 8, nullptr), expected,
+                      1e-11 * (1 + expected));
         }
 }
 
@@ -496,7 +506,8 @@ TEST(Losses, ImpossibleSettingsAreRefused) {
   EXPECT_THROW(contrastive_loss(batch.z(), without_sigma, wsp_kernel(), 0.1), Error);
 }
 
-// Losses of a continuous label ---------------------------------------------------------------------
+// Losses of a continuous label
+// ---------------------------------------------------------------------
 
 /// A batch with one number a slice, some of them equal and some unknown.
 Batch numbered_batch(std::int64_t seed, std::int64_t n, std::int64_t dim) {
@@ -528,7 +539,8 @@ TEST(ContinuousLosses, YAwareEqualsTheLoops) {
     batch.targets.continuous = torch::rand({1, n}, kDouble) * 4;
     const double expected = contrastive_by_loops(batch, number_kernel(), 0.2);
     for (const std::int64_t tile : {0, 3})
-      EXPECT_NEAR(contrastive(batch.z(), batch.targets, number_kernel(), 0.2, tile).loss, expected, 1e-10);
+      EXPECT_NEAR(contrastive(batch.z(), batch.targets, number_kernel(), 0.2, tile).loss, expected,
+                  1e-10);
   }
 }
 
@@ -544,9 +556,8 @@ TEST(ContinuousLosses, TheDenseFormsEqualTheKernelsOfTheCpu) {
     });
     EXPECT_NEAR(exponential.loss, dense.loss, 1e-9);
     EXPECT_LT(distance(exponential.gradient, dense.gradient), 1e-9);
-    const auto ranks = of_z(batch, kDouble, [&](const Tensor& z) {
-      return rank_contrast_loss(z, targets, 1.3, 4);
-    });
+    const auto ranks = of_z(
+        batch, kDouble, [&](const Tensor& z) { return rank_contrast_loss(z, targets, 1.3, 4); });
     const auto dense_ranks = of_z(batch, kDouble, [&](const Tensor& z) {
       return dense_rank_contrast_loss(z, targets.value, 1.3);
     });

@@ -57,8 +57,8 @@ TEST(UNet, EqualsPythonsTorchAndItsTorchScriptDoesToo) {
       write_tensor_file(place / "case.safetensors",
                         {{{"x", x}, {"logits", logits.contiguous()}}, {}});
       write_file_atomic(place / "unet.ts", unet_torchscript(*net, ratio));
-      cases += " " + place.string() + " " + std::to_string(options.depth) + " " +
-               std::to_string(ratio);
+      cases +=
+          " " + place.string() + " " + std::to_string(options.depth) + " " + std::to_string(ratio);
     }
   if (!reference(cases)) GTEST_SKIP() << "python3-torch is absent";
 }
@@ -91,8 +91,7 @@ TEST(UNet, TorchScriptEqualsTheNetworkAndHasTheSameBytes) {
     torch::jit::Module script = torch::jit::load(stream);
     for (const std::int64_t n : {1, 3}) {
       const torch::Tensor x = torch::rand({n, options.channels(), 64, 32});
-      const torch::Tensor difference =
-          script.forward({x}).toTensor() - stored_logits(*net, x, 2);
+      const torch::Tensor difference = script.forward({x}).toTensor() - stored_logits(*net, x, 2);
       EXPECT_LT(difference.abs().max().item<double>(), 1e-6 * 10);
     }
   }

@@ -1,4 +1,5 @@
-// A small dataset for tests of whole commands: make_train_dataset OUT [SUBJECTS SLICES SIZE FIRST PREFIX].
+// A small dataset for tests of whole commands: make_train_dataset OUT [SUBJECTS SLICES SIZE FIRST
+// PREFIX].
 #include <cstdlib>
 #include <iostream>
 

@@ -20,7 +20,8 @@ namespace {
 namespace fs = std::filesystem;
 
 // [size][size] HU; `bare`: without a body.
-std::vector<std::int16_t> picture(std::int64_t size, int subject, int label, int slice, double depth, bool bare) {
+std::vector<std::int16_t> picture(std::int64_t size, int subject, int label, int slice,
+                                  double depth, bool bare) {
   CounterRng rng(7, {static_cast<std::uint64_t>(subject), static_cast<std::uint64_t>(slice)});
   std::vector<std::int16_t> image(static_cast<std::size_t>(size * size));
   const double half = static_cast<double>(size) / 2, wide = half * (0.55 + 0.35 * depth);
@@ -31,15 +32,19 @@ std::vector<std::int16_t> picture(std::int64_t size, int subject, int label, int
       const double dy = (static_cast<double>(y) - half) / (0.7 * half);
       double hu = -100;
       if (!bare && dx * dx + dy * dy < 1)
-        hu = 60 + 60 * std::sin(wave * static_cast<double>(x)) * std::sin(wave * static_cast<double>(y)) +
-             10 * (rng.uniform() - 0.5);
+        hu =
+            60 +
+            60 * std::sin(wave * static_cast<double>(x)) * std::sin(wave * static_cast<double>(y)) +
+            10 * (rng.uniform() - 0.5);
       image[static_cast<std::size_t>(y * size + x)] =
           static_cast<std::int16_t>(std::clamp(std::lround(hu), -100L, 400L));
     }
   return image;
 }
 
-void put(const fs::path& path, const std::string& text) { std::ofstream(path, std::ios::binary) << text; }
+void put(const fs::path& path, const std::string& text) {
+  std::ofstream(path, std::ios::binary) << text;
+}
 
 }  // namespace
 
@@ -53,7 +58,8 @@ void write_train_dataset(const fs::path& dataset, const TrainDatasetOptions& opt
   layout.label_names = {"label", "stage"};
   layout.continuous_names = {"stiffness_kpa"};
   layout.tool_version = "test";
-  const auto example = nlohmann::json::parse(read_file(WSP_SOURCE_DIR "/schemas/examples/case.json"));
+  const auto example =
+      nlohmann::json::parse(read_file(WSP_SOURCE_DIR "/schemas/examples/case.json"));
   std::vector<std::vector<CaseRecord>> shards(static_cast<std::size_t>(options.shards));
   std::map<std::string, std::map<std::string, std::map<std::string, std::size_t>>> classes;
   std::string ledger = "path\tcode\tkind\tcase\tdetail\n";
@@ -69,7 +75,8 @@ void write_train_dataset(const fs::path& dataset, const TrainDatasetOptions& opt
     record.spacing_mm = 3;
     record.liver_ml = 1500;
     for (int s = 0; s < options.slices; ++s) {
-      const double depth = options.slices == 1 ? 0.5 : static_cast<double>(s) / (options.slices - 1);
+      const double depth =
+          options.slices == 1 ? 0.5 : static_cast<double>(s) / (options.slices - 1);
       SliceRecord slice;
       slice.source_index = s;
       slice.z_mm = 3 * s;
@@ -97,8 +104,10 @@ void write_train_dataset(const fs::path& dataset, const TrainDatasetOptions& opt
     json["source_hash"] = record.source_hash;
     json["slices"]["kept_count"] = record.slices.size();
     put(root / "cases" / (record.name + ".json"), json.dump());
-    ledger += hex(sha256("file" + std::to_string(c))).substr(0, 32) + "\tUSED\tused\t" + record.name + "\t\n";
-    shards[static_cast<std::size_t>(shard_of(record.name, layout.shards))].push_back(std::move(record));
+    ledger += hex(sha256("file" + std::to_string(c))).substr(0, 32) + "\tUSED\tused\t" +
+              record.name + "\t\n";
+    shards[static_cast<std::size_t>(shard_of(record.name, layout.shards))].push_back(
+        std::move(record));
   }
   std::vector<CasePlaces> places;
   for (int shard = 0; shard < layout.shards; ++shard)
@@ -109,17 +118,17 @@ void write_train_dataset(const fs::path& dataset, const TrainDatasetOptions& opt
   put(root / "ledger.tsv", ledger);
   put(root / "quarantine.tsv", "what\tname\tcode\tdetail\tremedy\n");
   publish_state(dataset,
-                     {{"config", nlohmann::json::object()},
-                      {"counts",
-                       {{"cases", options.subjects},
-                        {"slices", options.subjects * options.slices},
-                        {"subjects", options.subjects},
-                        {"files", options.subjects},
-                        {"quarantined_cases", 0}}},
-                      {"classes", classes},
-                      {"flags", nlohmann::json::object()},
-                      {"dispositions", {{"USED", options.subjects}}}},
-                     layout);
+                {{"config", nlohmann::json::object()},
+                 {"counts",
+                  {{"cases", options.subjects},
+                   {"slices", options.subjects * options.slices},
+                   {"subjects", options.subjects},
+                   {"files", options.subjects},
+                   {"quarantined_cases", 0}}},
+                 {"classes", classes},
+                 {"flags", nlohmann::json::object()},
+                 {"dispositions", {{"USED", options.subjects}}}},
+                layout);
 }
 
 }  // namespace wsp::test

@@ -10,11 +10,13 @@
 
 namespace wsp::test {
 
-/// LibTorch's memory on the CPU for the length of a scope: counts what is held, and lets a test refuse a block by throwing
-/// what a device without memory, or one that is lost, would make LibTorch throw. One at a time.
+/// LibTorch's memory on the CPU for the length of a scope: counts what is held, and lets a test
+/// refuse a block by throwing what a device without memory, or one that is lost, would make
+/// LibTorch throw. One at a time.
 class WatchedMemory final : public c10::Allocator {
  public:
-  explicit WatchedMemory(std::function<void(std::size_t bytes)> before = {}) : before_(std::move(before)) {
+  explicit WatchedMemory(std::function<void(std::size_t bytes)> before = {})
+      : before_(std::move(before)) {
     c10::SetCPUAllocator(this);
   }
   ~WatchedMemory() { c10::SetCPUAllocator(c10::GetDefaultCPUAllocator()); }
@@ -29,11 +31,13 @@ class WatchedMemory final : public c10::Allocator {
   /// The largest block asked for in this scope.
   [[nodiscard]] std::size_t largest() const { return largest_; }
 
-  // No `override`: which of these a LibTorch asks for follows its version. It wants memory without an owner too, so that a
-  // block is known by its address alone.
+  // No `override`: which of these a LibTorch asks for follows its version. It wants memory without
+  // an owner too, so that a block is known by its address alone.
   c10::DataPtr allocate(std::size_t bytes) const { return make(bytes); }
   c10::DataPtr allocate(std::size_t bytes) { return make(bytes); }
-  void copy_data(void* to, const void* from, std::size_t bytes) const { std::memcpy(to, from, bytes); }
+  void copy_data(void* to, const void* from, std::size_t bytes) const {
+    std::memcpy(to, from, bytes);
+  }
   c10::DeleterFnPtr raw_deleter() const { return &give_back; }
 
  private:

@@ -24,7 +24,8 @@ UNetConfig geometry_only() {
   return config;
 }
 
-std::vector<PairParameters> drawn(const UNetConfig& config, std::int64_t n, std::uint64_t epoch = 0) {
+std::vector<PairParameters> drawn(const UNetConfig& config, std::int64_t n,
+                                  std::uint64_t epoch = 0) {
   std::vector<PairParameters> parameters;
   for (std::int64_t i = 0; i < n; ++i)
     parameters.push_back(draw_pair(config, epoch, static_cast<std::uint64_t>(i)));
@@ -48,7 +49,8 @@ TEST(AugmentPairs, MoveImageAndMaskAlike) {
   ASSERT_EQ(pair.images.sizes(), (std::vector<std::int64_t>{n, 3, kSide, kSide}));
   // Bilinear at one half and nearest agree but on the outline's own pixels.
   for (std::int64_t c = 0; c < 3; ++c) {
-    const torch::Tensor differs = (pair.images.select(1, c) > 0.5) != (pair.masks.select(1, 0) > 0.5);
+    const torch::Tensor differs =
+        (pair.images.select(1, c) > 0.5) != (pair.masks.select(1, 0) > 0.5);
     EXPECT_LT(differs.sum().item<std::int64_t>(), n * 12) << "channel " << c;
   }
   EXPECT_TRUE(((pair.masks == 0) | (pair.masks == 1)).all().item<bool>());
@@ -65,9 +67,8 @@ TEST(AugmentPairs, AreAFunctionOfSeedEpochAndSampleAlone) {
   const auto parameters = drawn(config, 6);
   const AugmentedPair all = augment_pairs(images, masks, parameters, config.elastic_grid);
   torch::manual_seed(99);
-  const AugmentedPair part =
-      augment_pairs(images.narrow(0, 2, 2), masks.narrow(0, 2, 2),
-                    {parameters[2], parameters[3]}, config.elastic_grid);
+  const AugmentedPair part = augment_pairs(images.narrow(0, 2, 2), masks.narrow(0, 2, 2),
+                                           {parameters[2], parameters[3]}, config.elastic_grid);
   EXPECT_TRUE(torch::equal(all.images.narrow(0, 2, 2), part.images));
   EXPECT_TRUE(torch::equal(all.masks.narrow(0, 2, 2), part.masks));
   at::set_num_threads(1);
@@ -78,8 +79,8 @@ TEST(AugmentPairs, AreAFunctionOfSeedEpochAndSampleAlone) {
                               seeded.seed = 1;
                               return drawn(seeded, 6);
                             }()})
-    EXPECT_FALSE(torch::equal(
-        all.images, augment_pairs(images, masks, other, config.elastic_grid).images));
+    EXPECT_FALSE(
+        torch::equal(all.images, augment_pairs(images, masks, other, config.elastic_grid).images));
   EXPECT_GE(all.images.min().item<float>(), 0);
   EXPECT_LE(all.images.max().item<float>(), 1);
 }

@@ -71,8 +71,8 @@ TEST(UNetConfig, NamesDifferences) {
   EXPECT_TRUE(differences(was, is).empty());
   is.learning_rate = 0.5;
   is.splits = {"train"};
-  EXPECT_THAT(differences(was, is), ElementsAre("--lr: was 0.001, is 0.5",
-                                                "--split: was [], is [\"train\"]"));
+  EXPECT_THAT(differences(was, is),
+              ElementsAre("--lr: was 0.001, is 0.5", "--split: was [], is [\"train\"]"));
 }
 
 }  // namespace

@@ -1,4 +1,5 @@
 // Training of the liver U-Net as one call: late reading, layouts, runs that break off.
+#include <c10/util/Exception.h>
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -16,8 +17,6 @@
 #include "train/support/watched_memory.hpp"
 #include "train/unet/setup.hpp"
 #include "train/unet/unet.hpp"
-
-#include <c10/util/Exception.h>
 
 #if defined(__SANITIZE_ADDRESS__)
 // What lies on a card that was lost is leaked.
@@ -86,7 +85,8 @@ class UNetTraining : public testing::Test {
   static std::string error_of(const UNetConfig& c, const RunOptions& o, ErrorCode expected) {
     return wsp::test::error_of(expected, [&] { (void)train_unet(c, o); });
   }
-  // A run that broke off after its checkpoint of step 2 is as sound as `whole` there, and ends as it does.
+  // A run that broke off after its checkpoint of step 2 is as sound as `whole` there, and ends as
+  // it does.
   static void expect_sound(RunOptions o, const RunOptions& whole) {
     EXPECT_EQ(read_file(state(o, 2)), read_file(state(whole, 2)));
     EXPECT_FALSE(fs::exists(state(o, 3)));
@@ -108,7 +108,8 @@ TEST_F(UNetTraining, ReadingLateSaysAndComputesTheSame) {
   EXPECT_EQ(a.best_dice, b.best_dice);
   EXPECT_EQ(lines(now), lines(late));
   EXPECT_EQ(lines(now).size(), 6U + 2U + 2U);  // steps, epochs, validations
-  for (const int step : {2, 4, 6}) EXPECT_EQ(read_file(state(now, step)), read_file(state(late, step))) << step;
+  for (const int step : {2, 4, 6})
+    EXPECT_EQ(read_file(state(now, step)), read_file(state(late, step))) << step;
 }
 
 TEST_F(UNetTraining, ReadingLateClipsToo) {
@@ -162,7 +163,8 @@ TEST_F(UNetTraining, ChannelsLastComputesTheSame) {
     const UNetSetup setup(c, into("layout-setup"));
     for (const torch::Tensor& weight : setup.net->parameters())
       if (weight.dim() == 4 && weight.size(2) > 1) {
-        EXPECT_EQ(weight.suggest_memory_format() == torch::MemoryFormat::ChannelsLast, c.channels_last == "on")
+        EXPECT_EQ(weight.suggest_memory_format() == torch::MemoryFormat::ChannelsLast,
+                  c.channels_last == "on")
             << weight.sizes();
       }
   }
@@ -174,7 +176,8 @@ TEST_F(UNetTraining, ChannelsLastComputesTheSame) {
   again.resume = true;
   expect_in(error_of(c, again, ErrorCode::usage), {R"(--channels-last: was "auto", is "on")"});
   c.channels_last = "maybe";
-  expect_in(error_of(c, into("layout-maybe"), ErrorCode::usage), {"--channels-last", "auto, on, off"});
+  expect_in(error_of(c, into("layout-maybe"), ErrorCode::usage),
+            {"--channels-last", "auto, on, off"});
 }
 
 TEST_F(UNetTraining, WithoutMemoryForAStepTheCheckpointIsSound) {
@@ -183,10 +186,12 @@ TEST_F(UNetTraining, WithoutMemoryForAStepTheCheckpointIsSound) {
   {
     const std::size_t before = WatchedMemory::held();
     const WatchedMemory memory([&](std::size_t bytes) {
-      TORCH_CHECK_WITH(OutOfMemoryError, bytes < 50000 || !fs::exists(state(o, 2)), "CUDA out of memory.");
+      TORCH_CHECK_WITH(OutOfMemoryError, bytes < 50000 || !fs::exists(state(o, 2)),
+                       "CUDA out of memory.");
     });
     expect_in(error_of(small(), o, ErrorCode::failure),
-              {"out of memory on cpu: 4 slices of 32x32", "--batch", "the last checkpoint is sound", "--resume"});
+              {"out of memory on cpu: 4 slices of 32x32", "--batch", "the last checkpoint is sound",
+               "--resume"});
     EXPECT_EQ(WatchedMemory::held(), before) << "nothing of the run is left in memory";
   }
   expect_sound(o, whole);
@@ -201,7 +206,8 @@ TEST_F(UNetTraining, ALostCardIsToldAndFreesNothing) {
       TORCH_CHECK(!fs::exists(state(o, 2)), "CUDA error: unspecified launch failure");
     });
     expect_in(error_of(small(), o, ErrorCode::failure),
-              {"the card was lost", "CUDA error: unspecified launch failure", "the last checkpoint is sound"});
+              {"the card was lost", "CUDA error: unspecified launch failure",
+               "the last checkpoint is sound"});
   }
   EXPECT_GT(WatchedMemory::held() - before, fs::file_size(whole.out / "unet.safetensors"))
       << "the weights are leaked, not freed";
