@@ -19,27 +19,26 @@ void RunDirectory::write_json(const char* name, const nlohmann::json& value) con
   write_file_atomic(path_ / name, json_text(value, 2) + "\n");
 }
 
-void judge_run_directory(const std::filesystem::path& run, std::span<const char* const> files,
+void judge_run_directory(const std::filesystem::path& run, std::span<const std::string> files,
                          bool may_exist) {
   if (std::filesystem::exists(run / "dataset.json"))
     throw Error(ErrorCode::output,
                 run.string() + " is a dataset: give the run an --out of its own");
   if (may_exist) return;
-  for (const char* name : files)
+  for (const std::string& name : files)
     if (std::filesystem::exists(run / name))
       throw Error(ErrorCode::output, run.string() + " holds a run already (" + name +
                                          "): go on with --resume, start it again with --force, or "
                                          "give another --out");
 }
 
-void remove_halves(const std::filesystem::path& run, std::span<const char* const> files) {
+void remove_halves(const std::filesystem::path& run, std::span<const std::string> files) {
   std::error_code absent;
-  for (const char* name : files)
-    std::filesystem::remove(run / (std::string(name) + ".tmp"), absent);
+  for (const std::string& name : files) std::filesystem::remove(run / (name + ".tmp"), absent);
 }
 
-void clear_run_directory(const std::filesystem::path& run, std::span<const char* const> files) {
-  for (const char* name : files)
+void clear_run_directory(const std::filesystem::path& run, std::span<const std::string> files) {
+  for (const std::string& name : files)
     if (std::filesystem::is_regular_file(run / name)) std::filesystem::remove(run / name);
   std::error_code absent;
   for (const auto& entry : std::filesystem::directory_iterator(run / "tensorboard", absent))

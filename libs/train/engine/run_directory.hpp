@@ -3,6 +3,7 @@
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
 #include <span>
+#include <string>
 
 #include "io/core/directory_lock.hpp"
 
@@ -26,11 +27,11 @@ class RunDirectory {
 /// Whether a run may be written to `run`, of which `files` are what a run of this kind writes.
 /// Throws Error(output) for a dataset, and for a run that is there already unless `may_exist`
 /// (--resume, --force).
-void judge_run_directory(const std::filesystem::path& run, std::span<const char* const> files,
+void judge_run_directory(const std::filesystem::path& run, std::span<const std::string> files,
                          bool may_exist);
 /// Remove what a kill left of a file that was being written ("NAME.tmp").
-void remove_halves(const std::filesystem::path& run, std::span<const char* const> files);
+void remove_halves(const std::filesystem::path& run, std::span<const std::string> files);
 /// Remove an earlier run's files, and what TensorBoard reads; nothing else is touched.
-void clear_run_directory(const std::filesystem::path& run, std::span<const char* const> files);
+void clear_run_directory(const std::filesystem::path& run, std::span<const std::string> files);
 
 }  // namespace wsp::train

@@ -76,11 +76,11 @@ std::string position_text(const Position& position, const Optimizer& optimizer,
   return json_text(json{{"batches", position.batches},
                         {"applied", position.applied},
                         {"optimizer_steps", optimizer.steps()},
-                        {"best_probe", position.best_probe},
+                        {"best_probe", position.best_score},
                         {"best_batches", position.best_batches},
-                        {"first_probe", position.first_probe},
-                        {"last_probe", position.last_probe},
-                        {"probe_due", position.probe_due},
+                        {"first_probe", position.first_score},
+                        {"last_probe", position.last_score},
+                        {"probe_due", position.judgement_due},
                         {"first_loss", position.first_loss},
                         {"last_loss", position.last_loss},
                         {"epochs_since_best", position.epochs_since_best},
@@ -99,11 +99,11 @@ Position read_position(const std::string& text, Optimizer& optimizer, GradScaler
     const json state = json::parse(text);
     position.batches = state.at("batches");
     position.applied = state.value("applied", position.batches);
-    position.best_probe = state.at("best_probe");
+    position.best_score = state.at("best_probe");
     position.best_batches = state.value("best_batches", std::int64_t{-1});
-    position.first_probe = state.at("first_probe");
-    position.last_probe = state.at("last_probe");
-    position.probe_due = state.at("probe_due");
+    position.first_score = state.at("first_probe");
+    position.last_score = state.at("last_probe");
+    position.judgement_due = state.at("probe_due");
     position.first_loss = state.at("first_loss");
     position.last_loss = state.at("last_loss");
     position.epochs_since_best = state.at("epochs_since_best");
@@ -210,7 +210,7 @@ void restore_best_weights(const CheckpointStore& store, const std::filesystem::p
   if (found) return;
   log::warn("the best weights so far are lost, with their checkpoint: the best is looked for anew");
   std::filesystem::remove(weights);
-  position.best_probe = -1;
+  position.best_score = -1;
   position.best_batches = -1;
 }
 

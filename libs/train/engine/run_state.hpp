@@ -18,14 +18,14 @@ struct Position {
   std::int64_t batches = 0;  ///< batches done since the start; epoch and step follow from it
   std::int64_t applied = 0;  ///< of them, those whose gradient an optimizer step has used
   [[nodiscard]] std::int64_t pending() const { return batches - applied; }
-  double best_probe = -1;  ///< probes, here and below: what an epoch is judged by
+  double best_score = -1;  ///< scores, here and below: what an epoch is judged by
   std::int64_t best_batches =
       -1;  ///< where the best weights were; -1: not known, or there are none
   std::int64_t epochs_since_best = 0;
   double first_loss = 0, last_loss = 0;  ///< mean over an epoch
-  double first_probe = -1, last_probe = -1;
-  bool probe_due =
-      false;  ///< stopped within the probe at the end of an epoch: it comes first on resuming
+  double first_score = -1, last_score = -1;
+  bool judgement_due =
+      false;  ///< stopped within that of an epoch's end: it comes first on resuming
   /// Sums since the last line of metrics.jsonl and since the start of the epoch, so that a resumed
   /// run writes the lines of an uninterrupted one.
   struct Sums {

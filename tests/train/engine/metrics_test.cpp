@@ -2,7 +2,6 @@
 
 #include <gtest/gtest.h>
 
-#include <cmath>
 #include <fstream>
 #include <limits>
 #include <nlohmann/json.hpp>
@@ -10,7 +9,6 @@
 #include "io/core/atomic_file.hpp"
 #include "io/core/error.hpp"
 #include "support/test_data.hpp"
-#include "train/engine/meters.hpp"
 
 namespace wsp::train {
 namespace {
@@ -130,55 +128,6 @@ TEST(Metrics, AFullDeviceIsAnOutputError) {
     EXPECT_EQ(e.code(), ErrorCode::output);
     EXPECT_NE(std::string(e.what()).find("Free some space"), std::string::npos) << e.what();
   }
-}
-
-TEST(Meters, MeanIsWeighted) {
-  MeanMeter meter;
-  EXPECT_TRUE(meter.empty());
-  EXPECT_TRUE(std::isnan(meter.mean()));
-  meter.add(1);
-  meter.add(4, 2);
-  EXPECT_DOUBLE_EQ(meter.mean(), 3);
-  meter.reset();
-  EXPECT_TRUE(meter.empty());
-}
-
-TEST(Meters, WindowForgetsWhatIsOld) {
-  WindowMeter meter(3);
-  EXPECT_TRUE(std::isnan(meter.mean()) && std::isnan(meter.median()) && std::isnan(meter.last()));
-  meter.add(100);
-  EXPECT_EQ(meter.median(), 100);
-  meter.add(2);
-  EXPECT_EQ(meter.median(), 51);
-  meter.add(1);
-  meter.add(6);
-  EXPECT_EQ(meter.size(), 3U);
-  EXPECT_DOUBLE_EQ(meter.mean(), 3);
-  EXPECT_EQ(meter.median(), 2);
-  EXPECT_EQ(meter.last(), 6);
-}
-
-TEST(Meters, RateIsOfTheWindowAndFallsWhenNothingComes) {
-  const RateMeter::Clock::time_point start{};
-  const auto at = [&](double seconds) {
-    return start + std::chrono::duration_cast<RateMeter::Clock::duration>(
-                       std::chrono::duration<double>(seconds));
-  };
-  RateMeter meter(10, start);
-  EXPECT_EQ(meter.per_second(start), 0);
-  EXPECT_EQ(meter.per_second(at(5)), 0);
-  // 64 a second for 100 s, then 128 a second for 20 s: only the new pace counts.
-  for (int i = 1; i <= 100; ++i) meter.add(64, at(i));
-  EXPECT_DOUBLE_EQ(meter.per_second(at(100)), 64);
-  for (int i = 1; i <= 20; ++i) meter.add(128, at(100 + i));
-  EXPECT_DOUBLE_EQ(meter.per_second(at(120)), 128);
-  EXPECT_DOUBLE_EQ(meter.total(), 64 * 100 + 128 * 20);
-  EXPECT_DOUBLE_EQ(meter.per_second(at(130)), 64);
-  // Steps longer than the window still have a rate.
-  RateMeter slow(1, start);
-  slow.add(64, at(32));
-  slow.add(64, at(64));
-  EXPECT_DOUBLE_EQ(slow.per_second(at(64)), 2);
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 #pragma once
 #include <chrono>
 #include <deque>
+#include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -12,25 +13,32 @@
 #include "train/engine/checkpoint.hpp"
 #include "train/engine/device.hpp"
 #include "train/engine/on_its_way.hpp"
-#include "train/engine/probe_pass.hpp"
 #include "train/engine/run_directory.hpp"
 #include "train/engine/run_log.hpp"
 #include "train/engine/run_state.hpp"
-#include "train/engine/setup.hpp"
-#include "train/engine/step_graph.hpp"
-#include "train/engine/telemetry.hpp"
-#include "train/engine/train.hpp"
+#include "train/engine/task.hpp"
 
 namespace wsp::train {
 
-/// One run of wsp-train, from its directory to its last checkpoint. What it does in which file:
-/// trainer.cpp begins, resumes and loops; trainer_step.cpp makes one batch and one optimizer step;
-/// trainer_epoch.cpp probes, saves and ends.
-class Trainer {
- public:
-  Trainer(TrainConfig config, const RunOptions& options);
+/// What a run came to.
+struct LoopResult {
+  Position position;
+  double slices_per_s = 0, wait_share = 0;  ///< of this process; 0 where it had nothing to do
+  bool stopped_early = false;
+};
 
-  TrainSummary run();
+/// One run of whatever is trained, from its directory to its last checkpoint: epochs, signals,
+/// early stop, numbers that come late, checkpoints, resuming, ranks. What it does in which file:
+/// loop.cpp begins, resumes and loops; loop_step.cpp makes one batch and one optimizer step;
+/// loop_epoch.cpp judges, saves and ends.
+class Loop {
+ public:
+  /// task: outlives the loop.
+  Loop(Task& task, const RunOptions& options, const RankEnvironment& environment,
+       const torch::Device& device);
+
+  /// Throws Error as train() does (train.hpp).
+  LoopResult run();
 
  private:
   void start();
@@ -42,9 +50,6 @@ class Trainer {
   void load_checkpoint();
   void train_loop();
   bool one_batch(DeviceBatch& batch);
-  [[nodiscard]] StepOptions step_options() const {
-    return {config_.micro_batch, config_.precision, 1.0 / static_cast<double>(config_.accumulate)};
-  }
   void finish_gradients();
   double next_learning_rate();
   double apply_gradients();
@@ -53,43 +58,43 @@ class Trainer {
   void settle(std::size_t left_open);
   void settle_step(Step& step);
   [[noreturn]] void refuse_not_finite(const char* what, std::int64_t batch) const;
-  void log_line(const Step& step, const torch::Tensor& embeddings);
+  void log_line(Step& step);
   /// The epoch, from 1, of the last batch done.
-  std::int64_t epoch() const {
-    return (position_.batches + steps_per_epoch_ - 1) / steps_per_epoch_;
+  [[nodiscard]] std::int64_t epoch() const {
+    return (position_.batches + facts_.steps_per_epoch - 1) / facts_.steps_per_epoch;
+  }
+  [[nodiscard]] bool is_judged() const {
+    return options_.probe_every > 0 && task_.unjudged().empty();
   }
   void end_of_epoch();
   void judge_epoch();
-  void keep_epoch(bool probed, bool best);
+  void keep_epoch(bool judged, bool best);
+  void judge();
   [[noreturn]] void leave_interrupted();
   void count_corrupt();
-  void probe();
   void collect_gradients();
   void save_together();
   void save(bool best);
-  void export_weights(const char* name);
-  std::string fitting_micro_batch(const DeviceBatch& batch);
+  void save_best_weights();
+  [[nodiscard]] std::filesystem::path weights() const;
+  [[nodiscard]] std::filesystem::path best_weights() const;
   bool stop_requested();
 
+  Task& task_;
+  const TaskFacts& facts_;
   RunOptions options_;
-  RankEnvironment environment_;
   torch::Device device_;
-  TrainSetup setup_;
-  const TrainConfig& config_;
   Ranks ranks_;
   FlatParameters parameters_;
   Optimizer optimizer_;
   GradScaler scaler_;
   bool reads_late_;
   CheckpointStore store_;
-  TargetTable targets_;
-  CollapseAlarm alarm_;
+  std::vector<std::string> files_;  ///< what a run writes; nothing else in RUN is ever touched
   std::unique_ptr<RunDirectory> directory_;
   std::unique_ptr<RunLog> log_;
-  std::unique_ptr<ProbePass> probe_;
   std::unique_ptr<DeviceBatches> batches_;
   std::optional<DeviceBatch> batch_;  ///< in work
-  std::optional<StepGraph> graph_;    ///< with --cuda-graph on
   /// A batch that was given to the device, and what the run will say of it once its numbers are
   /// there.
   struct Step {
@@ -97,7 +102,7 @@ class Trainer {
     bool updates = false;      ///< an optimizer step came with it
     double learning_rate = 0;  ///< of that or the one before
     OnItsWay numbers;          ///< float64 [2]: loss, norm of the gradient
-    OnItsWay embeddings;       ///< where a line is due
+    OnItsWay detail;           ///< where a line is due
     std::vector<std::uint32_t> rows;
     bool line_due = false;
   };
@@ -106,16 +111,13 @@ class Trainer {
   Position position_;
   std::vector<torch::Tensor>
       rank_gradients_;  ///< on rank 0: flat, of ranks 1, 2, ..., that no step has used yet
-  std::int64_t steps_per_epoch_ = 0, total_batches_ = 0, resumed_at_ = 0;
-  std::int64_t corrupt_counted_ = 0;
+  std::int64_t resumed_at_ = 0, corrupt_counted_ = 0;
   std::int64_t line_steps_ = 0;  ///< of this process since the last line
   nlohmann::json run_facts_;
   bool stop_early_ = false;
   std::chrono::steady_clock::time_point started_, line_started_;
   double line_waited_ = 0;
 };
-
-constexpr const char* kBestWeights = "encoder-best.safetensors";
 
 /// Seconds from then to now.
 inline double seconds_since(std::chrono::steady_clock::time_point start) {

@@ -1,0 +1,293 @@
+#include "train/engine/pretraining.hpp"
+
+#include <fmt/format.h>
+
+#include <cmath>
+
+#include "io/core/error.hpp"
+#include "io/core/log.hpp"
+#include "train/data/provenance.hpp"
+#include "train/engine/device.hpp"
+#include "train/engine/loop.hpp"
+#include "train/engine/train.hpp"
+#include "train/engine/views.hpp"
+
+namespace wsp::train {
+namespace {
+
+TaskFacts facts_of(const TrainSetup& setup) {
+  const TrainConfig& c = setup.config;
+  TaskFacts f;
+  f.weights = "encoder";
+  f.judgement = "probe";
+  f.every = "--probe-every";
+  f.views = "slice, view 1, view 2";
+  f.batch = c.batch;
+  f.image_size = c.image_size;
+  f.epochs = c.epochs;
+  f.steps_per_epoch = setup.sampler.steps_per_epoch();
+  f.total_batches = c.epochs * f.steps_per_epoch;
+  if (c.max_steps > 0) f.total_batches = std::min(f.total_batches, c.max_steps);
+  f.accumulate = c.accumulate;
+  f.clip_norm = c.clip_norm;
+  f.warmup_epochs = c.warmup_epochs;
+  f.optimizer.name = c.optimizer;
+  f.optimizer.weight_decay = c.weight_decay;
+  f.fp16 = c.precision == "fp16";
+  return f;
+}
+
+// Rows of the index of the whole batch, from the rows of each rank.
+std::vector<std::uint32_t> all_rows(Ranks& ranks, const std::vector<std::uint32_t>& own,
+                                    const torch::Device& device) {
+  if (ranks.ranks() == 1) return own;
+  torch::Tensor rows = torch::empty({static_cast<std::int64_t>(own.size())}, torch::kLong);
+  std::copy(own.begin(), own.end(), rows.data_ptr<std::int64_t>());
+  rows = rows.to(device);
+  const torch::Tensor all =
+      ranks.gather_views(torch::cat({rows, rows})).chunk(2)[0].to(torch::kCPU);
+  const auto* first = all.data_ptr<std::int64_t>();
+  return {first, first + all.numel()};
+}
+
+// Both views of slices [at, at + count) of hu [m, s, s]. parameters: [2m], of all of them.
+torch::Tensor views_of_piece(const TrainConfig& config, const torch::Tensor& hu,
+                             const std::vector<ViewParameters>& parameters, std::int64_t at,
+                             std::int64_t count) {
+  std::vector<ViewParameters> some;
+  for (const std::int64_t view : {std::int64_t{0}, hu.size(0)})
+    for (std::int64_t i = 0; i < count; ++i)
+      some.push_back(parameters[static_cast<std::size_t>(view + at + i)]);
+  return draw_views(hu.narrow(0, at, count), some, view_drawing(config));
+}
+
+}  // namespace
+
+Pretraining::Pretraining(TrainConfig config, const RunOptions& options,
+                         const RankEnvironment& environment, const torch::Device& device)
+    : options_(options),
+      environment_(environment),
+      device_(device),
+      setup_(std::move(config), options, environment.ranks, device_),
+      config_(setup_.config),
+      facts_(facts_of(setup_)),
+      targets_(setup_.set, setup_.reader.slices().size()) {}
+
+void Pretraining::refuse_other(const nlohmann::json& was) const {
+  refuse_other_config(config_from_json(was), config_, options_.may_extend);
+}
+
+void Pretraining::prepare() {
+  if (options_.probe_every > 0 && setup_.method->trains())
+    probe_ = std::make_unique<ProbePass>(
+        setup_.reader, setup_.set,
+        options_.probe_label.empty() ? config_.label : options_.probe_label,
+        setup_.loader_options());
+}
+
+std::string Pretraining::unjudged() const {
+  return probe_ ? probe_->reason() : "the method trains nothing";
+}
+
+nlohmann::json Pretraining::run_facts() const {
+  return train::run_facts(setup_, environment_, device_);
+}
+
+std::vector<std::string> Pretraining::warnings() const {
+  std::vector<std::string> lines = setup_.sampler.warnings();
+  if (probe_ && !probe_->possible()) lines.push_back("no online probe: " + probe_->reason());
+  return lines;
+}
+
+std::unique_ptr<DeviceBatches> Pretraining::batches(std::int64_t first) {
+  const auto source = [this](std::int64_t i) -> std::vector<std::uint32_t> {
+    if (i >= facts_.total_batches) return {};
+    auto rows =
+        rank_share(setup_.sampler.batch(i / facts_.steps_per_epoch, i % facts_.steps_per_epoch),
+                   environment_.rank, environment_.ranks);
+    for (std::uint32_t& row : rows) row = setup_.set.slices[row].row;
+    return rows;
+  };
+  return std::make_unique<DeviceBatches>(setup_.reader, source, first, setup_.loader_options(),
+                                         device_);
+}
+
+BatchGradient Pretraining::backward(DeviceBatch& batch, bool show, const GradScaler& scaler,
+                                    Ranks& ranks) {
+  // 1. Two views of every slice, drawn on the device: a function of (seed, epoch, place in the
+  // epoch).
+  const std::int64_t step = batch.number % facts_.steps_per_epoch;
+  const auto m = static_cast<std::int64_t>(batch.rows.size());
+  const auto parameters = batch_views(config_, batch.number / facts_.steps_per_epoch,
+                                      step * config_.batch + environment_.rank * m, m);
+  // On a card a micro-batch's views are drawn when their turn comes, twice: memory is what
+  // micro-batches are for.
+  const std::int64_t piece =
+      device_.is_cuda() && config_.micro_batch > 0 ? std::min(config_.micro_batch, m) : m;
+  const auto views_of = [&](std::int64_t at, std::int64_t count) {
+    return views_of_piece(config_, batch.hu, parameters, at, count);
+  };
+  torch::Tensor views;
+  if (piece == m) views = draw_views(batch.hu, parameters, view_drawing(config_));
+
+  // 2. The gradient of the whole batch, over micro-batches and ranks.
+  BatchGradient out;
+  out.rows = all_rows(ranks, batch.rows, device_);
+  const Targets targets = targets_.targets(out.rows, device_);
+  const StepOptions how = step_options();
+  if (options_.cuda_graph == "on" && !graph_)
+    graph_.emplace(make_cuda_recorder(device_),
+                   [this, how, &scaler, &ranks](const torch::Tensor& both, const Targets& of_both) {
+                     return backward_batch(*setup_.method, both, of_both, how, scaler, ranks);
+                   });
+  const StepResult result =
+      graph_            ? graph_->run(views, targets)
+      : views.defined() ? backward_batch(*setup_.method, views, targets, how, scaler, ranks)
+                        : backward_batch(*setup_.method, views_of, m, targets, how, scaler, ranks);
+  out.loss = result.loss;
+  out.detail = result.embeddings;
+
+  // 3. The pictures.
+  if (show) {
+    const std::int64_t shown = views.defined() ? m : std::min<std::int64_t>(4, m);
+    out.hu = batch.hu.narrow(0, 0, shown);
+    out.views = views.defined() ? views : views_of(0, shown);
+  }
+  return out;
+}
+
+RunLog::Fields Pretraining::line(const torch::Tensor& embeddings,
+                                 const std::vector<std::uint32_t>& rows, std::int64_t step) {
+  const Telemetry t =
+      measure_telemetry(embeddings, targets_.targets(rows, torch::kCPU), setup_.method->kernel());
+  if (alarm_.update(t.embedding_std))
+    log::warn(
+        fmt::format("the embeddings have collapsed: their standard deviation is {:.3f} of a "
+                    "uniform spread at step {}; lower --lr or look at the labels",
+                    t.embedding_std, step));
+  return {{"effective_positives", t.kernel.effective_positives},
+          {"kernel_entropy", t.kernel.entropy},
+          {"alignment", t.alignment},
+          {"uniformity", t.uniformity},
+          {"rank_me", t.rank_me},
+          {"embedding_std", t.embedding_std}};
+}
+
+std::string Pretraining::note(double loss, double wait_share, const Position& /*position*/) const {
+  return fmt::format("loss {:.4f}  waiting {:.1f} %", loss, 100 * wait_share);
+}
+
+RunLog::Fields Pretraining::epoch_line(const Position& position) const {
+  return {{"corrupt_slices", position.corrupt_slices}};
+}
+
+std::optional<double> Pretraining::judge(RunLog& log, std::int64_t step) {
+  const ProbeResult result = probe_->run(setup_.method->encoder(), device_);
+  log.add("probe", step,
+          {{"knn_balanced_accuracy", result.knn.balanced_accuracy},
+           {"knn_auc", result.knn.auc},
+           {"balanced_accuracy", result.logistic.balanced_accuracy},
+           {"auc", result.logistic.auc},
+           {"subjects", result.logistic.subjects}});
+  if (!std::isfinite(result.logistic.balanced_accuracy)) return std::nullopt;
+  std::vector<std::vector<std::string>> rows;
+  for (const TrainSlice& s : probe_->held_back_slices())
+    rows.push_back({setup_.set.subjects[static_cast<std::size_t>(s.subject)],
+                    std::to_string(s.label), fmt::format("{:.3f}", s.depth)});
+  log.set_projection(probe_->held_back().features, {"subject", "label", "depth"}, rows);
+  return result.logistic.balanced_accuracy;
+}
+
+std::string Pretraining::score_text(const Position& position) const {
+  return fmt::format("probe {:.3f} (best {:.3f})", position.last_score, position.best_score);
+}
+
+void Pretraining::save_weights(const std::filesystem::path& path, bool /*best*/,
+                               std::int64_t step) {
+  std::vector<std::pair<std::string, std::string>> about{
+      {"wsp.method", config_.method},
+      {"wsp.image_size", std::to_string(config_.image_size)},
+      {"wsp.steps", std::to_string(step)},
+      {"wsp.seed", std::to_string(config_.seed)},
+      {"wsp.dataset_sha256", config_.dataset_sha256}};
+  if (setup_.trained_on) about.emplace_back("wsp.trained_on", marks_text(*setup_.trained_on));
+  save_encoder_weights(setup_.method->encoder(), path, about);
+}
+
+// Halves the slices embedded at once until a step goes through; nothing that it computes is kept.
+std::string Pretraining::does_not_fit(const DeviceBatch& batch, const GradScaler& scaler,
+                                      Ranks& ranks) {
+  graph_.reset();  // its pool is memory too
+  const auto m = static_cast<std::int64_t>(batch.rows.size());
+  const std::int64_t tried = config_.micro_batch > 0 ? config_.micro_batch : m;
+  const std::string what = fmt::format("{} slices of {}x{} at once do not fit; ", tried,
+                                       config_.image_size, config_.image_size);
+  if (ranks.ranks() > 1)
+    return what + fmt::format("try --micro-batch {}", std::max<std::int64_t>(1, tried / 2));
+  const auto parameters = batch_views(config_, 0, 0, m);
+  const auto views_of = [&](std::int64_t at, std::int64_t count) {
+    return views_of_piece(config_, batch.hu, parameters, at, count);
+  };
+  for (std::int64_t count = tried / 2; count >= 1; count /= 2) {
+    try {
+      // As a run with it would: only a micro-batch's views are in memory at once.
+      (void)backward_batch(*setup_.method, views_of, m, targets_.targets(batch.rows, device_),
+                           {count, config_.precision, 1.0}, scaler, ranks);
+      return what +
+             fmt::format("--micro-batch {} does (tried), with the gradient of the whole batch",
+                         count);
+    } catch (const std::exception& e) {
+      if (!is_out_of_memory(e)) break;
+    }
+  }
+  return what + "no micro-batch does: use a smaller --batch or --image-size";
+}
+
+namespace {
+
+// All that lies on a card.
+struct PretrainingRun {
+  PretrainingRun(TrainConfig config, const RunOptions& options, const RankEnvironment& environment,
+                 const torch::Device& device)
+      : task(std::move(config), options, environment, device),
+        loop(task, options, environment, device) {}
+  Pretraining task;
+  Loop loop;
+};
+
+}  // namespace
+
+TrainSummary train(TrainConfig config, const RunOptions& options) {
+  try {
+    at::set_num_threads(std::max(1, options.threads));
+    const RankEnvironment environment = rank_environment();
+    return leaking_if_card_lost(
+        std::make_unique<PretrainingRun>(std::move(config), options, environment,
+                                         choose_device(options.device, environment.local_rank)),
+        [&](PretrainingRun& run) {
+          const LoopResult result = run.loop.run();
+          const Position& at = result.position;
+          TrainSummary s;
+          s.steps = at.batches;
+          s.epochs = at.batches / run.task.facts().steps_per_epoch;
+          s.first_loss = at.first_loss;
+          s.last_loss = at.last_loss;
+          s.first_probe = at.first_score;
+          s.last_probe = at.last_score;
+          s.best_probe = at.best_score;
+          s.slices_per_s = result.slices_per_s;
+          s.wait_share = result.wait_share;
+          s.corrupt_slices = at.corrupt_slices;
+          s.stopped_early = result.stopped_early;
+          s.weights = options.out / "encoder.safetensors";
+          s.rank = environment.rank;
+          return s;
+        });
+  } catch (const Error&) {
+    throw;
+  } catch (const std::exception& e) {
+    throw readable_error(e);
+  }
+}
+
+}  // namespace wsp::train

@@ -1,0 +1,69 @@
+#pragma once
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "train/engine/probe_pass.hpp"
+#include "train/engine/setup.hpp"
+#include "train/engine/step_graph.hpp"
+#include "train/engine/task.hpp"
+#include "train/engine/telemetry.hpp"
+
+namespace wsp::train {
+
+/// Pretraining an encoder: two views of every slice, the method's loss, the online probe.
+class Pretraining final : public Task {
+ public:
+  /// Throws what TrainSetup does.
+  Pretraining(TrainConfig config, const RunOptions& options, const RankEnvironment& environment,
+              const torch::Device& device);
+
+  [[nodiscard]] const TaskFacts& facts() const override { return facts_; }
+  [[nodiscard]] torch::nn::Module& module() override { return *setup_.method; }
+  [[nodiscard]] nlohmann::json config() const override { return to_json(config_); }
+  void refuse_other(const nlohmann::json& was) const override;
+  [[nodiscard]] bool trains() const override { return setup_.method->trains(); }
+  void prepare() override;
+  [[nodiscard]] std::string unjudged() const override;
+  [[nodiscard]] nlohmann::json run_facts() const override;
+  [[nodiscard]] std::vector<std::string> notes() const override { return setup_.notes(); }
+  [[nodiscard]] std::vector<std::string> warnings() const override;
+  [[nodiscard]] std::unique_ptr<DeviceBatches> batches(std::int64_t first) override;
+  BatchGradient backward(DeviceBatch& batch, bool show, const GradScaler& scaler,
+                         Ranks& ranks) override;
+  [[nodiscard]] double rate(std::int64_t step, std::int64_t steps,
+                            std::int64_t warmup) const override {
+    return scheduled_rate(config_.learning_rate, step, steps, warmup);
+  }
+  void after_step(double progress) override { setup_.method->after_step(progress); }
+  [[nodiscard]] std::string does_not_fit(const DeviceBatch& batch, const GradScaler& scaler,
+                                         Ranks& ranks) override;
+  RunLog::Fields line(const torch::Tensor& embeddings, const std::vector<std::uint32_t>& rows,
+                      std::int64_t step) override;
+  [[nodiscard]] std::string note(double loss, double wait_share,
+                                 const Position& position) const override;
+  [[nodiscard]] RunLog::Fields epoch_line(const Position& position) const override;
+  [[nodiscard]] bool judges_untrained() const override { return true; }
+  std::optional<double> judge(RunLog& log, std::int64_t step) override;
+  [[nodiscard]] std::string score_text(const Position& position) const override;
+  void save_weights(const std::filesystem::path& path, bool best, std::int64_t step) override;
+
+ private:
+  [[nodiscard]] StepOptions step_options() const {
+    return {config_.micro_batch, config_.precision, 1.0 / static_cast<double>(config_.accumulate)};
+  }
+
+  RunOptions options_;
+  RankEnvironment environment_;
+  torch::Device device_;
+  TrainSetup setup_;
+  const TrainConfig& config_;
+  TaskFacts facts_;
+  TargetTable targets_;
+  CollapseAlarm alarm_;
+  std::unique_ptr<ProbePass> probe_;  ///< of rank 0
+  std::optional<StepGraph> graph_;    ///< with --cuda-graph on
+};
+
+}  // namespace wsp::train
