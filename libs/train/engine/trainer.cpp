@@ -35,6 +35,7 @@ Trainer::Trainer(TrainConfig config, const RunOptions& options)
       config_(setup_.config),
       ranks_(environment_, device_, options.timeout_s),
       parameters_(*setup_.method),
+      gradient_sum_(parameters_, *setup_.method, ranks_),
       optimizer_(parameters_, optimizer_options(config_)),
       scaler_(config_.precision == "fp16"),
       // The scale of float16 follows from the last step's numbers: there they cannot be late.
@@ -232,7 +233,7 @@ void Trainer::train_loop() try {
   if (options_.cuda_graph == "on")
     graph_.emplace(
         make_cuda_recorder(device_), [this](const torch::Tensor& views, const Targets& targets) {
-          return backward_batch(*setup_.method, views, targets, step_options(), scaler_, ranks_);
+          return backward_batch(*setup_.method, views, targets, step_options(true), scaler_, ranks_);
         });
   if (ranks_.first())
     progress_ = std::make_unique<Progress>(

@@ -11,6 +11,7 @@
 #include "train/engine/batches.hpp"
 #include "train/engine/checkpoint.hpp"
 #include "train/engine/device.hpp"
+#include "train/engine/gradient_sum.hpp"
 #include "train/engine/on_its_way.hpp"
 #include "train/engine/probe_pass.hpp"
 #include "train/engine/run_directory.hpp"
@@ -42,9 +43,14 @@ class Trainer {
   void load_checkpoint();
   void train_loop();
   bool one_batch(DeviceBatch& batch);
-  [[nodiscard]] StepOptions step_options() const {
-    return {config_.micro_batch, config_.precision, 1.0 / static_cast<double>(config_.accumulate)};
+  /// `sums`: an optimizer's step comes with the batch, whose gradients the ranks add up.
+  [[nodiscard]] StepOptions step_options(bool sums) {
+    StepOptions o{config_.micro_batch, config_.precision,
+                  1.0 / static_cast<double>(config_.accumulate)};
+    if (sums && ranks_.ranks() > 1) o.before_last_backward = [this] { gradient_sum_.arm(); };
+    return o;
   }
+  std::vector<std::uint32_t> all_rows(const DeviceBatch& batch);
   void finish_gradients();
   double next_learning_rate();
   double apply_gradients();
@@ -78,6 +84,7 @@ class Trainer {
   const TrainConfig& config_;
   Ranks ranks_;
   FlatParameters parameters_;
+  GradientSum gradient_sum_;
   Optimizer optimizer_;
   GradScaler scaler_;
   bool reads_late_;
@@ -96,7 +103,10 @@ class Trainer {
     std::int64_t batch = 0;
     bool updates = false;      ///< an optimizer step came with it
     double learning_rate = 0;  ///< of that or the one before
-    OnItsWay numbers;          ///< float64 [2]: loss, norm of the gradient
+    /// float64 [2]: loss, norm of the gradient; with several ranks whose numbers are read late [3],
+    /// and the largest signal that any of them has.
+    OnItsWay numbers;
+    std::int64_t joined = 0;  ///< collectives that the numbers follow from
     OnItsWay embeddings;       ///< where a line is due
     std::vector<std::uint32_t> rows;
     bool line_due = false;
@@ -109,6 +119,7 @@ class Trainer {
   std::int64_t steps_per_epoch_ = 0, total_batches_ = 0, resumed_at_ = 0;
   std::int64_t corrupt_counted_ = 0;
   std::int64_t line_steps_ = 0;  ///< of this process since the last line
+  int signal_ = 0;               ///< that all ranks know of
   nlohmann::json run_facts_;
   bool stop_early_ = false;
   std::chrono::steady_clock::time_point started_, line_started_;

@@ -152,6 +152,10 @@ void Trainer::export_weights(const char* name) {
 
 bool Trainer::stop_requested() {
   if (ranks_.ranks() == 1) return interrupt_signal() != 0;
+  if (reads_late_) {  // it came with the step's numbers, without a wait of its own
+    note_interrupt(signal_);
+    return signal_ != 0;
+  }
   torch::Tensor signal =
       torch::full({1}, interrupt_signal(), torch::TensorOptions(device_).dtype(torch::kLong));
   ranks_.maximum(signal);

@@ -3,25 +3,13 @@
 #include <cmath>
 
 #include "io/core/error.hpp"
+#include "io/core/interrupt.hpp"
 #include "io/core/log.hpp"
 #include "train/engine/trainer.hpp"
 #include "train/engine/views.hpp"
 
 namespace wsp::train {
 namespace {
-
-// Rows of the index of the whole batch, from the rows of each rank.
-std::vector<std::uint32_t> all_rows(Ranks& ranks, const std::vector<std::uint32_t>& own,
-                                    const torch::Device& device) {
-  if (ranks.ranks() == 1) return own;
-  torch::Tensor rows = torch::empty({static_cast<std::int64_t>(own.size())}, torch::kLong);
-  std::copy(own.begin(), own.end(), rows.data_ptr<std::int64_t>());
-  rows = rows.to(device);
-  const torch::Tensor all =
-      ranks.gather_views(torch::cat({rows, rows})).chunk(2)[0].to(torch::kCPU);
-  const auto* first = all.data_ptr<std::int64_t>();
-  return {first, first + all.numel()};
-}
 
 // Both views of slices [at, at + count) of hu [m, s, s]. parameters: [2m], of all of them.
 torch::Tensor views_of_piece(const TrainConfig& config, const torch::Tensor& hu,
@@ -35,6 +23,26 @@ torch::Tensor views_of_piece(const TrainConfig& config, const torch::Tensor& hu,
 }
 
 }  // namespace
+
+// Rows of the index of the whole batch. Every rank draws them all; only slices put in the place of
+// damaged ones must be asked for.
+std::vector<std::uint32_t> Trainer::all_rows(const DeviceBatch& batch) {
+  if (ranks_.ranks() == 1) return batch.rows;
+  if (!config_.skip_corrupt) {
+    auto rows =
+        setup_.sampler.batch(batch.number / steps_per_epoch_, batch.number % steps_per_epoch_);
+    for (std::uint32_t& row : rows) row = setup_.set.slices[row].row;
+    return rows;
+  }
+  torch::Tensor rows = torch::empty({std::ssize(batch.rows)}, torch::kLong);
+  std::copy(batch.rows.begin(), batch.rows.end(), rows.data_ptr<std::int64_t>());
+  rows = rows.to(device_);
+  const torch::Tensor gathered = ranks_.gather_views(torch::cat({rows, rows})).chunk(2)[0];
+  ranks_.settle(ranks_.joined());
+  const torch::Tensor all = gathered.to(torch::kCPU);
+  const auto* first = all.data_ptr<std::int64_t>();
+  return {first, first + all.numel()};
+}
 
 // One batch, as numbered prose; true when an epoch is complete with it.
 bool Trainer::one_batch(DeviceBatch& batch) {
@@ -55,9 +63,12 @@ bool Trainer::one_batch(DeviceBatch& batch) {
   if (piece == m) views = draw_views(batch.hu, parameters, view_drawing(config_));
 
   // 2. The gradient of the whole batch, over micro-batches and ranks.
-  std::vector<std::uint32_t> rows = all_rows(ranks_, batch.rows, device_);
+  std::vector<std::uint32_t> rows = all_rows(batch);
   const Targets targets = targets_.targets(rows, device_);
-  const StepOptions how = step_options();
+  Step now;
+  now.updates = position_.pending() + 1 == config_.accumulate ||
+                position_.batches + 1 == total_batches_;
+  const StepOptions how = step_options(now.updates);
   const StepResult result =
       graph_ ? graph_->run(views, targets)
       : views.defined()
@@ -67,13 +78,12 @@ bool Trainer::one_batch(DeviceBatch& batch) {
 
   // 3. A step of the optimizer, where enough batches are together; nothing that is not finite
   // reaches it.
-  Step now;
   now.batch = position_.batches;
-  now.updates = position_.pending() == config_.accumulate || position_.batches == total_batches_;
   torch::Tensor norm = torch::zeros_like(result.loss);
   if (reads_late_) {
     if (now.updates) norm = apply_gradients_unless_not_finite(result.loss);
   } else {
+    ranks_.settle(ranks_.joined());
     if (!std::isfinite(result.loss.item<double>())) refuse_not_finite("the loss", now.batch);
     if (now.updates) norm = torch::full({}, apply_gradients(), torch::kDouble);
   }
@@ -83,8 +93,15 @@ bool Trainer::one_batch(DeviceBatch& batch) {
   // while the device works.
   const bool epoch_complete =
       position_.batches % steps_per_epoch_ == 0 || position_.batches == total_batches_;
-  now.numbers =
-      OnItsWay(torch::stack({result.loss.to(torch::kDouble), norm.to(device_, torch::kDouble)}));
+  std::vector<torch::Tensor> numbers{result.loss.to(torch::kDouble),
+                                     norm.to(device_, torch::kDouble)};
+  if (reads_late_ && ranks_.ranks() > 1) {
+    numbers.push_back(torch::full({}, interrupt_signal(), numbers[0].options()));
+    ranks_.begin_maximum(numbers.back());
+    ranks_.join();
+  }
+  now.joined = ranks_.joined();
+  now.numbers = OnItsWay(torch::stack(numbers));
   now.line_due =
       ranks_.first() && (position_.batches == 1 || position_.batches % options_.log_every == 0);
   if (now.line_due) {
@@ -117,7 +134,7 @@ void Trainer::refuse_not_finite(const char* what, std::int64_t batch) const {
 // The gradient of the optimizer's step out of what the batches and ranks added up.
 void Trainer::finish_gradients() {
   torch::Tensor& gradients = parameters_.gradients();
-  ranks_.sum(gradients);
+  gradient_sum_.finish();
   if (scaler_.on()) gradients.mul_(1 / scaler_.scale());
   // The last step of a run may have fewer batches than the others; it is their mean all the same.
   if (const std::int64_t together = position_.pending(); together != config_.accumulate)
@@ -142,6 +159,7 @@ double Trainer::apply_gradients() {
   torch::NoGradGuard no_grad;
   finish_gradients();
   torch::Tensor& gradients = parameters_.gradients();
+  ranks_.settle(ranks_.joined());
   const double norm = parameters_.gradient_norm().item<double>();
   const bool finite = std::isfinite(norm);
   if (!scaler_.update(finite)) refuse_not_finite("a gradient", position_.batches);
@@ -182,8 +200,10 @@ void Trainer::settle(std::size_t left_open) {
 }
 
 void Trainer::settle_step(Step& step) {
+  ranks_.settle(step.joined);
   const torch::Tensor& numbers = step.numbers.get();
   const double loss = numbers[0].item<double>(), norm = numbers[1].item<double>();
+  if (numbers.size(0) > 2) signal_ = std::max(signal_, static_cast<int>(numbers[2].item<double>()));
   if (!std::isfinite(loss)) refuse_not_finite("the loss", step.batch);
   if (!std::isfinite(norm)) refuse_not_finite("a gradient", step.batch);
   if (step.updates) position_.gradient_norm = norm;

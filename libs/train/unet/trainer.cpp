@@ -146,6 +146,7 @@ void UNetTrainer::start() {
                 {"host_cores", std::thread::hardware_concurrency()},
                 {"command", options_.command},
                 {"device", setup_.device.str()},
+                {"precision", config_.precision},
                 {"threads", options_.threads},
                 {"torch", TORCH_VERSION},
                 {"first_batch", position_.batches}};
