@@ -119,11 +119,11 @@ class Bench:
         ours, theirs = self.median_ms(encoder, "ours"), self.median_ms(encoder, mode)
         return ours, theirs, theirs / ours, "ms"
 
-    def part(self, name, ratio, *more):
+    def part(self, name, ratio, *more, fact=None):
         calls = ["--turns", 1, "--calls", 1] if self.quick else ["--turns", 5, "--calls", 10]
         found = self.last_json(self.build / "bench/gpu/gpu_bench", name, "--device", self.args.device, *calls, *more)
         if "by" in found:
-            self.facts[f"{name}_by"] = found["by"]
+            self.facts[f"{fact or name}_by"] = found["by"]
         return found["ours_ms"], found["theirs_ms"], ratio(found["ours_ms"], found["theirs_ms"]), "ms"
 
     def augmentation(self):
@@ -133,6 +133,11 @@ class Bench:
     def loss(self):
         return self.part("loss", lambda ours, theirs: ours / theirs,
                          *(["--rows", 256, "--dim", 16, "--tile", 64] if self.quick else []))
+
+    def loss_of_a_number(self, method):
+        """4,096 rows: L^exp and Rank-N-Contrast are whole matrices on a card."""
+        size = ["--rows", 256, "--dim", 16, "--tile", 64] if self.quick else ["--rows", 4096]
+        return self.part("loss", lambda ours, theirs: ours / theirs, "--method", method, *size, fact=f"loss_{method}")
 
     def unet(self):
         return self.part("unet", lambda ours, theirs: theirs / ours,
@@ -255,6 +260,9 @@ def rows(bench):
                 lambda e=encoder, o=option: bench.step_with(e, o)
     yield "augmentation", "device copy", ">= 0.60 x", at_least(0.6), bench.augmentation
     yield "loss, 16,384 rows", "its cuBLAS products", "<= 2 x", at_most(2), bench.loss
+    for method in ("yaware", "lexp", "rnc"):
+        yield f"loss, {method}, 4,096 rows", "its cuBLAS products", "(measured)", lambda ratio: True, \
+            lambda m=method: bench.loss_of_a_number(m)
     yield "bias, ReLU, pool, layer 1", "LibTorch", "(measured)", lambda ratio: True, bench.pooling
     yield "waiting for data", "", "< 1 %", lambda share: share < 0.01, bench.waiting
     yield "peak memory, resnet18", "eager", "<= 0.55 x", at_most(0.55), lambda: bench.memory(0)

@@ -55,7 +55,7 @@ with support.temporary() as work:
     done = script("--device", "cpu", "--quick", "--out", out, expect=1, WSP_NO_BUILD="1", OMP_WAIT_POLICY="passive")
     results = json.loads((out / "results.json").read_text())
 table = {(row["what"], row["against"]): row for row in results["rows"]}
-support.check(len(table) == 19, list(table))
+support.check(len(table) == 22, list(table))
 for (what, against), row in table.items():
     if "memory" in what or what.startswith("the same"):
         support.check(row["met"] == "not run: memory is counted on a card only", row)

@@ -209,7 +209,8 @@ struct Ranks::Group {
   // NCCL's wait() without a limit makes the stream wait; with one it makes the host.
   void join() {
     for (Begun& each : begun) {
-      finish(each.what, [&] { return each.work; }, /*host_waits=*/!on_card);
+      finish(
+          each.what, [&] { return each.work; }, /*host_waits=*/!on_card);
       ++joined;
       if (on_card) on_device.push_back(std::move(each));
     }
@@ -407,8 +408,7 @@ torch::Tensor Ranks::gather_views(const torch::Tensor& local) {
   std::vector<torch::Tensor> mine{local.contiguous()};
   std::vector<std::vector<torch::Tensor>> all(1);
   for (int r = 0; r < environment_.ranks; ++r) all[0].push_back(torch::empty_like(mine[0]));
-  group_->begin("a gathering of embeddings",
-                [&] { return group_->backend->allgather(all, mine); });
+  group_->begin("a gathering of embeddings", [&] { return group_->backend->allgather(all, mine); });
   group_->join();
   std::vector<torch::Tensor> parts;
   for (const std::int64_t view : {0, 1})

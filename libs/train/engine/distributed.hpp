@@ -50,8 +50,8 @@ class Ranks {
   void join();
   /// Collectives that were joined so far.
   [[nodiscard]] std::int64_t joined() const;
-  /// Wait on the host, no longer than the timeout, until the first `count` of those are done: before
-  /// it reads what follows from them.
+  /// Wait on the host, no longer than the timeout, until the first `count` of those are done:
+  /// before it reads what follows from them.
   void settle(std::int64_t count);
   /// Copy one rank's tensor to all, in place.
   void broadcast(torch::Tensor& tensor, int from = 0);

@@ -10,9 +10,9 @@
 namespace wsp::train {
 
 /// The sum of the gradients over the ranks, piece by piece while the backward pass still runs: a
-/// piece of the flat buffer goes as soon as the gradients of all its parameters are there. Pieces go
-/// from the buffer's end to its beginning, which is about the order of a backward pass, and in one
-/// order on every rank. Nothing with one rank.
+/// piece of the flat buffer goes as soon as the gradients of all its parameters are there. Pieces
+/// go from the buffer's end to its beginning, which is about the order of a backward pass, and in
+/// one order on every rank. Nothing with one rank.
 class GradientSum {
  public:
   /// `piece`: gradients of a piece at least, but for the buffer's first. `parameters` and `ranks`

@@ -231,10 +231,10 @@ void Trainer::train_loop() try {
   batches_ = std::make_unique<DeviceBatches>(setup_.reader, source, position_.batches,
                                              setup_.loader_options(), device_);
   if (options_.cuda_graph == "on")
-    graph_.emplace(
-        make_cuda_recorder(device_), [this](const torch::Tensor& views, const Targets& targets) {
-          return backward_batch(*setup_.method, views, targets, step_options(true), scaler_, ranks_);
-        });
+    graph_.emplace(make_cuda_recorder(device_), [this](const torch::Tensor& views,
+                                                       const Targets& targets) {
+      return backward_batch(*setup_.method, views, targets, step_options(true), scaler_, ranks_);
+    });
   if (ranks_.first())
     progress_ = std::make_unique<Progress>(
         "training", static_cast<std::uint64_t>(total_batches_ * config_.batch), "slices",

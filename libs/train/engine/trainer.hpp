@@ -107,7 +107,7 @@ class Trainer {
     /// and the largest signal that any of them has.
     OnItsWay numbers;
     std::int64_t joined = 0;  ///< collectives that the numbers follow from
-    OnItsWay embeddings;       ///< where a line is due
+    OnItsWay embeddings;      ///< where a line is due
     std::vector<std::uint32_t> rows;
     bool line_due = false;
   };

@@ -66,8 +66,8 @@ bool Trainer::one_batch(DeviceBatch& batch) {
   std::vector<std::uint32_t> rows = all_rows(batch);
   const Targets targets = targets_.targets(rows, device_);
   Step now;
-  now.updates = position_.pending() + 1 == config_.accumulate ||
-                position_.batches + 1 == total_batches_;
+  now.updates =
+      position_.pending() + 1 == config_.accumulate || position_.batches + 1 == total_batches_;
   const StepOptions how = step_options(now.updates);
   const StepResult result =
       graph_ ? graph_->run(views, targets)

@@ -71,9 +71,8 @@ FeatureTable embed_dataset(const EmbedOptions& asked) {
     // Another word would run in fp32 and stand in the facts.
     if (o.precision != "fp32" && o.precision != "tf32" && o.precision != "bf16" &&
         o.precision != "fp16")
-      throw Error(
-          ErrorCode::usage,
-          "--precision is '" + o.precision + "': expected one of fp32, tf32, bf16, fp16, auto");
+      throw Error(ErrorCode::usage, "--precision is '" + o.precision +
+                                        "': expected one of fp32, tf32, bf16, fp16, auto");
     prepare_precision(device, o.precision);
     prepare_algorithms(device, false);
     try_device(device);

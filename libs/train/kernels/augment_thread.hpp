@@ -42,8 +42,7 @@ WSP_HOST_DEVICE inline void augment_run(const std::int16_t* hu, std::int64_t ima
   std::int64_t at_x = source_x(map, x, y), at_y = source_y(map, x, y);
   Packed<typename Stored<kType>::Bits, kRun> values;
   WSP_UNROLLED (i, kRun) {
-    values.value[i] =
-        Stored<kType>::bits(sample_anywhere(source, size, source_point(at_x, at_y)));
+    values.value[i] = Stored<kType>::bits(sample_anywhere(source, size, source_point(at_x, at_y)));
     at_x += map.xx;
     at_y += map.yx;
   }

@@ -172,8 +172,8 @@ struct OneStep {
   torch::Tensor gradient;
   std::int64_t pieces = 0, during = 0;  ///< of the sum over the ranks; that went during the pass
 };
-OneStep step_of(Method& method, const torch::Tensor& views, int rank, int ranks,
-                std::uint16_t port, std::int64_t micro_batch = 0) {
+OneStep step_of(Method& method, const torch::Tensor& views, int rank, int ranks, std::uint16_t port,
+                std::int64_t micro_batch = 0) {
   Ranks group({rank, ranks, rank, "127.0.0.1", port, "test"}, torch::kCPU, 60);
   FlatParameters parameters(method);
   GradientSum sum(parameters, method, group, 1000);

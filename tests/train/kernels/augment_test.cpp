@@ -139,8 +139,7 @@ void expect_the_cpu(const std::vector<std::int16_t>& hu, std::int64_t n, std::in
       for (std::uint32_t run = 0; run < augment_runs<kType>(side) + 9; ++run)
         augment_run<kType, kPacked>(hu.data(), image, side, map, run, out, target);
     }
-  for (std::size_t i = 0; i < count; ++i)
-    ASSERT_EQ(out[i], Stored<kType>::bits(expected[i])) << i;
+  for (std::size_t i = 0; i < count; ++i) ASSERT_EQ(out[i], Stored<kType>::bits(expected[i])) << i;
 }
 
 template <PixelType kType>

@@ -83,7 +83,8 @@ void expect_far_pooling(bool channels_last) {
 
   std::vector<Bits> near_out(static_cast<std::size_t>(pooled)), near_back(map.size());
   std::vector<std::uint8_t> near_winner(near_out.size());
-  const auto run = [&](const PoolShape& s, const Bits* from, Bits* to, std::uint8_t* won, Bits* gradient) {
+  const auto run = [&](const PoolShape& s, const Bits* from, Bits* to, std::uint8_t* won,
+                       Bits* gradient) {
     for (const bool backward : {false, true}) {
       const PoolGrid grid = pool_grid(s, kVector, backward);
       for (std::int64_t row = grid.rows - grid.rows / s.n; row < grid.rows; ++row)
