@@ -29,7 +29,8 @@ export OMP_WAIT_POLICY=passive
 # The line of a log that says most.
 last() { grep -E 'tests passed|tests failed|^\[[0-9]+/[0-9]+\]|^rows |^torch ' "$out/$1.log" | tail -1 || true; }
 
-# stage NAME: its seconds and result stand in the table, its output in OUT/NAME.log.
+# stage NAME: its seconds and result stand in the table, its output in OUT/NAME.log. A command of a stage that fails must
+# return: within what || follows bash does not end by itself.
 stage() {
   local began=$SECONDS result=ok
   printf '== %s\n' "$1"
@@ -39,15 +40,14 @@ stage() {
 }
 
 pytorch() {
-  [ -x "$python" ] || python3 -m venv "$venv"
-  "$python" -c "import torch; assert torch.__version__.split('+')[0] == '$version'" 2>/dev/null ||
-    "$python" -m pip install --quiet "torch==$version" numpy
-  "$python" -c 'import torch; print("torch", torch.__version__, "CUDA", torch.version.cuda)'
+  local is_it="import torch; print('torch', torch.__version__); assert torch.__version__.split('+')[0] == '$version'"
+  [ -x "$python" ] || python3 -m venv "$venv" || return
+  "$python" -c "$is_it" || { "$python" -m pip install --quiet "torch==$version" numpy && "$python" -c "$is_it"; }
 }
 
 compile() {
   cmake --preset gpu-node -B "$build" -Wno-dev --log-level=NOTICE -DWSP_GPU_TESTS_ONLY=OFF -DWSP_WITH_CUDA=ON \
-    -DCMAKE_PREFIX_PATH="$("$python" -c 'import torch; print(torch.utils.cmake_prefix_path)')"
+    -DCMAKE_PREFIX_PATH="$("$python" -c 'import torch; print(torch.utils.cmake_prefix_path)')" || return
   # With a LibTorch of another CUDA than nvcc's the kernels would be compiled and nothing of them linked.
   if grep -q 'COMPILED ONLY' "$out/compile.log"; then return 1; fi
   ninja -C "$build" -j "$jobs"
@@ -57,7 +57,7 @@ tests() { ctest --test-dir "$build/tests/train" -LE gpu -j "$jobs" --timeout 180
 
 # Every row is measured but those that only a card has.
 toys() {
-  WSP_PYTHON=$python WSP_BUILD_DIR=$build WSP_NO_BUILD=1 bench/gpu/run.sh --device cpu --quick --out "$out/results" || [ $? -eq 1 ]
+  WSP_PYTHON=$python WSP_BUILD_DIR=$build WSP_NO_BUILD=1 bench/gpu/run.sh --device cpu --quick --out "$out/results" || [ $? -eq 1 ] || return
   "$python" - "$out/results/results.json" <<'PYTHON'
 import json
 import sys
