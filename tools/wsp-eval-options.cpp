@@ -61,7 +61,10 @@ void declare_network(CLI::App& app, train::EmbedOptions& e) {
   app.add_option("--image-size", e.image_size, "Side of the images; 0: as the encoder was trained")
       ->capture_default_str();
   app.add_option("--device", e.device, "auto, cpu, cuda or cuda:N")->capture_default_str();
-  app.add_option("--precision", e.precision, "fp32, tf32, bf16 or fp16")->capture_default_str();
+  app.add_option("--precision", e.precision,
+                 "fp32, tf32, bf16, fp16 or auto (fp32 on the CPU; on a card bf16 where it has it, "
+                 "else tf32)")
+      ->capture_default_str();
   app.add_option("--batch", e.batch, "Slices at once")
       ->check(CLI::Range(1, 100000))
       ->capture_default_str();
@@ -183,7 +186,7 @@ void declare_eval(CLI::App& app, EvalOptions& o) {
       ->capture_default_str();
   finetune
       ->add_option("--precision", t.precision,
-                   "Of training and of the features scored: fp32, tf32, bf16 or fp16")
+                   "Of training and of the features scored: fp32, tf32, bf16, fp16 or auto")
       ->capture_default_str();
   declare_overlap(*finetune, o.finetune.allow_overlap);
   finetune->add_flag(

@@ -38,7 +38,12 @@ void declare(CLI::App& app, Options& o) {
   run->add_option("--init", r.init,
                   "Encoder weights to start from (safetensors; torchvision's names fit)");
   run->add_option("--device", r.device, "auto, cpu, cuda or cuda:N")->capture_default_str();
-  run->add_option("--precision", c.precision, "fp32, tf32, bf16 or fp16")->capture_default_str();
+  c.precision = "auto";
+  run->add_option(
+         "--precision", c.precision,
+         "fp32, tf32, bf16, fp16 or auto: fp32 on the CPU; on a card bf16 where it has it, "
+         "else tf32")
+      ->capture_default_str();
   run->add_option("--channels-last", c.channels_last,
                   "auto (on CUDA in bf16 or fp16), on or off: layout of the images in the networks")
       ->capture_default_str();

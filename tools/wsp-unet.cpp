@@ -154,7 +154,12 @@ void declare_optimisation(CLI::App& app, UNetConfig& c) {
       ->capture_default_str();
   group->add_option("--dice-weight", c.dice_weight, "Of the Dice loss beside the cross-entropy")
       ->capture_default_str();
-  group->add_option("--precision", c.precision, "fp32, tf32 or bf16")->capture_default_str();
+  c.precision = "auto";
+  group
+      ->add_option("--precision", c.precision,
+                   "fp32, tf32, bf16 or auto: fp32 on the CPU; on a card bf16 where it has it, "
+                   "else tf32")
+      ->capture_default_str();
   group
       ->add_option("--channels-last", c.channels_last,
                    "auto (on CUDA in bf16), on or off: layout of the images in the network")

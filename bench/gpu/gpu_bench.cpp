@@ -12,11 +12,13 @@
 #include "card.hpp"
 #include "parts.hpp"
 #include "timer.hpp"
+#include "train/engine/config.hpp"
 #include "train/engine/device.hpp"
 #include "train/engine/views.hpp"
 #include "train/model/cuda_kernels.hpp"
 #include "train/model/fused_pooling.hpp"
 #include "train/model/losses.hpp"
+#include "train/model/method.hpp"
 
 namespace {
 
@@ -88,13 +90,23 @@ nlohmann::json loss(const Options& o, const torch::Device& device) {
   Targets targets;
   targets.label = torch::arange(n, torch::kLong).remainder(4).to(device);
   targets.depth = torch::rand({n}, torch::kDouble).to(device);
+  targets.value = 40 + 40 * torch::rand({n}, torch::kDouble).to(device);
+  if (is_continuous(o.method) && o.method != "rnc") {
+    targets.continuous = targets.value.unsqueeze(0);
+    targets.continuous_sigma = {5};
+  }
   const torch::Tensor rows = z.detach();
-  const bool kernel = by_kernel(o, device);
+  // L^exp weighs as y-Aware does; Rank-N-Contrast does not weigh.
+  const KernelOptions weights =
+      contrastive_kernel(o.method == "lexp" ? "yaware" : o.method).value_or(KernelOptions{});
+  const bool kernel = (o.method == "wsp" || o.method == "yaware") && by_kernel(o, device);
   const auto precision =
       o.precision == "fp32" ? ContrastivePrecision::exact : ContrastivePrecision::tensor;
   const auto value = [&] {
-    return kernel ? contrastive_loss_cuda(z, targets, {}, 0.1, precision)
-                  : contrastive_loss(z, targets, {}, 0.1, o.tile);
+    if (o.method == "rnc") return rank_contrast_loss(z, targets, 2);
+    if (o.method == "lexp") return weighted_repulsion_loss(z, targets, weights, 0.1);
+    return kernel ? contrastive_loss_cuda(z, targets, weights, 0.1, precision)
+                  : contrastive_loss(z, targets, weights, 0.1, o.tile);
   };
   nlohmann::json found = in_turns(
       o, device, kernel ? "kernel" : "LibTorch",
@@ -166,6 +178,9 @@ int main(int argc, char** argv) {
   l->add_option("--rows", o.rows)->capture_default_str();
   l->add_option("--dim", o.dim)->capture_default_str();
   l->add_option("--tile", o.tile)->capture_default_str();
+  l->add_option("--method", o.method, "wsp, yaware, lexp, rnc")
+      ->check(CLI::IsMember({"wsp", "yaware", "lexp", "rnc"}))
+      ->capture_default_str();
   auto* p = app.add_subcommand("pooling",
                                "Bias, ReLU and pooling in one pass beside LibTorch's operations");
   p->add_option("--batch", o.batch)->capture_default_str();

@@ -2,11 +2,12 @@
 beside its floor.
 
 measure.py --build BUILD [--device cuda] [--out results.json] [--python PYTHON] [--budget SECONDS] [--limit SECONDS] [--quick]
-           [--tflops N --gbps N]
+           [--tflops N --gbps N] [--go-on KEY]
 prints the tables and writes them as JSON: per row ours, theirs, ratio, target, met ("yes", "no" or "not run: why"); per stage its counts,
 floor, measured time and gap. The floor is that of the card, by its name (roofline.PEAKS) or by --tflops and --gbps of its data sheet;
 of another card it stays unknown. --quick uses sizes that mean nothing and judges nothing: it shows that every program runs, on the CPU
-too. Exit 0 where every row was run, else 1.
+too. With --go-on KEY what results.json has under the same KEY is not measured again. Exit 0 where every row was run, 75 where time
+alone was missing, else 1.
 """
 import argparse
 import json
@@ -34,6 +35,7 @@ class Bench:
         self.cuda = args.device.startswith("cuda")
         self.turns = 1 if args.quick else 3
         self.began = time.monotonic()
+        self.before = 0  # seconds of earlier calls
         self.steps = {}  # (encoder, side) -> results of the turns, shared by several rows
         self.facts = {"device": args.device, "quick": args.quick}
         self.work = tempfile.TemporaryDirectory(prefix="wsp-gpu-bench-")
@@ -117,11 +119,11 @@ class Bench:
         ours, theirs = self.median_ms(encoder, "ours"), self.median_ms(encoder, mode)
         return ours, theirs, theirs / ours, "ms"
 
-    def part(self, name, ratio, *more):
+    def part(self, name, ratio, *more, fact=None):
         calls = ["--turns", 1, "--calls", 1] if self.quick else ["--turns", 5, "--calls", 10]
         found = self.last_json(self.build / "bench/gpu/gpu_bench", name, "--device", self.args.device, *calls, *more)
         if "by" in found:
-            self.facts[f"{name}_by"] = found["by"]
+            self.facts[f"{fact or name}_by"] = found["by"]
         return found["ours_ms"], found["theirs_ms"], ratio(found["ours_ms"], found["theirs_ms"]), "ms"
 
     def augmentation(self):
@@ -131,6 +133,11 @@ class Bench:
     def loss(self):
         return self.part("loss", lambda ours, theirs: ours / theirs,
                          *(["--rows", 256, "--dim", 16, "--tile", 64] if self.quick else []))
+
+    def loss_of_a_number(self, method):
+        """4,096 rows: L^exp and Rank-N-Contrast are whole matrices on a card."""
+        size = ["--rows", 256, "--dim", 16, "--tile", 64] if self.quick else ["--rows", 4096]
+        return self.part("loss", lambda ours, theirs: ours / theirs, "--method", method, *size, fact=f"loss_{method}")
 
     def unet(self):
         return self.part("unet", lambda ours, theirs: theirs / ours,
@@ -253,6 +260,9 @@ def rows(bench):
                 lambda e=encoder, o=option: bench.step_with(e, o)
     yield "augmentation", "device copy", ">= 0.60 x", at_least(0.6), bench.augmentation
     yield "loss, 16,384 rows", "its cuBLAS products", "<= 2 x", at_most(2), bench.loss
+    for method in ("yaware", "lexp", "rnc"):
+        yield f"loss, {method}, 4,096 rows", "its cuBLAS products", "(measured)", lambda ratio: True, \
+            lambda m=method: bench.loss_of_a_number(m)
     yield "bias, ReLU, pool, layer 1", "LibTorch", "(measured)", lambda ratio: True, bench.pooling
     yield "waiting for data", "", "< 1 %", lambda share: share < 0.01, bench.waiting
     yield "peak memory, resnet18", "eager", "<= 0.55 x", at_most(0.55), lambda: bench.memory(0)
@@ -266,8 +276,24 @@ def rows(bench):
 
 def keep(bench, table, stages, out):
     """Write the tables as far as they have come: whoever ends the run early keeps them."""
-    bench.facts["seconds"] = round(time.monotonic() - bench.began, 1)
-    out.write_text(json.dumps({"facts": bench.facts, "rows": table, "stages": stages}, indent=1) + "\n")
+    bench.facts["seconds"] = round(bench.before + time.monotonic() - bench.began, 1)
+    out.write_text(json.dumps({"key": bench.args.go_on, "facts": bench.facts, "rows": table, "stages": stages,
+                               "steps": bench.steps}, indent=1) + "\n")
+
+
+def kept(bench, out):
+    """Rows by what and against, and stages by encoder, that an earlier call measured under the same key; its facts and steps."""
+    try:
+        found = json.loads(out.read_text())
+        if bench.args.go_on is None or found["key"] != bench.args.go_on:
+            return {}, {}
+        bench.facts.update(found["facts"])
+        bench.before = found["facts"]["seconds"]
+        bench.steps.update({encoder: sides for encoder, sides in found["steps"].items() if not sides["why"]})
+        return ({(row["what"], row["against"]): row for row in found["rows"] if not row["met"].startswith("not run")},
+                {each["encoder"]: each for each in found["stages"] if each["met"] == "measured"})
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}, {}
 
 
 def attempted(measure):
@@ -291,6 +317,7 @@ def main():
     parser.add_argument("--tflops", type=float, help="of half precision, dense")
     parser.add_argument("--gbps", type=float, help="of the card's memory")
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--go-on", metavar="KEY", help="of what is measured: source and card")
     parser.add_argument("--list", action="store_true", help="only say what would be measured")
     args = parser.parse_args()
     if (args.tflops is None) != (args.gbps is None):
@@ -302,17 +329,22 @@ def main():
         print("  every stage of a step      its floor (bench/gpu/roofline.py), TinyNet and ResNet-18")
         return 0
     table, stages = [], []
+    old_rows, old_stages = kept(bench, args.out)
     for what, against, target, judge, measure in rows(bench):
         row = {"what": what, "against": against, "target": target, "ours": None, "theirs": None, "ratio": None}
-        found, row["met"] = attempted(measure)
-        if found is not None:
+        old = old_rows.get((what, against))
+        found, row["met"] = (None, "") if old else attempted(measure)
+        if old:
+            row = old
+        elif found is not None:
             row["ours"], row["theirs"], row["ratio"], row["unit"] = found
             row["met"] = "not judged" if args.quick else "yes" if judge(row["ratio"]) else "no"
         table.append(row)
         keep(bench, table, stages, args.out)
         print(f"... {what}, {against}: {row['met']}", file=sys.stderr, flush=True)
     for encoder in ("tinynet", "resnet18"):
-        found, why = attempted(lambda e=encoder: bench.stages(e))
+        old = old_stages.get(encoder)
+        found, why = (old, None) if old else attempted(lambda e=encoder: bench.stages(e))
         stages.append({"encoder": encoder, "met": why or "measured", **(found or {"rows": []})})
         keep(bench, table, stages, args.out)
         print(f"... stages, {encoder}: {stages[-1]['met']}", file=sys.stderr, flush=True)
@@ -329,7 +361,8 @@ def main():
         print(f"{row['what']:26}{row['against']:26}{number(row['ours']):>10}{number(row['theirs']):>10}"
               f"{number(row['ratio']):>8}  {row['target']:12}{row['met']}")
     print(f"{bench.facts.get('card', args.device)}, {bench.facts['seconds']} s -> {args.out}")
-    return 0 if all(not row["met"].startswith("not run") for row in table + stages) else 1
+    missing = {row["met"] for row in table + stages if row["met"].startswith("not run")}
+    return 0 if not missing else 75 if all(why.endswith("out of time") for why in missing) else 1
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@
 namespace wsp::bench {
 
 struct Options {
-  std::string device = "auto", precision = "bf16", encoder = "resnet18";
+  std::string device = "auto", precision = "bf16", encoder = "resnet18", method = "wsp";
   std::filesystem::path dataset;
   std::int64_t batch = 64, size = 512, rows = 16384, dim = 128, tile = 2048, slices = 96,
                width = 32, channels = 16;

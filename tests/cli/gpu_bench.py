@@ -55,7 +55,7 @@ with support.temporary() as work:
     done = script("--device", "cpu", "--quick", "--out", out, expect=1, WSP_NO_BUILD="1", OMP_WAIT_POLICY="passive")
     results = json.loads((out / "results.json").read_text())
 table = {(row["what"], row["against"]): row for row in results["rows"]}
-support.check(len(table) == 19, list(table))
+support.check(len(table) == 22, list(table))
 for (what, against), row in table.items():
     if "memory" in what or what.startswith("the same"):
         support.check(row["met"] == "not run: memory is counted on a card only", row)
@@ -64,7 +64,7 @@ for (what, against), row in table.items():
         support.check(row["met"] == "not run: needs a card", row)
         continue
     support.check(row["met"] == "not judged" and row["ratio"] is not None and row["ours"] >= 0, row)
-    support.check(what in done.stdout.split("== 3/3")[1], done.stdout)
+    support.check(what in done.stdout.split("== 3/5")[1], done.stdout)
 support.check(0 <= table["batch 4,096 in 16 GB", "micro-batch 32"]["ratio"] < 1e-3, table)
 for found, rows in zip(results["stages"], (14, 14), strict=True):
     support.check(found["met"] == "measured" and len(found["rows"]) == rows, found)

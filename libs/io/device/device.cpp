@@ -7,6 +7,7 @@
 #include <torch/version.h>
 
 #include <optional>
+#include <utility>
 
 #include "io/core/device_fault.hpp"
 #include "io/core/error.hpp"
@@ -32,15 +33,15 @@ std::optional<std::string> why_no_card() {
   return status == 0 ? "no CUDA-capable device is detected" : words(status);
 }
 
-// "7.5", or nothing where the runtime does not say.
-std::string compute_capability(int card) {
+// {7, 5}, or nothing where the runtime does not say.
+std::optional<std::pair<int, int>> compute_capability(int card) {
   constexpr int kMajor = 75, kMinor = 76;  // cudaDevAttrComputeCapabilityMajor, -Minor
   const auto attribute = runtime<int(int*, int, int)>("cudaDeviceGetAttribute");
   int major = 0, minor = 0;
   if (attribute == nullptr || attribute(&major, kMajor, card) != 0 ||
       attribute(&minor, kMinor, card) != 0)
-    return {};
-  return std::to_string(major) + "." + std::to_string(minor);
+    return std::nullopt;
+  return std::pair(major, minor);
 }
 
 }  // namespace
@@ -88,11 +89,18 @@ c10::Device choose_device(const std::string& text, int local_rank) {
   return {at::kCUDA, static_cast<c10::DeviceIndex>(index)};
 }
 
+bool has_bfloat16(const c10::Device& device) {
+  if (device.is_cpu()) return false;
+  const auto capability = compute_capability(device.index());
+  return capability && capability->first >= 8;
+}
+
 void try_device(const c10::Device& device) {
   if (device.is_cpu()) return;
-  const std::string capability = compute_capability(device.index());
-  const std::string what =
-      device.str() + (capability.empty() ? "" : ", of compute capability " + capability);
+  std::string what = device.str();
+  if (const auto capability = compute_capability(device.index()))
+    what += ", of compute capability " + std::to_string(capability->first) + "." +
+            std::to_string(capability->second);
   try {
     (void)at::ones({1}, c10::TensorOptions(device)).add_(1).item<float>();
   } catch (const std::exception& e) {

@@ -14,6 +14,10 @@ c10::Device choose_device(const std::string& text, int local_rank);
 /// Throws Error saying what would work; does nothing on the CPU.
 void try_device(const c10::Device& device);
 
+/// Whether the card multiplies matrices of bfloat16 (compute capability 8.0 and later); false on
+/// the CPU.
+bool has_bfloat16(const c10::Device& device);
+
 /// Begin or end autocast to `type` in this thread, on any LibTorch.
 void set_autocast(bool cuda, bool on, c10::ScalarType type);
 

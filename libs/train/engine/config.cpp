@@ -175,7 +175,7 @@ void check_config(const TrainConfig& c) {
   one_of("kernel", c.kernel, {"rbf", "laplacian"});
   one_of("normalisation", c.normalisation, {"paper", "reference"});
   one_of("optimizer", c.optimizer, {"adam", "adamw", "lars", "sgd"});
-  one_of("precision", c.precision, {"fp32", "tf32", "bf16", "fp16"});
+  one_of("precision", c.precision, {"auto", "fp32", "tf32", "bf16", "fp16"});
   one_of("channels-last", c.channels_last, {"auto", "on", "off"});
   one_of("cuda-kernels", c.cuda_kernels, {"off", "on"});
   need(c.hold_back >= 0 && c.hold_back < 1, "hold-back", c.hold_back, "a part from 0 to below 1");

@@ -50,7 +50,7 @@ struct TrainConfig {
   double clip_norm = 0;                ///< 0: no clipping
   std::int64_t accumulate = 1;         ///< batches per optimizer step
   std::int64_t micro_batch = 0;        ///< slices embedded at once; 0: the whole batch
-  std::string precision = "fp32";      ///< fp32, tf32, bf16 or fp16
+  std::string precision = "fp32";      ///< auto (a run's own is resolved), fp32, tf32, bf16, fp16
   std::string channels_last = "auto";  ///< auto (on CUDA in half precision), on or off
   bool deterministic = false;          ///< CUDA: the same bits again on the same card
   std::string cuda_kernels = "off";  ///< off or on: our own for views, pooling and contrastive loss

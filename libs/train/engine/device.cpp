@@ -23,6 +23,11 @@ Autocast::~Autocast() {
   if (at::autocast::decrement_nesting() == 0) at::autocast::clear_cache();
 }
 
+std::string resolve_precision(const std::string& asked, const torch::Device& device) {
+  if (asked != "auto") return asked;
+  return device.is_cpu() ? "fp32" : has_bfloat16(device) ? "bf16" : "tf32";
+}
+
 void prepare_precision(const torch::Device& device, const std::string& precision) {
   if (!device.is_cuda() && (precision == "fp16" || precision == "tf32"))
     throw Error(ErrorCode::usage,
@@ -30,6 +35,15 @@ void prepare_precision(const torch::Device& device, const std::string& precision
   const bool tf32 = precision != "fp32";
   at::globalContext().setAllowTF32CuBLAS(tf32);
   at::globalContext().setAllowTF32CuDNN(tf32);
+}
+
+// Not at::NoTF32Guard: that one is of its thread, and a card's backward pass runs in another.
+ExactProducts::ExactProducts() : tf32_(at::globalContext().allowTF32CuBLAS()) {
+  if (tf32_) at::globalContext().setAllowTF32CuBLAS(false);
+}
+
+ExactProducts::~ExactProducts() {
+  if (tf32_) at::globalContext().setAllowTF32CuBLAS(true);
 }
 
 void prepare_algorithms(const torch::Device& device, bool deterministic) {

@@ -21,8 +21,24 @@ class Autocast {
  private:
   bool cuda_ = false, active_ = false;
 };
+/// What "auto" is on a device: fp32 on the CPU, bf16 on a card that has it (compute capability 8.0
+/// and later), else tf32, which a card without it computes as fp32. Any other word is its own.
+std::string resolve_precision(const std::string& asked, const torch::Device& device);
 /// Throws Error(usage) for a precision that the device lacks; sets TF32.
 void prepare_precision(const torch::Device& device, const std::string& precision);
+/// While it lives, matrix products of float32 are products of float32 in every thread, whatever
+/// --precision allows: TF32 keeps 11 bits of a factor, which is half a pixel of a sampling grid of
+/// 512 and 0.5 % of a weight exp(s / 0.1).
+class ExactProducts {
+ public:
+  ExactProducts();
+  ~ExactProducts();
+  ExactProducts(const ExactProducts&) = delete;
+  ExactProducts& operator=(const ExactProducts&) = delete;
+
+ private:
+  bool tf32_;
+};
 /// `deterministic`: the same bits on the same card, by LibTorch's deterministic algorithms (it
 /// warns of an operation that has none); call it before the first matrix product. Otherwise cuDNN
 /// tries its algorithms on each new shape and takes the fastest. On the CPU a run has the same bits

@@ -6,6 +6,7 @@
 #include <condition_variable>
 #include <csignal>
 #include <cstdlib>
+#include <deque>
 #include <future>
 #include <mutex>
 #include <optional>
@@ -177,15 +178,60 @@ struct Ranks::Group {
   c10::intrusive_ptr<Backend> backend;
   Milliseconds timeout{0};
   std::int64_t times_alone = 0;
+  /// A collective that was begun: what it is, and its end.
+  struct Begun {
+    const char* what;
+    c10::intrusive_ptr<c10d::Work> work;
+  };
+  std::vector<Begun> begun;     // not yet joined
+  std::deque<Begun> on_device;  // joined there, not yet known to be done
+  std::int64_t joined = 0;
+  bool on_card = false;
 
   // Every collective ends here: done, or an Error that says what most likely happened.
   template <class Start>
-  void finish(const char* what, Start&& start) {
+  void finish(const char* what, Start&& start, bool host_waits = true) {
     try {
       auto work = start();
-      work->wait(timeout);
+      host_waits ? work->wait(timeout) : work->wait();
     } catch (const std::exception& e) {
       throw silent(what, e);
+    }
+  }
+  template <class Start>
+  void begin(const char* what, Start&& start) {
+    try {
+      begun.push_back({what, start()});
+    } catch (const std::exception& e) {
+      throw silent(what, e);
+    }
+  }
+  // NCCL's wait() without a limit makes the stream wait; with one it makes the host.
+  void join() {
+    for (Begun& each : begun) {
+      finish(
+          each.what, [&] { return each.work; }, /*host_waits=*/!on_card);
+      ++joined;
+      if (on_card) on_device.push_back(std::move(each));
+    }
+    begun.clear();
+  }
+  void settle(std::int64_t count) {
+    const auto deadline = Clock::now() + timeout;
+    while (!on_device.empty() && joined - std::ssize(on_device) < count) {
+      const Begun& first = on_device.front();
+      try {
+        while (!first.work->isCompleted()) {
+          if (Clock::now() > deadline)
+            throw std::runtime_error("no answer within " + std::to_string(timeout.count() / 1000) +
+                                     " s");
+          std::this_thread::sleep_for(std::chrono::microseconds(20));
+        }
+        if (const auto failed = first.work->exception()) std::rethrow_exception(failed);
+      } catch (const std::exception& e) {
+        throw silent(first.what, e);
+      }
+      on_device.pop_front();
     }
   }
   static Error silent(const char* what, const std::exception& e) {
@@ -201,6 +247,7 @@ Ranks::Ranks(const RankEnvironment& environment, const torch::Device& device, do
   group_ = std::make_unique<Group>();
   const Milliseconds timeout(static_cast<std::int64_t>(timeout_s * 1000));
   group_->timeout = timeout;
+  group_->on_card = device.is_cuda();
   try {
     c10d::TCPStoreOptions options;
     options.port = environment_.port;
@@ -222,7 +269,8 @@ Ranks::Ranks(const RankEnvironment& environment, const torch::Device& device, do
     if (device.is_cuda()) {
 #ifdef WSP_HAS_NCCL
       auto nccl = c10d::ProcessGroupNCCL::Options::create();
-      nccl->timeout = timeout;
+      // NCCL's own watchdog ends the process without our words: it comes last.
+      nccl->timeout = timeout + std::chrono::minutes(1);
       group_->backend = c10::make_intrusive<c10d::ProcessGroupNCCL>(store, environment_.rank,
                                                                     environment_.ranks, nccl);
 #else
@@ -265,6 +313,30 @@ void Ranks::maximum(torch::Tensor& tensor) {
   c10d::AllreduceOptions options;
   options.reduceOp = c10d::ReduceOp::MAX;
   group_->finish("a maximum", [&] { return group_->backend->allreduce(list, options); });
+}
+
+void Ranks::begin_sum(torch::Tensor tensor) {
+  if (!group_) return;
+  std::vector<torch::Tensor> list{std::move(tensor)};
+  group_->begin("a sum", [&] { return group_->backend->allreduce(list); });
+}
+
+void Ranks::begin_maximum(torch::Tensor tensor) {
+  if (!group_) return;
+  std::vector<torch::Tensor> list{std::move(tensor)};
+  c10d::AllreduceOptions options;
+  options.reduceOp = c10d::ReduceOp::MAX;
+  group_->begin("a maximum", [&] { return group_->backend->allreduce(list, options); });
+}
+
+void Ranks::join() {
+  if (group_) group_->join();
+}
+
+std::int64_t Ranks::joined() const { return group_ ? group_->joined : 0; }
+
+void Ranks::settle(std::int64_t count) {
+  if (group_) group_->settle(count);
 }
 
 void Ranks::broadcast(torch::Tensor& tensor, int from) {
@@ -336,8 +408,8 @@ torch::Tensor Ranks::gather_views(const torch::Tensor& local) {
   std::vector<torch::Tensor> mine{local.contiguous()};
   std::vector<std::vector<torch::Tensor>> all(1);
   for (int r = 0; r < environment_.ranks; ++r) all[0].push_back(torch::empty_like(mine[0]));
-  group_->finish("a gathering of embeddings",
-                 [&] { return group_->backend->allgather(all, mine); });
+  group_->begin("a gathering of embeddings", [&] { return group_->backend->allgather(all, mine); });
+  group_->join();
   std::vector<torch::Tensor> parts;
   for (const std::int64_t view : {0, 1})
     for (const torch::Tensor& part : all[0])
@@ -358,6 +430,11 @@ Ranks::Ranks(const RankEnvironment& environment, const torch::Device& device, do
 }
 void Ranks::sum(torch::Tensor&) {}
 void Ranks::maximum(torch::Tensor&) {}
+void Ranks::begin_sum(torch::Tensor) {}
+void Ranks::begin_maximum(torch::Tensor) {}
+void Ranks::join() {}
+std::int64_t Ranks::joined() const { return 0; }
+void Ranks::settle(std::int64_t) {}
 void Ranks::broadcast(torch::Tensor&, int) {}
 void Ranks::first_alone(const std::function<void()>& work) { work(); }
 void Ranks::barrier() {}

@@ -25,6 +25,7 @@ Loop::Loop(Task& task, const RunOptions& options, const RankEnvironment& environ
       device_(device),
       ranks_(environment, device_, options.timeout_s),
       parameters_(task.module()),
+      gradient_sum_(parameters_, task.module(), ranks_),
       optimizer_(parameters_, facts_.optimizer),
       scaler_(facts_.fp16),
       // The scale of float16 follows from the last step's numbers: there they cannot be late.
@@ -221,7 +222,7 @@ void Loop::train_loop() try {
       if (!is_out_of_memory(e)) throw;
       throw store_.with_way_on(
           {ErrorCode::failure, "out of memory on " + device_.str() + ": " +
-                                   task_.does_not_fit(*batch_, scaler_, ranks_)});
+                                   task_.does_not_fit(*batch_, {false, scaler_, ranks_})});
     }
     const bool stop = stop_requested();
     if (epoch_complete) end_of_epoch();

@@ -12,6 +12,7 @@
 #include "train/engine/batches.hpp"
 #include "train/engine/checkpoint.hpp"
 #include "train/engine/device.hpp"
+#include "train/engine/gradient_sum.hpp"
 #include "train/engine/on_its_way.hpp"
 #include "train/engine/run_directory.hpp"
 #include "train/engine/run_log.hpp"
@@ -86,6 +87,7 @@ class Loop {
   torch::Device device_;
   Ranks ranks_;
   FlatParameters parameters_;
+  GradientSum gradient_sum_;
   Optimizer optimizer_;
   GradScaler scaler_;
   bool reads_late_;
@@ -101,8 +103,11 @@ class Loop {
     std::int64_t batch = 0;
     bool updates = false;      ///< an optimizer step came with it
     double learning_rate = 0;  ///< of that or the one before
-    OnItsWay numbers;          ///< float64 [2]: loss, norm of the gradient
-    OnItsWay detail;           ///< where a line is due
+    /// float64 [2]: loss, norm of the gradient; with several ranks whose numbers are read late [3],
+    /// and the largest signal that any of them has.
+    OnItsWay numbers;
+    std::int64_t joined = 0;  ///< collectives that the numbers follow from
+    OnItsWay detail;          ///< where a line is due
     std::vector<std::uint32_t> rows;
     bool line_due = false;
   };
@@ -113,6 +118,7 @@ class Loop {
       rank_gradients_;  ///< on rank 0: flat, of ranks 1, 2, ..., that no step has used yet
   std::int64_t resumed_at_ = 0, corrupt_counted_ = 0;
   std::int64_t line_steps_ = 0;  ///< of this process since the last line
+  int signal_ = 0;               ///< that all ranks know of
   nlohmann::json run_facts_;
   bool stop_early_ = false;
   std::chrono::steady_clock::time_point started_, line_started_;

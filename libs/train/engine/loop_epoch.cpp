@@ -128,6 +128,10 @@ void Loop::save_best_weights() { task_.save_weights(best_weights(), true, positi
 
 bool Loop::stop_requested() {
   if (ranks_.ranks() == 1) return interrupt_signal() != 0;
+  if (reads_late_) {  // it came with the step's numbers, without a wait of its own
+    note_interrupt(signal_);
+    return signal_ != 0;
+  }
   torch::Tensor signal =
       torch::full({1}, interrupt_signal(), torch::TensorOptions(device_).dtype(torch::kLong));
   ranks_.maximum(signal);

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "io/core/error.hpp"
+#include "io/core/interrupt.hpp"
 #include "io/core/log.hpp"
 #include "train/engine/loop.hpp"
 
@@ -11,20 +12,24 @@ namespace wsp::train {
 // One batch, as numbered prose; true when an epoch is complete with it.
 bool Loop::one_batch(DeviceBatch& batch) {
   // 1. The gradient of the whole batch, over micro-batches and ranks.
-  const bool show = ranks_.first() && batch.number % facts_.steps_per_epoch == 0;
-  BatchGradient result = task_.backward(batch, show, scaler_, ranks_);
+  BatchContext context{ranks_.first() && batch.number % facts_.steps_per_epoch == 0, scaler_,
+                       ranks_};
+  Step now;
+  now.updates =
+      position_.pending() + 1 == facts_.accumulate || position_.batches + 1 == facts_.total_batches;
+  if (now.updates && ranks_.ranks() > 1)
+    context.before_last_backward = [this] { gradient_sum_.arm(); };
+  BatchGradient result = task_.backward(batch, context);
   ++position_.batches;
 
   // 2. A step of the optimizer, where enough batches are together; nothing that is not finite
   // reaches it.
-  Step now;
   now.batch = position_.batches;
-  now.updates =
-      position_.pending() == facts_.accumulate || position_.batches == facts_.total_batches;
   torch::Tensor norm = torch::zeros_like(result.loss);
   if (reads_late_) {
     if (now.updates) norm = apply_gradients_unless_not_finite(result.loss);
   } else {
+    ranks_.settle(ranks_.joined());
     if (!std::isfinite(result.loss.item<double>())) refuse_not_finite("the loss", now.batch);
     if (now.updates) norm = torch::full({}, apply_gradients(), torch::kDouble);
   }
@@ -34,8 +39,15 @@ bool Loop::one_batch(DeviceBatch& batch) {
   // while the device works.
   const bool epoch_complete =
       position_.batches % facts_.steps_per_epoch == 0 || position_.batches == facts_.total_batches;
-  now.numbers =
-      OnItsWay(torch::stack({result.loss.to(torch::kDouble), norm.to(device_, torch::kDouble)}));
+  std::vector<torch::Tensor> numbers{result.loss.to(torch::kDouble),
+                                     norm.to(device_, torch::kDouble)};
+  if (reads_late_ && ranks_.ranks() > 1) {
+    numbers.push_back(torch::full({}, interrupt_signal(), numbers[0].options()));
+    ranks_.begin_maximum(numbers.back());
+    ranks_.join();
+  }
+  now.joined = ranks_.joined();
+  now.numbers = OnItsWay(torch::stack(numbers));
   now.line_due =
       ranks_.first() && (position_.batches == 1 || position_.batches % options_.log_every == 0);
   if (now.line_due && result.detail.defined()) {
@@ -44,7 +56,7 @@ bool Loop::one_batch(DeviceBatch& batch) {
   }
   open_steps_.push_back(std::move(now));
   if (ranks_.first()) progress_->advance(static_cast<std::uint64_t>(facts_.batch));
-  if (show) log_->add_views(position_.batches, result.hu, result.views, facts_.views);
+  if (context.show) log_->add_views(position_.batches, result.hu, result.views, facts_.views);
   settle(reads_late_ && !epoch_complete ? 1 : 0);
   if (!epoch_complete && options_.checkpoint_every > 0 &&
       position_.batches % options_.checkpoint_every == 0)
@@ -62,7 +74,7 @@ void Loop::refuse_not_finite(const char* what, std::int64_t batch) const {
 // The gradient of the optimizer's step out of what the batches and ranks added up.
 void Loop::finish_gradients() {
   torch::Tensor& gradients = parameters_.gradients();
-  ranks_.sum(gradients);
+  gradient_sum_.finish();
   if (scaler_.on()) gradients.mul_(1 / scaler_.scale());
   // The last step of a run may have fewer batches than the others; it is their mean all the same.
   if (const std::int64_t together = position_.pending(); together != facts_.accumulate)
@@ -87,6 +99,7 @@ double Loop::apply_gradients() {
   torch::NoGradGuard no_grad;
   finish_gradients();
   torch::Tensor& gradients = parameters_.gradients();
+  ranks_.settle(ranks_.joined());
   const double norm = parameters_.gradient_norm().item<double>();
   const bool finite = std::isfinite(norm);
   if (!scaler_.update(finite)) refuse_not_finite("a gradient", position_.batches);
@@ -127,8 +140,10 @@ void Loop::settle(std::size_t left_open) {
 }
 
 void Loop::settle_step(Step& step) {
+  ranks_.settle(step.joined);
   const torch::Tensor& numbers = step.numbers.get();
   const double loss = numbers[0].item<double>(), norm = numbers[1].item<double>();
+  if (numbers.size(0) > 2) signal_ = std::max(signal_, static_cast<int>(numbers[2].item<double>()));
   if (!std::isfinite(loss)) refuse_not_finite("the loss", step.batch);
   if (!std::isfinite(norm)) refuse_not_finite("a gradient", step.batch);
   if (step.updates) position_.gradient_norm = norm;

@@ -37,19 +37,6 @@ TaskFacts facts_of(const TrainSetup& setup) {
   return f;
 }
 
-// Rows of the index of the whole batch, from the rows of each rank.
-std::vector<std::uint32_t> all_rows(Ranks& ranks, const std::vector<std::uint32_t>& own,
-                                    const torch::Device& device) {
-  if (ranks.ranks() == 1) return own;
-  torch::Tensor rows = torch::empty({static_cast<std::int64_t>(own.size())}, torch::kLong);
-  std::copy(own.begin(), own.end(), rows.data_ptr<std::int64_t>());
-  rows = rows.to(device);
-  const torch::Tensor all =
-      ranks.gather_views(torch::cat({rows, rows})).chunk(2)[0].to(torch::kCPU);
-  const auto* first = all.data_ptr<std::int64_t>();
-  return {first, first + all.numel()};
-}
-
 // Both views of slices [at, at + count) of hu [m, s, s]. parameters: [2m], of all of them.
 torch::Tensor views_of_piece(const TrainConfig& config, const torch::Tensor& hu,
                              const std::vector<ViewParameters>& parameters, std::int64_t at,
@@ -99,21 +86,40 @@ std::vector<std::string> Pretraining::warnings() const {
   return lines;
 }
 
+// Rows of the index, over all ranks.
+std::vector<std::uint32_t> Pretraining::rows_of(std::int64_t batch) const {
+  auto rows = setup_.sampler.batch(batch / facts_.steps_per_epoch, batch % facts_.steps_per_epoch);
+  for (std::uint32_t& row : rows) row = setup_.set.slices[row].row;
+  return rows;
+}
+
 std::unique_ptr<DeviceBatches> Pretraining::batches(std::int64_t first) {
   const auto source = [this](std::int64_t i) -> std::vector<std::uint32_t> {
     if (i >= facts_.total_batches) return {};
-    auto rows =
-        rank_share(setup_.sampler.batch(i / facts_.steps_per_epoch, i % facts_.steps_per_epoch),
-                   environment_.rank, environment_.ranks);
-    for (std::uint32_t& row : rows) row = setup_.set.slices[row].row;
-    return rows;
+    return rank_share(rows_of(i), environment_.rank, environment_.ranks);
   };
   return std::make_unique<DeviceBatches>(setup_.reader, source, first, setup_.loader_options(),
                                          device_);
 }
 
-BatchGradient Pretraining::backward(DeviceBatch& batch, bool show, const GradScaler& scaler,
-                                    Ranks& ranks) {
+// Rows of the index of the whole batch. Every rank draws them all; only slices put in the place of
+// damaged ones must be asked for.
+std::vector<std::uint32_t> Pretraining::all_rows(const DeviceBatch& batch, Ranks& ranks) const {
+  if (ranks.ranks() == 1) return batch.rows;
+  if (!config_.skip_corrupt) return rows_of(batch.number);
+  torch::Tensor rows = torch::empty({std::ssize(batch.rows)}, torch::kLong);
+  std::copy(batch.rows.begin(), batch.rows.end(), rows.data_ptr<std::int64_t>());
+  rows = rows.to(device_);
+  const torch::Tensor gathered = ranks.gather_views(torch::cat({rows, rows})).chunk(2)[0];
+  ranks.settle(ranks.joined());
+  const torch::Tensor all = gathered.to(torch::kCPU);
+  const auto* first = all.data_ptr<std::int64_t>();
+  return {first, first + all.numel()};
+}
+
+BatchGradient Pretraining::backward(DeviceBatch& batch, const BatchContext& context) {
+  const GradScaler& scaler = context.scaler;
+  Ranks& ranks = context.ranks;
   // 1. Two views of every slice, drawn on the device: a function of (seed, epoch, place in the
   // epoch).
   const std::int64_t step = batch.number % facts_.steps_per_epoch;
@@ -132,9 +138,11 @@ BatchGradient Pretraining::backward(DeviceBatch& batch, bool show, const GradSca
 
   // 2. The gradient of the whole batch, over micro-batches and ranks.
   BatchGradient out;
-  out.rows = all_rows(ranks, batch.rows, device_);
+  out.rows = all_rows(batch, ranks);
   const Targets targets = targets_.targets(out.rows, device_);
-  const StepOptions how = step_options();
+  const StepOptions how{config_.micro_batch, config_.precision,
+                        1.0 / static_cast<double>(config_.accumulate),
+                        context.before_last_backward};
   if (options_.cuda_graph == "on" && !graph_)
     graph_.emplace(make_cuda_recorder(device_),
                    [this, how, &scaler, &ranks](const torch::Tensor& both, const Targets& of_both) {
@@ -148,7 +156,7 @@ BatchGradient Pretraining::backward(DeviceBatch& batch, bool show, const GradSca
   out.detail = result.embeddings;
 
   // 3. The pictures.
-  if (show) {
+  if (context.show) {
     const std::int64_t shown = views.defined() ? m : std::min<std::int64_t>(4, m);
     out.hu = batch.hu.narrow(0, 0, shown);
     out.views = views.defined() ? views : views_of(0, shown);
@@ -215,14 +223,13 @@ void Pretraining::save_weights(const std::filesystem::path& path, bool /*best*/,
 }
 
 // Halves the slices embedded at once until a step goes through; nothing that it computes is kept.
-std::string Pretraining::does_not_fit(const DeviceBatch& batch, const GradScaler& scaler,
-                                      Ranks& ranks) {
+std::string Pretraining::does_not_fit(const DeviceBatch& batch, const BatchContext& context) {
   graph_.reset();  // its pool is memory too
   const auto m = static_cast<std::int64_t>(batch.rows.size());
   const std::int64_t tried = config_.micro_batch > 0 ? config_.micro_batch : m;
   const std::string what = fmt::format("{} slices of {}x{} at once do not fit; ", tried,
                                        config_.image_size, config_.image_size);
-  if (ranks.ranks() > 1)
+  if (context.ranks.ranks() > 1)
     return what + fmt::format("try --micro-batch {}", std::max<std::int64_t>(1, tried / 2));
   const auto parameters = batch_views(config_, 0, 0, m);
   const auto views_of = [&](std::int64_t at, std::int64_t count) {
@@ -232,7 +239,7 @@ std::string Pretraining::does_not_fit(const DeviceBatch& batch, const GradScaler
     try {
       // As a run with it would: only a micro-batch's views are in memory at once.
       (void)backward_batch(*setup_.method, views_of, m, targets_.targets(batch.rows, device_),
-                           {count, config_.precision, 1.0}, scaler, ranks);
+                           {count, config_.precision, 1.0}, context.scaler, context.ranks);
       return what +
              fmt::format("--micro-batch {} does (tried), with the gradient of the whole batch",
                          count);

@@ -30,15 +30,14 @@ class Pretraining final : public Task {
   [[nodiscard]] std::vector<std::string> notes() const override { return setup_.notes(); }
   [[nodiscard]] std::vector<std::string> warnings() const override;
   [[nodiscard]] std::unique_ptr<DeviceBatches> batches(std::int64_t first) override;
-  BatchGradient backward(DeviceBatch& batch, bool show, const GradScaler& scaler,
-                         Ranks& ranks) override;
+  BatchGradient backward(DeviceBatch& batch, const BatchContext& context) override;
   [[nodiscard]] double rate(std::int64_t step, std::int64_t steps,
                             std::int64_t warmup) const override {
     return scheduled_rate(config_.learning_rate, step, steps, warmup);
   }
   void after_step(double progress) override { setup_.method->after_step(progress); }
-  [[nodiscard]] std::string does_not_fit(const DeviceBatch& batch, const GradScaler& scaler,
-                                         Ranks& ranks) override;
+  [[nodiscard]] std::string does_not_fit(const DeviceBatch& batch,
+                                         const BatchContext& context) override;
   RunLog::Fields line(const torch::Tensor& embeddings, const std::vector<std::uint32_t>& rows,
                       std::int64_t step) override;
   [[nodiscard]] std::string note(double loss, double wait_share,
@@ -50,9 +49,8 @@ class Pretraining final : public Task {
   void save_weights(const std::filesystem::path& path, bool best, std::int64_t step) override;
 
  private:
-  [[nodiscard]] StepOptions step_options() const {
-    return {config_.micro_batch, config_.precision, 1.0 / static_cast<double>(config_.accumulate)};
-  }
+  std::vector<std::uint32_t> rows_of(std::int64_t batch) const;
+  std::vector<std::uint32_t> all_rows(const DeviceBatch& batch, Ranks& ranks) const;
 
   RunOptions options_;
   RankEnvironment environment_;

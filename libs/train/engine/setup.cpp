@@ -69,6 +69,7 @@ TrainConfig resolve(TrainConfig config, const RunOptions& options, int ranks,
                     const torch::Device& device) {
   config.ranks = ranks;
   check_config(config);
+  config.precision = resolve_precision(config.precision, device);
   prepare_device(config, options, device);
   const fs::path description = options.dataset / "dataset.json";
   if (!fs::is_regular_file(description))
@@ -236,9 +237,9 @@ SamplerOptions sampler_options(const TrainConfig& config) {
 
 TrainSetup::TrainSetup(TrainConfig wanted, const RunOptions& run_options, int ranks,
                        const torch::Device& run_device)
-    : config(resolve(std::move(wanted), run_options, ranks, run_device)),
-      options(run_options),
+    : options(run_options),
       device(run_device),
+      config(resolve(std::move(wanted), run_options, ranks, run_device)),
       reader(options.dataset),
       set(select_slices(reader, select_options(config))),
       sampler(set, sampler_options(config)) {
@@ -277,6 +278,8 @@ std::vector<std::string> TrainSetup::notes() const {
                   method->encoder().representation()),
       fmt::format("{} slices of {} subjects to draw from, {} slices held back for the probe",
                   set.slices.size(), subjects_drawn(set).size(), set.held_back.size())};
+  if (!device.is_cpu())
+    lines.push_back(fmt::format("computing in {} on {}", config.precision, device.str()));
   for (const std::string& line : set.left_out) lines.push_back("left out: " + line);
   if (!trained_on)
     lines.emplace_back(
@@ -338,6 +341,7 @@ nlohmann::json run_facts(const TrainSetup& setup, const RankEnvironment& environ
           {"host_cores", std::thread::hardware_concurrency()},
           {"command", setup.options.command},
           {"device", device.str()},
+          {"precision", setup.config.precision},
           {"threads", setup.options.threads},
           {"ranks", environment.ranks},
           {"launcher", environment.launcher},

@@ -30,9 +30,9 @@ struct TrainSetup {
   /// What the user should know of the data and the network, a line each.
   [[nodiscard]] std::vector<std::string> notes() const;
 
-  TrainConfig config;
   RunOptions options;
   torch::Device device;
+  TrainConfig config;  ///< resolved: ready to be recorded, no "auto" precision
   DatasetReader reader;
   TrainingSet set;
   BalancedSampler sampler;

@@ -86,10 +86,13 @@ StepResult backward_batch(Method& method, const ViewPieces& views, std::int64_t 
   // 3. The loss of the whole batch and its gradient at the outputs. Every rank computes all of it,
   //    so that the rows of this rank need no further communication.
   StepResult result;
-  torch::Tensor loss = method.loss(joined, targets);
-  result.loss = loss.detach();
-  result.embeddings = joined[method.embedding_output()].detach();
-  (loss * (options.loss_weight * scaler.scale())).backward();
+  {
+    const ExactProducts exact;
+    torch::Tensor loss = method.loss(joined, targets);
+    result.loss = loss.detach();
+    result.embeddings = joined[method.embedding_output()].detach();
+    (loss * (options.loss_weight * scaler.scale())).backward();
+  }
 
   // 4. Carry it through the networks, piece by piece.
   for (std::int64_t at = 0; at < m; at += piece) {
@@ -101,6 +104,7 @@ StepResult backward_batch(Method& method, const ViewPieces& views, std::int64_t 
       roots.push_back(outputs[o]);
       gradients.push_back(both_views(ranks.own_views(joined[o].grad()), at, count));
     }
+    if (at + count == m && options.before_last_backward) options.before_last_backward();
     torch::autograd::backward(roots, gradients);
   }
   return result;

@@ -37,6 +37,9 @@ struct StepOptions {
   std::int64_t micro_batch = 0;  ///< slices of this rank embedded at once; 0: all
   std::string precision = "fp32";
   double loss_weight = 1;  ///< 1 / accumulated batches
+  /// Called before the backward pass through the networks after which the batch's gradient is
+  /// whole.
+  std::function<void()> before_last_backward = {};
 };
 
 struct StepResult {

@@ -2,6 +2,8 @@
 #include <torch/torch.h>
 
 #include <cstdint>
+#include <filesystem>
+#include <functional>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -28,6 +30,15 @@ struct TaskFacts {
   double clip_norm = 0, warmup_epochs = 0;
   OptimizerOptions optimizer;
   bool fp16 = false;
+};
+
+/// What a task is given with a batch.
+struct BatchContext {
+  bool show = false;  ///< with pictures
+  const GradScaler& scaler;
+  Ranks& ranks;
+  /// StepOptions::before_last_backward.
+  std::function<void()> before_last_backward = {};
 };
 
 /// What came of one batch, whose gradient was added to the parameters'.
@@ -62,17 +73,17 @@ class Task {
   [[nodiscard]] virtual std::vector<std::string> warnings() const = 0;
 
   [[nodiscard]] virtual std::unique_ptr<DeviceBatches> batches(std::int64_t first) = 0;
-  /// A function of (seed, epoch, place in the epoch). show: with hu and views.
-  virtual BatchGradient backward(DeviceBatch& batch, bool show, const GradScaler& scaler,
-                                 Ranks& ranks) = 0;
+  /// A function of (seed, epoch, place in the epoch). What `context` refers to outlives the task's
+  /// last batch.
+  virtual BatchGradient backward(DeviceBatch& batch, const BatchContext& context) = 0;
   /// Learning rate of a step of the optimizer, from 0.
   [[nodiscard]] virtual double rate(std::int64_t step, std::int64_t steps,
                                     std::int64_t warmup) const = 0;
   /// After each step of the optimizer; progress in (0, 1].
   virtual void after_step(double /*progress*/) {}
   /// "N slices of SxS at once do not fit; ...": what the user can do. Nothing of it is kept.
-  [[nodiscard]] virtual std::string does_not_fit(const DeviceBatch& batch, const GradScaler& scaler,
-                                                 Ranks& ranks) = 0;
+  [[nodiscard]] virtual std::string does_not_fit(const DeviceBatch& batch,
+                                                 const BatchContext& context) = 0;
 
   /// Rank 0: what a line of the log has beside loss, rate and gradient; detail on the host.
   virtual RunLog::Fields line(const torch::Tensor& /*detail*/,

@@ -39,6 +39,7 @@ torch::Tensor draw_views(const torch::Tensor& hu, std::span<const ViewParameters
       t[i][row][2] = (a[at] + a[at + 1]) * (1 - 1 / scale) + 2 * a[at + 2] / scale + 1 / scale - 1;
     }
   namespace F = torch::nn::functional;
+  const ExactProducts exact;  // affine_grid is one
   const torch::Tensor grid =
       F::affine_grid(send(theta, hu.device()), {views * n, 1, size, size}, false);
   const torch::Tensor source = plain_views(hu).repeat({views, 1, 1, 1});

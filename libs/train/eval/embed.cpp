@@ -61,16 +61,18 @@ std::string flagged_fact(const EmbedOptions& o) { return o.include_flagged ? "ta
 
 }  // namespace
 
-FeatureTable embed_dataset(const EmbedOptions& o) {
+FeatureTable embed_dataset(const EmbedOptions& asked) {
   try {
-    // Another word would run in fp32 and stand in the facts.
-    if (o.precision != "fp32" && o.precision != "tf32" && o.precision != "bf16" &&
-        o.precision != "fp16")
-      throw Error(ErrorCode::usage,
-                  "--precision is '" + o.precision + "': expected one of fp32, tf32, bf16, fp16");
+    EmbedOptions o = asked;
     torch::NoGradGuard no_grad;
     at::set_num_threads(std::max(1, o.threads));
     const torch::Device device = choose_device(o.device, 0);
+    o.precision = resolve_precision(o.precision, device);
+    // Another word would run in fp32 and stand in the facts.
+    if (o.precision != "fp32" && o.precision != "tf32" && o.precision != "bf16" &&
+        o.precision != "fp16")
+      throw Error(ErrorCode::usage, "--precision is '" + o.precision +
+                                        "': expected one of fp32, tf32, bf16, fp16, auto");
     prepare_precision(device, o.precision);
     prepare_algorithms(device, false);
     try_device(device);
@@ -187,7 +189,7 @@ bool is_embedded_as(const FeatureTable& table, const EmbedOptions& o) {
   return is("encoder_sha256", hex(sha256_file(o.encoder))) &&
          is("dataset_sha256", hex(sha256_file(o.dataset / "dataset.json"))) &&
          is("labelled", labelled_fact(o)) && is("flagged", flagged_fact(o)) &&
-         is("precision", o.precision) &&
+         is("precision", resolve_precision(o.precision, choose_device(o.device, 0))) &&
          (o.encoder_name.empty() || is("encoder", o.encoder_name)) &&
          (o.image_size == 0 || is("image_size", std::to_string(o.image_size)));
 }

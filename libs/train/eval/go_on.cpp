@@ -28,7 +28,9 @@ bool made_with(TrainConfig config, const RunOptions& run) {
   if (!run.init.empty() && fs::is_regular_file(run.init))
     config.init_sha256 = hex(sha256_file(run.init));
   try {
-    return differences(config_from_json(load_json(resolved)), config).empty();
+    const TrainConfig was = config_from_json(load_json(resolved));
+    if (config.precision == "auto") config.precision = was.precision;  // train() resolves it
+    return differences(was, config).empty();
   } catch (const Error&) {
     return false;  // damaged: train() says so
   }

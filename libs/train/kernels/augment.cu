@@ -1,47 +1,45 @@
 #include <cuda_runtime.h>
 
 #include "train/kernels/augment_cuda.hpp"
-#include "train/kernels/augment_pixel.hpp"
+#include "train/kernels/augment_thread.hpp"
 
 namespace wsp::train {
 namespace {
 
-constexpr unsigned kBlockX = 32;
-constexpr unsigned kBlockY = 8;
-constexpr unsigned kRows = 4;  // of a thread: to fixed point are six slow 64-bit conversions
+constexpr unsigned kThreads = 256;
 constexpr std::int64_t kMaxGridZ = 65535;
 
-/// One thread per kRows output pixels of a column; the views of an image are neighbours in z, so
-/// that the second finds the source in cache.
-template <PixelType kType>
-__global__ void draw_views(const std::int16_t* __restrict__ hu, const float* __restrict__ affine,
-                           std::int64_t n, std::int64_t views, std::int64_t size,
-                           typename Stored<kType>::Bits* __restrict__ out) {
-  const std::int64_t x = std::int64_t{blockIdx.x} * kBlockX + threadIdx.x;
-  const std::int64_t first = std::int64_t{blockIdx.y} * (kBlockY * kRows) + threadIdx.y;
-  if (x >= size) return;
+/// A block draws kThreads runs of a view; the views of an image are neighbours in z, so that the
+/// second finds the source in cache. The map is converted once a block: six slow 64-bit
+/// conversions.
+template <PixelType kType, bool kPacked>
+__global__ void __launch_bounds__(kThreads)
+    draw_views(const std::int16_t* __restrict__ hu, const float* __restrict__ affine,
+               std::int64_t n, std::int64_t views, std::int32_t size,
+               typename Stored<kType>::Bits* __restrict__ out) {
+  __shared__ FixedAffine map;
+  const std::uint32_t run = blockIdx.x * kThreads + threadIdx.x;
   for (std::int64_t z = blockIdx.z; z < n * views; z += gridDim.z) {
     const std::int64_t image = z / views;
     const std::int64_t target = z % views * n + image;
-    const FixedAffine map = to_fixed(affine + target * 6);
-    WSP_UNROLLED (row, static_cast<int>(kRows)) {
-      const std::int64_t y = first + row * std::int64_t{kBlockY};
-      if (y >= size) break;
-      out[(target * size + y) * size + x] =
-          Stored<kType>::bits(augment_pixel(hu + image * size * size, size, map, x, y));
-    }
+    __syncthreads();  // nobody draws by the map before
+    if (threadIdx.x == 0) map = to_fixed(affine + target * 6);
+    __syncthreads();
+    augment_run<kType, kPacked>(hu, image, size, map, run, out, target);
   }
 }
 
 template <PixelType kType>
 cudaError_t launch(const std::int16_t* hu, const float* affine, std::int64_t n, std::int64_t views,
                    std::int64_t size, void* out, cudaStream_t stream) {
-  const auto side = static_cast<unsigned>(size);
+  const auto side = static_cast<std::int32_t>(size);
   const auto depth = static_cast<unsigned>(n * views < kMaxGridZ ? n * views : kMaxGridZ);
-  const dim3 grid((side + kBlockX - 1) / kBlockX, (side + kBlockY * kRows - 1) / (kBlockY * kRows),
-                  depth);
-  draw_views<kType><<<grid, dim3(kBlockX, kBlockY), 0, stream>>>(
-      hu, affine, n, views, size, static_cast<typename Stored<kType>::Bits*>(out));
+  const dim3 grid((augment_runs<kType>(side) + kThreads - 1) / kThreads, 1, depth);
+  auto* bits = static_cast<typename Stored<kType>::Bits*>(out);
+  if (augment_packs<kType>(size, out))
+    draw_views<kType, true><<<grid, kThreads, 0, stream>>>(hu, affine, n, views, side, bits);
+  else
+    draw_views<kType, false><<<grid, kThreads, 0, stream>>>(hu, affine, n, views, side, bits);
   return cudaGetLastError();
 }
 

@@ -170,7 +170,8 @@ void draw_row(const std::int16_t* hu, std::int64_t size, const FixedAffine& a, s
                                                      solve(y, a.yx, 0, end - kFixedOne, size)));
   const auto border = [&](std::int64_t from, std::int64_t to) {
     for (std::int64_t i = from; i < to; ++i)
-      out[i] = sample_anywhere(hu, size, source_point(x + i * a.xx, y + i * a.yx));
+      out[i] = sample_anywhere(hu, static_cast<std::int32_t>(size),
+                               source_point(x + i * a.xx, y + i * a.yx));
   };
   std::fill(out, out + touched.first, 0.0F);
   if (interior.first < interior.last) {

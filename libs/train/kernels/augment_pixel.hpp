@@ -72,15 +72,16 @@ WSP_HOST_DEVICE inline float blend(float v00, float v01, float v10, float v11, f
   return (top + part_y * (bottom - top) + 100.0F) / 500.0F;
 }
 
-/// HU at a pixel, -100 outside the source.
-WSP_HOST_DEVICE inline float hu_or_air(const std::int16_t* hu, std::int64_t size, std::int32_t x,
+/// HU at a pixel, -100 outside the source. An image has no more than 2^30 pixels: its indices are
+/// of 32 bits.
+WSP_HOST_DEVICE inline float hu_or_air(const std::int16_t* hu, std::int32_t size, std::int32_t x,
                                        std::int32_t y) {
   const bool inside = x >= 0 && y >= 0 && x < size && y < size;
   return inside ? static_cast<float>(hu[y * size + x]) : -100.0F;
 }
 
 /// The value of any position: each neighbour outside the source counts as -100 HU.
-WSP_HOST_DEVICE inline float sample_anywhere(const std::int16_t* hu, std::int64_t size,
+WSP_HOST_DEVICE inline float sample_anywhere(const std::int16_t* hu, std::int32_t size,
                                              const SourcePoint& at) {
   return blend(hu_or_air(hu, size, at.x, at.y), hu_or_air(hu, size, at.x + 1, at.y),
                hu_or_air(hu, size, at.x, at.y + 1), hu_or_air(hu, size, at.x + 1, at.y + 1),
@@ -91,7 +92,8 @@ WSP_HOST_DEVICE inline float sample_anywhere(const std::int16_t* hu, std::int64_
 WSP_HOST_DEVICE inline float augment_pixel(const std::int16_t* hu, std::int64_t size,
                                            const FixedAffine& affine, std::int64_t x,
                                            std::int64_t y) {
-  return sample_anywhere(hu, size, source_point(source_x(affine, x, y), source_y(affine, x, y)));
+  return sample_anywhere(hu, static_cast<std::int32_t>(size),
+                         source_point(source_x(affine, x, y), source_y(affine, x, y)));
 }
 
 }  // namespace wsp::train

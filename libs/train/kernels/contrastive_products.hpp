@@ -87,7 +87,7 @@ struct ExactProduct {
   static constexpr float kGradientScale = 1;
   /// In `rows` unit rows, then (after the first product) pair gradients.
   using Memory = ProductMemory<Element, kRows * kPairStride, kColumns * kStride>;
-  static constexpr bool kRowsStay = false;
+  static constexpr bool kPairsShared = true;
   struct Pairs {};
 
   template <class Block, class S>
@@ -161,7 +161,7 @@ struct TensorProduct {
   /// Pair gradients of 1 / 2n stay normal numbers of half precision, those of 64 finite.
   static constexpr float kGradientScale = 1024;
   using Memory = ProductMemory<Element, kRows * kStride, kColumns * kStride>;
-  static constexpr bool kRowsStay = true;
+  static constexpr bool kPairsShared = false;
   /// Pair gradients as left operands: [view of the row][view of the column][16 columns].
   struct Pairs {
     std::uint32_t word[2][2][kColumnSlices / 16][4];

@@ -65,7 +65,7 @@ class Tile {
             WSP_UNROLLED (i, 4) s(thread)[v][u][j][i] = 0;
     });
     for (int chunk = 0; chunk < chunks(); ++chunk) {
-      block_.sync();
+      if (chunk > 0) block_.sync();  // before the first, enter() has
       if (rows_chunk_ != chunk)
         load_rows<Product>(block_, work_, first_, kRows, chunk, width(chunk), memory_.rows);
       load_rows<Product>(block_, work_, left_, kColumns, chunk, width(chunk), memory_.columns);
@@ -73,17 +73,19 @@ class Tile {
       block_.sync();
       Product::similarities(block_, memory_, width(chunk), s);
     }
-    if (!Product::kRowsStay) rows_chunk_ = -1;
+    if (Product::kPairsShared) rows_chunk_ = -1;  // they stand where the rows stood
   }
 
-  /// Have these dimensions of the columns at hand; what stood in their place is no longer needed.
+  /// Have these dimensions of the columns at hand, and pair gradients that stand in shared memory;
+  /// what stood in the columns' place is no longer needed.
   WSP_KERNEL_CODE void need_columns(int chunk) {
-    if (columns_chunk_ != chunk) {
+    const bool load = columns_chunk_ != chunk;
+    if (load) {
       block_.sync();
       load_rows<Product>(block_, work_, left_, kColumns, chunk, width(chunk), memory_.columns);
       columns_chunk_ = chunk;
     }
-    block_.sync();
+    if (load || Product::kPairsShared) block_.sync();
   }
 
   /// Weight of a pair of slices of the block and the tile; 1 for a slice with itself.

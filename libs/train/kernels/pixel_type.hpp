@@ -31,4 +31,10 @@ struct Stored<PixelType::f16> {
   WSP_HOST_DEVICE static Bits bits(float value) { return half_bits(value); }
 };
 
+/// Neighbours in memory that are read or written at once.
+template <class T, int kCount>
+struct alignas(sizeof(T) * kCount) Packed {
+  T value[kCount];
+};
+
 }  // namespace wsp::train

@@ -5,11 +5,6 @@
 /// thread has kVector neighbouring channels of a pixel with the channels last, else one pixel.
 namespace wsp::train {
 
-template <class T, int kCount>
-struct alignas(sizeof(T) * kCount) Packed {
-  T value[kCount];
-};
-
 /// Rows of windows and places in each: of whole windows forward, of cut ones too backward, since
 /// every pixel is written.
 struct PoolGrid {

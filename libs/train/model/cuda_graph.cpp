@@ -1,6 +1,7 @@
 #include "train/model/cuda_graph.hpp"
 
 #include <ATen/cuda/CUDAGraph.h>
+#include <c10/cuda/CUDACachingAllocator.h>
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
 #include <cuda_runtime_api.h>
@@ -59,6 +60,9 @@ class CudaRecorder final : public WorkRecorder {
   void record(const Work& work) override {
     const c10::cuda::CUDAGuard on_card(device_);
     torch::cuda::synchronize(device_.index());
+    // The recording allocates in a pool of its own, and while it records nothing can be freed: what
+    // the usual passes left in theirs would be held beside it.
+    c10::cuda::CUDACachingAllocator::emptyCache();
     auto graph = std::make_unique<at::cuda::CUDAGraph>();
     {
       const c10::cuda::CUDAStreamGuard on_side(side_);

@@ -146,7 +146,7 @@ void check_config(const UNetConfig& c) {
   need(c.liver_share >= 0 && c.liver_share <= 1, "liver-share", c.liver_share, "0 to 1");
   check_augmentation(c);
   one_of("schedule", c.schedule, {"poly", "cosine"});
-  one_of("precision", c.precision, {"fp32", "tf32", "bf16"});
+  one_of("precision", c.precision, {"auto", "fp32", "tf32", "bf16"});
   one_of("channels-last", c.channels_last, {"auto", "on", "off"});
   need(c.learning_rate > 0, "lr", c.learning_rate, "above 0");
   need(c.weight_decay >= 0, "weight-decay", c.weight_decay, "0 or more");

@@ -44,7 +44,7 @@ struct UNetConfig {
   double warmup_epochs = 0;
   double clip_norm = 0;                ///< 0: no clipping
   double dice_weight = 1;              ///< of the Dice loss beside the cross-entropy
-  std::string precision = "fp32";      ///< fp32, tf32 or bf16
+  std::string precision = "fp32";      ///< auto (a run's own is resolved), fp32, tf32 or bf16
   std::string channels_last = "auto";  ///< auto (on CUDA in bf16), on or off
   std::string dataset_sha256;          ///< of dataset.json
   std::string init_sha256;             ///< of the --init weights, or empty

@@ -31,9 +31,10 @@ UNetConfig resolve(UNetConfig config, const RunOptions& options, const DatasetRe
   return config;
 }
 
-// What the device cannot do is refused before the dataset is read.
-torch::Device ready_device(const RunOptions& options, const std::string& precision) {
+// What the device cannot do is refused before the dataset is read. Resolves the precision.
+torch::Device ready_device(const RunOptions& options, std::string& precision) {
   const torch::Device device = choose_device(options.device, 0);
+  precision = resolve_precision(precision, device);
   prepare_precision(device, precision);
   prepare_algorithms(device, false);
   try_device(device);
@@ -143,6 +144,8 @@ std::vector<std::string> UNetSetup::notes() const {
                   config.image_size),
       fmt::format("{} volumes to train on ({} slices with liver, {} without), {} held back",
                   set.training.size(), liver, background, set.validation.size())};
+  if (!device.is_cpu())
+    lines.push_back(fmt::format("computing in {} on {}", config.precision, device.str()));
   for (const std::string& line : set.left_out) lines.push_back("left out: " + line);
   return lines;
 }

@@ -59,14 +59,13 @@ class UNetTask final : public Task {
   [[nodiscard]] std::vector<std::string> notes() const override { return setup_.notes(); }
   [[nodiscard]] std::vector<std::string> warnings() const override;
   [[nodiscard]] std::unique_ptr<DeviceBatches> batches(std::int64_t first) override;
-  BatchGradient backward(DeviceBatch& batch, bool show, const GradScaler& scaler,
-                         Ranks& ranks) override;
+  BatchGradient backward(DeviceBatch& batch, const BatchContext& context) override;
   [[nodiscard]] double rate(std::int64_t step, std::int64_t steps,
                             std::int64_t warmup) const override {
     return decayed_rate(config_.schedule, config_.learning_rate, step, steps, warmup);
   }
-  [[nodiscard]] std::string does_not_fit(const DeviceBatch& batch, const GradScaler& scaler,
-                                         Ranks& ranks) override;
+  [[nodiscard]] std::string does_not_fit(const DeviceBatch& batch,
+                                         const BatchContext& context) override;
   [[nodiscard]] std::string note(double loss, double wait_share,
                                  const Position& position) const override;
   std::optional<double> judge(RunLog& log, std::int64_t step) override;
@@ -98,6 +97,7 @@ nlohmann::json UNetTask::run_facts() const {
           {"host_cores", std::thread::hardware_concurrency()},
           {"command", options_.command},
           {"device", setup_.device.str()},
+          {"precision", config_.precision},
           {"threads", options_.threads},
           {"torch", TORCH_VERSION}};
 }
@@ -113,12 +113,11 @@ std::unique_ptr<DeviceBatches> UNetTask::batches(std::int64_t first) {
       setup_.loader_options(), setup_.device);
 }
 
-BatchGradient UNetTask::backward(DeviceBatch& batch, bool show, const GradScaler& /*scaler*/,
-                                 Ranks& /*ranks*/) {
+BatchGradient UNetTask::backward(DeviceBatch& batch, const BatchContext& context) {
   const TrainedBatch result = backward_pairs(setup_, batch);
   BatchGradient out;
   out.loss = result.loss;
-  if (show) {
+  if (context.show) {
     out.hu = result.pair.images.select(1, config_.neighbours).mul(500).sub(100);
     out.views =
         torch::cat({result.pair.masks, torch::sigmoid(result.logits.detach().to(torch::kFloat))});
@@ -126,8 +125,7 @@ BatchGradient UNetTask::backward(DeviceBatch& batch, bool show, const GradScaler
   return out;
 }
 
-std::string UNetTask::does_not_fit(const DeviceBatch& /*batch*/, const GradScaler& /*scaler*/,
-                                   Ranks& /*ranks*/) {
+std::string UNetTask::does_not_fit(const DeviceBatch& /*batch*/, const BatchContext& /*context*/) {
   return fmt::format(
       "{} slices of {}x{} at once do not fit; use a smaller --batch, --width or --image-size",
       config_.batch, config_.image_size, config_.image_size);

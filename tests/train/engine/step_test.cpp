@@ -18,6 +18,7 @@
 #include "support/test_data.hpp"
 #include "train/engine/checkpoint.hpp"
 #include "train/engine/distributed.hpp"
+#include "train/engine/gradient_sum.hpp"
 #include "train/engine/optimizer.hpp"
 #include "train/engine/run_directory.hpp"
 
@@ -128,22 +129,63 @@ TEST(MicroBatch, LeavesRunningStatisticsMovedOnce) {
   }
 }
 
+// A linear network and a loss that note whether matrix products may be TF32's.
+class NotesTf32 final : public Method {
+ public:
+  NotesTf32() : Method({}, make_encoder({"tinynet", Norm::batch})) {
+    weight_ = register_parameter("weight", torch::ones({16, 2}));
+  }
+  std::vector<torch::Tensor> forward(const torch::Tensor& views) override {
+    in_networks.push_back(allowed());
+    const torch::Tensor out = views.flatten(1).matmul(weight_);
+    if (out.requires_grad()) note(out, in_networks);
+    return {out};
+  }
+  torch::Tensor loss(const std::vector<torch::Tensor>& outputs, const Targets&) override {
+    in_loss.push_back(allowed());
+    note(outputs[0], in_loss);
+    return outputs[0].square().sum();
+  }
+  std::vector<bool> in_networks, in_loss;  ///< forward, backward
+
+ private:
+  static bool allowed() { return at::globalContext().allowTF32CuBLAS(); }
+  static void note(const torch::Tensor& at, std::vector<bool>& to) {
+    (void)at.register_hook([&to](const torch::Tensor&) { to.push_back(allowed()); });
+  }
+  torch::Tensor weight_;
+};
+
+TEST(Tf32, IsForTheNetworksAndNotForTheLossNorItsGradient) {
+  at::globalContext().setAllowTF32CuBLAS(true);
+  NotesTf32 method;
+  (void)gradient_of(method, torch::rand({4, 1, 4, 4}), 0);
+  EXPECT_EQ(method.in_networks, (std::vector<bool>{true, true}));
+  EXPECT_EQ(method.in_loss, (std::vector<bool>{false, false}));
+  EXPECT_TRUE(at::globalContext().allowTF32CuBLAS());
+  at::globalContext().setAllowTF32CuBLAS(false);
+}
+
 // Ranks as threads of this process, each with its own Gloo context over loopback.
 struct OneStep {
   double loss = 0;
   torch::Tensor gradient;
+  std::int64_t pieces = 0, during = 0;  ///< of the sum over the ranks; that went during the pass
 };
-OneStep step_of(Method& method, const torch::Tensor& views, int rank, int ranks,
-                std::uint16_t port) {
+OneStep step_of(Method& method, const torch::Tensor& views, int rank, int ranks, std::uint16_t port,
+                std::int64_t micro_batch = 0) {
   Ranks group({rank, ranks, rank, "127.0.0.1", port, "test"}, torch::kCPU, 60);
   FlatParameters parameters(method);
+  GradientSum sum(parameters, method, group, 1000);
+  StepOptions how{micro_batch, "fp32", 1.0};
+  how.before_last_backward = [&] { sum.arm(); };
   const std::int64_t n = views.size(0) / 2, m = n / ranks;
   const torch::Tensor own =
       torch::cat({views.narrow(0, rank * m, m), views.narrow(0, n + rank * m, m)});
   const StepResult result =
-      backward_batch(method, own, targets_of(n), {0, "fp32", 1.0}, GradScaler(false), group);
-  group.sum(parameters.gradients());
-  return {result.loss.item<double>(), parameters.gradients().clone()};
+      backward_batch(method, own, targets_of(n), how, GradScaler(false), group);
+  const std::int64_t during = sum.finish();
+  return {result.loss.item<double>(), parameters.gradients().clone(), sum.pieces(), during};
 }
 
 class SeveralRanks : public testing::TestWithParam<std::tuple<const char*, const char*>> {};
@@ -169,7 +211,7 @@ TEST_P(SeveralRanks, GiveTheLossAndGradientOfOneProcess) {
     for (int r = 0; r < ranks; ++r)
       threads.emplace_back([&, r] {
         const auto at = static_cast<std::size_t>(r);
-        found[at] = step_of(*methods[at], views, r, ranks, port);
+        found[at] = step_of(*methods[at], views, r, ranks, port, ranks == 2 ? 2 : 0);
       });
     for (std::thread& thread : threads) thread.join();
     for (const OneStep& one : found) {
@@ -177,6 +219,8 @@ TEST_P(SeveralRanks, GiveTheLossAndGradientOfOneProcess) {
       EXPECT_LT(
           ((one.gradient - expected.gradient).norm() / expected.gradient.norm()).item<double>(),
           1e-9);
+      EXPECT_GT(one.pieces, 5);
+      EXPECT_GE(one.during, one.pieces - 1) << "the sum waited for the end of the backward pass";
     }
   }
 }

@@ -47,10 +47,9 @@ TEST(CudaGlue, LossAndGradientEqualThoseOfTorch) {
   const Targets host = random_targets(n);
   const Tensor z = torch::randn({2 * n, 96});
   for (const auto normalisation : {Normalisation::paper, Normalisation::reference})
-    for (const bool own_view_only : {false, true}) {
-      KernelOptions kernel;
+    for (const char* method : {"wsp", "simclr", "yaware"}) {
+      KernelOptions kernel = contrastive_kernel(method).value();
       kernel.normalisation = normalisation;
-      kernel.own_view_only = own_view_only;
       const Tensor reference = z.to(torch::kDouble).requires_grad_();
       (contrastive_loss(reference, host, kernel, 0.1) * 3).backward();
       for (const auto precision : {ContrastivePrecision::exact, ContrastivePrecision::tensor}) {

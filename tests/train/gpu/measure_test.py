@@ -34,7 +34,7 @@ print(json.dumps({{"encoder": encoder, "batch": batch, "size": size, "bytes": 2,
 
 
 class Measure(unittest.TestCase):
-    def measured(self, *arguments, **programs):
+    def measured(self, *arguments, earlier=None, budget=60, **programs):
         """Rows by name and side, the exit code and what was printed, with these programs in place of the built ones. The rows of
         stages stand in self.stages, by encoder."""
         with tempfile.TemporaryDirectory() as work:
@@ -46,9 +46,11 @@ class Measure(unittest.TestCase):
                 (work / name).write_text(text)
                 (work / name).chmod(0o755)
             out = work / "results.json"
+            if earlier is not None:
+                out.write_text(json.dumps(earlier))
             done = subprocess.run([sys.executable, MEASURE, "--build", work, "--python", work / "python", "--out", out,
-                                   "--budget", "60", "--limit", "2", *arguments], capture_output=True, text=True)
-            results = json.loads(out.read_text())
+                                   "--budget", str(budget), "--limit", "2", *arguments], capture_output=True, text=True)
+            results = self.results = json.loads(out.read_text())
         rows = results["rows"]
         self.stages = {found["encoder"]: found for found in results["stages"]}
         return {(row["what"], row["against"]): row for row in rows}, done.returncode, done.stdout
@@ -114,6 +116,25 @@ class Measure(unittest.TestCase):
         self.assertIn("roofline.py has", self.stages["resnet18"]["met"])
         self.assertEqual((self.stages["resnet18"]["rows"], code), ([], 1))
         self.assertIn("U-Net inference", printed)
+
+
+    def test_what_was_measured_under_the_same_key_is_not_measured_again(self):
+        _, code, _ = self.measured("--go-on", "one", budget=10)
+        self.assertEqual(code, 75, "no program starts with less than 15 s")
+        self.measured("--go-on", "one", bench__gpu__gpu_bench=gpu_bench("NVIDIA H200"))
+        done = self.results
+        none = "#!/bin/sh\necho it was measured again >&2\nexit 1\n"
+        nothing = {"bench__train_step_bench": none, "bench__gpu__gpu_bench": none, "python": none}
+        rows, _, _ = self.measured("--go-on", "one", earlier=done, **nothing)
+        self.assertEqual(rows["loss, 16,384 rows", "its cuBLAS products"]["ratio"], 1)
+        self.assertEqual(self.stages, {found["encoder"]: found for found in done["stages"]})
+        for key in (["--go-on", "two"], []):
+            rows, _, _ = self.measured(*key, earlier=done, **nothing)
+            self.assertIn("measured again", rows["loss, 16,384 rows", "its cuBLAS products"]["met"])
+        # A row that failed is measured anew; the steps that it needs are those of before.
+        done["rows"][0]["met"] = "not run: out of time"
+        rows, _, _ = self.measured("--go-on", "one", earlier=done, **nothing)
+        self.assertEqual(rows["step, tinynet", "eager, TF32 convolutions"]["ratio"], 3)
 
 
 class Documented(unittest.TestCase):

@@ -70,6 +70,42 @@ TEST_F(TrainOnCard, StepsAreThoseOfTheCpu) {
   }
 }
 
+// y-Aware, L^exp and Rank-N-Contrast: kernels in double on the CPU, whole matrices on a card.
+TEST_F(TrainOnCard, LossesOfANumberAreThoseOfTheCpu) {
+  for (const char* method : {"yaware", "lexp", "rnc"}) {
+    SCOPED_TRACE(method);
+    TrainConfig c = small(method);
+    c.continuous = c.method == "rnc" ? "stiffness_kpa" : "stiffness_kpa:6";
+    c.max_steps = 2;
+    const std::string name = method;
+    (void)train(c, into_on("cpu", name + "-cpu"));
+    (void)train(c, into_on(test_device(), name + "-card"));
+    const auto expected = train_lines(name + "-cpu"), found = train_lines(name + "-card");
+    ASSERT_EQ(expected.size(), 2U);
+    ASSERT_EQ(found.size(), 2U);
+    for (const char* field : {"loss", "gradient_norm"})
+      EXPECT_LT(off(found[0], expected[0], field), 2e-3) << field;
+    EXPECT_LT(off(found[1], expected[1], "loss"), 2e-2);
+  }
+}
+
+// What --precision auto is on this device stands in the run's configuration; resuming takes it.
+TEST_F(TrainOnCard, AutoIsRecordedAsWhatItIs) {
+  TrainConfig c = small();
+  c.precision = "auto";
+  c.max_steps = 2;
+  RunOptions o = into_on(test_device(), "auto");
+  (void)train(c, o);
+  const auto recorded = nlohmann::json::parse(read_file(o.out / "config.resolved.json"));
+  const std::string expected = resolve_precision("auto", choose_device(test_device(), 0));
+  EXPECT_EQ(recorded.at("precision"), expected);
+  EXPECT_NE(expected, "auto");
+  EXPECT_EQ(nlohmann::json::parse(read_file(o.out / "run.json")).at("precision"), expected);
+  o.resume = o.may_extend = true;
+  c.max_steps = 4;
+  EXPECT_EQ(train(c, o).steps, 4);
+}
+
 TEST_F(TrainOnCard, DeterministicRunsResumeBitForBit) {
   struct Way {
     const char* encoder;

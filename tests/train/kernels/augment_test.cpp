@@ -15,7 +15,7 @@
 
 #include "io/core/error.hpp"
 #include "support/test_data.hpp"
-#include "train/kernels/augment_pixel.hpp"
+#include "train/kernels/augment_thread.hpp"
 #include "train/kernels/contrastive_reference.hpp"
 
 namespace wsp::train::test {
@@ -115,6 +115,56 @@ TEST(AugmentCpu, EqualsThePerPixelFunctionBitForBit) {
         ASSERT_EQ(out[static_cast<std::size_t>(y * size + x)],
                   augment_pixel(hu.data(), size, fixed, x, y));
   }
+}
+
+// A card's grid on the host: every thread once, and some beyond the last run.
+template <PixelType kType, bool kPacked>
+void expect_the_cpu(const std::vector<std::int16_t>& hu, std::int64_t n, std::int64_t size,
+                    const std::vector<Affine>& affine, const std::vector<float>& expected) {
+  SCOPED_TRACE(testing::Message() << "type " << static_cast<int>(kType) << ", " << size << "^2"
+                                  << (kPacked ? ", 16 bytes at once" : ""));
+  using Bits = typename Stored<kType>::Bits;
+  const auto views = static_cast<std::int64_t>(affine.size()) / n;
+  const auto side = static_cast<std::int32_t>(size);
+  // Aligned as a card's memory is; not a number where nothing was written.
+  const auto count = static_cast<std::size_t>(views * n * size * size);
+  std::vector<Packed<Bits, kAugmentRun<kType>>> memory(
+      count / static_cast<std::size_t>(kAugmentRun<kType>) + 1);
+  Bits* out = memory.data()->value;
+  std::fill_n(out, count, Stored<kType>::bits(std::numeric_limits<float>::quiet_NaN()));
+  for (std::int64_t image = 0; image < n; ++image)
+    for (std::int64_t view = 0; view < views; ++view) {
+      const std::int64_t target = view * n + image;
+      const FixedAffine map = to_fixed(affine[static_cast<std::size_t>(target)].data());
+      for (std::uint32_t run = 0; run < augment_runs<kType>(side) + 9; ++run)
+        augment_run<kType, kPacked>(hu.data(), image, side, map, run, out, target);
+    }
+  for (std::size_t i = 0; i < count; ++i) ASSERT_EQ(out[i], Stored<kType>::bits(expected[i])) << i;
+}
+
+template <PixelType kType>
+int expect_the_cpu(const std::vector<std::int16_t>& hu, std::int64_t n, std::int64_t size,
+                   const std::vector<Affine>& affine, const std::vector<float>& expected) {
+  expect_the_cpu<kType, false>(hu, n, size, affine, expected);
+  if (!augment_packs<kType>(size, nullptr)) return 0;
+  expect_the_cpu<kType, true>(hu, n, size, affine, expected);
+  return 1;
+}
+
+TEST(AugmentThreads, DrawWhatTheCpuDrawsBitForBit) {
+  const std::int64_t n = 3;
+  int packed = 0;
+  for (const std::int64_t size : {1, 7, 8, 33, 64, 132, 161}) {
+    const auto hu = random_images(n, size, 12);
+    const auto some = many_affines(2 * n, size, 4);
+    const std::vector<Affine> affine(some.begin(), some.begin() + 2 * n);
+    const auto expected = augment(hu, affine, n, size);
+    packed += expect_the_cpu<PixelType::f32>(hu, n, size, affine, expected);
+    packed += expect_the_cpu<PixelType::bf16>(hu, n, size, affine, expected);
+    packed += expect_the_cpu<PixelType::f16>(hu, n, size, affine, expected);
+  }
+  EXPECT_EQ(packed, 7);  // 8 and 64 in all types, 132 in float32
+  EXPECT_FALSE(augment_packs<PixelType::f32>(8, reinterpret_cast<const void*>(8)));
 }
 
 TEST(AugmentCpu, IntegerAffinesGiveTheSourceExactly) {
