@@ -43,8 +43,4 @@ struct QaSummary {
 /// Error(output), Error(interrupted).
 QaSummary run_qa(const QaOptions& options);
 
-/// Ratings as the page saves them: a table with the columns case and rating (good, usable,
-/// exclude); others, as a reader's notes, are left alone. Throws Error(usage).
-std::map<std::string, std::string> load_ratings(const std::filesystem::path& tsv);
-
 }  // namespace wsp::qa

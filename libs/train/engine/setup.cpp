@@ -12,6 +12,7 @@
 #include "io/core/error.hpp"
 #include "io/core/hash.hpp"
 #include "io/core/log.hpp"
+#include "io/manifest/ratings.hpp"
 #include "train/data/provenance.hpp"
 #include "train/engine/device.hpp"
 #include "train/engine/step_graph.hpp"
@@ -207,6 +208,19 @@ std::optional<std::set<std::string>> everyone_trained_on(const TrainConfig& conf
   return marks;
 }
 
+// The file is judged as a whole: what it says of cases that are not here may be meant for others.
+const TrainConfig& take_ratings(TrainConfig& config, const RunOptions& options,
+                                const DatasetReader& reader) {
+  if (options.exclude.empty()) return config;
+  const Ratings ratings = load_ratings(options.exclude, "--exclude");
+  std::set<std::string> known;
+  for (const IndexCase& entry : reader.cases()) known.insert(entry.name);
+  refuse_unknown_cases(ratings, known, "--exclude");
+  const std::set<std::string> excluded = excluded_cases(ratings);
+  config.exclude.assign(excluded.begin(), excluded.end());
+  return config;
+}
+
 }  // namespace
 
 SelectOptions select_options(const TrainConfig& config) {
@@ -220,6 +234,7 @@ SelectOptions select_options(const TrainConfig& config) {
   o.include_unlabelled = config.include_unlabelled;
   o.splits = config.splits;
   o.subjects = config.subjects;
+  o.exclude = config.exclude;
   o.positive = config.positive;
   o.hold_back = config.hold_back;
   return o;
@@ -240,7 +255,7 @@ TrainSetup::TrainSetup(TrainConfig wanted, const RunOptions& run_options, int ra
       options(run_options),
       device(run_device),
       reader(options.dataset),
-      set(select_slices(reader, select_options(config))),
+      set(select_slices(reader, select_options(take_ratings(config, options, reader)))),
       sampler(set, sampler_options(config)) {
   check_dataset(reader, options.dataset, options.verify);
   method = build(config, options, set, device);
