@@ -139,7 +139,8 @@ QaSummary run_qa(const QaOptions& options) {
   make_place(qa);
   const DirectoryLock lock(qa);
   remove_strangers(qa, {names.begin(), names.end()});
-  const PassSummary pass = run_pixel_pass(options.dataset, reader, qa, options.fresh, cases);
+  const PassSummary pass =
+      run_pixel_pass(options.dataset, reader, qa, options.fresh, options.slice_side, cases);
 
   // 4. Judgement.
   const DepthAudit audit = audit_depth(reader, cases);
@@ -170,15 +171,19 @@ QaSummary run_qa(const QaOptions& options) {
                         "\n");
   write_file_atomic(qa / "dataset_card.md",
                     dataset_card(dataset, options.publication, print, account, findings));
-  write_file_atomic(
-      qa / "report.html",
-      make_page({cases, labels, audit, findings, account, print, drift, ratings, reader.state(), qa,
-                 options.publication.title, options.tool_version, options.embed_bytes}));
+  write_file_atomic(qa / "report.html",
+                    make_page({cases, labels, audit, findings, account, print, drift, ratings,
+                               reader.state(), qa, options.publication.title, options.tool_version,
+                               options.embed_bytes, options.slice_side}));
   std::vector<std::string> sorted = names;
   std::sort(sorted.begin(), sorted.end());
   QaSummary summary = summarise(cases, pass, findings, audit);
   summary.with_baseline = baseline.has_value();
   summary.report = qa / "report.html";
+  summary.page_bytes = fs::file_size(summary.report);
+  for (const char* part : {"pictures", "slices"})
+    for (const auto& entry : fs::directory_iterator(qa / part))
+      summary.beside_bytes += entry.file_size();
   for (const json& row : drift) {
     ++summary.baseline_tests;
     summary.baseline_drifts += row.at("drift").get<bool>() ? 1 : 0;
