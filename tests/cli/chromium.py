@@ -103,8 +103,8 @@ class Browser:
     def open(self, path, fragment=""):
         """Seconds until the page has drawn everything."""
         began = time.monotonic()
-        self.call("Page.navigate", url="about:blank")  # where only the fragment differs, nothing would be loaded
-        self.call("Page.navigate", url=f"file://{path}{fragment}")
+        self.number += 1  # by which addresses differ: where only the fragment does, nothing would be loaded
+        self.call("Page.navigate", url=f"file://{path}?{self.number}{fragment}" if fragment else f"file://{path}")
         while self.evaluate("document.body && document.body.dataset.ready") != "yes":
             support.check(time.monotonic() - began < 60, f"the page never became ready: {self.errors}")
             time.sleep(0.02)

@@ -113,7 +113,7 @@ def use(page, dataset, cases, pixels, touch):
     page.key("0")
     page.key("Escape", 27)
     support.check(not page.evaluate("document.getElementById('case').open"), "Escape does not close the case")
-    support.check(page.evaluate("[...document.querySelectorAll('.thumb .rating')].map(e => e.textContent).join()") == "exclude", "the sheet does not show the rating")
+    page.wait("[...document.querySelectorAll('.thumb .rating')].map(e => e.textContent).join() === 'exclude'")
     support.check(choose(page, "finding", "*unrated") == len(cases) - 1, "'not yet rated' shows others")
     choose(page, "finding", "")
     walk_by_finding(page, found)
@@ -134,7 +134,8 @@ def state(page):
 
 
 # Pixels of the mask's colour in a picture, and how many are neither black nor that.
-COLOURS = """(canvas => { const d = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data; let tint = 0, grey = 0;
+COLOURS = """(canvas => { const copy = new OffscreenCanvas(canvas.width, canvas.height).getContext('2d', {willReadFrequently: true}); copy.drawImage(canvas, 0, 0);
+  const d = copy.getImageData(0, 0, canvas.width, canvas.height).data; let tint = 0, grey = 0;
   for (let i = 0; i < d.length; i += 4) { if (d[i] > 200 && d[i + 1] < 150 && d[i + 2] < 110) tint++; else if (d[i] > 40) grey++; } return [tint, grey]; })(document.querySelector('#viewer canvas.%s'))"""
 
 
@@ -234,7 +235,7 @@ def addresses(page, report, cases):
     page.evaluate("history.back()")
     page.wait(f"cases[current].get('name') === {json.dumps(name)}")
     page.key("Escape", 27)
-    support.check(page.evaluate("location.hash") == "#cases", "the address still names a case that is closed")
+    page.wait("location.hash === '#cases'")
     page.open(report, "#case=nobody")
     support.check(not page.evaluate("document.getElementById('case').open") and "nobody" in page.evaluate("document.getElementById('shown').textContent"), "an unknown case is not named")
 

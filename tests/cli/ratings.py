@@ -78,7 +78,7 @@ def ingest(work, cohort, dataset, arguments, cases):
     support.check(support.tree(dataset) == before, "a refused ratings file changed the dataset")
     chosen = write(work / "ratings.tsv", [(first, "exclude"), (second, "good")])
     planned = json.loads(support.run("wsp-ingest", "plan", *arguments, "--exclude-cases", chosen, "--json").stdout)
-    support.check(planned["summary"]["cases"] == len(cases) - 1, f"plan: {planned['summary']}")
+    support.check((planned["totals"]["cases"], planned["totals"]["excluded_cases"]) == (len(cases) - 1, [first]), f"plan: {planned['totals']}")
     done = support.run("wsp-ingest", *arguments, "--out", dataset, "--exclude-cases", chosen)
     support.check(f"1 cases were left out as rated: {first}" in done.stdout, f"not said: {done.stdout}")
     support.check("unchanged cases were taken over" in done.stdout, f"made again: {done.stdout}")

@@ -63,7 +63,9 @@ function render() {
 }
 let current = -1;
 const view = wspViewer($('viewer'), el);
+const told = el('div');
 view.side.prepend($('rating'));
+view.side.append(told);
 const facts = [['name', 'Case'], ['subject', 'Subject'], ['split', 'Split'], ['matrix', 'Matrix'], ['pixel_mm', 'Pixel, mm'], ['spacing_mm', 'Slice distance, mm'], ['acquired', 'Acquired slices'], ['kept', 'Kept slices'], ['scan_range_mm', 'Scan range, mm'],
   ['liver_height_mm', 'Liver height, mm'], ['liver_ml', 'Liver, ml'], ['liver_median_hu', 'Liver, HU'], ['vessel_hu', 'Vessels, HU'], ['noise_hu', 'Noise, HU'], ['air_hu', 'Air, HU'], ['fat_hu', 'Fat, HU'], ['phase', 'Phase by header'],
   ['hu_phase', 'Phase by HU'], ['kernel', 'Kernel'], ['mask_source', 'Mask from'], ['odd_share', 'Odd share of the mask'], ['liver_shape', 'Liver height / width'], ['depth_correlation', 'Depth and anatomy, r'], ['flags', 'Flags of the ingest']];
@@ -88,13 +90,13 @@ function openCase(index) {
   $('case-title').title = name;
   showRating();
   const preview = D.pictures.has_previews ? image('preview', c, 'preview', `Coronal and sagittal projection of ${name}: liver outlined in red, first and last kept slice in yellow`) : null;
+  told.replaceChildren(...(c.findings.length ? c.findings.map(f => el('div', {class: `finding ${f.severity}`}, el('p', {}, badge(f.severity), ' ',
+          el('button', {type: 'button', class: 'link', title: 'walk through the cases with this finding', onclick: () => { $('walk').value = f.code; walked(); }}, f.code)), el('p', {}, f.detail), el('p', {class: 'muted'}, f.remedy))) : [el('p', {}, 'No finding.')]);
   const strip = el('div', {class: 'strip-scroll'});
   $('case-body').replaceChildren();
   add($('case-body'), strip,
     el('div', {class: 'two'},
-      el('div', {}, ...(c.findings.length ? c.findings.map(f => el('div', {class: `finding ${f.severity}`}, el('p', {}, badge(f.severity), ' ',
-          el('button', {type: 'button', class: 'link', title: 'walk through the cases with this finding', onclick: () => { $('walk').value = f.code; walked(); }}, f.code)), el('p', {}, f.detail), el('p', {class: 'muted'}, f.remedy))) : [el('p', {}, 'No finding.')]),
-        preview, preview ? el('p', {class: 'muted'}, 'Coronal and sagittal; yellow lines are the first and last kept slice.') : null),
+      el('div', {}, preview, preview ? el('p', {class: 'muted'}, 'Coronal and sagittal; yellow lines are the first and last kept slice.') : null),
       el('dl', {}, ...facts.filter(([k]) => c.get(k) !== '' && c.get(k) !== null).flatMap(([k, words]) => [el('dt', {}, words), el('dd', {}, String(fmt(c.get(k))))]),
         ...D.labels.flatMap(n => [el('dt', {}, `Label ${n}`), el('dd', {}, c.get(`label:${n}`) < 0 ? 'unknown' : String(c.get(`label:${n}`)))]))));
   if (!$('case').open) { walkChoices(); $('case').showModal(); }

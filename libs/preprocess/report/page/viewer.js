@@ -34,7 +34,7 @@ function outlineOf(mask, w, h) {
 
 // `root` is filled; `el` makes elements as the page does.
 return function makeViewer(root, el) {
-  const axial = el('canvas', {class: 'axial', tabindex: 0, role: 'img'}), coronal = el('canvas', {class: 'coronal', role: 'img'});
+  const axial = el('canvas', {class: 'axial', tabindex: 0, role: 'img', 'aria-label': 'Axial slice'}), coronal = el('canvas', {class: 'coronal', role: 'img', 'aria-label': 'Coronal plane'});
   const place = el('output', {class: 'place'}), under = el('output', {class: 'muted'}), limits = el('p', {class: 'muted limits'});
   const slider = el('input', {type: 'range', min: 0, value: 0, step: 1, 'aria-label': 'Slice, from feet to head'});
   const windowWords = el('span', {class: 'muted'});
