@@ -91,7 +91,7 @@ function openCase(index) {
   showRating();
   const preview = D.pictures.has_previews ? image('preview', c, 'preview', `Coronal and sagittal projection of ${name}: liver outlined in red, first and last kept slice in yellow`) : null;
   told.replaceChildren(...(c.findings.length ? c.findings.map(f => el('div', {class: `finding ${f.severity}`}, el('p', {}, badge(f.severity), ' ',
-          el('button', {type: 'button', class: 'link', title: 'walk through the cases with this finding', onclick: () => { $('walk').value = f.code; walked(); }}, f.code)), el('p', {}, f.detail), el('p', {class: 'muted'}, f.remedy))) : [el('p', {}, 'No finding.')]);
+          el('button', {type: 'button', class: 'link', title: 'walk through the cases with this finding', onclick: () => { $('walk').value = f.code; walked(); }}, f.code)), el('p', {}, f.detail), el('p', {class: 'muted'}, f.remedy))) : [el('p', {}, 'No finding.')]));
   const strip = el('div', {class: 'strip-scroll'});
   $('case-body').replaceChildren();
   add($('case-body'), strip,
