@@ -187,7 +187,7 @@ def look(page, kept, touch):
         page.key("m")
     support.check(counts["off"] == 0 and counts["outline"] > 100, f"the mask's colour: {counts}")
     support.check(page.evaluate(COLOURS % "coronal")[1] > 100, "the coronal picture is empty")
-    low = page.evaluate("(c => { const r = c.getBoundingClientRect(); c.dispatchEvent(new PointerEvent('pointerdown', {clientX: r.left + 20, clientY: r.bottom - 2})); return view.state().slice; })(document.querySelector('canvas.coronal'))")
+    low = page.evaluate("(c => { const r = c.getBoundingClientRect(); c.dispatchEvent(new MouseEvent('click', {clientX: r.left + 20, clientY: r.bottom - 2})); return view.state().slice; })(document.querySelector('canvas.coronal'))")
     support.check(low == 0, f"a click at the feet of the coronal picture leads to slice {low}")
 
 

@@ -49,6 +49,9 @@ def training(work, dataset, cases):
     support.check("left out: 2 cases rated exclude" in done.stderr, f"what was left out is not said: {done.stderr}")
     config = json.loads((work / "run" / "config.resolved.json").read_text())
     support.check(config["exclude"] == sorted([first, others[0]]), f"the configuration holds {config['exclude']}")
+    # What the ingest left out already is known, and nothing is left to do.
+    support.run("wsp-train", work / "new", *base[1:], "--out", work / "again", "--exclude", write(work / "same.tsv", [(first, "exclude")]))
+    support.check(json.loads((work / "again" / "config.resolved.json").read_text())["exclude"] == [], "a case that is gone was left out again")
     # Another choice of cases is another run; other words that leave out the same are not.
     other = write(work / "other.tsv", [(first, "exclude")])
     refused("wsp-train", [*base, "--out", work / "run", "--resume", "--exclude", other], "--exclude: was", others[0])

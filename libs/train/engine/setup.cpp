@@ -12,6 +12,7 @@
 #include "io/core/error.hpp"
 #include "io/core/hash.hpp"
 #include "io/core/log.hpp"
+#include "io/manifest/manifest.hpp"
 #include "io/manifest/ratings.hpp"
 #include "train/data/provenance.hpp"
 #include "train/engine/device.hpp"
@@ -209,15 +210,22 @@ std::optional<std::set<std::string>> everyone_trained_on(const TrainConfig& conf
 }
 
 // The file is judged as a whole: what it says of cases that are not here may be meant for others.
+// Those that the ingest has left out already are no strangers.
 const TrainConfig& take_ratings(TrainConfig& config, const RunOptions& options,
                                 const DatasetReader& reader) {
   if (options.exclude.empty()) return config;
   const Ratings ratings = load_ratings(options.exclude, "--exclude");
-  std::set<std::string> known;
-  for (const IndexCase& entry : reader.cases()) known.insert(entry.name);
+  std::set<std::string> here;
+  for (const IndexCase& entry : reader.cases()) here.insert(entry.name);
+  std::set<std::string> known = here;
+  const auto ingest = load_json(options.dataset / "dataset.json")
+                          .value("config", nlohmann::json::object())
+                          .value("exclude_cases", std::vector<std::string>());
+  known.insert(ingest.begin(), ingest.end());
   refuse_unknown_cases(ratings, known, "--exclude");
-  const std::set<std::string> excluded = excluded_cases(ratings);
-  config.exclude.assign(excluded.begin(), excluded.end());
+  config.exclude.clear();
+  for (const std::string& name : excluded_cases(ratings))
+    if (here.contains(name)) config.exclude.push_back(name);
   return config;
 }
 

@@ -198,7 +198,7 @@ $('case').addEventListener('close', () => { view.show(null); if (/^#case=/.test(
 $('walk').addEventListener('input', () => { walked(); view.stage.focus(); });
 document.querySelectorAll('#rating [data-rating]').forEach(b => b.addEventListener('click', () => rate(b.dataset.rating)));
 addEventListener('hashchange', follow);
-addEventListener('beforeunload', e => { if (unsaved) e.preventDefault(); });
+addEventListener('beforeunload', e => { if (unsaved) { e.preventDefault(); e.returnValue = true; } });
 document.addEventListener('keydown', e => { if (e.key === '/' && !/^(INPUT|SELECT)$/.test(document.activeElement.tagName)) { e.preventDefault(); $('search').focus(); } });
 let before = null;
 addEventListener('beforeprint', () => { before = document.documentElement.dataset.theme; theme(false); drawCharts(); document.querySelectorAll('img[loading]').forEach(i => { i.loading = 'eager'; }); });

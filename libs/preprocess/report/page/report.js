@@ -7,7 +7,7 @@ const col = Object.fromEntries(D.columns.map((name, i) => [name, i]));
 const cases = D.rows.map((row, index) => ({row, index, get: name => row[col[name]], findings: []}));
 const byName = new Map(cases.map(c => [c.get('name'), c]));
 D.findings.forEach(f => { const c = byName.get(f.case); if (c) c.findings.push(f); });
-const ratings = new Map(Object.entries(D.ratings));
+const ratings = new Map(Object.entries(D.ratings).filter(([name]) => byName.has(name)));
 const number = new Intl.NumberFormat('en-GB', {maximumFractionDigits: 2});
 // What was not measured is null.
 const fmt = v => typeof v === 'number' ? number.format(v) : v ?? '';

@@ -196,7 +196,7 @@ return function makeViewer(root, el) {
   const up = e => { if (down.delete(e.pointerId) && !moved && e.type === 'pointerup' && data) setRow(pixelAt(e)[1]); if (!down.size) moved = false; };
   ['pointerup', 'pointercancel'].forEach(type => axial.addEventListener(type, up));
   axial.addEventListener('pointerleave', () => { under.textContent = ''; });
-  coronal.addEventListener('pointerdown', e => {
+  coronal.addEventListener('click', e => {
     if (!data) return;
     const r = coronal.getBoundingClientRect(), at = edges(), mm = (e.clientY - r.top) / r.height * at[0];
     go(at.findIndex((_, s) => s + 1 < at.length && mm >= at[s + 1]));
