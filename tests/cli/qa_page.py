@@ -101,6 +101,7 @@ def use(page, dataset, cases, pixels, touch):
     rated = open_case(page)
     support.check(rated != title, "the right arrow does not go on")
     look(page, pixels[rated], touch)
+    measure_scale_bar(page, next(c for c in cases if c["name"] == rated))
     problems = page.evaluate(AUDIT)
     support.check(not problems, f"accessibility of the dialog: {problems}")
     # Ratings by keys: the last word counts, and 0 takes it back.
@@ -189,6 +190,15 @@ def look(page, kept, touch):
     support.check(page.evaluate(COLOURS % "coronal")[1] > 100, "the coronal picture is empty")
     low = page.evaluate("(c => { const r = c.getBoundingClientRect(); c.dispatchEvent(new MouseEvent('click', {clientX: r.left + 20, clientY: r.bottom - 2})); return view.state().slice; })(document.querySelector('canvas.coronal'))")
     support.check(low == 0, f"a click at the feet of the coronal picture leads to slice {low}")
+
+
+def measure_scale_bar(page, facts):
+    """The bar's white pixels stand for as many mm as its word says."""
+    length, width, words = page.evaluate("""(canvas => { const copy = new OffscreenCanvas(canvas.width, canvas.height).getContext('2d', {willReadFrequently: true}); copy.drawImage(canvas, 0, 0);
+      const y = canvas.height - 14, d = copy.getImageData(0, y, canvas.width, 1).data; let x = canvas.width - 14, n = 0; while (d[4 * x] > 150) { n++; x--; }
+      return [n + 2, canvas.width, view.state().bar]; })(document.querySelector('canvas.axial'))""")
+    mm = length / width * facts["pixel_mm"][0] * facts["matrix"][0]
+    support.check(abs(mm - 10 * words) < 2, f"the scale bar of {words} cm is {mm:.1f} mm long")
 
 
 def walk_by_finding(page, found):

@@ -111,8 +111,9 @@ return function makeViewer(root, el) {
     place.textContent = `Slice ${k + 1} of ${count()}, ${data.z_mm[k].toFixed(1)} mm${images[k] ? '' : ' (reading)'}`;
     axial.setAttribute('aria-label', `Axial ${place.textContent}; mask ${mask}; window ${Math.round(width)} at ${Math.round(level)} HU; right of the patient on the left`);
   }
+  const barOf = fieldMm => [10, 5, 2, 1].find(cm => cm * 10 < fieldMm / 2) || 1;
   function scaleBar(context, ratio, W, H, fieldMm) {
-    const cm = [10, 5, 2, 1].find(c => c * 10 < fieldMm / 2) || 1, length = cm * 10 * W / fieldMm, x = W - 12 * ratio, y = H - 14 * ratio;
+    const cm = barOf(fieldMm), length = cm * 10 * W / fieldMm, x = W - 12 * ratio, y = H - 14 * ratio;
     line(context, ratio, INK, [[x - length, y, x, y], [x - length, y - 4 * ratio, x - length, y + 4 * ratio], [x, y - 4 * ratio, x, y + 4 * ratio]]);
     words(context, ratio, [[`${cm} cm`, x - length / 2, y - 12 * ratio, 'center']]);
   }
@@ -231,7 +232,7 @@ return function makeViewer(root, el) {
       root.dataset.read = String(n);
     },
     step: by => go(k + by), first: () => go(0), last: () => go(count() - 1), preset, toggleMask,
-    state: () => ({slice: k, slices: count(), row, width, level, mask, value: (x, y) => hu(images[k][y * data.width + x]), inside: (x, y) => masks[k][y * data.width + x]}),
+    state: () => ({slice: k, slices: count(), row, width, level, mask, bar: barOf(data.width * data.pixel_mm[0]), value: (x, y) => hu(images[k][y * data.width + x]), inside: (x, y) => masks[k][y * data.width + x]}),
   };
   // The row through the middle of a mask, where there is one.
   function centre(its) {
