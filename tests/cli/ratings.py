@@ -38,7 +38,7 @@ def wrong_files(work, name):
 
 
 def training(work, dataset, cases):
-    base = [dataset, "--encoder", "tinynet", "--image-size", "64", "--batch", "8", "--samples-per-epoch", "32", "--epochs", "1",
+    base = [dataset, "--encoder", "resnet18", "--image-size", "48", "--norm", "group", "--batch", "8", "--samples-per-epoch", "32", "--epochs", "1",
             "--device", "cpu", "--hold-back", "0", "--max-steps", "2"]
     first, second, *others = sorted(cases)
     for path, words in wrong_files(work, first):
