@@ -9,7 +9,7 @@ namespace wsp::qa {
 /// The kept slices of one case as the page's case view takes them: grey values of 8 bits that span
 /// the dataset's window, and the mask, each slice and mask a zlib stream of its rows, in base64. A
 /// row is its first value and then the differences (modulo 256) to the value on the left, which
-/// leaves noisy pixels as small as PNG does and is packed at the speed of a disk.
+/// leaves noisy pixels as small as PNG does.
 class CaseSlices {
  public:
   /// For slices of width x height pixels of pixel_mm, averaged over squares so that no side is

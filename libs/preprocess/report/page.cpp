@@ -177,7 +177,7 @@ Embedded embed_pictures(const PageInputs& in) {
     if (ec || used + bytes > in.embed_bytes) return false;
     used += bytes;
     const std::string file = read_file(path);
-    const bool text = path.extension() == ".js";  // of case_slices_file(): base64 and numbers
+    const bool text = path.extension() == ".js";  // of qa/slices: base64 and numbers
     result.html += fmt::format(
         "<script type=\"text/plain\" id=\"{}-{}\">{}</script>\n", kind, c,
         text ? file : base64({reinterpret_cast<const std::uint8_t*>(file.data()), file.size()}));
