@@ -20,6 +20,7 @@
 #include "io/manifest/identity.hpp"
 #include "io/manifest/manifest.hpp"
 #include "io/manifest/manifest_init.hpp"
+#include "io/manifest/ratings.hpp"
 #include "io/medical/masks.hpp"
 #include "io/medical/scan.hpp"
 #include "io/shard/state.hpp"
@@ -46,7 +47,8 @@ struct Options {
   std::vector<std::string> parts;
   std::string part, saved_scan, save_scan;
   std::vector<CLI::App*> groups;  // options of the ingest
-  std::string input, output, manifest, labels, masks, site_key, new_site_key, crosswalk;
+  std::string input, output, manifest, labels, masks, site_key, new_site_key, crosswalk,
+      exclude_cases;
   std::string slices = "central", codec = "lz4", tilt = "resample", gaps = "accept", phase = "any",
               mask_objects = "use", hu = "prove";
   std::string ids = "pseudonym", memory;
@@ -167,6 +169,9 @@ std::vector<CLI::App*> declare_ingest(CLI::App& app, Options& o) {
   general->add_option("--out", o.output, "Dataset directory to make (required, but for plan)");
   general->add_option("--labels", o.labels, "Label table (CSV) read as the manifest says");
   declare_inputs(*general, o);
+  general->add_option("--exclude-cases", o.exclude_cases,
+                      "Ratings saved from the page of wsp-qa (TSV): cases rated exclude are left "
+                      "out, of the dataset in --out too");
   general->add_flag("--force", o.force, "Replace a dataset that was made with other options");
   general->add_flag("--prune", o.prune,
                     "Drop the cases of the dataset that the export no longer gives");
@@ -524,6 +529,10 @@ void print_summary(const Options& o, const wsp::IngestSummary& s) {
       std::cout << fmt::format(" {} {}", code, count);
     std::cout << "\n";
   }
+  if (!s.excluded_cases.empty())
+    std::cout << fmt::format(
+        "  {} cases were left out as rated: {}\n", s.excluded_cases.size(),
+        wsp::list_of_names({s.excluded_cases.begin(), s.excluded_cases.end()}));
   if (!s.lost_cases.empty())
     std::cout << fmt::format("  {} cases of the earlier dataset are gone: {}\n",
                              s.lost_cases.size(), wsp::to_text(s.lost_cases));
@@ -565,6 +574,7 @@ wsp::IngestOptions ingest_options(const Options& o) {
   options.site_key = path_or_none(o.site_key);
   options.new_site_key = path_or_none(o.new_site_key);
   options.crosswalk = path_or_none(o.crosswalk);
+  options.exclude_cases = path_or_none(o.exclude_cases);
   options.config = resolve(o);
   options.memory_bytes = parse_bytes(o.memory);
   options.force = o.force;

@@ -44,6 +44,11 @@ void declare(CLI::App& app, Options& o) {
                  "MiB of pictures inside report.html; the others stay beside it")
       ->check(CLI::Range(0.0, 1024.0))
       ->capture_default_str();
+  app.add_option("--slice-size", o.qa.slice_side,
+                 "Longest side, in pixels, of the slices that the page shows of a case; 0: none, "
+                 "six small ones alone")
+      ->check(CLI::Range(0, 4096))
+      ->capture_default_str();
   auto* card = app.add_option_group("For croissant.json and the dataset card");
   card->add_option("--title", o.qa.publication.title, "Name of the dataset");
   card->add_option("--description", o.qa.publication.description,
@@ -70,6 +75,9 @@ void print(const wsp::qa::QaSummary& s) {
   if (s.taken > 0)
     std::cout << fmt::format("  pixels: {} {} read, {} unchanged since the last run\n", s.read,
                              s.read == 1 ? "case" : "cases", s.taken);
+  std::cout << fmt::format("  page: {:.1f} MiB, pictures and slices beside it {:.1f} MiB\n",
+                           static_cast<double>(s.page_bytes) / 1048576,
+                           static_cast<double>(s.beside_bytes) / 1048576);
   if (s.with_baseline)
     std::cout << fmt::format("  baseline: {} of {} tests say that the datasets differ\n",
                              s.baseline_drifts, s.baseline_tests);
@@ -116,6 +124,8 @@ int run(const Options& o, bool json) {
                      {"pixels_read", s.read},
                      {"pixels_taken_over", s.taken},
                      {"depth", s.depth},
+                     {"page_bytes", s.page_bytes},
+                     {"beside_bytes", s.beside_bytes},
                      {"report", s.report.string()}};
     if (s.with_baseline)
       j["baseline"] = {{"tests", s.baseline_tests}, {"drifts", s.baseline_drifts}};

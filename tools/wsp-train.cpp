@@ -117,6 +117,8 @@ void declare(CLI::App& app, Options& o) {
   data->add_flag("--include-flagged", c.include_flagged,
                  "Also cases with a truncated liver or doubtful depth");
   data->add_flag("--include-unlabelled", c.include_unlabelled, "Also slices without a label");
+  data->add_option("--exclude", r.exclude,
+                   "Ratings saved from the page of wsp-qa (TSV): cases rated exclude are left out");
   data->add_option("--split", c.splits, "Take only cases of this split; repeatable")
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);

@@ -205,6 +205,7 @@ train::SelectOptions select_options(const py::dict& o) {
   select.include_unlabelled = get<bool>(o, "include_unlabelled");
   select.splits = get<std::vector<std::string>>(o, "splits");
   select.subjects = get<std::vector<std::string>>(o, "subjects");
+  select.exclude = get<std::vector<std::string>>(o, "exclude");
   select.positive = get<std::vector<std::int64_t>>(o, "positive");
   select.hold_back = get<double>(o, "hold_back");
   return select;

@@ -88,6 +88,7 @@ class Loader:
     :param positive: classes that become 1, all others 0
     :param splits: splits to draw from; empty: all but ``val`` and ``test``
     :param subjects: names of subjects to draw from; empty: all
+    :param exclude: names of cases that are neither drawn nor held back, such as those rated so
     :param hold_back: part of the subjects that is never drawn and stands in ``held_back``
     :param include_flagged: draw from cases whose liver or depth is doubtful, too
     :param include_unlabelled: draw slices without a class, too
@@ -105,7 +106,8 @@ class Loader:
                  image_size: Optional[int] = None, augment: Union[bool, Augment] = False, views: int = 1,
                  masks: bool = False, label: Optional[str] = "label", depth: str = "kept",
                  positive: Sequence[int] = (), splits: Sequence[str] = (), subjects: Sequence[str] = (),
-                 hold_back: float = 0.1, include_flagged: bool = False, include_unlabelled: bool = False,
+                 exclude: Sequence[str] = (), hold_back: float = 0.1, include_flagged: bool = False,
+                 include_unlabelled: bool = False,
                  workers: int = 0, ring: int = 4, cache: bool = False, skip_corrupt: bool = False,
                  deadline_s: float = 600.0) -> None:
         given = {name: value for name, value in locals().items() if name not in ("self", "data")}
@@ -132,9 +134,9 @@ class Loader:
             "samples_per_epoch": int(samples_per_epoch), "image_size": height if image_size is None else int(image_size),
             "augment": dataclasses.asdict(ranges), "views": int(views) if augment else 0, "masks": bool(masks),
             "label": label, "depth": depth, "positive": [int(c) for c in positive], "splits": [str(s) for s in splits],
-            "subjects": [str(s) for s in subjects], "hold_back": float(hold_back), "include_flagged": bool(include_flagged),
-            "include_unlabelled": bool(include_unlabelled), "workers": int(workers), "ring": int(ring),
-            "cache": bool(cache), "skip_corrupt": bool(skip_corrupt), "deadline_s": float(deadline_s),
+            "subjects": [str(s) for s in subjects], "exclude": [str(c) for c in exclude], "hold_back": float(hold_back),
+            "include_flagged": bool(include_flagged), "include_unlabelled": bool(include_unlabelled),
+            "workers": int(workers), "ring": int(ring), "cache": bool(cache), "skip_corrupt": bool(skip_corrupt), "deadline_s": float(deadline_s),
             "endless": rows is None or bool(cache)}
         _native.check_views(self._options)
         if rows is None:

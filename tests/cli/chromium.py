@@ -100,10 +100,11 @@ class Browser:
         support.check("exceptionDetails" not in r, f"{expression[:80]}: {r.get('exceptionDetails', {}).get('exception', {}).get('description')}")
         return r["result"].get("value")
 
-    def open(self, path):
+    def open(self, path, fragment=""):
         """Seconds until the page has drawn everything."""
         began = time.monotonic()
-        self.call("Page.navigate", url=f"file://{path}")
+        self.number += 1  # by which addresses differ: where only the fragment does, nothing would be loaded
+        self.call("Page.navigate", url=f"file://{path}?{self.number}{fragment}" if fragment else f"file://{path}")
         while self.evaluate("document.body && document.body.dataset.ready") != "yes":
             support.check(time.monotonic() - began < 60, f"the page never became ready: {self.errors}")
             time.sleep(0.02)
@@ -122,6 +123,25 @@ class Browser:
     def key(self, key, code=0, text=""):
         for kind in ("keyDown", "keyUp"):
             self.call("Input.dispatchKeyEvent", type=kind, key=key, windowsVirtualKeyCode=code, text=text if kind == "keyDown" else "")
+
+    def mouse(self, kind, x, y, **more):
+        """Pressed, Moved, Released or Wheel, at CSS pixels of the viewport."""
+        self.call("Input.dispatchMouseEvent", type=f"mouse{kind}", x=x, y=y, **more)
+
+    def drag(self, x, y, dx, dy):
+        self.mouse("Pressed", x, y, button="left", buttons=1, clickCount=1)
+        for part in (0.5, 1):
+            if dx or dy:
+                self.mouse("Moved", x + part * dx, y + part * dy, button="left", buttons=1)
+        self.mouse("Released", x + dx, y + dy, button="left", clickCount=1)
+
+    def swipe(self, points, dx, dy):
+        """Fingers that start at `points` and move together."""
+        at = lambda part: [{"x": x + part * dx, "y": y + part * dy, "id": i} for i, (x, y) in enumerate(points)]
+        self.call("Input.dispatchTouchEvent", type="touchStart", touchPoints=at(0))
+        for part in (0.25, 0.5, 0.75, 1):
+            self.call("Input.dispatchTouchEvent", type="touchMove", touchPoints=at(part))
+        self.call("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
 
     def screenshot(self, path, full=False):
         data = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=full)

@@ -216,6 +216,10 @@ def check_loader():
     assert 0 < len(held.held_back) < 144 and not set(held.held_back) & set(held.rows)
     assert not set(ds.columns["subject"][held.held_back]) & set(ds.columns["subject"][held.rows])
     assert "without a value" in wsp.Loader(data, label="stage", batch=8).left_out[0]
+    rated = ds.columns["case"][held.rows[0]]
+    rest = wsp.Loader(data, hold_back=0.25, exclude=[rated])
+    assert "1 case rated exclude" in rest.left_out and rated not in ds.columns["case"][[*rest.rows, *rest.held_back]]
+    refused("usage", "no-such-case", lambda: wsp.Loader(data, exclude=["no-such-case"]))
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         wsp.Loader(data, batch=64)

@@ -18,6 +18,7 @@
 #include "io/core/json_text.hpp"
 #include "io/core/log.hpp"
 #include "io/core/progress.hpp"
+#include "io/manifest/ratings.hpp"
 #include "io/medical/image_file.hpp"
 #include "io/medical/saved_scan.hpp"
 #include "preprocess/pipeline/case_flow.hpp"
@@ -61,9 +62,10 @@ class Job {
     masks_ = open_masks(options_.masks, options_.masks_table, options_.config.follow_links,
                         manifest_.organ.name);
     if (options_.labels) labels_.emplace(LabelTable::load(*options_.labels, manifest_));
+    if (options_.exclude_cases) take_ratings();
     config_ = resolved_config();
     nlohmann::json shaping = config_;  // which files are seen shapes no case
-    for (const char* name : {"exclude", "follow_links"}) shaping.erase(name);
+    for (const char* name : {"exclude", "exclude_cases", "follow_links"}) shaping.erase(name);
     config_hash_ = hex(sha256(json_text(shaping)));
     // Another version of the tool makes the cases again, and no more.
     for (const char* name : {"tool_version", "data_epoch"}) shaping.erase(name);
@@ -161,9 +163,11 @@ class Job {
                   "the export holds no file; expected DICOM, NIfTI or NRRD files");
     if (!dry_) stop_where_the_system_failed();
     // 2. What becomes a case?
-    plan_ = plan_cases({scan_, options_.config, manifest_, labels_ ? &*labels_ : nullptr,
-                        masks_ ? &*masks_ : nullptr, naming_,
-                        options_.segmenter != nullptr && !options_.segmenter->builtin()});
+    plan_ =
+        plan_cases({scan_, options_.config, manifest_, labels_ ? &*labels_ : nullptr,
+                    masks_ ? &*masks_ : nullptr, naming_,
+                    options_.segmenter != nullptr && !options_.segmenter->builtin(), &excluded_});
+    leave_out_rated();
     take_part();
     if (!dry_) prepare_model();
     summary_.files = scan_.files.size();
@@ -173,6 +177,28 @@ class Job {
     warn_of_idle_pins();
     for (const std::string& hint : plan_.hints) log::warn("hint: " + hint);
     drop_too_large();
+  }
+
+  // Cases are rated by the names that a dataset gives them.
+  void take_ratings() {
+    if (!named(options_))
+      throw Error(ErrorCode::usage,
+                  "--exclude-cases names cases by their pseudonyms, which need the site key that "
+                  "made them: give --site-key FILE");
+    ratings_ = load_ratings(*options_.exclude_cases, "--exclude-cases");
+    excluded_ = excluded_cases(ratings_);
+  }
+
+  void leave_out_rated() {
+    if (!options_.exclude_cases) return;
+    std::set<std::string> known;
+    for (const SeriesChoice& series : plan_.series) known.insert(series.case_name);
+    refuse_unknown_cases(ratings_, known, "--exclude-cases");
+    summary_.excluded_cases.assign(excluded_.begin(), excluded_.end());
+    for (const std::string& name : excluded_) earlier_.erase(name);  // it may go
+    if (!excluded_.empty())
+      log::info("left out: " + std::to_string(excluded_.size()) +
+                " cases rated exclude: " + list_of_names(excluded_));
   }
 
   // Leave to the other parts what is theirs. All was scanned and planned, as in each of them.
@@ -278,6 +304,7 @@ class Job {
     // A glob may name a patient: under pseudonyms it is written as a path of the ledger is.
     if (options_.config.ids == IdMode::pseudonym)
       for (auto& glob : config["exclude"]) glob = naming_.path(glob.get<std::string>());
+    if (!excluded_.empty()) config["exclude_cases"] = excluded_;
     config["manifest"] = manifest_.name;
     if (const Organ& organ = manifest_.organ; organ != Organ()) {
       nlohmann::json codes = nlohmann::json::array();
@@ -790,6 +817,8 @@ class Job {
   Scan scan_;
   std::optional<MaskDirectory> masks_;
   std::optional<LabelTable> labels_;
+  Ratings ratings_;
+  std::set<std::string> excluded_;  // cases
   IngestPlan plan_;
   IngestSummary summary_;
   std::optional<OutputDirectory> output_;
@@ -881,6 +910,7 @@ nlohmann::json to_json(const IngestSummary& s) {
           {"mean_dice", mean ? nlohmann::json(*mean) : nlohmann::json()},
           {"unmatched_pins", s.unmatched_pins},
           {"unusable_pins", s.unusable_pins},
+          {"excluded_cases", s.excluded_cases},
           {"other_part_cases", s.other_part_cases},
           {"lost_cases", lost}};
 }

@@ -59,6 +59,8 @@ std::uint64_t default_memory_bytes();
 struct IngestOptions {
   std::filesystem::path input, output;
   std::optional<std::filesystem::path> manifest, labels, masks, site_key, new_site_key, crosswalk;
+  std::optional<std::filesystem::path>
+      exclude_cases;  ///< ratings of wsp-qa's page: cases rated exclude are left out
   IngestConfig config;
   std::uint64_t memory_bytes = 0;  ///< for cases in flight; 0: half of the machine's memory
   bool force = false;
@@ -93,6 +95,7 @@ struct IngestSummary {
   std::vector<MaskComparisonRow> comparisons;         ///< with compare_masks, by case
   std::size_t unmatched_pins = 0, unusable_pins = 0;  ///< of the manifest's pin_series
   std::size_t written_segs = 0;                       ///< with write_seg
+  std::vector<std::string> excluded_cases;            ///< rated exclude: left out, and no loss
   std::size_t other_part_cases = 0;                   ///< planned, of subjects of other parts
   std::vector<LostCase> lost_cases;  ///< of the complete dataset that stood here; by name
 };

@@ -254,6 +254,10 @@ class Planner {
                 bool pin_failed) {
     const Series& series = in_.scan.series[s];
     const Identity& who = subjects_.of[s];
+    if (in_.excluded != nullptr && in_.excluded->contains(name)) {
+      if (in_.labels != nullptr) in_.labels->use(labels_[s]);  // its row fits a case
+      return set_files(s, Code::EXCLUDED, name, "rated exclude");
+    }
     if (subjects_.conflicts.contains(who.text))
       return reject(s, name, Code::SUBJECT_CONFLICT,
                     who.verified ? "sex or birth date differ within one patient ID"

@@ -2,6 +2,7 @@
 #include <filesystem>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -67,7 +68,8 @@ struct PlanInputs {
   LabelTable* labels;          ///< or null
   const MaskDirectory* masks;  ///< or null
   const Naming& naming;
-  bool segmenter;  ///< a segmenter can make masks
+  bool segmenter;                                   ///< a segmenter can make masks
+  const std::set<std::string>* excluded = nullptr;  ///< names of cases to leave out, or null
 };
 /// Choose series, subjects, labels and mask sources.
 IngestPlan plan_cases(const PlanInputs& inputs);

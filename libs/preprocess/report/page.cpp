@@ -1,7 +1,6 @@
 #include "preprocess/report/page.hpp"
 
 #include <fmt/format.h>
-#include <openssl/evp.h>
 
 #include <algorithm>
 #include <numeric>
@@ -11,6 +10,7 @@
 #include "io/core/error.hpp"
 #include "io/core/json_text.hpp"
 #include "preprocess/report/assets.hpp"
+#include "preprocess/report/base64.hpp"
 #include "preprocess/report/numbers.hpp"
 
 namespace wsp::qa {
@@ -20,15 +20,6 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 
 constexpr std::size_t kQuarantineRows = 500, kCurves = 12;
-
-std::string base64(const std::string& bytes) {
-  std::string text(4 * ((bytes.size() + 2) / 3) + 1, '\0');
-  const int n = EVP_EncodeBlock(reinterpret_cast<unsigned char*>(text.data()),
-                                reinterpret_cast<const unsigned char*>(bytes.data()),
-                                static_cast<int>(bytes.size()));
-  text.resize(static_cast<std::size_t>(n));
-  return text;
-}
 
 // Inside <script>, nothing may look like the element's end or a comment's start.
 std::string script_safe(const json& j) {
@@ -173,9 +164,10 @@ std::vector<std::size_t> by_gravity(const PageInputs& in) {
 
 struct Embedded {
   std::string html;
-  std::size_t thumbs = 0, strips = 0;
+  std::size_t thumbs = 0, strips = 0, views = 0;
 };
 
+// What is seen of every case goes in first, then what is seen of one; the gravest cases first.
 Embedded embed_pictures(const PageInputs& in) {
   Embedded result;
   std::uint64_t used = 0;
@@ -184,8 +176,11 @@ Embedded embed_pictures(const PageInputs& in) {
     const auto bytes = fs::file_size(path, ec);
     if (ec || used + bytes > in.embed_bytes) return false;
     used += bytes;
-    result.html += fmt::format("<script type=\"text/plain\" id=\"{}-{}\">{}</script>\n", kind, c,
-                               base64(read_file(path)));
+    const std::string file = read_file(path);
+    const bool text = path.extension() == ".js";  // of qa/slices: base64 and numbers
+    result.html += fmt::format(
+        "<script type=\"text/plain\" id=\"{}-{}\">{}</script>\n", kind, c,
+        text ? file : base64({reinterpret_cast<const std::uint8_t*>(file.data()), file.size()}));
     return true;
   };
   const auto order = by_gravity(in);
@@ -197,6 +192,8 @@ Embedded embed_pictures(const PageInputs& in) {
     take("preview", c, in.state / "previews" / (in.cases[c].name + ".png"));
     ++result.strips;
   }
+  for (const std::size_t c : order)
+    result.views += take("slices", c, in.qa / "slices" / (in.cases[c].name + ".js")) ? 1 : 0;
   return result;
 }
 
@@ -243,13 +240,14 @@ json page_data(const PageInputs& in, const Embedded& embedded) {
            {{"thumb", "pictures/*-thumb.png"},
             {"strip", "pictures/*-strip.png"},
             {"preview", linked + "/*.png"},
+            {"slices", "slices/*.js"},
+            {"has_slices", in.slice_side > 0},
             {"has_previews", has_previews}}},
-          {"note", fmt::format("This file holds the small pictures of {} and the large ones of {} "
-                               "of {} cases; the others are "
-                               "read from the folder beside it. 60 pictures or 50 rows are shown "
-                               "at a time. It loads nothing "
-                               "from a network.",
-                               embedded.thumbs, embedded.strips, in.cases.size())}};
+          {"note", fmt::format("This file holds the small pictures of {}, the large ones of {} and "
+                               "all kept slices of {} of {} cases; the others are read from the "
+                               "folder beside it. 60 pictures or 50 rows are shown at a time. It "
+                               "loads nothing from a network.",
+                               embedded.thumbs, embedded.strips, embedded.views, in.cases.size())}};
 }
 
 void put(std::string& page, std::string_view mark, const std::string& text) {
@@ -265,7 +263,9 @@ std::string make_page(const PageInputs& in) {
   const Embedded embedded = embed_pictures(in);
   std::string page(report_asset("report.html"));
   // From the end to the start, so that no text that was put in is searched.
+  put(page, "<!--CASES-->", std::string(report_asset("cases.js")));
   put(page, "<!--JS-->", std::string(report_asset("report.js")));
+  put(page, "<!--VIEWER-->", std::string(report_asset("viewer.js")));
   put(page, "<!--CHARTJS-->", std::string(report_asset("chart.min.js")));
   put(page, "<!--PICTURES-->", embedded.html);
   put(page, "<!--DATA-->", script_safe(page_data(in, embedded)));

@@ -5,6 +5,7 @@
 
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "io/core/atomic_file.hpp"
 #include "io/core/error.hpp"
@@ -14,6 +15,7 @@
 #include "io/core/parallel.hpp"
 #include "io/core/progress.hpp"
 #include "io/manifest/manifest.hpp"
+#include "preprocess/report/case_slices.hpp"
 #include "preprocess/report/mask_fit.hpp"
 #include "preprocess/report/numbers.hpp"
 #include "preprocess/report/pictures.hpp"
@@ -53,6 +55,10 @@ std::string stamp_of(const fs::path& shard) {
          std::to_string(info.st_mtim.tv_nsec);
 }
 
+fs::path slices_file(const fs::path& qa, const std::string& name) {
+  return qa / "slices" / (name + ".js");
+}
+
 // Pixel facts of an earlier run, by case name; those of another version or shard are left out.
 json earlier_state(const fs::path& qa) {
   std::error_code ec;
@@ -69,12 +75,16 @@ json earlier_state(const fs::path& qa) {
 
 class Pass {
  public:
-  Pass(const DatasetReader& reader, const fs::path& qa, Window window)
-      : reader_(reader), qa_(qa), window_(window) {}
+  Pass(const DatasetReader& reader, const fs::path& qa, Window window, std::int64_t slice_side)
+      : reader_(reader), qa_(qa), window_(window), slice_side_(slice_side) {}
 
   PixelFacts operator()(std::size_t c, const CaseFacts& facts) {
     PixelFacts result;
-    const ReducedCase reduced = read(c, result);
+    std::optional<CaseSlices> slices;
+    if (slice_side_ > 0)
+      slices.emplace(reader_.layout().width, reader_.layout().height, slice_side_,
+                     reader_.cases()[c].pixel_mm, window_.low, window_.high);
+    const ReducedCase reduced = read(c, slices ? &*slices : nullptr, result);
     const double scale = static_cast<double>(std::max(facts.matrix[0], facts.matrix[1])) /
                          static_cast<double>(std::max(reader_.layout().width, std::int64_t{1}));
     const double stored_mm[2] = {facts.pixel_mm[0] * scale, facts.pixel_mm[1] * scale};
@@ -89,12 +99,17 @@ class Pass {
       write_file_unsynced(qa_ / "pictures" / (facts.name + "-thumb.png"),
                           std::span(pictures.thumb));
     }
+    const fs::path script = slices_file(qa_, facts.name);
+    if (slices && slices->slices() > 0)
+      write_file_unsynced(script, "wspSlices(" + json_text(slices->json()) + ")\n");
+    else
+      fs::remove(script);
     return result;
   }
 
  private:
   // Slices that cannot be read are left out; the first one's message is kept.
-  ReducedCase read(std::size_t c, PixelFacts& facts) {
+  ReducedCase read(std::size_t c, CaseSlices* slices, PixelFacts& facts) {
     const IndexCase& entry = reader_.cases()[c];
     const DatasetLayout& layout = reader_.layout();
     Scratch& scratch = scratch_.local();
@@ -118,6 +133,9 @@ class Pass {
           xxh3_64(bytes_of(std::span<const std::int16_t>(scratch.image)), facts.content);
       reduce_slice(scratch.image, scratch.mask, layout.width, window_.low, window_.high, k++,
                    reduced, sums);
+      if (slices != nullptr)
+        slices->add(scratch.image, scratch.mask, reader_.slices()[row].z_mm,
+                    reader_.slices()[row].source_index);
     }
     facts.slices = static_cast<std::int64_t>(k);
     reduced.hu.resize(k * reduced.plane());
@@ -136,13 +154,14 @@ class Pass {
   const DatasetReader& reader_;
   fs::path qa_;
   Window window_;
+  std::int64_t slice_side_;
   tbb::enumerable_thread_specific<Scratch> scratch_;
 };
 
 }  // namespace
 
 PassSummary run_pixel_pass(const fs::path& dataset, const DatasetReader& reader, const fs::path& qa,
-                           bool fresh, std::vector<CaseFacts>& cases) {
+                           bool fresh, std::int64_t slice_side, std::vector<CaseFacts>& cases) {
   std::error_code ec;
   const json earlier = fresh ? json::object() : earlier_state(qa);
   std::vector<std::string> stamps;
@@ -150,14 +169,15 @@ PassSummary run_pixel_pass(const fs::path& dataset, const DatasetReader& reader,
     stamps.push_back(stamp_of(reader.state() / "shards" / shard_file_name(shard)));
   const auto key = [&](const CaseFacts& facts) {
     const auto shard = static_cast<std::size_t>(shard_of(facts.name, reader.layout().shards));
-    return facts.source_hash + " " + stamps[shard];
+    return facts.source_hash + " " + stamps[shard] + " " + std::to_string(slice_side);
   };
   PassSummary summary;
   std::vector<std::size_t> open;
   for (std::size_t c = 0; c < cases.size(); ++c) {
     const auto found = earlier.find(cases[c].name);
     const bool usable = found != earlier.end() && found->value("key", "") == key(cases[c]) &&
-                        fs::exists(qa / "pictures" / (cases[c].name + "-thumb.png"), ec);
+                        fs::exists(qa / "pictures" / (cases[c].name + "-thumb.png"), ec) &&
+                        (slice_side == 0 || fs::exists(slices_file(qa, cases[c].name), ec));
     if (!usable) {
       open.push_back(c);
       continue;
@@ -166,7 +186,7 @@ PassSummary run_pixel_pass(const fs::path& dataset, const DatasetReader& reader,
     ++summary.taken;
   }
   summary.read = open.size();
-  Pass pass(reader, qa, window_of(dataset));
+  Pass pass(reader, qa, window_of(dataset), slice_side);
   Progress progress("pixels", open.size(), "cases");
   wsp::parallel_loop(std::size_t{0}, open.size(), [&](std::size_t i) {
     cases[open[i]].pixels = pass(open[i], cases[open[i]]);

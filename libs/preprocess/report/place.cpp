@@ -98,7 +98,7 @@ void make_place(const fs::path& qa) {
   if (!stands(qa / "state.json"))
     write_file_atomic(qa / "state.json",
                       json_text(json{{"version", 0}, {"cases", json::object()}}) + "\n");
-  for (const char* part : {"cases", "pictures"}) make(qa / part);
+  for (const char* part : {"cases", "pictures", "slices"}) make(qa / part);
 }
 
 void remove_strangers(const fs::path& qa, const std::set<std::string>& names) {
@@ -109,6 +109,7 @@ void remove_strangers(const fs::path& qa, const std::set<std::string>& names) {
     fs::remove(qa / "cases" / (name + ".json"), ec);
     for (const char* kind : {"-strip.png", "-thumb.png"})
       fs::remove(qa / "pictures" / (name + kind), ec);
+    fs::remove(qa / "slices" / (name + ".js"), ec);
   }
 }
 

@@ -10,8 +10,8 @@
 #include "io/core/hash.hpp"
 #include "io/core/json_text.hpp"
 #include "io/core/parallel.hpp"
-#include "io/manifest/csv.hpp"
 #include "io/manifest/manifest.hpp"
+#include "io/manifest/ratings.hpp"
 #include "preprocess/report/baseline.hpp"
 #include "preprocess/report/cohort.hpp"
 #include "preprocess/report/depth_audit.hpp"
@@ -114,32 +114,6 @@ QaSummary summarise(const std::vector<CaseFacts>& cases, const PassSummary& pass
 
 }  // namespace
 
-std::map<std::string, std::string> load_ratings(const fs::path& tsv) {
-  std::error_code ec;
-  if (!fs::is_regular_file(tsv, ec))
-    throw Error(ErrorCode::usage, "--ratings: no file at " + tsv.string());
-  const CsvTable table = parse_csv(read_file(tsv), tsv.string());
-  const auto column = [&](const char* name) {
-    const auto found = std::find(table.header.begin(), table.header.end(), name);
-    if (found == table.header.end())
-      throw Error(ErrorCode::usage, tsv.string() +
-                                        ": expected the columns case and rating, as the "
-                                        "page saves them, and found no '" +
-                                        name + "'");
-    return static_cast<std::size_t>(found - table.header.begin());
-  };
-  const std::size_t case_column = column("case"), rating_column = column("rating");
-  std::map<std::string, std::string> ratings;
-  for (std::size_t r = 0; r < table.rows.size(); ++r) {
-    const std::string& rating = table.rows[r][rating_column];
-    if (rating != "good" && rating != "usable" && rating != "exclude")
-      throw Error(ErrorCode::usage, tsv.string() + ", " + table.place(r) + ": '" + rating +
-                                        "' is no rating; expected good, usable or exclude");
-    ratings[table.rows[r][case_column]] = rating;
-  }
-  return ratings;
-}
-
 QaSummary run_qa(const QaOptions& options) {
   // 1. What can be wrong with the request is found before anything is read or written.
   const fs::path qa = options.out.value_or(options.dataset / "qa");
@@ -147,8 +121,7 @@ QaSummary run_qa(const QaOptions& options) {
   check_publication(options.publication);
   std::optional<Baseline> baseline;
   if (options.baseline) baseline = load_baseline(*options.baseline);
-  const auto ratings =
-      options.ratings ? load_ratings(*options.ratings) : std::map<std::string, std::string>{};
+  const auto ratings = options.ratings ? load_ratings(*options.ratings, "--ratings") : Ratings{};
   const DatasetReader reader(options.dataset);
   const json dataset = load_json(options.dataset / "dataset.json");
   const Rules rules = load_rules(options.rules, organ_of(dataset));
@@ -166,7 +139,8 @@ QaSummary run_qa(const QaOptions& options) {
   make_place(qa);
   const DirectoryLock lock(qa);
   remove_strangers(qa, {names.begin(), names.end()});
-  const PassSummary pass = run_pixel_pass(options.dataset, reader, qa, options.fresh, cases);
+  const PassSummary pass =
+      run_pixel_pass(options.dataset, reader, qa, options.fresh, options.slice_side, cases);
 
   // 4. Judgement.
   const DepthAudit audit = audit_depth(reader, cases);
@@ -197,15 +171,19 @@ QaSummary run_qa(const QaOptions& options) {
                         "\n");
   write_file_atomic(qa / "dataset_card.md",
                     dataset_card(dataset, options.publication, print, account, findings));
-  write_file_atomic(
-      qa / "report.html",
-      make_page({cases, labels, audit, findings, account, print, drift, ratings, reader.state(), qa,
-                 options.publication.title, options.tool_version, options.embed_bytes}));
+  write_file_atomic(qa / "report.html",
+                    make_page({cases, labels, audit, findings, account, print, drift, ratings,
+                               reader.state(), qa, options.publication.title, options.tool_version,
+                               options.embed_bytes, options.slice_side}));
   std::vector<std::string> sorted = names;
   std::sort(sorted.begin(), sorted.end());
   QaSummary summary = summarise(cases, pass, findings, audit);
   summary.with_baseline = baseline.has_value();
   summary.report = qa / "report.html";
+  summary.page_bytes = fs::file_size(summary.report);
+  for (const char* part : {"pictures", "slices"})
+    for (const auto& entry : fs::directory_iterator(qa / part))
+      summary.beside_bytes += entry.file_size();
   for (const json& row : drift) {
     ++summary.baseline_tests;
     summary.baseline_drifts += row.at("drift").get<bool>() ? 1 : 0;

@@ -18,6 +18,7 @@ struct QaOptions {
   bool fresh = false;  ///< read all pixels again
   bool force = false;  ///< write where something else than an earlier report stands
   std::uint64_t embed_bytes = 24ULL << 20;
+  std::int64_t slice_side = 512;  ///< of the slices that the page shows; 0: none
   Publication publication;
   std::string tool_version;
 };
@@ -33,18 +34,15 @@ struct QaSummary {
   std::size_t ratings = 0;
   std::vector<std::string> unmatched_ratings;  ///< names of rated cases that are not in the dataset
   std::size_t missing_previews = 0;            ///< listed in dataset.json, and absent
+  std::uint64_t page_bytes = 0, beside_bytes = 0;  ///< of report.html; of pictures and slices
 };
 
 /// Judge a dataset and write its report: qa/report.html, group.tsv, cases/CASE.json,
-/// dataset_fingerprint.json, findings.jsonl, croissant.json, dataset_card.md, pictures/. Damage to
-/// pixels is a finding. Nothing of a dataset or of other origin is overwritten (check_place).
-/// Throws Error(no_input) where no complete dataset stands, Error(corrupt) where index, JSON or
-/// ledger cannot be read, Error(usage) for rules, baseline or ratings that cannot be,
-/// Error(output), Error(interrupted).
+/// dataset_fingerprint.json, findings.jsonl, croissant.json, dataset_card.md, pictures/, slices/.
+/// Damage to pixels is a finding. Nothing of a dataset or of other origin is overwritten
+/// (check_place). Throws Error(no_input) where no complete dataset stands, Error(corrupt) where
+/// index, JSON or ledger cannot be read, Error(usage) for rules, baseline or ratings that cannot
+/// be, Error(output), Error(interrupted).
 QaSummary run_qa(const QaOptions& options);
-
-/// Ratings as the page saves them: a table with the columns case and rating (good, usable,
-/// exclude); others, as a reader's notes, are left alone. Throws Error(usage).
-std::map<std::string, std::string> load_ratings(const std::filesystem::path& tsv);
 
 }  // namespace wsp::qa

@@ -115,6 +115,7 @@ class Selection {
     if (options_.continuous) known_ = values_of(reader_, options_.continuous->name, true);
     choose_splits();
     choose_subjects();
+    leave_out_rated();
     leave_out_flagged();
     leave_out_unlabelled();
     hold_back();
@@ -185,6 +186,20 @@ class Selection {
       ++count;
     }
     say(count, "of subjects that were not asked for");
+  }
+
+  void leave_out_rated() {
+    std::set<std::string> unknown(options_.exclude.begin(), options_.exclude.end());
+    std::size_t count = 0;
+    for (std::size_t c = 0; c < parts_.size(); ++c) {
+      if (unknown.erase(entry(c).name) == 0 || parts_[c] == Part::none) continue;
+      parts_[c] = Part::none;
+      ++count;
+    }
+    if (!unknown.empty())
+      throw Error(ErrorCode::usage, fmt::format("cases to leave out are not in the dataset: {}",
+                                                fmt::join(unknown, ", ")));
+    say(count, "rated exclude");
   }
 
   void leave_out_flagged() {

@@ -39,6 +39,8 @@ struct SelectOptions {
   std::vector<std::string> splits;
   /// Names of subjects to take, e.g. those of the training part of a fold; empty takes all.
   std::vector<std::string> subjects;
+  /// Names of cases that a reader rated as ones to leave out: neither trained on nor held back.
+  std::vector<std::string> exclude;
   /// Classes of the label that become 1, all others 0: a binary diagnosis; empty leaves them.
   std::vector<std::int64_t> positive;
   /// Part of the labelled subjects kept back for the online probe where the dataset has no split
@@ -78,8 +80,9 @@ struct TrainingSet {
 bool depth_is_trusted(const IndexCase& entry);
 
 /// Choose the slices of a dataset. No subject is both in `slices` and in `held_back`. Throws
-/// Error(usage) for an unknown label column, kernel column or split (naming those that exist),
-/// Error(no_input) when nothing is left, Error(corrupt) for a depth that is no number.
+/// Error(usage) for an unknown label column, kernel column or split (naming those that exist) and
+/// for an excluded case that the dataset does not have, Error(no_input) when nothing is left,
+/// Error(corrupt) for a depth that is no number.
 TrainingSet select_slices(const DatasetReader& reader, const SelectOptions& options);
 
 }  // namespace wsp::train

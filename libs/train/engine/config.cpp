@@ -27,6 +27,7 @@ void each_field(Config& c, Visit&& visit) {
   visit("include_unlabelled", c.include_unlabelled);
   visit("splits", c.splits);
   visit("subjects", c.subjects);
+  visit("exclude", c.exclude);
   visit("positive", c.positive);
   visit("hold_back", c.hold_back);
   visit("image_size", c.image_size);
@@ -69,7 +70,7 @@ void each_field(Config& c, Visit&& visit) {
 // Absent from configurations of earlier releases, which computed what the defaults do.
 bool added_later(std::string_view field) {
   return field == "channels_last" || field == "deterministic" || field == "cuda_kernels" ||
-         field == "continuous";
+         field == "continuous" || field == "exclude";
 }
 
 // A field as it is asked for on the command line.

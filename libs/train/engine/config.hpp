@@ -22,6 +22,7 @@ struct TrainConfig {
   bool include_flagged = false, include_unlabelled = false;
   std::vector<std::string> splits;
   std::vector<std::string> subjects;  ///< take only these; empty: all
+  std::vector<std::string> exclude;   ///< cases that a reader rated as ones to leave out, sorted
   std::vector<std::int64_t>
       positive;            ///< label classes that become 1, the others 0; empty: as they are
   double hold_back = 0.1;  ///< part of the subjects kept for the online probe
@@ -62,7 +63,8 @@ struct TrainConfig {
 /// What may differ between a run and its resumption without changing what is computed.
 struct RunOptions {
   std::filesystem::path dataset, out;
-  std::filesystem::path init;  ///< encoder weights to start from
+  std::filesystem::path init;     ///< encoder weights to start from
+  std::filesystem::path exclude;  ///< ratings of wsp-qa's page: gives TrainConfig::exclude
   bool resume = false, force = false;
   bool may_extend = false;      ///< resume also to a later end than the run was made for
   std::string device = "auto";  ///< auto, cpu, cuda or cuda:N

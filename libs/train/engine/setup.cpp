@@ -12,6 +12,8 @@
 #include "io/core/error.hpp"
 #include "io/core/hash.hpp"
 #include "io/core/log.hpp"
+#include "io/manifest/manifest.hpp"
+#include "io/manifest/ratings.hpp"
 #include "train/data/provenance.hpp"
 #include "train/engine/device.hpp"
 #include "train/engine/step_graph.hpp"
@@ -208,6 +210,26 @@ std::optional<std::set<std::string>> everyone_trained_on(const TrainConfig& conf
   return marks;
 }
 
+// The file is judged as a whole: what it says of cases that are not here may be meant for others.
+// Those that the ingest has left out already are no strangers.
+const TrainConfig& take_ratings(TrainConfig& config, const RunOptions& options,
+                                const DatasetReader& reader) {
+  if (options.exclude.empty()) return config;
+  const Ratings ratings = load_ratings(options.exclude, "--exclude");
+  std::set<std::string> here;
+  for (const IndexCase& entry : reader.cases()) here.insert(entry.name);
+  std::set<std::string> known = here;
+  const auto ingest = load_json(options.dataset / "dataset.json")
+                          .value("config", nlohmann::json::object())
+                          .value("exclude_cases", std::vector<std::string>());
+  known.insert(ingest.begin(), ingest.end());
+  refuse_unknown_cases(ratings, known, "--exclude");
+  config.exclude.clear();
+  for (const std::string& name : excluded_cases(ratings))
+    if (here.contains(name)) config.exclude.push_back(name);
+  return config;
+}
+
 }  // namespace
 
 SelectOptions select_options(const TrainConfig& config) {
@@ -221,6 +243,7 @@ SelectOptions select_options(const TrainConfig& config) {
   o.include_unlabelled = config.include_unlabelled;
   o.splits = config.splits;
   o.subjects = config.subjects;
+  o.exclude = config.exclude;
   o.positive = config.positive;
   o.hold_back = config.hold_back;
   return o;
@@ -241,7 +264,7 @@ TrainSetup::TrainSetup(TrainConfig wanted, const RunOptions& run_options, int ra
       device(run_device),
       config(resolve(std::move(wanted), run_options, ranks, run_device)),
       reader(options.dataset),
-      set(select_slices(reader, select_options(config))),
+      set(select_slices(reader, select_options(take_ratings(config, options, reader)))),
       sampler(set, sampler_options(config)) {
   check_dataset(reader, options.dataset, options.verify);
   method = build(config, options, set, device);

@@ -37,6 +37,40 @@ std::set<std::string> subjects_of(const TrainingSet& set, const std::vector<Trai
   return names;
 }
 
+TEST(SelectSlices, LeavesOutTheCasesRatedSoAndHoldsBackOfTheRest) {
+  const TemporaryDirectory root;
+  test::write_changed_dataset(root.path(), 16, [](CaseRecord& record, int c) {
+    record.labels[0] = c % 2;
+    record.split = "";
+    record.flags.clear();
+  });
+  const DatasetReader reader(root.path());
+  SelectOptions options;
+  options.hold_back = 0.25;
+  const auto count_of = [&](const TrainingSet& set, std::int64_t y) {
+    std::set<std::int32_t> cases;
+    for (const auto* part : {&set.slices, &set.held_back})
+      for (const TrainSlice& slice : *part)
+        if (slice.label == y) cases.insert(slice.case_id);
+    return cases;
+  };
+  const TrainingSet all = select_slices(reader, options);
+  ASSERT_EQ(count_of(all, 0).size(), 8U);
+  // One that would be trained on, and one that would be held back.
+  const auto& cases = reader.cases();
+  const std::int32_t trained = all.slices.front().case_id, held = all.held_back.front().case_id;
+  for (const std::int32_t c : {trained, held})
+    options.exclude.push_back(cases[static_cast<std::size_t>(c)].name);
+  const TrainingSet rest = select_slices(reader, options);
+  EXPECT_EQ(count_of(rest, 0).size() + count_of(rest, 1).size(), 14U);
+  for (const std::int32_t c : {trained, held})
+    for (const std::int64_t y : {0, 1}) EXPECT_FALSE(count_of(rest, y).contains(c));
+  EXPECT_THAT(rest.left_out, testing::Contains("2 cases rated exclude"));
+  EXPECT_FALSE(rest.held_back.empty());  // another subject in its place
+  options.exclude.emplace_back("nobody");
+  EXPECT_THAT(refusal(reader, options, ErrorCode::usage), HasSubstr("nobody"));
+}
+
 TEST(SelectSlices, TakesTheSubjectsAskedForAndMakesTheLabelBinary) {
   const TemporaryDirectory root;
   test::write_changed_dataset(root.path(), 12, [](CaseRecord&, int) {});

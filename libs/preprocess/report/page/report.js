@@ -1,5 +1,5 @@
 'use strict';
-(() => {
+// Data, tables, charts and the sections above the cases; cases.js goes on, in the same scope.
 const D = JSON.parse(document.getElementById('data').textContent);
 const $ = id => document.getElementById(id);
 const SHEET = 60, ROWS = 50;
@@ -7,7 +7,7 @@ const col = Object.fromEntries(D.columns.map((name, i) => [name, i]));
 const cases = D.rows.map((row, index) => ({row, index, get: name => row[col[name]], findings: []}));
 const byName = new Map(cases.map(c => [c.get('name'), c]));
 D.findings.forEach(f => { const c = byName.get(f.case); if (c) c.findings.push(f); });
-const ratings = new Map(Object.entries(D.ratings));
+const ratings = new Map(Object.entries(D.ratings).filter(([name]) => byName.has(name)));
 const number = new Intl.NumberFormat('en-GB', {maximumFractionDigits: 2});
 // What was not measured is null.
 const fmt = v => typeof v === 'number' ? number.format(v) : v ?? '';
@@ -23,15 +23,34 @@ function el(tag, props = {}, ...children) {
   return node;
 }
 const add = (parent, ...children) => parent.append(...children.filter(c => c !== null && c !== undefined));
-function table(node, head, rows, numeric = []) {
-  const cls = i => numeric.includes(i) ? {class: 'n'} : {};
-  node.replaceChildren(
-    el('thead', {}, el('tr', {}, ...head.map((h, i) => el('th', {scope: 'col', ...cls(i)}, h)))),
-    el('tbody', {}, ...rows.map(r => el('tr', {}, ...r.map((c, i) => el('td', cls(i), c instanceof Node ? c : fmt(c)))))));
+const shownText = cell => cell instanceof Node ? cell.title || cell.textContent : cell ?? '';
+// Numbers by size, text by its words; what is absent last.
+function compare(a, b) {
+  if (typeof a === 'number' && typeof b === 'number') return a - b;
+  return (a === '') - (b === '') || String(a).localeCompare(String(b), 'en', {numeric: true});
+}
+// Its head sorts the rows, or asks `sorted` ({column, down, by(column, down)}) to, where it shows a part of them.
+function table(node, head, rows, numeric = [], sorted = null) {
+  const cls = i => numeric.includes(i) ? {class: 'n'} : {}, state = sorted || {column: -1, down: false};
+  const body = el('tbody');
+  const fill = () => body.replaceChildren(...rows.map(r => el('tr', {}, ...r.map((c, i) => el('td', cls(i), c instanceof Node ? c : fmt(c))))));
+  const by = i => {
+    state.down = state.column === i && !state.down;
+    state.column = i;
+    if (sorted) { sorted.by(); return; }
+    rows.sort((a, b) => (state.down ? -1 : 1) * compare(shownText(a[i]), shownText(b[i])));
+    fill(); mark();
+  };
+  const heads = head.map((h, i) => el('th', {scope: 'col', ...cls(i)}, h === '' ? h : el('button', {type: 'button', class: 'sort', onclick: () => by(i)}, h)));
+  const mark = () => heads.forEach((h, i) => { if (i === state.column) h.setAttribute('aria-sort', state.down ? 'descending' : 'ascending'); else h.removeAttribute('aria-sort'); });
+  node.replaceChildren(el('thead', {}, el('tr', {}, ...heads)), body);
+  fill(); mark();
   return node;
 }
 const badge = severity => el('span', {class: `badge ${severity}`}, severity);
-const caseLink = name => byName.has(name) ? el('button', {type: 'button', class: 'link', onclick: () => openCase(byName.get(name).index)}, name) : name;
+const caseLink = name => byName.has(name) ? el('button', {type: 'button', class: 'link', title: name, onclick: () => openCase(byName.get(name).index)}, short(name)) : name;
+// Names on one line: of a long one, as a UID, the ends, which tell it from others.
+const short = (name, most = 24) => name.length <= most ? name : `${name.slice(0, most / 4)}…${name.slice(1 - 3 * most / 4)}`;
 
 // ---- charts: rebuilt when the theme changes -------------------------------------------------
 const makers = [];
@@ -246,119 +265,3 @@ function drift() {
   table($('drift-table'), ['What', 'Here', 'Baseline', 'Test', 'Statistic', 'p', ''], D.baseline.map(r => [r.what, r.here, r.baseline, r.test, r.statistic, r.p < 1e-6 ? '< 1e-6' : r.p.toPrecision(2), r.drift ? badge('warning') : '']), [4, 5]);
 }
 
-// ---- cases ---------------------------------------------------------------------------------
-const rank = c => c.findings.reduce((a, f) => a + (f.severity === 'error' ? 1000 : 1), 0);
-let shown = [], page = 0;
-function picture(kind, c) {
-  const script = document.getElementById(`${kind}-${c.index}`);
-  if (script) return 'data:image/png;base64,' + script.textContent;
-  const place = D.pictures[kind];
-  return place ? place.replace('*', encodeURIComponent(c.get('name'))) : null;
-}
-function image(kind, c, cls, alt) {
-  const src = c.get('slices_read') || kind === 'preview' ? picture(kind, c) : null;
-  if (!src) return kind === 'thumb' ? el('span', {class: 'noimage'}, 'no picture') : null;
-  const img = el('img', {src, alt, class: cls, loading: 'lazy', decoding: 'async'});
-  img.addEventListener('error', () => img.replaceWith(el('span', {class: kind === 'thumb' ? 'noimage' : 'muted'}, 'no picture')));
-  return img;
-}
-const codesOf = c => [...new Map(c.findings.map(f => [f.code, f.severity]))];
-function filterChoices() {
-  const codes = [...new Set(D.findings.filter(f => byName.has(f.case)).map(f => f.code))].sort();
-  $('finding').append(el('option', {value: ''}, 'all'), el('option', {value: '*error'}, 'any error'), el('option', {value: '*any'}, 'any finding'), el('option', {value: '*none'}, 'none'), ...codes.map(c => el('option', {value: c}, c)));
-  $('label-name').append(...D.labels.map(n => el('option', {value: n}, n)));
-  classChoices();
-}
-function classChoices() {
-  const values = [...new Set(cases.map(c => c.get(`label:${$('label-name').value}`)))].sort((a, b) => a - b);
-  $('class').replaceChildren(el('option', {value: ''}, 'all'), ...values.map(v => el('option', {value: v}, v < 0 ? 'unknown' : v)));
-}
-function refresh() {
-  const words = $('search').value.trim().toLowerCase(), finding = $('finding').value, cls = $('class').value, label = `label:${$('label-name').value}`;
-  const matches = {'': () => true, '*error': c => c.findings.some(f => f.severity === 'error'), '*any': c => c.findings.length, '*none': c => !c.findings.length}[finding] || (c => c.findings.some(f => f.code === finding));
-  shown = cases.filter(c => (!words || c.get('name').toLowerCase().includes(words) || c.get('subject').toLowerCase().includes(words)) && matches(c) && (cls === '' || String(c.get(label)) === cls));
-  const order = {findings: (a, b) => rank(b) - rank(a) || a.index - b.index, name: (a, b) => a.get('name') < b.get('name') ? -1 : 1, liver: (a, b) => a.get('liver_ml') - b.get('liver_ml')}[$('order').value];
-  shown.sort(order);
-  page = 0;
-  render();
-}
-function render() {
-  const asTable = $('view').value === 'table', size = asTable ? ROWS : SHEET, pages = Math.max(1, Math.ceil(shown.length / size));
-  page = Math.min(page, pages - 1);
-  const part = shown.slice(page * size, (page + 1) * size);
-  $('shown').textContent = `${fmt(shown.length)} of ${fmt(cases.length)} cases`;
-  $('page').textContent = `page ${page + 1} of ${pages}`;
-  $('previous').disabled = page === 0;
-  $('next').disabled = page + 1 >= pages;
-  $('sheet').className = asTable ? 'sheet table' : 'sheet';
-  if (asTable) {
-    $('sheet').replaceChildren(table(el('table'), ['Case', 'Subject', 'Class', 'Slices', 'Spacing, mm', 'Pixel, mm', 'Liver, ml', 'Liver, HU', 'Findings'],
-      part.map(c => [caseLink(c.get('name')), c.get('subject'), c.get(`label:${D.labels[0]}`), c.get('kept'), c.get('spacing_mm'), c.get('pixel_mm'), c.get('liver_ml'), c.get('liver_median_hu'), codesOf(c).map(([k]) => k).join(', ')]), [2, 3, 4, 5, 6, 7]));
-    return;
-  }
-  $('sheet').replaceChildren(...part.map(c => el('button', {type: 'button', class: 'thumb', onclick: () => openCase(c.index)},
-    image('thumb', c, '', `Middle kept slice of ${c.get('name')}, liver outlined`), el('span', {class: 'name'}, c.get('name')),
-    el('span', {class: 'muted'}, `class ${c.get(`label:${D.labels[0]}`) < 0 ? 'unknown' : c.get(`label:${D.labels[0]}`)} · ${fmt(Math.round(c.get('liver_ml')))} ml`),
-    el('span', {class: 'codes'}, ...codesOf(c).map(([code, severity]) => el('span', {class: `badge ${severity}`}, code))))));
-}
-let current = -1;
-const facts = [['subject', 'Subject'], ['split', 'Split'], ['matrix', 'Matrix'], ['pixel_mm', 'Pixel, mm'], ['spacing_mm', 'Slice distance, mm'], ['acquired', 'Acquired slices'], ['kept', 'Kept slices'], ['scan_range_mm', 'Scan range, mm'],
-  ['liver_height_mm', 'Liver height, mm'], ['liver_ml', 'Liver, ml'], ['liver_median_hu', 'Liver, HU'], ['vessel_hu', 'Vessels, HU'], ['noise_hu', 'Noise, HU'], ['air_hu', 'Air, HU'], ['fat_hu', 'Fat, HU'], ['phase', 'Phase by header'],
-  ['hu_phase', 'Phase by HU'], ['kernel', 'Kernel'], ['mask_source', 'Mask from'], ['odd_share', 'Odd share of the mask'], ['liver_shape', 'Liver height / width'], ['depth_correlation', 'Depth and anatomy, r'], ['flags', 'Flags of the ingest']];
-function openCase(index) {
-  const c = cases[index], name = c.get('name');
-  current = index;
-  $('case-title').textContent = name;
-  const strip = image('strip', c, 'strip', `Six kept slices of ${name} from feet to head, liver outlined in orange, first and last framed in yellow`);
-  const preview = D.pictures.has_previews ? image('preview', c, 'preview', `Coronal and sagittal projection of ${name}: liver outlined in red, first and last kept slice in yellow`) : null;
-  $('case-body').replaceChildren();
-  add($('case-body'),
-    strip ? el('div', {class: 'strip-scroll'}, strip) : el('p', {class: 'muted'}, 'No kept slice could be read.'),
-    el('p', {class: 'muted'}, 'Kept slices from the first (feet) to the last (head); window −60 to 220 HU.'),
-    el('div', {class: 'two'},
-      el('div', {}, ...(c.findings.length ? c.findings.map(f => el('div', {class: `finding ${f.severity}`}, el('p', {}, badge(f.severity), ' ', el('b', {}, f.code)), el('p', {}, f.detail), el('p', {class: 'muted'}, f.remedy))) : [el('p', {}, 'No finding.')]),
-        preview, preview ? el('p', {class: 'muted'}, 'Coronal and sagittal; yellow lines are the first and last kept slice.') : null),
-      el('dl', {}, ...facts.filter(([k]) => c.get(k) !== '' && c.get(k) !== null).flatMap(([k, words]) => [el('dt', {}, words), el('dd', {}, String(fmt(c.get(k))))]),
-        ...D.labels.flatMap(n => [el('dt', {}, `Label ${n}`), el('dd', {}, c.get(`label:${n}`) < 0 ? 'unknown' : String(c.get(`label:${n}`)))]))),
-    el('fieldset', {}, el('legend', {}, 'Rating'), ...['good', 'usable', 'exclude', 'none'].map(r => el('label', {}, el('input', {type: 'radio', name: 'rating', value: r, checked: (ratings.get(name) || 'none') === r,
-      onchange: () => { if (r === 'none') ratings.delete(name); else ratings.set(name, r); }}), ` ${r}`))));
-  if (!$('case').open) $('case').showModal();
-}
-function step(by) {
-  const at = shown.findIndex(c => c.index === current), next = shown[at + by];
-  if (next) openCase(next.index);
-}
-function saveRatings() {
-  const text = 'case\trating\n' + [...ratings].sort((a, b) => a[0] < b[0] ? -1 : 1).map(([n, r]) => `${n}\t${r}\n`).join('');
-  const link = el('a', {href: URL.createObjectURL(new Blob([text], {type: 'text/tab-separated-values'})), download: 'ratings.tsv'});
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
-}
-function theme(dark) {
-  document.documentElement.dataset.theme = dark ? 'dark' : 'light';
-  $('theme').textContent = dark ? 'Light' : 'Dark';
-  $('theme').setAttribute('aria-pressed', String(dark));
-}
-
-theme(matchMedia('(prefers-color-scheme: dark)').matches);
-summary(); files(); cohort(); geometry(); intensity(); liver(); depth(); outliers(); drift();
-filterChoices(); refresh(); drawCharts();
-$('limits').textContent = D.note;
-$('theme').addEventListener('click', () => { theme(document.documentElement.dataset.theme !== 'dark'); drawCharts(); });
-['search', 'finding', 'class', 'order'].forEach(id => $(id).addEventListener('input', refresh));
-$('label-name').addEventListener('input', () => { classChoices(); refresh(); });
-$('view').addEventListener('input', () => { page = 0; render(); });
-$('clear').addEventListener('click', () => { $('search').value = ''; $('finding').value = ''; $('class').value = ''; refresh(); });
-$('previous').addEventListener('click', () => { page--; render(); });
-$('next').addEventListener('click', () => { page++; render(); });
-$('save').addEventListener('click', saveRatings);
-$('case-close').addEventListener('click', () => $('case').close());
-$('case-previous').addEventListener('click', () => step(-1));
-$('case-next').addEventListener('click', () => step(1));
-$('case').addEventListener('keydown', e => { if (e.target.type === 'radio') return; if (e.key === 'ArrowLeft') step(-1); if (e.key === 'ArrowRight') step(1); });
-document.addEventListener('keydown', e => { if (e.key === '/' && !/^(INPUT|SELECT)$/.test(document.activeElement.tagName)) { e.preventDefault(); $('search').focus(); } });
-let before = null;
-addEventListener('beforeprint', () => { before = document.documentElement.dataset.theme; theme(false); drawCharts(); document.querySelectorAll('img[loading]').forEach(i => { i.loading = 'eager'; }); });
-addEventListener('afterprint', () => { theme(before === 'dark'); drawCharts(); });
-document.body.dataset.ready = 'yes';
-})();
