@@ -202,11 +202,14 @@ class LogRatio {
       if (d < -kGap && d > -how.around_mm) ++other[bin(image[i])];
     }
     const auto p = spread(liver), q = spread(other);
-    for (std::size_t b = 0; b < kBins; ++b)
+    for (std::size_t b = 0; b < kBins; ++b) {
       ratio_[b] =
           static_cast<float>(std::clamp(std::log(p[b] / q[b]), -how.values_most, how.values_most));
+      overlap_ += std::min(p[b], q[b]);
+    }
   }
   [[nodiscard]] float at(float hu) const { return ratio_[bin(hu)]; }
+  [[nodiscard]] double overlap() const { return std::min(1.0, overlap_); }
 
  private:
   static constexpr std::size_t kBins = 150;
@@ -232,6 +235,7 @@ class LogRatio {
     return smooth;
   }
   std::array<float, kBins> ratio_{};
+  double overlap_ = 0;
 };
 
 // What the surface costs at each voxel: the less, the more the HU change.
@@ -299,6 +303,7 @@ bool refine_once(Reduced& part, const std::vector<float>& image, const std::vect
   result.mode_hu = liver.mode;
   result.spread_hu = liver.spread;
   const LogRatio ratio(image, depth, core_mm, how);
+  result.overlap = ratio.overlap();
   std::vector<float> evidence(image.size());
   for_voxels(grid, [&](std::size_t i) {
     const auto near = static_cast<float>(how.near_mm);

@@ -23,6 +23,9 @@ struct RefinedLiver {
   double mode_hu = 0;    ///< the commonest value of the smoothed liver
   double spread_hu = 0;  ///< about it: 1.4826 times the median distance
   double agreement = 1;  ///< Dice of the mask before and after
+  /// What the histograms of its HU and of its surroundings' have in common: 0 where the HU tell
+  /// them apart, 1 where they do not.
+  double overlap = 0;
 };
 
 /// Move the border of a predicted liver to where the HU say it is. The mask's core and its
