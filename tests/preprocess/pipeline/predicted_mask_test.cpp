@@ -66,7 +66,7 @@ TEST(MaskDoubts, NoLiverIsSoFarToTheLeftSoLargeSoSmallOrSoJagged) {
 }
 
 TEST(MaskCacheFile, KeepsWhatTheDoubtsGoBy) {
-  const TemporaryDirectory work;
+  const test::TemporaryDirectory work;
   const MaskCache cache(work.path() / "cache");
   PredictedMask made;
   made.mask = Body(-40).mask;
