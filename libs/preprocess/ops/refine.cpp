@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <numeric>
 #include <optional>
 
 #include "io/core/parallel.hpp"
@@ -117,37 +116,6 @@ std::vector<float> depth_in(const Voxels& mask, const SurfaceGrid& grid) {
   squared_distances(std::span(away), grid.position_mm);
   for_voxels(grid, [&](std::size_t i) { depth[i] = std::sqrt(depth[i]) - std::sqrt(away[i]); });
   return depth;
-}
-
-// One axis of a Gaussian, its ends held; too coarse an axis is left alone.
-void smooth_axis(std::vector<float>& image, const SurfaceGrid& grid, std::size_t axis,
-                 double sigma) {
-  const auto radius = static_cast<std::int64_t>(std::ceil(3 * sigma));
-  if (sigma < 0.5) return;
-  std::vector<float> weight;
-  for (std::int64_t k = -radius; k <= radius; ++k)
-    weight.push_back(
-        static_cast<float>(std::exp(-0.5 * static_cast<double>(k * k) / (sigma * sigma))));
-  const float total = std::accumulate(weight.begin(), weight.end(), 0.0F);
-  for (float& w : weight) w /= total;
-  const std::int64_t n = grid.size[axis];
-  const std::array<std::int64_t, 3> stride{1, grid.size[0], grid.size[0] * grid.size[1]};
-  const std::size_t outer = axis == 2 ? 1 : 2, inner = axis == 0 ? 1 : 0;
-  wsp::parallel_loop(std::int64_t{0}, grid.size[outer], [&](std::int64_t j) {
-    std::vector<float> line(static_cast<std::size_t>(n + 2 * radius));
-    for (std::int64_t i = 0; i < grid.size[inner]; ++i) {
-      float* at = image.data() + j * stride[outer] + i * stride[inner];
-      for (std::int64_t t = -radius; t < n + radius; ++t)
-        line[static_cast<std::size_t>(t + radius)] =
-            at[std::clamp<std::int64_t>(t, 0, n - 1) * stride[axis]];
-      for (std::int64_t t = 0; t < n; ++t) {
-        float sum = 0;
-        for (std::size_t k = 0; k < weight.size(); ++k)
-          sum += weight[k] * line[static_cast<std::size_t>(t) + k];
-        at[t * stride[axis]] = sum;
-      }
-    }
-  });
 }
 
 struct Values {
@@ -375,13 +343,8 @@ RefinedLiver refine_liver(const Volume& volume, LiverMask& mask, const Refine& h
   auto part = place_about(volume, mask, how);
   if (!part) return result;
   fill(*part, volume, mask);
-  std::vector<float> image = std::move(part->hu), region;
-  for (std::size_t k = 0; k < 3; ++k) {
-    const auto& p = part->grid.position_mm[k];
-    if (p.size() > 1)
-      smooth_axis(image, part->grid, k,
-                  how.smooth_mm * static_cast<double>(p.size() - 1) / (p.back() - p.front()));
-  }
+  const std::vector<float>& image = part->hu;
+  std::vector<float> region;
   const auto cost = surface_cost(image, part->grid, how), given = depth_in(part->mask, part->grid);
   int round = 0;
   while (round < how.rounds && refine_once(*part, image, cost, given, region, how, result)) ++round;

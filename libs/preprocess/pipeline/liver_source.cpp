@@ -204,9 +204,9 @@ std::vector<std::string> mask_doubts(const Volume& volume, const LiverMask& mask
                                      const std::optional<RefinedLiver>& refined,
                                      const std::vector<double>& areas_mm2, double liver_ml,
                                      const Organ& organ) {
-  constexpr double kConfidence = 0.7, kAgreement = 0.872, kOverlapAgreement = 0.25, kLeastMl = 350,
+  constexpr double kConfidence = 0.7, kAgreement = 0.885, kOverlapAgreement = 0.15, kLeastMl = 350,
                    kSliverMl = 50, kMostMl = 6500, kLeftMm = 15, kLeastHu = -30, kMostHu = 230,
-                   kSpreadHu = 25, kStep = 0.6;
+                   kSpreadHu = 28, kStep = 0.6;
   std::vector<std::string> doubts;
   const auto doubt = [&](bool there, const char* word) {
     if (there) doubts.emplace_back(word);

@@ -47,11 +47,11 @@ struct Body {
 // What refinement changed counts by how well the HU tell the liver apart: docs/LIVER.md.
 TEST(MaskDoubts, HuThatTellTheLiverApartMayMoveItsBorder) {
   const Body body(-40);
-  EXPECT_EQ(body.doubts(0.88, 0), Words{});
-  EXPECT_EQ(body.doubts(0.88, 0.1), Words{"agreement"});
+  EXPECT_EQ(body.doubts(0.89, 0), Words{});
+  EXPECT_EQ(body.doubts(0.89, 0.1), Words{"agreement"});
   EXPECT_EQ(body.doubts(0.95, 0.3), Words{});
-  EXPECT_EQ(body.doubts(0.94, 0.3), Words{"agreement"});
-  EXPECT_EQ(body.doubts(0.87, 0), Words{"agreement"});
+  EXPECT_EQ(body.doubts(0.92, 0.3), Words{"agreement"});
+  EXPECT_EQ(body.doubts(0.88, 0), Words{"agreement"});
 }
 
 TEST(MaskDoubts, NoLiverIsSoFarToTheLeftSoLargeSoSmallOrSoJagged) {
