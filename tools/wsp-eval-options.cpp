@@ -46,6 +46,11 @@ void declare_folds(CLI::App& app, EvalOptions& o) {
                  "Sensitivity that a threshold is sought for")
       ->check(CLI::Range(0.01, 1.0))
       ->capture_default_str();
+  app.add_option("--by", o.by,
+                 "AUC within subgroups, by columns between commas: kernel, scanner, phase, "
+                 "dataset, spacing_mm, pixel_mm, or a label")
+      ->delimiter(',')
+      ->allow_extra_args(false);
   app.add_option("--reader", o.reader, "Label column of a reader's binary call, shown beside");
 }
 
@@ -131,9 +136,6 @@ void declare_eval(CLI::App& app, EvalOptions& o) {
   declare_overlap(*probe, o.allow_overlap);
   probe->add_flag("--no-shortcuts", o.no_shortcuts,
                   "Do not probe for spacing, pixel size, kernel, scanner, dataset");
-  probe->add_option("--by", o.by,
-                    "AUC within subgroups: kernel, scanner, phase, dataset, spacing_mm, pixel_mm, "
-                    "or a label column");
   probe->add_option(
       "--figures", o.figures,
       "Directory for diagnostics-NAME.svg: ROC, calibration, decision curve, thresholds");

@@ -20,7 +20,8 @@ struct EvalOptions {
   std::filesystem::path out, figures, plan, against, save, probe, pretraining, npy_file, slices;
   train::ImportContext import;
   std::vector<std::string> features, labels, positives;
-  std::string c = "1", reader, by;
+  std::string c = "1", reader;
+  std::vector<std::string> by;
   bool npy = false, projector = false, force = false, no_shortcuts = false, list = false,
        tables_only = false, allow_overlap = false;
   int shown = 10, refits = 200;

@@ -211,7 +211,7 @@ int run_probe(Options& o, bool as_json) {
   const auto one = [&](const wt::Cohort& judged, const std::vector<const wt::FeatureTable*>& of,
                        const std::string& name, const std::vector<std::string>& overlap) {
     wt::ProtocolOptions options = o.protocol;
-    if (!o.by.empty()) options.subgroups = wt::subgroups_by(judged, of, o.by);
+    options.subgroups = wt::subgroups_by(judged, of, o.by);
     wt::ProtocolResult r = wt::run_protocol(judged, name, options);
     r.overlap = overlap;
     text += wt::to_text(r);
@@ -301,6 +301,7 @@ int run_finetune(Options& o, const wsp::CommonOptions& common) {
   o.finetune.diagnosis = one_diagnosis(o);
   refuse_existing(o.finetune.out / "finetune.json", o.finetune.force);
   o.finetune.protocol = o.protocol;
+  o.finetune.by = o.by;
   o.finetune.threads = common.threads;
   o.finetune.precision = o.finetune.config.precision;
   o.finetune.config.seed = common.seed;

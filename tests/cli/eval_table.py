@@ -212,6 +212,10 @@ refused("no complete dataset", code=4, evaluations=[evaluation, {**d2, "dataset"
 refused("grade", pretraining={"dataset": "pretrain"}, methods=["wsp"], train={"label": "grade"})
 refused("in the plan's aggregate both", evaluations=[evaluation, {**d2, "dataset": "d1"}], aggregate="both")
 refused("stands twice", seeds=[1, 1])
+refused("the probe's \"by\" is 'grade'", probe={"folds": 2, "by": ["grade"]})
+refused("stiffness_kpa", probe={"folds": 2, "by": ["grade"]})
+refused("the probe's \"by\" kernel: it is known of no subject", probe={"folds": 2, "by": ["kernel"]})
+refused("is no plan", probe={"folds": 2, "by": "label"})
 # The same pixels under another name, in pretraining and evaluation, and in two evaluations of an aggregate.
 dataset("renamed", 8, 4, "other-")
 refused("8 volumes stand in renamed and in d1", pretraining={"dataset": "renamed"}, methods=["wsp"])
@@ -240,7 +244,7 @@ assert "there is no directory" in told and "nodir" in told, told
 
 # A nested C in a plan reaches the supervised row; what the plan leaves out is said in the log and under the table.
 said = plan(evaluations=[{**evaluation, "label": "label"}, d2], aggregate="D1+2", methods=["supervised", "random", "imagenet", "wsp"],
-            probe={"folds": 2, "repeats": 2, "nested_c": True, "permutations": 20, "divisions": 10}, published=True)
+            probe={"folds": 2, "repeats": 2, "nested_c": True, "permutations": 20, "divisions": 10, "by": ["dataset", "stiffness_kpa"]}, published=True)
 done = table(said, "said")
 assert result("said", "supervised-resnet18-s1")["chosen_c"] == chosen["chosen_c"] or \
     result("said", "supervised-resnet18-s1")["chosen_c"] != [[1, 1]]
@@ -258,6 +262,24 @@ for e in ("D1", "D2"):
     assert row[5] == f"{found['permutation']['p']:.3f}" and row[6] == f"{low:.2f} to {high:.2f}", row
     assert row[7] == ("-" if found["calibration"]["slope"] is None else f"{found['calibration']['slope']:.2f}") and row[10] == f"{found['brier']['mean']:.2f}", row
 assert "dataset" in checks["random", "resnet18", "D1+2"][4], checks
+# Subgroups: an encoder a row, in every evaluation; one seed's numbers are its cell's. The supervised network has no aggregate.
+for e, methods in (("D1", ["supervised", "random"]), ("D2", ["supervised", "random"]), ("D1+2", ["random"])):
+    shown = tables[f"subgroups-{e}"]
+    assert [row[0] for row in shown["rows"]] == methods and (root / f"said/subgroups-{e}.tsv").exists(), shown
+    for row in shown["rows"]:
+        parted = result("said", f"{row[0]}-resnet18-s1", e)["subgroups"]
+        assert shown["header"] == ["method", "backbone", *(s["name"] for s in parted), "widest gap"], shown["header"]
+        assert {s["column"] for s in parted} == {"dataset", "stiffness_kpa"}
+        for text, s in zip(row[2:], parted):
+            assert text.split(" [")[0] == ("-" if s["auc"] is None else f"{s['auc']:.2f}"), (text, s)
+            assert s["interval"][0] is None or text.endswith(f"[{s['interval'][0]:.2f}, {s['interval'][1]:.2f}]"), (text, s)
+        known = {}
+        for s in parted:
+            if s["auc"] is not None:
+                known.setdefault(s["column"], []).append(s["auc"])
+        gap = max(max(v) - min(v) for v in known.values())
+        assert row[-1].split()[0] == (f"{gap:.2f}" if gap > 0 else "-"), (row, gap)
+        assert e != "D1+2" or len(known["dataset"]) == 2, known
 for page in ("results.html", "results.md"):
     assert "AUC of shuffled diagnoses" in (root / "said" / page).read_text()
 assert not any(row[0] == "imagenet" for t in tables.values() for row in t["rows"])

@@ -85,6 +85,7 @@ class CellRun {
       o.diagnosis = e.diagnosis;
       o.config = config_;
       o.protocol = plan_.protocol;
+      o.by = plan_.by;
       o.name = cell_.name() + " on " + e.name;
       o.device = options_.device;
       o.threads = options_.threads;
@@ -121,7 +122,9 @@ class CellRun {
     for (std::size_t i = 0; i < tables.size(); ++i) {
       const Evaluation& e = plan_.evaluations[i];
       const Cohort cohort = make_cohort({&tables[i]}, {e.diagnosis});
-      result["results"][e.name] = to_json(run_protocol(cohort, e.name, plan_.protocol));
+      ProtocolOptions options = plan_.protocol;
+      options.subgroups = subgroups_by(cohort, {&tables[i]}, plan_.by);
+      result["results"][e.name] = to_json(run_protocol(cohort, e.name, options));
       const PcaSummary pca =
           summarise_pca(cohort, 10, plan_.protocol.cv.seed, cell_.name() + " on " + e.name);
       result["pca"][e.name] = to_json(pca);
@@ -134,8 +137,9 @@ class CellRun {
     if (plan_.aggregate.empty()) return;
     ProtocolOptions options = plan_.protocol;
     options.permutations = 0;
-    result["results"][plan_.aggregate] =
-        to_json(run_protocol(make_cohort(all, diagnoses), plan_.aggregate, options));
+    const Cohort cohort = make_cohort(all, diagnoses);
+    options.subgroups = subgroups_by(cohort, all, plan_.by);
+    result["results"][plan_.aggregate] = to_json(run_protocol(cohort, plan_.aggregate, options));
   }
 
   // Those of an earlier call that ended before cell.json, where they are what would be embedded

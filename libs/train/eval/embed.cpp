@@ -96,6 +96,7 @@ FeatureTable embed_dataset(const EmbedOptions& o) {
       if (known < table.labels.size() && entry.labels[known] < 0) continue;
       for (std::size_t l = 0; l < table.labels.size(); ++l)
         table.labels[l].push_back(entry.labels[l]);
+      add_numbers(table, reader, entry);
       const auto id = static_cast<std::int32_t>(table.cases.size());
       table.cases.push_back({entry.name, entry.subject});
       describe_case(reader, table.cases.back());

@@ -157,6 +157,8 @@ Rows rows_of_dataset(const SliceTable& slices, const ImportContext& context) {
       t.cases.push_back(known.cases[static_cast<std::size_t>(c)]);
       for (std::size_t l = 0; l < t.labels.size(); ++l)
         t.labels[l].push_back(known.labels[l][static_cast<std::size_t>(c)]);
+      for (const auto& [name, values] : known.numbers)
+        t.numbers[name].push_back(values[static_cast<std::size_t>(c)]);
       last = c;
     }
     t.case_id.push_back(static_cast<std::int32_t>(t.cases.size()) - 1);

@@ -111,6 +111,8 @@ void check(const FeatureTable& t) {
     bad("its columns differ in length");
   for (const auto& of_label : t.labels)
     if (of_label.size() != t.cases.size()) bad("a label column does not fit the cases");
+  for (const auto& [name, values] : t.numbers)
+    if (values.size() != t.cases.size()) bad("the numbers " + name + " do not fit the cases");
   for (std::size_t i = 0; i < n; ++i)
     if (t.case_id[i] < 0 || static_cast<std::size_t>(t.case_id[i]) >= t.cases.size() ||
         (i > 0 && t.case_id[i] < t.case_id[i - 1]))
@@ -144,6 +146,11 @@ void write_features(const fs::path& path, const FeatureTable& t) {
       if (const auto found = t.facts.find(fact); found != t.facts.end())
         h5::write_attribute(file.get(), fact, found->second);
     h5::write_attribute(file.get(), "label_names", joined(t.label_names));
+    if (!t.numbers.empty()) {
+      std::vector<std::string> names;
+      for (const auto& [name, values] : t.numbers) names.push_back(name);
+      h5::write_attribute(file.get(), "number_names", joined(names));
+    }
     if (const std::string words = words_text(t); !words.empty())
       h5::write_attribute(file.get(), "label_words", words);
     {
@@ -176,6 +183,8 @@ void write_features(const fs::path& path, const FeatureTable& t) {
                        }));
       for (std::size_t l = 0; l < t.labels.size(); ++l)
         h5::write_column(cases.get(), ("label_" + t.label_names[l]).c_str(), t.labels[l]);
+      for (const auto& [name, values] : t.numbers)
+        h5::write_column(cases.get(), ("number_" + name).c_str(), values);
     }
     file.write_to(temporary);
   } catch (Error& e) {
@@ -236,6 +245,9 @@ FeatureTable read_features(const fs::path& path) {
                          phases[i], static_cast<int>(trained_on[i])});
     for (const std::string& label : t.label_names)
       t.labels.push_back(h5::read_integers(file.get(), "cases/label_" + label));
+    if (H5Aexists(file.get(), "number_names") > 0)
+      for (const std::string& name : split(h5::read_string_attribute(file.get(), "number_names")))
+        t.numbers[name] = h5::read_doubles(file.get(), ("cases/number_" + name).c_str());
     read_matrix(file.get(), t, t.case_id.size());
     check(t);
     return t;

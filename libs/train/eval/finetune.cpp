@@ -29,7 +29,9 @@ ProtocolResult finetune(const FinetuneOptions& o) {
   cv.probability = {std::vector<double>(positive.size())};
   cv.chosen_c = {
       std::vector<double>(static_cast<std::size_t>(o.protocol.cv.folds), o.protocol.cv.c)};
+  (void)subgroups_by(planned, {&known}, o.by);  // before hours of training
   Cohort last;
+  FeatureTable features;
   for (int f = 0; f < o.protocol.cv.folds; ++f) {
     log::info(fmt::format("{}: fold {} of {}", o.name, f + 1, o.protocol.cv.folds));
     TrainConfig config = o.config;
@@ -62,7 +64,7 @@ ProtocolResult finetune(const FinetuneOptions& o) {
     embed.precision = o.precision;
     embed.threads = o.threads;
     embed.include_flagged = o.config.include_flagged;
-    const FeatureTable features = embed_dataset(embed);
+    features = embed_dataset(embed);
     last = make_cohort({&features}, {o.diagnosis});
     if (last.set.names != planned.set.names)
       throw Error(ErrorCode::failure, "the dataset changed while it was trained on: start again");
@@ -84,10 +86,11 @@ ProtocolResult finetune(const FinetuneOptions& o) {
       }
     cv.scores.push_back(binary_scores(tested, truth));
   }
-  HalfSamples halves =
-      half_samples_of_scores(last.set, cv, o.protocol.cv.seed, o.protocol.divisions);
+  const std::vector<Subgroups> subgroups = subgroups_by(last, {&features}, o.by);
+  HalfSamples halves = half_samples_of_scores(last.set, cv, o.protocol.cv.seed,
+                                              o.protocol.divisions, groupings_of(subgroups));
   ProtocolResult result =
-      summarise(last, o.name, std::move(cv), std::move(halves), o.protocol.sensitivity);
+      summarise(last, o.name, std::move(cv), std::move(halves), o.protocol.sensitivity, subgroups);
   result.overlap = overlap;
   return result;
 }

@@ -1,6 +1,7 @@
 #pragma once
 #include <filesystem>
 #include <string>
+#include <vector>
 
 #include "train/engine/config.hpp"
 #include "train/eval/protocol.hpp"
@@ -13,6 +14,7 @@ struct FinetuneOptions {
   Diagnosis diagnosis;
   TrainConfig config;  ///< of each fold's training; method, label, subjects are set
   ProtocolOptions protocol;
+  std::vector<std::string> by = {};  ///< subgroups_by(), in place of protocol.subgroups
   std::string name, device = "auto";
   std::string precision = "fp32";  ///< of the features that are scored
   int threads = 1;

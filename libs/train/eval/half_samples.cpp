@@ -24,13 +24,18 @@ struct Classes {
   [[nodiscard]] std::int64_t smaller() const { return std::min(positives, negatives); }
 };
 
+std::size_t groups_in(const std::vector<int>& group) {
+  return static_cast<std::size_t>(1 + *std::max_element(group.begin(), group.end()));
+}
+
 Classes classes_of(std::span<const std::uint8_t> positive) {
   const auto positives =
       std::count_if(positive.begin(), positive.end(), [](std::uint8_t p) { return p != 0; });
   return {positives, static_cast<std::int64_t>(positive.size()) - positives};
 }
 
-HalfSamples empty_samples(const ProbeSet& set, const CrossValidation& whole, int divisions) {
+HalfSamples empty_samples(const ProbeSet& set, const CrossValidation& whole, int divisions,
+                          const Groupings& groupings) {
   const Classes classes = classes_of(set.positive);
   HalfSamples h;
   h.positives = static_cast<double>(classes.positives);
@@ -44,6 +49,8 @@ HalfSamples empty_samples(const ProbeSet& set, const CrossValidation& whole, int
   if (std::adjacent_find(set.dataset.begin(), set.dataset.end(), std::not_equal_to<>()) !=
       set.dataset.end())
     h.within.resize(static_cast<std::size_t>(divisions));
+  for (const std::vector<int>& group : groupings)
+    h.groups.insert(h.groups.end(), groups_in(group), HalfSamples::Pairs(h.auc.size()));
   return h;
 }
 
@@ -52,7 +59,7 @@ std::vector<int> halves_of(const ProbeSet& set, std::uint64_t seed, std::size_t 
 }
 
 void keep(HalfSamples& h, std::size_t division, std::size_t half, const CrossValidation& cv,
-          const ProbeSet& set, std::span<const int> group = {}) {
+          const ProbeSet& set, const Groupings& groupings) {
   const auto mean_over_folds = [&](double BinaryScores::*measure) {
     std::vector<double> values;
     for (const BinaryScores& s : cv.scores) values.push_back(s.*measure);
@@ -62,9 +69,11 @@ void keep(HalfSamples& h, std::size_t division, std::size_t half, const CrossVal
   h.balanced_accuracy[division][half] = mean_over_folds(&BinaryScores::balanced_accuracy);
   h.brier[division][half] = mean_over_folds(&BinaryScores::brier);
   h.roc[division][half] = roc_curve(cv, set.positive);
-  for (std::size_t g = 0; g < h.groups.size(); ++g)
-    h.groups[g][division][half] =
-        subgroup_auc(cv, set.positive, set.dataset, group, static_cast<int>(g));
+  std::size_t place = 0;
+  for (const std::vector<int>& group : groupings)
+    for (std::size_t g = 0; g < groups_in(group); ++g)
+      h.groups[place++][division][half] =
+          subgroup_auc(cv, set.positive, set.dataset, group, static_cast<int>(g));
   if (!h.within.empty())
     h.within[division][half] = within_datasets_auc(cv, set.positive, set.dataset);
 }
@@ -88,10 +97,14 @@ std::vector<int> folds_in(const ProbeSet& set, const std::vector<int>& halves, i
 }
 
 // Variance of the mean over folds of an AUC, as Hanley and McNeil have it for exponential scores
-// and Newcombe 2006 (method 5) with the mean of the class sizes.
-double shape(double auc, double positives, double negatives, int folds) {
+// and Newcombe 2006 (method 5) with the mean of the class sizes: over auc (1 - auc), and itself.
+double spread(double auc, double positives, double negatives, int folds) {
   const double m = positives / folds, n = negatives / folds, more = std::max(0.0, (m + n) / 2 - 1);
-  return auc * (1 - auc) * (1 + more * ((1 - auc) / (2 - auc) + auc / (1 + auc))) / (m * n * folds);
+  return (1 + more * ((1 - auc) / (2 - auc) + auc / (1 + auc))) / (m * n * folds);
+}
+
+double shape(double auc, double positives, double negatives, int folds) {
+  return auc * (1 - auc) * spread(auc, positives, negatives, folds);
 }
 
 double mean_square(const HalfSamples::Pairs& a, const HalfSamples::Pairs* b) {
@@ -111,20 +124,24 @@ double middle(const HalfSamples::Pairs& pairs) {
   return mean(values);
 }
 
-// All values from which one lies no further than t of their own standard errors: within [lowest,
-// 1].
-Interval score_interval(double value, double t, const std::function<double(double)>& variance,
-                        double lowest = 0) {
-  const auto edge = [&](double end) {  // the furthest value towards an end that is not refused
-    double in = value, out = end;
-    for (int i = 0; i < 60 && in != out; ++i) {
-      const double middle = (in + out) / 2;
-      (std::abs(value - middle) <= t * std::sqrt(variance(middle)) ? in : out) = middle;
-    }
-    return in;
-  };
-  return {edge(lowest), edge(1)};
+// The furthest value from one towards an end that is not refused.
+double edge(double value, double end, const std::function<bool(double)>& held) {
+  double in = value, out = end;
+  for (int i = 0; i < 60 && in != out; ++i) {
+    const double middle = (in + out) / 2;
+    (held(middle) ? in : out) = middle;
+  }
+  return in;
 }
+
+// All values within [0, 1] from which one lies no further than t of their own standard errors.
+Interval score_interval(double value, double t, const std::function<double(double)>& variance) {
+  const auto held = [&](double v) { return std::abs(value - v) <= t * std::sqrt(variance(v)); };
+  return {edge(value, 0, held), edge(value, 1, held)};
+}
+
+// The scale on which an AUC's variance is spread() / 4.
+double stabilised(double auc) { return std::asin(std::sqrt(std::clamp(auc, 0.0, 1.0))); }
 
 double shape(double auc, const HalfSamples& h) {
   return shape(auc, h.positives, h.negatives, h.folds);
@@ -143,12 +160,8 @@ double freedom(const HalfSamples& h) { return std::min(h.positives, h.negatives)
 }  // namespace
 
 HalfSamples half_samples(const ProbeSet& set, LogisticFits& fits, const CrossValidation& whole,
-                         CrossValidationOptions o, int divisions, std::span<const int> group) {
-  HalfSamples h = empty_samples(set, whole, divisions);
-  if (!group.empty())
-    h.groups.assign(
-        static_cast<std::size_t>(std::max(0, *std::max_element(group.begin(), group.end()) + 1)),
-        HalfSamples::Pairs(h.auc.size()));
+                         CrossValidationOptions o, int divisions, const Groupings& groupings) {
+  HalfSamples h = empty_samples(set, whole, divisions, groupings);
   if (!o.c_grid.empty()) o.c = quantile(whole.chosen_c.front(), 0.5);
   o.c_grid.clear();
   if (o.neighbours == 0) fits.prepare(o.c);
@@ -163,15 +176,15 @@ HalfSamples half_samples(const ProbeSet& set, LogisticFits& fits, const CrossVal
             set, halves, half, h.half_folds, o.seed,
             kFolds + (division * 2 + static_cast<std::size_t>(half)) * whole.fold.size() + r));
       keep(h, division, static_cast<std::size_t>(half),
-           cross_validate_in(set, fits, set.positive, fold, o), set, group);
+           cross_validate_in(set, fits, set.positive, fold, o), set, groupings);
     }
   });
   return h;
 }
 
 HalfSamples half_samples_of_scores(const ProbeSet& set, const CrossValidation& whole,
-                                   std::uint64_t seed, int divisions) {
-  HalfSamples h = empty_samples(set, whole, divisions);
+                                   std::uint64_t seed, int divisions, const Groupings& groupings) {
+  HalfSamples h = empty_samples(set, whole, divisions, groupings);
   h.refitted = false;
   h.half_folds = h.folds;  // those of the whole, thinned
   for (std::size_t division = 0; division < h.auc.size(); ++division) {
@@ -193,7 +206,7 @@ HalfSamples half_samples_of_scores(const ProbeSet& set, const CrossValidation& w
             }
           part.scores.push_back(binary_scores(p, truth));
         }
-      keep(h, division, static_cast<std::size_t>(half), part, set);
+      keep(h, division, static_cast<std::size_t>(half), part, set, groupings);
     }
   }
   return h;
@@ -259,15 +272,18 @@ PairedDifference paired_difference(double auc_a, const HalfSamples& a, double au
   if (std::isnan(variance)) return result;
   const double size = inflation(variance, (middle(a.auc) + middle(b.auc)) / 2, a),
                both = (auc_a + auc_b) / 2;
-  // Two AUC that differ by d have a mean of |d| / 2 to 1 - |d| / 2: where both are 1, a difference
-  // is not impossible.
-  const auto variance_at = [&](double d) {
-    return size * shape(std::clamp(both, std::abs(d) / 2, 1 - std::abs(d) / 2), a);
+  const double apart = stabilised(auc_a) - stabilised(auc_b);
+  // In standard errors. Two AUC that differ by d have a mean of |d| / 2 to 1 - |d| / 2: where both
+  // are 1, a difference is not impossible.
+  const auto distance = [&](double d) {
+    const double at = std::clamp(both, std::abs(d) / 2, 1 - std::abs(d) / 2);
+    return (apart - (stabilised(at + d / 2) - stabilised(at - d / 2))) /
+           std::sqrt(size * spread(at, a.positives, a.negatives, a.folds) / 4);
   };
-  const double error = std::sqrt(variance_at(0));
-  result.interval =
-      score_interval(result.difference, student_quantile(freedom(a)), variance_at, -1);
-  result.p = result.difference == 0 ? 1 : student_tail(result.difference / error, freedom(a));
+  const double t = student_quantile(freedom(a));
+  const auto held = [&](double d) { return std::abs(distance(d)) <= t; };
+  result.interval = {edge(result.difference, -1, held), edge(result.difference, 1, held)};
+  result.p = apart == 0 ? 1 : student_tail(distance(0), freedom(a));
   return result;
 }
 

@@ -21,22 +21,25 @@ struct HalfSamples {
       true;  ///< false: the scores were taken as fixed, which makes intervals too narrow
   Pairs auc, balanced_accuracy, brier;
   Pairs within;                    ///< within_datasets_auc(), where there are several datasets
-  std::vector<Pairs> groups = {};  ///< [group]: subgroup_auc(); not kept in files
+  std::vector<Pairs> groups = {};  ///< [group]: subgroup_auc(), one grouping's after another's
   std::vector<std::array<std::vector<double>, 2>> roc = {};  ///< roc_curve(); not kept in files
 };
+
+using Groupings = std::vector<std::vector<int>>;
 
 /// Divide `divisions` times, evenly within each class and dataset, the same way for every encoder
 /// of a cohort with equal seed, and fit everything anew in each half, with the median of the C that
 /// the whole chose, and fewer folds where a half has not enough subjects of a class. Empty where a
-/// class has fewer than four subjects. group: [subject], from 0, -1 for none; or empty. Throws
+/// class has fewer than four subjects. groupings: each [subject], from 0, -1 for none. Throws
 /// Error(interrupted) after a signal.
 HalfSamples half_samples(const ProbeSet& set, LogisticFits& fits, const CrossValidation& whole,
                          CrossValidationOptions options, int divisions,
-                         std::span<const int> group = {});
+                         const Groupings& groupings = {});
 /// The same from the scores of the whole, for networks that nobody trains a hundred times: refitted
 /// is false.
 HalfSamples half_samples_of_scores(const ProbeSet& set, const CrossValidation& whole,
-                                   std::uint64_t seed, int divisions);
+                                   std::uint64_t seed, int divisions,
+                                   const Groupings& groupings = {});
 /// Mean over encoders (seeds) that saw the same divisions.
 HalfSamples mean_of(const std::vector<HalfSamples>& several);
 
@@ -54,9 +57,9 @@ struct PairedDifference {
   Interval interval;
   double p = 1;  ///< two-sided
 };
-/// The same subjects under two encoders, in the same divisions. The interval is made as
-/// auc_interval() is: the standard error is that of the difference in question, so that two
-/// encoders that are always right may still differ.
+/// The same subjects under two encoders, in the same divisions, compared on the scale of
+/// asin(sqrt): there the variance hardly hangs on the AUC, so that a difference near 1 does not
+/// widen its own error. p and interval agree. Two encoders that are always right may still differ.
 PairedDifference paired_difference(double auc_a, const HalfSamples& a, double auc_b,
                                    const HalfSamples& b);
 

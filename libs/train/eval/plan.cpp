@@ -125,6 +125,7 @@ Plan load_plan(const std::filesystem::path& path) {
   if (probe.value("nested_c", false)) cv.c_grid = default_c_grid();
   plan.protocol.divisions = probe.value("divisions", plan.protocol.divisions);
   plan.protocol.permutations = probe.value("permutations", plan.protocol.permutations);
+  plan.by = probe.value("by", plan.by);
   plan.protocol.sensitivity = probe.value("sensitivity", plan.protocol.sensitivity);
   return plan;
 }

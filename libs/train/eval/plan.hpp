@@ -44,7 +44,8 @@ struct Plan {
   std::map<std::string, std::map<std::string, std::string>> imported = {};
   std::vector<double> sigmas;
   ProtocolOptions protocol;
-  nlohmann::json text;  ///< as read
+  std::vector<std::string> by = {};  ///< columns of subgroups
+  nlohmann::json text;               ///< as read
   /// All cells, in the order of --job. Methods that pretrain are left out of a plan without a
   /// pretraining dataset; imagenet where a backbone has no weights.
   [[nodiscard]] std::vector<Cell> cells() const;

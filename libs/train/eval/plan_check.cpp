@@ -23,6 +23,8 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
+constexpr const char* kBy = "the probe's \"by\"";
+
 [[noreturn]] void refuse(const std::string& text) { throw Error(ErrorCode::usage, text); }
 
 void check_networks(const Plan& plan, const std::vector<Cell>& cells, const fs::path& root) {
@@ -73,6 +75,7 @@ void check_evaluation(const Plan& plan, const Evaluation& e, const FeatureTable&
                 " names a reader of whom no call is known: no row will show one");
     for (const std::string& remark : cohort.remarks)
       log::warn("the evaluation " + e.name + ": " + remark);
+    (void)subgroups_by(cohort, {&table}, plan.by, kBy);
   } catch (Error& error) {
     throw error.within("in the plan's evaluation " + e.name);
   }
@@ -87,7 +90,7 @@ void check_aggregate(const Plan& plan, const std::vector<FeatureTable>& tables) 
     diagnoses.push_back(plan.evaluations[i].diagnosis);
   }
   try {
-    (void)make_cohort(all, diagnoses);
+    (void)subgroups_by(make_cohort(all, diagnoses), all, plan.by, kBy);
   } catch (Error& error) {
     throw error.within("in the plan's aggregate " + plan.aggregate);
   }
@@ -127,6 +130,7 @@ void check_imported(const Plan& plan, const std::vector<FeatureTable>& tables,
               fmt::format("its {} subjects and their diagnoses are not the {} of {}: import them "
                           "with --dataset",
                           cohort.set.names.size(), expected.set.names.size(), e.dataset));
+        (void)subgroups_by(cohort, {&features.back()}, plan.by, kBy);
         if (const auto overlap = training_overlap(features.back(), cohort.set.names);
             !overlap.empty())
           refuse(overlap.front());

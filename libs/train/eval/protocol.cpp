@@ -67,7 +67,8 @@ std::string mean_sd(const std::vector<double>& values) {
 }
 
 ProtocolResult summarise(const Cohort& cohort, const std::string& name, CrossValidation cv,
-                         HalfSamples halves, double sensitivity) {
+                         HalfSamples halves, double sensitivity,
+                         const std::vector<Subgroups>& subgroups) {
   ProtocolResult r;
   r.name = name;
   r.subjects = cohort.set.subjects();
@@ -89,6 +90,7 @@ ProtocolResult summarise(const Cohort& cohort, const std::string& name, CrossVal
       point_of_sensitivity(r.cv.probability.front(), cohort.set.positive, sensitivity);
   if (std::any_of(cohort.reader.begin(), cohort.reader.end(), [](int c) { return c >= 0; }))
     r.reader = reader_scores(cohort);
+  r.subgroups = subgroup_scores(cohort.set, r.cv, r.halves, subgroups);
   return r;
 }
 
@@ -96,12 +98,12 @@ ProtocolResult run_protocol(const Cohort& cohort, const std::string& name,
                             const ProtocolOptions& o) {
   LogisticFits fits(cohort.set);
   CrossValidation cv = cross_validate(cohort.set, fits, cohort.set.positive, o.cv);
-  HalfSamples halves = half_samples(cohort.set, fits, cv, o.cv, o.divisions, o.subgroups.of);
-  ProtocolResult r = summarise(cohort, name, std::move(cv), std::move(halves), o.sensitivity);
+  HalfSamples halves =
+      half_samples(cohort.set, fits, cv, o.cv, o.divisions, groupings_of(o.subgroups));
+  ProtocolResult r =
+      summarise(cohort, name, std::move(cv), std::move(halves), o.sensitivity, o.subgroups);
   if (o.permutations > 0)
     r.permutation = permute_labels(cohort.set, fits, r.cv, o.cv, o.permutations);
-  if (!o.subgroups.of.empty())
-    r.subgroups = subgroup_scores(cohort.set, r.cv, r.halves, o.subgroups);
   if (o.shortcuts) {
     const double c = quantile(r.cv.chosen_c.front(), 0.5);
     r.shortcuts = shortcut_probes(cohort, fits, o.cv.folds, o.cv.seed, c);
@@ -164,10 +166,12 @@ json to_json(const ProtocolResult& r) {
   if (!r.overlap.empty()) j["overlap"] = r.overlap;
   for (const SubgroupScore& s : r.subgroups)
     j["subgroups"].push_back({{"name", s.name},
+                              {"column", s.column},
                               {"subjects", s.subjects},
                               {"positive", s.positives},
                               {"auc", number(s.auc)},
-                              {"interval", interval(s.interval)}});
+                              {"interval", interval(s.interval)},
+                              {"auc_of_halves", pairs(s.halves)}});
   for (const Shortcut& s : r.shortcuts)
     j["shortcuts"].push_back(
         s.skipped.empty() ? json{{"what", s.what}, {"auc", number(s.auc)}, {"subjects", s.subjects}}
@@ -198,6 +202,22 @@ HalfSamples halves_of(const json& r) {
   h.auc = pairs_of(kept.at("auc_of_halves"));
   h.within = pairs_of(kept.value("within_of_halves", json::array()));
   return h;
+}
+
+std::vector<SubgroupScore> subgroups_of(const json& r) {
+  std::vector<SubgroupScore> scores;
+  for (const json& kept : r.value("subgroups", json::array())) {
+    SubgroupScore s;
+    s.name = kept.at("name");
+    s.column = kept.at("column");
+    s.subjects = kept.at("subjects");
+    s.positives = kept.at("positive");
+    s.auc = kept.at("auc").is_number() ? kept["auc"].get<double>() : std::nan("");
+    s.halves = pairs_of(kept.at("auc_of_halves"));
+    s.interval = subgroup_interval(s, halves_of(r));
+    scores.push_back(std::move(s));
+  }
+  return scores;
 }
 
 std::string verdict(const ProtocolResult& r) {

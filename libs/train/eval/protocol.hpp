@@ -18,8 +18,8 @@ struct ProtocolOptions {
   int divisions = 50;      ///< into halves, for intervals; 0: no interval
   int permutations = 200;  ///< 0: no p-value
   bool shortcuts = true;
-  double sensitivity = 0.9;  ///< that a threshold is sought for
-  Subgroups subgroups = {};  ///< of the cohort; of empty: none
+  double sensitivity = 0.9;               ///< that a threshold is sought for
+  std::vector<Subgroups> subgroups = {};  ///< of the cohort
 };
 
 struct ProtocolResult {
@@ -48,17 +48,21 @@ ProtocolResult run_protocol(const Cohort& cohort, const std::string& name,
                             const ProtocolOptions& options);
 
 /// The same of folds that were scored elsewhere (fine-tuned networks), with their halves: all but
-/// permutation and shortcuts. sensitivity: ProtocolOptions::sensitivity.
+/// permutation and shortcuts. sensitivity, subgroups: as in ProtocolOptions; halves: made with
+/// groupings_of(subgroups).
 ProtocolResult summarise(const Cohort& cohort, const std::string& name, CrossValidation cv,
-                         HalfSamples halves, double sensitivity);
+                         HalfSamples halves, double sensitivity,
+                         const std::vector<Subgroups>& subgroups = {});
 
 /// What can be concluded of other patients and what cannot, in a sentence or two.
 std::string verdict(const ProtocolResult& result);
 
 /// Mean (sd) over the folds, intervals, subjects' probabilities; null where a value is no number.
 nlohmann::json to_json(const ProtocolResult& result);
-/// What to_json() kept of the halves.
+/// What to_json() kept of the halves, but for the subgroups'.
 HalfSamples halves_of(const nlohmann::json& result);
+/// What to_json() kept of the subgroups.
+std::vector<SubgroupScore> subgroups_of(const nlohmann::json& result);
 /// The same for people.
 std::string to_text(const ProtocolResult& result);
 /// "0.84 (0.12)".

@@ -51,6 +51,32 @@ Group Results::group(const std::string& method, const std::string& backbone,
   return g;
 }
 
+std::vector<SubgroupScore> Results::subgroups(const std::string& method,
+                                              const std::string& backbone,
+                                              const std::string& evaluation) const {
+  std::vector<std::vector<SubgroupScore>> of_seed;
+  for (const json& cell : cells_)
+    if (has(cell, "results", method, backbone, evaluation))
+      of_seed.push_back(subgroups_of(cell["results"][evaluation]));
+  if (of_seed.empty()) return {};
+  const HalfSamples halves = group(method, backbone, "", evaluation).halves;
+  const auto seeds = static_cast<double>(of_seed.size());
+  std::vector<SubgroupScore> means = of_seed.front();
+  for (std::size_t g = 0; g < means.size(); ++g) {
+    SubgroupScore& s = means[g];
+    s.auc = 0;
+    for (auto& pair : s.halves) pair = {0, 0};
+    for (const auto& scores : of_seed) {
+      s.auc += scores.at(g).auc / seeds;
+      for (std::size_t i = 0; i < s.halves.size(); ++i)
+        for (std::size_t half = 0; half < 2; ++half)
+          s.halves[i][half] += scores[g].halves.at(i)[half] / seeds;
+    }
+    s.interval = subgroup_interval(s, halves);
+  }
+  return means;
+}
+
 const json* Results::first_with(const char* what, const std::string& method,
                                 const std::string& backbone, const std::string& evaluation) const {
   for (const json& cell : cells_)

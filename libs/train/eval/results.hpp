@@ -30,6 +30,10 @@ class Results {
 
   [[nodiscard]] Group group(const std::string& method, const std::string& backbone,
                             const std::string& variant, const std::string& evaluation) const;
+  /// Means over seeds, in the order of the first one.
+  [[nodiscard]] std::vector<SubgroupScore> subgroups(const std::string& method,
+                                                     const std::string& backbone,
+                                                     const std::string& evaluation) const;
   /// The first cell of a method that has something ("results", "pca") of an evaluation, or null.
   [[nodiscard]] const nlohmann::json* first_with(const char* what, const std::string& method,
                                                  const std::string& backbone,

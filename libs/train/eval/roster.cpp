@@ -70,6 +70,7 @@ FeatureTable roster(const fs::path& dataset, bool include_flagged, RosterContent
     }
     t.cases.push_back({entry.name, entry.subject});
     for (std::size_t l = 0; l < t.labels.size(); ++l) t.labels[l].push_back(entry.labels[l]);
+    add_numbers(t, reader, entry);
   }
   t.values.assign(rows.size(), 0);
   const std::string sha256 = hex(sha256_file(dataset / "dataset.json"));
@@ -82,6 +83,11 @@ FeatureTable roster(const fs::path& dataset, bool include_flagged, RosterContent
     }
   t.facts = {{"dataset", directory_name(dataset)}, {"dataset_sha256", sha256}};
   return t;
+}
+
+void add_numbers(FeatureTable& t, const DatasetReader& reader, const IndexCase& entry) {
+  const std::vector<std::string>& names = reader.layout().continuous_names;
+  for (std::size_t i = 0; i < names.size(); ++i) t.numbers[names[i]].push_back(entry.continuous[i]);
 }
 
 void describe_case(const DatasetReader& reader, FeatureCase& c) {

@@ -26,6 +26,8 @@ FeatureTable roster(const std::filesystem::path& dataset, bool include_flagged,
 /// phase. Nothing where the dataset has no such file; throws Error(corrupt) where it is not the one
 /// that was written.
 void describe_case(const DatasetReader& reader, FeatureCase& c);
+/// The numbers among a case's labels, for the next case of the table.
+void add_numbers(FeatureTable& table, const DatasetReader& reader, const IndexCase& entry);
 
 /// import_features() of slices of a dataset, all of whose slices are read for the hashes of their
 /// pixels. Cases with doubtful depth are left out unless `include_flagged`, as embed_dataset()

@@ -38,6 +38,15 @@ std::string labels_of(const FeatureTable& table) {
       ++counts[value < 0 ? "" : words.contains(value) ? words[value] : std::to_string(value)];
     text += fmt::format("{} {}; ", table.label_names[l], counted(counts));
   }
+  for (const auto& [name, of_case] : table.numbers) {
+    std::vector<double> known = of_case;
+    std::erase_if(known, [](double v) { return std::isnan(v); });
+    std::ranges::sort(known);
+    text += known.empty() ? fmt::format("{} unknown; ", name)
+                          : fmt::format("{} median {:.4g} ({:.4g} to {:.4g}), unknown {}; ", name,
+                                        known[known.size() / 2], known.front(), known.back(),
+                                        of_case.size() - known.size());
+  }
   return text;
 }
 

@@ -45,12 +45,13 @@ Subgroups by_median(const std::string& column, const std::vector<double>& values
 
 // A subject's class is its cases' largest known one, as its diagnosis is.
 Subgroups by_label(const Cohort& cohort, const std::vector<const FeatureTable*>& tables,
-                   const std::string& asked) {
-  const std::string column = tables.at(0)->label_names[label_index(*tables.at(0), asked, "--by")];
+                   const std::string& asked, const std::string& option) {
+  const std::string column =
+      tables.at(0)->label_names[label_index(*tables.at(0), asked, option.c_str())];
   std::map<std::string, std::int64_t> of_subject;
   std::map<std::int64_t, std::string> words;
   for (const FeatureTable* t : tables) {
-    const std::size_t l = label_index(*t, column, "--by");
+    const std::size_t l = label_index(*t, column, option.c_str());
     for (std::size_t c = 0; c < t->cases.size(); ++c) {
       const auto known = of_subject.try_emplace(t->cases[c].subject, -1).first;
       known->second = std::max(known->second, t->labels[l][c]);
@@ -78,13 +79,44 @@ Subgroups by_label(const Cohort& cohort, const std::vector<const FeatureTable*>&
   return groups;
 }
 
-Subgroups by_column(const Cohort& cohort, const std::vector<const FeatureTable*>& tables,
+// A subject's number is the mean of its cases' known ones.
+Subgroups by_number(const Cohort& cohort, const std::vector<const FeatureTable*>& tables,
                     const std::string& column) {
+  std::map<std::string, std::vector<double>> of_subject;
+  for (const FeatureTable* t : tables)
+    for (std::size_t c = 0; c < t->cases.size(); ++c)
+      if (const double value = t->numbers.at(column)[c]; !std::isnan(value))
+        of_subject[t->cases[c].subject].push_back(value);
+  std::vector<double> values;
+  for (const std::string& name : cohort.set.names)
+    values.push_back(of_subject.contains(name) ? mean(of_subject.at(name)) : kNone);
+  return by_median(column, values);
+}
+
+// As it is written in all tables, or "".
+std::string number_name(const std::vector<const FeatureTable*>& tables, const std::string& column) {
+  std::string name;
+  for (const FeatureTable* t : tables) {
+    const auto found = std::find_if(t->numbers.begin(), t->numbers.end(), [&](const auto& numbers) {
+      return ::strcasecmp(numbers.first.c_str(), column.c_str()) == 0;
+    });
+    if (found == t->numbers.end()) return "";
+    name = found->first;
+  }
+  return name;
+}
+
+Subgroups by_column(const Cohort& cohort, const std::vector<const FeatureTable*>& tables,
+                    const std::string& column, const std::string& option) {
   if (column == "kernel") return by_words(column, cohort.kernel);
   if (column == "scanner") return by_words(column, cohort.scanner);
   if (column == "phase") return by_words(column, cohort.phase);
   if (column == "dataset") return by_words(column, cohort.dataset);
-  if (column != "spacing_mm" && column != "pixel_mm") return by_label(cohort, tables, column);
+  if (column != "spacing_mm" && column != "pixel_mm") {
+    const std::string number = number_name(tables, column);
+    return number.empty() ? by_label(cohort, tables, column, option)
+                          : by_number(cohort, tables, number);
+  }
   std::vector<double> values;
   for (const auto& facts : cohort.case_facts)
     values.push_back(facts[column == "pixel_mm" ? 1 : 0] > 0 ? facts[column == "pixel_mm" ? 1 : 0]
@@ -95,48 +127,75 @@ Subgroups by_column(const Cohort& cohort, const std::vector<const FeatureTable*>
 }  // namespace
 
 Subgroups subgroups_by(const Cohort& cohort, const std::vector<const FeatureTable*>& tables,
-                       const std::string& column) {
+                       const std::string& column, const std::string& option) {
   static constexpr const char* kOwn[] = {"kernel",  "scanner",    "phase",
                                          "dataset", "spacing_mm", "pixel_mm"};
   const bool own = std::find(std::begin(kOwn), std::end(kOwn), column) != std::end(kOwn);
-  for (const FeatureTable* t : tables)
-    if (!own &&
-        std::none_of(t->label_names.begin(), t->label_names.end(), [&](const std::string& l) {
+  for (const FeatureTable* t : tables) {
+    std::vector<std::string> known = t->label_names;
+    for (const auto& [name, values] : t->numbers) known.push_back(name);
+    if (!own && std::none_of(known.begin(), known.end(), [&](const std::string& l) {
           return ::strcasecmp(l.c_str(), column.c_str()) == 0;
         }))
-      refuse(fmt::format("--by is '{}': expected one of {}, or a label column: {}", column,
-                         fmt::join(kOwn, ", "), fmt::join(t->label_names, ", ")));
-  Subgroups groups = by_column(cohort, tables, column);
+      refuse(fmt::format("{} is '{}': expected one of {}, or a label column: {}", option, column,
+                         fmt::join(kOwn, ", "), fmt::join(known, ", ")));
+  }
+  Subgroups groups = by_column(cohort, tables, column, option);
   if (std::all_of(groups.of.begin(), groups.of.end(), [](int g) { return g < 0; }))
-    refuse(fmt::format("--by {}: it is known of no subject", column));
+    refuse(fmt::format("{} {}: it is known of no subject", option, column));
   return groups;
 }
 
-std::vector<SubgroupScore> subgroup_scores(const ProbeSet& set, const CrossValidation& cv,
-                                           const HalfSamples& halves, const Subgroups& groups) {
-  std::vector<SubgroupScore> scores;
-  for (std::size_t g = 0; g < groups.names.size(); ++g) {
-    SubgroupScore s{groups.names[g],
-                    0,
-                    0,
-                    subgroup_auc(cv, set.positive, set.dataset, groups.of, static_cast<int>(g)),
-                    {kNone, kNone}};
-    for (std::size_t i = 0; i < groups.of.size(); ++i)
-      if (groups.of[i] == static_cast<int>(g)) {
-        ++s.subjects;
-        s.positives += set.positive[i];
-      }
-    if (g < halves.groups.size()) {
-      HalfSamples part = halves;
-      part.positives = static_cast<double>(s.positives);
-      part.negatives = static_cast<double>(s.subjects - s.positives);
-      const double pairs_of_half =
-          part.positives * part.negatives / 4 / std::max(1, part.half_folds);
-      if (std::min(part.positives, part.negatives) >= 4 && pairs_of_half >= 2)
-        s.interval = auc_interval(s.auc, part, halves.groups[g]);
-    }
-    scores.push_back(std::move(s));
+std::vector<Subgroups> subgroups_by(const Cohort& cohort,
+                                    const std::vector<const FeatureTable*>& tables,
+                                    const std::vector<std::string>& columns,
+                                    const std::string& option) {
+  std::vector<Subgroups> several;
+  for (const std::string& column : columns) {
+    several.push_back(subgroups_by(cohort, tables, column, option));
+    for (std::size_t i = 0; i + 1 < several.size(); ++i)
+      if (several[i].column == several.back().column)
+        refuse(fmt::format("{} names {} twice", option, column));
   }
+  return several;
+}
+
+Groupings groupings_of(const std::vector<Subgroups>& several) {
+  Groupings all;
+  for (const Subgroups& groups : several) all.push_back(groups.of);
+  return all;
+}
+
+Interval subgroup_interval(const SubgroupScore& s, const HalfSamples& halves) {
+  HalfSamples part = halves;
+  part.positives = static_cast<double>(s.positives);
+  part.negatives = static_cast<double>(s.subjects - s.positives);
+  const double pairs_of_half = part.positives * part.negatives / 4 / std::max(1, part.half_folds);
+  return std::min(part.positives, part.negatives) >= 4 && pairs_of_half >= 2
+             ? auc_interval(s.auc, part, s.halves)
+             : Interval{kNone, kNone};
+}
+
+std::vector<SubgroupScore> subgroup_scores(const ProbeSet& set, const CrossValidation& cv,
+                                           const HalfSamples& halves,
+                                           const std::vector<Subgroups>& several) {
+  std::vector<SubgroupScore> scores;
+  for (const Subgroups& groups : several)
+    for (std::size_t g = 0; g < groups.names.size(); ++g) {
+      const int number = static_cast<int>(g);
+      SubgroupScore s;
+      s.name = groups.names[g];
+      s.column = groups.column;
+      s.auc = subgroup_auc(cv, set.positive, set.dataset, groups.of, number);
+      for (std::size_t i = 0; i < groups.of.size(); ++i)
+        if (groups.of[i] == number) {
+          ++s.subjects;
+          s.positives += set.positive[i];
+        }
+      if (!halves.groups.empty()) s.halves = halves.groups.at(scores.size());
+      s.interval = subgroup_interval(s, halves);
+      scores.push_back(std::move(s));
+    }
   return scores;
 }
 

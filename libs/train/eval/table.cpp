@@ -271,6 +271,9 @@ std::vector<ResultTable> make_tables(const Plan& plan, const std::vector<json>& 
   tables.push_back(axes_table(plan, results));
   tables.push_back(checks_table(plan, cells));
   tables.back().pictures = diagnostic_plots(plan, results);
+  for (const std::string& e : evaluations_of(plan))
+    if (ResultTable t = subgroups_table(plan, cells, e); !t.rows.empty())
+      tables.push_back(std::move(t));
   for (const std::string& note : plan.left_out()) tables.front().notes.push_back(note);
   if (const std::size_t wanted = plan.cells().size(); cells.size() < wanted)
     tables.front().notes.push_back(fmt::format(

@@ -41,6 +41,11 @@ std::vector<ResultTable> make_tables(const Plan& plan, const std::vector<nlohman
 /// shuffled diagnoses, calibration, shortcuts; means over seeds (p: median).
 ResultTable checks_table(const Plan& plan, const std::vector<nlohmann::json>& cells);
 
+/// How every encoder does within subgroups of one evaluation, an encoder a row: means over seeds,
+/// and the widest gap between two subgroups of one column. Without rows where no cell has any.
+ResultTable subgroups_table(const Plan& plan, const std::vector<nlohmann::json>& cells,
+                            const std::string& evaluation);
+
 std::string to_tsv(const ResultTable& table);
 std::string to_markdown(const std::vector<ResultTable>& tables, const std::string& title);
 std::string to_html(const std::vector<ResultTable>& tables, const std::string& title);

@@ -170,7 +170,7 @@ TEST(Subgroups, AreJudgedByTheirOwnPairs) {
   EXPECT_EQ(groups.of[0], -1);
   EXPECT_EQ(groups.of[3], 1);
   ProtocolOptions options = quick();
-  options.subgroups = groups;
+  options.subgroups = {groups};
   const ProtocolResult r = run_protocol(cohort, "a", options);
   ASSERT_EQ(r.subgroups.size(), 2U);
   EXPECT_EQ(r.subgroups[0].subjects, 79);
@@ -209,6 +209,27 @@ TEST(Subgroups, AreJudgedByTheirOwnPairs) {
   EXPECT_EQ(age.of[7], -1);
   EXPECT_EQ(age.of[39], 1);
   EXPECT_THROW((void)subgroups_by(cohort, {&table}, "weight"), Error);
+  for (std::size_t s = 0; s < 160; ++s)
+    table.numbers["stiffness_kPa"].push_back(s == 3 ? std::nan("") : 2 + 0.05 * double(s));
+  const Subgroups stiffness = subgroups_by(cohort, {&table}, "Stiffness_kPa");
+  EXPECT_EQ(stiffness.names.front(), "stiffness_kPa up to 6");
+  EXPECT_EQ(stiffness.of[3], -1);
+  EXPECT_EQ(stiffness.of[0], 0);
+  EXPECT_EQ(stiffness.of[159], 1);
+  // Two columns beside each other are what each is alone.
+  options.subgroups =
+      subgroups_by(cohort, {&table}, std::vector<std::string>{"scanner", "stiffness_kPa"});
+  const ProtocolResult both = run_protocol(cohort, "a", options);
+  ASSERT_EQ(both.subgroups.size(), 4U);
+  for (std::size_t g = 0; g < 2; ++g) {
+    EXPECT_EQ(both.subgroups[g].auc, r.subgroups[g].auc);
+    EXPECT_EQ(both.subgroups[g].interval.low, r.subgroups[g].interval.low);
+  }
+  const auto kept = subgroups_of(to_json(both));
+  ASSERT_EQ(kept.size(), 4U);
+  EXPECT_EQ(kept[3].column, "stiffness_kPa");
+  EXPECT_EQ(kept[3].interval.high, both.subgroups[3].interval.high);
+  EXPECT_THROW((void)subgroups_by(cohort, {&table}, std::vector<std::string>{"sex", "SEX"}), Error);
 }
 
 std::size_t count_of(const std::string& text, const std::string& what) {

@@ -327,6 +327,14 @@ TEST(HalfSamples, GiveIntervalsThatHaveAWidthAndPair) {
   EXPECT_GT(alike.interval.low, top.low - 1);
   EXPECT_NEAR(alike.interval.high, -alike.interval.low, 1e-9);
   EXPECT_EQ(alike.p, 1);
+  // A difference is told from 0 where its interval leaves 0 out, and only there.
+  for (const double auc : {1.0, 0.99, 0.95, 0.9, 0.85, 0.8, 0.6, 0.4}) {
+    const PairedDifference e = paired_difference(1, good, auc, bad);
+    EXPECT_EQ(e.p<0.05, e.interval.low> 0) << auc;
+    EXPECT_LE(e.interval.low, e.difference + 1e-12);
+    EXPECT_GE(e.interval.high, e.difference - 1e-12);
+    EXPECT_LE(e.interval.high, 1);
+  }
   // Too few subjects for halves: no interval.
   ProbeSet few = make_probe_set(12, 3, 8, 21);
   few.positive = {1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0};
