@@ -44,7 +44,7 @@ struct Options {
   CLI::App* plan = nullptr;
   CLI::App* merge = nullptr;
   std::vector<std::string> parts;
-  std::string part;
+  std::string part, saved_scan, save_scan;
   std::vector<CLI::App*> groups;  // options of the ingest
   std::string input, output, manifest, labels, masks, site_key, new_site_key, crosswalk;
   std::string slices = "central", codec = "lz4", tilt = "resample", gaps = "accept", phase = "any",
@@ -173,6 +173,9 @@ std::vector<CLI::App*> declare_ingest(CLI::App& app, Options& o) {
   general->add_option("--part", o.part,
                       "Take one of N parts of the subjects, K/N such as 2/4, or slurm for the task "
                       "of a job array; wsp-ingest merge joins them (docs/CLUSTER.md)");
+  general->add_option("--saved-scan", o.saved_scan,
+                      "Headers that wsp-ingest plan --save wrote: files that have not changed "
+                      "since are not opened for theirs");
   general->add_option("--memory", o.memory,
                       "Budget for volumes in flight, e.g. 8G (default: half of the machine)");
   general->add_option("--max-quarantined", o.max_quarantined,
@@ -247,10 +250,13 @@ std::vector<CLI::App*> declare_ingest(CLI::App& app, Options& o) {
 void declare(CLI::App& app, Options& o) {
   o.groups = declare_ingest(app, o);
   o.plan = app.add_subcommand(
-      "plan", "Say what the ingest with these options would take and refuse; writes nothing");
+      "plan", "Say what the ingest with these options would take and refuse; makes no dataset");
   declare_ingest(*o.plan, o);
   o.plan->add_flag("--quick", o.quick,
                    "By headers alone, without reading pixels and masks: verdicts may change");
+  o.plan->add_option("--save", o.save_scan,
+                     "Write the headers that were read to this file, for --saved-scan of others on "
+                     "the same export; it holds patients' names");
   o.scan = app.add_subcommand("scan", "Show what is in an export; writes nothing");
   o.scan->add_option("EXPORT", o.input, "Folder to look at")->required();
   o.scan->add_flag("--pixels", o.pixels,
@@ -566,6 +572,8 @@ wsp::IngestOptions ingest_options(const Options& o) {
   options.tool_version = WSP_VERSION;
   options.mask_cache = mask_cache_of(o);
   options.write_seg = path_or_none(o.write_seg);
+  options.saved_scan = path_or_none(o.saved_scan);
+  options.save_scan = path_or_none(o.save_scan);
   if (!o.part.empty()) options.part = wsp::parse_part(o.part);
   return options;
 }

@@ -2,6 +2,7 @@
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 
@@ -64,6 +65,41 @@ def check_stable(work, subjects):
         support.run_any(*command(work, work / f"less{k}", "--part", f"{k}/{N}", export=export))
         now = {json.loads(p.read_text())["subject"] for p in (support.state(work / f"less{k}") / "cases").iterdir()}
         support.check(now <= subjects[k - 1], f"subjects moved to part {k}")
+
+
+def check_saved_scan(work):
+    """Headers that a dry run saved: the same datasets without reading them; a file that changed since is read again."""
+    saved, export = work / "headers.scan", work / "less"
+    support.run("wsp-ingest", "plan", export, "--quick", "--liver-model", "none", "--save", saved)
+    support.check(saved.stat().st_mode & 0o777 == 0o600, "others may read the names in a saved scan")
+
+    def ingest(name, *extra):
+        done = support.run_any(*command(work, work / name, "--part", "1/2", *extra, export=export))
+        support.check(done.returncode == 0, done.stderr)
+        told = re.search(r"the headers of (\d+) of (\d+) files", done.stderr)
+        return support.tree(work / name), told and int(told[1])
+
+    plain, none = ingest("plain")
+    dicom = len(list(export.rglob("*.dcm")))
+    taken, count = ingest("taken", "--saved-scan", saved)
+    support.check(none is None and count == dicom, f"{count} headers of {dicom} DICOM files were taken")
+    support.check(taken == plain, "another dataset by saved headers")
+    # Another patient in one file, of the same length and with the old time of change: only the file system's own time tells.
+    path = sorted(export.rglob("*.dcm"))[0]
+    before, data = path.stat(), path.read_bytes()
+    at = data.index(b"PN", data.index(b"\x10\x00\x10\x00")) + 4
+    path.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1:])
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    changed, _ = ingest("changed")
+    seen, count = ingest("seen", "--saved-scan", saved)
+    support.check(count == dicom - 1 and seen == changed, f"{count} of {dicom} headers after a change; equal: {seen == changed}")
+    good = saved.read_bytes()
+    for bad, code in ((good[:-1], 6), (good[:2000] + bytes([good[2000] ^ 1]) + good[2001:], 6), (b"wsp-scan 1 0.0.0 1.1.1\n" + good, 2), (b"notes", 2)):
+        saved.write_bytes(bad)
+        support.run(*command(work, work / "bad", "--saved-scan", saved), expect=code)
+    support.run(*command(work, work / "bad", "--saved-scan", work / "absent"), expect=4)
+    support.check(not (work / "bad").exists(), "a refused scan left something")
+    print(f"{dicom} headers read once: the same dataset; a changed file is read again, damage is refused")
 
 
 def check_refusals(work):
@@ -141,5 +177,6 @@ with support.temporary() as directory:
     slices[5].write_bytes(slices[5].read_bytes()[:-100])
     found = check_equal(work)
     check_stable(work, found)
+    check_saved_scan(work)
     check_slurm(work)
     check_refusals(work)

@@ -10,6 +10,7 @@
 #include "io/medical/export_walk.hpp"
 #include "io/medical/image_header.hpp"
 #include "io/medical/masks.hpp"
+#include "io/medical/saved_scan.hpp"
 #include "io/medical/scan.hpp"
 #include "io/medical/series_group.hpp"
 #include "io/medical/value_proof.hpp"
@@ -134,6 +135,21 @@ T twice(const Read& read, const Doubt& doubt) {
   return doubt(first) ? read() : first;
 }
 
+/// As it was saved, or read.
+dicom::Header header_of(const fs::path& path, const std::string& name, const ScanOptions& options) {
+  std::optional<FileStamp> stamp;
+  if (options.known != nullptr || options.kept != nullptr) stamp = stamp_of(path);
+  const dicom::Header* known =
+      stamp && options.known != nullptr ? options.known->find(name, *stamp) : nullptr;
+  dicom::Header header =
+      known != nullptr ? *known
+                       : twice<dicom::Header>(
+                             [&] { return dicom::read_header(path); },
+                             [](const dicom::Header& read) { return may_be_the_disk(read.code); });
+  if (stamp && options.kept != nullptr) options.kept->keep(name, *stamp, header);
+  return header;
+}
+
 /// A NIfTI or NRRD volume as a series: its axis nearest the body's becomes the stack.
 Series image_series(std::size_t file, const FileEntry& entry, const ImageHeader& header,
                     const ScanOptions& options) {
@@ -235,9 +251,7 @@ Scan scan_export(const fs::path& root, const ScanOptions& options) {
     progress.advance();
     if (owners.contains(i)) return;  // disposed of with its header, below
     try {
-      headers[i] = twice<dicom::Header>(
-          [&] { return dicom::read_header(path); },
-          [](const dicom::Header& read) { return may_be_the_disk(read.code); });
+      headers[i] = header_of(path, entry.relative_path, options);
       const bool seg = headers[i].kind == dicom::FileKind::seg;
       if (seg || headers[i].kind == dicom::FileKind::rtstruct)
         masks[i] = twice<Outcome<MaskObject>>([&] { return read_mask_references(path, !seg); },

@@ -12,6 +12,8 @@
 
 namespace wsp {
 
+class SavedScan;
+
 struct ScanOptions {
   int min_slices = 10;
   bool reject_tilt = false;
@@ -22,6 +24,8 @@ struct ScanOptions {
   bool trust_hu = false;  ///< take values for HU that do not prove it: HU_OVERRULED
   /// Bytes of memory that looking at values may take; a series that needs more is TOO_LARGE.
   double memory_bytes = std::numeric_limits<double>::infinity();
+  const SavedScan* known = nullptr;  ///< headers that need not be read
+  SavedScan* kept = nullptr;         ///< takes the headers of this scan
 };
 
 /// Register DCMTK's codecs; call once in main before anything else of this

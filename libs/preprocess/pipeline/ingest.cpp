@@ -19,6 +19,7 @@
 #include "io/core/log.hpp"
 #include "io/core/progress.hpp"
 #include "io/medical/image_file.hpp"
+#include "io/medical/saved_scan.hpp"
 #include "preprocess/pipeline/case_flow.hpp"
 #include "preprocess/pipeline/case_work.hpp"
 #include "preprocess/pipeline/crosswalk.hpp"
@@ -142,7 +143,19 @@ class Job {
     if (!goes_on_with_torch()) log::info("scanning the export");
     ScanOptions how = scan_options(options_.config, manifest_);
     how.memory_bytes = static_cast<double>(memory_);
+    std::optional<SavedScan> known, kept;
+    if (options_.saved_scan) how.known = &known.emplace(SavedScan::load(*options_.saved_scan));
+    if (options_.save_scan) how.kept = &kept.emplace();
     scan_ = scan_export(options_.input, how);
+    if (known)
+      log::info("the headers of " + std::to_string(known->found()) + " of " +
+                std::to_string(scan_.files.size()) + " files are those of " +
+                options_.saved_scan->string());
+    if (kept) {
+      kept->write(*options_.save_scan);
+      log::info(std::to_string(kept->size()) + " headers -> " + options_.save_scan->string() +
+                ", which holds patients' names: keep it with the export");
+    }
     if (scan_.files.empty())
       throw Error(ErrorCode::no_input,
                   "the export holds no file; expected DICOM, NIfTI or NRRD files");

@@ -68,6 +68,8 @@ struct IngestOptions {
   std::optional<std::filesystem::path> masks_table;  ///< CSV: case, mask
   bool prune = false;  ///< cases of the dataset that this export does not give may go
   Part part;           ///< which subjects to take
+  std::optional<std::filesystem::path> saved_scan;  ///< of this export: SavedScan
+  std::optional<std::filesystem::path> save_scan;   ///< of forecast(): write one
   std::optional<std::filesystem::path>
       write_seg;  ///< directory for the model's masks (seg_folder.hpp)
 };

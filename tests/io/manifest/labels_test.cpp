@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <functional>
 
 #include "io/core/atomic_file.hpp"
 #include "io/core/error.hpp"
@@ -54,6 +55,40 @@ TEST(Labels, ReadThePublishedTableOfTcgaLihc) {
   EXPECT_EQ(healthy, 34);
   EXPECT_EQ(pathological, 15);
   EXPECT_EQ(labels.unmatched_rows(), 0U);
+}
+
+// Neither file has a hash: people write them. Two flipped bits of each byte, and every cut, are
+// as what it says or refused in words, and most are refused.
+TEST(Labels, NoFlippedBitOfTableOrManifestIsFatal) {
+  const test::TemporaryDirectory work;
+  const std::string manifest = read_file(WSP_SOURCE_DIR "/schemas/examples/manifest.json"),
+                    csv = "subject,label,fibrosis\nA,0,F0\n\"B, x\",3,F4\nC,,F1\n";
+  std::size_t refused = 0, tried = 0;
+  const auto each = [&](const std::string& good, const std::filesystem::path& path,
+                        const std::function<void()>& read) {
+    const auto one = [&](const std::string& bad) {
+      write_file_unsynced(path, bad);
+      ++tried;
+      try {
+        read();
+      } catch (const Error& e) {
+        ++refused;
+        EXPECT_NE(std::string(e.what()), "");
+      }
+    };
+    for (std::size_t at = 0; at < good.size(); ++at) {
+      for (std::size_t bit = at % 4; bit < 8; bit += 4) {
+        std::string bad = good;
+        bad[at] = static_cast<char>(bad[at] ^ (1U << bit));
+        one(bad);
+      }
+      one(good.substr(0, at));
+    }
+  };
+  each(manifest, work.path() / "m.json", [&] { (void)load_manifest(work.path() / "m.json"); });
+  EXPECT_GT(refused, tried / 2);
+  const DataManifest plain = default_manifest();
+  each(csv, work.path() / "l.csv", [&] { (void)LabelTable::load(work.path() / "l.csv", plain); });
 }
 
 TEST(Labels, CountWhatDoesNotMatchBothWays) {

@@ -337,6 +337,30 @@ TEST(SavedProbe, NoFlippedBitIsTakenInSilence) {
   EXPECT_GT(found, 500U);
 }
 
+// People write plans, so they have no hash: a flip is read as what it says or refused in words.
+TEST(Plan, NoFlippedBitIsFatal) {
+  const test::TemporaryDirectory scratch;
+  const std::string good = read_file(WSP_SOURCE_DIR "/schemas/examples/plan.json");
+  std::size_t refused = 0;
+  const auto one = [&](const std::string& bad) {
+    write_file_unsynced(scratch.path() / "plan.json", bad);
+    try {
+      (void)load_plan(scratch.path() / "plan.json").cells();
+    } catch (const Error&) {
+      ++refused;
+    }
+  };
+  for (std::size_t at = 0; at < good.size(); ++at) {
+    for (std::size_t bit = at % 4; bit < 8; bit += 4) {
+      std::string bad = good;
+      bad[at] = static_cast<char>(bad[at] ^ (1U << bit));
+      one(bad);
+    }
+    one(good.substr(0, at));
+  }
+  EXPECT_GT(refused, good.size() * 3 / 2);
+}
+
 TEST(Plan, ThoseShippedAreSound) {
   int plans = 0;
   for (const auto& entry : std::filesystem::directory_iterator(WSP_SOURCE_DIR "/plans")) {
