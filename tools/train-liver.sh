@@ -18,6 +18,6 @@ if [ ! -f "$out/data/dataset.json" ]; then
 fi
 run wsp-unet train "$out/data" --out "$out/run" --image-size 96 --width 16 --context-mm 6,16,40 --cut-context 0.3 --batch 16 --samples-per-epoch 4000 --epochs 14 --lr 2e-3 \
   --schedule cosine --warmup-epochs 0.3 --validate-every 2 --hold-back 0.04 --cache ram --min-crop-area 0.5 --gain 0.2 --noise 0.04 --seed 1 --resume
-run wsp-unet export "$out/run" --model "$out/model/liver.json" --name wsp-liver --model-version 1.2.0 --half --refine --force \
+run wsp-unet export "$out/run" --model "$out/model/liver.json" --name wsp-liver --model-version 1.3.0 --half --refine --force \
   --comment "trained on 560 rich phantoms and on no patient; tools/train-liver.sh"
 sha256sum "$out/model/liver.ts" | tee -a "$out/commands.txt"

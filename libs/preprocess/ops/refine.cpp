@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <numeric>
 #include <optional>
 
 #include "io/core/parallel.hpp"
@@ -119,37 +118,6 @@ std::vector<float> depth_in(const Voxels& mask, const SurfaceGrid& grid) {
   return depth;
 }
 
-// One axis of a Gaussian, its ends held; too coarse an axis is left alone.
-void smooth_axis(std::vector<float>& image, const SurfaceGrid& grid, std::size_t axis,
-                 double sigma) {
-  const auto radius = static_cast<std::int64_t>(std::ceil(3 * sigma));
-  if (sigma < 0.5) return;
-  std::vector<float> weight;
-  for (std::int64_t k = -radius; k <= radius; ++k)
-    weight.push_back(
-        static_cast<float>(std::exp(-0.5 * static_cast<double>(k * k) / (sigma * sigma))));
-  const float total = std::accumulate(weight.begin(), weight.end(), 0.0F);
-  for (float& w : weight) w /= total;
-  const std::int64_t n = grid.size[axis];
-  const std::array<std::int64_t, 3> stride{1, grid.size[0], grid.size[0] * grid.size[1]};
-  const std::size_t outer = axis == 2 ? 1 : 2, inner = axis == 0 ? 1 : 0;
-  wsp::parallel_loop(std::int64_t{0}, grid.size[outer], [&](std::int64_t j) {
-    std::vector<float> line(static_cast<std::size_t>(n + 2 * radius));
-    for (std::int64_t i = 0; i < grid.size[inner]; ++i) {
-      float* at = image.data() + j * stride[outer] + i * stride[inner];
-      for (std::int64_t t = -radius; t < n + radius; ++t)
-        line[static_cast<std::size_t>(t + radius)] =
-            at[std::clamp<std::int64_t>(t, 0, n - 1) * stride[axis]];
-      for (std::int64_t t = 0; t < n; ++t) {
-        float sum = 0;
-        for (std::size_t k = 0; k < weight.size(); ++k)
-          sum += weight[k] * line[static_cast<std::size_t>(t) + k];
-        at[t * stride[axis]] = sum;
-      }
-    }
-  });
-}
-
 struct Values {
   double mode = 0, spread = 0;
 };
@@ -202,11 +170,14 @@ class LogRatio {
       if (d < -kGap && d > -how.around_mm) ++other[bin(image[i])];
     }
     const auto p = spread(liver), q = spread(other);
-    for (std::size_t b = 0; b < kBins; ++b)
+    for (std::size_t b = 0; b < kBins; ++b) {
       ratio_[b] =
           static_cast<float>(std::clamp(std::log(p[b] / q[b]), -how.values_most, how.values_most));
+      overlap_ += std::min(p[b], q[b]);
+    }
   }
   [[nodiscard]] float at(float hu) const { return ratio_[bin(hu)]; }
+  [[nodiscard]] double overlap() const { return std::min(1.0, overlap_); }
 
  private:
   static constexpr std::size_t kBins = 150;
@@ -232,6 +203,7 @@ class LogRatio {
     return smooth;
   }
   std::array<float, kBins> ratio_{};
+  double overlap_ = 0;
 };
 
 // What the surface costs at each voxel: the less, the more the HU change.
@@ -299,6 +271,7 @@ bool refine_once(Reduced& part, const std::vector<float>& image, const std::vect
   result.mode_hu = liver.mode;
   result.spread_hu = liver.spread;
   const LogRatio ratio(image, depth, core_mm, how);
+  result.overlap = ratio.overlap();
   std::vector<float> evidence(image.size());
   for_voxels(grid, [&](std::size_t i) {
     const auto near = static_cast<float>(how.near_mm);
@@ -370,13 +343,8 @@ RefinedLiver refine_liver(const Volume& volume, LiverMask& mask, const Refine& h
   auto part = place_about(volume, mask, how);
   if (!part) return result;
   fill(*part, volume, mask);
-  std::vector<float> image = std::move(part->hu), region;
-  for (std::size_t k = 0; k < 3; ++k) {
-    const auto& p = part->grid.position_mm[k];
-    if (p.size() > 1)
-      smooth_axis(image, part->grid, k,
-                  how.smooth_mm * static_cast<double>(p.size() - 1) / (p.back() - p.front()));
-  }
+  const std::vector<float>& image = part->hu;
+  std::vector<float> region;
   const auto cost = surface_cost(image, part->grid, how), given = depth_in(part->mask, part->grid);
   int round = 0;
   while (round < how.rounds && refine_once(*part, image, cost, given, region, how, result)) ++round;

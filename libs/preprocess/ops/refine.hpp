@@ -9,7 +9,6 @@ struct Refine {
   double core_mm = 6;      ///< the liver's HU are learnt this deep below the mask's surface
   double around_mm = 20;   ///< and its surroundings' this far outside
   double grow_mm = 15;     ///< a mask may grow this far in a round
-  double smooth_mm = 1.5;  ///< Gaussian of the HU
   double near_mm = 3;      ///< log-odds of the mask given: 1 this deep in it, -1 this far outside
   double values_most = 4;  ///< those of the HU are held to this
   double surface_mm = 20;  ///< what the surface costs where the HU do not change
@@ -20,9 +19,12 @@ struct Refine {
 
 /// What it found.
 struct RefinedLiver {
-  double mode_hu = 0;    ///< the commonest value of the smoothed liver
+  double mode_hu = 0;    ///< the liver's commonest value on the grid
   double spread_hu = 0;  ///< about it: 1.4826 times the median distance
   double agreement = 1;  ///< Dice of the mask before and after
+  /// What the histograms of its HU and of its surroundings' have in common: 0 where the HU tell
+  /// them apart, 1 where they do not.
+  double overlap = 0;
 };
 
 /// Move the border of a predicted liver to where the HU say it is. The mask's core and its

@@ -204,22 +204,24 @@ std::vector<std::string> mask_doubts(const Volume& volume, const LiverMask& mask
                                      const std::optional<RefinedLiver>& refined,
                                      const std::vector<double>& areas_mm2, double liver_ml,
                                      const Organ& organ) {
-  constexpr double kConfidence = 0.7, kRefinedConfidence = 0.84, kAgreement = 0.93, kLeastMl = 350,
-                   kSliverMl = 50, kMostMl = 4500, kLeastHu = -30, kMostHu = 230, kSpreadHu = 25,
-                   kStep = 0.5;
+  constexpr double kConfidence = 0.7, kAgreement = 0.885, kOverlapAgreement = 0.15, kLeastMl = 350,
+                   kSliverMl = 50, kMostMl = 6500, kLeftMm = 15, kLeastHu = -30, kMostHu = 230,
+                   kSpreadHu = 28, kStep = 0.6;
   std::vector<std::string> doubts;
   const auto doubt = [&](bool there, const char* word) {
     if (there) doubts.emplace_back(word);
   };
   const bool cut = !areas_mm2.empty() && (areas_mm2.front() > 0 || areas_mm2.back() > 0);
-  doubt(confidence && *confidence < (refined ? kRefinedConfidence : kConfidence), "confidence");
-  doubt(refined && refined->agreement < kAgreement, "agreement");
+  doubt(confidence && *confidence < kConfidence, "confidence");
+  // Where the HU tell the liver apart, refinement may move its border far and be right.
+  doubt(refined && refined->agreement < kAgreement + kOverlapAgreement * refined->overlap,
+        "agreement");
   if (!organ.is_liver()) {
     doubt(liver_ml > organ.most_ml || (!cut && liver_ml < organ.least_ml), "volume");
     return doubts;
   }
   doubt(liver_ml > kMostMl || liver_ml < (cut ? kSliverMl : kLeastMl), "volume");
-  doubt(left_of_body(volume, mask) > 0, "side");
+  doubt(left_of_body(volume, mask) > kLeftMm, "side");
   const auto extent = liver_extent(areas_mm2, 0);
   doubt(extent && !below_lungs(volume, *extent), "place");
   doubt(refined && (refined->mode_hu < kLeastHu || refined->mode_hu > kMostHu ||

@@ -48,10 +48,10 @@ Outcome<Segmentation> ask_segmenter(Segmenter& segmenter, const Volume& volume);
 PredictedMask clean_prediction(Segmentation prediction, const Volume& volume, bool refine);
 
 /// Why a predicted mask may be wrong, a word each, in a fixed order; empty where no check failed:
-///   confidence  the model's own doubt: soft Dice below 0.7, or 0.84 where it is refined
-///   agreement   refinement by HU changed it much
-///   volume      no adult's liver: outside 350 to 4500 ml (50 ml where the scan cuts it off)
-///   side        its middle lies to the left of the body's
+///   confidence  the model's own doubt: soft Dice below 0.7
+///   agreement   refinement by HU changed it more than HU that tell the liver apart so well can
+///   volume      no adult's liver: outside 350 to 6500 ml (50 ml where the scan cuts it off)
+///   side        its middle lies over 15 mm to the left of the body's
 ///   place       the lungs are not above it
 ///   values      no liver has these HU, or so wide a spread of them
 ///   shape       its area jumps from slice to slice

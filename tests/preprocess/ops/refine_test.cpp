@@ -147,6 +147,20 @@ TEST(RefineLiver, ASoundMaskStays) {
   EXPECT_GT(dice(mask, scene.truth), 0.96);
 }
 
+// The liver in fat, and in a belly of its own HU: there its histogram says nothing.
+TEST(RefineLiver, TheOverlapTellsHowWellTheHuTellItApart) {
+  Scene scene;
+  LiverMask mask = scene.truth;
+  const double apart = refine_liver(scene.volume, mask).overlap;
+  EXPECT_LT(apart, 0.15);
+  for (std::int16_t& hu : scene.volume.hu)
+    if (hu < 0) hu = static_cast<std::int16_t>(hu + 200);
+  mask = scene.truth;
+  const double alike = refine_liver(scene.volume, mask).overlap;
+  EXPECT_GT(alike, 0.6);
+  EXPECT_LE(alike, 1);
+}
+
 TEST(RefineLiver, WithoutACoreNothingIsDone) {
   const Scene scene;
   LiverMask mask = scene.truth;
