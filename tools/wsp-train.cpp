@@ -8,6 +8,7 @@
 #include "io/core/json_text.hpp"
 #include "tool_main.hpp"
 #include "train/engine/train.hpp"
+#include "training_options.hpp"
 
 namespace {
 
@@ -37,7 +38,6 @@ void declare(CLI::App& app, Options& o) {
       ->excludes("--resume");
   run->add_option("--init", r.init,
                   "Encoder weights to start from (safetensors; torchvision's names fit)");
-  run->add_option("--device", r.device, "auto, cpu, cuda or cuda:N")->capture_default_str();
   c.precision = "auto";
   run->add_option(
          "--precision", c.precision,
@@ -58,15 +58,7 @@ void declare(CLI::App& app, Options& o) {
                   "on: forward, loss and backward of a step as one CUDA graph, which has not yet "
                   "run on a card")
       ->capture_default_str();
-  run->add_option("--checkpoint-every", r.checkpoint_every, "Steps; 0: at the end of each epoch")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
-  run->add_option("--keep", r.keep, "Newest checkpoints kept, beside the best")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  run->add_option("--log-every", r.log_every, "Steps between two lines of metrics.jsonl")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
+  wsp::declare_running(*run, r);
   run->add_flag("--no-tensorboard", o.no_tensorboard, "Write no TensorBoard files");
   run->add_option("--timeout", r.timeout_s, "Seconds before a silent rank or disk is an error")
       ->check(CLI::PositiveNumber)
@@ -119,43 +111,18 @@ void declare(CLI::App& app, Options& o) {
   data->add_flag("--include-unlabelled", c.include_unlabelled, "Also slices without a label");
   data->add_option("--exclude", r.exclude,
                    "Ratings saved from the page of wsp-qa (TSV): cases rated exclude are left out");
-  data->add_option("--split", c.splits, "Take only cases of this split; repeatable")
-      ->expected(1)
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  wsp::declare_splits(*data, c);
   data->add_option("--hold-back", c.hold_back, "Part of the subjects kept for the online probe")
       ->capture_default_str();
   data->add_flag("--skip-corrupt", c.skip_corrupt,
                  "Replace and count damaged slices instead of stopping");
-  data->add_flag("--verify", r.verify, "Check every hash of the dataset first");
-  data->add_option("--workers", r.workers, "Decoding threads; 0: one on the CPU, all cores on CUDA")
-      ->check(CLI::Range(0, 1024))
-      ->capture_default_str();
-  data->add_option("--ring", r.ring, "Batches read ahead")
-      ->check(CLI::Range(2, 1024))
-      ->capture_default_str();
-  data->add_option("--cache", r.cache, "none, ram or device: keep decoded slices")
-      ->check(CLI::IsMember({"none", "ram", "device"}))
-      ->capture_default_str();
-  data->add_option("--cache-limit", r.cache_limit_bytes,
-                   "Most bytes of the cache, e.g. 8GiB (default: half of what is free)")
-      ->transform(CLI::AsSizeValue(false));
+  wsp::declare_reading(*data, r, {"none", "ram", "device"});
 
   auto* sampling = app.add_option_group("Sampling and augmentation");
   sampling->add_option("--batch", c.batch, "Slices per batch, over all ranks")
       ->capture_default_str();
-  sampling->add_option("--samples-per-epoch", c.samples_per_epoch, "Draws that make an epoch")
-      ->capture_default_str();
-  sampling->add_option("--epochs", c.epochs, "Epochs")->capture_default_str();
-  sampling->add_option("--max-steps", c.max_steps, "Stop after this many batches; 0: never")
-      ->capture_default_str();
-  sampling->add_option("--augment-probability", c.augment_probability, "Of each augmentation")
-      ->capture_default_str();
-  sampling->add_option("--max-angle", c.max_angle_deg, "Largest rotation, degrees")
-      ->capture_default_str();
-  sampling->add_option("--max-shift", c.max_shift, "Largest translation, part of the image")
-      ->capture_default_str();
-  sampling->add_option("--min-crop-area", c.min_crop_area, "Smallest crop, part of the area")
-      ->capture_default_str();
+  wsp::declare_length(*sampling, c);
+  wsp::declare_affine(*sampling, c);
   sampling->add_option("--max-crop-area", c.max_crop_area, "Largest crop, part of the area")
       ->capture_default_str();
   sampling->add_flag("--no-flips", o.no_flips, "Do not mirror");
@@ -170,11 +137,7 @@ void declare(CLI::App& app, Options& o) {
       ->capture_default_str();
   optimisation->add_option("--lr", c.learning_rate, "Learning rate; cosine decay to 0")
       ->capture_default_str();
-  optimisation->add_option("--weight-decay", c.weight_decay, "Weight decay")->capture_default_str();
-  optimisation->add_option("--warmup-epochs", c.warmup_epochs, "Linear warm-up")
-      ->capture_default_str();
-  optimisation->add_option("--clip-norm", c.clip_norm, "Largest norm of the gradient; 0: no limit")
-      ->capture_default_str();
+  wsp::declare_steps(*optimisation, c);
   optimisation->add_option("--accumulate", c.accumulate, "Batches per optimizer step")
       ->capture_default_str();
   optimisation
@@ -192,11 +155,7 @@ void declare(CLI::App& app, Options& o) {
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   probe->add_option("--probe-label", r.probe_label, "Label column to predict (default: --label)");
-  probe
-      ->add_option("--patience", r.patience,
-                   "Stop after this many epochs without a better probe; 0: never")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
+  wsp::declare_patience(*probe, r, "epochs without a better probe");
 
   o.redraw =
       app.add_subcommand("redraw", "Draw again the slices and views that a step of a run saw");
@@ -241,16 +200,13 @@ int report(const wsp::train::TrainSummary& s, const Options& o, bool json) {
     return 0;
   }
   if (o.config.method != "random") {
-    fmt::print("loss        {:.4f} in the first epoch, {:.4f} in the last ({} steps)\n",
-               s.first_loss, s.last_loss, s.steps);
+    wsp::print_loss(s.first_loss, s.last_loss, s.steps);
     if (s.best_probe >= 0)
       fmt::print(
           "probe       {:.3f} before training, {:.3f} at the end, {:.3f} at best (balanced "
           "accuracy by held-back subject)\n",
           s.first_probe, s.last_probe, s.best_probe);
-    if (s.slices_per_s > 0)
-      fmt::print("speed       {:.1f} slices/s, {:.1f} % of the time waiting for data\n",
-                 s.slices_per_s, 100 * s.wait_share);
+    wsp::print_speed(s.slices_per_s, s.wait_share);
     if (s.corrupt_slices > 0) fmt::print("corrupt     {} slices replaced\n", s.corrupt_slices);
     fmt::print("metrics     {}\n", (o.run.out / "metrics.jsonl").string());
     if (std::filesystem::exists(o.run.out / "tensorboard"))

@@ -11,6 +11,7 @@
 #include "io/core/json_text.hpp"
 #include "tool_main.hpp"
 #include "train/unet/unet.hpp"
+#include "training_options.hpp"
 #include "wsp-unet-predict.hpp"
 
 namespace {
@@ -60,23 +61,11 @@ void declare_run(CLI::App& app, Options& o) {
                   "Run directory or weights file of such a network to start from");
   run->add_flag("--resume", r.resume, "Go on where a run stopped");
   run->add_flag("--force", r.force, "Replace an earlier run");
-  run->add_option("--device", r.device, "auto, cpu, cuda or cuda:N")->capture_default_str();
-  run->add_option("--log-every", r.log_every, "Steps between lines of metrics.jsonl")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  run->add_option("--checkpoint-every", r.checkpoint_every, "Steps; 0: at the end of each epoch")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
-  run->add_option("--keep", r.keep, "Newest checkpoints kept, beside the best")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
+  wsp::declare_running(*run, r);
   run->add_option("--validate-every", r.probe_every, "Epochs; 0: never")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
-  run->add_option("--patience", r.patience,
-                  "Stop after this many validations without a better one; 0: never")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
+  wsp::declare_patience(*run, r, "validations without a better one");
   run->add_flag("--no-tensorboard", o.no_tensorboard, "Write metrics.jsonl only");
 }
 
@@ -84,44 +73,19 @@ void declare_data(CLI::App& app, Options& o) {
   auto& c = o.config;
   auto& r = o.run;
   auto* data = app.add_option_group("Data and sampling");
-  data->add_option("--split", c.splits, "Train only on cases of this split; repeatable")
-      ->expected(1)
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  wsp::declare_splits(*data, c);
   data->add_option("--hold-back", c.hold_back, "Part of the subjects kept for validation")
       ->capture_default_str();
-  data->add_flag("--verify", r.verify, "Check every hash of the dataset first");
-  data->add_option("--workers", r.workers, "Decoding threads; 0: one on the CPU, all cores on CUDA")
-      ->check(CLI::Range(0, 1024))
-      ->capture_default_str();
-  data->add_option("--ring", r.ring, "Batches read ahead")
-      ->check(CLI::Range(2, 1024))
-      ->capture_default_str();
-  data->add_option("--cache", r.cache, "none or ram: keep decoded slices")
-      ->check(CLI::IsMember({"none", "ram"}))
-      ->capture_default_str();
-  data->add_option("--cache-limit", r.cache_limit_bytes,
-                   "Most bytes of the cache, e.g. 8GiB (default: half of what is free)")
-      ->transform(CLI::AsSizeValue(false));
+  wsp::declare_reading(*data, r, {"none", "ram"});
   data->add_option("--batch", c.batch, "Slices per batch")->capture_default_str();
-  data->add_option("--samples-per-epoch", c.samples_per_epoch, "Draws that make an epoch")
-      ->capture_default_str();
-  data->add_option("--epochs", c.epochs, "Epochs")->capture_default_str();
-  data->add_option("--max-steps", c.max_steps, "Stop after this many batches; 0: never")
-      ->capture_default_str();
+  wsp::declare_length(*data, c);
   data->add_option("--liver-share", c.liver_share, "Part of the drawn slices that hold liver")
       ->capture_default_str();
 }
 
 void declare_augmentation(CLI::App& app, UNetConfig& c) {
   auto* group = app.add_option_group("Augmentation");
-  group->add_option("--augment-probability", c.augment_probability, "Of each augmentation")
-      ->capture_default_str();
-  group->add_option("--max-angle", c.max_angle_deg, "Largest rotation, degrees")
-      ->capture_default_str();
-  group->add_option("--max-shift", c.max_shift, "Largest translation, part of the image")
-      ->capture_default_str();
-  group->add_option("--min-crop-area", c.min_crop_area, "Smallest crop, part of the area")
-      ->capture_default_str();
+  wsp::declare_affine(*group, c);
   group
       ->add_option("--cut-context", c.cut_context,
                    "Part of the slices for which the scan is taken to end within what the network "
@@ -148,10 +112,7 @@ void declare_optimisation(CLI::App& app, UNetConfig& c) {
   group->add_option("--lr", c.learning_rate, "Learning rate")->capture_default_str();
   group->add_option("--schedule", c.schedule, "Its decay to 0: poly or cosine")
       ->capture_default_str();
-  group->add_option("--warmup-epochs", c.warmup_epochs, "Linear warm-up")->capture_default_str();
-  group->add_option("--weight-decay", c.weight_decay, "Weight decay")->capture_default_str();
-  group->add_option("--clip-norm", c.clip_norm, "Largest norm of the gradient; 0: no limit")
-      ->capture_default_str();
+  wsp::declare_steps(*group, c);
   group->add_option("--dice-weight", c.dice_weight, "Of the Dice loss beside the cross-entropy")
       ->capture_default_str();
   c.precision = "auto";
@@ -234,12 +195,9 @@ int train(Options& o, const wsp::CommonOptions& common) {
               << "\n";
     return 0;
   }
-  fmt::print("loss        {:.4f} in the first epoch, {:.4f} in the last ({} steps)\n", s.first_loss,
-             s.last_loss, s.steps);
+  wsp::print_loss(s.first_loss, s.last_loss, s.steps);
   if (s.best_dice >= 0) fmt::print("validation  mean Dice {:.4f} at best\n", s.best_dice);
-  if (s.slices_per_s > 0)
-    fmt::print("speed       {:.1f} slices/s, {:.1f} % of the time waiting for data\n",
-               s.slices_per_s, 100 * s.wait_share);
+  wsp::print_speed(s.slices_per_s, s.wait_share);
   fmt::print("weights     {}\n", s.weights.string());
   return 0;
 }

@@ -88,6 +88,19 @@ for method, continuous in methods.items():
 train(root / "of-numbers", "--method", "rnc", "--continuous", "stiffness_kpa", "--hold-back", "0.2", dataset=root / "alone")
 support.run("wsp-eval", "embed", data, "--encoder", root / "rnc" / "encoder.safetensors", "--out", root / "rnc.h5")
 
+# The report shows it: per case, its spread, as a field of Croissant, in the card.
+support.run_any("wsp-qa", data, "--slice-size", 0)
+table = [line.split("\t") for line in (data / "qa" / "group.tsv").read_text().splitlines()]
+place = table[0].index("number_stiffness_kpa")
+shown = {row[1]: row[place] for row in table[1:]}
+assert shown == {subject: (str(float(rows[subject])).removesuffix(".0") if rows[subject] else "") for subject in shown}, shown
+known = sorted(float(v) for v in shown.values() if v)
+spread = json.loads((data / "qa" / "dataset_fingerprint.json").read_text())["numbers"]["stiffness_kpa"]
+assert spread["n"] == len(known) and abs(spread["min"] - known[0]) < 1e-4 and abs(spread["max"] - known[-1]) < 1e-4, spread
+fields = json.loads((data / "qa" / "croissant.json").read_text())["recordSet"][0]["field"]
+assert {f["name"]: f["dataType"] for f in fields}["number_stiffness_kpa"] == "sc:Float", fields
+assert "| stiffness_kpa |" in (data / "qa" / "dataset_card.md").read_text()
+
 # What a method asks for, by name.
 assert "NAME:SIGMA" in train(root / "x", "--method", "yaware", expect=2).stderr
 assert "NAME:SIGMA" in train(root / "x", "--method", "lexp", "--continuous", "stiffness_kpa", expect=2).stderr

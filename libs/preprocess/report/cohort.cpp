@@ -98,6 +98,7 @@ std::string group_table(const std::vector<CaseFacts>& cases, const std::vector<C
   std::string text = "case\tsubject\tsplit";
   for (const std::string& name : label_names)
     text += "\t" + (name == "label" ? name : "label_" + name);
+  for (const auto& [name, value] : cases.front().numbers) text += "\tnumber_" + name;
   text +=
       "\tcolumns\trows\tpixel_x_mm\tpixel_y_mm\tspacing_mm\tspacing_min_mm\tspacing_max_"
       "mm\tacquired\tkept"
@@ -110,6 +111,8 @@ std::string group_table(const std::vector<CaseFacts>& cases, const std::vector<C
     const CaseFacts& f = cases[c];
     text += f.name + "\t" + f.subject + "\t" + f.split;
     for (const std::int64_t label : f.labels) text += "\t" + std::to_string(label);
+    for (const auto& [name, value] : f.numbers)
+      text += "\t" + (std::isnan(value) ? std::string() : fmt::format("{}", value));
     std::string flags, found;
     for (const std::string& flag : f.flags) flags += (flags.empty() ? "" : ",") + flag;
     for (const std::string& code : codes[f.name]) found += (found.empty() ? "" : ",") + code;
@@ -142,6 +145,10 @@ json fingerprint(const std::vector<CaseFacts>& cases, const std::vector<std::str
   const auto d = [&](const std::function<double(const CaseFacts&)>& value) {
     return distribution(cases, value);
   };
+  json numbers = json::object();
+  if (!cases.empty())
+    for (const auto& [name, value] : cases.front().numbers)
+      numbers[name] = d([&](const CaseFacts& f) { return f.numbers.at(name); });
   return {
       {"format", "wsp-fingerprint"},
       {"version", 1},
@@ -149,6 +156,7 @@ json fingerprint(const std::vector<CaseFacts>& cases, const std::vector<std::str
       {"subjects", subjects.size()},
       {"slices", slices},
       {"labels", class_balance(cases, label_names)},
+      {"numbers", numbers},
       {"matrix",
        counts(cases, [](const auto& f) { return fmt::format("{}x{}", f.matrix[0], f.matrix[1]); })},
       {"phase_by_header", counts(cases, [](const auto& f) { return f.phase; })},

@@ -145,6 +145,9 @@ json croissant(const json& dataset, const Publication& publication,
   for (const std::string& name : label_names)
     fields.push_back(
         field(name == "label" ? name : "label_" + name, "sc:Integer", "class; -1 is unknown"));
+  for (const json& name : dataset.value("continuous_names", json::array()))
+    fields.push_back(field("number_" + name.get<std::string>(), "sc:Float",
+                           "the label's number; empty where it is unknown"));
   for (const auto& [column, words] : std::initializer_list<std::pair<const char*, std::string>>{
            {"spacing_mm", "median slice distance, mm"},
            {"pixel_x_mm", "acquired pixel size, mm"},
@@ -214,6 +217,13 @@ std::string dataset_card(const json& dataset, const Publication& publication,
       card += fmt::format("| {} | {} | {} | {} | {} |\n", label, value == "-1" ? "unknown" : value,
                           n.at("subjects").get<int>(), n.at("cases").get<int>(),
                           n.at("slices").get<std::int64_t>());
+  if (!fingerprint.at("numbers").empty())
+    card += "\n| number | cases that have it | median (5 to 95 %) |\n|---|---|---|\n";
+  for (const auto& [name, of] : fingerprint.at("numbers").items())
+    card += of.at("n") == 0 ? fmt::format("| {} | 0 | |\n", name)
+                            : fmt::format("| {} | {} | {:.4g} ({:.4g} to {:.4g}) |\n", name,
+                                          of.at("n").get<int>(), of.at("median").get<double>(),
+                                          of.at("p05").get<double>(), of.at("p95").get<double>());
   const json& depth = fingerprint.at("depth");
   card += fmt::format("\n## Depth\n\nRecommended: `--depth {}`; {}.\n\n",
                       depth.at("recommended").get<std::string>().substr(6),

@@ -152,6 +152,8 @@ CaseFacts read_case_facts(const DatasetReader& reader, std::size_t case_index) {
   f.split = entry.split;
   f.source_hash = entry.source_hash;
   f.labels = entry.labels;
+  for (std::size_t i = 0; i < entry.continuous.size(); ++i)
+    f.numbers[reader.layout().continuous_names.at(i)] = entry.continuous[i];
   f.flags = entry.flags;
   f.kept = entry.slice_count;
   try {
@@ -269,6 +271,7 @@ json to_json(const CaseFacts& f, const std::vector<std::string>& label_names) {
           {"split", f.split},
           {"source_hash", f.source_hash},
           {"labels", labels},
+          {"numbers", f.numbers},
           {"flags", f.flags},
           {"matrix", {f.matrix[0], f.matrix[1]}},
           {"pixel_mm", {rounded(f.pixel_mm[0], 4), rounded(f.pixel_mm[1], 4)}},

@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <utility>
@@ -35,6 +36,7 @@ struct PixelFacts {
 struct CaseFacts {
   std::string name, subject, split, source_hash;
   std::vector<std::int64_t> labels;
+  std::map<std::string, double> numbers;  ///< labels that are numbers; kUnset where unknown
   std::vector<std::string> flags;
   std::int64_t matrix[2]{0, 0};  ///< acquired columns and rows
   double pixel_mm[2]{0, 0};      ///< acquired x and y

@@ -98,6 +98,7 @@ json row_of(const CaseFacts& f, const CaseDepth& depth) {
            f.pixels.slices,
            flags};
   for (const std::int64_t label : f.labels) row.push_back(label);
+  for (const auto& [name, value] : f.numbers) row.push_back(maybe(value));
   return row;
 }
 
@@ -206,6 +207,11 @@ json meanings() {
 json page_data(const PageInputs& in, const Embedded& embedded) {
   json columns = fixed_columns(), rows = json::array(), findings = json::array();
   for (const std::string& name : in.label_names) columns.push_back("label:" + name);
+  json numbers = json::array();
+  for (const auto& [name, value] : in.cases.front().numbers) {
+    columns.push_back("number:" + name);
+    numbers.push_back(name);
+  }
   for (std::size_t c = 0; c < in.cases.size(); ++c)
     rows.push_back(row_of(in.cases[c], in.audit.cases[c]));
   for (const Finding& f : in.findings) findings.push_back(to_json(f));
@@ -226,6 +232,7 @@ json page_data(const PageInputs& in, const Embedded& embedded) {
           {"columns", columns},
           {"rows", rows},
           {"labels", in.label_names},
+          {"numbers", numbers},
           {"findings", findings},
           {"fingerprint", in.fingerprint},
           {"account", to_json(in.account)},

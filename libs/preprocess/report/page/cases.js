@@ -98,7 +98,8 @@ function openCase(index) {
     el('div', {class: 'two'},
       el('div', {}, preview, preview ? el('p', {class: 'muted'}, 'Coronal and sagittal; yellow lines are the first and last kept slice.') : null),
       el('dl', {}, ...facts.filter(([k]) => c.get(k) !== '' && c.get(k) !== null).flatMap(([k, words]) => [el('dt', {}, words), el('dd', {}, String(fmt(c.get(k))))]),
-        ...D.labels.flatMap(n => [el('dt', {}, `Label ${n}`), el('dd', {}, c.get(`label:${n}`) < 0 ? 'unknown' : String(c.get(`label:${n}`)))]))));
+        ...D.labels.flatMap(n => [el('dt', {}, `Label ${n}`), el('dd', {}, c.get(`label:${n}`) < 0 ? 'unknown' : String(c.get(`label:${n}`)))]),
+        ...D.numbers.flatMap(n => [el('dt', {}, n), el('dd', {}, c.get(`number:${n}`) === null ? 'unknown' : String(fmt(c.get(`number:${n}`))))]))));
   if (!$('case').open) { walkChoices(); $('case').showModal(); }
   walked();
   view.show(null);
