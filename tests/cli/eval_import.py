@@ -33,7 +33,7 @@ assert probe(root / "back.h5") == probe(root / "f.h5")
 x = np.load(npy)
 lines = tsv.read_text().splitlines()
 header, rows = lines[0].split("\t"), [line.split("\t") for line in lines[1:]]
-assert header[:3] == ["case", "slice", "subject"] and header[-2:] == ["label", "stage"], header
+assert header[:3] == ["case", "slice", "subject"] and header[-3:] == ["label", "stage", "number:stiffness_kpa"], header
 
 
 def write(name, matrix, table, columns=header, separator="\t"):

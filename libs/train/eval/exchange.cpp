@@ -32,7 +32,7 @@ using nlohmann::json;
 constexpr std::array kColumns = {"case",       "slice",      "subject", "depth",
                                  "spacing_mm", "pixel_mm",   "kernel",  "scanner",
                                  "phase",      "trained_on", "content"};
-constexpr const char* kLabelPrefix = "label:";
+constexpr std::string_view kLabelPrefix = "label:", kNumberPrefix = "number:";
 
 bool is_column(const std::string& name) {
   return std::find(kColumns.begin(), kColumns.end(), name) != kColumns.end();
@@ -198,8 +198,10 @@ class OwnRows {
     FeatureTable& t = rows_.table;
     for (const std::string& column : slices_.header()) {
       if (is_column(column)) continue;
-      const std::string name = column.starts_with(kLabelPrefix)
-                                   ? column.substr(std::string(kLabelPrefix).size())
+      const bool is_number = column.starts_with(kNumberPrefix);
+      const std::string name = is_number ? column.substr(kNumberPrefix.size())
+                               : column.starts_with(kLabelPrefix)
+                                   ? column.substr(kLabelPrefix.size())
                                    : column;
       if (!std::regex_match(name, kName))
         slices_.refuse(
@@ -207,6 +209,10 @@ class OwnRows {
             "' is no name of a label: letters, digits and '_' only; rename it, or take it out");
       if (std::find(t.label_names.begin(), t.label_names.end(), name) != t.label_names.end())
         slices_.refuse("the label '" + name + "' stands twice");
+      if (is_number) {
+        t.numbers[name];
+        continue;
+      }
       label_columns_.push_back(column);
       t.label_names.push_back(name);
     }
@@ -252,6 +258,12 @@ class OwnRows {
                        "a class, an integer from -1 (unknown) to 32767: of words make numbers, or "
                        "take the column out");
       t.labels[l].push_back(*value);
+    }
+    for (auto& [name, values] : t.numbers) {
+      const std::string column = std::string(kNumberPrefix) + name;
+      values.push_back(shared(members, column).empty()
+                           ? std::numeric_limits<double>::quiet_NaN()
+                           : slices_.number<double>(first, column, "a number, or an empty cell"));
     }
     add_slices(members);
   }
@@ -321,7 +333,8 @@ void export_features(const FeatureTable& t, const fs::path& directory) {
   write_npy(directory / "features.npy", t.rows(), t.dimensions, t.values);
   std::string tsv = fmt::format("{}", fmt::join(kColumns, "\t"));
   for (const std::string& label : t.label_names)
-    tsv += "\t" + (is_column(label) ? kLabelPrefix + label : label);
+    tsv += "\t" + (is_column(label) ? std::string(kLabelPrefix) + label : label);
+  for (const auto& [name, values] : t.numbers) tsv += fmt::format("\t{}{}", kNumberPrefix, name);
   tsv += '\n';
   for (std::size_t i = 0; i < t.case_id.size(); ++i) {
     const auto id = static_cast<std::size_t>(t.case_id[i]);
@@ -332,6 +345,8 @@ void export_features(const FeatureTable& t, const fs::path& directory) {
                        quoted(c.subject), t.depth[i], c.spacing_mm, c.pixel_mm, quoted(c.kernel),
                        quoted(c.scanner), quoted(c.phase), c.trained_on, t.content[i]);
     for (const auto& of_label : t.labels) tsv += fmt::format("\t{}", of_label[id]);
+    for (const auto& [name, values] : t.numbers)
+      tsv += std::isnan(values[id]) ? "\t" : fmt::format("\t{}", values[id]);
     tsv += '\n';
   }
   write_file_atomic(directory / "slices.tsv", tsv);
