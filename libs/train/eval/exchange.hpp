@@ -27,8 +27,9 @@ struct ImportContext {
 /// dataset's; without, it names the subject, and may have case (else the subject is the case),
 /// slice, depth (else the order in the case), spacing_mm, pixel_mm, kernel, scanner, phase,
 /// trained_on (-1, 0, 1) and content (16 hex digits; else equal features stand for equal pixels);
-/// every other column is a label of integers, -1 or empty where unknown. A column that is named
-/// like one of these and meant as a label is written "label:NAME". Rows may come in any order. What
+/// "number:NAME" is a label that is a number, empty where unknown; every other column is a label of
+/// integers, -1 or empty where unknown. A column that is named like one of these and meant as a
+/// label is written "label:NAME". Rows may come in any order. What
 /// export_features() wrote gives the same table. Throws Error: usage naming row and column of what
 /// does not fit, no_input.
 FeatureTable import_features(const std::filesystem::path& npy, const std::filesystem::path& tsv,
