@@ -1,6 +1,5 @@
 #include "io/medical/saved_scan.hpp"
 
-#include <fmt/format.h>
 #include <sys/stat.h>
 #include <time.h>
 
@@ -24,11 +23,8 @@ struct SavedHeader {
 };
 WSP_FIELDS(SavedHeader, path, bytes, modified_ns, changed_ns, header)
 
-// Headers are written as this program lays them out: another version may have other fields.
-std::string first_line() {
-  return fmt::format("wsp-scan 1 {} {}.{}.{}\n", WSP_VERSION, sizeof(dicom::Header),
-                     sizeof(dicom::FrameHeader), sizeof(dicom::NativePixels));
-}
+// Other code may read other things out of a file, and lays them out otherwise.
+constexpr std::string_view kFirstLine = "wsp-scan 1 " WSP_SCAN_CODE "\n";
 
 }  // namespace
 
@@ -64,23 +60,23 @@ void SavedScan::write(const std::filesystem::path& path) const {
     writer.put(SavedHeader{name, kept.first.bytes, kept.first.modified_ns, kept.first.changed_ns,
                            kept.second});
   const std::string& bytes = writer.bytes();
-  write_file_atomic(path, first_line() + hex(sha256(bytes)) + "\n" + bytes, 0600);
+  write_file_atomic(path, std::string(kFirstLine) + hex(sha256(bytes)) + "\n" + bytes, 0600);
 }
 
 SavedScan SavedScan::load(const std::filesystem::path& path) {
   if (!std::filesystem::is_regular_file(path))
     throw Error(ErrorCode::no_input, "no saved scan at " + path.string() +
                                          ": wsp-ingest plan EXPORT --quick --save FILE writes one");
-  const std::string all = read_file(path), line = first_line();
+  const std::string all = read_file(path);
   if (!all.starts_with("wsp-scan "))
     throw Error(ErrorCode::usage, path.string() +
                                       " is no saved scan; expected what wsp-ingest plan --save "
                                       "wrote");
-  if (!all.starts_with(line))
+  if (!all.starts_with(kFirstLine))
     throw Error(ErrorCode::usage,
                 path.string() + " was saved by another version of wsp-ingest: save it again");
   constexpr std::size_t kHex = 64;
-  const std::string_view rest = std::string_view(all).substr(line.size());
+  const std::string_view rest = std::string_view(all).substr(kFirstLine.size());
   const auto damaged = [&] {
     return Error(ErrorCode::corrupt, path.string() + " is damaged: save the scan again");
   };

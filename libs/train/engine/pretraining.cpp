@@ -23,7 +23,6 @@ TaskFacts facts_of(const TrainSetup& setup) {
   f.every = "--probe-every";
   f.views = "slice, view 1, view 2";
   f.batch = c.batch;
-  f.image_size = c.image_size;
   f.epochs = c.epochs;
   f.steps_per_epoch = setup.sampler.steps_per_epoch();
   f.total_batches = c.epochs * f.steps_per_epoch;

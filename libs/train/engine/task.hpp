@@ -25,7 +25,7 @@ struct TaskFacts {
   std::string judgement;  ///< what an epoch is judged by, for messages: "probe"
   std::string every;      ///< the option that says how often: "--probe-every"
   std::string views;      ///< under the pictures of a batch: RunLog::add_views()
-  std::int64_t batch = 0, image_size = 0, epochs = 0, steps_per_epoch = 0, total_batches = 0;
+  std::int64_t batch = 0, epochs = 0, steps_per_epoch = 0, total_batches = 0;
   std::int64_t accumulate = 1;  ///< batches a step of the optimizer
   double clip_norm = 0, warmup_epochs = 0;
   OptimizerOptions optimizer;

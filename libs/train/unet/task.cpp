@@ -26,7 +26,6 @@ TaskFacts facts_of(const UNetSetup& setup) {
   f.every = "--validate-every";
   f.views = "slice, mask, predicted";
   f.batch = c.batch;
-  f.image_size = c.image_size;
   f.epochs = c.epochs;
   f.steps_per_epoch = setup.steps_per_epoch;
   f.total_batches = setup.total_batches;
