@@ -17,12 +17,11 @@ constexpr const char* kConfig = "config.resolved.json";
 
 }  // namespace
 
-Loop::Loop(Task& task, const RunOptions& options, const RankEnvironment& environment,
-           const torch::Device& device)
+Loop::Loop(Task& task, const RunOptions& options, const RankEnvironment& environment)
     : task_(task),
       facts_(task.facts()),
       options_(options),
-      device_(device),
+      device_(task.device()),
       ranks_(environment, device_, options.timeout_s),
       parameters_(task.module()),
       gradient_sum_(parameters_, task.module(), ranks_),
@@ -184,9 +183,9 @@ LoopResult Loop::run() {
       (position_.batches < facts_.total_batches || position_.judgement_due)) {
     train_loop();
     const double seconds = seconds_since(started_);
-    result.slices_per_s =
+    result.summary.slices_per_s =
         static_cast<double>((position_.batches - resumed_at_) * facts_.batch) / seconds;
-    result.wait_share = batches_->statistics().waited_s / seconds;
+    result.summary.wait_share = batches_->statistics().waited_s / seconds;
   }
   if (ranks_.first()) {
     task_.save_weights(weights(), false, position_.batches);
@@ -196,7 +195,13 @@ LoopResult Loop::run() {
     directory_->write_json("run.json", run_facts_);
   }
   result.position = position_;
-  result.stopped_early = stop_early_;
+  RunSummary& s = result.summary;
+  s.steps = position_.batches;
+  s.epochs = position_.batches / facts_.steps_per_epoch;
+  s.first_loss = position_.first_loss;
+  s.last_loss = position_.last_loss;
+  s.stopped_early = stop_early_;
+  s.weights = weights();
   return result;
 }
 
@@ -237,6 +242,26 @@ void Loop::train_loop() try {
   throw;
 } catch (const std::exception& e) {
   throw store_.with_way_on(readable_error(e));
+}
+
+LoopResult run_task(const std::function<std::unique_ptr<Task>()>& make, const RunOptions& options,
+                    const RankEnvironment& environment) {
+  // All that lies on a card.
+  struct Held {
+    Held(std::unique_ptr<Task> made, const RunOptions& o, const RankEnvironment& e)
+        : task(std::move(made)), loop(*task, o, e) {}
+    std::unique_ptr<Task> task;
+    Loop loop;
+  };
+  try {
+    at::set_num_threads(std::max(1, options.threads));
+    return leaking_if_card_lost(std::make_unique<Held>(make(), options, environment),
+                                [](Held& held) { return held.loop.run(); });
+  } catch (const Error&) {
+    throw;
+  } catch (const std::exception& e) {
+    throw readable_error(e);
+  }
 }
 
 }  // namespace wsp::train

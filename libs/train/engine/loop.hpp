@@ -2,6 +2,7 @@
 #include <chrono>
 #include <deque>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -17,15 +18,15 @@
 #include "train/engine/run_directory.hpp"
 #include "train/engine/run_log.hpp"
 #include "train/engine/run_state.hpp"
+#include "train/engine/run_summary.hpp"
 #include "train/engine/task.hpp"
 
 namespace wsp::train {
 
 /// What a run came to.
 struct LoopResult {
+  RunSummary summary;
   Position position;
-  double slices_per_s = 0, wait_share = 0;  ///< of this process; 0 where it had nothing to do
-  bool stopped_early = false;
 };
 
 /// One run of whatever is trained, from its directory to its last checkpoint: epochs, signals,
@@ -35,8 +36,7 @@ struct LoopResult {
 class Loop {
  public:
   /// task: outlives the loop.
-  Loop(Task& task, const RunOptions& options, const RankEnvironment& environment,
-       const torch::Device& device);
+  Loop(Task& task, const RunOptions& options, const RankEnvironment& environment);
 
   /// Throws Error as train() does (train.hpp).
   LoopResult run();
@@ -124,6 +124,11 @@ class Loop {
   std::chrono::steady_clock::time_point started_, line_started_;
   double line_waited_ = 0;
 };
+
+/// Make a task and run it to its end. Throws what `make` and Loop::run() do. What lies on a card is
+/// leaked where the card was lost.
+LoopResult run_task(const std::function<std::unique_ptr<Task>()>& make, const RunOptions& options,
+                    const RankEnvironment& environment);
 
 /// Seconds from then to now.
 inline double seconds_since(std::chrono::steady_clock::time_point start) {

@@ -50,10 +50,10 @@ torch::Tensor views_of_piece(const TrainConfig& config, const torch::Tensor& hu,
 }  // namespace
 
 Pretraining::Pretraining(TrainConfig config, const RunOptions& options,
-                         const RankEnvironment& environment, const torch::Device& device)
+                         const RankEnvironment& environment)
     : options_(options),
       environment_(environment),
-      device_(device),
+      device_(choose_device(options.device, environment.local_rank)),
       setup_(std::move(config), options, environment.ranks, device_),
       config_(setup_.config),
       facts_(facts_of(setup_)),
@@ -249,51 +249,18 @@ std::string Pretraining::does_not_fit(const DeviceBatch& batch, const BatchConte
   return what + "no micro-batch does: use a smaller --batch or --image-size";
 }
 
-namespace {
-
-// All that lies on a card.
-struct PretrainingRun {
-  PretrainingRun(TrainConfig config, const RunOptions& options, const RankEnvironment& environment,
-                 const torch::Device& device)
-      : task(std::move(config), options, environment, device),
-        loop(task, options, environment, device) {}
-  Pretraining task;
-  Loop loop;
-};
-
-}  // namespace
-
 TrainSummary train(TrainConfig config, const RunOptions& options) {
-  try {
-    at::set_num_threads(std::max(1, options.threads));
-    const RankEnvironment environment = rank_environment();
-    return leaking_if_card_lost(
-        std::make_unique<PretrainingRun>(std::move(config), options, environment,
-                                         choose_device(options.device, environment.local_rank)),
-        [&](PretrainingRun& run) {
-          const LoopResult result = run.loop.run();
-          const Position& at = result.position;
-          TrainSummary s;
-          s.steps = at.batches;
-          s.epochs = at.batches / run.task.facts().steps_per_epoch;
-          s.first_loss = at.first_loss;
-          s.last_loss = at.last_loss;
-          s.first_probe = at.first_score;
-          s.last_probe = at.last_score;
-          s.best_probe = at.best_score;
-          s.slices_per_s = result.slices_per_s;
-          s.wait_share = result.wait_share;
-          s.corrupt_slices = at.corrupt_slices;
-          s.stopped_early = result.stopped_early;
-          s.weights = options.out / "encoder.safetensors";
-          s.rank = environment.rank;
-          return s;
-        });
-  } catch (const Error&) {
-    throw;
-  } catch (const std::exception& e) {
-    throw readable_error(e);
-  }
+  const RankEnvironment environment = rank_environment();
+  const LoopResult result = run_task(
+      [&] { return std::make_unique<Pretraining>(std::move(config), options, environment); },
+      options, environment);
+  TrainSummary s{result.summary};
+  s.first_probe = result.position.first_score;
+  s.last_probe = result.position.last_score;
+  s.best_probe = result.position.best_score;
+  s.corrupt_slices = result.position.corrupt_slices;
+  s.rank = environment.rank;
+  return s;
 }
 
 }  // namespace wsp::train

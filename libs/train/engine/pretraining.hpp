@@ -16,10 +16,10 @@ namespace wsp::train {
 class Pretraining final : public Task {
  public:
   /// Throws what TrainSetup does.
-  Pretraining(TrainConfig config, const RunOptions& options, const RankEnvironment& environment,
-              const torch::Device& device);
+  Pretraining(TrainConfig config, const RunOptions& options, const RankEnvironment& environment);
 
   [[nodiscard]] const TaskFacts& facts() const override { return facts_; }
+  [[nodiscard]] const torch::Device& device() const override { return device_; }
   [[nodiscard]] torch::nn::Module& module() override { return *setup_.method; }
   [[nodiscard]] nlohmann::json config() const override { return to_json(config_); }
   void refuse_other(const nlohmann::json& was) const override;

@@ -55,6 +55,7 @@ class Task {
  public:
   virtual ~Task() = default;
   [[nodiscard]] virtual const TaskFacts& facts() const = 0;
+  [[nodiscard]] virtual const torch::Device& device() const = 0;
   /// Its trainable parameters are what the loop steps; all of its state is in checkpoints.
   [[nodiscard]] virtual torch::nn::Module& module() = 0;
   [[nodiscard]] virtual nlohmann::json config() const = 0;

@@ -4,21 +4,16 @@
 #include <string>
 
 #include "train/engine/config.hpp"
+#include "train/engine/run_summary.hpp"
 
 /// Pretraining as one call. No Torch stands here, so that tools need none.
 namespace wsp::train {
 
-struct TrainSummary {
-  std::int64_t steps = 0, epochs = 0;    ///< of the whole run, resumed parts included
-  double first_loss = 0, last_loss = 0;  ///< means over the first and last epoch
+struct TrainSummary : RunSummary {
   double first_probe = -1, last_probe = -1,
-         best_probe = -1;  ///< balanced accuracy by subject, -1 where there is none
-  double slices_per_s = 0;
-  double wait_share = 0;            ///< part of the time spent waiting for data
+         best_probe = -1;           ///< balanced accuracy by subject, -1 where there is none
   std::int64_t corrupt_slices = 0;  ///< replaced with --skip-corrupt
-  bool stopped_early = false;
-  std::filesystem::path weights;  ///< encoder.safetensors
-  int rank = 0;                   ///< of this process; only rank 0 writes
+  int rank = 0;                     ///< of this process; only rank 0 writes
 };
 
 /// Pretrain (or resume) as configured. Writes RUN/: config.resolved.json, run.json, metrics.jsonl,

@@ -16,12 +16,10 @@
 namespace wsp::train {
 namespace {
 
-constexpr const char* kWeights = "unet";
-
 TaskFacts facts_of(const UNetSetup& setup) {
   const UNetConfig& c = setup.config;
   TaskFacts f;
-  f.weights = kWeights;
+  f.weights = "unet";
   f.judgement = "validation";
   f.every = "--validate-every";
   f.views = "slice, mask, predicted";
@@ -45,8 +43,8 @@ class UNetTask final : public Task {
         config_(setup_.config),
         facts_(facts_of(setup_)) {}
 
-  [[nodiscard]] const torch::Device& device() const { return setup_.device; }
   [[nodiscard]] const TaskFacts& facts() const override { return facts_; }
+  [[nodiscard]] const torch::Device& device() const override { return setup_.device; }
   [[nodiscard]] torch::nn::Module& module() override { return *setup_.net; }
   [[nodiscard]] nlohmann::json config() const override { return to_json(config_); }
   void refuse_other(const nlohmann::json& was) const override;
@@ -159,44 +157,18 @@ void UNetTask::save_weights(const std::filesystem::path& path, bool best, std::i
   save_unet_weights(*setup_.net, path, about);
 }
 
-// All that lies on a card. One process: --device says which card, whatever a launcher set.
-struct UNetRun {
-  UNetRun(UNetConfig config, const RunOptions& options)
-      : task(std::move(config), options), loop(task, options, RankEnvironment{}, task.device()) {}
-  UNetTask task;
-  Loop loop;
-};
-
 }  // namespace
 
 UNetSummary train_unet(UNetConfig config, const RunOptions& options) {
-  try {
-    at::set_num_threads(std::max(1, options.threads));
-    return leaking_if_card_lost(
-        std::make_unique<UNetRun>(std::move(config), options), [&](UNetRun& run) {
-          const LoopResult result = run.loop.run();
-          const Position& at = result.position;
-          UNetSummary s;
-          s.steps = at.batches;
-          s.epochs = at.batches / run.task.facts().steps_per_epoch;
-          s.first_loss = at.first_loss;
-          s.last_loss = at.last_loss;
-          s.best_dice = at.best_score;
-          s.last_dice = at.last_score;
-          s.slices_per_s = result.slices_per_s;
-          s.wait_share = result.wait_share;
-          s.stopped_early = result.stopped_early;
-          const auto best = options.out / (std::string(kWeights) + "-best.safetensors");
-          s.weights = std::filesystem::exists(best)
-                          ? best
-                          : options.out / (std::string(kWeights) + ".safetensors");
-          return s;
-        });
-  } catch (const Error&) {
-    throw;
-  } catch (const std::exception& e) {
-    throw readable_error(e);
-  }
+  // One process: --device says which card, whatever a launcher set.
+  const LoopResult result =
+      run_task([&] { return std::make_unique<UNetTask>(std::move(config), options); }, options, {});
+  UNetSummary s{result.summary};
+  s.best_dice = result.position.best_score;
+  s.last_dice = result.position.last_score;
+  if (const auto best = options.out / "unet-best.safetensors"; std::filesystem::exists(best))
+    s.weights = best;
+  return s;
 }
 
 }  // namespace wsp::train

@@ -9,6 +9,7 @@
 
 #include "io/core/volume.hpp"
 #include "train/engine/config.hpp"
+#include "train/engine/run_summary.hpp"
 #include "train/eval/mask_scores.hpp"
 #include "train/unet/config.hpp"
 
@@ -16,14 +17,9 @@
 /// here.
 namespace wsp::train {
 
-struct UNetSummary {
-  std::int64_t steps = 0, epochs = 0;     ///< of the whole run, resumed parts included
-  double first_loss = 0, last_loss = 0;   ///< means over the first and last epoch
+/// weights: unet-best.safetensors, or unet.safetensors.
+struct UNetSummary : RunSummary {
   double best_dice = -1, last_dice = -1;  ///< mean over validation volumes, -1 where there is none
-  double slices_per_s = 0;
-  double wait_share = 0;  ///< part of the time spent waiting for data
-  bool stopped_early = false;
-  std::filesystem::path weights;  ///< unet-best.safetensors, or unet.safetensors
 };
 
 /// Train (or resume) as configured, in one process. Writes RUN/: config.resolved.json, run.json,
