@@ -42,7 +42,7 @@ assert made["slices"] == 120 and made["cases"] == 24, made
 x = np.load(root / "f.h5.npy/features.npy")
 rows = [line.split("\t") for line in (root / "f.h5.npy/slices.tsv").read_text().splitlines()]
 assert x.shape == (120, made["dimensions"]) and x.dtype == np.float32 and len(rows) == 121
-assert rows[0][:3] == ["case", "slice", "subject"] and rows[0][-2:] == ["label", "stage"], rows[0]
+assert rows[0][:3] == ["case", "slice", "subject"] and rows[0][-3:] == ["label", "stage", "number:stiffness_kpa"], rows[0]
 assert (root / "f.h5.tensorboard").exists()
 assert run("embed", root / "data", "--encoder", weights, "--out", features, code=5)
 run("embed", root / "data", "--encoder", weights, "--out", root / "again.h5", "--batch", "7", "--threads", "1")
