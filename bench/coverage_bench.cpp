@@ -12,8 +12,8 @@
 
 #include "io/core/counter_rng.hpp"
 #include "io/core/parallel.hpp"
-#include "train/eval/curves.hpp"
 #include "train/eval/subgroups.hpp"
+#include "train/stats/curves.hpp"
 
 namespace {
 

@@ -9,7 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "io/core/atomic_file.hpp"
-#include "train/eval/cross_validation.hpp"
+#include "train/stats/cross_validation.hpp"
 
 int main(int argc, char** argv) {
   std::string file;

@@ -11,10 +11,10 @@
 
 #include "card.hpp"
 #include "timer.hpp"
-#include "train/engine/config.hpp"
-#include "train/engine/device.hpp"
-#include "train/engine/step_graph.hpp"
 #include "train/model/cuda_kernels.hpp"
+#include "train/pretrain/config.hpp"
+#include "train/pretrain/step_graph.hpp"
+#include "train/run/device.hpp"
 #include "whole_step.hpp"
 
 namespace {

@@ -2,8 +2,8 @@
 
 #include <cmath>
 
-#include "train/engine/device.hpp"
-#include "train/engine/setup.hpp"
+#include "train/pretrain/setup.hpp"
+#include "train/run/device.hpp"
 
 namespace wsp::bench {
 namespace {

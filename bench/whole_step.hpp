@@ -7,12 +7,12 @@
 #include <string>
 #include <vector>
 
-#include "train/engine/on_its_way.hpp"
-#include "train/engine/optimizer.hpp"
-#include "train/engine/step.hpp"
-#include "train/engine/step_graph.hpp"
-#include "train/engine/views.hpp"
 #include "train/model/method.hpp"
+#include "train/pretrain/step.hpp"
+#include "train/pretrain/step_graph.hpp"
+#include "train/pretrain/views.hpp"
+#include "train/run/on_its_way.hpp"
+#include "train/run/optimizer.hpp"
 
 namespace wsp::bench {
 

@@ -3,7 +3,7 @@
 #include <string>
 #include <vector>
 
-#include "train/engine/config.hpp"
+#include "train/pretrain/config.hpp"
 
 /// Options that every training has, of wsp-train and of wsp-unet train.
 namespace wsp {

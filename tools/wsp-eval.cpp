@@ -16,7 +16,6 @@
 #include "io/core/json_text.hpp"
 #include "io/core/log.hpp"
 #include "io/core/png.hpp"
-#include "train/engine/tensorboard.hpp"
 #include "train/eval/cell.hpp"
 #include "train/eval/overlap.hpp"
 #include "train/eval/pca_figure.hpp"
@@ -25,6 +24,7 @@
 #include "train/eval/saved_probe.hpp"
 #include "train/eval/table.hpp"
 #include "train/eval/tripod.hpp"
+#include "train/run/tensorboard.hpp"
 #include "wsp-eval-options.hpp"
 
 namespace {

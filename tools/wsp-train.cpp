@@ -7,7 +7,7 @@
 #include "io/core/error.hpp"
 #include "io/core/json_text.hpp"
 #include "tool_main.hpp"
-#include "train/engine/train.hpp"
+#include "train/pretrain/train.hpp"
 #include "training_options.hpp"
 
 namespace {

@@ -4,9 +4,9 @@
 #include "parts.hpp"
 #include "scratch.hpp"
 #include "timer.hpp"
-#include "train/engine/device.hpp"
 #include "train/eval/embed.hpp"
 #include "train/model/encoder.hpp"
+#include "train/run/device.hpp"
 
 namespace wsp::bench {
 

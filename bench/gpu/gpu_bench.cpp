@@ -12,13 +12,13 @@
 #include "card.hpp"
 #include "parts.hpp"
 #include "timer.hpp"
-#include "train/engine/config.hpp"
-#include "train/engine/device.hpp"
-#include "train/engine/views.hpp"
 #include "train/model/cuda_kernels.hpp"
 #include "train/model/fused_pooling.hpp"
 #include "train/model/losses.hpp"
 #include "train/model/method.hpp"
+#include "train/pretrain/config.hpp"
+#include "train/pretrain/views.hpp"
+#include "train/run/device.hpp"
 
 namespace {
 

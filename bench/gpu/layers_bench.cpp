@@ -3,8 +3,8 @@
 #include "card.hpp"
 #include "parts.hpp"
 #include "timer.hpp"
-#include "train/engine/device.hpp"
 #include "train/model/cuda_kernels.hpp"
+#include "train/run/device.hpp"
 #include "whole_step.hpp"
 
 namespace wsp::bench {

@@ -12,8 +12,8 @@
 #include "preprocess/segment/torch_segmenter.hpp"
 #include "scratch.hpp"
 #include "timer.hpp"
-#include "train/engine/device.hpp"
 #include "train/model/unet.hpp"
+#include "train/run/device.hpp"
 
 namespace wsp::bench {
 namespace {

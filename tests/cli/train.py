@@ -195,7 +195,7 @@ for count in (2, 3):
     alone = [line for line in lines(root / "one/metrics.jsonl") if line["kind"] == "train"]
     together = [line for line in lines(out / "metrics.jsonl") if line["kind"] == "train"]
     assert len(alone) == len(together) == 6
-    # Equal to 1e-6 while the weights are; later ones differ by float32 rounding (engine_test compares in float64).
+    # Equal to 1e-6 while the weights are; later ones differ by float32 rounding (step_test compares in float64).
     for step, (a, b) in enumerate(zip(alone, together)):
         assert abs(a["loss"] - b["loss"]) < (1e-6 if step == 0 else 5e-6) * a["loss"], (count, step, a["loss"], b["loss"])
     first, other = alone[0]["gradient_norm"], together[0]["gradient_norm"]

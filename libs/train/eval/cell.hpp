@@ -3,9 +3,9 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
-#include "train/engine/config.hpp"
 #include "train/eval/experiment.hpp"
 #include "train/eval/plan.hpp"
+#include "train/pretrain/config.hpp"
 
 /// One cell of a plan: what it depends on, what was kept of it, how it is computed.
 namespace wsp::train {

@@ -12,8 +12,8 @@
 #include <set>
 
 #include "io/core/error.hpp"
-#include "train/eval/cross_validation.hpp"
-#include "train/eval/metrics.hpp"
+#include "train/stats/cross_validation.hpp"
+#include "train/stats/metrics.hpp"
 
 namespace wsp::train {
 namespace {

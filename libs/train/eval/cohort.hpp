@@ -5,8 +5,8 @@
 #include <utility>
 #include <vector>
 
-#include "train/eval/binary_logistic.hpp"
 #include "train/eval/features.hpp"
+#include "train/stats/binary_logistic.hpp"
 
 /// From features to the problem that a probe solves, and what forbids to trust it.
 namespace wsp::train {

@@ -15,12 +15,12 @@
 #include "io/core/progress.hpp"
 #include "train/data/loader.hpp"
 #include "train/data/training_set.hpp"
-#include "train/engine/device.hpp"
-#include "train/engine/on_its_way.hpp"
-#include "train/engine/views.hpp"
 #include "train/eval/roster.hpp"
 #include "train/model/encoder.hpp"
 #include "train/model/safetensors.hpp"
+#include "train/pretrain/views.hpp"
+#include "train/run/device.hpp"
+#include "train/run/on_its_way.hpp"
 
 namespace wsp::train {
 namespace {

@@ -5,11 +5,11 @@
 #include "io/core/error.hpp"
 #include "io/core/log.hpp"
 #include "train/eval/embed.hpp"
-#include "train/eval/folds.hpp"
 #include "train/eval/go_on.hpp"
 #include "train/eval/network_check.hpp"
 #include "train/eval/overlap.hpp"
 #include "train/eval/roster.hpp"
+#include "train/stats/folds.hpp"
 
 namespace wsp::train {
 ProtocolResult finetune(const FinetuneOptions& o) {

@@ -3,8 +3,8 @@
 #include <string>
 #include <vector>
 
-#include "train/engine/config.hpp"
 #include "train/eval/protocol.hpp"
+#include "train/pretrain/config.hpp"
 
 namespace wsp::train {
 

@@ -1,5 +1,5 @@
 #pragma once
-#include "train/engine/train.hpp"
+#include "train/pretrain/train.hpp"
 
 namespace wsp::train {
 

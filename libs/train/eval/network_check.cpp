@@ -3,9 +3,9 @@
 #include <fmt/format.h>
 
 #include "io/core/error.hpp"
-#include "train/engine/setup.hpp"
 #include "train/model/encoder.hpp"
 #include "train/model/safetensors.hpp"
+#include "train/pretrain/setup.hpp"
 
 namespace wsp::train {
 

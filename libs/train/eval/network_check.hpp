@@ -5,7 +5,7 @@
 
 #include "io/shard/dataset.hpp"
 #include "train/data/provenance.hpp"
-#include "train/engine/config.hpp"
+#include "train/pretrain/config.hpp"
 
 /// What can be asked of networks and their data before any is trained. No Torch stands here.
 namespace wsp::train {

@@ -7,9 +7,9 @@
 #include <nlohmann/json.hpp>
 
 #include "io/core/counter_rng.hpp"
-#include "train/eval/metrics.hpp"
-#include "train/eval/pca.hpp"
-#include "train/eval/subject_scores.hpp"
+#include "train/stats/metrics.hpp"
+#include "train/stats/pca.hpp"
+#include "train/stats/subject_scores.hpp"
 
 namespace wsp::train {
 namespace {

@@ -12,10 +12,10 @@
 #include "io/core/log.hpp"
 #include "io/shard/dataset.hpp"
 #include "train/eval/cell.hpp"
-#include "train/eval/folds.hpp"
 #include "train/eval/network_check.hpp"
 #include "train/eval/overlap.hpp"
 #include "train/eval/roster.hpp"
+#include "train/stats/folds.hpp"
 
 namespace wsp::train {
 namespace {

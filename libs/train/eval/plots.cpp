@@ -8,8 +8,8 @@
 #include <functional>
 #include <nlohmann/json.hpp>
 
-#include "train/eval/curves.hpp"
 #include "train/eval/svg.hpp"
+#include "train/stats/curves.hpp"
 
 namespace wsp::train {
 namespace {

@@ -3,7 +3,7 @@
 #include <string>
 #include <vector>
 
-#include "train/eval/cross_validation.hpp"
+#include "train/stats/cross_validation.hpp"
 
 /// Pictures of what the protocol found, as SVG text (svg.hpp).
 namespace wsp::train {

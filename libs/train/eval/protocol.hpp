@@ -5,10 +5,10 @@
 #include <vector>
 
 #include "train/eval/cohort.hpp"
-#include "train/eval/cross_validation.hpp"
-#include "train/eval/curves.hpp"
-#include "train/eval/half_samples.hpp"
 #include "train/eval/subgroups.hpp"
+#include "train/stats/cross_validation.hpp"
+#include "train/stats/curves.hpp"
+#include "train/stats/half_samples.hpp"
 
 /// Everything that is said of one encoder on one cohort.
 namespace wsp::train {

@@ -13,7 +13,7 @@
 #include "io/core/json_text.hpp"
 #include "io/core/log.hpp"
 #include "io/manifest/manifest.hpp"
-#include "train/eval/metrics.hpp"
+#include "train/stats/metrics.hpp"
 
 namespace wsp::train {
 namespace {

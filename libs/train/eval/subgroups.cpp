@@ -10,7 +10,7 @@
 #include <map>
 
 #include "io/core/error.hpp"
-#include "train/eval/metrics.hpp"
+#include "train/stats/metrics.hpp"
 
 namespace wsp::train {
 namespace {

@@ -3,7 +3,7 @@
 #include <vector>
 
 #include "train/eval/cohort.hpp"
-#include "train/eval/half_samples.hpp"
+#include "train/stats/half_samples.hpp"
 
 /// How well an encoder does among subjects who have something in common.
 namespace wsp::train {

@@ -5,8 +5,8 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
-#include "train/eval/metrics.hpp"
 #include "train/eval/table.hpp"
+#include "train/stats/metrics.hpp"
 
 namespace wsp::train {
 namespace {

@@ -5,7 +5,7 @@
 #include <cmath>
 
 #include "io/core/counter_rng.hpp"
-#include "train/engine/device.hpp"
+#include "train/run/device.hpp"
 
 namespace wsp::train {
 namespace {

@@ -4,7 +4,7 @@
 
 #include "io/shard/dataset.hpp"
 #include "train/data/volume_set.hpp"
-#include "train/eval/mask_scores.hpp"
+#include "train/stats/mask_scores.hpp"
 
 namespace wsp::train {
 

@@ -6,7 +6,7 @@
 #include "io/core/error.hpp"
 #include "io/core/progress.hpp"
 #include "preprocess/ops/liver.hpp"
-#include "train/engine/device.hpp"
+#include "train/run/device.hpp"
 #include "train/unet/case_grid.hpp"
 #include "train/unet/evaluation_scope.hpp"
 #include "train/unet/network.hpp"

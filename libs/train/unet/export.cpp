@@ -7,7 +7,7 @@
 #include "io/core/hash.hpp"
 #include "io/core/json_text.hpp"
 #include "io/manifest/manifest.hpp"
-#include "train/engine/device.hpp"
+#include "train/run/device.hpp"
 #include "train/unet/network.hpp"
 #include "train/unet/unet.hpp"
 

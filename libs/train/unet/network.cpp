@@ -4,9 +4,9 @@
 
 #include "io/core/error.hpp"
 #include "io/core/interrupt.hpp"
-#include "train/engine/batches.hpp"
-#include "train/engine/device.hpp"
 #include "train/model/safetensors.hpp"
+#include "train/run/batches.hpp"
+#include "train/run/device.hpp"
 
 namespace wsp::train {
 namespace {

@@ -5,8 +5,8 @@
 #include "io/core/interrupt.hpp"
 #include "io/core/parallel.hpp"
 #include "preprocess/ops/slices.hpp"
-#include "train/engine/device.hpp"
-#include "train/engine/on_its_way.hpp"
+#include "train/run/device.hpp"
+#include "train/run/on_its_way.hpp"
 #include "train/unet/network.hpp"
 #include "train/unet/unet.hpp"
 

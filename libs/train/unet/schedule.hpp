@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <string>
 
-#include "train/engine/optimizer.hpp"
+#include "train/run/optimizer.hpp"
 
 namespace wsp::train {
 

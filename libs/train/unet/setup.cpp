@@ -7,9 +7,9 @@
 
 #include "io/core/error.hpp"
 #include "io/core/hash.hpp"
-#include "train/engine/device.hpp"
-#include "train/engine/distributed.hpp"
-#include "train/engine/setup.hpp"
+#include "train/data/dataset_check.hpp"
+#include "train/run/device.hpp"
+#include "train/run/distributed.hpp"
 #include "train/unet/loss.hpp"
 
 namespace wsp::train {

@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "train/data/slice_sampler.hpp"
-#include "train/engine/batches.hpp"
-#include "train/engine/config.hpp"
+#include "train/run/batches.hpp"
+#include "train/run/options.hpp"
 #include "train/unet/augment.hpp"
 #include "train/unet/network.hpp"
 

@@ -6,9 +6,8 @@
 
 #include "io/core/error.hpp"
 #include "io/core/json_text.hpp"
-#include "train/engine/device.hpp"
-#include "train/engine/loop.hpp"
-#include "train/engine/setup.hpp"
+#include "train/run/device.hpp"
+#include "train/run/loop.hpp"
 #include "train/unet/schedule.hpp"
 #include "train/unet/setup.hpp"
 #include "train/unet/unet.hpp"

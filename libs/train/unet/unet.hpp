@@ -8,9 +8,9 @@
 #include <vector>
 
 #include "io/core/volume.hpp"
-#include "train/engine/config.hpp"
-#include "train/engine/run_summary.hpp"
-#include "train/eval/mask_scores.hpp"
+#include "train/run/options.hpp"
+#include "train/run/run_summary.hpp"
+#include "train/stats/mask_scores.hpp"
 #include "train/unet/config.hpp"
 
 /// The liver U-Net: training, export, evaluation, prediction, each as one call. No Torch stands

@@ -1,6 +1,6 @@
 // Curves, operating points and pictures against explicit loops, published numbers and what stands
 // in the file.
-#include "train/eval/curves.hpp"
+#include "train/stats/curves.hpp"
 
 #include <gtest/gtest.h>
 
@@ -11,8 +11,8 @@
 #include "io/core/counter_rng.hpp"
 #include "io/core/error.hpp"
 #include "train/eval/plots.hpp"
-#include "train/eval/probe_support.hpp"
 #include "train/eval/protocol.hpp"
+#include "train/stats/probe_support.hpp"
 
 namespace wsp::train {
 namespace {

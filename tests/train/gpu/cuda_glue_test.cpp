@@ -4,13 +4,13 @@
 #include <cstdio>
 
 #include "io/core/error.hpp"
-#include "train/engine/optimizer.hpp"
-#include "train/engine/step_graph.hpp"
-#include "train/engine/views.hpp"
 #include "train/model/cuda_kernels.hpp"
 #include "train/model/encoder.hpp"
 #include "train/model/fused_pooling.hpp"
 #include "train/model/method.hpp"
+#include "train/pretrain/step_graph.hpp"
+#include "train/pretrain/views.hpp"
+#include "train/run/optimizer.hpp"
 
 namespace wsp::train::test {
 namespace {

@@ -4,11 +4,11 @@
 #include <cmath>
 #include <cstdlib>
 
-#include "train/engine/batches.hpp"
-#include "train/engine/device.hpp"
-#include "train/engine/train_options.hpp"
 #include "train/eval/embed.hpp"
 #include "train/gpu/test_device.hpp"
+#include "train/pretrain/train_options.hpp"
+#include "train/run/batches.hpp"
+#include "train/run/device.hpp"
 #include "train/unet/unet.hpp"
 
 namespace wsp::train::test {

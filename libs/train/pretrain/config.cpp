@@ -1,0 +1,247 @@
+#include "train/pretrain/config.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "io/core/error.hpp"
+#include "io/core/json_text.hpp"
+
+namespace wsp::train {
+namespace {
+
+using nlohmann::json;
+
+// One list of the fields: writing, reading and comparing cannot drift apart.
+template <class Config, class Visit>
+void each_field(Config& c, Visit&& visit) {
+  visit("method", c.method);
+  visit("encoder", c.encoder);
+  visit("norm", c.norm);
+  visit("label", c.label);
+  visit("kernel_columns", c.kernel_columns);
+  visit("continuous", c.continuous);
+  visit("depth_scale", c.depth_scale);
+  visit("include_flagged", c.include_flagged);
+  visit("include_unlabelled", c.include_unlabelled);
+  visit("splits", c.splits);
+  visit("subjects", c.subjects);
+  visit("exclude", c.exclude);
+  visit("positive", c.positive);
+  visit("hold_back", c.hold_back);
+  visit("image_size", c.image_size);
+  visit("skip_corrupt", c.skip_corrupt);
+  visit("batch", c.batch);
+  visit("samples_per_epoch", c.samples_per_epoch);
+  visit("epochs", c.epochs);
+  visit("max_steps", c.max_steps);
+  visit("seed", c.seed);
+  visit("augment_probability", c.augment_probability);
+  visit("max_angle_deg", c.max_angle_deg);
+  visit("max_shift", c.max_shift);
+  visit("min_crop_area", c.min_crop_area);
+  visit("max_crop_area", c.max_crop_area);
+  visit("flip_x", c.flip_x);
+  visit("flip_y", c.flip_y);
+  visit("temperature", c.temperature);
+  visit("sigma", c.sigma);
+  visit("kernel", c.kernel);
+  visit("normalisation", c.normalisation);
+  visit("momentum", c.momentum);
+  visit("barlow_lambda", c.barlow_lambda);
+  visit("loss_tile", c.loss_tile);
+  visit("optimizer", c.optimizer);
+  visit("learning_rate", c.learning_rate);
+  visit("weight_decay", c.weight_decay);
+  visit("warmup_epochs", c.warmup_epochs);
+  visit("clip_norm", c.clip_norm);
+  visit("accumulate", c.accumulate);
+  visit("micro_batch", c.micro_batch);
+  visit("precision", c.precision);
+  visit("channels_last", c.channels_last);
+  visit("deterministic", c.deterministic);
+  visit("cuda_kernels", c.cuda_kernels);
+  visit("init_sha256", c.init_sha256);
+  visit("dataset_sha256", c.dataset_sha256);
+  visit("ranks", c.ranks);
+}
+
+// Absent from configurations of earlier releases, which computed what the defaults do.
+bool added_later(std::string_view field) {
+  return field == "channels_last" || field == "deterministic" || field == "cuda_kernels" ||
+         field == "continuous" || field == "exclude";
+}
+
+// A field as it is asked for on the command line.
+std::string asked_as(const std::string& field) {
+  static const std::map<std::string, std::string> others = {{"learning_rate", "--lr"},
+                                                            {"depth_scale", "--depth"},
+                                                            {"max_angle_deg", "--max-angle"},
+                                                            {"kernel_columns", "--kernel-column"},
+                                                            {"splits", "--split"},
+                                                            {"flip_x", "--no-flips"},
+                                                            {"subjects", "the subjects taken"},
+                                                            {"positive", "the positive classes"},
+                                                            {"flip_y", "--no-flips"},
+                                                            {"init_sha256", "--init FILE"},
+                                                            {"dataset_sha256", "the dataset"},
+                                                            {"ranks", "the number of ranks"}};
+  if (const auto found = others.find(field); found != others.end()) return found->second;
+  std::string name = "--" + field;
+  std::replace(name.begin(), name.end(), '_', '-');
+  return name;
+}
+
+std::string value_as_asked(const std::string& field, const json& value) {
+  if (field.starts_with("flip_")) return value.get<bool>() ? "off" : "on";
+  if (value.is_boolean()) return value.get<bool>() ? "on" : "off";
+  if (field.ends_with("_sha256"))
+    return value.get<std::string>().empty() ? "none" : "SHA-256 " + value.get<std::string>();
+  if (value.is_array() && value.empty()) return "none";
+  return json_text(value);
+}
+
+[[noreturn]] void refuse(const std::string& option, const std::string& found,
+                         const std::string& expected) {
+  throw Error(ErrorCode::usage, "--" + option + " is " + found + ": expected " + expected);
+}
+
+void need(bool good, const char* option, double found, const char* expected) {
+  // JSON, as which the configuration is kept, has neither infinities nor NaN.
+  const bool finite = std::isfinite(found);
+  if (!good || !finite)
+    refuse(option, finite ? json_text(json(found)) : std::to_string(found), expected);
+}
+
+void need(bool good, const char* option, std::int64_t found, const char* expected) {
+  if (!good) refuse(option, std::to_string(found), expected);
+}
+
+void one_of(const char* option, const std::string& found,
+            std::initializer_list<const char*> known) {
+  std::string list;
+  for (const char* name : known) {
+    if (found == name) return;
+    list += list.empty() ? name : std::string(", ") + name;
+  }
+  refuse(option, "'" + found + "'", "one of " + list);
+}
+
+}  // namespace
+
+bool is_continuous(const std::string& method) {
+  return method == "yaware" || method == "lexp" || method == "rnc";
+}
+
+TrainConfig preset(std::string_view name, const std::string& method) {
+  TrainConfig config;
+  if (method == "rnc") config.temperature = 2;  // distances are longer than cosines
+  if (name == "published") {
+    config.learning_rate = config.weight_decay = 1e-5;
+    config.sigma = 0.85;
+    config.normalisation = "reference";
+  } else if (name != "paper") {
+    throw Error(ErrorCode::usage,
+                "--preset is '" + std::string(name) + "': expected paper or published");
+  }
+  return config;
+}
+
+namespace {
+
+// Which methods learn from a number, and which of them weigh it by a width.
+void check_continuous(const TrainConfig& c) {
+  const bool wide = c.method != "rnc", width = c.continuous.find(':') != std::string::npos;
+  const char* form = wide ? "NAME:SIGMA, a continuous label and the width of its Gaussian in the "
+                            "label's unit, as in age:5"
+                          : "NAME, a continuous label, as in age";
+  const std::string of = "--continuous is " +
+                         (c.continuous.empty() ? "missing" : "'" + c.continuous + "'") +
+                         ": --method " + c.method;
+  if (!is_continuous(c.method) && !c.continuous.empty())
+    throw Error(ErrorCode::usage,
+                of + " does not learn from it; choose yaware, lexp or rnc, or leave it out");
+  if (is_continuous(c.method) && (c.continuous.empty() || wide != width))
+    throw Error(ErrorCode::usage, of + " expects " + form +
+                                      (width ? "; it compares ranks, which have no width" : ""));
+}
+
+}  // namespace
+
+void check_config(const TrainConfig& c) {
+  check_continuous(c);
+  one_of("norm", c.norm, {"batch", "group"});
+  one_of("depth", c.depth_scale, {"kept", "liver", "volume"});
+  one_of("kernel", c.kernel, {"rbf", "laplacian"});
+  one_of("normalisation", c.normalisation, {"paper", "reference"});
+  one_of("optimizer", c.optimizer, {"adam", "adamw", "lars", "sgd"});
+  one_of("precision", c.precision, {"auto", "fp32", "tf32", "bf16", "fp16"});
+  one_of("channels-last", c.channels_last, {"auto", "on", "off"});
+  one_of("cuda-kernels", c.cuda_kernels, {"off", "on"});
+  need(c.hold_back >= 0 && c.hold_back < 1, "hold-back", c.hold_back, "a part from 0 to below 1");
+  need(c.image_size >= 16 && c.image_size <= 4096, "image-size", c.image_size, "16 to 4096");
+  need(c.batch >= 2, "batch", c.batch, "2 or more: a contrast needs another slice");
+  need(c.samples_per_epoch >= c.batch, "samples-per-epoch", c.samples_per_epoch,
+       "at least one --batch");
+  need(c.epochs >= 1, "epochs", c.epochs, "1 or more");
+  need(c.max_steps >= 0, "max-steps", c.max_steps, "0 (no limit) or more");
+  need(c.augment_probability >= 0 && c.augment_probability <= 1, "augment-probability",
+       c.augment_probability, "0 to 1");
+  need(c.max_angle_deg >= 0 && c.max_angle_deg <= 180, "max-angle", c.max_angle_deg, "0 to 180");
+  need(c.max_shift >= 0 && c.max_shift < 1, "max-shift", c.max_shift, "0 to below 1");
+  need(c.min_crop_area > 0 && c.min_crop_area <= 1, "min-crop-area", c.min_crop_area,
+       "above 0, up to 1");
+  need(c.max_crop_area >= c.min_crop_area && c.max_crop_area <= 1, "max-crop-area", c.max_crop_area,
+       "--min-crop-area to 1");
+  need(c.temperature > 0, "temperature", c.temperature, "above 0");
+  need(c.sigma > 0, "sigma", c.sigma, "above 0");
+  need(c.momentum >= 0 && c.momentum <= 1, "momentum", c.momentum, "0 to 1");
+  need(c.barlow_lambda >= 0, "barlow-lambda", c.barlow_lambda, "0 or more");
+  need(c.loss_tile >= 0, "loss-tile", c.loss_tile, "0 (none) or more");
+  need(c.learning_rate > 0, "lr", c.learning_rate, "above 0");
+  need(c.weight_decay >= 0, "weight-decay", c.weight_decay, "0 or more");
+  need(c.warmup_epochs >= 0, "warmup-epochs", c.warmup_epochs, "0 or more");
+  need(c.clip_norm >= 0, "clip-norm", c.clip_norm, "0 (off) or more");
+  need(c.accumulate >= 1, "accumulate", c.accumulate, "1 or more");
+  need(c.micro_batch >= 0 && c.micro_batch <= c.batch, "micro-batch", c.micro_batch,
+       "0 (the whole batch) to --batch");
+  if (c.batch % c.ranks != 0)
+    refuse("batch", std::to_string(c.batch),
+           "a multiple of the number of ranks, which is " + std::to_string(c.ranks));
+}
+
+json to_json(const TrainConfig& config) {
+  json value = {{"format", "wsp-train-config"}, {"version", 1}};
+  each_field(config, [&](const char* name, const auto& field) { value[name] = field; });
+  return value;
+}
+
+TrainConfig config_from_json(const json& value) {
+  TrainConfig config;
+  try {
+    if (value.at("format") != "wsp-train-config" || value.at("version") != 1)
+      throw Error(ErrorCode::corrupt, "the training configuration is of another format or version");
+    each_field(config, [&](const char* name, auto& field) {
+      if (value.contains(name) || !added_later(name)) value.at(name).get_to(field);
+    });
+  } catch (const json::exception& e) {
+    throw Error(ErrorCode::corrupt,
+                std::string("the training configuration cannot be read: ") + e.what());
+  }
+  return config;
+}
+
+std::vector<std::string> differences(const TrainConfig& was, const TrainConfig& is) {
+  const json a = to_json(was), b = to_json(is);
+  std::vector<std::string> lines;
+  for (const auto& [name, value] : a.items()) {
+    if (value == b.at(name)) continue;
+    const std::string line = asked_as(name) + ": was " + value_as_asked(name, value) + ", is " +
+                             value_as_asked(name, b.at(name));
+    if (lines.empty() || lines.back() != line) lines.push_back(line);  // one flag is both flips
+  }
+  return lines;
+}
+
+}  // namespace wsp::train
