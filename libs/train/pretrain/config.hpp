@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -75,5 +76,7 @@ TrainConfig config_from_json(const nlohmann::json& value);
 /// "--option: was A, is B" for each difference, as the command line has it; empty when the two
 /// compute the same.
 std::vector<std::string> differences(const TrainConfig& was, const TrainConfig& is);
+/// Where `recorded` is what to_json() gives: recorded_options() of it.
+std::optional<nlohmann::json> recorded_training(const nlohmann::json& recorded);
 
 }  // namespace wsp::train
