@@ -54,7 +54,7 @@ def training(work, dataset, cases):
     support.check(json.loads((work / "again" / "config.resolved.json").read_text())["exclude"] == [], "a case that is gone was left out again")
     # Another choice of cases is another run; other words that leave out the same are not.
     other = write(work / "other.tsv", [(first, "exclude")])
-    refused("wsp-train", [*base, "--out", work / "run", "--resume", "--exclude", other], "--exclude: was", others[0])
+    refused("wsp-train", [*base, "--out", work / "run", "--resume", "--exclude", other], "--exclude FILE: was", others[0])
     refused("wsp-train", [*base, "--out", work / "run", "--resume"], "--exclude: was", "is none")
     support.run("wsp-train", *base, "--out", work / "run", "--resume", "--exclude", chosen)
     # A class whose last case goes is no class: the batches are balanced over the others.

@@ -71,7 +71,7 @@ bool added_later(std::string_view field) {
          field == "continuous" || field == "exclude";
 }
 
-// --exclude is a file of ratings; the cases that it names stand here.
+// --exclude is a file of ratings, the field the cases that it names.
 const FieldNames kNames = {{"learning_rate", "--lr"},
                            {"depth_scale", "--depth"},
                            {"max_angle_deg", "--max-angle"},
@@ -79,7 +79,7 @@ const FieldNames kNames = {{"learning_rate", "--lr"},
                            {"splits", "--split"},
                            {"flip_x", "--no-flips"},
                            {"flip_y", "--no-flips"},
-                           {"exclude", "the cases of --exclude FILE"},
+                           {"exclude", "--exclude FILE"},
                            {"subjects", "the subjects taken"},
                            {"positive", "the positive classes"},
                            {"init_sha256", "--init FILE"},

@@ -90,8 +90,8 @@ json recorded_options(const json& config, const FieldNames& names) {
     const std::string option = asked_as(field, names);
     const bool none = !is_option(option);
     if (none && value.is_array())
-      throw Error(ErrorCode::usage, "--config: '" + field + "' of this configuration is " + option +
-                                        ", which no option gives");
+      throw Error(ErrorCode::usage, "--config: '" + field + "' of this configuration (" + option +
+                                        ") cannot be taken from it");
     if (none) {
       given_elsewhere.insert(option);
       continue;
