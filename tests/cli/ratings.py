@@ -55,7 +55,7 @@ def training(work, dataset, cases):
     # Another choice of cases is another run; other words that leave out the same are not.
     other = write(work / "other.tsv", [(first, "exclude")])
     refused("wsp-train", [*base, "--out", work / "run", "--resume", "--exclude", other], "--exclude FILE: was", others[0])
-    refused("wsp-train", [*base, "--out", work / "run", "--resume"], "--exclude: was", "is none")
+    refused("wsp-train", [*base, "--out", work / "run", "--resume"], "--exclude FILE: was", "is none")
     support.run("wsp-train", *base, "--out", work / "run", "--resume", "--exclude", chosen)
     # A class whose last case goes is no class: the batches are balanced over the others.
     gone = [n for n, y in cases.items() if y == max(cases.values())]
