@@ -18,8 +18,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-Rejection refuse(Code code, std::string detail) { return {"", "read", code, std::move(detail)}; }
-
 std::string read_start(const fs::path& path, std::size_t bytes) {
   std::string data(bytes, '\0');
   data.resize(ZFile(path).read(data.data(), bytes));
