@@ -12,6 +12,7 @@
 #include "preprocess/pipeline/earlier_run.hpp"
 #include "preprocess/pipeline/ingest_job.hpp"
 #include "preprocess/pipeline/mask_table.hpp"
+#include "preprocess/pipeline/plan_misfits.hpp"
 #include "preprocess/pipeline/site_naming.hpp"
 #include "preprocess/segment/builtin_model.hpp"
 
