@@ -9,7 +9,7 @@ build_packages=(
   pybind11-dev python3-dev python3-numpy  # the Python package
   file  # cpack asks it which files a Debian package has to depend on libraries for
   libdcmtk-dev libopenjp2-7-dev
-  libhdf5-dev libblosc-dev libxxhash-dev libssl-dev libtbb-dev libpng-dev zlib1g-dev libutf8proc-dev libjs-chart.js
+  libhdf5-dev libblosc-dev libeigen3-dev libxxhash-dev libssl-dev libtbb-dev libpng-dev zlib1g-dev libutf8proc-dev libjs-chart.js
   nlohmann-json3-dev libvalijson-dev libcli11-dev libspdlog-dev libfmt-dev
   libtorch-dev libopenblas0-pthread libgloo-dev libprotobuf-dev protobuf-compiler
 )

@@ -20,6 +20,7 @@
 #include "io/core/json_text.hpp"
 #include "io/core/log.hpp"
 #include "io/core/printable.hpp"
+#include "tool_help.hpp"
 
 namespace wsp {
 namespace {
@@ -144,6 +145,18 @@ int refuse_subcommand(const CLI::App& app) {
   return exit_code(ErrorCode::usage);
 }
 
+// --man and --completion: no verb and no file is asked for.
+bool say_of_itself(const CLI::App& app, const Tool& tool, const std::vector<std::string>& words) {
+  if (words == std::vector<std::string>{"--man"})
+    std::cout << man_page(app, tool) << std::flush;
+  else if (words.size() == 2 && words[0] == "--completion" &&
+           (words[1] == "bash" || words[1] == "zsh"))
+    std::cout << completion(app, tool, words[1]) << std::flush;
+  else
+    return false;
+  return true;
+}
+
 // A core dump would hold pixels, names and the site key.
 void refuse_core_dumps() {
   const rlimit none{0, 0};
@@ -179,6 +192,12 @@ int tool_main(int argc, char** argv, const Tool& tool) {
   CommonOptions common;
   app.set_version_flag("--version", tool.name + " " WSP_VERSION);
   app.footer(tool.footer);
+  app.formatter(std::make_shared<HelpFormatter>());
+  bool man = false;
+  std::string shell;
+  app.add_flag("--man", man, "Print a page for man(1)");
+  app.add_option("--completion", shell, "Print completion of this command for a shell")
+      ->check(CLI::IsMember({"bash", "zsh"}));
   app.add_option("--threads", common.threads, "Worker threads; 0 uses all cores")
       ->check(CLI::Range(0, 1024))
       ->capture_default_str();
@@ -206,6 +225,7 @@ int tool_main(int argc, char** argv, const Tool& tool) {
     std::vector<std::string> words(argv + 1, argv + argc);
     if (!tool.usual_verb.empty()) words = with_verb(app, std::move(words), tool.usual_verb);
     std::reverse(words.begin(), words.end());  // as CLI11 takes them
+    if (say_of_itself(app, tool, {argv + 1, argv + argc})) return 0;
     app.parse(std::move(words));
   } catch (const CLI::RequiredError& e) {
     if (app.get_require_subcommand_min() > 0 && app.get_subcommands().empty())

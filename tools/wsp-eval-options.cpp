@@ -5,6 +5,7 @@
 #include <exception>
 
 #include "io/core/error.hpp"
+#include "train/model/catalogue.hpp"
 
 namespace wsp {
 namespace {
@@ -154,7 +155,7 @@ void declare_eval(CLI::App& app, EvalOptions& o) {
       app.add_subcommand("pca", "The paper's figure 2, as SVG and PNG, with numbers");
   pca->add_option("FEATURES", o.features, "Feature file")->required()->expected(1);
   declare_diagnosis(*pca, o, false);
-  pca->add_option("--out", o.out, "Directory for pca.svg, pca.png, pca.json")->required();
+  pca->add_option("--out", o.out, "Directory for pca.svg and pca.json")->required();
   pca->add_flag("--force", o.force, "Replace an earlier figure");
   pca->add_option("--subjects", o.shown, "Subjects shown")
       ->check(CLI::Range(1, 1000))
@@ -171,8 +172,7 @@ void declare_eval(CLI::App& app, EvalOptions& o) {
                    "Directory of the folds' runs; folds that are complete are taken over")
       ->required();
   finetune->add_option("--init", o.finetune.init, "Encoder to start from (default: from scratch)");
-  finetune->add_option("--encoder", t.encoder, "tinynet, resnet18, resnet34 or resnet50")
-      ->capture_default_str();
+  finetune->add_option("--encoder", t.encoder, train::encoders_text())->capture_default_str();
   finetune
       ->add_option("--norm", t.norm, "batch or group: ResNet's normalisation, as that of --init")
       ->capture_default_str();

@@ -7,6 +7,7 @@
 #include "io/core/error.hpp"
 #include "io/core/json_text.hpp"
 #include "tool_main.hpp"
+#include "train/model/catalogue.hpp"
 #include "train/pretrain/train.hpp"
 #include "training_options.hpp"
 
@@ -66,13 +67,10 @@ void declare_run(CLI::App& app, Options& o) {
 
   auto* method = app.add_option_group("Method");
   method
-      ->add_option(
-          "--method", c.method,
-          "wsp, simclr, supcon, depth-aware, yaware, lexp, rnc, byol, simsiam, barlow-twins, "
-          "kernel-byol, kernel-simsiam, kernel-barlow-twins, supervised, random")
+      ->add_option("--method", c.method,
+                   "What pulls slices together: " + wsp::train::methods_text())
       ->capture_default_str();
-  method->add_option("--encoder", c.encoder, "tinynet, resnet18, resnet34 or resnet50")
-      ->capture_default_str();
+  method->add_option("--encoder", c.encoder, wsp::train::encoders_text())->capture_default_str();
   method->add_option("--norm", c.norm, "batch or group: ResNet's normalisation")
       ->capture_default_str();
   method

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "io/core/error.hpp"
+#include "train/model/catalogue.hpp"
 #include "train/run/config_fields.hpp"
 
 namespace wsp::train {
@@ -88,7 +89,8 @@ const FieldNames kNames = {{"learning_rate", "--lr"},
 }  // namespace
 
 bool is_continuous(const std::string& method) {
-  return method == "yaware" || method == "lexp" || method == "rnc";
+  const auto facts = method_facts(method);
+  return facts && facts->use_number;
 }
 
 TrainConfig preset(std::string_view name, const std::string& method) {

@@ -66,7 +66,7 @@ struct TrainConfig {
 /// sigma 0.85, normalisation reference); rnc has its own temperature, 2, in both. Throws
 /// Error(usage).
 TrainConfig preset(std::string_view name, const std::string& method = "wsp");
-/// Whether a method learns from the number that --continuous names: yaware, lexp and rnc.
+/// Whether a method learns from the number that --continuous names.
 bool is_continuous(const std::string& method);
 /// Check ranges and combinations that need no dataset; throws Error(usage) naming the option.
 void check_config(const TrainConfig& config);
