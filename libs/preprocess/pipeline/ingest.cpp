@@ -8,6 +8,7 @@
 #include "io/core/json_text.hpp"
 #include "io/core/log.hpp"
 #include "io/medical/saved_scan.hpp"
+#include "preprocess/pipeline/case_key.hpp"
 #include "preprocess/pipeline/crosswalk.hpp"
 #include "preprocess/pipeline/earlier_run.hpp"
 #include "preprocess/pipeline/ingest_job.hpp"
