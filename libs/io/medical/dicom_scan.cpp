@@ -197,7 +197,7 @@ class Scanner {
  public:
   Scanner(const fs::path& root, const ScanOptions& options) : options_(options) {
     scan_.root = root;
-    scan_.files = list_files(root, {options.follow_links, options.exclude});
+    scan_.files = list_files(scan_.root, {options.follow_links, options.exclude});
     if (scan_.files.size() == 1 && !fs::is_directory(root)) add_data_files(scan_);
     headers_.resize(scan_.files.size());
     images_.resize(scan_.files.size());

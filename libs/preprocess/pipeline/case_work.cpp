@@ -8,7 +8,6 @@
 
 #include "io/core/error.hpp"
 #include "io/core/hash.hpp"
-#include "io/core/json_text.hpp"
 #include "io/core/parallel.hpp"
 #include "io/medical/value_proof.hpp"
 #include "preprocess/ops/liver.hpp"
