@@ -1,6 +1,7 @@
 // Label tables: what their cells say, and what is refused.
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <functional>
 
 #include "io/core/atomic_file.hpp"

@@ -2,6 +2,8 @@
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
 
+#include <cmath>
+
 #include "io/core/error.hpp"
 #include "losses_support.hpp"
 #include "train/model/contrastive_problem.hpp"
