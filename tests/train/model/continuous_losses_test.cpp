@@ -1,6 +1,5 @@
 // Losses of labels that are numbers.
 #include <gtest/gtest.h>
-#include <rapidcheck/gtest.h>
 
 #include <cmath>
 

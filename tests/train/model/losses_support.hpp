@@ -1,5 +1,4 @@
 #pragma once
-#include <rapidcheck/gtest.h>
 
 #include <cmath>
 

@@ -2,7 +2,6 @@
 #include "train/model/losses.hpp"
 
 #include <gtest/gtest.h>
-#include <rapidcheck/gtest.h>
 
 #include <cmath>
 #include <fstream>
