@@ -15,6 +15,7 @@
 #include "train/eval/overlap.hpp"
 #include "train/eval/pca_figure.hpp"
 #include "train/eval/plots.hpp"
+#include "train/eval/roster.hpp"
 #include "train/eval/saved_probe.hpp"
 #include "train/eval/table.hpp"
 #include "train/eval/tripod.hpp"
