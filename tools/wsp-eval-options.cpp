@@ -76,10 +76,7 @@ void declare_network(CLI::App& app, train::EmbedOptions& e) {
                "Also cases with a truncated liver or doubtful depth");
 }
 
-}  // namespace
-
-void declare_eval(CLI::App& app, EvalOptions& o) {
-  app.require_subcommand(1);
+void declare_embed(CLI::App& app, EvalOptions& o) {
   CLI::App* embed = o.embed_command =
       app.add_subcommand("embed", "Features of every slice of a dataset, without augmentation");
   embed->add_option("DATASET", o.embed.dataset, "Dataset directory")->required();
@@ -91,7 +88,9 @@ void declare_eval(CLI::App& app, EvalOptions& o) {
   embed->add_flag("--projector", o.projector,
                   "Also OUT.tensorboard/: TensorBoard's embedding projector");
   embed->add_flag("--force", o.force, "Replace an earlier file");
+}
 
+void declare_import(CLI::App& app, EvalOptions& o) {
   CLI::App* import = o.import_command =
       app.add_subcommand("import", "Features that another tool made, into a feature file");
   import
@@ -113,7 +112,9 @@ void declare_eval(CLI::App& app, EvalOptions& o) {
   import->add_flag("--include-flagged", o.embed.include_flagged,
                    "Also cases of the dataset with a truncated liver or doubtful depth");
   import->add_flag("--force", o.force, "Replace an earlier file");
+}
 
+void declare_probe(CLI::App& app, EvalOptions& o) {
   CLI::App* probe = o.probe_command =
       app.add_subcommand("probe", "Cross-validated logistic regression on frozen features");
   probe->add_option("FEATURES", o.features, "Feature files, one per dataset of one encoder")
@@ -150,7 +151,9 @@ void declare_eval(CLI::App& app, EvalOptions& o) {
       ->capture_default_str()
       ->needs(save);
   probe->add_flag("--force", o.force, "Replace an earlier P.json and figures");
+}
 
+void declare_pca(CLI::App& app, EvalOptions& o) {
   CLI::App* pca = o.pca_command =
       app.add_subcommand("pca", "The paper's figure 2, as SVG and PNG, with numbers");
   pca->add_option("FEATURES", o.features, "Feature file")->required()->expected(1);
@@ -160,7 +163,9 @@ void declare_eval(CLI::App& app, EvalOptions& o) {
   pca->add_option("--subjects", o.shown, "Subjects shown")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
+}
 
+void declare_finetune(CLI::App& app, EvalOptions& o) {
   CLI::App* finetune = o.finetune_command =
       app.add_subcommand("finetune", "Train a network to tell the diagnosis, fold by fold");
   finetune->add_option("DATASET", o.finetune.dataset, "Dataset directory")->required();
@@ -192,7 +197,9 @@ void declare_eval(CLI::App& app, EvalOptions& o) {
   finetune->add_flag(
       "--force", o.finetune.force,
       "Replace an earlier finetune.json; begin folds anew that were trained with other options");
+}
 
+void declare_table(CLI::App& app, EvalOptions& o) {
   CLI::App* table = o.table_command = app.add_subcommand(
       "table", "Run a plan: pretrain, embed, probe, and write the paper's tables");
   table->add_option("PLAN", o.plan, "PLAN.json")->required();
@@ -215,7 +222,9 @@ void declare_eval(CLI::App& app, EvalOptions& o) {
   table->add_flag("--list", o.list, "Say which cells there are, and run nothing")
       ->excludes(job)
       ->excludes(tables_only);
+}
 
+void declare_predict(CLI::App& app, EvalOptions& o) {
   CLI::App* predict = o.predict_command =
       app.add_subcommand("predict", "A saved probe on new patients; research only");
   predict->add_option("DATASET", o.embed.dataset, "Dataset directory")->required();
@@ -224,6 +233,19 @@ void declare_eval(CLI::App& app, EvalOptions& o) {
   predict->add_option("--out", o.out, "Directory for predictions.tsv and predictions.json")
       ->required();
   predict->add_flag("--force", o.force, "Replace earlier predictions");
+}
+
+}  // namespace
+
+void declare_eval(CLI::App& app, EvalOptions& o) {
+  app.require_subcommand(1);
+  declare_embed(app, o);
+  declare_import(app, o);
+  declare_probe(app, o);
+  declare_pca(app, o);
+  declare_finetune(app, o);
+  declare_table(app, o);
+  declare_predict(app, o);
 }
 
 std::vector<train::Diagnosis> diagnoses(const EvalOptions& o) {

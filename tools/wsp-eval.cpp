@@ -3,12 +3,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include <algorithm>
-#include <cctype>
 #include <iostream>
 #include <nlohmann/json.hpp>
-#include <optional>
-#include <set>
 
 #include "io/core/atomic_file.hpp"
 #include "io/core/error.hpp"
@@ -25,6 +21,7 @@
 #include "train/eval/tripod.hpp"
 #include "train/run/tensorboard.hpp"
 #include "wsp-eval-options.hpp"
+#include "wsp-eval-probe.hpp"
 
 namespace {
 
@@ -105,162 +102,6 @@ int run_import(Options& o, bool as_json) {
     fmt::print("{} slices of {} cases, {} features each; labels {} -> {}\n", table.rows(),
                table.cases.size(), table.dimensions, fmt::join(table.label_names, ", "),
                o.out.string());
-  return 0;
-}
-
-// What the encoder was trained on of each cohort; refused unless allowed.
-std::vector<std::vector<std::string>> check_pretraining(const Options& o,
-                                                        const std::vector<wt::FeatureTable>& tables,
-                                                        const std::vector<wt::Cohort>& cohorts) {
-  std::optional<wt::FeatureTable> pretraining;
-  if (!o.pretraining.empty()) pretraining = wt::pretraining_roster(tables.front(), o.pretraining);
-  std::vector<std::vector<std::string>> overlaps;
-  std::vector<std::string> all;
-  for (std::size_t i = 0; i < tables.size(); ++i) {
-    overlaps.push_back(wt::training_overlap(tables[i], cohorts[i].set.names,
-                                            pretraining ? &*pretraining : nullptr));
-    all.insert(all.end(), overlaps[i].begin(), overlaps[i].end());
-    const std::string& method = tables[i].facts.at("method");
-    if (!pretraining && overlaps[i].empty() && method != "random" && method != "unknown" &&
-        std::all_of(tables[i].cases.begin(), tables[i].cases.end(),
-                    [](const wt::FeatureCase& c) { return c.trained_on < 0; }))
-      wsp::log::warn("the weights behind " + tables[i].facts.at("dataset") +
-                     " do not say on whom they were trained: --pretraining DATASET tells whom they "
-                     "share with it");
-  }
-  wt::judge_overlap(all, o.allow_overlap);
-  return overlaps;
-}
-
-fs::path figure_of(const Options& o, std::string name) {
-  static constexpr std::string_view kKept = "+-._";
-  for (char& c : name)
-    if (std::isalnum(static_cast<unsigned char>(c)) == 0 && kKept.find(c) == kKept.npos) c = '_';
-  return o.figures / ("diagnostics-" + name + ".svg");
-}
-
-std::string against_name(const Options& o) { return "against-" + o.against.stem().string(); }
-
-// Before the fits: a picture for every result, none over another.
-void check_figures(const Options& o, const std::vector<wt::FeatureTable>& tables) {
-  if (o.figures.empty()) return;
-  make_directory(o.figures);
-  std::vector<std::string> names;
-  for (const wt::FeatureTable& t : tables) names.push_back(t.facts.at("dataset"));
-  if (tables.size() > 1) names.emplace_back("aggregated");
-  if (!o.against.empty()) names.push_back(against_name(o));
-  std::set<fs::path> files;
-  for (const std::string& name : names) {
-    refuse_existing(figure_of(o, name), o.force);
-    if (!files.insert(figure_of(o, name)).second)
-      throw wsp::Error(wsp::ErrorCode::usage,
-                       fmt::format("--figures: two results are called {}, and one picture would "
-                                   "replace the other: give the datasets two names",
-                                   name));
-  }
-}
-
-int run_probe(Options& o, bool as_json) {
-  set_c(o);
-  o.protocol.shortcuts = !o.no_shortcuts;
-  if (!o.save.empty()) {
-    if (o.protocol.cv.neighbours > 0)
-      throw wsp::Error(
-          wsp::ErrorCode::usage,
-          "--save keeps a logistic regression, --knn judges neighbours: leave one out");
-    refuse_existing(o.save, o.force);
-  }
-  const auto all = diagnoses(o);
-  std::vector<wt::FeatureTable> tables;
-  for (const std::string& file : o.features) tables.push_back(wt::read_features(file));
-  if (all.size() != 1 && all.size() != tables.size())
-    throw wsp::Error(wsp::ErrorCode::usage,
-                     fmt::format("{} --label for {} feature files: give one for all, or one each",
-                                 all.size(), tables.size()));
-  if (!o.against.empty() && tables.size() > 1)
-    throw wsp::Error(wsp::ErrorCode::usage,
-                     fmt::format("--against compares two encoders on one dataset, found {} feature "
-                                 "files beside it: give one",
-                                 tables.size()));
-  check_figures(o, tables);
-  std::vector<wt::Cohort> cohorts;
-  std::vector<const wt::FeatureTable*> pointers;
-  for (std::size_t i = 0; i < tables.size(); ++i) {
-    pointers.push_back(&tables[i]);
-    cohorts.push_back(wt::make_cohort({&tables[i]}, {all.size() == 1 ? all[0] : all[i]}));
-    for (const std::string& remark : cohorts[i].remarks) wsp::log::warn(remark);
-  }
-  const wt::Cohort cohort = wt::make_cohort(pointers, all);
-  const auto overlaps = check_pretraining(o, tables, cohorts);
-  wt::Cohort other;
-  std::optional<wt::FeatureTable> against;
-  std::vector<std::string> overlap_of_other;
-  if (!o.against.empty()) {
-    against = wt::read_features(o.against);
-    other = wt::make_cohort({&*against}, {all[0]});
-    if (other.set.names != cohorts[0].set.names)
-      throw wsp::Error(
-          wsp::ErrorCode::usage,
-          "--against holds other subjects: a paired comparison needs the same dataset");
-    overlap_of_other = wt::training_overlap(*against, other.set.names);
-    wt::judge_overlap(overlap_of_other, o.allow_overlap);
-  }
-  json result{{"alone", json::array()}};
-  std::string text;
-  const auto one = [&](const wt::Cohort& judged, const std::vector<const wt::FeatureTable*>& of,
-                       const std::string& name, const std::vector<std::string>& overlap) {
-    wt::ProtocolOptions options = o.protocol;
-    options.subgroups = wt::subgroups_by(judged, of, o.by);
-    wt::ProtocolResult r = wt::run_protocol(judged, name, options);
-    r.overlap = overlap;
-    text += wt::to_text(r);
-    if (!o.figures.empty()) {
-      const fs::path file = figure_of(o, name);
-      wsp::write_file_atomic(file, wt::diagnostics_svg(wt::to_json(r), name));
-      text += fmt::format("  {:<18} {}\n", "figure", file.string());
-    }
-    return r;
-  };
-  std::vector<std::string> every_overlap;
-  wt::ProtocolResult first, whole;
-  for (std::size_t i = 0; i < tables.size(); ++i) {
-    const wt::ProtocolResult r =
-        one(cohorts[i], {&tables[i]}, tables[i].facts.at("dataset"), overlaps[i]);
-    every_overlap.insert(every_overlap.end(), overlaps[i].begin(), overlaps[i].end());
-    result["alone"].push_back(wt::to_json(r));
-    if (i == 0) first = whole = r;
-  }
-  if (tables.size() > 1) {
-    whole = one(cohort, pointers, "aggregated", every_overlap);
-    result["aggregated"] = wt::to_json(whole);
-  }
-  if (!o.against.empty()) {
-    const wt::ProtocolResult r = one(other, {&*against}, against_name(o), overlap_of_other);
-    const wt::PairedDifference d =
-        wt::paired_difference(first.cv.mean_auc(), first.halves, r.cv.mean_auc(), r.halves);
-    const wt::DeLongComparison fixed =
-        wt::delong_compare(first.cv.probability[0], r.cv.probability[0], first.positive);
-    result["against"] = {
-        {"result", wt::to_json(r)},
-        {"auc_difference", d.difference},
-        {"interval", {d.interval.low, d.interval.high}},
-        {"p", d.p},
-        {"delong_conditional_on_folds", {{"difference", fixed.difference}, {"p", fixed.p}}}};
-    text += fmt::format(
-        "difference of AUC {:+.3f}, {}; DeLong, conditional on the folds, p = {:.3g}\n",
-        d.difference,
-        first.halves.auc.empty() ? "no interval"
-                                 : fmt::format("95 % interval {:+.3f} to {:+.3f}, p = {:.3g}",
-                                               d.interval.low, d.interval.high, d.p),
-        fixed.p);
-  }
-  if (!o.save.empty()) {
-    const double c = wt::median_choice(whole.cv.chosen_c.front());
-    wt::write_probe(o.save,
-                    wt::fit_saved_probe(cohort, pointers, all, c, o.refits, o.protocol.cv.seed));
-    text += "probe -> " + o.save.string() + "\n";
-  }
-  std::cout << (as_json ? wsp::json_text(result) + "\n" : text);
   return 0;
 }
 
@@ -435,7 +276,7 @@ int main(int argc, char** argv) {
     o.protocol.cv.seed = common.seed;
     if (o.embed_command->parsed()) return run_embed(o, common.json);
     if (o.import_command->parsed()) return run_import(o, common.json);
-    if (o.probe_command->parsed()) return run_probe(o, common.json);
+    if (o.probe_command->parsed()) return wsp::run_probe(o, common.json);
     if (o.pca_command->parsed()) return run_pca(o, common.json, common.seed);
     if (o.finetune_command->parsed()) return run_finetune(o, common);
     if (o.table_command->parsed()) return run_table(o, common);

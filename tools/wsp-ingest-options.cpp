@@ -101,94 +101,96 @@ void declare_model(CLI::App& app, IngestCommand& o) {
                "the two to mask_comparison.tsv");
 }
 
-// All options of the ingest.
-void declare_ingest(CLI::App& app, IngestCommand& o) {
-  app.add_option("EXPORT", o.input, "Folder of DICOM, NIfTI or NRRD files, searched recursively");
-  const auto group = [&](const char* title) { return app.add_option_group(title); };
-  auto* general = group("Input and output");
-  general->add_option("--out", o.output, "Dataset directory to make (required, but for plan)");
-  general->add_option("--labels", o.labels, "Label table (CSV) read as the manifest says");
-  declare_inputs(*general, o);
-  general->add_option("--exclude-cases", o.exclude_cases,
-                      "Ratings saved from the page of wsp-qa (TSV): cases rated exclude are left "
-                      "out, of the dataset in --out too");
-  general->add_flag("--force", o.force, "Replace a dataset that was made with other options");
-  general->add_flag("--prune", o.prune,
-                    "Drop the cases of the dataset that the export no longer gives");
-  general->add_option("--part", o.part,
-                      "Take one of N parts of the subjects, K/N such as 2/4, or slurm for the task "
-                      "of a job array; wsp-ingest merge joins them (docs/CLUSTER.md)");
-  general->add_option("--saved-scan", o.saved_scan,
-                      "Headers that wsp-ingest plan --save wrote: files that have not changed "
-                      "since are not opened for theirs");
-  general->add_option("--memory", o.memory,
-                      "Budget for volumes in flight, e.g. 8G (default: half of the machine)");
-  general->add_option("--max-quarantined", o.max_quarantined,
-                      "Exit with 3 when more cases than this are quarantined");
-  auto* identity = group("Identity");
-  identity->add_option("--ids", o.ids, "pseudonym, or keep for data that is already public")
+void declare_output(CLI::App& app, IngestCommand& o) {
+  app.add_option("--out", o.output, "Dataset directory to make (required, but for plan)");
+  app.add_option("--labels", o.labels, "Label table (CSV) read as the manifest says");
+  declare_inputs(app, o);
+  app.add_option("--exclude-cases", o.exclude_cases,
+                 "Ratings saved from the page of wsp-qa (TSV): cases rated exclude are left "
+                 "out, of the dataset in --out too");
+  app.add_flag("--force", o.force, "Replace a dataset that was made with other options");
+  app.add_flag("--prune", o.prune, "Drop the cases of the dataset that the export no longer gives");
+  app.add_option("--part", o.part,
+                 "Take one of N parts of the subjects, K/N such as 2/4, or slurm for the task "
+                 "of a job array; wsp-ingest merge joins them (docs/CLUSTER.md)");
+  app.add_option("--saved-scan", o.saved_scan,
+                 "Headers that wsp-ingest plan --save wrote: files that have not changed "
+                 "since are not opened for theirs");
+  app.add_option("--memory", o.memory,
+                 "Budget for volumes in flight, e.g. 8G (default: half of the machine)");
+  app.add_option("--max-quarantined", o.max_quarantined,
+                 "Exit with 3 when more cases than this are quarantined");
+}
+
+void declare_identity(CLI::App& app, IngestCommand& o) {
+  app.add_option("--ids", o.ids, "pseudonym, or keep for data that is already public")
       ->check(CLI::IsMember({"pseudonym", "keep"}))
       ->capture_default_str();
-  identity->add_option("--site-key", o.site_key,
-                       "Secret under which pseudonyms are made (mode 0600)");
-  identity->add_option("--new-site-key", o.new_site_key, "The same, made on first use");
-  identity->add_option(
+  app.add_option("--site-key", o.site_key, "Secret under which pseudonyms are made (mode 0600)");
+  app.add_option("--new-site-key", o.new_site_key, "The same, made on first use");
+  app.add_option(
       "--crosswalk", o.crosswalk,
       "Write pseudonym -> original here (mode 0600, outside the dataset and the export)");
-  identity->add_flag("--strict-subjects", o.config.strict_subjects,
-                     "Refuse cases without a usable patient ID");
-  declare_series(*group("Series"), o);
-  declare_model(*group("Liver model"), o);
-  auto* liver = group("Liver and slices");
+  app.add_flag("--strict-subjects", o.config.strict_subjects,
+               "Refuse cases without a usable patient ID");
+}
+
+void declare_slices(CLI::App& app, IngestCommand& o) {
   // One value per use, so that the export's path after it is not taken for another.
-  liver
-      ->add_option(
-          "--liver-roi", o.config.liver_roi,
-          "Whole names of the liver in SEG and RTSTRUCT objects without a coded one, in any "
-          "case: A[,B], or given again (\"liver\" stands for \"whole liver\" and the like "
-          "too; no part, margin or lesion)")
+  app.add_option("--liver-roi", o.config.liver_roi,
+                 "Whole names of the liver in SEG and RTSTRUCT objects without a coded one, in any "
+                 "case: A[,B], or given again (\"liver\" stands for \"whole liver\" and the like "
+                 "too; no part, margin or lesion)")
       ->delimiter(',')
       ->allow_extra_args(false)
       ->capture_default_str();
-  liver
-      ->add_option("--liver-label", o.config.liver_labels,
-                   "Values of the liver in mask files: N[,M], or given again (default: the "
-                   "manifest's, else 1)")
+  app.add_option("--liver-label", o.config.liver_labels,
+                 "Values of the liver in mask files: N[,M], or given again (default: the "
+                 "manifest's, else 1)")
       ->delimiter(',')
       ->allow_extra_args(false);
-  liver
-      ->add_option("--mask-objects", o.mask_objects,
-                   "use the SEG and RTSTRUCT objects of the export, or ignore them")
+  app.add_option("--mask-objects", o.mask_objects,
+                 "use the SEG and RTSTRUCT objects of the export, or ignore them")
       ->check(CLI::IsMember({"use", "ignore"}))
       ->capture_default_str();
-  liver->add_flag("--clean-masks", o.config.clean_masks,
-                  "Keep the largest component and fill holes of given masks too");
-  liver
-      ->add_option("--slices", o.slices,
-                   "central: the central part of the liver; all: every acquired slice")
+  app.add_flag("--clean-masks", o.config.clean_masks,
+               "Keep the largest component and fill holes of given masks too");
+  app.add_option("--slices", o.slices,
+                 "central: the central part of the liver; all: every acquired slice")
       ->check(CLI::IsMember({"central", "all"}))
       ->capture_default_str();
-  liver->add_option("--central-fraction", o.fraction, "Part of the liver's extent that is kept")
+  app.add_option("--central-fraction", o.fraction, "Part of the liver's extent that is kept")
       ->check(CLI::Range(0.001, 1.0))
       ->capture_default_str();
-  liver
-      ->add_option("--min-area-mm2", o.config.min_area_mm2,
-                   "Least liver area of the extent's end slices")
+  app.add_option("--min-area-mm2", o.config.min_area_mm2,
+                 "Least liver area of the extent's end slices")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
-  auto* pixels = group("Pixels and shards");
-  pixels->add_option("--window", o.window, "HU window")->expected(2)->capture_default_str();
-  pixels->add_option("--size", o.config.size, "In-plane matrix")
+}
+
+void declare_pixels(CLI::App& app, IngestCommand& o) {
+  app.add_option("--window", o.window, "HU window")->expected(2)->capture_default_str();
+  app.add_option("--size", o.config.size, "In-plane matrix")
       ->check(CLI::Range(16, 4096))
       ->capture_default_str();
-  pixels->add_option("--codec", o.codec, "lz4, zstd, gzip or none")
+  app.add_option("--codec", o.codec, "lz4, zstd, gzip or none")
       ->check(CLI::IsMember({"lz4", "zstd", "gzip", "none"}))
       ->capture_default_str();
-  pixels
-      ->add_option("--shards", o.config.shards,
-                   "Number of shards, a power of two; fixed for the dataset's life")
+  app.add_option("--shards", o.config.shards,
+                 "Number of shards, a power of two; fixed for the dataset's life")
       ->check(CLI::Range(1, 4096))
       ->capture_default_str();
+}
+
+// All options of the ingest.
+void declare_ingest(CLI::App& app, IngestCommand& o) {
+  app.add_option("EXPORT", o.input, "Folder of DICOM, NIfTI or NRRD files, searched recursively");
+  declare_output(*app.add_option_group("Input and output"), o);
+  declare_identity(*app.add_option_group("Identity"), o);
+  declare_series(*app.add_option_group("Series"), o);
+  declare_model(*app.add_option_group("Liver model"), o);
+  declare_slices(*app.add_option_group("Liver and slices"), o);
+  declare_pixels(*app.add_option_group("Pixels and shards"), o);
 }
 
 }  // namespace

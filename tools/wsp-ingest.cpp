@@ -19,6 +19,7 @@
 #include "io/core/worker_pool.hpp"
 #include "io/manifest/identity.hpp"
 #include "io/manifest/manifest.hpp"
+#include "io/manifest/manifest_check.hpp"
 #include "io/manifest/manifest_init.hpp"
 #include "io/manifest/ratings.hpp"
 #include "io/medical/masks.hpp"

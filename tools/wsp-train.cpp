@@ -26,10 +26,9 @@ struct Options {
   std::int64_t epoch = 0, step = 0;
 };
 
-void declare_run(CLI::App& app, Options& o) {
+void declare_directory(CLI::App& app, Options& o) {
   TrainConfig& c = o.config;
   RunOptions& r = o.run;
-  app.add_option("DATASET", r.dataset, "Dataset directory that wsp-ingest made");
   auto* run = app.add_option_group("Run");
   run->add_option("--out", r.out, "Run directory: weights, checkpoints, metrics (required)");
   run->add_flag("--resume", r.resume,
@@ -64,7 +63,10 @@ void declare_run(CLI::App& app, Options& o) {
   run->add_option("--timeout", r.timeout_s, "Seconds before a silent rank or disk is an error")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
+}
 
+void declare_method(CLI::App& app, Options& o) {
+  TrainConfig& c = o.config;
   auto* method = app.add_option_group("Method");
   method
       ->add_option("--method", c.method,
@@ -97,7 +99,11 @@ void declare_run(CLI::App& app, Options& o) {
       ->capture_default_str();
   method->add_option("--barlow-lambda", c.barlow_lambda, "Barlow Twins: weight of the off-diagonal")
       ->capture_default_str();
+}
 
+void declare_data(CLI::App& app, Options& o) {
+  TrainConfig& c = o.config;
+  RunOptions& r = o.run;
   auto* data = app.add_option_group("Data");
   data->add_option("--label", c.label, "Label column that is y")->capture_default_str();
   data->add_option("--depth", c.depth_scale, "kept, liver or volume: over what depth is 0 to 1")
@@ -115,7 +121,10 @@ void declare_run(CLI::App& app, Options& o) {
   data->add_flag("--skip-corrupt", c.skip_corrupt,
                  "Replace and count damaged slices instead of stopping");
   wsp::declare_reading(*data, r, {"none", "ram", "device"});
+}
 
+void declare_sampling(CLI::App& app, Options& o) {
+  TrainConfig& c = o.config;
   auto* sampling = app.add_option_group("Sampling and augmentation");
   sampling->add_option("--batch", c.batch, "Slices per batch, over all ranks")
       ->capture_default_str();
@@ -124,7 +133,10 @@ void declare_run(CLI::App& app, Options& o) {
   sampling->add_option("--max-crop-area", c.max_crop_area, "Largest crop, part of the area")
       ->capture_default_str();
   sampling->add_flag("--no-flips", o.no_flips, "Do not mirror");
+}
 
+void declare_optimisation(CLI::App& app, Options& o) {
+  TrainConfig& c = o.config;
   auto* optimisation = app.add_option_group("Optimisation");
   optimisation
       ->add_option("--preset", o.preset,
@@ -147,13 +159,26 @@ void declare_run(CLI::App& app, Options& o) {
       ->add_option("--loss-tile", c.loss_tile,
                    "Anchors per tile of the contrastive loss; 0: one matrix")
       ->capture_default_str();
+}
 
+void declare_probe(CLI::App& app, Options& o) {
+  RunOptions& r = o.run;
   auto* probe = app.add_option_group("Online probe");
   probe->add_option("--probe-every", r.probe_every, "Epochs; 0: never")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   probe->add_option("--probe-label", r.probe_label, "Label column to predict (default: --label)");
   wsp::declare_patience(*probe, r, "epochs without a better probe");
+}
+
+void declare_run(CLI::App& app, Options& o) {
+  app.add_option("DATASET", o.run.dataset, "Dataset directory that wsp-ingest made");
+  declare_directory(app, o);
+  declare_method(app, o);
+  declare_data(app, o);
+  declare_sampling(app, o);
+  declare_optimisation(app, o);
+  declare_probe(app, o);
 }
 
 void declare(CLI::App& app, Options& o) {

@@ -5,6 +5,7 @@
 #include <cctype>
 #include <map>
 
+#include "io/core/atomic_file.hpp"
 #include "io/core/error.hpp"
 
 namespace wsp {
@@ -179,6 +180,15 @@ CsvTable parse_csv(std::string text, const std::string& file) {
   return Parser(text, file).run();
 }
 
+CsvTable read_label_table(const std::filesystem::path& path) {
+  std::error_code ec;
+  if (!std::filesystem::is_regular_file(path, ec))
+    throw Error(ErrorCode::usage, "expected the label table (a CSV file) at " + path.string() +
+                                      ", found " +
+                                      (std::filesystem::exists(path, ec) ? "no file" : "nothing"));
+  return parse_csv(read_file(path), path.string());
+}
+
 std::string known_column(const std::string& name) {
   static const std::map<std::string, std::vector<std::string>> names{
       {"patient_id",
@@ -215,6 +225,12 @@ bool has_header(const CsvTable& table, const std::vector<std::string>& expected)
     return names_cases ||
            (!cell.empty() && std::find(expected.begin(), expected.end(), cell) != expected.end());
   });
+}
+
+std::string quoted(const std::vector<std::string>& words) {
+  std::string text;
+  for (const std::string& word : words) text += (text.empty() ? "'" : ", '") + word + "'";
+  return text;
 }
 
 }  // namespace wsp

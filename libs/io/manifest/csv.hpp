@@ -1,4 +1,5 @@
 #pragma once
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,8 @@ struct CsvTable {
 /// semicolon or tab (whichever the header has most). `file` stands in messages. Throws Error(usage)
 /// for a ragged row, a quote that is left open or closed early, NUL, or bytes that are no UTF-8.
 CsvTable parse_csv(std::string text, const std::string& file);
+/// The same of a label table's file; throws Error(usage) where there is none.
+CsvTable read_label_table(const std::filesystem::path& path);
 
 /// What a column's name says that it holds, for well-known names in any case and spelling
 /// ("PatientID", "patient_id", "MRN" -> "patient_id"; "METAVIR", "score" -> "label"; "" where
@@ -27,5 +30,8 @@ std::string known_column(const std::string& name);
 /// True where the first row is a header and no data: one of its cells is among `expected`, or is
 /// a well-known name for what names a case. Only then may a message repeat it.
 bool has_header(const CsvTable& table, const std::vector<std::string>& expected);
+
+/// 'a', 'b'
+std::string quoted(const std::vector<std::string>& words);
 
 }  // namespace wsp

@@ -8,7 +8,6 @@
 #include <set>
 #include <string_view>
 
-#include "io/core/atomic_file.hpp"
 #include "io/core/error.hpp"
 #include "io/core/log.hpp"
 #include "io/core/names.hpp"
@@ -17,12 +16,6 @@
 
 namespace wsp {
 namespace {
-
-std::string list_of(const std::vector<std::string>& words) {
-  std::string text;
-  for (const std::string& word : words) text += (text.empty() ? "'" : ", '") + word + "'";
-  return text;
-}
 
 std::size_t find_column(const CsvTable& table, const std::string& name,
                         const DataManifest& manifest, const std::string& file) {
@@ -36,14 +29,14 @@ std::size_t find_column(const CsvTable& table, const std::string& name,
   for (const ContinuousColumn& numbers : manifest.continuous) expected.push_back(numbers.column);
   const std::string it_has =
       has_header(table, expected)
-          ? "it has " + list_of(table.header) +
+          ? "it has " + quoted(table.header) +
                 ". Name the right column in the manifest, or correct the table"
           // Its first row may be a patient's: no cell of it is told.
           : "none of its " + std::to_string(table.header.size()) +
                 " columns has a name that is known here. If the first row is data, put a header "
                 "row "
                 "above it: " +
-                list_of(expected) + "; if it is a header, name its columns in the manifest";
+                quoted(expected) + "; if it is a header, name its columns in the manifest";
   throw Error(ErrorCode::usage,
               "the label table " + file + " has " +
                   (count == 0 ? "no column" : std::to_string(count) + " columns") + " '" + name +
@@ -79,7 +72,7 @@ std::int64_t class_of(const LabelColumn& label, const std::string& text, const s
   std::vector<std::string> known;
   for (const auto& [word, value] : label.values) known.push_back(word);
   refuse_cell(where, text,
-              "one of " + list_of(known) + " or an empty cell (the manifest's values for '" +
+              "one of " + quoted(known) + " or an empty cell (the manifest's values for '" +
                   label.name + "')");
 }
 
@@ -204,11 +197,7 @@ nlohmann::json numbers_json(const std::vector<std::string>& names,
 
 LabelTable LabelTable::load(const std::filesystem::path& csv, const DataManifest& manifest) {
   const std::string file = csv.string();
-  std::error_code ec;
-  if (!std::filesystem::is_regular_file(csv, ec))
-    throw Error(ErrorCode::usage, "expected the label table (a CSV file) at " + file + ", found " +
-                                      (std::filesystem::exists(csv, ec) ? "no file" : "nothing"));
-  const CsvTable table = parse_csv(read_file(csv), file);
+  const CsvTable table = read_label_table(csv);
   LabelTable labels;
   labels.manifest_ = manifest;
   const std::size_t key = find_column(table, manifest.key_column, manifest, file);

@@ -6,7 +6,7 @@
 #include <tuple>
 
 #include "io/core/error.hpp"
-#include "io/manifest/manifest_init.hpp"
+#include "io/manifest/manifest_check.hpp"
 
 namespace wsp {
 

@@ -17,6 +17,7 @@
 #include "io/medical/dicom_text.hpp"
 #include "io/medical/isolated.hpp"
 #include "io/medical/pixel_format.hpp"
+#include "io/medical/transfer_syntax.hpp"
 
 namespace wsp::dicom {
 namespace {

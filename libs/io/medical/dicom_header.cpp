@@ -4,16 +4,15 @@
 #include <dcmtk/dcmdata/dcpixel.h>
 #include <dcmtk/dcmdata/dctk.h>
 
-#include <algorithm>
-#include <array>
-#include <cctype>
 #include <cmath>
 #include <set>
 #include <string_view>
 
 #include "io/medical/dicom_load.hpp"
 #include "io/medical/dicom_text.hpp"
+#include "io/medical/image_kind.hpp"
 #include "io/medical/isolated.hpp"
+#include "io/medical/transfer_syntax.hpp"
 
 namespace wsp::dicom {
 namespace {
@@ -38,15 +37,6 @@ bool is_ct_class(const std::string& uid) {
 
 bool is_secondary_capture(const std::string& uid) {
   return uid == kSecondaryCapture || uid.starts_with(std::string(kSecondaryCapture) + ".");
-}
-
-/// MPEG and HEVC: no still images.
-bool is_video_syntax(const std::string& uid) {
-  static const std::set<std::string> kVideo{
-      "1.2.840.10008.1.2.4.100", "1.2.840.10008.1.2.4.101", "1.2.840.10008.1.2.4.102",
-      "1.2.840.10008.1.2.4.103", "1.2.840.10008.1.2.4.104", "1.2.840.10008.1.2.4.105",
-      "1.2.840.10008.1.2.4.106", "1.2.840.10008.1.2.4.107", "1.2.840.10008.1.2.4.108"};
-  return kVideo.contains(uid);
 }
 
 /// NumberOfFrames: "1A" is no number. 1 when absent.
@@ -175,180 +165,6 @@ std::string other_units(DcmItem& item) {
   return kTerms.contains(type) ? type : "another type";
 }
 
-/// True where `pattern`, words apart by blanks, stands in `words`.
-bool holds_phrase(const std::vector<std::string>& words, std::string_view pattern) {
-  const std::vector<std::string> wanted = words_of(pattern);
-  return std::search(words.begin(), words.end(), wanted.begin(), wanted.end()) != words.end();
-}
-
-struct MapName {
-  std::string_view phrase, meaning;
-};
-
-constexpr std::string_view kAtomicNumber = "effective atomic number map";
-constexpr std::string_view kDensity = "electron density map";
-constexpr std::string_view kMaterial = "material map";
-constexpr std::string_view kVirtual = "virtual non-contrast image";
-
-/// Said by a series description as well as by ImageType.
-constexpr std::array<MapName, 35> kMapPhrases{{{"ZEFF", kAtomicNumber},
-                                               {"Z EFF", kAtomicNumber},
-                                               {"EFF Z", kAtomicNumber},
-                                               {"EFFECTIVE Z", kAtomicNumber},
-                                               {"Z EFFECTIVE", kAtomicNumber},
-                                               {"RHO Z", kAtomicNumber},
-                                               {"EFF ATOMIC NUM", kAtomicNumber},
-                                               {"EFFECTIVE ATOMIC NUMBER", kAtomicNumber},
-                                               {"ATOMIC NUMBER", kAtomicNumber},
-                                               {"ELECTRON DENSITY", kDensity},
-                                               {"ELECTRONDENSITY", kDensity},
-                                               {"E DENSITY", kDensity},
-                                               {"IODINE MAP", kMaterial},
-                                               {"IODINE DENSITY", kMaterial},
-                                               {"IODINE CONCENTRATION", kMaterial},
-                                               {"IODINE OVERLAY", kMaterial},
-                                               {"IODINE NO WATER", kMaterial},
-                                               {"IODINE WATER", kMaterial},
-                                               {"WATER IODINE", kMaterial},
-                                               {"MD IODINE", kMaterial},
-                                               {"MD WATER", kMaterial},
-                                               {"MD FAT", kMaterial},
-                                               {"MD HAP", kMaterial},
-                                               {"FAT MAP", kMaterial},
-                                               {"URIC ACID", kMaterial},
-                                               {"CALCIUM SUPPRESSION", kMaterial},
-                                               {"MAT SPECIFIC", kMaterial},
-                                               {"MAT FRACTIONAL", kMaterial},
-                                               {"MAT VALUE BASED", kMaterial},
-                                               {"VNC", kVirtual},
-                                               {"VIRTUAL NON CONTRAST", kVirtual},
-                                               {"VIRTUAL NONCONTRAST", kVirtual},
-                                               {"VIRTUAL NON ENHANCED", kVirtual},
-                                               {"VIRTUAL UNENHANCED", kVirtual},
-                                               {"VIRTUAL NATIVE", kVirtual}}};
-
-/// Words that mean a map in ImageType, and may mean anything in a description.
-constexpr std::array<MapName, 5> kMapTypes{{{"IODINE", kMaterial},
-                                            {"RHO", kDensity},
-                                            {"VUE", kVirtual},
-                                            {"MAT REMOVED", kVirtual},
-                                            {"MAT MODIFIED", kMaterial}}};
-
-}  // namespace
-
-std::string derived_map(const std::string& image_type, const std::string& description) {
-  const std::vector<std::string> type = words_of(image_type), said = words_of(description);
-  for (const MapName& map : kMapPhrases)
-    if (holds_phrase(type, map.phrase) || holds_phrase(said, map.phrase))
-      return std::string(map.meaning);
-  for (const MapName& map : kMapTypes)
-    if (holds_phrase(type, map.phrase)) return std::string(map.meaning);
-  return {};
-}
-
-bool is_monoenergetic(const std::string& image_type, const std::string& description) {
-  for (const std::string* text : {&image_type, &description}) {
-    const std::vector<std::string> words = words_of(*text);
-    for (std::size_t i = 0; i < words.size(); ++i) {
-      const std::string& word = words[i];
-      if (word == "VMI" || word.starts_with("MONOENERG") || word == "MONOE") return true;
-      // "GSI MONO", "MONO+ 70 KEV", "70 KEV"; tube voltages are given in kV.
-      if (word == "MONO" && holds_phrase(words, "GSI")) return true;
-      if (word == "KEV" && i > 0 && std::isdigit(static_cast<unsigned char>(words[i - 1][0])) != 0)
-        return true;
-    }
-  }
-  return false;
-}
-
-Rescale read_rescale(DcmDataset& dataset, DcmItem& holder) {
-  const auto slope = number(holder, DCM_RescaleSlope);
-  const auto intercept = number(holder, DCM_RescaleIntercept);
-  Rescale rescale{slope.value_or(1), intercept.value_or(0), Code::USED, {}};
-  const auto fault = [&](Code code, std::string detail) {
-    rescale.fault = code;
-    rescale.detail = std::move(detail);
-    return rescale;
-  };
-  for (const DcmTagKey& tag : {DCM_RescaleSlope, DCM_RescaleIntercept})
-    if (std::string wrong = number_fault(holder, tag); !wrong.empty())
-      return fault(Code::BAD_HEADER, std::move(wrong));
-  DcmSequenceOfItems* table = nullptr;
-  if (dataset.findAndGetSequence(DCM_ModalityLUTSequence, table).good() && table != nullptr &&
-      table->card() > 0)
-    return fault(Code::NOT_HU, "a Modality LUT stands for the rescale values");
-  if (const std::string units = other_units(holder); !units.empty())
-    return fault(Code::NOT_HU, "RescaleType is " + units);
-  if (!slope || !intercept)
-    return fault(Code::RESCALE_MISSING, slope       ? "no RescaleIntercept"
-                                        : intercept ? "no RescaleSlope"
-                                                    : "no RescaleSlope and RescaleIntercept");
-  if (*slope == 0 || std::abs(*slope) >= 1e6 || std::abs(*intercept) >= 1e9)
-    return fault(Code::BAD_HEADER, "RescaleSlope or RescaleIntercept is absurd");
-  return rescale;
-}
-
-bool is_supported_syntax(const std::string& uid) {
-  static const std::set<std::string> kSupported{
-      "1.2.840.10008.1.2",       "1.2.840.10008.1.2.1",     "1.2.840.10008.1.2.1.99",
-      "1.2.840.10008.1.2.2",     "1.2.840.10008.1.2.5",     "1.2.840.10008.1.2.4.50",
-      "1.2.840.10008.1.2.4.51",  "1.2.840.10008.1.2.4.53",  "1.2.840.10008.1.2.4.55",
-      "1.2.840.10008.1.2.4.57",  "1.2.840.10008.1.2.4.70",  "1.2.840.10008.1.2.4.80",
-      "1.2.840.10008.1.2.4.81",  "1.2.840.10008.1.2.4.90",  "1.2.840.10008.1.2.4.91",
-      "1.2.840.10008.1.2.4.201", "1.2.840.10008.1.2.4.202", "1.2.840.10008.1.2.4.203"};
-  return kSupported.contains(uid);
-}
-
-std::string named_syntax(const std::string& uid) {
-  constexpr std::size_t kLongestUid = 64;
-  const bool standard = uid.starts_with("1.2.840.10008.") && uid.size() <= kLongestUid &&
-                        uid.find_first_not_of("0123456789.") == std::string::npos;
-  return standard ? "transfer syntax " + uid : "a private transfer syntax";
-}
-
-bool is_lossy_syntax(const std::string& uid) {
-  static const std::set<std::string> kLossy{"1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51",
-                                            "1.2.840.10008.1.2.4.53", "1.2.840.10008.1.2.4.55",
-                                            "1.2.840.10008.1.2.4.81", "1.2.840.10008.1.2.4.91",
-                                            "1.2.840.10008.1.2.4.203"};
-  return kLossy.contains(uid);
-}
-
-bool is_jpeg2000_syntax(const std::string& uid) {
-  static const std::set<std::string> kJpeg2000{"1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91",
-                                               "1.2.840.10008.1.2.4.201", "1.2.840.10008.1.2.4.202",
-                                               "1.2.840.10008.1.2.4.203"};
-  return kJpeg2000.contains(uid);
-}
-
-bool is_localizer_type(const std::string& image_type) {
-  return image_type.find("LOCALIZER") != std::string::npos ||
-         image_type.find("SCOUT") != std::string::npos;
-}
-
-bool is_derived_type(const std::string& image_type) {
-  // A first value DERIVED alone says little: lossy compression and anonymisers set it on axial
-  // originals. So a word must say what was derived, or value 3 must say that it is not axial.
-  static const std::set<std::string> kWords{
-      "MIP",      "MINIP",       "MPR",     "REFORMATTED", "REFORMAT", "PROJECTION", "AVERAGE",
-      "SUBTRACT", "SUBTRACTION", "VRT",     "VOLREN",      "RENDERED", "PERFUSION",  "RCBF",
-      "IODINE",   "VNC",         "OVERLAY", "SCREEN",      "CURVED",   "CPR",        "SSD"};
-  const std::vector<std::string> values = split_values(image_type);
-  std::string word;
-  for (const char c : image_type + " ") {
-    if (std::string_view(" \\_-/").find(c) == std::string_view::npos) {
-      word.push_back(c);
-      continue;
-    }
-    if (kWords.contains(word)) return true;
-    word.clear();
-  }
-  const bool derived = !values.empty() && values[0] == "DERIVED";
-  return derived && values.size() > 2 && !values[2].empty() && values[2] != "AXIAL";
-}
-
-namespace {
-
 Header parse_header(const std::filesystem::path& path) {
   Header header;
   DcmFileFormat file;
@@ -434,6 +250,33 @@ Header read_header(const std::filesystem::path& path) {
     Rejection refusal = refusal_of(lost, "scan");
     return refuse(header, refusal.code, std::move(refusal.detail));
   }
+}
+
+Rescale read_rescale(DcmDataset& dataset, DcmItem& holder) {
+  const auto slope = number(holder, DCM_RescaleSlope);
+  const auto intercept = number(holder, DCM_RescaleIntercept);
+  Rescale rescale{slope.value_or(1), intercept.value_or(0), Code::USED, {}};
+  const auto fault = [&](Code code, std::string detail) {
+    rescale.fault = code;
+    rescale.detail = std::move(detail);
+    return rescale;
+  };
+  for (const DcmTagKey& tag : {DCM_RescaleSlope, DCM_RescaleIntercept})
+    if (std::string wrong = number_fault(holder, tag); !wrong.empty())
+      return fault(Code::BAD_HEADER, std::move(wrong));
+  DcmSequenceOfItems* table = nullptr;
+  if (dataset.findAndGetSequence(DCM_ModalityLUTSequence, table).good() && table != nullptr &&
+      table->card() > 0)
+    return fault(Code::NOT_HU, "a Modality LUT stands for the rescale values");
+  if (const std::string units = other_units(holder); !units.empty())
+    return fault(Code::NOT_HU, "RescaleType is " + units);
+  if (!slope || !intercept)
+    return fault(Code::RESCALE_MISSING, slope       ? "no RescaleIntercept"
+                                        : intercept ? "no RescaleSlope"
+                                                    : "no RescaleSlope and RescaleIntercept");
+  if (*slope == 0 || std::abs(*slope) >= 1e6 || std::abs(*intercept) >= 1e9)
+    return fault(Code::BAD_HEADER, "RescaleSlope or RescaleIntercept is absurd");
+  return rescale;
 }
 
 }  // namespace wsp::dicom

@@ -94,24 +94,4 @@ class FrameGroups {
   bool enhanced_;
 };
 
-/// True for ImageType values that name a reformation, projection, map or other derived image.
-bool is_derived_type(const std::string& image_type);
-/// The map that ImageType or a series description (upper case) names, whose values are no HU of
-/// what was scanned: "electron density map", "virtual non-contrast image", ...; empty where they
-/// name none.
-std::string derived_map(const std::string& image_type, const std::string& description);
-/// True where they name a virtual monoenergetic image: HU of one photon energy.
-bool is_monoenergetic(const std::string& image_type, const std::string& description);
-/// True for ImageType values of a scout.
-bool is_localizer_type(const std::string& image_type);
-
-/// True for transfer syntaxes with a decoder here.
-bool is_supported_syntax(const std::string& uid);
-/// "transfer syntax UID" where the standard knows such a UID, else words: any text may stand there.
-std::string named_syntax(const std::string& uid);
-/// True for transfer syntaxes that lose information.
-bool is_lossy_syntax(const std::string& uid);
-/// True for JPEG 2000 and high-throughput JPEG 2000.
-bool is_jpeg2000_syntax(const std::string& uid);
-
 }  // namespace wsp::dicom

@@ -122,93 +122,126 @@ bool has_long_length(const unsigned char* vr) {
   return kLong.find(word.data()) != std::string_view::npos;
 }
 
-}  // namespace
+/// A walk through the elements of a file, in whatever transfer syntax it turns out to be.
+class Walk {
+ public:
+  explicit Walk(const std::filesystem::path& path)
+      : path_(path), bytes_(std::make_unique<Bytes>(path)) {
+    std::array<unsigned char, 132> head{};
+    const bool preamble =
+        bytes_->read(0, head.data(), head.size()) && std::memcmp(head.data() + 128, "DICM", 4) == 0;
+    if (preamble)
+      position_ = head.size();
+    else
+      bytes_ = std::make_unique<Bytes>(path);
+  }
 
-Rejection inspect_structure(const std::filesystem::path& path) {
-  const auto say = [](Code code, std::string detail = {}) {
-    return Rejection{"", "scan", code, std::move(detail)};
-  };
-  auto bytes = std::make_unique<Bytes>(path);
-  std::array<unsigned char, 132> head{};
-  const bool preamble =
-      bytes->read(0, head.data(), head.size()) && std::memcmp(head.data() + 128, "DICM", 4) == 0;
-  std::uint64_t position = preamble ? head.size() : 0;
-  if (!preamble) bytes = std::make_unique<Bytes>(path);
-  bool big = false, meta = true;
-  std::string syntax;
-  std::uint64_t elements = 0;
-  std::vector<std::uint64_t> ends;  // of the open sequences and items
-  std::array<unsigned char, 12> raw{};
-  const auto number = [&](std::size_t from, std::size_t count) {
+  Rejection run() {
+    std::uint64_t elements = 0;
+    while (!(bytes_->inflates() && position_ > kMostInflated) &&
+           bytes_->read(position_, raw_.data(), 8)) {
+      if (++elements > kMostElements)
+        return say(Code::UNREADABLE, "more than " + std::to_string(kMostElements) + " elements");
+      while (!ends_.empty() && ends_.back() <= position_) ends_.pop_back();
+      // The meta header is little endian and in the clear whatever follows it.
+      if (ends_.empty() && raw_[0] == 0 && raw_[1] != 0) big_ = true;
+      if (ends_meta()) continue;
+      if (!take_element()) break;
+      if (ends_.size() > 2 * static_cast<std::size_t>(kDeepestSequence))
+        return say(Code::UNREADABLE,
+                   "sequences nested more than " + std::to_string(kDeepestSequence) + " deep");
+    }
+    if (bytes_->exceeds(kMostInflated))
+      return say(Code::TOO_LARGE,
+                 "deflated data of more than " + std::to_string(kMostInflated >> 20) + " MiB");
+    return say(Code::USED);
+  }
+
+ private:
+  static Rejection say(Code code, std::string detail = {}) {
+    return {"", "scan", code, std::move(detail)};
+  }
+
+  /// A number of the element's head.
+  [[nodiscard]] std::uint64_t number(std::size_t from, std::size_t count) const {
     std::uint64_t value = 0;
     for (std::size_t i = 0; i < count; ++i)
-      value |= std::uint64_t{raw[from + i]} << (8 * (big ? count - 1 - i : i));
+      value |= std::uint64_t{raw_[from + i]} << (8 * (big_ ? count - 1 - i : i));
     return value;
-  };
-  while (!(bytes->inflates() && position > kMostInflated) && bytes->read(position, raw.data(), 8)) {
-    if (++elements > kMostElements)
-      return say(Code::UNREADABLE, "more than " + std::to_string(kMostElements) + " elements");
-    while (!ends.empty() && ends.back() <= position) ends.pop_back();
-    // The meta header is little endian and in the clear whatever follows it.
-    if (ends.empty() && raw[0] == 0 && raw[1] != 0) big = true;
-    if (meta && number(0, 2) != 2) {
-      meta = false;
-      if (syntax == kDeflated) {
-        bytes = std::make_unique<Bytes>(path, position);
-        position = 0;
-        continue;
-      }
-    }
+  }
+
+  /// Whether the meta header ends here and what follows must be unpacked first.
+  bool ends_meta() {
+    if (!meta_ || number(0, 2) == 2) return false;
+    meta_ = false;
+    if (syntax_ != kDeflated) return false;
+    bytes_ = std::make_unique<Bytes>(path_, position_);
+    position_ = 0;
+    return true;
+  }
+
+  /// Go past an element, or into it where it is a sequence or an item; false at the end.
+  bool take_element() {
     const std::uint64_t group = number(0, 2), element = number(2, 2);
     std::uint64_t length = number(4, 4), header = 8;
     bool opens = false;
     if (group == 0xFFFE) {
       if (element != 0xE000) {  // the end of an item or of a sequence
-        if (!ends.empty()) ends.pop_back();
-        position += 8;
-        continue;
+        if (!ends_.empty()) ends_.pop_back();
+        position_ += 8;
+        return true;
       }
       opens = true;
-    } else if (is_type(raw.data() + 4)) {
+    } else if (is_type(raw_.data() + 4)) {
       length = number(6, 2);
-      opens = raw[4] == 'S' && raw[5] == 'Q';
-      if (has_long_length(raw.data() + 4)) {
-        if (!bytes->read(position + 8, raw.data() + 8, 4)) break;
+      opens = raw_[4] == 'S' && raw_[5] == 'Q';
+      if (has_long_length(raw_.data() + 4)) {
+        if (!bytes_->read(position_ + 8, raw_.data() + 8, 4)) return false;
         length = number(8, 4);
         header = 12;
       }
     }
-    if (group == 2 && element == 0x10 && length <= kDeflated.size() + 2) {
-      syntax.resize(length);
-      if (!bytes->read(position + header, reinterpret_cast<unsigned char*>(syntax.data()), length))
-        break;
-      syntax.erase(std::find_if(syntax.begin(), syntax.end(), [](char c) { return c <= ' '; }),
-                   syntax.end());
-      position += header + length;
-      continue;
-    }
+    position_ += header;
+    if (group == 2 && element == 0x10 && length <= kDeflated.size() + 2) return take_syntax(length);
     const bool undefined = length == 0xFFFFFFFF;
-    if (!opens && !undefined &&
-        length >= 8) {  // a sequence that no type tells, if an item begins it
-      std::array<unsigned char, 4> first{};
-      if (length < (1U << 24) && bytes->read(position + header, first.data(), 4))
-        opens = big ? first == std::array<unsigned char, 4>{0xFF, 0xFE, 0xE0, 0x00}
-                    : first == std::array<unsigned char, 4>{0xFE, 0xFF, 0x00, 0xE0};
-    }
-    position += header;
-    if (opens || undefined) {
-      ends.push_back(undefined ? kUndefined : position + length);
-      if (ends.size() > 2 * static_cast<std::size_t>(kDeepestSequence))
-        return say(Code::UNREADABLE,
-                   "sequences nested more than " + std::to_string(kDeepestSequence) + " deep");
-    } else {
-      position += length;
-    }
+    if (!opens && !undefined) opens = begins_with_item(length);
+    if (opens || undefined)
+      ends_.push_back(undefined ? kUndefined : position_ + length);
+    else
+      position_ += length;
+    return true;
   }
-  if (bytes->exceeds(kMostInflated))
-    return say(Code::TOO_LARGE,
-               "deflated data of more than " + std::to_string(kMostInflated >> 20) + " MiB");
-  return say(Code::USED);
-}
+
+  bool take_syntax(std::uint64_t length) {
+    syntax_.resize(length);
+    if (!bytes_->read(position_, reinterpret_cast<unsigned char*>(syntax_.data()), length))
+      return false;
+    syntax_.erase(std::find_if(syntax_.begin(), syntax_.end(), [](char c) { return c <= ' '; }),
+                  syntax_.end());
+    position_ += length;
+    return true;
+  }
+
+  /// Whether a value is a sequence that no type tells: an item begins it.
+  [[nodiscard]] bool begins_with_item(std::uint64_t length) const {
+    std::array<unsigned char, 4> first{};
+    if (length < 8 || length >= (1U << 24) || !bytes_->read(position_, first.data(), 4))
+      return false;
+    return big_ ? first == std::array<unsigned char, 4>{0xFF, 0xFE, 0xE0, 0x00}
+                : first == std::array<unsigned char, 4>{0xFE, 0xFF, 0x00, 0xE0};
+  }
+
+  const std::filesystem::path& path_;
+  std::unique_ptr<Bytes> bytes_;
+  std::uint64_t position_ = 0;
+  bool big_ = false, meta_ = true;
+  std::string syntax_;
+  std::vector<std::uint64_t> ends_;  ///< of the open sequences and items
+  std::array<unsigned char, 12> raw_{};
+};
+
+}  // namespace
+
+Rejection inspect_structure(const std::filesystem::path& path) { return Walk(path).run(); }
 
 }  // namespace wsp::dicom

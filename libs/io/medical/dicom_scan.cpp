@@ -192,6 +192,147 @@ Series image_series(std::size_t file, const FileEntry& entry, const ImageHeader&
   return series;
 }
 
+/// The scan in its making: what was read of each file, by its index.
+class Scanner {
+ public:
+  Scanner(const fs::path& root, const ScanOptions& options) : options_(options) {
+    scan_.root = root;
+    scan_.files = list_files(scan_.root, {options.follow_links, options.exclude});
+    if (scan_.files.size() == 1 && !fs::is_directory(root)) add_data_files(scan_);
+    headers_.resize(scan_.files.size());
+    images_.resize(scan_.files.size());
+    masks_.resize(scan_.files.size());
+  }
+
+  Scan run() {
+    Progress progress("reading headers", scan_.files.size(), "files");
+    // Images first: their headers say which files hold their voxels. What is left may be DICOM.
+    each_file([&](std::size_t i, const fs::path& path) {
+      if (read_image(i, path)) progress.advance();
+    });
+    const auto owners = claim_data(scan_.files, images_);
+    each_file([&](std::size_t i, const fs::path& path) {
+      if (images_[i]) return;
+      progress.advance();
+      if (!owners.contains(i)) read_dicom(i, path);  // else disposed of with its header, below
+    });
+    progress.finish();
+
+    scan_.series = dicom::group_series(scan_.root, headers_, scan_.files, options_);
+    for (std::size_t i = 0; i < scan_.files.size(); ++i) {
+      if (images_[i]) take_image(i);
+      if (masks_[i]) take_mask(i);
+    }
+    prove_values(scan_, options_);
+    for (const auto& [file, header] : owners) {
+      scan_.files[file].code = scan_.files[header].code;
+      scan_.files[file].detail = "voxels of another file's header";
+    }
+    std::sort(scan_.series.begin(), scan_.series.end(),
+              [](const Series& a, const Series& b) { return a.key < b.key; });
+    return std::move(scan_);
+  }
+
+ private:
+  template <class Read>
+  void each_file(const Read& read) {
+    wsp::parallel_loop(std::size_t{0}, scan_.files.size(), [&](std::size_t i) {
+      stop_if_interrupted("nothing was written; run the same command again");
+      const FileEntry& entry = scan_.files[i];
+      if (entry.code == Code::USED) read(i, scan_.root / entry.relative_path);
+    });
+  }
+
+  /// Whether that is all there is to read in the file.
+  bool read_image(std::size_t i, const fs::path& path) {
+    FileEntry& entry = scan_.files[i];
+    if (entry.bytes == 0) {
+      entry.code = Code::EMPTY_FILE;
+      return true;
+    }
+    if (is_apple_double(path)) {
+      entry.code = Code::APPLEDOUBLE;
+      return true;
+    }
+    if (!is_image_file_name(path)) return false;
+    std::optional<ImageEntry>& image = images_[i];
+    try {
+      image = {twice<Outcome<ImageHeader>>([&] { return read_image_header(path); },
+                                           [](const auto& read) {
+                                             return !read && may_be_the_disk(read.rejection().code);
+                                           }),
+               image_files(path),
+               {}};
+    } catch (const std::exception&) {
+      image = {Rejection{"", "scan", Code::UNREADABLE, "exception while reading the header"},
+               {path},
+               {}};
+    }
+    if (!image->header && explain_refusal(path, true, entry)) image.reset();
+    return true;
+  }
+
+  void read_dicom(std::size_t i, const fs::path& path) {
+    FileEntry& entry = scan_.files[i];
+    dicom::Header& header = headers_[i];
+    const auto refuse = [&](Code code, const char* detail) {
+      header = {};
+      header.code = code;
+      header.detail = detail;
+    };
+    try {
+      header = header_of(path, entry.relative_path, options_);
+      const bool seg = header.kind == dicom::FileKind::seg;
+      if (seg || header.kind == dicom::FileKind::rtstruct)
+        masks_[i] = twice<Outcome<MaskObject>>([&] { return read_mask_references(path, !seg); },
+                                               [](const auto& read) { return !read.ok(); });
+    } catch (const std::bad_alloc&) {
+      refuse(Code::TOO_LARGE, "no memory for its header");
+    } catch (const std::exception&) {
+      refuse(Code::UNREADABLE, "exception while reading the header");
+    }
+    entry.code = header.code;
+    entry.detail = header.detail;
+    entry.native = header.native;
+    const bool voxels = entry.code == Code::NOT_DICOM && is_voxels_by_name(path);
+    const bool explained = explain_refusal(path, voxels, entry);
+    if (voxels && !explained) entry.code = Code::DATA_WITHOUT_HEADER;
+  }
+
+  void take_image(std::size_t i) {
+    FileEntry& entry = scan_.files[i];
+    const Outcome<ImageHeader>& header = images_[i]->header;
+    if (header) {
+      scan_.series.push_back(image_series(i, entry, header.value(), options_));
+      scan_.series.back().data_files = images_[i]->data_files;
+      entry.code = scan_.series.back().code;
+      entry.detail = header.value().component;
+    } else {
+      entry.code = header.rejection().code;
+      entry.detail = header.rejection().detail;
+    }
+  }
+
+  void take_mask(std::size_t i) {
+    const Outcome<MaskObject>& mask = *masks_[i];
+    if (mask.ok()) {
+      MaskObject object = mask.value();
+      object.file = i;
+      object.is_rtstruct = headers_[i].kind == dicom::FileKind::rtstruct;
+      scan_.masks.push_back(std::move(object));
+    } else {
+      scan_.files[i].code = mask.rejection().code;
+      scan_.files[i].detail = mask.rejection().detail;
+    }
+  }
+
+  const ScanOptions& options_;
+  Scan scan_;
+  std::vector<dicom::Header> headers_;
+  std::vector<std::optional<ImageEntry>> images_;
+  std::vector<std::optional<Outcome<MaskObject>>> masks_;
+};
+
 }  // namespace
 
 bool may_be_the_disk(Code code) {
@@ -203,113 +344,7 @@ bool may_be_the_disk(Code code) {
 
 Scan scan_export(const fs::path& root, const ScanOptions& options) {
   initialise_medical_io();
-  Scan scan;
-  scan.root = root;
-  scan.files = list_files(scan.root, {options.follow_links, options.exclude});
-  if (scan.files.size() == 1 && !fs::is_directory(root)) add_data_files(scan);
-  std::vector<dicom::Header> headers(scan.files.size());
-  std::vector<std::optional<ImageEntry>> images(scan.files.size());
-  std::vector<std::optional<Outcome<MaskObject>>> masks(scan.files.size());
-
-  Progress progress("reading headers", scan.files.size(), "files");
-  const auto each_file = [&](const auto& read) {
-    wsp::parallel_loop(std::size_t{0}, scan.files.size(), [&](std::size_t i) {
-      stop_if_interrupted("nothing was written; run the same command again");
-      FileEntry& entry = scan.files[i];
-      if (entry.code == Code::USED) read(i, entry, scan.root / entry.relative_path);
-    });
-  };
-  // 1. Images: their headers say which files hold their voxels.
-  each_file([&](std::size_t i, FileEntry& entry, const fs::path& path) {
-    if (entry.bytes == 0) {
-      entry.code = Code::EMPTY_FILE;
-    } else if (is_apple_double(path)) {
-      entry.code = Code::APPLEDOUBLE;
-    } else if (is_image_file_name(path)) {
-      try {
-        images[i] = {
-            twice<Outcome<ImageHeader>>(
-                [&] { return read_image_header(path); },
-                [](const auto& read) { return !read && may_be_the_disk(read.rejection().code); }),
-            image_files(path),
-            {}};
-      } catch (const std::exception&) {
-        images[i] = {Rejection{"", "scan", Code::UNREADABLE, "exception while reading the header"},
-                     {path},
-                     {}};
-      }
-      if (!images[i]->header && explain_refusal(path, true, entry)) images[i].reset();
-    } else {
-      return;
-    }
-    progress.advance();
-  });
-  const auto owners = claim_data(scan.files, images);
-  // 2. What is left may be DICOM.
-  each_file([&](std::size_t i, FileEntry& entry, const fs::path& path) {
-    if (images[i]) return;
-    progress.advance();
-    if (owners.contains(i)) return;  // disposed of with its header, below
-    try {
-      headers[i] = header_of(path, entry.relative_path, options);
-      const bool seg = headers[i].kind == dicom::FileKind::seg;
-      if (seg || headers[i].kind == dicom::FileKind::rtstruct)
-        masks[i] = twice<Outcome<MaskObject>>([&] { return read_mask_references(path, !seg); },
-                                              [](const auto& read) { return !read.ok(); });
-    } catch (const std::bad_alloc&) {
-      headers[i] = {};
-      headers[i].code = Code::TOO_LARGE;
-      headers[i].detail = "no memory for its header";
-    } catch (const std::exception&) {
-      headers[i] = {};
-      headers[i].code = Code::UNREADABLE;
-      headers[i].detail = "exception while reading the header";
-    }
-    entry.code = headers[i].code;
-    entry.detail = headers[i].detail;
-    entry.native = headers[i].native;
-    const bool voxels = entry.code == Code::NOT_DICOM && is_voxels_by_name(path);
-    const bool explained = explain_refusal(path, voxels, entry);
-    if (voxels && !explained) entry.code = Code::DATA_WITHOUT_HEADER;
-  });
-
-  progress.finish();
-
-  scan.series = dicom::group_series(scan.root, headers, scan.files, options);
-  for (std::size_t i = 0; i < scan.files.size(); ++i) {
-    FileEntry& entry = scan.files[i];
-    if (images[i]) {
-      const Outcome<ImageHeader>& header = images[i]->header;
-      if (header) {
-        scan.series.push_back(image_series(i, entry, header.value(), options));
-        scan.series.back().data_files = images[i]->data_files;
-        entry.code = scan.series.back().code;
-        entry.detail = header.value().component;
-      } else {
-        entry.code = header.rejection().code;
-        entry.detail = header.rejection().detail;
-      }
-    }
-    if (masks[i]) {
-      if (masks[i]->ok()) {
-        MaskObject object = masks[i]->value();
-        object.file = i;
-        object.is_rtstruct = headers[i].kind == dicom::FileKind::rtstruct;
-        scan.masks.push_back(std::move(object));
-      } else {
-        entry.code = masks[i]->rejection().code;
-        entry.detail = masks[i]->rejection().detail;
-      }
-    }
-  }
-  prove_values(scan, options);
-  for (const auto& [file, header] : owners) {
-    scan.files[file].code = scan.files[header].code;
-    scan.files[file].detail = "voxels of another file's header";
-  }
-  std::sort(scan.series.begin(), scan.series.end(),
-            [](const Series& a, const Series& b) { return a.key < b.key; });
-  return scan;
+  return Scanner(root, options).run();
 }
 
 }  // namespace wsp

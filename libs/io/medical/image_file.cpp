@@ -19,8 +19,7 @@ namespace wsp {
 namespace {
 
 namespace fs = std::filesystem;
-
-Rejection refuse(Code code, std::string detail) { return {"", "read", code, std::move(detail)}; }
+using image::refuse;
 
 // File order, x fastest.
 struct Pixels {

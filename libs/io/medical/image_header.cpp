@@ -18,8 +18,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-Rejection refuse(Code code, std::string detail) { return {"", "read", code, std::move(detail)}; }
-
 std::string read_start(const fs::path& path, std::size_t bytes) {
   std::string data(bytes, '\0');
   data.resize(ZFile(path).read(data.data(), bytes));
@@ -195,6 +193,42 @@ Outcome<std::int64_t> offset_by_length(const fs::path& path, std::int64_t header
                 "vox_offset is 0, and the file's length does not say where its voxels begin");
 }
 
+struct VoxelType {
+  const char* component;
+  int bytes;
+};
+
+Outcome<VoxelType> voxel_type(int datatype) {
+  static const std::map<int, VoxelType> kTypes{
+      {2, {"uint8", 1}},    {4, {"int16", 2}},    {8, {"int32", 4}},    {16, {"float32", 4}},
+      {64, {"float64", 8}}, {256, {"int8", 1}},   {512, {"uint16", 2}}, {768, {"uint32", 4}},
+      {1024, {"int64", 8}}, {1280, {"uint64", 8}}};
+  if (datatype == 32 || datatype == 1792 || datatype == 2048)
+    return refuse(Code::COMPLEX_VOXELS, "NIfTI datatype " + std::to_string(datatype));
+  if (datatype == 128 || datatype == 2304)
+    return refuse(Code::RGB_VOXELS, "NIfTI datatype " + std::to_string(datatype));
+  const auto type = kTypes.find(datatype);
+  if (type == kTypes.end())
+    return refuse(Code::BAD_HEADER, "NIfTI datatype " + std::to_string(datatype));
+  return type->second;
+}
+
+// How many there are, of the one volume that a file must hold.
+Outcome<std::int64_t> count_voxels(const Raw& raw) {
+  std::int64_t voxels = 1;
+  for (std::int64_t i = 1; i <= raw.dim[0]; ++i) {
+    if (raw.dim[i] < 1 || raw.dim[i] > kMaxVoxels / voxels)
+      return refuse(Code::BAD_HEADER, "dimension " + std::to_string(i) + " is absurd");
+    voxels *= raw.dim[i];
+  }
+  if (raw.dim[0] < 3) return refuse(Code::NOT_3D, std::to_string(raw.dim[0]) + " dimensions");
+  for (std::int64_t i = 4; i <= raw.dim[0]; ++i)
+    if (raw.dim[i] > 1)
+      return refuse(Code::NOT_3D, "dimension " + std::to_string(i) + " has " +
+                                      std::to_string(raw.dim[i]) + " entries");
+  return voxels;
+}
+
 }  // namespace
 
 std::string lower(std::string text) {
@@ -261,34 +295,16 @@ Outcome<NiftiHeader> read_nifti_header(const fs::path& path) {
              : unpack<std::int16_t, float, float>(fields, 40, 70, 76, 108, 252, 2, 256);
   if (raw.dim[0] < 1 || raw.dim[0] > 7)
     return refuse(Code::BAD_HEADER, "the number of dimensions is not 1 to 7");
-  static const std::map<int, std::pair<const char*, int>> kTypes{
-      {2, {"uint8", 1}},    {4, {"int16", 2}},    {8, {"int32", 4}},    {16, {"float32", 4}},
-      {64, {"float64", 8}}, {256, {"int8", 1}},   {512, {"uint16", 2}}, {768, {"uint32", 4}},
-      {1024, {"int64", 8}}, {1280, {"uint64", 8}}};
-  if (raw.datatype == 32 || raw.datatype == 1792 || raw.datatype == 2048)
-    return refuse(Code::COMPLEX_VOXELS, "NIfTI datatype " + std::to_string(raw.datatype));
-  if (raw.datatype == 128 || raw.datatype == 2304)
-    return refuse(Code::RGB_VOXELS, "NIfTI datatype " + std::to_string(raw.datatype));
-  const auto type = kTypes.find(raw.datatype);
-  if (type == kTypes.end())
-    return refuse(Code::BAD_HEADER, "NIfTI datatype " + std::to_string(raw.datatype));
-  std::int64_t voxels = 1;
-  for (std::int64_t i = 1; i <= raw.dim[0]; ++i) {
-    if (raw.dim[i] < 1 || raw.dim[i] > kMaxVoxels / voxels)
-      return refuse(Code::BAD_HEADER, "dimension " + std::to_string(i) + " is absurd");
-    voxels *= raw.dim[i];
-  }
-  if (raw.dim[0] < 3) return refuse(Code::NOT_3D, std::to_string(raw.dim[0]) + " dimensions");
-  for (std::int64_t i = 4; i <= raw.dim[0]; ++i)
-    if (raw.dim[i] > 1)
-      return refuse(Code::NOT_3D, "dimension " + std::to_string(i) + " has " +
-                                      std::to_string(raw.dim[i]) + " entries");
+  const auto type = voxel_type(raw.datatype);
+  if (!type) return type.rejection();
+  const auto voxels = count_voxels(raw);
+  if (!voxels) return voxels.rejection();
   const bool pair = magic[1] == 'i';
   NiftiHeader header;
   header.data = pair ? pair_data(path) : path;
   if (header.data.empty()) return refuse(Code::BAD_HEADER, "the header has no .img file beside it");
   header.swapped = swapped;
-  header.voxel_bytes = type->second.second;
+  header.voxel_bytes = type.value().bytes;
   if (std::isfinite(raw.slope) && raw.slope != 0) {  // 0 and NaN: no scaling
     if (!std::isfinite(raw.intercept))
       return refuse(Code::BAD_HEADER, "scl_inter is not a number beside a scl_slope");
@@ -301,7 +317,7 @@ Outcome<NiftiHeader> read_nifti_header(const fs::path& path) {
     return refuse(Code::BAD_HEADER, "vox_offset is absurd");
   header.offset = static_cast<std::int64_t>(raw.vox_offset);
   const bool no_offset = !pair && header.offset == 0;
-  const std::int64_t voxel_bytes = voxels * header.voxel_bytes;
+  const std::int64_t voxel_bytes = voxels.value() * header.voxel_bytes;
   if (Rejection r = check_bytes(
           header.data, static_cast<double>((no_offset ? size : header.offset) + voxel_bytes),
           ZFile(header.data).is_gzip());
@@ -310,7 +326,7 @@ Outcome<NiftiHeader> read_nifti_header(const fs::path& path) {
   auto placed = place(raw);
   if (!placed) return placed.rejection();
   header.image = std::move(placed).value();
-  header.image.component = type->second.first;
+  header.image.component = type.value().component;
   if (no_offset) {
     const auto offset = offset_by_length(header.data, size, voxel_bytes);
     if (!offset) return offset.rejection();

@@ -13,6 +13,11 @@ namespace wsp::image {
 
 inline constexpr std::int64_t kMaxVoxels = std::int64_t{1} << 32;
 
+/// Why a file is not read.
+[[nodiscard]] inline Rejection refuse(Code code, std::string detail) {
+  return {"", "read", code, std::move(detail)};
+}
+
 [[nodiscard]] std::string lower(std::string text);
 /// Whether the file name has this ending (in small letters) in any case, and more before it.
 [[nodiscard]] bool has_ending(const std::filesystem::path& path, std::string_view ending);

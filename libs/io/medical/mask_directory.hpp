@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "io/core/codes.hpp"
-#include "io/core/names.hpp"
+#include "io/medical/mask_entry.hpp"
 #include "io/medical/study.hpp"
 
 namespace wsp {
@@ -71,25 +71,12 @@ class MaskDirectory {
   [[nodiscard]] const std::filesystem::path& root() const { return root_; }
 
  private:
-  enum class State { unused, used, ambiguous, image };  // image: a volume of the export itself
-  struct Entry {
-    std::filesystem::path path;
-    PathName name;           ///< CASE/liver.nii.gz goes by CASE
-    bool by_folder = false;  ///< it is such a file
-    bool by_row = false;     ///< of the table
-    std::string volume;      ///< what its row says
-    std::size_t row = 0;
-    mutable State state = State::unused;
-    mutable bool known = false;      ///< some series has its name
-    mutable bool elsewhere = false;  ///< and lies in other folders
-  };
-  struct Claim;
+  using State = MaskEntry::State;
   [[nodiscard]] std::vector<std::string> with(State state) const;
-  [[nodiscard]] std::vector<std::vector<Claim>> claims(const Scan& scan) const;
 
   std::filesystem::path root_;
   std::string organ_;  ///< as in a file's name: blanks are "_"
-  std::vector<Entry> entries_;
+  std::vector<MaskEntry> entries_;
   std::vector<FileEntry> others_;
 };
 

@@ -15,7 +15,6 @@ namespace {
 namespace fs = std::filesystem;
 using Encoding = NrrdHeader::Encoding;
 
-Rejection refuse(Code code, std::string detail) { return {"", "read", code, std::move(detail)}; }
 Rejection too_short() { return refuse(Code::TRUNCATED_FILE, "the file ends before its voxels do"); }
 
 // Where the voxels begin in their file, lines left out.

@@ -168,62 +168,83 @@ struct LiverFrame {
   std::optional<std::int64_t> named, slice;  // named_slice(), find_slice()
 };
 
-}  // namespace
+// The liver's segment: the object's pixels, and which of them are inside.
+struct LiverSegment {
+  int number = 0;
+  Frames frames;
+  bool label_map = false;
+  int least = 1;  // value of a pixel that is inside, but of a label map
 
-Outcome<LiverMask> dicom::rasterise_seg(const std::filesystem::path& path,
-                                        const LoadedVolume& loaded, const MaskOptions& options) {
-  DcmFileFormat file;
-  if (const Rejection r = load(path, file); r.code != Code::USED)
-    return refuse(Code::MASK_UNREADABLE, std::string(to_string(r.code)));
-  DcmDataset& data = *file.getDataset();
-  const auto segment = liver_segment(data, options);
-  if (!segment) return segment.rejection();
-  const auto per_frame = items(data, DCM_PerFrameFunctionalGroupsSequence);
-  const auto read = read_frames(data, per_frame.size());
-  if (!read) return read.rejection();
-  const Frames& frames = read.value();
+  [[nodiscard]] auto inside(std::size_t frame) const {
+    return [this, frame](std::size_t i) {
+      const int v = frames.value(frame, i);
+      return label_map ? v == number : v >= least;
+    };
+  }
+};
+
+Outcome<LiverSegment> read_segment(DcmDataset& data, std::size_t described,
+                                   const MaskOptions& options) {
+  const auto number = liver_segment(data, options);
+  if (!number) return number.rejection();
+  auto frames = read_frames(data, described);
+  if (!frames) return frames.rejection();
   const std::string type = ascii(data, DCM_SegmentationType);
   if (type != "BINARY" && type != "FRACTIONAL" && type != "LABELMAP")
     return refuse(Code::MASK_UNREADABLE, "the segmentation type is none of the three known");
   const int maximum = bits16(data, DCM_MaximumFractionalValue).value_or(255);
   if (maximum == 0) return refuse(Code::MASK_UNREADABLE, "the maximum fractional value is 0");
-  const int least = type == "FRACTIONAL" ? (maximum + 1) / 2 : 1;
+  return LiverSegment{number.value(), std::move(frames).value(), type == "LABELMAP",
+                      type == "FRACTIONAL" ? (maximum + 1) / 2 : 1};
+}
 
+int segment_of(DcmItem& group, int otherwise) {
+  for (DcmItem* id : items(group, DCM_SegmentIdentificationSequence))
+    otherwise = bits16(*id, DCM_ReferencedSegmentNumber).value_or(0);
+  return otherwise;
+}
+
+// The frames that hold liver, and where all frames lie.
+struct PlacedFrames {
+  std::vector<LiverFrame> livers;
+  std::vector<double> positions;  // in mm, of all segments: they share a grid
+  std::size_t lost = 0;           // that hold liver and have no place
+
+  // Of another grid than slices at this distance, in mm; 0 where the frames are the slices' own.
+  [[nodiscard]] double foreign_slab_mm(double distance) const;
+};
+
+double PlacedFrames::foreign_slab_mm(double distance) const {
+  if (livers.empty()) return 0;
+  const FramePlane& plane = livers.front().plane;
+  const double slab = slab_mm(positions, plane.spacing_mm, plane.thickness_mm);
+  const bool own = std::all_of(livers.begin(), livers.end(),
+                               [](const LiverFrame& frame) { return frame.slice.has_value(); });
+  return own && std::abs(slab - distance) <= 0.01 * distance ? 0 : slab;
+}
+
+PlacedFrames place_frames(DcmDataset& data, const std::vector<DcmItem*>& per_frame,
+                          const LiverSegment& segment, const LoadedVolume& loaded) {
   FramePlane shared;
-  int shared_number = type == "LABELMAP" ? segment.value() : 0;
-  const auto segment_of = [](DcmItem& group, int otherwise) {
-    for (DcmItem* id : items(group, DCM_SegmentIdentificationSequence))
-      otherwise = bits16(*id, DCM_ReferencedSegmentNumber).value_or(0);
-    return otherwise;
-  };
+  int shared_number = segment.label_map ? segment.number : 0;
   for (DcmItem* group : items(data, DCM_SharedFunctionalGroupsSequence)) {
     shared.update(*group);
     shared_number = segment_of(*group, shared_number);
   }
-  const Volume& volume = loaded.volume;
-  const double distance = volume.geometry.spacing_mm[2];
-  const auto inside_of = [&](std::size_t f) {
-    return [&frames, &type, f, least, wanted = segment.value()](std::size_t i) {
-      const int v = frames.value(f, i);
-      return type == "LABELMAP" ? v == wanted : v >= least;
-    };
-  };
-  std::vector<LiverFrame> livers;
-  std::vector<double> positions;  // of all segments: they share a grid
-  std::size_t lost = 0;
-  for (std::size_t f = 0; f < frames.count; ++f) {
+  PlacedFrames placed;
+  for (std::size_t f = 0; f < segment.frames.count; ++f) {
     LiverFrame frame{f, shared, 0, {}, {}};
     frame.plane.update(*per_frame[f]);
-    const bool complete = frame.plane.complete() && parallel(frame.plane, volume.geometry);
-    frame.z_mm = position_mm(volume, frame.plane.position);
-    if (complete) positions.push_back(frame.z_mm);
-    if (segment_of(*per_frame[f], shared_number) != segment.value()) continue;
-    const auto inside = inside_of(f);
+    const bool complete = frame.plane.complete() && parallel(frame.plane, loaded.volume.geometry);
+    frame.z_mm = position_mm(loaded.volume, frame.plane.position);
+    if (complete) placed.positions.push_back(frame.z_mm);
+    if (segment_of(*per_frame[f], shared_number) != segment.number) continue;
+    const auto inside = segment.inside(f);
     bool empty = true;
-    for (std::size_t i = 0; i < frames.pixels() && empty; ++i) empty = !inside(i);
+    for (std::size_t i = 0; i < segment.frames.pixels() && empty; ++i) empty = !inside(i);
     if (empty) continue;
     if (!complete) {
-      ++lost;
+      ++placed.lost;
       continue;
     }
     std::vector<std::string> sources;
@@ -233,62 +254,81 @@ Outcome<LiverMask> dicom::rasterise_seg(const std::filesystem::path& path,
     frame.named = named_slice(loaded, sources);
     if (const auto k = find_slice(loaded, sources, frame.plane.position, kRoundedMm); k >= 0)
       frame.slice = k;
-    livers.push_back(std::move(frame));
+    placed.livers.push_back(std::move(frame));
   }
+  return placed;
+}
 
-  // Where the frames are the slices' own, each has its slice. On another grid, each slice takes the
-  // frame whose slab holds its centre; a centre on the border of two slabs belongs to the upper.
-  const double slab = livers.empty() ? 0
-                                     : slab_mm(positions, livers.front().plane.spacing_mm,
-                                               livers.front().plane.thickness_mm);
-  const bool own = std::all_of(livers.begin(), livers.end(),
-                               [](const LiverFrame& frame) { return frame.slice.has_value(); });
-  const bool by_slab = slab > 0 && (!own || std::abs(slab - distance) > 0.01 * distance);
-  std::vector<std::pair<std::int64_t, const LiverFrame*>> pairs;
-  LiverMask mask;
-  if (by_slab) {
-    const double reach = std::max(slab, distance) / 2 + kRoundedMm;
-    std::erase_if(livers, [&](const LiverFrame& frame) {
-      const auto slice =
-          static_cast<std::size_t>(frame.named.value_or(nearest_slice(volume, frame.z_mm)));
-      const bool denied = std::abs(volume.z_mm[slice] - frame.z_mm) > reach;
-      lost += denied ? 1 : 0;
-      return denied;
-    });
-    std::set<const LiverFrame*> used;
-    bool moved = false;
-    for (std::size_t k = 0; k < volume.z_mm.size(); ++k) {
-      const auto away = [z = volume.z_mm[k] + kRoundedMm](const LiverFrame& frame) {
-        return std::abs(frame.z_mm - z);
-      };
-      double nearest = slab / 2;
-      for (const LiverFrame& frame : livers) nearest = std::min(nearest, away(frame));
-      for (const LiverFrame& frame : livers)
-        if (away(frame) <= nearest + kRoundedMm / 4) {
-          pairs.emplace_back(static_cast<std::int64_t>(k), &frame);
-          used.insert(&frame);
-          moved |= std::abs(frame.z_mm - volume.z_mm[k]) > kRoundedMm;
-        }
-    }
-    if (moved || used.size() < livers.size()) mask.flags.push_back(Code::MASK_RESAMPLED);
-  } else {
-    for (const LiverFrame& frame : livers)
-      if (frame.slice)
-        pairs.emplace_back(*frame.slice, &frame);
-      else
-        ++lost;
+using Pairs = std::vector<std::pair<std::int64_t, const LiverFrame*>>;  // slice, frame
+
+// Where the frames are the slices' own, each has its slice.
+Pairs pair_by_slice(PlacedFrames& placed) {
+  Pairs pairs;
+  for (const LiverFrame& frame : placed.livers)
+    if (frame.slice)
+      pairs.emplace_back(*frame.slice, &frame);
+    else
+      ++placed.lost;
+  return pairs;
+}
+
+// On another grid, each slice takes the frame whose slab holds its centre; a centre on the border
+// of two slabs belongs to the upper.
+Pairs pair_by_slab(PlacedFrames& placed, double slab, const Volume& volume, LiverMask& mask) {
+  const double reach = std::max(slab, volume.geometry.spacing_mm[2]) / 2 + kRoundedMm;
+  placed.lost += std::erase_if(placed.livers, [&](const LiverFrame& frame) {
+    const auto slice =
+        static_cast<std::size_t>(frame.named.value_or(nearest_slice(volume, frame.z_mm)));
+    return std::abs(volume.z_mm[slice] - frame.z_mm) > reach;
+  });
+  Pairs pairs;
+  std::set<const LiverFrame*> used;
+  bool moved = false;
+  for (std::size_t k = 0; k < volume.z_mm.size(); ++k) {
+    const auto away = [z = volume.z_mm[k] + kRoundedMm](const LiverFrame& frame) {
+      return std::abs(frame.z_mm - z);
+    };
+    double nearest = slab / 2;
+    for (const LiverFrame& frame : placed.livers) nearest = std::min(nearest, away(frame));
+    for (const LiverFrame& frame : placed.livers)
+      if (away(frame) <= nearest + kRoundedMm / 4) {
+        pairs.emplace_back(static_cast<std::int64_t>(k), &frame);
+        used.insert(&frame);
+        moved |= std::abs(frame.z_mm - volume.z_mm[k]) > kRoundedMm;
+      }
   }
+  if (moved || used.size() < placed.livers.size()) mask.flags.push_back(Code::MASK_RESAMPLED);
+  return pairs;
+}
+
+}  // namespace
+
+Outcome<LiverMask> dicom::rasterise_seg(const std::filesystem::path& path,
+                                        const LoadedVolume& loaded, const MaskOptions& options) {
+  DcmFileFormat file;
+  if (const Rejection r = load(path, file); r.code != Code::USED)
+    return refuse(Code::MASK_UNREADABLE, std::string(to_string(r.code)));
+  DcmDataset& data = *file.getDataset();
+  const auto per_frame = items(data, DCM_PerFrameFunctionalGroupsSequence);
+  const auto read = read_segment(data, per_frame.size(), options);
+  if (!read) return read.rejection();
+  const LiverSegment& segment = read.value();
+  const Volume& volume = loaded.volume;
+  PlacedFrames placed = place_frames(data, per_frame, segment, loaded);
+  LiverMask mask;
+  const double slab = placed.foreign_slab_mm(volume.geometry.spacing_mm[2]);
+  const Pairs pairs = slab > 0 ? pair_by_slab(placed, slab, volume, mask) : pair_by_slice(placed);
   mask.geometry = volume.geometry;
   mask.voxels.assign(static_cast<std::size_t>(volume.geometry.voxels()), 0);
   for (const auto& [z, frame] : pairs) {
-    const auto inside = inside_of(frame->index);
-    if (paint(volume, z, frame->plane, frames, inside, mask) == 0 &&
-        !reaches(volume, z, frame->plane, frames, inside))
-      ++lost;
+    const auto inside = segment.inside(frame->index);
+    if (paint(volume, z, frame->plane, segment.frames, inside, mask) == 0 &&
+        !reaches(volume, z, frame->plane, segment.frames, inside))
+      ++placed.lost;
   }
-  if (lost > 0)
-    return refuse(Code::MASK_BAD_REFERENCE, std::to_string(lost) + " of " +
-                                                std::to_string(frames.count) +
+  if (placed.lost > 0)
+    return refuse(Code::MASK_BAD_REFERENCE, std::to_string(placed.lost) + " of " +
+                                                std::to_string(segment.frames.count) +
                                                 " frames lie on no slice of the series");
   return mask;
 }

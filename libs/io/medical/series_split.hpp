@@ -1,29 +1,12 @@
 #pragma once
-#include <cstdint>
 #include <functional>
 #include <vector>
 
-#include "io/medical/dicom_header.hpp"
+#include "io/medical/series_parts.hpp"
 #include "io/medical/study.hpp"
 
 /// Which planes of one series belong to one acquisition. Internal to io/medical.
 namespace wsp::dicom {
-
-/// One plane on its way into a series.
-struct PlaneRef {
-  std::size_t file = 0;
-  const Header* header = nullptr;
-  const FrameHeader* frame = nullptr;
-  std::uint64_t pixels = 0;  ///< hash of the rescaled image; filled only where positions collide
-};
-using Planes = std::vector<PlaneRef>;
-
-/// Position along the normal that points to the head.
-double height(const PlaneRef& plane);
-/// Runs of planes at one position, lowest first; within a run in the order of files.
-std::vector<Planes> positions_of(const Planes& planes);
-/// Whether several planes lie at one position.
-bool collides(const Planes& planes);
 
 /// Planes of one acquisition, and what told them from the others.
 struct Acquisition {

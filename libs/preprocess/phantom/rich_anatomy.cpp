@@ -156,10 +156,47 @@ class RichAnatomy::Culled {
            std::sin(q[2] / 5.5);
     return r;
   }
+  static bool holds(const RichShape& s, const Vec3& q) {
+    return q[0] >= s.low[0] && q[0] <= s.high[0] && q[1] >= s.low[1] && q[1] <= s.high[1] &&
+           q[2] >= s.low[2] && q[2] <= s.high[2] && reach(s, q) < 1;
+  }
 
  private:
   std::vector<const RichShape*> plane_, row_;
 };
+
+RichAnatomy::Tissue RichAnatomy::beside_body(const Vec3& q, const Culled& culled) const {
+  for (const RichShape* s : culled.shapes())
+    if (room_of(s->organ) == Room::outside ||
+        (arms_ && s->organ == Organ::bone && std::abs(s->centre[0]) > body_x_))
+      if (Culled::holds(*s, q)) return tissue(s->organ);
+  if (has_table_) {
+    const double below = q[1] - body_y_ - table_y_ + 0.0009 * q[0] * q[0];
+    if (below > 0 && below < 26 && std::abs(q[0]) < 235) return tissue(Organ::table);
+  }
+  return tissue(Organ::outside);
+}
+
+RichAnatomy::Tissue RichAnatomy::in_thorax(const Vec3& q) const {
+  const double middle =
+      24 + 0.06 * std::max(0.0, 90 - std::abs(q[1])) + 14 * smoothstep((q[1] + 40) / 60);
+  if (std::abs(q[0] - 4) < middle || q[2] > 300) return tissue(Organ::visceral_fat);
+  if (q[0] < 0 && q[1] > body_y_ - fat_back_ - pleura_right_) return tissue(Organ::pleural_fluid);
+  if (q[0] > 0 && q[1] > body_y_ - fat_back_ - pleura_left_) return tissue(Organ::pleural_fluid);
+  return tissue(Organ::lung);
+}
+
+RichAnatomy::Tissue RichAnatomy::in_shape(const Vec3& q, const RichShape& s) const {
+  if (s.wall > 0) {
+    const double level = level_[s.content];
+    const double reach = Culled::reach(s, q);
+    if (reach < 1 - s.wall) {
+      if (s.organ == Organ::bone) return tissue(s.organ, kMarrow);
+      return tissue(s.organ, q[1] < level ? kGas : kFirstContent + s.content);
+    }
+  }
+  return tissue(s.organ);
+}
 
 RichAnatomy::Tissue RichAnatomy::at(const Vec3& q, const Culled& culled) const {
   const double z = q[2];
@@ -172,21 +209,7 @@ RichAnatomy::Tissue RichAnatomy::at(const Vec3& q, const Culled& culled) const {
   const double u2 = q[0] * q[0] / (bx * bx), v2 = q[1] * q[1] / (by * by);
   const double sum = u2 + v2;
   const double r = std::sqrt(sum > 0 ? sum - 0.5 * body_power_ * u2 * v2 / sum : 0);
-  const auto holds = [&](const RichShape& s) {
-    return q[0] >= s.low[0] && q[0] <= s.high[0] && q[1] >= s.low[1] && q[1] <= s.high[1] &&
-           z >= s.low[2] && z <= s.high[2] && Culled::reach(s, q) < 1;
-  };
-  if (r > 1) {
-    for (const RichShape* s : culled.shapes())
-      if (room_of(s->organ) == Room::outside ||
-          (arms_ && s->organ == Organ::bone && std::abs(s->centre[0]) > body_x_))
-        if (holds(*s)) return tissue(s->organ);
-    if (has_table_) {
-      const double below = q[1] - body_y_ - table_y_ + 0.0009 * q[0] * q[0];
-      if (below > 0 && below < 26 && std::abs(q[0]) < 235) return tissue(Organ::table);
-    }
-    return tissue(Organ::outside);
-  }
+  if (r > 1) return beside_body(q, culled);
   double depth = (1 - r) * std::min(bx, by);
   if (depth < kSkinMm) return tissue(Organ::skin);
   const double c = -q[1] / std::max(1e-6, std::hypot(q[0], q[1]));
@@ -210,7 +233,7 @@ RichAnatomy::Tissue RichAnatomy::at(const Vec3& q, const Culled& culled) const {
     if (depth < fat && (room != Room::anywhere || depth < 0.6 * fat)) continue;
     if (room == Room::abdomen && (!deep || !abdomen)) continue;
     if (room == Room::thorax && (!deep || z < top)) continue;
-    if (!holds(*s)) continue;
+    if (!Culled::holds(*s, q)) continue;
     if (s->in_liver_only) {
       if (!here()) continue;
       return tissue(s->organ, s->organ == Organ::liver_lesion ? kFirstLesion + s->content : 0);
@@ -221,26 +244,11 @@ RichAnatomy::Tissue RichAnatomy::at(const Vec3& q, const Culled& culled) const {
          s->organ == Organ::duodenum || s->organ == Organ::pancreas) &&
         here())
       continue;
-    if (s->wall > 0) {
-      const double level = level_[s->content];
-      const double reach = Culled::reach(*s, q);
-      if (reach < 1 - s->wall) {
-        if (s->organ == Organ::bone) return tissue(s->organ, kMarrow);
-        return tissue(s->organ, q[1] < level ? kGas : kFirstContent + s->content);
-      }
-    }
-    return tissue(s->organ);
+    return in_shape(q, *s);
   }
   if (depth < fat) return tissue(Organ::subcutaneous_fat);
   if (!deep) return tissue(wall(q, depth - fat, std::atan2(std::abs(q[0]), -q[1])));
-  if (thorax) {
-    const double middle =
-        24 + 0.06 * std::max(0.0, 90 - std::abs(q[1])) + 14 * smoothstep((q[1] + 40) / 60);
-    if (std::abs(q[0] - 4) < middle || z > 300) return tissue(Organ::visceral_fat);
-    if (q[0] < 0 && q[1] > body_y_ - fat_back_ - pleura_right_) return tissue(Organ::pleural_fluid);
-    if (q[0] > 0 && q[1] > body_y_ - fat_back_ - pleura_left_) return tissue(Organ::pleural_fluid);
-    return tissue(Organ::lung);
-  }
+  if (thorax) return in_thorax(q);
   if (!abdomen) return tissue(Organ::muscle);  // the diaphragm, the neck
   if (here()) return tissue(Organ::liver);
   if (ascites_ > 0 && (inner < ascites_ || (z < top && z > top - ascites_)))

@@ -99,6 +99,9 @@ class RichAnatomy {
   [[nodiscard]] std::vector<Tissue> tissues(const Vec3& origin, const Vec3& dx, const Vec3& dy,
                                             std::int64_t columns, std::int64_t rows) const;
   [[nodiscard]] Tissue at(const Vec3& q, const Culled& shapes) const;
+  [[nodiscard]] Tissue beside_body(const Vec3& q, const Culled& shapes) const;
+  [[nodiscard]] Tissue in_thorax(const Vec3& q) const;
+  [[nodiscard]] Tissue in_shape(const Vec3& q, const RichShape& shape) const;
   [[nodiscard]] bool in_liver(const Vec3& q, double depth) const;
   [[nodiscard]] Organ wall(const Vec3& q, double depth, double angle) const;
   [[nodiscard]] double dome(const Vec3& q) const;

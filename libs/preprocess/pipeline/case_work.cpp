@@ -3,17 +3,12 @@
 #include <tbb/enumerable_thread_specific.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cmath>
-#include <cstring>
-#include <map>
 #include <new>
 
 #include "io/core/error.hpp"
 #include "io/core/hash.hpp"
-#include "io/core/json_text.hpp"
 #include "io/core/parallel.hpp"
-#include "io/medical/image_file.hpp"
 #include "io/medical/value_proof.hpp"
 #include "preprocess/ops/liver.hpp"
 #include "preprocess/pipeline/preview.hpp"
@@ -52,79 +47,6 @@ void add_flags(std::vector<Code>& flags, const std::vector<Code>& more) {
 std::span<const std::uint8_t> as_bytes(const std::vector<std::int16_t>& v) {
   return bytes_of(std::span<const std::int16_t>(v));
 }
-
-}  // namespace
-
-bool may_ask_model(const Segmenter* segmenter, const IngestConfig& config, const CasePlan& plan) {
-  return segmenter != nullptr && (plan.mask_files.empty() || config.compare_masks);
-}
-
-std::string case_key(const CaseInputs& in, const CasePlan& plan, const std::string& config_hash,
-                     const LoadedVolume* loaded) {
-  const Series& series = in.scan.series[plan.series];
-  const auto path_of = [&](std::size_t f) { return in.scan.root / in.scan.files[f].relative_path; };
-  const auto content = [&](const std::filesystem::path& path) -> std::string {
-    try {
-      return hex(sha256_file(path));
-    } catch (const Error&) {  // its message names the path, which may name the patient
-      throw Error(
-          ErrorCode::failure,
-          "a file of case " + plan.name + ", which the scan could read, cannot be read any more: " +
-              std::strerror(errno) + ". Run the same command again once disk and network are well");
-    }
-  };
-  std::map<std::size_t, std::string> known;
-  if (loaded != nullptr && series.is_dicom)
-    for (std::size_t i = 0; i < loaded->file_hashes.size(); ++i)
-      known.emplace(loaded->files[i], hex(loaded->file_hashes[i]));
-  const auto content_of = [&](std::size_t f) {
-    const auto at = known.find(f);
-    return at == known.end() ? content(path_of(f)) : at->second;
-  };
-  // An image's header may have its voxels beside it.
-  const auto with_data = [&](const std::filesystem::path& header) {
-    std::string hashes;
-    for (const auto& path : image_files(header)) hashes += ' ' + content(path);
-    return hashes;
-  };
-  // What was read, and as what: a copy counts again, and a volume's file as its mask is another
-  // case. Sorted, so that what the files are called does not matter.
-  std::vector<std::string> contents;
-  std::map<std::size_t, std::string> frames;
-  for (const Plane& plane : series.planes) frames[plane.file] += ' ' + std::to_string(plane.frame);
-  for (const auto& [f, numbers] : frames)
-    contents.push_back("planes" + (series.is_dicom ? ' ' + content_of(f) : with_data(path_of(f))) +
-                       ',' + numbers);
-  for (const std::size_t f : series.duplicate_files)
-    contents.push_back("duplicate " + content(path_of(f)));
-  for (const std::size_t m : plan.mask_objects)
-    contents.push_back((in.scan.masks[m].is_rtstruct ? "rtstruct " : "seg ") +
-                       content(path_of(in.scan.masks[m].file)));
-  for (const auto& mask : plan.mask_files) contents.push_back("mask" + with_data(mask));
-  std::sort(contents.begin(), contents.end());
-  Sha256 hash;
-  hash.update(config_hash);
-  for (const std::string& line : contents) hash.update(line + '\n');
-  nlohmann::json rest{{"name", plan.name},
-                      {"subject", plan.subject},
-                      {"split", plan.split},
-                      {"labels", plan.labels},
-                      {"candidates", plan.candidates}};
-  // The case's JSON says what it was told from, which other files decide too.
-  for (const SplitReason& reason : series.split_by)
-    rest["split_by"].push_back({reason.attributes, reason.slices, reason.spacing_mm});
-  // It names each label.
-  for (const LabelColumn& label : in.manifest.labels) rest["label_names"].push_back(label.name);
-  // Absent where there are none: the cases of such datasets keep their keys.
-  if (!in.manifest.continuous.empty())
-    rest["continuous"] = numbers_json(in.manifest.continuous_names(), plan.continuous);
-  for (const Code flag : plan.flags) rest["flags"].push_back(to_string(flag));
-  hash.update(json_text(rest));
-  if (may_ask_model(in.segmenter, in.config, plan)) hash.update(in.segmenter->identity());
-  return hex(hash.finish());
-}
-
-namespace {
 
 // One bad patient must not stop the others, whatever a library throws on its files.
 template <class T, class Work>
@@ -173,41 +95,87 @@ Outcome<CaseInHand> read(const CaseInputs& in, const CasePlan& plan) {
   return hand;
 }
 
-Outcome<JudgedCase> judge(const CaseInputs& in, const CasePlan& plan, CaseInHand hand) {
+// What the model's mask says of the given one.
+void compare_with_model(const CaseInputs& in, const Volume& volume, const LiverMask& given,
+                        const Outcome<PredictedMask>& predicted, CaseMeasurements& measured) {
+  measured.comparison_code = predicted.ok() ? "" : to_string(predicted.rejection().code);
+  if (!predicted.ok()) return;
+  const PredictedMask& model = predicted.value();
+  measured.comparison =
+      compare_masks(volume, given, model.mask, in.config.min_area_mm2, in.config.central_permille);
+  measured.comparison->doubts =
+      mask_doubts(volume, model.mask, model.confidence, model.refined, liver_areas_mm2(model.mask),
+                  measured.comparison->model_ml, in.manifest.organ);
+}
+
+// The given mask, else the model's.
+Outcome<GivenMask> take_liver(const CaseInputs& in, CaseInHand& hand, CaseMeasurements& measured) {
+  std::optional<Outcome<PredictedMask>> predicted;
+  if (hand.cached || hand.prediction) predicted.emplace(take_prediction(in, hand));
+  if (hand.given) {
+    if (in.config.clean_masks) clean_mask(hand.given->mask);
+    if (predicted)
+      compare_with_model(in, hand.loaded.volume, hand.given->mask, *predicted, measured);
+    return std::move(*hand.given);
+  }
+  if (!predicted->ok()) return predicted->rejection();
+  PredictedMask& mask = predicted->value();
+  measured.predicted_components = mask.components;
+  measured.mean_probability = mask.mean_probability;
+  measured.confidence = mask.confidence;
+  measured.refined = mask.refined;
+  measured.model = in.segmenter->name();
+  return GivenMask{std::move(mask.mask), "segmenter", {}};
+}
+
+// Whether HU allow the phase that is required: they speak where the header is silent, and against
+// it where nothing is enhanced. USED where they do.
+Rejection check_phase(const CaseInputs& in, const CasePlan& plan, const PhaseByHu& phase) {
   const Series& series = in.scan.series[plan.series];
+  const bool allowed = series.phase == Phase::portal ? phase.phase != HuPhase::unenhanced
+                                                     : phase.phase == HuPhase::portal;
+  if (!in.config.require_portal || plan.pinned || allowed) return {"", "select", Code::USED, ""};
+  return {"", "select", Code::PHASE_NOT_PORTAL,
+          "header: " + std::string(to_string(series.phase)) +
+              "; HU: " + std::string(to_string(phase.phase)) + " (" + in.manifest.organ.name + " " +
+              std::to_string(std::lround(phase.liver_median_hu)) + ", vessels " +
+              std::to_string(std::lround(phase.vessel_hu)) + ")"};
+}
+
+// Remarks on a case, in the order of the code list, each once.
+std::vector<Code> remarks_on(const CaseInputs& in, const CasePlan& plan, const Volume& volume,
+                             const JudgedCase& judged,
+                             const std::vector<std::int64_t>& components) {
+  const Series& series = in.scan.series[plan.series];
+  const CaseMeasurements& measured = judged.measured;
+  std::vector<Code> flags = plan.flags;
+  add_flags(flags, volume.flags);
+  add_flags(flags, judged.liver.mask.flags);
+  add_flags(flags,
+            mask_flags(*judged.runs, judged.liver_ml, components, in.manifest.organ.least_ml));
+  if (judged.liver.source == "segmenter") {
+    if (!measured.doubts.empty()) flags.push_back(Code::MASK_UNSURE);
+    if (in.segmenter->builtin()) flags.push_back(Code::MASK_FROM_BUILTIN_MODEL);
+  }
+  if (!fit_in_plane(volume.geometry, in.config.size).identity) flags.push_back(Code::RESAMPLED);
+  if (measured.phase.phase == HuPhase::portal && series.phase == Phase::unknown)
+    std::erase(flags, Code::PHASE_UNSURE);
+  if (measured.phase.phase == HuPhase::unenhanced && series.is_dicom && !plan.pinned)
+    flags.push_back(Code::PHASE_UNSURE);
+  std::sort(flags.begin(), flags.end());
+  flags.erase(std::unique(flags.begin(), flags.end()), flags.end());
+  return flags;
+}
+
+Outcome<JudgedCase> judge(const CaseInputs& in, const CasePlan& plan, CaseInHand hand) {
   const Organ& organ = in.manifest.organ;
   const auto refuse = [](Rejection r) { return r; };
   JudgedCase judged;
   CaseMeasurements& measured = judged.measured;
-  GivenMask& liver = judged.liver;
   const Volume& volume = hand.loaded.volume;
-  std::optional<Outcome<PredictedMask>> predicted;
-  if (hand.cached || hand.prediction) predicted.emplace(take_prediction(in, hand));
-  if (hand.given) {
-    liver = std::move(*hand.given);
-    if (in.config.clean_masks) clean_mask(liver.mask);
-    if (predicted) {
-      measured.comparison_code = predicted->ok() ? "" : to_string(predicted->rejection().code);
-      if (predicted->ok()) {
-        const PredictedMask& model = predicted->value();
-        const auto areas = liver_areas_mm2(model.mask);
-        measured.comparison = compare_masks(volume, liver.mask, model.mask, in.config.min_area_mm2,
-                                            in.config.central_permille);
-        measured.comparison->doubts =
-            mask_doubts(volume, model.mask, model.confidence, model.refined, areas,
-                        measured.comparison->model_ml, organ);
-      }
-    }
-  } else {
-    if (!predicted->ok()) return predicted->rejection();
-    PredictedMask& mask = predicted->value();
-    measured.predicted_components = mask.components;
-    measured.mean_probability = mask.mean_probability;
-    measured.confidence = mask.confidence;
-    measured.refined = mask.refined;
-    measured.model = in.segmenter->name();
-    liver = {std::move(mask.mask), "segmenter", {}};
-  }
+  auto taken = take_liver(in, hand, measured);
+  if (!taken) return taken.rejection();
+  GivenMask& liver = judged.liver = std::move(taken).value();
   judged.runs.emplace(liver.mask);
   const MaskRuns& runs = *judged.runs;
   if (runs.empty())
@@ -221,19 +189,10 @@ Outcome<JudgedCase> judge(const CaseInputs& in, const CasePlan& plan, CaseInHand
                    "only " + std::to_string(static_cast<int>(tissue * 100)) +
                        " % of the mask lies in tissue; expected at least 50 %"});
 
-  // 3. The phase: HU speak where the header is silent, and against it where nothing is enhanced.
+  // 3. The phase.
   measured.phase = phase_by_hu(volume, runs);
   if (!organ.is_liver()) measured.phase.phase = HuPhase::unclear;  // what it knows is of the liver
-  if (in.config.require_portal && !plan.pinned) {
-    const HuPhase seen = measured.phase.phase;
-    if (series.phase == Phase::portal ? seen == HuPhase::unenhanced : seen != HuPhase::portal)
-      return refuse({"", "select", Code::PHASE_NOT_PORTAL,
-                     "header: " + std::string(to_string(series.phase)) +
-                         "; HU: " + std::string(to_string(seen)) + " (" + organ.name + " " +
-                         std::to_string(std::lround(measured.phase.liver_median_hu)) +
-                         ", vessels " + std::to_string(std::lround(measured.phase.vessel_hu)) +
-                         ")"});
-  }
+  if (Rejection r = check_phase(in, plan, measured.phase); r.code != Code::USED) return r;
 
   // 4. Which slices.
   judged.areas_mm2 = liver_areas_mm2(runs);
@@ -247,27 +206,12 @@ Outcome<JudgedCase> judge(const CaseInputs& in, const CasePlan& plan, CaseInHand
                                        : central_slices(*extent, in.config.central_permille);
   judged.liver_ml = liver_volume_ml(judged.areas_mm2, volume.z_mm, volume.geometry.spacing_mm[2]);
 
-  // 5. Remarks, in the order of the code list, each once.
-  std::vector<Code>& flags = judged.flags;
-  flags = plan.flags;
-  add_flags(flags, volume.flags);
-  add_flags(flags, liver.mask.flags);
-  const auto components = component_sizes(runs);
-  add_flags(flags, mask_flags(runs, judged.liver_ml, components, organ.least_ml));
-  if (liver.source == "segmenter") {
+  // 5. Remarks.
+  if (liver.source == "segmenter")
     measured.doubts = mask_doubts(volume, liver.mask, measured.confidence, measured.refined,
                                   judged.areas_mm2, judged.liver_ml, organ);
-    if (!measured.doubts.empty()) flags.push_back(Code::MASK_UNSURE);
-    if (in.segmenter->builtin()) flags.push_back(Code::MASK_FROM_BUILTIN_MODEL);
-  }
-  if (!fit_in_plane(volume.geometry, in.config.size).identity) flags.push_back(Code::RESAMPLED);
-  if (measured.phase.phase == HuPhase::portal && series.phase == Phase::unknown)
-    std::erase(flags, Code::PHASE_UNSURE);
-  if (measured.phase.phase == HuPhase::unenhanced && series.is_dicom && !plan.pinned)
-    flags.push_back(Code::PHASE_UNSURE);
-  std::sort(flags.begin(), flags.end());
-  flags.erase(std::unique(flags.begin(), flags.end()), flags.end());
-
+  const auto components = component_sizes(runs);
+  judged.flags = remarks_on(in, plan, volume, judged, components);
   measured.mask_source = liver.source;
   measured.tissue_share = tissue;
   measured.components = static_cast<std::int64_t>(components.size());

@@ -8,10 +8,12 @@
 #include "io/core/json_text.hpp"
 #include "io/core/log.hpp"
 #include "io/medical/saved_scan.hpp"
+#include "preprocess/pipeline/case_key.hpp"
 #include "preprocess/pipeline/crosswalk.hpp"
 #include "preprocess/pipeline/earlier_run.hpp"
 #include "preprocess/pipeline/ingest_job.hpp"
 #include "preprocess/pipeline/mask_table.hpp"
+#include "preprocess/pipeline/plan_misfits.hpp"
 #include "preprocess/pipeline/site_naming.hpp"
 #include "preprocess/segment/builtin_model.hpp"
 

@@ -7,6 +7,7 @@
 #include "io/core/error.hpp"
 #include "io/core/interrupt.hpp"
 #include "io/core/progress.hpp"
+#include "preprocess/pipeline/case_key.hpp"
 #include "preprocess/pipeline/earlier_run.hpp"
 #include "preprocess/pipeline/ingest_job.hpp"
 

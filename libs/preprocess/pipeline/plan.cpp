@@ -4,12 +4,10 @@
 #include <limits>
 #include <set>
 
-#include "io/core/error.hpp"
 #include "io/core/names.hpp"
 #include "io/medical/image_file.hpp"
-#include "preprocess/pipeline/ledger.hpp"
 #include "preprocess/pipeline/mask_place.hpp"
-#include "preprocess/pipeline/name_hints.hpp"
+#include "preprocess/pipeline/plan_misfits.hpp"
 #include "preprocess/pipeline/subjects.hpp"
 
 namespace wsp {
@@ -39,7 +37,7 @@ class Planner {
     });
     drop_duplicate_names();
     count_pins();
-    tell_what_fits_nothing();
+    tell_what_fits_nothing(in_, {labels_, masks_, nameless_}, plan_);
     return std::move(plan_);
   }
 
@@ -311,103 +309,6 @@ class Planner {
     plan_.cases.push_back(std::move(plan));
   }
 
-  // What cases are called, by the kind of name.
-  [[nodiscard]] std::map<std::string, std::vector<std::string>> known_names() const {
-    std::map<std::string, std::vector<std::string>> names;
-    const auto add = [&](const char* kind, const std::string& name) {
-      if (!name.empty()) names[kind].push_back(name);
-    };
-    for (const Series& series : in_.scan.series) {
-      add("patient_id", series.patient_id);
-      add("accession", series.accession);
-      add("study_uid", series.study_uid);
-      add("series_uid", series.series_uid);
-      if (series.is_dicom) continue;
-      add("path", path_stem(series));
-      add("path", path_name(path_stem(series)).stem);
-    }
-    return names;
-  }
-
-  void tell_what_fits_nothing() {
-    const auto known = known_names();
-    std::vector<std::string> all;
-    for (const auto& [kind, names] : known) all.insert(all.end(), names.begin(), names.end());
-    const bool some_case = !plan_.cases.empty();
-    if (in_.labels != nullptr) {
-      const auto unmatched = in_.labels->unmatched_keys();
-      for (std::string& hint : near_matches(unmatched, all)) plan_.hints.push_back(std::move(hint));
-      for (const auto& [kind, names] : known) {
-        const std::set<std::string> set(names.begin(), names.end());
-        const auto hits = std::count_if(unmatched.begin(), unmatched.end(),
-                                        [&](const auto& row) { return set.contains(row.second); });
-        if (hits > 0 && kind != in_.manifest.key)
-          plan_.hints.push_back(std::to_string(hits) +
-                                " rows would match a case if the manifest's "
-                                "key were " +
-                                kind);
-      }
-      const auto paths = known.find("path");
-      std::vector<std::size_t> elsewhere;
-      for (const auto& [row, key] : unmatched) {
-        const std::string stem = path_name(key).stem;
-        if (paths != known.end() && stem != key && !key.ends_with('/') &&
-            std::find(paths->second.begin(), paths->second.end(), stem) != paths->second.end())
-          elsewhere.push_back(row);
-      }
-      if (!elsewhere.empty())
-        plan_.hints.push_back((elsewhere.size() == 1 ? "row " : "rows ") +
-                              list_of_numbers(elsewhere) +
-                              " would match a case if the folders were the same");
-      if (in_.manifest.key == "patient_id" && nameless_ > 0)
-        plan_.hints.push_back(std::to_string(nameless_) +
-                              " cases have no patient ID, so no row can name them by one; use the "
-                              "key study_uid or series_uid in the manifest");
-      const bool none = std::all_of(labels_.begin(), labels_.end(),
-                                    [](const auto& found) { return found.rows.empty(); });
-      if (some_case && none)
-        plan_.misfits.push_back(
-            "none of the " + std::to_string(in_.labels->rows()) +
-            " rows of the label table fits a case of the export; the manifest's key is " +
-            in_.manifest.key + ", in the column '" + in_.manifest.key_column + "'");
-    }
-    if (in_.masks == nullptr) return;
-    std::vector<std::pair<std::size_t, std::string>> unused;
-    for (std::string& name : in_.masks->unused_names())
-      unused.emplace_back(unused.size(), std::move(name));
-    for (std::string& hint : near_matches(unused, all, "mask files"))
-      plan_.hints.push_back(std::move(hint));
-    if (const std::size_t n = in_.masks->elsewhere(); n > 0)
-      plan_.hints.push_back(
-          std::to_string(n) +
-          " of the mask files have the name of a volume and lie in other folders "
-          "than it; folders must agree: give --masks the folder in which the masks of this export "
-          "lie, or say whose they are with --masks-table");
-    if (const auto rows = in_.masks->unknown_rows(); some_case && !rows.empty()) {
-      std::vector<std::size_t> numbers;
-      for (const std::size_t row : rows) numbers.push_back(row + 1);
-      plan_.misfits.push_back("the mask table names no series of the export in row" +
-                              std::string(numbers.size() == 1 ? " " : "s ") +
-                              list_of_numbers(numbers) + " (numbered without the header)");
-    }
-    const bool none = std::all_of(masks_.begin(), masks_.end(), [](const MaskMatch& match) {
-      return match.files.empty() && match.problem.empty();
-    });
-    if (!some_case || !none) return;
-    std::map<std::string, std::size_t> codes;
-    for (const FileEntry& file : in_.masks->others()) ++codes[std::string(to_string(file.code))];
-    for (const auto& [code, count] : unseen_files(codes))
-      plan_.hints.push_back("in --masks, " + code + " " + std::to_string(count) + ": " +
-                            std::string(info(*parse_code(code)).remedy));
-    plan_.misfits.push_back(
-        (in_.masks->size() == 0 ? std::string("--masks holds no NIfTI or NRRD file")
-                                : "none of the " + std::to_string(in_.masks->size()) +
-                                      " files of --masks fits a case of the export") +
-        ": there would be no mask for any. Expected "
-        "the series UID, the patient ID or the stem of a NIfTI volume as a file's name, or "
-        "CASE/liver.nii.gz");
-  }
-
   void drop_duplicate_names() {
     std::vector<CasePlan> unique;
     for (CasePlan& plan : plan_.cases) {
@@ -437,14 +338,5 @@ class Planner {
 }  // namespace
 
 IngestPlan plan_cases(const PlanInputs& inputs) { return Planner(inputs).run(); }
-
-void refuse_misfits(const IngestPlan& plan) {
-  if (plan.misfits.empty()) return;
-  std::string text;
-  for (const auto* lines : {&plan.misfits, &plan.hints})
-    for (const std::string& line : *lines)
-      text += (text.empty() ? "" : lines == &plan.hints ? "\n  hint: " : "\n") + line;
-  throw Error(ErrorCode::no_input, text + "\nNo case was read");
-}
 
 }  // namespace wsp

@@ -58,7 +58,7 @@ struct IngestPlan {
   std::size_t unusable_pins = 0;   ///< pins that name only series that cannot be used
   std::vector<std::string> hints;  ///< on rows and mask files without a case: numbers, no names
   std::vector<std::string>
-      misfits;  ///< inputs of which nothing fits the export; see refuse_misfits
+      misfits;  ///< inputs of which nothing fits the export; see plan_misfits.hpp
 };
 
 struct PlanInputs {
@@ -73,8 +73,5 @@ struct PlanInputs {
 };
 /// Choose series, subjects, labels and mask sources.
 IngestPlan plan_cases(const PlanInputs& inputs);
-/// Throw Error(no_input) where there are cases and no row of the label table or no mask file fits
-/// any, or rows of the mask table name nothing: another export's, or keys of another kind.
-void refuse_misfits(const IngestPlan& plan);
 
 }  // namespace wsp

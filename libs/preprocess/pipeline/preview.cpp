@@ -37,17 +37,24 @@ std::int32_t sum_clipped(const std::int16_t* hu, std::int64_t n, WindowHu window
   return sum;
 }
 
-// One projection along y (coronal) or x (sagittal): mean HU over the liver's range, and whether
-// liver is hit.
-Picture project(const Volume& volume, const MaskRuns& mask, bool coronal, const SliceRange& kept,
-                WindowHu window) {
+// A projection along y (coronal) or x (sagittal), [slices][across].
+struct Projection {
+  std::int64_t across = 0;
+  std::vector<float> mean;        // HU, over the liver's range
+  std::vector<std::uint8_t> hit;  // 1 where there is liver
+};
+
+Projection project(const Volume& volume, const MaskRuns& mask, bool coronal, WindowHu window) {
   const auto [nx, ny, nz] = volume.geometry.size;
   const std::int64_t across = coronal ? nx : ny;
   const std::int64_t along = coronal ? ny : nx;
   // 1. Where the liver is hit, and its range along the projection.
   std::int64_t first = along, last = -1;
-  std::vector<float> mean(static_cast<std::size_t>(across * nz));
-  std::vector<std::uint8_t> hit(mean.size(), 0);
+  Projection projection{across, {}, {}};
+  std::vector<float>& mean = projection.mean;
+  std::vector<std::uint8_t>& hit = projection.hit;
+  mean.assign(static_cast<std::size_t>(across * nz), static_cast<float>(window.low));
+  hit.assign(mean.size(), 0);
   for (std::int64_t z = 0; z < nz; ++z) {
     std::uint8_t* const hits = hit.data() + z * across;
     for (std::int64_t y = 0; y < ny; ++y) {
@@ -61,7 +68,6 @@ Picture project(const Volume& volume, const MaskRuns& mask, bool coronal, const 
     }
   }
   // 2. Mean HU over that range. The sums are of whole numbers.
-  std::fill(mean.begin(), mean.end(), static_cast<float>(window.low));
   std::vector<std::int32_t> sums(static_cast<std::size_t>(across));
   for (std::int64_t z = 0; z < nz && last >= first; ++z) {
     const std::int16_t* hu = volume.slice(z).data();
@@ -77,7 +83,32 @@ Picture project(const Volume& volume, const MaskRuns& mask, bool coronal, const 
       mean[static_cast<std::size_t>(z * across) + a] =
           static_cast<float>(sums[a]) / static_cast<float>(last - first + 1);
   }
+  return projection;
+}
 
+// The slice nearest to the middle of each of `rows` rows of `pixel` mm, from `top` down.
+std::vector<std::int64_t> slices_of_rows(const Volume& volume, double top, double pixel,
+                                         std::int64_t rows) {
+  std::vector<std::int64_t> slices;
+  for (std::int64_t row = 0; row < rows; ++row) {
+    const double z = top - (static_cast<double>(row) + 0.5) * pixel;
+    const auto above = std::lower_bound(volume.z_mm.begin(), volume.z_mm.end(), z);
+    auto k = above - volume.z_mm.begin();
+    if (above == volume.z_mm.end() || (k > 0 && z - volume.z_mm[static_cast<std::size_t>(k - 1)] <
+                                                    volume.z_mm[static_cast<std::size_t>(k)] - z))
+      --k;
+    slices.push_back(static_cast<std::int64_t>(k));
+  }
+  return slices;
+}
+
+// The picture of a projection: HU in grey, the liver's outline, and marks where the kept slices
+// begin and end.
+Picture draw(const Projection& projection, const Volume& volume, bool coronal,
+             const SliceRange& kept, WindowHu window) {
+  const std::int64_t across = projection.across, nz = volume.geometry.size[2];
+  const std::vector<float>& mean = projection.mean;
+  const std::vector<std::uint8_t>& hit = projection.hit;
   const double width_mm = static_cast<double>(across) * volume.geometry.spacing_mm[coronal ? 0 : 1];
   const double bottom = volume.z_mm.front() - volume.geometry.spacing_mm[2] / 2;
   const double top = volume.z_mm.back() + volume.geometry.spacing_mm[2] / 2;
@@ -86,17 +117,7 @@ Picture project(const Volume& volume, const MaskRuns& mask, bool coronal, const 
   picture.width = std::max<std::int64_t>(1, std::llround(width_mm / pixel));
   picture.height = std::max<std::int64_t>(1, std::llround((top - bottom) / pixel));
   picture.pixels.resize(static_cast<std::size_t>(picture.width * picture.height));
-  const auto nearest_slice = [&](std::int64_t row) {
-    const double z = top - (static_cast<double>(row) + 0.5) * pixel;
-    const auto above = std::lower_bound(volume.z_mm.begin(), volume.z_mm.end(), z);
-    auto k = above - volume.z_mm.begin();
-    if (k == nz || (k > 0 && z - volume.z_mm[static_cast<std::size_t>(k - 1)] <
-                                 volume.z_mm[static_cast<std::size_t>(k)] - z))
-      --k;
-    return static_cast<std::int64_t>(k);
-  };
-  std::vector<std::int64_t> slice_of;
-  for (std::int64_t row = 0; row < picture.height; ++row) slice_of.push_back(nearest_slice(row));
+  const auto slice_of = slices_of_rows(volume, top, pixel, picture.height);
   const auto source = [&](std::int64_t x, std::int64_t row) {
     const std::int64_t a = std::min(across - 1, (2 * x + 1) * across / (2 * picture.width));
     return static_cast<std::size_t>(slice_of[static_cast<std::size_t>(row)] * across + a);
@@ -130,8 +151,8 @@ Picture project(const Volume& volume, const MaskRuns& mask, bool coronal, const 
 
 std::vector<std::uint8_t> make_preview(const Volume& volume, const MaskRuns& mask,
                                        const SliceRange& kept, WindowHu window) {
-  Picture left = project(volume, mask, true, kept, window);
-  Picture right = project(volume, mask, false, kept, window);
+  Picture left = draw(project(volume, mask, true, window), volume, true, kept, window);
+  Picture right = draw(project(volume, mask, false, window), volume, false, kept, window);
   constexpr std::int64_t kMargin = 4;
   Picture both;
   both.width = left.width + kMargin + right.width;

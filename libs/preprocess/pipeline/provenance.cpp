@@ -60,6 +60,40 @@ nlohmann::json mask_json(const CaseRecord& record, const Volume& volume,
   return mask;
 }
 
+nlohmann::json series_json(const Series& series, const CasePlan& plan, const LoadedVolume& loaded) {
+  nlohmann::json gaps = nlohmann::json::array();
+  for (const std::size_t k : series.missing_after)
+    if (k < series.gaps_mm.size())
+      gaps.push_back({{"after_slice", k}, {"distance_mm", series.gaps_mm[k]}});
+  nlohmann::json split = nlohmann::json::array();
+  for (const SplitReason& reason : series.split_by)
+    split.push_back({{"attributes", reason.attributes},
+                     {"slices", reason.slices},
+                     {"spacing_mm", reason.spacing_mm}});
+  return {{"kind", series.is_dicom ? "dicom" : "image"},
+          {"transfer_syntax", series.transfer_syntax},
+          {"phase", to_string(series.phase)},
+          {"kernel", series.kernel_class},
+          {"scanner", series.scanner},
+          {"thickness_mm", series.thickness_mm},
+          {"tilt_deg", rounded(series.tilt_deg, 1e-4)},
+          {"gaps", gaps},
+          {"split_by", split},
+          {"files", loaded.files.size()},
+          {"duplicate_files", loaded.duplicate_files.size()},
+          {"score", series.score},
+          {"candidates", plan.candidates}};
+}
+
+nlohmann::json profile_json(const Volume& volume, const std::vector<SliceProfile>& profiles) {
+  return {{"z_mm", volume.z_mm},
+          {"body_mm2", column(profiles, [](const auto& p) { return p.body_mm2; })},
+          {"lung_mm2", column(profiles, [](const auto& p) { return p.lung_mm2; })},
+          {"bone_mm2", column(profiles, [](const auto& p) { return p.bone_mm2; })},
+          {"liver_mm2", column(profiles, [](const auto& p) { return p.liver_mm2; })},
+          {"liver_mean_hu", column(profiles, [](const auto& p) { return p.liver_mean_hu; })}};
+}
+
 }  // namespace
 
 nlohmann::json make_provenance(const Series& series, const CasePlan& plan,
@@ -71,15 +105,6 @@ nlohmann::json make_provenance(const Series& series, const CasePlan& plan,
     labels[i < manifest.labels.size() ? manifest.labels[i].name : "label"] = record.labels[i];
   nlohmann::json flags = nlohmann::json::array();
   for (const Code flag : record.flags) flags.push_back(to_string(flag));
-  nlohmann::json gaps = nlohmann::json::array();
-  for (const std::size_t k : series.missing_after)
-    if (k < series.gaps_mm.size())
-      gaps.push_back({{"after_slice", k}, {"distance_mm", series.gaps_mm[k]}});
-  nlohmann::json split = nlohmann::json::array();
-  for (const SplitReason& reason : series.split_by)
-    split.push_back({{"attributes", reason.attributes},
-                     {"slices", reason.slices},
-                     {"spacing_mm", reason.spacing_mm}});
   const auto& g = volume.geometry;
   nlohmann::json provenance = {
       {"format", "wsp-case"},
@@ -96,20 +121,7 @@ nlohmann::json make_provenance(const Series& series, const CasePlan& plan,
         {"origin_mm", g.origin_mm},
         {"direction", {g.axis[0], g.axis[1], g.axis[2]}},
         {"z_mm", volume.z_mm}}},
-      {"series",
-       {{"kind", series.is_dicom ? "dicom" : "image"},
-        {"transfer_syntax", series.transfer_syntax},
-        {"phase", to_string(series.phase)},
-        {"kernel", series.kernel_class},
-        {"scanner", series.scanner},
-        {"thickness_mm", series.thickness_mm},
-        {"tilt_deg", rounded(series.tilt_deg, 1e-4)},
-        {"gaps", gaps},
-        {"split_by", split},
-        {"files", loaded.files.size()},
-        {"duplicate_files", loaded.duplicate_files.size()},
-        {"score", series.score},
-        {"candidates", plan.candidates}}},
+      {"series", series_json(series, plan, loaded)},
       {"stored",
        {{"minimum_hu", loaded.stored.minimum},
         {"maximum_hu", loaded.stored.maximum},
@@ -128,13 +140,7 @@ nlohmann::json make_provenance(const Series& series, const CasePlan& plan,
         {"liver_last", m.extent.last},
         {"kept_first", m.kept.first},
         {"kept_count", m.kept.count()}}},
-      {"profile",
-       {{"z_mm", volume.z_mm},
-        {"body_mm2", column(m.profiles, [](const auto& p) { return p.body_mm2; })},
-        {"lung_mm2", column(m.profiles, [](const auto& p) { return p.lung_mm2; })},
-        {"bone_mm2", column(m.profiles, [](const auto& p) { return p.bone_mm2; })},
-        {"liver_mm2", column(m.profiles, [](const auto& p) { return p.liver_mm2; })},
-        {"liver_mean_hu", column(m.profiles, [](const auto& p) { return p.liver_mean_hu; })}}},
+      {"profile", profile_json(volume, m.profiles)},
       {"histogram",
        {{"low_hu", HuHistogram::kLow},
         {"high_hu", HuHistogram::kHigh},

@@ -112,6 +112,25 @@ QaSummary summarise(const std::vector<CaseFacts>& cases, const PassSummary& pass
   return s;
 }
 
+// All files of a report; the page last.
+void write_files(const PageInputs& in, const json& dataset, const Publication& publication) {
+  write_cases(in.qa, in.cases, in.audit, in.label_names, in.findings);
+  const std::string group = group_table(in.cases, in.audit.cases, in.label_names, in.findings);
+  write_file_atomic(in.qa / "group.tsv", group);
+  write_file_atomic(in.qa / "dataset_fingerprint.json", json_text(in.fingerprint, 1) + "\n");
+  std::string lines;
+  for (const Finding& f : in.findings) lines += json_text(to_json(f)) + "\n";
+  write_file_atomic(in.qa / "findings.jsonl", lines);
+  write_file_atomic(in.qa / "croissant.json",
+                    json_text(croissant(dataset, publication, in.label_names, hex(sha256(group)),
+                                        link(in.state, in.qa)),
+                              1) +
+                        "\n");
+  write_file_atomic(in.qa / "dataset_card.md",
+                    dataset_card(dataset, publication, in.fingerprint, in.account, in.findings));
+  write_file_atomic(in.qa / "report.html", make_page(in));
+}
+
 }  // namespace
 
 QaSummary run_qa(const QaOptions& options) {
@@ -155,26 +174,12 @@ QaSummary run_qa(const QaOptions& options) {
   const json drift = baseline ? compare(cases, labels, *baseline, judge) : json::array();
   const std::vector<Finding> findings = judge.take();
 
-  // 5. Files; the page last.
-  write_cases(qa, cases, audit, labels, findings);
-  const std::string group = group_table(cases, audit.cases, labels, findings);
-  write_file_atomic(qa / "group.tsv", group);
+  // 5. Files.
   const json print = fingerprint(cases, labels, audit);
-  write_file_atomic(qa / "dataset_fingerprint.json", json_text(print, 1) + "\n");
-  std::string lines;
-  for (const Finding& f : findings) lines += json_text(to_json(f)) + "\n";
-  write_file_atomic(qa / "findings.jsonl", lines);
-  write_file_atomic(qa / "croissant.json",
-                    json_text(croissant(dataset, options.publication, labels, hex(sha256(group)),
-                                        link(reader.state(), qa)),
-                              1) +
-                        "\n");
-  write_file_atomic(qa / "dataset_card.md",
-                    dataset_card(dataset, options.publication, print, account, findings));
-  write_file_atomic(qa / "report.html",
-                    make_page({cases, labels, audit, findings, account, print, drift, ratings,
-                               reader.state(), qa, options.publication.title, options.tool_version,
-                               options.embed_bytes, options.slice_side}));
+  write_files(
+      {cases, labels, audit, findings, account, print, drift, ratings, reader.state(), qa,
+       options.publication.title, options.tool_version, options.embed_bytes, options.slice_side},
+      dataset, options.publication);
   std::vector<std::string> sorted = names;
   std::sort(sorted.begin(), sorted.end());
   QaSummary summary = summarise(cases, pass, findings, audit);

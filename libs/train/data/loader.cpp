@@ -1,16 +1,13 @@
 #include "train/data/loader.hpp"
 
 #include <fmt/format.h>
-#include <sys/mman.h>
 #include <tbb/global_control.h>
 #include <tbb/task_arena.h>
 #include <tbb/task_group.h>
 
 #include <algorithm>
-#include <atomic>
 #include <chrono>
 #include <condition_variable>
-#include <cstdlib>
 #include <deque>
 #include <exception>
 #include <mutex>
@@ -18,103 +15,16 @@
 
 #include "io/core/error.hpp"
 #include "io/core/log.hpp"
-#include "train/data/resize.hpp"
-#include "train/data/slice_cache.hpp"
+#include "train/data/batch_slot.hpp"
+#include "train/data/slice_decoder.hpp"
 
 namespace wsp::train {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-constexpr std::size_t kAlignment = 64, kHugePage = std::size_t{2} << 20;
-constexpr std::size_t kCachedRing = std::size_t{16}
-                                    << 20;  ///< below it, a ring may stay in a cache
 constexpr auto kWaitingCalls = std::chrono::milliseconds(200);
-constexpr std::size_t kNoPlace = static_cast<std::size_t>(-1);
-
-/// Memory of a BufferAllocator.
-class Buffer {
- public:
-  explicit Buffer(const BufferAllocator& allocator) : allocator_(&allocator) {}
-  ~Buffer() { reset(); }
-  Buffer(const Buffer&) = delete;
-  Buffer& operator=(const Buffer&) = delete;
-  void reserve(std::size_t bytes) {
-    if (bytes <= size_) return;
-    reset();
-    data_ = allocator_->allocate(bytes);
-    size_ = bytes;
-  }
-  template <class T>
-  [[nodiscard]] T* as() const {
-    return static_cast<T*>(data_);
-  }
-
- private:
-  void reset() {
-    if (data_ != nullptr) allocator_->release(data_);
-    data_ = nullptr;
-    size_ = 0;
-  }
-  const BufferAllocator* allocator_;
-  void* data_ = nullptr;
-  std::size_t size_ = 0;
-};
-
-/// What a decoding thread keeps between slices.
-struct Scratch {
-  ReadScratch read;
-  std::vector<std::int16_t> image;
-  std::vector<std::uint8_t> mask;
-  std::vector<std::int32_t> sums;
-};
 
 }  // namespace
-
-BufferAllocator host_allocator() {
-  return {[](std::size_t bytes) {
-            // A batch is written once and read once, so huge pages spare most of its page walks.
-            const bool huge = bytes >= 2 * kHugePage;
-            const std::size_t unit = huge ? kHugePage : kAlignment;
-            const std::size_t size = std::max<std::size_t>(1, (bytes + unit - 1) / unit) * unit;
-            void* data = std::aligned_alloc(unit, size);
-            if (data == nullptr)
-              throw Error(ErrorCode::failure,
-                          fmt::format("no memory for a batch of {} MiB: lower the batch size, the "
-                                      "image size or the ring",
-                                      bytes >> 20));
-            if (huge) (void)::madvise(data, size, MADV_HUGEPAGE);  // a wish: it may be refused
-            return data;
-          },
-          [](void* data) { std::free(data); }};
-}
-
-// A place in the ring. The thread that took a job writes the job's pixels; all else is guarded by
-// the mutex of the ring.
-struct BatchLease::Slot {
-  explicit Slot(const BufferAllocator& allocator) : images(allocator), masks(allocator) {}
-  std::int64_t number = 0;
-  std::vector<std::uint32_t> rows;
-  std::vector<char> done;            ///< [n]
-  std::vector<std::size_t> corrupt;  ///< places that failed and are to be replaced
-  std::size_t started = 0, finished = 0;
-  std::int64_t cache_hits = 0;
-  std::exception_ptr error;  ///< of the first place that failed, whichever thread came first
-  std::size_t error_place = kNoPlace;
-  bool ready = false;
-  std::size_t pixels = 0;  ///< per slice
-  bool has_masks = false;
-  Buffer images, masks;
-};
-
-std::int64_t BatchLease::number() const { return slot_->number; }
-std::span<const std::uint32_t> BatchLease::rows() const { return slot_->rows; }
-std::span<const std::int16_t> BatchLease::images() const {
-  return {slot_->images.as<std::int16_t>(), slot_->rows.size() * slot_->pixels};
-}
-std::span<const std::uint8_t> BatchLease::masks() const {
-  if (!slot_->has_masks) return {};
-  return {slot_->masks.as<std::uint8_t>(), slot_->rows.size() * slot_->pixels};
-}
 
 // The ring, its workers and their jobs; a job is one slice of one batch.
 //
@@ -124,8 +34,8 @@ std::span<const std::uint8_t> BatchLease::masks() const {
 // 2. Jobs are taken in order, so batches are ready in order but for the last slices.
 // 3. Whoever takes a job and leaves others behind sees to it that enough workers run.
 // 4. A worker without a job ends (a oneTBB task) or sleeps (our own threads). Giving a batch back
-// wakes
-//    a sleeper; with oneTBB that is one thread of ours, so waiting never holds oneTBB's threads.
+//    wakes a sleeper; with oneTBB that is one thread of ours, so waiting never holds oneTBB's
+//    threads.
 // Leases share ownership of the ring: they may outlive the loader.
 struct BatchLoader::State {
   using Slot = BatchLease::Slot;
@@ -156,15 +66,10 @@ struct BatchLoader::State {
       : reader(r),
         source(std::move(s)),
         next_number(first),
-        resizer(r.layout().height, r.layout().width, options.image_size),
+        decoder(r, options),
         ring(std::make_shared<Ring>(std::move(options))),
         arena(1) {
     const LoaderOptions& o = ring->options;
-    pixels = static_cast<std::size_t>(o.image_size * o.image_size);
-    stored_pixels = static_cast<std::size_t>(r.layout().height * r.layout().width);
-    if (o.cache == CacheMode::ram)
-      cache = std::make_unique<SliceCache>(r.slices().size(), o.cache_rows, pixels, o.masks,
-                                           o.cache_limit_bytes);
     const auto most = static_cast<int>(
         tbb::global_control::active_value(tbb::global_control::max_allowed_parallelism));
     int workers = o.workers > 0 ? o.workers : most;
@@ -211,22 +116,16 @@ struct BatchLoader::State {
   }
 
   void work() {
-    std::unique_ptr<Scratch> scratch;
+    std::unique_ptr<SliceDecoder::Scratch> scratch;
     while (const auto job = take()) {
-      if (!scratch) scratch = borrow_scratch();
-      complete(*job, decode(*job, *scratch));
+      if (!scratch) scratch = decoder.borrow();
+      const Slot& slot = *job->slot;
+      const std::span image = slot.image(job->place);
+      const std::size_t ring_bytes = slot.rows.size() * image.size_bytes() * ring->slots.size();
+      complete(*job, decoder.decode(slot.rows[job->place], image, slot.mask(job->place), ring_bytes,
+                                    *scratch));
     }
-    if (!scratch) return;
-    const std::lock_guard lock(ring->mutex);
-    scratches.push_back(std::move(scratch));
-  }
-
-  std::unique_ptr<Scratch> borrow_scratch() {
-    const std::lock_guard lock(ring->mutex);
-    if (scratches.empty()) return std::make_unique<Scratch>();
-    auto scratch = std::move(scratches.back());
-    scratches.pop_back();
-    return scratch;
+    if (scratch) decoder.give_back(std::move(scratch));
   }
 
   [[nodiscard]] bool has_work() const {
@@ -266,22 +165,14 @@ struct BatchLoader::State {
     ring->free.pop_front();
     ring->fetching = true;
     lock.unlock();
-    slot->number = next_number;
-    slot->error = nullptr;
-    slot->error_place = kNoPlace;
-    slot->corrupt.clear();
-    slot->started = slot->finished = 0;
-    slot->cache_hits = 0;
-    slot->pixels = pixels;
-    slot->has_masks = ring->options.masks;
+    slot->clear(next_number, decoder.pixels(), ring->options.masks);
     try {
-      slot->rows = source(next_number);
-      for (const std::uint32_t row : slot->rows)
+      auto rows = source(next_number);
+      for (const std::uint32_t row : rows)
         if (row >= reader.slices().size())
           throw Error(ErrorCode::usage, fmt::format("batch {} names slice {}, the dataset has {}",
                                                     next_number, row, reader.slices().size()));
-      slot->images.reserve(slot->rows.size() * pixels * sizeof(std::int16_t));
-      if (slot->has_masks) slot->masks.reserve(slot->rows.size() * pixels);
+      slot->take_rows(std::move(rows));
     } catch (...) {
       slot->error = std::current_exception();
     }
@@ -304,107 +195,36 @@ struct BatchLoader::State {
     ring->work.notify_all();
   }
 
-  struct Result {
-    std::exception_ptr error;
-    bool corrupt = false, hit = false;
-  };
-
-  // A ring beyond the caches pushes out of them what the threads work with.
-  [[nodiscard]] Placement placement(const Slot& slot) const {
-    const std::size_t ring_bytes =
-        slot.rows.size() * pixels * sizeof(std::int16_t) * ring->slots.size();
-    return cache || ring_bytes < kCachedRing ? Placement::cached : Placement::streamed;
-  }
-
-  Result decode(const Job& job, Scratch& scratch) {
-    Result result;
-    try {
-      const std::uint32_t row = job.slot->rows[job.place];
-      const std::span image(job.slot->images.as<std::int16_t>() + job.place * pixels, pixels);
-      const std::span mask(job.slot->masks.as<std::uint8_t>() + job.place * pixels,
-                           job.slot->has_masks ? pixels : 0);
-      result.hit = cache && cache->get(row, image, mask);
-      if (result.hit) return result;
-      if (resizer.is_identity()) {
-        reader.read_image(row, image, scratch.read, placement(*job.slot));
-        if (!mask.empty()) reader.read_mask(row, mask, scratch.read);
-      } else {
-        scratch.image.resize(stored_pixels);
-        reader.read_image(row, scratch.image, scratch.read);
-        resizer.image(scratch.image, image, scratch.sums);
-        if (!mask.empty()) {
-          scratch.mask.resize(stored_pixels);
-          reader.read_mask(row, scratch.mask, scratch.read);
-          resizer.mask(scratch.mask, mask);
-        }
-      }
-      if (cache) cache->put(row, image, mask);
-    } catch (const Error& e) {
-      result.error = std::current_exception();
-      result.corrupt = e.code() == ErrorCode::corrupt;
-    } catch (...) {
-      result.error = std::current_exception();
-    }
-    return result;
-  }
-
-  void complete(const Job& job, const Result& result) {
+  void complete(const Job& job, const SliceDecoder::Result& result) {
     Slot& slot = *job.slot;
     {
       const std::lock_guard lock(ring->mutex);
       slot.done[job.place] = 1;
       slot.cache_hits += result.hit ? 1 : 0;
-      if (result.error != nullptr) note_error(slot, job.place, result);
+      if (result.error != nullptr)
+        slot.note_error(job.place, result.error, result.corrupt && ring->options.skip_corrupt);
       if (++slot.finished < slot.rows.size()) return;
     }
-    if (!slot.corrupt.empty()) replace_corrupt(slot);
+    if (!slot.corrupt.empty()) slot.replace_corrupt();
     const std::lock_guard lock(ring->mutex);
     slot.ready = true;
     if (slot.error != nullptr) ring->ended = true;
     ring->ready.notify_all();
   }
 
-  // Under the lock.
-  void note_error(Slot& slot, std::size_t place, const Result& result) {
-    if (result.corrupt && ring->options.skip_corrupt) {
-      slot.corrupt.push_back(place);
-      if (slot.corrupt.size() < slot.rows.size()) return;
-    }
-    if (place > slot.error_place) return;
-    slot.error = result.error;
-    slot.error_place = place;
-  }
-
-  void replace_corrupt(Slot& slot) {
-    if (slot.error != nullptr) return;
-    const std::size_t n = slot.rows.size();
-    std::vector<char> sound(n, 1);
-    for (const std::size_t place : slot.corrupt) sound[place] = 0;
-    for (const std::size_t place : slot.corrupt) {
-      std::size_t from = place;
-      do from = (from + 1) % n;
-      while (sound[from] == 0);
-      slot.rows[place] = slot.rows[from];
-      auto* images = slot.images.as<std::int16_t>();
-      std::copy_n(images + from * pixels, pixels, images + place * pixels);
-      if (!slot.has_masks) continue;
-      auto* masks = slot.masks.as<std::uint8_t>();
-      std::copy_n(masks + from * pixels, pixels, masks + place * pixels);
-    }
-  }
-
   std::optional<BatchLease> next();
+  /// Wait for the next batch or the end, calling back meanwhile without the lock; false past the
+  /// deadline.
+  bool wait_until(Clock::time_point deadline, std::unique_lock<std::mutex>& lock);
+  BatchLease lend(Slot* slot) const;
   [[noreturn]] void past_deadline() const;
 
   const DatasetReader& reader;
   Source source;
   std::int64_t next_number;
-  Resizer resizer;
-  std::size_t pixels = 0, stored_pixels = 0;
+  SliceDecoder decoder;
   std::shared_ptr<Ring> ring;
-  std::unique_ptr<SliceCache> cache;
-  std::vector<std::unique_ptr<Scratch>> scratches;  ///< those not in use, under the ring's mutex
-  LoaderStatistics statistics;                      ///< under the ring's mutex
+  LoaderStatistics statistics;  ///< under the ring's mutex
   bool warned = false;
   tbb::task_arena arena;
   tbb::task_group helpers;
@@ -417,21 +237,7 @@ std::optional<BatchLease> BatchLoader::State::next() {
   const auto deadline = begin + std::chrono::duration_cast<Clock::duration>(
                                     std::chrono::duration<double>(ring->options.deadline_s));
   std::unique_lock lock(ring->mutex);
-  const auto due = [&] {
-    return ring->filling.empty() ? ring->ended && !ring->fetching : ring->filling.front()->ready;
-  };
-  bool in_time = false;
-  if (const auto& call = ring->options.while_waiting; !call) {
-    in_time = ring->ready.wait_until(lock, deadline, due);
-  } else {
-    while (!(in_time = ring->ready.wait_until(
-                 lock, std::min(deadline, Clock::now() + kWaitingCalls), due)) &&
-           Clock::now() < deadline) {
-      lock.unlock();
-      call();
-      lock.lock();
-    }
-  }
+  const bool in_time = wait_until(deadline, lock);
   statistics.waited_s += std::chrono::duration<double>(Clock::now() - begin).count();
   if (!in_time) past_deadline();
   if (ring->filling.empty()) return std::nullopt;
@@ -449,6 +255,26 @@ std::optional<BatchLease> BatchLoader::State::next() {
         fmt::format("batch {} holds corrupt slices; they are replaced by others of the batch and "
                     "counted; run wsp-ingest verify to find all of them",
                     slot->number));
+  return lend(slot);
+}
+
+bool BatchLoader::State::wait_until(Clock::time_point deadline,
+                                    std::unique_lock<std::mutex>& lock) {
+  const auto due = [&] {
+    return ring->filling.empty() ? ring->ended && !ring->fetching : ring->filling.front()->ready;
+  };
+  const auto& call = ring->options.while_waiting;
+  if (!call) return ring->ready.wait_until(lock, deadline, due);
+  while (!ring->ready.wait_until(lock, std::min(deadline, Clock::now() + kWaitingCalls), due)) {
+    if (Clock::now() >= deadline) return false;
+    lock.unlock();
+    call();
+    lock.lock();
+  }
+  return true;
+}
+
+BatchLease BatchLoader::State::lend(Slot* slot) const {
   BatchLease lease;
   lease.slot_ = std::shared_ptr<Slot>(slot, [shared = ring](Slot* given_back) {
     {

@@ -5,13 +5,10 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <cmath>
 #include <limits>
 #include <map>
 #include <nlohmann/json.hpp>
-#include <numeric>
-#include <optional>
 #include <regex>
 
 #include "io/core/atomic_file.hpp"
@@ -19,9 +16,9 @@
 #include "io/core/hash.hpp"
 #include "io/core/json_text.hpp"
 #include "io/core/log.hpp"
-#include "io/manifest/csv.hpp"
 #include "io/manifest/manifest.hpp"
 #include "train/eval/npy.hpp"
+#include "train/eval/slice_table.hpp"
 
 namespace wsp::train {
 namespace {
@@ -51,66 +48,6 @@ json words_json(const FeatureTable& t) {
     if (!t.label_words[l].empty()) words[t.label_names[l]] = t.label_words[l];
   return words;
 }
-
-// The table of rows, with messages that name a cell's place.
-class SliceTable {
- public:
-  explicit SliceTable(const fs::path& path) : file_(path.string()) {
-    std::error_code ec;
-    if (!fs::is_regular_file(path, ec))
-      throw Error(ErrorCode::no_input, "no table at " + file_ + ": expected one row per slice");
-    table_ = parse_csv(read_file(path), file_);
-    for (std::size_t c = 0; c < table_.header.size(); ++c)
-      if (!place_.emplace(table_.header[c], c).second)
-        refuse("the column '" + table_.header[c] + "' stands twice");
-  }
-
-  [[nodiscard]] std::size_t rows() const { return table_.rows.size(); }
-  [[nodiscard]] const std::vector<std::string>& header() const { return table_.header; }
-  [[nodiscard]] bool has(const std::string& column) const { return place_.contains(column); }
-  [[nodiscard]] const std::string& text(std::size_t row, const std::string& column) const {
-    return table_.rows[row][place_.at(column)];
-  }
-  void require(const std::string& column, const char* why) const {
-    if (!has(column))
-      refuse(fmt::format("there is no column '{}'{}; it has {}", column, why,
-                         fmt::join(table_.header, ", ")));
-  }
-  [[noreturn]] void refuse(const std::string& what) const {
-    throw Error(ErrorCode::usage, file_ + ": " + what);
-  }
-  [[noreturn]] void refuse(std::size_t row, const std::string& column,
-                           const std::string& expected) const {
-    refuse(fmt::format("{}, column '{}': expected {}", table_.place(row), column, expected));
-  }
-
-  template <class Number>
-  [[nodiscard]] Number number(std::size_t row, const std::string& column, const char* expected,
-                              int base = 10) const {
-    const std::string& cell = text(row, column);
-    Number value{};
-    std::from_chars_result end{};
-    if constexpr (std::is_floating_point_v<Number>)
-      end = std::from_chars(cell.data(), cell.data() + cell.size(), value);
-    else
-      end = std::from_chars(cell.data(), cell.data() + cell.size(), value, base);
-    if (end.ec != std::errc() || end.ptr != cell.data() + cell.size())
-      refuse(row, column, expected);
-    if constexpr (std::is_floating_point_v<Number>)
-      if (!std::isfinite(value)) refuse(row, column, expected);
-    return value;
-  }
-  [[nodiscard]] std::int32_t slice(std::size_t row) const {
-    const auto value = number<std::int32_t>(row, "slice", "the number of a slice, from 0");
-    if (value < 0) refuse(row, "slice", "the number of a slice, from 0");
-    return value;
-  }
-
- private:
-  std::string file_;
-  CsvTable table_;
-  std::map<std::string, std::size_t> place_;
-};
 
 // Everything of a row but its features, and in which order rows go.
 struct Rows {

@@ -1,3 +1,4 @@
+// Label tables: what their cells say, and what is refused.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -7,38 +8,20 @@
 #include "io/core/error.hpp"
 #include "io/manifest/csv.hpp"
 #include "io/manifest/manifest.hpp"
+#include "labels_support.hpp"
 #include "support/damage.hpp"
 #include "support/test_data.hpp"
 
 namespace wsp {
 namespace {
 
-LabelTable table(const std::string& text, const DataManifest& manifest = default_manifest()) {
-  const test::TemporaryDirectory work;
-  write_file_atomic(work.path() / "labels.csv", std::string_view(text));
-  return LabelTable::load(work.path() / "labels.csv", manifest);
-}
-
-CaseKeys patient(const std::string& id) {
-  CaseKeys keys;
-  keys.patient_id = id;
-  return keys;
-}
-
-// An image by its path below the export.
-CaseKeys image(const std::string& path) {
-  CaseKeys keys;
-  keys.relative_path = path;
-  keys.path_stem =
-      path.substr(0, path.find('.', path.rfind('/') == std::string::npos ? 0 : path.rfind('/')));
-  return keys;
-}
-
-LabelTable::Lookup find(LabelTable& labels, const CaseKeys& keys) {
-  auto found = labels.match({keys}).front();
-  labels.use(found);
-  return found;
-}
+using test::Classes;
+using test::classes;
+using test::find;
+using test::image;
+using test::of_numbers;
+using test::patient;
+using test::table;
 
 TEST(Labels, ReadThePublishedTableOfTcgaLihc) {
   WSP_REQUIRE_TEST_DATA(data);
@@ -189,12 +172,6 @@ TEST(Labels, ReadClassesThatPandasWroteAsDecimals) {
   EXPECT_EQ(find(named, patient("C")).labels.values, std::vector<std::int64_t>{0});
 }
 
-DataManifest of_numbers() {
-  DataManifest manifest = default_manifest();
-  manifest.continuous = {{"stiffness_kpa", "kpa", {"n/a", "-1"}}, {"age", "age", {}}};
-  return manifest;
-}
-
 TEST(Labels, ReadNumbersAsTheyAreWritten) {
   const std::string text =
       "subject,label,kpa,age\nA,1,7.3,61.5\nB,,,1e2\nC,0,n/a,-0.25\nD,2,-1.0,0\nE,2, 12 ,5e-324\n";
@@ -226,16 +203,6 @@ TEST(Labels, RefuseWhatIsNotANumberAlone) {
   }
 }
 
-TEST(Labels, RowsThatDisagreeInANumberAreAmbiguous) {
-  LabelTable labels = table(
-      "subject,label,kpa,age\nA,1,,61\nA,1,n/"
-      "a,61\nB,1,7.3,61\nB,1,7.30000001,61\nC,1,7,61\nC,1,,61\n",
-      of_numbers());
-  EXPECT_EQ(find(labels, patient("A")).state, LabelTable::Lookup::State::found);
-  EXPECT_EQ(find(labels, patient("B")).state, LabelTable::Lookup::State::ambiguous);
-  EXPECT_EQ(find(labels, patient("C")).state, LabelTable::Lookup::State::ambiguous);
-}
-
 TEST(Labels, ACohortOfNumbersAloneNeedsNoClasses) {
   const test::TemporaryDirectory work;
   write_file_atomic(
@@ -245,54 +212,6 @@ TEST(Labels, ACohortOfNumbersAloneNeedsNoClasses) {
   LabelTable labels = table("subject,age\nA,61\n", manifest);
   EXPECT_EQ(find(labels, patient("A")).labels.values, std::vector<std::int64_t>{-1});
   EXPECT_EQ(find(labels, patient("A")).labels.continuous, std::vector<double>{61});
-}
-
-TEST(Labels, FindBySeriesStudyAndAccession) {
-  CaseKeys keys;
-  keys.patient_id = "p";
-  keys.accession = "a";
-  keys.study_uid = "1.2";
-  keys.series_uid = "1.2.3";
-  for (const auto& [key, text] : std::map<std::string, std::string>{{"patient_id", "p"},
-                                                                    {"accession", "a"},
-                                                                    {"study_uid", "1.2"},
-                                                                    {"series_uid", "1.2.3"}}) {
-    DataManifest manifest = default_manifest();
-    manifest.key = key;
-    LabelTable labels = table("subject,label\nother,0\n" + text + ",7\n", manifest);
-    const auto found = find(labels, keys);
-    ASSERT_EQ(found.state, LabelTable::Lookup::State::found) << key;
-    EXPECT_EQ(found.labels.values, std::vector<std::int64_t>{7}) << key;
-    EXPECT_EQ(find(labels, CaseKeys{}).state, LabelTable::Lookup::State::missing) << key;
-  }
-}
-
-TEST(Labels, FindByPathNameAndPattern) {
-  DataManifest manifest = default_manifest();
-  manifest.key = "path";
-  manifest.path_pattern = "volume-([0-9]+)\\.nii";
-  LabelTable labels = table("subject,label\n7,1\nb.nii,2\nsub/c.nii,3\n", manifest);
-  const auto value = [&](const char* path) {
-    const auto found = find(labels, image(path));
-    return found.state == LabelTable::Lookup::State::found ? found.labels.values[0] : -99;
-  };
-  EXPECT_EQ(value("train/volume-7.nii"), 1);
-  EXPECT_EQ(value("sub/b.nii"), 2);
-  EXPECT_EQ(value("sub/c.nii"), 3);
-  EXPECT_EQ(value("more/sub/c.nii"), 3);
-  EXPECT_EQ(value("c.nii"), -99);  // of which sub is not known
-  EXPECT_EQ(value("other/c.nii"), -99);
-  EXPECT_EQ(value("volume-8.nii"), -99);
-}
-
-TEST(Labels, FindNiftiByTheSubjectOfItsPath) {
-  DataManifest manifest = default_manifest();
-  const CaseKeys keys = image("data/P12__VEN.nii.gz");
-  LabelTable by_stem = table("subject,label\nP12__VEN,1\n", manifest);
-  EXPECT_EQ(find(by_stem, keys).state, LabelTable::Lookup::State::found);
-  manifest.subject_pattern = "(P[0-9]+)__";
-  LabelTable by_pattern = table("subject,label\nP12,1\n", manifest);
-  EXPECT_EQ(find(by_pattern, keys).state, LabelTable::Lookup::State::found);
 }
 
 TEST(Labels, CarryTheSplitAndRefuseFreeTextInIt) {
@@ -310,62 +229,6 @@ TEST(Labels, DropEmptyRowsOfSpreadsheetsAndCountTheOthers) {
   EXPECT_EQ(labels.rows(), 2U);
   EXPECT_EQ(find(labels, patient(" A ")).labels.values, std::vector<std::int64_t>{1});
   EXPECT_EQ(labels.unmatched_row_numbers(), std::vector<std::size_t>{2});
-}
-
-// What all cases of an export get: the class, -1 for none, -2 where it is ambiguous.
-std::vector<int> classes(const LabelTable& labels, const std::vector<CaseKeys>& cases) {
-  std::vector<int> values;
-  for (const auto& found : labels.match(cases))
-    values.push_back(found.state == LabelTable::Lookup::State::found
-                         ? static_cast<int>(found.labels.values[0])
-                     : found.state == LabelTable::Lookup::State::missing ? -1
-                                                                         : -2);
-  return values;
-}
-using Classes = std::vector<int>;
-
-CaseKeys of(CaseKeys keys, const std::string& subject) {
-  keys.subject = subject;
-  return keys;
-}
-
-TEST(Labels, OneRowIsOneSubjects) {
-  const std::vector<CaseKeys> two{of(image("siteA/001.nii.gz"), "a"),
-                                  of(image("siteB/001.nii.gz"), "b")};
-  EXPECT_EQ(classes(table("subject,label\n001,3\n"), two), (Classes{-2, -2}));
-  EXPECT_EQ(classes(table("subject,label\nsiteA/001,3\n"), two), (Classes{3, -1}));
-  EXPECT_EQ(classes(table("subject,label\nsiteA/001,3\nsiteB/001.nii.gz,2\n"), two),
-            (Classes{3, 2}));
-  EXPECT_EQ(classes(table("subject,label\nsiteC/001,3\n"), two), (Classes{-1, -1}));
-  EXPECT_EQ(classes(table("subject,label\nsiteA/001,3\n001,2\n"), two), (Classes{3, -2}));
-  EXPECT_EQ(classes(table("subject,label\n01,3\n1,2\n"), two), (Classes{-1, -1}));
-  // Several volumes of one person may share a row, people of one ID may not.
-  EXPECT_EQ(classes(table("subject,label\n001,3\n"), {of(two[0], "a"), of(two[1], "a")}),
-            (Classes{3, 3}));
-  EXPECT_EQ(
-      classes(table("subject,label\n7,3\n"), {of(patient("7"), "x|7"), of(patient("7"), "x|7")}),
-      (Classes{3, 3}));
-  EXPECT_EQ(
-      classes(table("subject,label\n7,3\n"), {of(patient("7"), "x|7"), of(patient("7"), "y|7")}),
-      (Classes{-2, -2}));
-  EXPECT_EQ(
-      classes(table("subject,label\nliver_3,1\nx,0\n"), {image("imagesTr/liver_3_0000.nii.gz")}),
-      Classes{1});
-}
-
-// Three patients without an ID whose files are all called the same.
-TEST(Labels, AFilesNameIsNoPatient) {
-  std::vector<CaseKeys> cases(3);
-  for (int i = 0; i < 3; ++i) {
-    cases[static_cast<std::size_t>(i)].relative_path = "p" + std::to_string(i) + "/1.dcm";
-    cases[static_cast<std::size_t>(i)].subject = "study " + std::to_string(i);
-  }
-  EXPECT_EQ(classes(table("subject,label\n1,1\n2,2\n3,3\n"), cases), (Classes{-1, -1, -1}));
-  DataManifest manifest = default_manifest();
-  manifest.key = "path";
-  EXPECT_EQ(classes(table("subject,label\n1,1\n1.dcm,2\n", manifest), cases),
-            (Classes{-1, -1, -1}));
-  EXPECT_EQ(classes(table("subject,label\np1/1.dcm,2\n", manifest), cases), (Classes{-1, 2, -1}));
 }
 
 // A table without a header row begins with a patient.

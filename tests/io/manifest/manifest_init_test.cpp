@@ -8,6 +8,7 @@
 #include "io/core/atomic_file.hpp"
 #include "io/core/error.hpp"
 #include "io/manifest/manifest.hpp"
+#include "io/manifest/manifest_check.hpp"
 #include "support/test_data.hpp"
 
 namespace wsp {

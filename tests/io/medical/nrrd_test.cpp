@@ -3,25 +3,24 @@
 #include <gtest/gtest.h>
 #include <zlib.h>
 
-#include <algorithm>
 #include <fstream>
-#include <functional>
 #include <map>
 #include <sstream>
 
 #include "io/medical/image_file.hpp"
-#include "io/medical/masks.hpp"
+#include "nrrd_support.hpp"
 #include "support/test_data.hpp"
 
 namespace wsp {
 namespace {
 
 namespace fs = std::filesystem;
-
-void write_text(const fs::path& path, const std::string& text) {
-  fs::create_directories(path.parent_path());
-  std::ofstream(path, std::ios::binary) << text;
-}
+using test::Fields;
+using test::header;
+using test::Nrrds;
+using test::plain;
+using test::shorts;
+using test::write_text;
 
 std::string gzip(const std::string& text) {
   const test::TemporaryDirectory here;
@@ -32,67 +31,6 @@ std::string gzip(const std::string& text) {
   std::ifstream in(path, std::ios::binary);
   return {std::istreambuf_iterator<char>(in), {}};
 }
-
-using Fields = std::map<std::string, std::string>;
-
-// 4 x 3 x 2 voxels of 2 x 3 x 5 mm from LPS (-8, 40, 100); the values 0, 1, ... in that order.
-Fields plain() {
-  return {{"type", "short"},
-          {"dimension", "3"},
-          {"sizes", "4 3 2"},
-          {"endian", "little"},
-          {"encoding", "raw"},
-          {"space", "left-posterior-superior"},
-          {"space directions", "(2,0,0) (0,3,0) (0,0,5)"},
-          {"space origin", "(-8,40,100)"}};
-}
-std::string header(const Fields& fields, const std::string& last = "") {
-  std::string text = "NRRD0005\n# a comment: with a colon\n";
-  for (const char* first : {"dimension", "space"})  // fields per axis come after them
-    if (fields.contains(first)) text += first + (": " + fields.at(first)) + "\n";
-  for (const auto& [name, value] : fields)
-    if (name != "dimension" && name != "space") text += name + ": " + value + "\n";
-  return text + last + "\n";
-}
-std::string shorts(std::size_t n = 24, std::size_t from = 0) {
-  std::string bytes;
-  for (std::size_t i = from; i < from + n; ++i) {
-    bytes += static_cast<char>(i & 0xFF);
-    bytes += static_cast<char>(i >> 8);
-  }
-  return bytes;
-}
-
-class Nrrds : public testing::Test {
- protected:
-  [[nodiscard]] fs::path path(const std::string& name) const { return here_.path() / name; }
-  std::string code(const Fields& fields, const std::string& last = "",
-                   const std::string& voxels = shorts()) {
-    write_text(path("x.nrrd"), header(fields, last) + voxels);
-    const auto read = read_image_volume(path("x.nrrd"));
-    const auto seen = read_image_header(path("x.nrrd"));
-    detail_ = read ? "" : read.rejection().detail;
-    if (seen.ok() != read.ok()) return "header and volume differ";
-    return read ? "USED" : std::string(to_string(read.rejection().code));
-  }
-  // The file is the plain volume, whatever its form.
-  static void expect_plain(const fs::path& file) {
-    SCOPED_TRACE(file.filename());
-    const auto read = read_image_volume(file);
-    ASSERT_TRUE(read) << to_string(read.rejection().code) << ' ' << read.rejection().detail;
-    const Volume& v = read.value().volume;
-    EXPECT_EQ(v.geometry.size, (std::array<std::int64_t, 3>{4, 3, 2}));
-    for (std::size_t k = 0; k < 3; ++k) {
-      EXPECT_NEAR(v.geometry.spacing_mm[k], (Vec3{2, 3, 5})[k], 1e-12);
-      EXPECT_NEAR(v.geometry.origin_mm[k], (Vec3{-8, 40, 100})[k], 1e-12);
-      for (std::size_t j = 0; j < 3; ++j) EXPECT_NEAR(v.geometry.axis[k][j], j == k, 1e-12);
-    }
-    ASSERT_EQ(v.hu.size(), 24U);
-    for (std::size_t i = 0; i < 24; ++i) EXPECT_EQ(v.hu[i], static_cast<int>(i));
-  }
-  test::TemporaryDirectory here_;
-  std::string detail_;
-};
 
 TEST_F(Nrrds, EverySpaceAndOrderOfAxesGivesTheSameVolume) {
   struct Named {
@@ -421,111 +359,6 @@ TEST_F(Nrrds, Encodings) {
   const auto whole = read_image_volume(path("whole.nrrd"));
   ASSERT_FALSE(whole);
   EXPECT_EQ(whole.rejection().code, Code::UNSUPPORTED_ENCODING);
-}
-
-// 3D Slicer's segmentations.
-class Segmentations : public Nrrds {
- protected:
-  static LoadedVolume volume() {
-    LoadedVolume ct;
-    ct.volume.geometry = {{4, 3, 2}, {2, 3, 5}, {-8, 40, 100}, {{{1, 0, 0}, {0, 1, 0}, {0, 0, 1}}}};
-    ct.volume.z_mm = {100, 105};
-    ct.volume.slice_origin_mm = {{-8, 40, 100}, {-8, 40, 105}};
-    ct.volume.hu.assign(24, 50);
-    return ct;
-  }
-  // Values 0 to 3 in turn, so that each label has 6 voxels; names by value from 1.
-  Outcome<LiverMask> read(const std::vector<std::string>& names, std::vector<std::int64_t> labels) {
-    Fields fields = plain();
-    fields["type"] = "unsigned char";
-    std::string pairs, voxels;
-    for (std::size_t i = 0; i < names.size(); ++i) {
-      const std::string segment = "Segment" + std::to_string(i) + "_";
-      pairs += segment + "LabelValue:=" + std::to_string(i + 1) + "\n" + segment + "Layer:=0\n";
-      if (names[i] != "-") pairs += segment + "Name:=" + names[i] + "\n";
-    }
-    for (int i = 0; i < 24; ++i) voxels += static_cast<char>(i % 4);
-    write_text(path("case.seg.nrrd"), header(fields, pairs) + voxels);
-    MaskOptions options;
-    options.liver_labels = std::move(labels);
-    return read_mask_file(path("case.seg.nrrd"), volume(), options);
-  }
-  static std::string code_of(const Outcome<LiverMask>& mask) {
-    return mask ? "USED" : std::string(to_string(mask.rejection().code));
-  }
-  // The value whose voxels make the mask; several are summed up as digits.
-  static std::string values(const Outcome<LiverMask>& mask) {
-    if (!mask) return code_of(mask);
-    std::string found;
-    for (std::size_t v = 0; v < 4; ++v) {
-      const bool first = mask.value().voxels[v] != 0;
-      for (std::size_t i = v; i < 24; i += 4) EXPECT_EQ(mask.value().voxels[i] != 0, first);
-      if (first) found += std::to_string(v);
-    }
-    return found;
-  }
-};
-
-TEST_F(Segmentations, TheNamedLiverIsTaken) {
-  EXPECT_EQ(values(read({"spleen", "liver"}, {1})), "2");
-  EXPECT_EQ(values(read({"spleen", "liver"}, {2})), "2");
-  EXPECT_EQ(values(read({"liver", "tumor"}, {1, 2})), "12");  // asked for together
-  EXPECT_EQ(values(read({"Liver"}, {1})), "1");
-  // Names that say nothing leave it to the label.
-  EXPECT_EQ(values(read({"Segment_1"}, {1})), "1");
-  EXPECT_EQ(values(read({"Segment 1", "Segment_2"}, {2})), "2");
-  EXPECT_EQ(values(read({"-", "-"}, {2})), "2");
-  EXPECT_EQ(values(read({"spleen", "organ"}, {2})), "2");  // the user's word
-  // And never a segment that is named otherwise.
-  EXPECT_EQ(values(read({"spleen", "kidney"}, {1})), "NO_LIVER_SEGMENT");
-  EXPECT_EQ(values(read({"spleen", "liver"}, {1, 3})), "MASK_AMBIGUOUS");
-  EXPECT_EQ(values(read({"liver", "liver"}, {1})), "MASK_AMBIGUOUS");
-}
-
-TEST_F(Segmentations, LayersAreNamed) {
-  Fields fields = plain();
-  fields["type"] = "unsigned char";
-  fields["dimension"] = "4";
-  fields["sizes"] = "2 4 3 2";
-  fields["kinds"] = "list domain domain domain";
-  fields["space directions"] = "none (2,0,0) (0,3,0) (0,0,5)";
-  write_text(path("two.seg.nrrd"),
-             header(fields, "Segment0_ID:=Segment_1\nSegment0_Layer:=0\nSegment1_ID:=Segment_2\n") +
-                 std::string(48, '\1'));
-  const auto read = read_label_image(path("two.seg.nrrd"));
-  ASSERT_FALSE(read);
-  EXPECT_EQ(read.rejection().code, Code::NOT_3D);
-  EXPECT_NE(read.rejection().detail.find("overlap"), std::string::npos) << read.rejection().detail;
-}
-
-TEST_F(Segmentations, AHeaderMayBeLong) {
-  std::string pairs;
-  for (int i = 0; i < 500; ++i)
-    pairs += "Segment" + std::to_string(i) + "_Tags:=" + std::string(400, 'x') + "\n";
-  write_text(path("long.nrrd"), header(plain(), pairs) + shorts());
-  ASSERT_GT(fs::file_size(path("long.nrrd")), 200000U);
-  expect_plain(path("long.nrrd"));
-}
-
-TEST_F(Segmentations, ValuesThatAreNoLabelsAreRefused) {
-  Fields fields = plain();
-  fields["encoding"] = "ascii";
-  fields["type"] = "float";
-  const auto read = [&](const std::string& value) {
-    std::string voxels;
-    for (int i = 0; i < 23; ++i) voxels += "1 ";
-    write_text(path("p.nrrd"), header(fields) + voxels + value);
-    return read_label_image(path("p.nrrd"));
-  };
-  for (const char* value : {"0", "1", "1.00001", "0.9999", "-0.0001", "2e0"})
-    EXPECT_TRUE(read(value)) << value;
-  for (const char* value : {"0.5", "0.99", "nan", "inf", "1.01"}) {
-    const auto labels = read(value);
-    ASSERT_FALSE(labels) << value;
-    EXPECT_EQ(labels.rejection().code, Code::MASK_UNREADABLE);
-    EXPECT_NE(labels.rejection().detail.find("no whole number"), std::string::npos);
-    EXPECT_TRUE(read_image_header(path("p.nrrd")));
-  }
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 
 #include "io/core/atomic_file.hpp"
 #include "io/core/error.hpp"
+#include "preprocess/pipeline/plan_misfits.hpp"
 #include "preprocess/pipeline/scan_report.hpp"
 #include "support/test_data.hpp"
 

@@ -1,3 +1,4 @@
+// Passes of a network over volumes, with plain functions in its place.
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 #include <tbb/parallel_for.h>
@@ -6,13 +7,11 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
-#include <functional>
 #include <map>
 #include <mutex>
 #include <new>
-#include <numeric>
 
-#include "io/core/error.hpp"
+#include "fake_network.hpp"
 #include "preprocess/segment/batch_runner.hpp"
 #include "preprocess/segment/model_segmenter.hpp"
 #include "preprocess/segment/sliding_window.hpp"
@@ -20,69 +19,11 @@
 namespace wsp {
 namespace {
 
-// A network in C++: probability of one sample from its input, both in tensor order.
-using Forward = std::function<void(std::span<const float>, const BatchShape&, std::span<float>)>;
-
-class FakeNetwork : public Network {
- public:
-  FakeNetwork(Forward forward, bool at_once) : forward_(std::move(forward)), at_once_(at_once) {}
-  [[nodiscard]] bool concurrent() const override { return at_once_; }
-  [[nodiscard]] std::int64_t batch(int) const override { return 3; }
-  [[nodiscard]] std::string precision() const override { return precision_; }
-  std::unique_ptr<NetworkSlot> make_slot(const BatchShape& largest) override;
-
-  std::atomic<std::int64_t> samples{0}, under_way{0}, most_under_way{0}, slots{0};
-  std::string precision_ = "fp32";
-  Forward forward_;
-
- private:
-  bool at_once_;
-};
-
-class FakeSlot : public NetworkSlot {
- public:
-  FakeSlot(FakeNetwork& network, const BatchShape& largest)
-      : network_(network),
-        input_(static_cast<std::size_t>(largest.samples * largest.channels * largest.voxels())),
-        output_(static_cast<std::size_t>(largest.samples * largest.voxels())) {}
-  std::span<float> input() override { return input_; }
-  void start(const BatchShape& shape) override {
-    network_.samples += shape.samples;
-    network_.most_under_way = std::max(network_.most_under_way.load(), ++network_.under_way);
-    shape_ = shape;
-    if (network_.concurrent()) work();
-  }
-  void wait() override {
-    if (!network_.concurrent()) work();
-    --network_.under_way;
-  }
-  [[nodiscard]] std::span<const float> output() const override { return output_; }
-
- private:
-  void work() {
-    const auto in = static_cast<std::size_t>(shape_.channels * shape_.voxels());
-    const auto out = static_cast<std::size_t>(shape_.voxels());
-    for (std::size_t i = 0; i < static_cast<std::size_t>(shape_.samples); ++i)
-      network_.forward_(std::span(input_).subspan(i * in, in), shape_,
-                        std::span(output_).subspan(i * out, out));
-  }
-  FakeNetwork& network_;
-  std::vector<float> input_, output_;
-  BatchShape shape_;
-};
-
-std::unique_ptr<NetworkSlot> FakeNetwork::make_slot(const BatchShape& largest) {
-  ++slots;
-  return std::make_unique<FakeSlot>(*this, largest);
-}
-
-// Liver above 50 HU, certain at 150; a shallow ramp over the window, so that windows differ.
-void bright(std::span<const float> in, const BatchShape& shape, std::span<float> out) {
-  const std::size_t middle = static_cast<std::size_t>(shape.channels / 2) * out.size();
-  for (std::size_t i = 0; i < out.size(); ++i)
-    out[i] = std::clamp(in[middle + i] / 100, 0.0F, 1.0F) *
-             (1 - 0.2F * static_cast<float>(i) / static_cast<float>(out.size()));
-}
+using test::bright;
+using test::FakeNetwork;
+using test::Forward;
+using test::Made;
+using test::run;
 
 ModelDescriptor model(int dimensions, int neighbours = 0) {
   ModelDescriptor d;
@@ -117,22 +58,6 @@ Volume block(std::array<std::int64_t, 3> size, std::array<std::int64_t, 3> first
       }
   }
   return v;
-}
-
-struct Made {
-  Segmentation made;
-  std::int64_t samples = 0, most_under_way = 0;
-};
-
-Made run(const ModelDescriptor& d, const Volume& v, double coarse_mm, bool at_once,
-         const Forward& forward = bright) {
-  auto network = std::make_unique<FakeNetwork>(forward, at_once);
-  FakeNetwork& seen = *network;
-  ModelSegmenter segmenter(d, std::move(network), {coarse_mm});
-  EXPECT_EQ(segmenter.concurrent(), at_once);
-  auto answer = segmenter.segment(v);
-  EXPECT_TRUE(answer.ok());
-  return {std::move(answer).value(), seen.samples, seen.most_under_way};
 }
 
 TEST(SlidingWindow, StartsCoverTheAxisWithTheOverlapAskedFor) {
@@ -178,100 +103,6 @@ TEST(Passes, DeviceAndThreadsGiveTheSameBytes) {
     EXPECT_GE(device.most_under_way, 2);
     EXPECT_GT(std::count(threads.made.mask.voxels.begin(), threads.made.mask.voxels.end(), 1),
               20000);
-  }
-}
-
-// A device has its first batch before anything of the later ones is made, and two before it from
-// then on.
-TEST(BatchRunner, PreparesABatchWhileOthersAreUnderWay) {
-  FakeNetwork network(bright, false);
-  BatchJob job;
-  job.sample = {1, 1, {1, 2, 2}};
-  job.count = 20;  // 7 batches, the last of two
-  job.batch = 3;
-  job.piece = 9;
-  std::vector<std::int64_t> prepared, under_way, finished;
-  std::atomic<std::int64_t> filled{0}, taken{0};
-  job.prepare = [&](std::int64_t first, std::int64_t count) {
-    EXPECT_EQ(filled, first) << "no more is made than the next batch needs";
-    for (std::int64_t i = first; i < first + count; ++i) prepared.push_back(i);
-    under_way.push_back(network.under_way);
-  };
-  job.fill = [&](std::int64_t i, std::span<float> input) {
-    EXPECT_LT(i, std::ssize(prepared));
-    std::fill(input.begin(), input.end(), static_cast<float>(i));
-    ++filled;
-  };
-  job.take = [&](std::int64_t i, std::span<const float> output) {
-    EXPECT_EQ(output[0], static_cast<float>(i) / 100);
-    ++taken;
-  };
-  job.finish = [&](std::int64_t first, std::int64_t count) {
-    EXPECT_EQ(taken, first + count);
-    for (std::int64_t i = first; i < first + count; ++i) finished.push_back(i);
-  };
-  BatchRunner(network).run(job);
-  std::vector<std::int64_t> all(20);
-  std::iota(all.begin(), all.end(), 0);
-  EXPECT_EQ(prepared, all);
-  EXPECT_EQ(finished, all);
-  EXPECT_EQ(under_way, (std::vector<std::int64_t>{0, 1, 2, 2, 2, 2, 2}));
-  EXPECT_EQ(network.slots, 3);
-  // Another job finds their slots; a larger one gets larger ones.
-  prepared.clear();
-  under_way.clear();
-  finished.clear();
-  filled = taken = 0;
-  BatchRunner(network).run(job);
-  EXPECT_EQ(network.slots, 3);
-  job.sample.spatial = {1, 2, 3};
-  prepared.clear();
-  filled = taken = 0;
-  BatchRunner(network).run(job);
-  EXPECT_EQ(network.slots, 6);
-}
-
-TEST(BatchRunner, ThreadsGetAJobPieceByPiece) {
-  FakeNetwork network(bright, true);
-  BatchJob job;
-  job.sample = {1, 1, {1, 2, 2}};
-  job.count = 20;
-  job.batch = 3;
-  job.piece = 9;
-  std::vector<std::int64_t> order;
-  std::atomic<std::int64_t> taken{0};
-  job.prepare = [&](std::int64_t first, std::int64_t count) {
-    order.insert(order.end(), {first, count});
-  };
-  job.fill = [](std::int64_t, std::span<float> input) {
-    std::fill(input.begin(), input.end(), 50.0F);
-  };
-  job.take = [&](std::int64_t, std::span<const float>) { ++taken; };
-  job.finish = [&](std::int64_t first, std::int64_t count) {
-    EXPECT_EQ(taken, first + count);
-    order.insert(order.end(), {-first, -count});
-  };
-  BatchRunner(network).run(job);
-  EXPECT_EQ(order, (std::vector<std::int64_t>{0, 9, 0, -9, 9, 9, -9, -9, 18, 2, -18, -2}));
-}
-
-TEST(BatchRunner, SaysWhatHelpsWhereFp16RanOver) {
-  FakeNetwork network([](auto, const auto&, std::span<float> out) { out[0] = INFINITY; }, false);
-  BatchJob job;
-  job.prepare = [](std::int64_t, std::int64_t) {};
-  job.fill = [](std::int64_t, std::span<float>) {};
-  job.take = [](std::int64_t, std::span<const float>) {};
-  job.count = 1;
-  for (const char* precision : {"fp16", "bf16"}) {
-    network.precision_ = precision;
-    try {
-      BatchRunner(network).run(job);
-      FAIL() << precision;
-    } catch (const BadOutput& e) {
-      EXPECT_EQ(std::string(e.what()).find("--model-precision bf16 or fp32") != std::string::npos,
-                std::string(precision) == "fp16")
-          << e.what();
-    }
   }
 }
 
@@ -353,41 +184,6 @@ TEST(Passes, WhatIsNoProbabilityRejectsTheCase) {
   EXPECT_EQ(code([](auto, const auto&, auto) { throw std::runtime_error("gave up"); }),
             Code::SEGMENTER_FAILED);
   EXPECT_EQ(code([](auto, const auto&, auto) { throw std::bad_alloc(); }), Code::SEGMENTER_FAILED);
-}
-
-// The words are LibTorch's.
-TEST(SegmenterFailure, ALostCardStopsTheJobAndWantOfMemoryRejectsTheCase) {
-  const Rejection full = segmenter_failure(std::runtime_error(
-      "CUDA out of memory. Tried to allocate 2.00 GiB (GPU 0; 15.78 GiB total capacity)"));
-  EXPECT_EQ(full.code, Code::SEGMENTER_FAILED);
-  EXPECT_NE(full.detail.find("--model-precision bf16"), std::string::npos) << full.detail;
-  const Rejection host = segmenter_failure(std::bad_alloc());
-  EXPECT_EQ(host.detail, "no memory to run the model on this volume");
-  try {
-    (void)segmenter_failure(
-        std::runtime_error("CUDA error: unspecified launch failure\nCUDA kernel errors might be"));
-    ADD_FAILURE() << "the job would reject every case that follows";
-  } catch (const Error& e) {
-    EXPECT_EQ(e.code(), ErrorCode::failure);
-    EXPECT_NE(std::string(e.what()).find("--device cuda:N"), std::string::npos) << e.what();
-  }
-}
-
-TEST(SegmenterFailure, WordsOfTheLibrariesAreKnown) {
-  const Rejection full =
-      segmenter_failure(std::runtime_error("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"));
-  EXPECT_NE(full.detail.find("no memory on the card"), std::string::npos) << full.detail;
-  const Rejection handle = segmenter_failure(std::runtime_error(
-      "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"));
-  EXPECT_NE(handle.detail.find("no memory on the card"), std::string::npos) << handle.detail;
-  try {
-    (void)segmenter_failure(
-        std::runtime_error("CUDA error: no kernel image is available for execution on the device"));
-    ADD_FAILURE() << "every case would be rejected for it";
-  } catch (const Error& e) {
-    EXPECT_NE(std::string(e.what()).find("holds no code for the card"), std::string::npos)
-        << e.what();
-  }
 }
 
 // oneTBB's loops end early without a word where another case stopped the job: half a mask is none.
