@@ -10,6 +10,7 @@
 
 #include "io/core/atomic_file.hpp"
 #include "io/core/error.hpp"
+#include "io/core/hash.hpp"
 #include "io/manifest/manifest.hpp"
 #include "preprocess/segment/model_grid.hpp"
 #include "preprocess/segment/sliding_window.hpp"
