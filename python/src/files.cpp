@@ -4,8 +4,8 @@
 #include "bindings.hpp"
 #include "io/core/error.hpp"
 #include "io/core/hash.hpp"
-#include "train/eval/features.hpp"
 #include "io/core/tensor_header.hpp"
+#include "train/eval/features.hpp"
 
 namespace wsp::python {
 namespace {
