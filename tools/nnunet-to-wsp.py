@@ -303,7 +303,7 @@ def convert(arguments):
     print(json_path)
 
 
-def main():
+def main(words=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=pathlib.Path, metavar="MODEL", help="results folder: plans.json, dataset.json, fold_X")
     parser.add_argument("--out", type=pathlib.Path, required=True, metavar="STEM", help="write STEM.json and STEM.safetensors")
@@ -316,7 +316,7 @@ def main():
     parser.add_argument("--name", help="of the model (default: dataset and configuration)")
     parser.add_argument("--model-version", help="(default: fold and the checkpoint's hash)")
     try:
-        convert(parser.parse_args())
+        convert(parser.parse_args(words))
     except Unsupported as error:
         sys.exit(f"not converted: {error}")
     except KeyError as error:

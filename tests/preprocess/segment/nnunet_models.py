@@ -5,12 +5,13 @@ description: networks in PyTorch, everything around them in NumPy and SciPy with
     nnunet_models.py expect DIR VOLUME.json   of each: NAME.input, NAME.logits (a window), NAME.mask and NAME.clear (the volume)
 
 VOLUME.json: {"size": [x, y, z], "spacing": [x, y, z], "hu": FILE of int16 [z][y][x], to the left, to the back, to the head}."""
+import contextlib
 import hashlib
+import importlib.util
 import itertools
 import json
 import math
 import pathlib
-import subprocess
 import sys
 
 import numpy as np
@@ -19,6 +20,9 @@ import torch
 from torch import nn
 
 CONVERTER = pathlib.Path(__file__).resolve().parents[3] / "tools" / "nnunet-to-wsp.py"
+found = importlib.util.spec_from_file_location("nnunet_to_wsp", CONVERTER)
+converter = importlib.util.module_from_spec(found)
+found.loader.exec_module(converter)
 
 
 class Layer(nn.Module):
@@ -207,18 +211,23 @@ def write_folder(folder, name):
                 "inference_allowed_mirroring_axes": tuple(m["mirror"]) if "mirror" in m else None}, folder / "fold_0" / "checkpoint_final.pth")
 
 
-def convert(folder, stem, name, *extra, python=sys.executable):
+def convert(folder, stem, name, *extra):
+    """Run the converter here, since each process that loads Torch takes seconds; what it refuses by, or nothing."""
     m = MODELS[name]
-    command = [python, CONVERTER, folder, "--out", stem, "--orientation", m["orientation"], "--liver", *m["liver"], *(["--mirror"] if "mirror" in m else []), *extra]
-    return subprocess.run([str(c) for c in command], capture_output=True, text=True)
+    words = [folder, "--out", stem, "--orientation", m["orientation"], "--liver", *m["liver"], *(["--mirror"] if "mirror" in m else []), *extra]
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            converter.main([str(word) for word in words])
+    except SystemExit as refusal:
+        return str(refusal.code)
+    return ""
 
 
 def make(directory):
     for name in MODELS:
         write_folder(directory / name, name)
-        done = convert(directory / name, directory / name, name)
-        if done.returncode != 0:
-            sys.exit(done.stderr)
+        if refusal := convert(directory / name, directory / name, name):
+            sys.exit(refusal)
     spoil(directory, "plain3d")
 
 
