@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "io/core/error.hpp"
+#include "io/core/interrupt.hpp"
 #include "io/core/json_text.hpp"
 #include "io/core/log.hpp"
 #include "io/core/progress.hpp"
@@ -105,6 +106,7 @@ Predict predictor_of(const PredictOptions& o, const CommonOptions& common) {
                     " asks for output.refine, which wsp-ingest --liver-model does "
                     "and this command does not");
   return [model](const Volume& volume) -> Outcome<LiverMask> {
+    stop_if_interrupted("run the same command again");
     auto answer = model->segment(volume);
     if (!answer.ok()) return answer.rejection();
     return std::move(answer).value().mask;

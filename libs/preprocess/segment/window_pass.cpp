@@ -146,8 +146,10 @@ class WindowPass {
     job.sample = {1, 1, model_.patch};
     job.count = static_cast<std::int64_t>(windows.size());
     job.batch = network_.batch(model_.dimensions);
-    // Windows whose outputs are held at once on a CPU.
-    const auto held = std::clamp<std::int64_t>(2 * tbb::this_task_arena::max_concurrency(), 4, 16);
+    // Windows whose outputs are held at once on a CPU; logits of many labels are large.
+    const std::int64_t threads = tbb::this_task_arena::max_concurrency();
+    const auto held = network_.logits() > 0 ? std::clamp<std::int64_t>(threads, 1, 16)
+                                            : std::clamp<std::int64_t>(2 * threads, 4, 16);
     job.piece = (held + job.batch - 1) / job.batch * job.batch;
     job.prepare = [&](std::int64_t first, std::int64_t count) {
       std::vector<std::int64_t> wanted;
