@@ -240,6 +240,34 @@ TEST(NnunetDescriptor, RefusesWhatDoesNotFitTogether) {
   says("/mirror_axes", {0, 3}, "/mirror_axes");
 }
 
+TEST(NnunetVoxel, IsWhatTheLargestLabelOrTheLastRegionSays) {
+  NnunetModel labels;
+  labels.liver_head = {false, true, true};
+  const auto voxel = [](const NnunetModel& model, std::vector<float> logits) {
+    return nnunet_voxel(model, logits.data(), 1);
+  };
+  // Two labels of liver, neither of which is the largest: background wins with less than a half.
+  const NnunetVoxel split = voxel(labels, {1.0F, 0.9F, 0.9F});
+  EXPECT_FALSE(split.liver);
+  const double e = std::exp(-0.1);
+  EXPECT_NEAR(split.probability, 2 * e / (1 + 2 * e), 1e-6);
+  EXPECT_TRUE(voxel(labels, {1.0F, 0.9F, 1.1F}).liver);
+  EXPECT_FALSE(voxel(labels, {1.0F, 1.0F, 0.0F}).liver) << "of equals the first";
+  EXPECT_FALSE(voxel(labels, {NAN, NAN, NAN}).liver);
+  EXPECT_EQ(voxel(labels, {NAN, NAN, NAN}).probability, 0);
+  // Two voxels, their logits side by side.
+  const std::vector<float> strided{0, 5, 3, -5, 1, -5};
+  EXPECT_TRUE(nnunet_voxel(labels, strided.data(), 2).liver);
+  EXPECT_FALSE(nnunet_voxel(labels, strided.data() + 1, 2).liver);
+  NnunetModel regions;
+  regions.regions = true;
+  regions.liver_head = {true, false};
+  EXPECT_TRUE(voxel(regions, {0.1F, -0.1F}).liver);
+  EXPECT_FALSE(voxel(regions, {9.0F, 0.1F}).liver) << "painted over";
+  EXPECT_FALSE(voxel(regions, {-0.1F, -0.1F}).liver);
+  EXPECT_NEAR(voxel(regions, {2.0F, 0.1F}).probability, 1 / (1 + std::exp(-2.0)), 1e-6);
+}
+
 // scipy 1.10: ndimage.zoom(order=3, mode="nearest", grid_mode=True) of 1, 0, 0, 0, 0 to 7 samples.
 TEST(NnunetGrid, SplineIsSciPys) {
   WSP_REQUIRE_PYTHON("numpy, scipy");
