@@ -1,11 +1,12 @@
 # cmake --install and cpack -G DEB
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/schemas ${PROJECT_SOURCE_DIR}/models ${PROJECT_SOURCE_DIR}/data-manifests ${PROJECT_SOURCE_DIR}/plans
         DESTINATION share/wsp USE_SOURCE_PERMISSIONS)
+install(PROGRAMS ${PROJECT_SOURCE_DIR}/tools/nnunet-to-wsp.py DESTINATION share/wsp/tools)
 install(FILES README.md LICENSE CHANGELOG.md CONTRIBUTING.md DESTINATION share/doc/wsp)
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/docs DESTINATION share/doc/wsp FILES_MATCHING PATTERN "*.md" PATTERN "*.png")
 # The documents name these beside them, as in the source tree.
 install(CODE [[
-  foreach(name schemas models data-manifests plans)
+  foreach(name schemas models data-manifests plans tools)
     file(CREATE_LINK ../../wsp/${name} "$ENV{DESTDIR}${CMAKE_INSTALL_PREFIX}/share/doc/wsp/${name}" SYMBOLIC)
   endforeach()
 ]])

@@ -3,10 +3,12 @@
 #include "wsp-unet-predict.hpp"
 
 #include <algorithm>
+#include <functional>
 #include <iostream>
 #include <nlohmann/json.hpp>
 
 #include "io/core/error.hpp"
+#include "io/core/interrupt.hpp"
 #include "io/core/json_text.hpp"
 #include "io/core/log.hpp"
 #include "io/core/progress.hpp"
@@ -15,12 +17,17 @@
 #ifdef WSP_WITH_MEDICAL
 #include "io/medical/image_file.hpp"
 #include "io/medical/scan.hpp"
+#include "preprocess/segment/torch_segmenter.hpp"
 #endif
 
 namespace wsp {
 
 void declare_predict(CLI::App& app, PredictOptions& o) {
-  app.add_option("RUN", o.source, "Run directory (its best weights) or weights file")->required();
+  app.add_option(
+         "RUN", o.source,
+         "Run directory (its best weights), weights file, or MODEL.json: the descriptor of any "
+         "liver model (docs/MODELS.md)")
+      ->required();
   app.add_option("VOLUME", o.volumes,
                  "NIfTI or NRRD; of DICOM, wsp-ingest --liver-model makes masks")
       ->required();
@@ -81,12 +88,37 @@ void check(const PredictOptions& o) {
   if (code) throw Error(ErrorCode::output, "cannot make " + o.out.string() + ": " + code.message());
 }
 
+// Makes the mask of a volume, on its own grid.
+using Predict = std::function<Outcome<LiverMask>(const Volume&)>;
+
+Predict predictor_of(const PredictOptions& o, const CommonOptions& common) {
+  if (o.source.extension() != ".json") {
+    auto own =
+        std::make_shared<train::LiverPredictor>(o.source, o.device, common.threads, o.precision);
+    return [own](const Volume& volume) -> Outcome<LiverMask> { return own->predict(volume); };
+  }
+  // All of the volume: what is found in a coarse pass alone is the ingest's way.
+  const std::shared_ptr<Segmenter> model =
+      make_torch_segmenter(o.source, o.device, SegmentationPlan{0}, o.precision);
+  if (model->refines())
+    throw Error(ErrorCode::usage,
+                o.source.string() +
+                    " asks for output.refine, which wsp-ingest --liver-model does "
+                    "and this command does not");
+  return [model](const Volume& volume) -> Outcome<LiverMask> {
+    stop_if_interrupted("run the same command again");
+    auto answer = model->segment(volume);
+    if (!answer.ok()) return answer.rejection();
+    return std::move(answer).value().mask;
+  };
+}
+
 }  // namespace
 
 int predict(const PredictOptions& o, const CommonOptions& common) {
   check(o);
   initialise_medical_io();
-  train::LiverPredictor predictor(o.source, o.device, common.threads, o.precision);
+  const Predict predict_mask = predictor_of(o, common);
   Progress progress("predicting", o.volumes.size(), "volumes");
   nlohmann::json made = nlohmann::json::array();
   bool refused = false;
@@ -100,7 +132,14 @@ int predict(const PredictOptions& o, const CommonOptions& common) {
       refused = true;
       continue;
     }
-    LiverMask mask = predictor.predict(image.value().volume);
+    auto predicted = predict_mask(image.value().volume);
+    if (!predicted.ok()) {
+      log::error(path.string() + ": " + std::string(to_string(predicted.rejection().code)) + " " +
+                 predicted.rejection().detail);
+      refused = true;
+      continue;
+    }
+    LiverMask mask = std::move(predicted).value();
     if (!o.no_clean) clean_mask(mask);
     const auto out = mask_path(o, path);
     const Geometry& file = header.value().geometry;

@@ -4,8 +4,8 @@
 #include "bindings.hpp"
 #include "io/core/error.hpp"
 #include "io/core/hash.hpp"
+#include "io/core/tensor_header.hpp"
 #include "train/eval/features.hpp"
-#include "train/model/tensor_header.hpp"
 
 namespace wsp::python {
 namespace {
@@ -55,19 +55,19 @@ py::tuple tensor_file(const py::bytes& file) {
   static_assert(std::endian::native == std::endian::little, "the format is little-endian");
   std::uint64_t length = 0;
   std::memcpy(&length, bytes.data(), kLength);
-  if (length > std::min<std::uint64_t>(train::kLargestHeader, bytes.size() - kLength))
+  if (length > std::min<std::uint64_t>(kLargestHeader, bytes.size() - kLength))
     throw Error(ErrorCode::corrupt, "a header of " + std::to_string(length) +
                                         " bytes is announced in a file of " +
                                         std::to_string(bytes.size()));
   const std::string_view text = bytes.substr(kLength, length);
   const std::string_view data = bytes.substr(kLength + length);
-  train::TensorHeader header = train::parse_tensor_header(text, data.size());
-  const auto stored = train::take_hash(header, text);
+  TensorHeader header = parse_tensor_header(text, data.size());
+  const auto stored = take_hash(header, text);
   if (stored) {
     Sha256 hash;
     hash.update(bytes.substr(0, kLength + stored->position));
-    hash.update(std::string(train::kHashDigits, '0'));
-    hash.update(text.substr(stored->position + train::kHashDigits));
+    hash.update(std::string(kHashDigits, '0'));
+    hash.update(text.substr(stored->position + kHashDigits));
     hash.update(data);
     if (hex(hash.finish()) != stored->digits)
       throw Error(ErrorCode::corrupt,
@@ -75,7 +75,7 @@ py::tuple tensor_file(const py::bytes& file) {
   }
   py::list entries;
   const std::uint64_t first = kLength + length;
-  for (const train::TensorEntry& e : header.entries)
+  for (const TensorEntry& e : header.entries)
     entries.append(py::make_tuple(e.name, e.dtype, e.shape, first + e.begin, first + e.end));
   return py::make_tuple(header.metadata, entries, stored.has_value());
 }

@@ -54,6 +54,7 @@ def check_options():
                 checked += 1
                 support.check(option in known, f"{document.name}: '{tool}{rest}': {tool} knows no {option}")
     elsewhere = {"--array", "--signal", "--tflops", "--gbps"}  # Slurm, bench/gpu/roofline.py
+    helps["nnunet-to-wsp.py"] = (support.SOURCE / "tools" / "nnunet-to-wsp.py").read_text()  # needs PyTorch to run
     everywhere = elsewhere.union(*(OPTION.findall(text) for text in helps.values()))
     for document in DOCUMENTS:
         for span in re.findall(r"`(--[^`\n]+)`", document.read_text()):

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <utility>
 
 #include "io/core/parallel.hpp"
@@ -26,10 +27,11 @@ void fill_sample(const BatchJob& job, Range range, std::int64_t i, NetworkSlot& 
   job.fill(range.first + i, slot.input().subspan(static_cast<std::size_t>(i) * values, values));
 }
 
-void take_sample(const BatchJob& job, Range range, std::int64_t i, const NetworkSlot& slot) {
-  const auto voxels = static_cast<std::size_t>(job.sample.voxels());
-  const auto values = slot.output().subspan(static_cast<std::size_t>(i) * voxels, voxels);
-  check_probabilities(values);
+void take_sample(const Network& network, const BatchJob& job, Range range, std::int64_t i,
+                 const NetworkSlot& slot) {
+  const auto count = static_cast<std::size_t>(network.outputs() * job.sample.voxels());
+  const auto values = slot.output().subspan(static_cast<std::size_t>(i) * count, count);
+  check_output(network, values);
   job.take(range.first + i, values);
 }
 
@@ -39,10 +41,12 @@ void finish(const BatchJob& job, Range range) {
 
 }  // namespace
 
-void check_probabilities(std::span<const float> values) {
-  constexpr float kTolerance = 1e-3F;  // sums of rounded softmax channels
+void check_output(const Network& network, std::span<const float> values) {
+  // Sums of rounded softmax channels; of logits only that they are finite.
+  const float least = network.logits() > 0 ? -std::numeric_limits<float>::max() : -1e-3F;
+  const float most = network.logits() > 0 ? std::numeric_limits<float>::max() : 1 + 1e-3F;
   bool valid = true;
-  for (const float p : values) valid &= p >= -kTolerance && p <= 1 + kTolerance;
+  for (const float p : values) valid &= p >= least && p <= most;
   if (valid) return;
   for (const float p : values)
     if (!std::isfinite(p)) throw BadOutput("the model's output holds values that are not finite");
@@ -78,7 +82,8 @@ void BatchRunner::run_concurrently(const BatchJob& job) {
             for (std::int64_t i = 0; i < range.count; ++i) fill_sample(job, range, i, *slot);
             slot->start(shape_of(job, range.count));
             slot->wait();
-            for (std::int64_t i = 0; i < range.count; ++i) take_sample(job, range, i, *slot);
+            for (std::int64_t i = 0; i < range.count; ++i)
+              take_sample(network_, job, range, i, *slot);
           }
           network_.give_back(std::move(slot));
         },
@@ -98,7 +103,7 @@ void BatchRunner::run_in_flight(const BatchJob& job) {
     flight.slot->wait();
     const Range range = std::exchange(flight.range, {});
     wsp::parallel_loop(std::int64_t{0}, range.count,
-                       [&](std::int64_t i) { take_sample(job, range, i, *flight.slot); });
+                       [&](std::int64_t i) { take_sample(network_, job, range, i, *flight.slot); });
     finish(job, range);
   };
   const std::int64_t batches = (job.count + job.batch - 1) / job.batch;

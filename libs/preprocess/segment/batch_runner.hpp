@@ -21,16 +21,17 @@ struct BatchJob {
   std::function<void(std::int64_t first, std::int64_t count)> prepare;
   /// Write sample i, channels * voxels values. Called from several threads.
   std::function<void(std::int64_t i, std::span<float> input)> fill;
-  /// Take the probabilities of sample i: voxels values, checked to lie in [0, 1]. Called from
-  /// several threads; for each sample once.
+  /// Take the probabilities of sample i: voxels values, checked to lie in [0, 1]; or its logits,
+  /// outputs * voxels values, checked to be finite. Called from several threads; for each sample
+  /// once.
   std::function<void(std::int64_t i, std::span<const float> output)> take;
   /// The samples [first, first + count) have been taken. In order, by the thread of run(); may be
   /// empty.
   std::function<void(std::int64_t first, std::int64_t count)> finish;
 };
 
-/// Throws BadOutput where a value is not finite or lies outside [0, 1].
-void check_probabilities(std::span<const float> values);
+/// Throws BadOutput where a value is not finite, or is to be a probability and lies outside [0, 1].
+void check_output(const Network& network, std::span<const float> values);
 
 /// Run every sample in batches of fixed membership, so that results do not depend on the number of
 /// threads. A concurrent network gets one batch per oneTBB thread, piece by piece. Another one has

@@ -21,15 +21,7 @@ class Parser {
       : json_(value), input_(value.at("input")), output_(value.at("output")), path_(path) {}
 
   ModelDescriptor parse() {
-    ModelDescriptor d;
-    d.name = json_.at("name");
-    d.version = json_.at("model_version");
-    d.sha256 = json_.at("sha256");
-    d.precision = json_.value("precision", "");
-    std::transform(d.sha256.begin(), d.sha256.end(), d.sha256.begin(), [](char c) {
-      return c >= 'A' && c <= 'F' ? static_cast<char>(c - 'A' + 'a') : c;
-    });
-    d.file = path_.parent_path() / json_.at("file").get<std::string>();
+    ModelDescriptor d = described_model(json_, path_);
     dimensions(d);
     orientation(d);
     spacing(d);
@@ -39,17 +31,11 @@ class Parser {
       patch(d);
     intensity(d);
     output(d);
-    json meaning = json_;
-    meaning["sha256"] = d.sha256;
-    for (const char* remark : {"comment", "file", "precision"}) meaning.erase(remark);
-    d.identity = hex(sha256(json_text(meaning)));
     return d;
   }
 
  private:
-  [[noreturn]] void fail(const std::string& what) const {
-    throw Error(ErrorCode::usage, path_.string() + ": " + what + " (see docs/MODELS.md)");
-  }
+  [[noreturn]] void fail(const std::string& what) const { refuse_descriptor(path_, what); }
   void refuse(const json& part, const char* key, const char* why) const {
     if (part.contains(key)) fail(std::string(key) + " " + why);
   }
@@ -77,16 +63,7 @@ class Parser {
 
   void orientation(ModelDescriptor& d) const {
     const std::string letters = input_.at("orientation");
-    std::array<bool, 3> seen{};
-    for (std::size_t i = 0; i < 3; ++i) {
-      constexpr std::string_view kForward = "LPS", kBackward = "RAI";
-      const auto forward = kForward.find(letters[i]);
-      const auto at = forward != std::string_view::npos ? forward : kBackward.find(letters[i]);
-      d.axes[i] = {static_cast<int>(at), forward == std::string_view::npos};
-      if (std::exchange(seen[at], true))
-        fail("orientation is '" + letters +
-             "': expected one letter each of L or R, A or P, S or I, in the tensor's order");
-    }
+    d.axes = model_axes(letters, path_);
     if (d.dimensions == 2 && d.axes[0].volume_axis != 2)
       fail("orientation is '" + letters +
            "': a 2d or 2.5d model takes axial slices, so the first letter is S or I");
@@ -166,13 +143,56 @@ class Parser {
 
 }  // namespace
 
-ModelDescriptor parse_descriptor(const json& value, const std::filesystem::path& path) {
-  const auto violations = schema_violations("segmentation_model.schema.json", value);
-  if (!violations.empty()) {
-    std::string text = path.string() + " is no description of a segmentation model:";
-    for (const std::string& line : violations) text += "\n  " + line;
-    throw Error(ErrorCode::usage, text + "\n(see docs/MODELS.md)");
+void refuse_descriptor(const std::filesystem::path& path, const std::string& what) {
+  throw Error(ErrorCode::usage, path.string() + ": " + what + " (see docs/MODELS.md)");
+}
+
+void check_descriptor(std::string_view schema, const json& value,
+                      const std::filesystem::path& path) {
+  const auto violations = schema_violations(schema, value);
+  if (violations.empty()) return;
+  std::string text = path.string() + " is no description of a segmentation model:";
+  for (const std::string& line : violations) text += "\n  " + line;
+  throw Error(ErrorCode::usage, text + "\n(see docs/MODELS.md)");
+}
+
+ModelDescriptor described_model(const json& value, const std::filesystem::path& path) {
+  ModelDescriptor d;
+  d.name = value.at("name");
+  d.version = value.at("model_version");
+  d.sha256 = value.at("sha256");
+  d.precision = value.value("precision", "");
+  std::transform(d.sha256.begin(), d.sha256.end(), d.sha256.begin(), [](char c) {
+    return c >= 'A' && c <= 'F' ? static_cast<char>(c - 'A' + 'a') : c;
+  });
+  d.file = path.parent_path() / value.at("file").get<std::string>();
+  json meaning = value;
+  meaning["sha256"] = d.sha256;
+  for (const char* remark : {"comment", "file", "precision"}) meaning.erase(remark);
+  d.identity = hex(sha256(json_text(meaning)));
+  return d;
+}
+
+std::array<ModelAxis, 3> model_axes(const std::string& letters, const std::filesystem::path& path) {
+  std::array<ModelAxis, 3> axes;
+  std::array<bool, 3> seen{};
+  for (std::size_t i = 0; i < 3; ++i) {
+    constexpr std::string_view kForward = "LPS", kBackward = "RAI";
+    const auto forward = kForward.find(letters[i]);
+    const auto at = forward != std::string_view::npos ? forward : kBackward.find(letters[i]);
+    axes[i] = {static_cast<int>(at), forward == std::string_view::npos};
+    if (std::exchange(seen[at], true))
+      refuse_descriptor(path, "orientation is '" + letters +
+                                  "': expected one letter each of L or R, A or P, S or I, in the "
+                                  "tensor's order");
   }
+  return axes;
+}
+
+ModelDescriptor parse_descriptor(const json& value, const std::filesystem::path& path) {
+  if (value.is_object() && value.value("format", json()) == "wsp-nnunet-model")
+    return parse_nnunet_descriptor(value, path);
+  check_descriptor("segmentation_model.schema.json", value, path);
   return Parser(value, path).parse();
 }
 

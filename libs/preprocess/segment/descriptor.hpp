@@ -5,7 +5,10 @@
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
+
+#include "preprocess/segment/nnunet.hpp"
 
 namespace wsp {
 
@@ -18,12 +21,13 @@ struct ModelAxis {
   bool reversed = false;  ///< the tensor's index grows against the volume's
 };
 
-/// The JSON beside a TorchScript file (schemas/segmentation_model.schema.json): what the network
-/// takes and gives. Triples named "tensor order" follow its spatial axes; for 2d and 2.5d networks
-/// these are slices, rows, columns.
+/// The JSON beside a TorchScript file (schemas/segmentation_model.schema.json), or beside the
+/// weights of an nnU-Net (schemas/nnunet_model.schema.json): what the network takes and gives.
+/// Triples named "tensor order" follow its spatial axes; for 2d and 2.5d networks these are slices,
+/// rows, columns.
 struct ModelDescriptor {
   std::string name, version, sha256;
-  std::filesystem::path file;                       ///< the TorchScript file
+  std::filesystem::path file;                       ///< the TorchScript file, or weights
   int dimensions = 2;                               ///< 2 (also 2.5d) or 3
   int neighbours = 0;                               ///< slices on either side that are channels too
   std::vector<double> context_mm;                   ///< how far away they are; empty: adjacent
@@ -31,7 +35,8 @@ struct ModelDescriptor {
   std::array<std::optional<double>, 3> spacing_mm;  ///< tensor order
   std::optional<std::array<std::int64_t, 2>> size;  ///< rows, columns; 2d only
   std::int64_t multiple = 1;                        ///< of rows and columns; 2d only
-  std::array<std::int64_t, 3> patch{0, 0, 0};       ///< tensor order; 3d only
+  std::array<std::int64_t, 3> patch{0, 0, 0};       ///< tensor order; 3d, and {1, a, b} of an
+                                                    ///< nnU-Net in 2d
   double overlap = 0.5;
   double low_hu = -100, high_hu = 400;
   double factor = 1, offset = 0;  ///< value = factor * clipped HU + offset
@@ -41,17 +46,26 @@ struct ModelDescriptor {
   double threshold = 0.5;
   bool refine = false;    ///< move the mask's border to where the HU say (refine_liver())
   std::string precision;  ///< on a card: fp32, bf16, fp16, or empty for fp32
+  std::optional<NnunetModel> nnunet;  ///< then activation, channels and threshold are not used
 
   [[nodiscard]] std::int64_t channels() const { return 2 * neighbours + 1; }
   /// SHA-256 over the descriptor's meaning and the file's hash.
   std::string identity;
 };
 
-/// Read, validate and resolve a descriptor; throws Error(usage) that lists what is wrong. The
-/// TorchScript file itself is not touched.
+/// Read, validate and resolve a descriptor of either kind; throws Error(usage) that lists what is
+/// wrong. The file that it names is not touched.
 ModelDescriptor load_descriptor(const std::filesystem::path& path);
 
-/// The same from JSON; `path` is for messages and places the TorchScript file beside it.
+/// The same from JSON; `path` is for messages and places the file beside it.
 ModelDescriptor parse_descriptor(const nlohmann::json& json, const std::filesystem::path& path);
+
+/// What both kinds share, for their parsers: Error(usage) with every violation of the schema;
+/// Error(usage) with one; name, version, file, hashes and precision; the letters of an orientation.
+void check_descriptor(std::string_view schema, const nlohmann::json& json,
+                      const std::filesystem::path& path);
+[[noreturn]] void refuse_descriptor(const std::filesystem::path& path, const std::string& what);
+ModelDescriptor described_model(const nlohmann::json& json, const std::filesystem::path& path);
+std::array<ModelAxis, 3> model_axes(const std::string& letters, const std::filesystem::path& path);
 
 }  // namespace wsp

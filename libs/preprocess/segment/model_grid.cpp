@@ -4,6 +4,8 @@
 #include <cmath>
 #include <cstring>
 
+#include "preprocess/segment/resample_plane.hpp"
+
 namespace wsp {
 namespace {
 
@@ -57,37 +59,6 @@ std::vector<double> even_positions(std::int64_t count, double spacing) {
   return positions;
 }
 
-// out[y][x] = sum of weights * in[source y][source x], rows first; what no tap reaches is
-// `outside`.
-template <class Source>
-std::vector<float> resample_plane(const Source* source, std::int64_t source_width,
-                                  const std::vector<AxisTaps>& x_taps,
-                                  const std::vector<AxisTaps>& y_taps, float outside) {
-  const std::size_t width = x_taps.size();
-  std::vector<float> result(width * y_taps.size(), outside);
-  std::vector<float> row(static_cast<std::size_t>(source_width));
-  for (std::size_t y = 0; y < y_taps.size(); ++y) {
-    const AxisTaps& ty = y_taps[y];
-    if (ty.weight.empty()) continue;
-    std::fill(row.begin(), row.end(), 0.0F);
-    for (std::size_t k = 0; k < ty.weight.size(); ++k) {
-      const Source* line = source + (ty.first + static_cast<std::int64_t>(k)) * source_width;
-      const float w = ty.weight[k];
-      for (std::size_t x = 0; x < row.size(); ++x) row[x] += w * static_cast<float>(line[x]);
-    }
-    float* out = result.data() + y * width;
-    for (std::size_t x = 0; x < width; ++x) {
-      const AxisTaps& tx = x_taps[x];
-      if (tx.weight.empty()) continue;
-      float sum = 0;
-      for (std::size_t k = 0; k < tx.weight.size(); ++k)
-        sum += tx.weight[k] * row[static_cast<std::size_t>(tx.first) + k];
-      out[x] = sum;
-    }
-  }
-  return result;
-}
-
 }  // namespace
 
 AxisMap map_axis(std::span<const double> positions, double spacing, std::int64_t content,
@@ -128,7 +99,11 @@ AxisMap map_axis(std::span<const double> positions, double spacing, std::int64_t
 }
 
 ModelGrid::ModelGrid(const Volume& volume, const ModelDescriptor& model)
-    : volume_(volume), model_(model) {
+    : volume_(volume), model_(model), factor_(model.factor), offset_(model.offset) {
+  if (model.nnunet) {
+    lay_out_nnunet();
+    return;
+  }
   const Geometry& g = volume.geometry;
   std::array<double, 3> target = g.spacing_mm;  // x, y, z
   std::array<bool, 3> resampled{};
@@ -176,6 +151,7 @@ ModelGrid::ModelGrid(const Volume& volume, const ModelDescriptor& model)
 }
 
 std::vector<float> ModelGrid::plane(std::int64_t z) const {
+  if (model_.nnunet) return nnunet_plane(z);
   const auto& z_taps = axis_[2].to_model[static_cast<std::size_t>(z)];
   const auto low = static_cast<float>(model_.low_hu), high = static_cast<float>(model_.high_hu);
   const auto factor = static_cast<float>(model_.factor);

@@ -27,7 +27,9 @@ struct AxisMap {
 /// size and spacing differ. Orientation is a matter of reading it (fill_tensor(), read_tensor()).
 /// HU are averaged over what a coarser sample covers and interpolated linearly where the network's
 /// grid is finer; probabilities come back by linear interpolation. Uneven slice positions count
-/// where slices are resampled.
+/// where slices are resampled. For an nnU-Net all is as nnU-Net has it: the grid covers the box of
+/// what is not 0 HU, HU are clipped before a spline resamples them, slices count as evenly spaced,
+/// and what lies beyond has the value 0.
 class ModelGrid {
  public:
   ModelGrid(const Volume& volume, const ModelDescriptor& model);
@@ -41,7 +43,7 @@ class ModelGrid {
   [[nodiscard]] std::array<double, 3> spacing_mm() const { return spacing_mm_; }
 
   /// One plane [y][x] as the network takes it: resampled, clipped to the window, scaled. What lies
-  /// beyond the volume has the window's lower value. Thread-safe.
+  /// beyond the volume has the window's lower value (nnU-Net: 0). Thread-safe.
   [[nodiscard]] std::vector<float> plane(std::int64_t z) const;
 
   /// Bring probabilities in 1/65535 back: `planes[z]` is a plane of the network's grid or empty (no
@@ -49,12 +51,36 @@ class ModelGrid {
   [[nodiscard]] std::vector<float> native_slice(
       std::int64_t z, std::span<const std::vector<std::uint16_t>> planes) const;
 
+  /// The planes of the network's grid that the volume's slice z is made of, from the first to the
+  /// one after the last; none: it lies outside the grid.
+  [[nodiscard]] std::array<std::int64_t, 2> planes_of(std::int64_t z) const;
+  /// Slice z of `channels` maps, [channel][y][x]; planes[i] is plane planes_of(z)[0] + i of them.
+  /// NaN outside the grid, and where a plane that counts has it. Thread-safe.
+  [[nodiscard]] std::vector<float> native_maps(std::int64_t z, std::int64_t channels,
+                                               std::span<const float* const> planes) const;
+
  private:
+  void lay_out_nnunet();
+  [[nodiscard]] std::vector<float> nnunet_plane(std::int64_t z) const;
+
   const Volume& volume_;
   const ModelDescriptor& model_;
   std::array<AxisMap, 3> axis_;  // x, y, z
   std::array<double, 3> spacing_mm_{};
+  // nnU-Net: x, y, z of the box of what is not 0; the range of the clipped HU in it, of each slice
+  // where slices are resampled apart; what makes them the network's values.
+  std::array<std::int64_t, 3> crop_first_{}, crop_size_{};
+  std::vector<std::array<float, 2>> hu_range_;  // [slice of the volume]
+  bool slices_apart_ = false;
+  float low_ = 0, high_ = 0;
+  double factor_ = 1, offset_ = 0;
 };
+
+/// The weights with which each of `to` samples reads `from` samples that cover the same length, by
+/// a spline of degree 0, 1 or 3 through them, the end samples repeated beyond the ends: what
+/// scipy.ndimage.zoom(mode="nearest", grid_mode=True) does. The cubic spline's weights are cut off
+/// where they are below 1e-7.
+std::vector<AxisTaps> spline_taps(std::int64_t from, std::int64_t to, int order);
 
 /// An axis of samples at `positions_mm` (ascending) beside a grid of `spacing_mm` centred on it:
 /// `content` samples cover the axis; they stand, centred, in `size` samples (padded or cropped).

@@ -42,4 +42,10 @@ Probabilities run_slices(const ModelGrid& grid, const ModelDescriptor& model, Ne
 Probabilities run_windows(const ModelGrid& grid, const ModelDescriptor& model, Network& network,
                           const SegmentationPlan& plan);
 
+/// The same for an nnU-Net, 2d or 3d, whose logits are averaged, brought to the volume's grid and
+/// judged there, head by head. A 2d model runs on every slice. It holds the logits of one layer of
+/// windows.
+Segmentation run_nnunet(const Volume& volume, const ModelGrid& grid, const ModelDescriptor& model,
+                        Network& network, const SegmentationPlan& plan);
+
 }  // namespace wsp

@@ -54,6 +54,7 @@ std::string ModelSegmenter::identity() const {
 Outcome<Segmentation> ModelSegmenter::segment(const Volume& volume) {
   try {
     const ModelGrid grid(volume, model_);
+    if (model_.nnunet) return run_nnunet(volume, grid, model_, *network_, plan_);
     const Probabilities probabilities = model_.dimensions == 3
                                             ? run_windows(grid, model_, *network_, plan_)
                                             : run_slices(grid, model_, *network_, plan_);

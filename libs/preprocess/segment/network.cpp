@@ -13,7 +13,8 @@ std::unique_ptr<NetworkSlot> Network::take_slot(const BatchShape& largest) {
   }
   const auto values = static_cast<std::size_t>(largest.samples * largest.voxels());
   const auto channels = static_cast<std::size_t>(largest.channels);
-  if (slot && slot->input().size() >= values * channels && slot->output().size() >= values)
+  if (slot && slot->input().size() >= values * channels &&
+      slot->output().size() >= values * static_cast<std::size_t>(outputs()))
     return slot;
   slot.reset();  // its room goes before the larger one is made
   return make_slot(largest);

@@ -1,4 +1,5 @@
 #pragma once
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <memory>
@@ -35,12 +36,13 @@ class NetworkSlot {
   virtual void start(const BatchShape& shape) = 0;
   /// Until the pass that start() began is done.
   virtual void wait() = 0;
-  /// Probability of liver, [samples][spatial...], as the network gave it: not finite where its
-  /// output was not.
+  /// Probability of liver, [samples][spatial...], or logits, [samples][outputs][spatial...], as the
+  /// network gave it: not finite where its output was not.
   [[nodiscard]] virtual std::span<const float> output() const = 0;
 };
 
-/// A network that gives the probability of liver. Thread-safe; slots are not.
+/// A network that gives the probability of liver, or logits of which it is one. Thread-safe; slots
+/// are not.
 class Network {
  public:
   Network() = default;
@@ -52,6 +54,10 @@ class Network {
   [[nodiscard]] virtual bool concurrent() const = 0;
   /// In what it computes where it may be another precision than its weights': fp32, bf16 or fp16.
   [[nodiscard]] virtual std::string precision() const { return "fp32"; }
+  /// How many logits it gives for a voxel; 0: it gives the probability of liver.
+  [[nodiscard]] virtual std::int64_t logits() const { return 0; }
+  /// Values that it gives for a voxel.
+  [[nodiscard]] std::int64_t outputs() const { return std::max<std::int64_t>(1, logits()); }
   /// Samples of one forward pass: of 2-D slices, of 3-D windows.
   [[nodiscard]] virtual std::int64_t batch(int dimensions) const = 0;
   /// A slot with room for batches up to this shape.

@@ -37,7 +37,7 @@ std::unique_ptr<Segmenter> make_torch_segmenter(const std::filesystem::path& des
                                                 SegmentationPlan /*plan*/,
                                                 const std::string& /*precision*/) {
   throw Error(ErrorCode::usage,
-              "this wsp-ingest was built without LibTorch and cannot run " + descriptor.string() +
+              "this program was built without LibTorch and cannot run " + descriptor.string() +
                   ": build with -DWSP_WITH_SEGMENTER=ON, or give the liver masks with --masks");
 }
 

@@ -14,4 +14,10 @@ std::vector<std::int64_t> window_starts(std::int64_t size, std::int64_t patch, d
 /// nowhere below the smallest that float32 sums carry well.
 std::vector<float> gaussian_weights(const std::array<std::int64_t, 3>& patch);
 
+/// The same two as nnU-Net 2 has them (compute_steps_for_sliding_window, compute_gaussian): steps
+/// of half a window at most, rounded to even; an axis of single slices has all of them. The
+/// Gaussian's middle is sample patch / 2, and what float16 would round to 0 has its smallest value.
+std::vector<std::int64_t> nnunet_window_starts(std::int64_t size, std::int64_t patch);
+std::vector<float> nnunet_gaussian_weights(const std::array<std::int64_t, 3>& patch);
+
 }  // namespace wsp

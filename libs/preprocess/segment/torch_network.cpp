@@ -26,6 +26,7 @@
 #include "io/core/log.hpp"
 #include "io/device/device.hpp"
 #include "preprocess/segment/half_precision.hpp"
+#include "preprocess/segment/nnunet_network.hpp"
 
 namespace wsp {
 namespace {
@@ -61,6 +62,19 @@ void keep_blas_to_one_thread() {
 
 class TorchNetwork;
 
+ForwardPass scripted_forward(const std::string& bytes, torch::Device device) {
+  std::istringstream stream(bytes);
+  torch::jit::Module module = torch::jit::load(stream, device);
+  module.eval();
+  std::vector<torch::Tensor> weights;
+  for (const torch::Tensor& weight : module.parameters()) weights.push_back(weight);
+  for (const torch::Tensor& weight : module.buffers()) weights.push_back(weight);
+  return {[module = std::move(module)](const torch::Tensor& x) mutable {
+            return first_tensor(module.forward({x}));
+          },
+          std::move(weights)};
+}
+
 // Buffers of one batch on the host, pinned where the device is a card, and as large ones there. The
 // copies have a stream of their own, so that they run beside another slot's forward pass.
 class TorchSlot : public NetworkSlot {
@@ -94,9 +108,9 @@ void wait_for(const c10::Stream& waiting, const c10::Stream& other) {
 
 class TorchNetwork : public Network {
  public:
-  TorchNetwork(const ModelDescriptor& model, torch::jit::Module module, torch::Device device,
+  TorchNetwork(const ModelDescriptor& model, ForwardPass network, torch::Device device,
                std::optional<torch::ScalarType> half)
-      : model_(model), module_(std::move(module)), device_(device), half_(half) {
+      : model_(model), network_(std::move(network)), device_(device), half_(half) {
     if (!device_.is_cpu())
       forward_ = c10::impl::VirtualGuardImpl(device_.type()).getStreamFromGlobalPool(device_);
   }
@@ -110,6 +124,9 @@ class TorchNetwork : public Network {
     if (device_.is_cpu()) return dimensions == 3 ? 1 : 2;
     return dimensions == 3 ? 2 : 16;
   }
+  [[nodiscard]] std::int64_t logits() const override {
+    return model_.nnunet ? model_.nnunet->heads() : 0;
+  }
   std::unique_ptr<NetworkSlot> make_slot(const BatchShape& largest) override {
     return std::make_unique<TorchSlot>(*this, largest);
   }
@@ -121,8 +138,9 @@ class TorchNetwork : public Network {
   [[nodiscard]] std::unique_lock<std::mutex> lock() { return std::unique_lock(mutex_); }
   [[nodiscard]] bool plane() const { return model_.dimensions == 2; }
 
-  /// [samples, channels, spatial...] -> probability of liver [samples, spatial...], float32. Where
-  /// memory does not do for the batch it is parted, and every later one too.
+  /// [samples, channels, spatial...] -> probability of liver [samples, spatial...], or logits
+  /// [samples, logits(), spatial...], float32. Where memory does not do for the batch it is parted,
+  /// and every later one too.
   torch::Tensor forward(const torch::Tensor& input, const BatchShape& shape) {
     for (;;) {
       std::int64_t limit = most_;
@@ -179,9 +197,9 @@ class TorchNetwork : public Network {
     torch::Tensor output;
     {
       const HalfScope half(device_, half_);
-      output =
-          first_tensor(module_.forward({half_ && plane() ? input.contiguous(layout_) : input}));
+      output = network_.forward(half_ && plane() ? input.contiguous(layout_) : input);
     }
+    if (model_.nnunet) return output.to(torch::kFloat32);
     return liver(std::move(output), shape);
   }
 
@@ -216,8 +234,7 @@ class TorchNetwork : public Network {
       const auto laid_out = torch::empty(weight.sizes(), weight.options().memory_format(layout));
       weight.set_data(laid_out.copy_(weight.detach()));
     };
-    for (const torch::Tensor& weight : module_.parameters()) arrange(weight);
-    for (const torch::Tensor& weight : module_.buffers()) arrange(weight);
+    for (const torch::Tensor& weight : network_.weights) arrange(weight);
   }
 
   torch::Tensor select(const torch::Tensor& output) const {
@@ -242,7 +259,7 @@ class TorchNetwork : public Network {
   }
 
   const ModelDescriptor model_;
-  torch::jit::Module module_;
+  ForwardPass network_;
   torch::Device device_;
   std::optional<torch::ScalarType> half_;
   torch::MemoryFormat layout_ = torch::MemoryFormat::Contiguous;  ///< of planes in half precision
@@ -256,7 +273,8 @@ void sleep_a_little() { std::this_thread::sleep_for(std::chrono::microseconds(50
 
 TorchSlot::TorchSlot(TorchNetwork& network, const BatchShape& largest) : network_(network) {
   const torch::Device device = network.device();
-  const std::int64_t values = largest.samples * largest.voxels();
+  const std::int64_t places = largest.samples * largest.voxels();
+  const std::int64_t values = places * network.outputs();
   std::unique_lock<std::mutex> lock;
   std::optional<c10::StreamGuard> on;
   if (!device.is_cpu()) {
@@ -264,7 +282,7 @@ TorchSlot::TorchSlot(TorchNetwork& network, const BatchShape& largest) : network
     on.emplace(*network.forward_stream());
   }
   const auto options = torch::dtype(torch::kFloat32).pinned_memory(!device.is_cpu());
-  input_ = torch::empty({values * largest.channels}, options);
+  input_ = torch::empty({places * largest.channels}, options);
   output_ = torch::empty({values}, options);
   if (!on) return;
   card_input_ = torch::empty(input_.sizes(), torch::TensorOptions(device).dtype(torch::kFloat32));
@@ -309,7 +327,7 @@ void TorchSlot::start_on_card(const torch::Tensor& input, const BatchShape& shap
     const c10::StreamGuard on(*copies_);
     there.copy_(input, /*non_blocking=*/true);
   }
-  const std::int64_t values = shape.samples * shape.voxels();
+  const std::int64_t values = shape.samples * shape.voxels() * network_.outputs();
   const torch::Tensor made = card_output_.narrow(0, 0, values);
   {
     const auto lock = network_.lock();
@@ -329,6 +347,17 @@ void TorchSlot::start_on_card(const torch::Tensor& input, const BatchShape& shap
 }  // namespace
 
 BatchShape small_batch(const ModelDescriptor& model) {
+  if (model.nnunet) {
+    BatchShape shape{1, 1, model.patch};
+    const auto& strides = model.nnunet->architecture.strides;
+    for (std::size_t i = 0, axes = strides.front().size(); i < axes; ++i) {
+      std::int64_t& side = shape.spatial[3 - axes + i];
+      std::int64_t least = 2;
+      for (const auto& stage : strides) least *= stage[i];
+      side = std::min(side, least);
+    }
+    return shape;
+  }
   constexpr std::int64_t kLeast = 64;
   if (model.dimensions == 3) return {1, 1, model.patch};
   const std::int64_t side = (kLeast + model.multiple - 1) / model.multiple * model.multiple;
@@ -336,26 +365,28 @@ BatchShape small_batch(const ModelDescriptor& model) {
   return {2, model.channels(), {1, size[0], size[1]}};
 }
 
-std::unique_ptr<Network> load_torchscript(const ModelDescriptor& model, const std::string& bytes,
-                                          const std::string& device_name,
-                                          const std::string& precision) {
+std::unique_ptr<Network> load_network(const ModelDescriptor& model, const std::string& bytes,
+                                      const std::string& device_name,
+                                      const std::string& precision) {
   const torch::Device device = choose_device(device_name, 0);
   try_device(device);
   const auto half = half_precision(precision, model.precision, device);
   try {
-    std::istringstream stream(bytes);
-    torch::jit::Module module = torch::jit::load(stream, device);
-    module.eval();
+    ForwardPass pass =
+        model.nnunet ? nnunet_forward(model, bytes, device) : scripted_forward(bytes, device);
     if (device.is_cpu()) keep_blas_to_one_thread();
     // LibTorch lets cuDNN round float32 to TF32 unless told otherwise.
     at::globalContext().setAllowTF32CuBLAS(false);
     at::globalContext().setAllowTF32CuDNN(false);
-    auto network = std::make_unique<TorchNetwork>(model, std::move(module), device, half);
+    auto network = std::make_unique<TorchNetwork>(model, std::move(pass), device, half);
     log::debug("liver model " + model.name + " " + model.version + " on " + device.str() + ", " +
                network->precision());
     network->choose_layout();
     return network;
+  } catch (const Error&) {
+    throw;
   } catch (const std::exception& e) {
+    if (model.nnunet) throw Error(ErrorCode::usage, model.file.string() + ": " + first_line(e));
     throw Error(ErrorCode::usage,
                 model.file.string() + " cannot be loaded: expected TorchScript that LibTorch " +
                     TORCH_VERSION + " knows (torch.jit.save), found: " + first_line(e));

@@ -31,7 +31,7 @@ namespace {
 std::string read_checked(const ModelDescriptor& model) {
   std::error_code ec;
   if (!std::filesystem::is_regular_file(model.file, ec))
-    throw Error(ErrorCode::usage, "the model's TorchScript file " + model.file.string() +
+    throw Error(ErrorCode::usage, "the model's file " + model.file.string() +
                                       ", which its descriptor names, does not exist");
   std::string bytes = read_file(model.file);
   const std::string found = hex(sha256(bytes));
@@ -56,14 +56,14 @@ void probe(const ModelDescriptor& model, Network& network) {
   }
   slot->start(shape);
   slot->wait();
-  check_probabilities(slot->output());
+  check_output(network, slot->output());
 }
 
 // Loads and probes; returns what is wrong, if anything.
 std::optional<Error> trouble_with(const ModelDescriptor& model, const std::string& bytes,
                                   const std::string& device, const std::string& precision) {
   try {
-    probe(model, *load_torchscript(model, bytes, device, precision));
+    probe(model, *load_network(model, bytes, device, precision));
     return std::nullopt;
   } catch (const Error& e) {
     return e;
@@ -174,7 +174,7 @@ std::unique_ptr<Network> load_torch_network(const ModelDescriptor& model, const 
   } else if (const auto trouble = trouble_with(model, bytes, device, precision)) {
     throw *trouble;
   }
-  return load_torchscript(model, bytes, device, precision);
+  return load_network(model, bytes, device, precision);
 }
 
 void switch_to_torch_build(char** /*arguments*/) {}

@@ -17,7 +17,7 @@
 #include "io/core/error.hpp"
 #include "io/core/hash.hpp"
 #include "io/core/log.hpp"
-#include "train/model/tensor_header.hpp"
+#include "io/core/tensor_header.hpp"
 
 namespace wsp::train {
 namespace {

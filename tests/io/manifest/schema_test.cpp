@@ -14,7 +14,7 @@ namespace {
 const std::filesystem::path kSource = WSP_SOURCE_DIR;
 const std::vector<std::string> kSchemas = {
     "manifest",    "ledger",          "config", "dataset", "case",  "codes", "segmentation_model",
-    "unet_config", "unet_evaluation", "rules",  "finding", "probe", "plan"};
+    "unet_config", "unet_evaluation", "rules",  "finding", "probe", "plan",  "nnunet_model"};
 
 TEST(Schemas, AcceptTheirExamples) {
   for (const std::string& name : kSchemas) {

@@ -114,7 +114,7 @@ class SegmentOnCard : public testing::Test {
   static std::unique_ptr<Segmenter> segmenter_on(const std::string& device,
                                                  const std::string& precision = "fp32") {
     ModelDescriptor model = load_descriptor(descriptor());
-    auto network = load_torchscript(model, read_file(model.file), device, precision);
+    auto network = load_network(model, read_file(model.file), device, precision);
     return std::make_unique<ModelSegmenter>(std::move(model), std::move(network),
                                             SegmentationPlan{0});
   }

@@ -7,7 +7,7 @@
 #include <vector>
 
 /// The header of a safetensors file, without Torch; not for users of the library.
-namespace wsp::train {
+namespace wsp {
 
 /// Where the file's own SHA-256 stands in the metadata.
 inline constexpr std::string_view kHashKey = "wsp.sha256";
@@ -52,4 +52,4 @@ struct StoredHash {
 /// file has none. Throws Error(corrupt) where its name or its place is damaged.
 std::optional<StoredHash> take_hash(TensorHeader& header, std::string_view json);
 
-}  // namespace wsp::train
+}  // namespace wsp

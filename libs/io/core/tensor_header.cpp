@@ -1,4 +1,4 @@
-#include "train/model/tensor_header.hpp"
+#include "io/core/tensor_header.hpp"
 
 #include <algorithm>
 #include <array>
@@ -11,7 +11,7 @@
 
 #include "io/core/error.hpp"
 
-namespace wsp::train {
+namespace wsp {
 namespace {
 
 using nlohmann::json;
@@ -249,4 +249,4 @@ std::optional<StoredHash> take_hash(TensorHeader& header, std::string_view text)
   return stored;
 }
 
-}  // namespace wsp::train
+}  // namespace wsp
