@@ -17,6 +17,7 @@
 #include "io/core/log.hpp"
 #include "io/core/png.hpp"
 #include "train/eval/cell.hpp"
+#include "train/eval/left_out.hpp"
 #include "train/eval/overlap.hpp"
 #include "train/eval/pca_figure.hpp"
 #include "train/eval/plots.hpp"
@@ -178,6 +179,11 @@ int run_probe(Options& o, bool as_json) {
     throw wsp::Error(wsp::ErrorCode::usage,
                      fmt::format("{} --label for {} feature files: give one for all, or one each",
                                  all.size(), tables.size()));
+  if (!o.ratings.empty() && o.ratings.size() != tables.size())
+    throw wsp::Error(wsp::ErrorCode::usage,
+                     fmt::format("{} --exclude for {} feature files: give one each, in their order",
+                                 o.ratings.size(), tables.size()));
+  for (std::size_t i = 0; i < o.ratings.size(); ++i) wt::leave_out_rated(tables[i], o.ratings[i]);
   if (!o.against.empty() && tables.size() > 1)
     throw wsp::Error(wsp::ErrorCode::usage,
                      fmt::format("--against compares two encoders on one dataset, found {} feature "
@@ -198,6 +204,7 @@ int run_probe(Options& o, bool as_json) {
   std::vector<std::string> overlap_of_other;
   if (!o.against.empty()) {
     against = wt::read_features(o.against);
+    if (!o.ratings.empty()) wt::leave_out_rated(*against, o.ratings.front());
     other = wt::make_cohort({&*against}, {all[0]});
     if (other.set.names != cohorts[0].set.names)
       throw wsp::Error(

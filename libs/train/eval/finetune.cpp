@@ -4,8 +4,10 @@
 
 #include "io/core/error.hpp"
 #include "io/core/log.hpp"
+#include "train/data/rated_cases.hpp"
 #include "train/eval/embed.hpp"
 #include "train/eval/go_on.hpp"
+#include "train/eval/left_out.hpp"
 #include "train/eval/network_check.hpp"
 #include "train/eval/overlap.hpp"
 #include "train/eval/roster.hpp"
@@ -13,7 +15,8 @@
 
 namespace wsp::train {
 ProtocolResult finetune(const FinetuneOptions& o) {
-  const FeatureTable known = roster(o.dataset, o.config.include_flagged);
+  FeatureTable known = roster(o.dataset, o.config.include_flagged);
+  leave_out_rated(known, o.exclude);
   const Cohort planned = make_cohort({&known}, {o.diagnosis});
   for (const std::string& remark : planned.remarks) log::warn(remark);
   std::vector<std::string> overlap;
@@ -41,6 +44,8 @@ ProtocolResult finetune(const FinetuneOptions& o) {
                           .among(known.labels[label_index(known, o.diagnosis.label)]);
     config.hold_back = 0;
     config.splits.clear();
+    if (!o.exclude.empty())
+      config.exclude = cases_rated_exclude(o.exclude, o.dataset, DatasetReader(o.dataset));
     config.subjects.clear();
     std::vector<double> weight;
     for (std::size_t s = 0; s < positive.size(); ++s) {
@@ -58,6 +63,7 @@ ProtocolResult finetune(const FinetuneOptions& o) {
 
     EmbedOptions embed;
     embed.dataset = o.dataset;
+    embed.exclude = o.exclude;
     embed.encoder = summary.weights;
     embed.labelled = o.diagnosis.label;
     embed.device = o.device;

@@ -25,6 +25,7 @@ void each_field(Config& c, Visit&& visit) {
   visit("image_size", c.image_size);
   visit("stored_size", c.stored_size);
   visit("splits", c.splits);
+  visit("exclude", c.exclude);
   visit("hold_back", c.hold_back);
   visit("batch", c.batch);
   visit("samples_per_epoch", c.samples_per_epoch);
@@ -60,7 +61,7 @@ void each_field(Config& c, Visit&& visit) {
 // Absent from configurations of earlier releases, which computed what the default does.
 bool added_later(std::string_view field) {
   return field == "channels_last" || field == "context_mm" || field == "cut_context" ||
-         field == "init_sha256";
+         field == "exclude" || field == "init_sha256";
 }
 
 // A field as it is asked for on the command line.
