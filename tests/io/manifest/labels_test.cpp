@@ -212,7 +212,7 @@ TEST(Labels, ReadNumbersAsTheyAreWritten) {
 TEST(Labels, ReadDecimalCommasWhereTheManifestSaysSo) {
   DataManifest german = of_numbers();
   german.continuous[0].decimal = ',';
-  const LabelTable labels =
+  LabelTable labels =
       table("subject;label;kpa;age\nA;1;7,3;61.5\nB;1;-1,0;60\nC;0;12;59\n", german);
   EXPECT_EQ(find(labels, patient("A")).labels.continuous, (std::vector<double>{7.3, 61.5}));
   EXPECT_TRUE(same_numbers(find(labels, patient("B")).labels.continuous, {std::nan(""), 60}));
