@@ -13,8 +13,9 @@ install(CODE [[
 ]] COMPONENT documents)
 
 set(CPACK_PACKAGE_NAME wsp)
-set(CPACK_PACKAGE_CONTACT "WSP toolkit maintainers <wsp@localhost>")
-set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "${PROJECT_DESCRIPTION}")
+set(WSP_PACKAGE_CONTACT "WSP toolkit maintainers <wsp@localhost>" CACHE STRING "Who answers for the Debian packages")
+set(CPACK_PACKAGE_CONTACT "${WSP_PACKAGE_CONTACT}")
+set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "${PROJECT_NAME} built using CMake")  # CPack's word for none: each package has its own
 set(CPACK_GENERATOR DEB)
 set(CPACK_STRIP_FILES ON)
 set(CPACK_DEB_COMPONENT_INSTALL ON)
@@ -34,7 +35,7 @@ function(wsp_package component package section summary text)
   set(doc share/doc/${package})
   set(rules COMPONENT ${component} EXCLUDE_FROM_ALL)
   install(FILES ${WSP_DOCUMENTS} DESTINATION ${doc} ${rules})
-  install(FILES LICENSE DESTINATION ${doc} RENAME copyright ${rules})
+  install(FILES cmake/package/copyright DESTINATION ${doc} ${rules})
   install(DIRECTORY docs DESTINATION ${doc} ${rules} FILES_MATCHING PATTERN "*.md" PATTERN "*.png")
   install(DIRECTORY schemas data-manifests plans DESTINATION ${doc} ${rules})
   install(FILES models/liver/README.md DESTINATION ${doc}/models/liver ${rules})
@@ -45,7 +46,7 @@ function(wsp_package component package section summary text)
     execute_process(COMMAND ${WSP_GZIP} -9nf ${changes})
     install(FILES ${changes}.gz DESTINATION ${doc} ${rules})
   endif()
-  install(FILES ${PROJECT_SOURCE_DIR}/cmake/lintian/${package} DESTINATION share/lintian/overrides ${rules})
+  install(FILES cmake/package/lintian/${package} DESTINATION share/lintian/overrides ${rules})
   string(TOUPPER ${component} name)
   set(CPACK_DEBIAN_${name}_PACKAGE_NAME ${package} PARENT_SCOPE)
   set(CPACK_DEBIAN_${name}_PACKAGE_SECTION ${section} PARENT_SCOPE)
@@ -58,18 +59,18 @@ endfunction()
 
 if(WSP_BUILD_INGEST OR WSP_BUILD_QA)
   wsp_package(ingest wsp-ingest science "liver CT exports to pseudonymous training datasets"
-    "wsp-ingest reads DICOM, NIfTI and NRRD, finds or makes liver masks and writes HDF5 shards; wsp-qa says what is wrong \
-with a dataset, on one page; wsp-phantom makes synthetic cohorts. For research only, no medical device.")
+    "wsp-ingest reads DICOM, NIfTI and NRRD, finds or makes liver masks and\nwrites HDF5 shards; wsp-qa says what is wrong with a \
+dataset, on one\npage; wsp-phantom makes synthetic cohorts.\n\nFor research only, no medical device.")
 endif()
 if(WSP_BUILD_TRAIN)
   wsp_package(train wsp-train science "contrastive pretraining on liver CT, and its evaluation"
-    "wsp-train pretrains encoders on the datasets of wsp-ingest, wsp-unet trains liver networks, wsp-eval tells whether a \
-pretraining helps to diagnose. For research only, no medical device.")
+    "wsp-train pretrains encoders on the datasets of wsp-ingest, wsp-unet\ntrains liver networks, wsp-eval tells whether a \
+pretraining helps to\ndiagnose.\n\nFor research only, no medical device.")
 endif()
 if(WSP_HAS_PYTHON)
   wsp_package(python python3-wsp python "datasets, loader and encoders of the WSP toolkit for Python"
-    "import wsp: datasets of wsp-ingest as NumPy, the loader of wsp-train for PyTorch, trained encoders as modules, and \
-the files that the commands write.")
+    "import wsp gives datasets of wsp-ingest as NumPy, the loader of wsp-train\nfor PyTorch, trained encoders as modules, and \
+the files that the\ncommands write.")
   math(EXPR next "${Python_VERSION_MINOR} + 1")
   set(python "python${Python_VERSION_MAJOR}")
   set(CPACK_DEBIAN_PYTHON_PACKAGE_DEPENDS

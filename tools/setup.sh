@@ -22,7 +22,7 @@ gtest_packages=(libgtest-dev libgmock-dev librapidcheck-dev)
 reference_packages=(
   python3-numpy python3-torch python3-sklearn python3-protobuf python3-pydicom python3-nibabel python3-h5py python3-scipy python3-pil
   python3-pandas dcm2niix dcmtk dicom3tools hdf5-tools hdf5-filter-plugin-blosc-serial
-  python3-hdf5plugin chromium clang-format-14
+  python3-hdf5plugin chromium clang-format-14 lintian
 )
 
 say() { printf '\n== %s\n' "$*" >&2; }
