@@ -41,7 +41,7 @@ def apptainer():
     text = (TOOLS / "apptainer.def").read_text()
     for body in re.findall(r"^%post\n(.*?)(?=^\S|\Z)", text, re.M | re.S):
         sound(re.sub(r"^    ", "", body, flags=re.M))
-    taken = [word for line in re.findall(r"^    (.+) /src/$", text, re.M) for word in line.split()]
+    taken = [name for name, place in re.findall(r"^    (\S+) /src/(\S+)$", text, re.M) if name == place]
     support.check(all((support.SOURCE / word).exists() for word in taken), f"%files: {taken}")
     # What CMake asks of the source tree for a build without tests.
     needed = set(re.findall(r"add_subdirectory\((\w+)\)", (support.SOURCE / "CMakeLists.txt").read_text())) - {"tests", "bench"}
