@@ -8,6 +8,7 @@ wsp_optional(OPENSSL "OpenSSL's headers (SHA-256, HMAC)" "its libcrypto is loade
 wsp_optional(PNG "PNG pictures" "no PNG files: pictures in TensorBoard, redraw sheets and the PNG beside an SVG are left out" PNG)
 wsp_import(wsp_xxhash xxhash.h LIBRARY xxhash PACKAGE libxxhash-dev)
 wsp_import(wsp_blosc blosc.h LIBRARY blosc PACKAGE libblosc-dev)
+wsp_import(wsp_eigen Eigen/Core SUFFIXES eigen3 PACKAGE libeigen3-dev)
 wsp_import(wsp_valijson valijson/validator.hpp PACKAGE libvalijson-dev)
 if(WSP_DEPENDENCIES)
   # fmt and spdlog by their headers alone: a compiled one must have been built like LibTorch (its std::string).

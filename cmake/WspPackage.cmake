@@ -27,7 +27,6 @@ set(CPACK_COMPONENTS_ALL)
 
 # Debian's changelog names the version; CHANGELOG.md beside it has what is in.
 string(TIMESTAMP now "%a, %d %b %Y %H:%M:%S +0000" UTC)
-find_program(WSP_GZIP gzip)
 
 # wsp_package(COMPONENT PACKAGE SECTION SUMMARY TEXT): a Debian package of a component, with documents of its own. They
 # are copies: no package may need another for a link.
@@ -39,13 +38,11 @@ function(wsp_package component package section summary text)
   install(DIRECTORY docs DESTINATION ${doc} ${rules} FILES_MATCHING PATTERN "*.md" PATTERN "*.png")
   install(DIRECTORY schemas data-manifests plans DESTINATION ${doc} ${rules})
   install(FILES models/liver/README.md DESTINATION ${doc}/models/liver ${rules})
-  if(WSP_GZIP)
-    set(changes ${PROJECT_BINARY_DIR}/package/${package}/changelog)
-    file(WRITE ${changes} "${package} (${PROJECT_VERSION}) unstable; urgency=medium\n\n  * CHANGELOG.md has what is in.\n\n"
-                          " -- ${CPACK_PACKAGE_CONTACT}  ${now}\n")
-    execute_process(COMMAND ${WSP_GZIP} -9nf ${changes})
-    install(FILES ${changes}.gz DESTINATION ${doc} ${rules})
-  endif()
+  set(changes ${PROJECT_BINARY_DIR}/package/${package}/changelog)
+  file(WRITE ${changes} "${package} (${PROJECT_VERSION}) unstable; urgency=medium\n\n  * CHANGELOG.md has what is in.\n\n"
+                        " -- ${CPACK_PACKAGE_CONTACT}  ${now}\n")
+  execute_process(COMMAND ${WSP_GZIP} -9nf ${changes})
+  install(FILES ${changes}.gz DESTINATION ${doc} ${rules})
   install(FILES cmake/package/lintian/${package} DESTINATION share/lintian/overrides ${rules})
   string(TOUPPER ${component} name)
   set(CPACK_DEBIAN_${name}_PACKAGE_NAME ${package} PARENT_SCOPE)

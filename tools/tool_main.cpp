@@ -20,78 +20,121 @@
 #include "io/core/json_text.hpp"
 #include "io/core/log.hpp"
 #include "io/core/printable.hpp"
+#include "tool_help.hpp"
 
 namespace wsp {
 namespace {
 
-// --config FILE.json: {"option": value, "subcommand": {"option": value}}; command line wins.
+bool is_verb(const CLI::App* command) { return !command->get_name().empty(); }
+
+// --config FILE.json: {"option": value, "verb": {"option": value}}, or what a run recorded; the
+// command line wins. Underscores are dashes. What stands outside a verb is meant for the one in
+// use; what only others take is left to them.
 class JsonConfig : public CLI::Config {
  public:
-  explicit JsonConfig(const CLI::App& app) : app_(app) {}
+  JsonConfig(const CLI::App& app, const Tool& tool) : app_(app), tool_(tool) {}
 
   std::string to_config(const CLI::App*, bool, bool, std::string) const override { return "{}"; }
 
   std::vector<CLI::ConfigItem> from_config(std::istream& input) const override {
     try {
+      nlohmann::json object = nlohmann::json::parse(input);
+      if (!object.is_object()) throw CLI::ConversionError("--config must hold a JSON object");
+      if (tool_.recorded)
+        if (auto options = tool_.recorded(object)) object = std::move(*options);
       std::vector<CLI::ConfigItem> found;
-      flatten(nlohmann::json::parse(input), {}, found);
-      for (const CLI::ConfigItem& item : found) check_name(item);
+      for (const auto& [name, value] : object.items()) {
+        if (!value.is_object())
+          add(app_, with_dashes(name), value, found);
+        else
+          for (const auto& [inner, of_verb] : value.items())
+            add_to(verb(name, inner), with_dashes(inner), of_verb, found);
+      }
       return found;
     } catch (const nlohmann::json::exception& e) {
       throw CLI::ConversionError(std::string("--config is not valid JSON: ") + e.what());
+    } catch (const Error& e) {
+      throw CLI::ConversionError(e.what());
     }
   }
 
  private:
+  static std::string with_dashes(std::string name) {
+    std::replace(name.begin(), name.end(), '_', '-');
+    return name;
+  }
+  static bool takes(const CLI::App& app, const std::string& name) {
+    return app.get_option_no_throw("--" + name) != nullptr;
+  }
   // CLI11's own message names neither the file nor what it expects.
-  void check_name(const CLI::ConfigItem& item) const {
-    const CLI::App* owner = &app_;
-    std::string name;
-    for (const std::string& parent : item.parents) {
-      name += parent + "/";
-      const auto below = owner->get_subcommands(
-          [&](const CLI::App* command) { return command->get_name() == parent; });
-      owner = below.empty() ? nullptr : below.front();
-      if (owner == nullptr) break;
-    }
-    if (owner == nullptr || owner->get_option_no_throw("--" + item.name) == nullptr)
-      throw CLI::ConversionError(
-          "--config names '" + name + item.name +
-          "', which is no option; expected long names without dashes, such as {\"threads\": 2} "
-          "(see --help)");
+  [[noreturn]] static void refuse(const std::string& name) {
+    throw CLI::ConversionError(
+        "--config names '" + name +
+        "', which is no option; expected long names without dashes, such as {\"threads\": 2} "
+        "(see --help)");
+  }
+  const CLI::App& verb(const std::string& name, const std::string& inner) const {
+    const auto found =
+        app_.get_subcommands([&](const CLI::App* command) { return command->get_name() == name; });
+    if (found.empty()) refuse(name + "/" + inner);
+    return *found.front();
   }
   static std::string text(const nlohmann::json& value) {
     return value.is_string() ? value.get<std::string>() : json_text(value);
   }
-  static void flatten(const nlohmann::json& object, const std::vector<std::string>& parents,
-                      std::vector<CLI::ConfigItem>& items) {
-    if (!object.is_object()) throw CLI::ConversionError("--config must hold a JSON object");
-    for (const auto& [name, value] : object.items()) {
-      if (value.is_object()) {
-        auto below = parents;
-        below.push_back(name);
-        flatten(value, below, items);
-        continue;
-      }
-      CLI::ConfigItem item;
-      item.parents = parents;
-      item.name = name;
-      if (value.is_array())
-        for (const auto& element : value) item.inputs.push_back(text(element));
-      else
-        item.inputs = {text(value)};
-      items.push_back(std::move(item));
+  void add(const CLI::App& app, const std::string& name, const nlohmann::json& value,
+           std::vector<CLI::ConfigItem>& found) const {
+    if (takes(app, name)) return add_to(app, name, value, found);
+    bool known = false;
+    for (const CLI::App* command : app_.get_subcommands(is_verb)) {
+      if (!takes(*command, name)) continue;
+      known = true;
+      if (command->parsed()) add_to(*command, name, value, found);
     }
+    if (!known) refuse(name);
+  }
+  void add_to(const CLI::App& app, const std::string& name, const nlohmann::json& value,
+              std::vector<CLI::ConfigItem>& found) const {
+    CLI::ConfigItem item;
+    if (&app != &app_) item.parents = {app.get_name()};
+    if (!takes(app, name) || value.is_object())
+      refuse((item.parents.empty() ? "" : app.get_name() + "/") + name);
+    item.name = name;
+    if (value.is_array())
+      for (const auto& element : value) item.inputs.push_back(text(element));
+    else
+      item.inputs = {text(value)};
+    found.push_back(std::move(item));
   }
 
   const CLI::App& app_;
+  const Tool& tool_;
 };
+
+// The command line with the usual verb, where it names none: after the common options comes a verb
+// or what the usual one takes.
+std::vector<std::string> with_verb(const CLI::App& app, std::vector<std::string> words,
+                                   const std::string& usual) {
+  std::size_t at = 0;
+  while (at < words.size()) {
+    const CLI::Option* common = app.get_option_no_throw(words[at].substr(0, words[at].find('=')));
+    if (common == nullptr) break;
+    if (common->get_name() == "--help" || common->get_name() == "--version") return words;
+    const bool apart = common->get_expected_min() > 0 && words[at].find('=') == std::string::npos;
+    at += apart ? 2 : 1;
+  }
+  if (at >= words.size()) return words;
+  const auto verbs = app.get_subcommands(is_verb);
+  if (std::none_of(verbs.begin(), verbs.end(),
+                   [&](const CLI::App* command) { return command->get_name() == words[at]; }))
+    words.insert(words.begin(), usual);
+  return words;
+}
 
 // CLI11 says that one is required, but neither which there are nor what stood in its place.
 int refuse_subcommand(const CLI::App& app) {
   std::string known, given;
-  for (const CLI::App* command :
-       app.get_subcommands([](const CLI::App* c) { return !c->get_name().empty(); }))
+  for (const CLI::App* command : app.get_subcommands(is_verb))
     known += (known.empty() ? "" : ", ") + command->get_name();
   for (const std::string& word : app.remaining())
     if (given.empty() && !word.starts_with("-")) given = word;
@@ -100,6 +143,18 @@ int refuse_subcommand(const CLI::App& app) {
                              : ("'" + printable(given) + "' is no subcommand").c_str(),
                known.c_str());
   return exit_code(ErrorCode::usage);
+}
+
+// --man and --completion: no verb and no file is asked for.
+bool say_of_itself(const CLI::App& app, const Tool& tool, const std::vector<std::string>& words) {
+  if (words == std::vector<std::string>{"--man"})
+    std::cout << man_page(app, tool) << std::flush;
+  else if (words.size() == 2 && words[0] == "--completion" &&
+           (words[1] == "bash" || words[1] == "zsh"))
+    std::cout << completion(app, tool, words[1]) << std::flush;
+  else
+    return false;
+  return true;
 }
 
 // A core dump would hold pixels, names and the site key.
@@ -118,6 +173,18 @@ int show(const CLI::App& app, const CLI::ParseError& e) {
   return code == 0 ? 0 : exit_code(ErrorCode::usage);
 }
 
+// CLI11 lists what it did not expect, but not of whom.
+int refuse_extras(const CLI::App& app, const CLI::ExtrasError& e) {
+  const auto verbs = app.get_subcommands();
+  const auto words = app.remaining(true);
+  if (verbs.empty() || words.empty()) return show(app, e);
+  const std::string command = app.get_name() + " " + verbs.front()->get_name();
+  const std::string word = printable(words.front());
+  std::fprintf(stderr, "%s takes no %s (see %s --help)\n", command.c_str(),
+               (word.starts_with("-") ? word : "'" + word + "'").c_str(), command.c_str());
+  return exit_code(ErrorCode::usage);
+}
+
 }  // namespace
 
 int tool_main(int argc, char** argv, const Tool& tool) {
@@ -125,6 +192,12 @@ int tool_main(int argc, char** argv, const Tool& tool) {
   CommonOptions common;
   app.set_version_flag("--version", tool.name + " " WSP_VERSION);
   app.footer(tool.footer);
+  app.formatter(std::make_shared<HelpFormatter>());
+  bool man = false;
+  std::string shell;
+  app.add_flag("--man", man, "Print a page for man(1)");
+  app.add_option("--completion", shell, "Print completion of this command for a shell")
+      ->check(CLI::IsMember({"bash", "zsh"}));
   app.add_option("--threads", common.threads, "Worker threads; 0 uses all cores")
       ->check(CLI::Range(0, 1024))
       ->capture_default_str();
@@ -134,7 +207,7 @@ int tool_main(int argc, char** argv, const Tool& tool) {
   app.add_option("--log-level", common.log_level, "trace, debug, info, warn, error or off")
       ->capture_default_str();
   app.add_flag("--json", common.json, "Print a machine-readable result on stdout");
-  app.config_formatter(std::make_shared<JsonConfig>(app));
+  app.config_formatter(std::make_shared<JsonConfig>(app, tool));
   app.set_config("--config", "", "Read options from a JSON file; the command line wins")
       ->check([](const std::string& path) -> std::string {
         std::error_code ec;  // a FIFO would wait for a writer
@@ -145,16 +218,21 @@ int tool_main(int argc, char** argv, const Tool& tool) {
   try {
     tool.declare(app);
     // A subcommand takes the common options too, and its help should not hide them.
-    for (CLI::App* command :
-         app.get_subcommands([](const CLI::App* c) { return !c->get_name().empty(); }))
+    for (CLI::App* command : app.get_subcommands([](CLI::App* c) { return is_verb(c); }))
       command->footer(
           "Also: --json  --threads N  --seed N  --log-level LEVEL  --config FILE  (see " +
           tool.name + " --help)");
-    app.parse(argc, argv);
+    std::vector<std::string> words(argv + 1, argv + argc);
+    if (!tool.usual_verb.empty()) words = with_verb(app, std::move(words), tool.usual_verb);
+    std::reverse(words.begin(), words.end());  // as CLI11 takes them
+    if (say_of_itself(app, tool, {argv + 1, argv + argc})) return 0;
+    app.parse(std::move(words));
   } catch (const CLI::RequiredError& e) {
     if (app.get_require_subcommand_min() > 0 && app.get_subcommands().empty())
       return refuse_subcommand(app);
     return show(app, e);
+  } catch (const CLI::ExtrasError& e) {
+    return refuse_extras(app, e);
   } catch (const CLI::ParseError& e) {
     return show(app, e);
   }

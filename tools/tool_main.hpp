@@ -2,6 +2,8 @@
 #include <CLI/CLI.hpp>
 #include <cstdint>
 #include <functional>
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <string>
 
 namespace wsp {
@@ -21,6 +23,12 @@ struct Tool {
   std::string footer;  ///< examples at the end of --help
   std::function<void(CLI::App&)> declare;
   std::function<int(const CommonOptions&)> run;  ///< returns the exit code
+  /// The verb that is meant where the command line names none; empty: one must be named, or the
+  /// tool has none.
+  std::string usual_verb = {};
+  /// What a --config file is in options, where it is what a run recorded; else nothing. Throws
+  /// Error(usage) for what no option can give.
+  std::function<std::optional<nlohmann::json>(const nlohmann::json&)> recorded = {};
 };
 
 /// Parse, configure logging and threads, run, and turn errors into messages and exit codes (DESIGN

@@ -5,6 +5,7 @@
 #include <exception>
 
 #include "io/core/error.hpp"
+#include "train/model/catalogue.hpp"
 #include "training_options.hpp"
 
 namespace wsp {
@@ -180,8 +181,7 @@ void declare_eval(CLI::App& app, EvalOptions& o) {
                    "Directory of the folds' runs; folds that are complete are taken over")
       ->required();
   finetune->add_option("--init", o.finetune.init, "Encoder to start from (default: from scratch)");
-  finetune->add_option("--encoder", t.encoder, "tinynet, resnet18, resnet34 or resnet50")
-      ->capture_default_str();
+  finetune->add_option("--encoder", t.encoder, train::encoders_text())->capture_default_str();
   finetune
       ->add_option("--norm", t.norm, "batch or group: ResNet's normalisation, as that of --init")
       ->capture_default_str();

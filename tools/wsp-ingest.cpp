@@ -36,352 +36,15 @@
 #include "preprocess/segment/deferred_segmenter.hpp"
 #include "preprocess/segment/torch_segmenter.hpp"
 #include "tool_main.hpp"
+#include "wsp-ingest-options.hpp"
 
 namespace {
 
-struct Options {
-  CLI::App* scan = nullptr;
-  CLI::App* verify = nullptr;
-  CLI::App* plan = nullptr;
-  CLI::App* merge = nullptr;
-  std::vector<std::string> parts;
-  std::string part, saved_scan, save_scan;
-  std::vector<CLI::App*> groups;  // options of the ingest
-  std::string input, output, manifest, labels, masks, site_key, new_site_key, crosswalk,
-      exclude_cases;
-  std::string slices = "central", codec = "lz4", tilt = "resample", gaps = "accept", phase = "any",
-              mask_objects = "use", hu = "prove";
-  std::string ids = "pseudonym", memory;
-  std::string liver_model = "builtin", device = "auto", model_precision = "auto", mask_cache,
-              write_seg;
-  double coarse_mm = wsp::SegmentationPlan{}.coarse_mm;
-  std::vector<int> window{-100, 400};
-  double fraction = 0.7;
-  bool force = false, prune = false, pixels = false, quick = false;
-  int max_quarantined = -1;
-  wsp::IngestConfig config;
-  std::string masks_table;
-  CLI::App* init = nullptr;
-  std::string check;  // a manifest
-  std::string isolation = "on";
-  double file_seconds = 60;
-};
+using wsp::IngestCommand;
+using wsp::path_or_none;
+using wsp::resolve;
 
-// How foreign files are read.
-void declare_isolation(CLI::App& app, Options& o) {
-  app.add_option("--isolation", o.isolation,
-                 "on: files are parsed and decoded in processes of their own, which may do nothing "
-                 "else; one that brings its process down costs itself alone. off: in this process")
-      ->check(CLI::IsMember({"on", "off"}))
-      ->capture_default_str();
-  app.add_option("--file-seconds", o.file_seconds,
-                 "With --isolation on: processor time that reading one file may take, and a second "
-                 "more for each MiB of it; ten times that where it sleeps")
-      ->check(CLI::Range(1.0, 86400.0))
-      ->capture_default_str();
-}
-
-// Inputs that the choice of series depends on; ingest and scan share them.
-void declare_inputs(CLI::App& app, Options& o) {
-  app.add_option("--exclude", o.config.exclude,
-                 "Leave out what matches, and all below it: a glob such as '*_seg.nii.gz' or "
-                 "'labelsTr/', matched with paths below EXPORT and with names; may be given again")
-      ->allow_extra_args(false);
-  app.add_flag("--follow-links", o.config.follow_links,
-               "Enter directories behind symbolic links too, each once");
-  app.add_option("--manifest", o.manifest,
-                 "What the labels and keys mean (data-manifests/*.json, docs/MANIFESTS.md)");
-  app.add_option("--masks", o.masks,
-                 "Folder of liver masks: NIfTI or NRRD by series UID, patient ID or path, or "
-                 "CASE/liver.nii.gz; a name must fit one volume alone");
-  app.add_option("--masks-table", o.masks_table,
-                 "Table (CSV) with the columns case (path, series UID or patient ID) and mask (a "
-                 "file), where names do not say whose a mask is");
-  declare_isolation(app, o);
-}
-
-void declare_series(CLI::App& app, Options& o) {
-  app.add_option("--min-slices", o.config.min_slices, "Fewest slices of a volume")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  app.add_option("--tilt", o.tilt, "resample or reject gantry-tilted series")
-      ->check(CLI::IsMember({"resample", "reject"}))
-      ->capture_default_str();
-  app.add_option("--gaps", o.gaps, "accept or reject series with missing slices")
-      ->check(CLI::IsMember({"accept", "reject"}))
-      ->capture_default_str();
-  app.add_option("--hu", o.hu,
-                 "prove, or trust to take values that do not look like Hounsfield units as such "
-                 "(flag HU_OVERRULED)")
-      ->check(CLI::IsMember({"prove", "trust"}))
-      ->capture_default_str();
-  app.add_option("--require-phase", o.phase,
-                 "any, or portal to quarantine studies without a portal-venous series")
-      ->check(CLI::IsMember({"any", "portal"}))
-      ->capture_default_str();
-  app.add_flag("--all-series", o.config.all_series,
-               "Keep every usable series of a study, not only the best");
-}
-
-void declare_model(CLI::App& app, Options& o) {
-  app.add_option(
-         "--liver-model", o.liver_model,
-         "What makes the mask of a case without a given one: builtin (the network that comes "
-         "with the tools, docs/LIVER.md), none, or the descriptor (JSON) of a TorchScript "
-         "network (docs/MODELS.md); WSP_LIVER_MODEL in the environment sets the default")
-      ->capture_default_str();
-  app.add_option("--device", o.device, "Where the model runs: auto, cpu, cuda or cuda:N")
-      ->capture_default_str();
-  app.add_option("--model-precision", o.model_precision,
-                 "Of the model's convolutions: auto (on a card what its descriptor says, on a CPU "
-                 "fp32), fp32, bf16 or "
-                 "fp16 (on a card); probabilities stay fp32")
-      ->check(CLI::IsMember({"auto", "fp32", "bf16", "fp16"}))
-      ->capture_default_str();
-  app.add_option("--coarse-mm", o.coarse_mm,
-                 "Look for the liver first: 2-D models in slices this far apart, 3-D models (any "
-                 "value but 0) in windows that do not overlap; only what lies about a find runs in "
-                 "full. 0 runs everything")
-      ->check(CLI::Range(0.0, 100.0))
-      ->capture_default_str();
-  app.add_option("--mask-cache", o.mask_cache,
-                 "Folder of the model's masks, by hash of volume and model, or none (default: "
-                 "wsp/masks below XDG_CACHE_HOME or ~/.cache)");
-  app.add_option(
-      "--write-seg", o.write_seg,
-      "Folder for the model's masks as DICOM SEG objects, CASE.dcm each, to be looked at and "
-      "corrected in Slicer or OHIF. They name the patient, as the export does: keep them "
-      "there, and the next ingest takes them");
-  app.add_flag("--compare-masks", o.config.compare_masks,
-               "Run the model on cases with a given mask too, which is kept, and write the Dice of "
-               "the two to mask_comparison.tsv");
-}
-
-// All options of the ingest; returns their groups.
-std::vector<CLI::App*> declare_ingest(CLI::App& app, Options& o) {
-  std::vector<CLI::App*> groups;
-  app.add_option("EXPORT", o.input, "Folder of DICOM, NIfTI or NRRD files, searched recursively");
-  const auto group = [&](const char* title) {
-    groups.push_back(app.add_option_group(title));
-    return groups.back();
-  };
-  auto* general = group("Input and output");
-  general->add_option("--out", o.output, "Dataset directory to make (required, but for plan)");
-  general->add_option("--labels", o.labels, "Label table (CSV) read as the manifest says");
-  declare_inputs(*general, o);
-  general->add_option("--exclude-cases", o.exclude_cases,
-                      "Ratings saved from the page of wsp-qa (TSV): cases rated exclude are left "
-                      "out, of the dataset in --out too");
-  general->add_flag("--force", o.force, "Replace a dataset that was made with other options");
-  general->add_flag("--prune", o.prune,
-                    "Drop the cases of the dataset that the export no longer gives");
-  general->add_option("--part", o.part,
-                      "Take one of N parts of the subjects, K/N such as 2/4, or slurm for the task "
-                      "of a job array; wsp-ingest merge joins them (docs/CLUSTER.md)");
-  general->add_option("--saved-scan", o.saved_scan,
-                      "Headers that wsp-ingest plan --save wrote: files that have not changed "
-                      "since are not opened for theirs");
-  general->add_option("--memory", o.memory,
-                      "Budget for volumes in flight, e.g. 8G (default: half of the machine)");
-  general->add_option("--max-quarantined", o.max_quarantined,
-                      "Exit with 3 when more cases than this are quarantined");
-  auto* identity = group("Identity");
-  identity->add_option("--ids", o.ids, "pseudonym, or keep for data that is already public")
-      ->check(CLI::IsMember({"pseudonym", "keep"}))
-      ->capture_default_str();
-  identity->add_option("--site-key", o.site_key,
-                       "Secret under which pseudonyms are made (mode 0600)");
-  identity->add_option("--new-site-key", o.new_site_key, "The same, made on first use");
-  identity->add_option(
-      "--crosswalk", o.crosswalk,
-      "Write pseudonym -> original here (mode 0600, outside the dataset and the export)");
-  identity->add_flag("--strict-subjects", o.config.strict_subjects,
-                     "Refuse cases without a usable patient ID");
-  declare_series(*group("Series"), o);
-  declare_model(*group("Liver model"), o);
-  auto* liver = group("Liver and slices");
-  // One value per use, so that the export's path after it is not taken for another.
-  liver
-      ->add_option(
-          "--liver-roi", o.config.liver_roi,
-          "Whole names of the liver in SEG and RTSTRUCT objects without a coded one, in any "
-          "case: A[,B], or given again (\"liver\" stands for \"whole liver\" and the like "
-          "too; no part, margin or lesion)")
-      ->delimiter(',')
-      ->allow_extra_args(false)
-      ->capture_default_str();
-  liver
-      ->add_option("--liver-label", o.config.liver_labels,
-                   "Values of the liver in mask files: N[,M], or given again (default: the "
-                   "manifest's, else 1)")
-      ->delimiter(',')
-      ->allow_extra_args(false);
-  liver
-      ->add_option("--mask-objects", o.mask_objects,
-                   "use the SEG and RTSTRUCT objects of the export, or ignore them")
-      ->check(CLI::IsMember({"use", "ignore"}))
-      ->capture_default_str();
-  liver->add_flag("--clean-masks", o.config.clean_masks,
-                  "Keep the largest component and fill holes of given masks too");
-  liver
-      ->add_option("--slices", o.slices,
-                   "central: the central part of the liver; all: every acquired slice")
-      ->check(CLI::IsMember({"central", "all"}))
-      ->capture_default_str();
-  liver->add_option("--central-fraction", o.fraction, "Part of the liver's extent that is kept")
-      ->check(CLI::Range(0.001, 1.0))
-      ->capture_default_str();
-  liver
-      ->add_option("--min-area-mm2", o.config.min_area_mm2,
-                   "Least liver area of the extent's end slices")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
-  auto* pixels = group("Pixels and shards");
-  pixels->add_option("--window", o.window, "HU window")->expected(2)->capture_default_str();
-  pixels->add_option("--size", o.config.size, "In-plane matrix")
-      ->check(CLI::Range(16, 4096))
-      ->capture_default_str();
-  pixels->add_option("--codec", o.codec, "lz4, zstd, gzip or none")
-      ->check(CLI::IsMember({"lz4", "zstd", "gzip", "none"}))
-      ->capture_default_str();
-  pixels
-      ->add_option("--shards", o.config.shards,
-                   "Number of shards, a power of two; fixed for the dataset's life")
-      ->check(CLI::Range(1, 4096))
-      ->capture_default_str();
-  return groups;
-}
-
-void declare(CLI::App& app, Options& o) {
-  o.groups = declare_ingest(app, o);
-  o.plan = app.add_subcommand(
-      "plan", "Say what the ingest with these options would take and refuse; makes no dataset");
-  declare_ingest(*o.plan, o);
-  o.plan->add_flag("--quick", o.quick,
-                   "By headers alone, without reading pixels and masks: verdicts may change");
-  o.plan->add_option("--save", o.save_scan,
-                     "Write the headers that were read to this file, for --saved-scan of others on "
-                     "the same export; it holds patients' names");
-  o.scan = app.add_subcommand("scan", "Show what is in an export; writes nothing");
-  o.scan->add_option("EXPORT", o.input, "Folder to look at")->required();
-  o.scan->add_flag("--pixels", o.pixels,
-                   "Read the pixels too: minimum, maximum, sum of HU, padding");
-  declare_inputs(*o.scan, o);
-  declare_series(*o.scan, o);
-  o.init = app.add_subcommand(
-      "init",
-      "Write a manifest from a label table, or check one: what does not fit, in plain words");
-  o.init->add_option("EXPORT", o.input, "With --check: do the rows fit the cases of this export?");
-  o.init->add_option("--labels", o.labels, "Label table (CSV)");
-  o.init->add_option("--out", o.output,
-                     "Manifest to write (default: the table's name with .json, where you are)");
-  o.init->add_flag("--force", o.force, "Replace a file that exists");
-  o.init->add_option("--check", o.check, "Write nothing; say what of this manifest does not fit");
-  declare_isolation(*o.init, o);
-  o.merge = app.add_subcommand(
-      "merge", "Join the datasets that were made with --part into the one of a single run");
-  o.merge->add_option("OUT", o.output, "Dataset directory to make")->required();
-  o.merge->add_option("PART", o.parts, "Dataset of each part")->required();
-  o.merge->add_flag("--force", o.force, "Replace a dataset that was made with other options");
-  o.verify = app.add_subcommand("verify", "Check every hash and every count of a dataset");
-  o.verify->add_option("DATASET", o.output, "Dataset directory")->required();
-  app.require_subcommand(0, 1);
-}
-
-// CLI11 hands a subcommand's unknown options on to the ingest's: those would be ignored in silence.
-// What a --config file says for the ingest may stand there.
-void refuse_foreign_options(const Options& o, const CLI::App& command,
-                            const std::vector<std::string>& arguments) {
-  for (const CLI::App* group : o.groups)
-    for (const CLI::Option* option : group->get_options()) {
-      const std::string name = option->get_name();
-      if (command.get_option_no_throw(name) != nullptr) continue;
-      for (const std::string& argument : arguments)
-        if (argument == name || argument.starts_with(name + "="))
-          throw wsp::Error(wsp::ErrorCode::usage, command.get_name() + " takes no " + name +
-                                                      "; see wsp-ingest " + command.get_name() +
-                                                      " --help");
-    }
-}
-
-std::uint64_t parse_bytes(const std::string& text) {
-  if (text.empty()) return 0;
-  std::size_t end = 0;
-  double value = 0;
-  try {
-    value = std::stod(text, &end);
-  } catch (const std::exception&) {
-    end = 0;
-  }
-  const std::string unit = text.substr(end);
-  const double scale = unit == "K"    ? 1024
-                       : unit == "M"  ? 1048576
-                       : unit == "G"  ? 1073741824
-                       : unit.empty() ? 1
-                                      : 0;
-  if (end == 0 || scale == 0 || !(value > 0))
-    throw wsp::Error(wsp::ErrorCode::usage,
-                     "--memory is '" + text + "': expected a size such as 8G or 500M");
-  return static_cast<std::uint64_t>(value * scale);
-}
-
-// The words of the command line as the configuration of the dataset.
-wsp::IngestConfig resolve(const Options& o) {
-  wsp::IngestConfig config = o.config;
-  if (o.window[0] >= o.window[1] || o.window[0] < -32768 || o.window[1] > 32767)
-    throw wsp::Error(wsp::ErrorCode::usage,
-                     "--window expects LOW HIGH with LOW < HIGH in int16 HU");
-  config.window = {static_cast<std::int16_t>(o.window[0]), static_cast<std::int16_t>(o.window[1])};
-  config.central_permille = static_cast<std::int64_t>(o.fraction * 1000 + 0.5);
-  config.all_slices = o.slices == "all";
-  config.codec = wsp::parse_codec(o.codec);
-  config.reject_tilt = o.tilt == "reject";
-  config.ignore_mask_objects = o.mask_objects == "ignore";
-  config.reject_gaps = o.gaps == "reject";
-  config.trust_hu = o.hu == "trust";
-  config.require_portal = o.phase == "portal";
-  config.ids = o.ids == "keep" ? wsp::IdMode::keep : wsp::IdMode::pseudonym;
-  if ((config.shards & (config.shards - 1)) != 0)
-    throw wsp::Error(wsp::ErrorCode::usage, "--shards expects a power of two");
-  return config;
-}
-
-std::optional<std::filesystem::path> path_or_none(const std::string& text) {
-  if (text.empty()) return std::nullopt;
-  return std::filesystem::path(text);
-}
-
-// Masks outlive an interrupted run and serve other datasets of the same volumes.
-std::optional<std::filesystem::path> mask_cache_of(const Options& o) {
-  if (o.liver_model == "none" || o.mask_cache == "none") return std::nullopt;
-  if (!o.mask_cache.empty()) return std::filesystem::path(o.mask_cache);
-  const auto variable = [](const char* name) {
-    const char* value = std::getenv(name);
-    return std::filesystem::path(value != nullptr ? value : "");
-  };
-  if (const auto cache = variable("XDG_CACHE_HOME"); cache.is_absolute())
-    return cache / "wsp" / "masks";
-  if (const auto home = variable("HOME"); home.is_absolute())
-    return home / ".cache" / "wsp" / "masks";
-  return std::nullopt;
-}
-
-// No worker is smaller: a header may have millions of elements, whatever --memory is.
-std::uint64_t worker_bytes(const Options& o) {
-  constexpr std::uint64_t kLeast = std::uint64_t{2} << 30;
-  const std::uint64_t given = parse_bytes(o.memory);
-  return std::max(kLeast, given != 0 ? given : wsp::default_memory_bytes());
-}
-
-// Where files of others are read, and it was not turned off.
-std::optional<wsp::WorkerLimits> isolation_of(const Options& o) {
-  const bool ours =
-      o.verify->parsed() || o.merge->parsed() || (o.init->parsed() && o.check.empty());
-  if (o.isolation == "off" || ours) return std::nullopt;
-  return wsp::WorkerLimits{worker_bytes(o), o.file_seconds};
-}
-
-int run_scan(const Options& o, bool json) {
+int run_scan(const IngestCommand& o, bool json) {
   const wsp::DataManifest manifest =
       o.manifest.empty() ? wsp::default_manifest() : wsp::load_manifest(o.manifest);
   const wsp::IngestConfig config = resolve(o);
@@ -405,7 +68,7 @@ int run_scan(const Options& o, bool json) {
 }
 
 // What of a manifest fits neither itself, nor its table, nor an export.
-int run_check(const Options& o, bool json) {
+int run_check(const IngestCommand& o, bool json) {
   std::vector<std::string> problems = wsp::check_manifest(o.check, path_or_none(o.labels));
   std::vector<std::string> remarks;
   if (problems.empty() && !o.input.empty()) {
@@ -438,7 +101,7 @@ int run_check(const Options& o, bool json) {
   return problems.empty() ? 0 : wsp::exit_code(wsp::ErrorCode::usage);
 }
 
-int run_init(const Options& o, bool json) {
+int run_init(const IngestCommand& o, bool json) {
   if (!o.check.empty()) return run_check(o, json);
   if (o.labels.empty() || !o.input.empty())
     throw wsp::Error(
@@ -468,7 +131,7 @@ int run_init(const Options& o, bool json) {
   return problems.empty() ? 0 : wsp::exit_code(wsp::ErrorCode::usage);
 }
 
-int run_verify(const Options& o, bool json) {
+int run_verify(const IngestCommand& o, bool json) {
   const auto findings = wsp::verify_dataset(o.output);
   nlohmann::json list = nlohmann::json::array();
   for (const wsp::Finding& f : findings) {
@@ -485,7 +148,7 @@ int run_verify(const Options& o, bool json) {
   return findings.empty() ? 0 : wsp::exit_code(wsp::ErrorCode::corrupt);
 }
 
-int run_merge(const Options& o, bool json) {
+int run_merge(const IngestCommand& o, bool json) {
   const wsp::MergeSummary s =
       wsp::merge_parts(o.output, {o.parts.begin(), o.parts.end()}, WSP_VERSION, o.force);
   if (json)
@@ -506,7 +169,7 @@ int run_merge(const Options& o, bool json) {
   return s.cases == 0 ? wsp::exit_code(wsp::ErrorCode::no_input) : 0;
 }
 
-void print_summary(const Options& o, const wsp::IngestSummary& s) {
+void print_summary(const IngestCommand& o, const wsp::IngestSummary& s) {
   std::cout << fmt::format("{} cases of {} subjects, {} slices -> {}\n", s.cases, s.subjects,
                            s.slices, wsp::printable(o.output));
   if (s.other_part_cases > 0)
@@ -563,34 +226,9 @@ void print_summary(const Options& o, const wsp::IngestSummary& s) {
   std::cout << wsp::unseen_text(s.file_codes);
 }
 
-wsp::IngestOptions ingest_options(const Options& o) {
-  wsp::IngestOptions options;
-  options.input = o.input;
-  options.output = o.output;
-  options.manifest = path_or_none(o.manifest);
-  options.labels = path_or_none(o.labels);
-  options.masks = path_or_none(o.masks);
-  options.masks_table = path_or_none(o.masks_table);
-  options.site_key = path_or_none(o.site_key);
-  options.new_site_key = path_or_none(o.new_site_key);
-  options.crosswalk = path_or_none(o.crosswalk);
-  options.exclude_cases = path_or_none(o.exclude_cases);
-  options.config = resolve(o);
-  options.memory_bytes = parse_bytes(o.memory);
-  options.force = o.force;
-  options.prune = o.prune;
-  options.tool_version = WSP_VERSION;
-  options.mask_cache = mask_cache_of(o);
-  options.write_seg = path_or_none(o.write_seg);
-  options.saved_scan = path_or_none(o.saved_scan);
-  options.save_scan = path_or_none(o.save_scan);
-  if (!o.part.empty()) options.part = wsp::parse_part(o.part);
-  return options;
-}
-
 // A user's model that cannot run is found before anything is read; the built-in one is loaded when
 // a case needs it.
-std::unique_ptr<wsp::Segmenter> segmenter_of(const Options& o, char** arguments) {
+std::unique_ptr<wsp::Segmenter> segmenter_of(const IngestCommand& o, char** arguments) {
   if (o.liver_model == "none") return nullptr;
   const wsp::SegmentationPlan plan{o.coarse_mm};
   if (o.liver_model != "builtin") {
@@ -615,7 +253,7 @@ std::unique_ptr<wsp::Segmenter> segmenter_of(const Options& o, char** arguments)
 }
 
 // How an ingest ends, and hence its dry run.
-int exit_code_of(const Options& o, const wsp::IngestSummary& summary) {
+int exit_code_of(const IngestCommand& o, const wsp::IngestSummary& summary) {
   // A part may have none where there are few subjects.
   if (summary.cases == 0 && summary.other_part_cases == 0)
     return wsp::exit_code(wsp::ErrorCode::no_input);
@@ -626,10 +264,10 @@ int exit_code_of(const Options& o, const wsp::IngestSummary& summary) {
   return lost || !wsp::unseen_files(summary.file_codes).empty() ? 3 : 0;
 }
 
-int run_plan(const Options& o, bool json, char** arguments) {
+int run_plan(const IngestCommand& o, bool json, char** arguments) {
   if (o.input.empty())
     throw wsp::Error(wsp::ErrorCode::usage, "expected an export: wsp-ingest plan EXPORT");
-  wsp::IngestOptions options = ingest_options(o);
+  wsp::IngestOptions options = wsp::ingest_options(o);
   const auto segmenter = segmenter_of(o, arguments);
   options.segmenter = segmenter.get();
   const wsp::Forecast forecast = wsp::forecast(options, o.quick);
@@ -643,12 +281,12 @@ int run_plan(const Options& o, bool json, char** arguments) {
   return exit_code_of(o, forecast.summary);
 }
 
-int run_ingest(const Options& o, bool json, char** arguments) {
+int run_ingest(const IngestCommand& o, bool json, char** arguments) {
   if (o.input.empty() || o.output.empty())
     throw wsp::Error(
         wsp::ErrorCode::usage,
         "expected an export and a dataset: wsp-ingest EXPORT --out DATASET (see --help)");
-  wsp::IngestOptions options = ingest_options(o);
+  wsp::IngestOptions options = wsp::ingest_options(o);
   const auto segmenter = segmenter_of(o, arguments);
   options.segmenter = segmenter.get();
   const wsp::IngestSummary summary = wsp::ingest(options);
@@ -675,13 +313,15 @@ int main(int argc, char** argv) {
   constexpr int kLargestKept = 32 << 20;  // the most that glibc takes
   ::mallopt(M_MMAP_THRESHOLD, kLargestKept);
   ::mallopt(M_TRIM_THRESHOLD, 8 * kLargestKept);
-  Options options;
+  IngestCommand options;
   wsp::Tool tool;
   tool.name = "wsp-ingest";
+  tool.usual_verb = "make";
+  tool.recorded = wsp::recorded_ingest;
   tool.description =
       "Turn a hospital's DICOM export, or a folder of NIfTI volumes, into a dataset of HDF5 shards";
   tool.footer =
-      "Examples:\n"
+      "wsp-ingest EXPORT ... is wsp-ingest make EXPORT ...\n\nExamples:\n"
       "  wsp-ingest scan EXPORT --pixels                       what is there? (writes nothing)\n"
       "  wsp-ingest plan EXPORT --masks MASKS --labels labels.csv   what would become of it?\n"
       "  wsp-ingest init --labels scores.csv --out my.json     a manifest from the table, to be "
@@ -701,14 +341,11 @@ int main(int argc, char** argv) {
       "a second signal ends at once, where a case or its model hangs).";
   if (const char* model = std::getenv("WSP_LIVER_MODEL"); model != nullptr && *model != '\0')
     options.liver_model = model;
-  tool.declare = [&](CLI::App& app) { declare(app, options); };
+  tool.declare = [&](CLI::App& app) { wsp::declare_verbs(app, options); };
   tool.run = [&](const wsp::CommonOptions& common) {
     wsp::initialise_medical_io();
-    const std::vector<std::string> arguments(argv + 1, argv + argc);
-    for (const CLI::App* command : {options.scan, options.verify, options.init, options.merge})
-      if (command->parsed()) refuse_foreign_options(options, *command, arguments);
     std::optional<wsp::WorkerPool> workers;  // before there is any other thread
-    if (const auto limits = isolation_of(options))
+    if (const auto limits = wsp::isolation_of(options))
       workers.emplace(*limits, wsp::prepare_medical_workers);
     if (options.scan->parsed()) return run_scan(options, common.json);
     if (options.init->parsed()) return run_init(options, common.json);

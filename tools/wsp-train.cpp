@@ -7,6 +7,7 @@
 #include "io/core/error.hpp"
 #include "io/core/json_text.hpp"
 #include "tool_main.hpp"
+#include "train/model/catalogue.hpp"
 #include "train/pretrain/train.hpp"
 #include "training_options.hpp"
 
@@ -20,12 +21,12 @@ struct Options {
   RunOptions run;
   std::string preset = "paper", cache_limit;
   bool no_flips = false, no_tensorboard = false;
-  CLI::App* redraw = nullptr;
+  CLI::App *train = nullptr, *redraw = nullptr;
   std::filesystem::path redraw_run, redraw_out;
   std::int64_t epoch = 0, step = 0;
 };
 
-void declare(CLI::App& app, Options& o) {
+void declare_run(CLI::App& app, Options& o) {
   TrainConfig& c = o.config;
   RunOptions& r = o.run;
   app.add_option("DATASET", r.dataset, "Dataset directory that wsp-ingest made");
@@ -66,13 +67,10 @@ void declare(CLI::App& app, Options& o) {
 
   auto* method = app.add_option_group("Method");
   method
-      ->add_option(
-          "--method", c.method,
-          "wsp, simclr, supcon, depth-aware, yaware, lexp, rnc, byol, simsiam, barlow-twins, "
-          "kernel-byol, kernel-simsiam, kernel-barlow-twins, supervised, random")
+      ->add_option("--method", c.method,
+                   "What pulls slices together: " + wsp::train::methods_text())
       ->capture_default_str();
-  method->add_option("--encoder", c.encoder, "tinynet, resnet18, resnet34 or resnet50")
-      ->capture_default_str();
+  method->add_option("--encoder", c.encoder, wsp::train::encoders_text())->capture_default_str();
   method->add_option("--norm", c.norm, "batch or group: ResNet's normalisation")
       ->capture_default_str();
   method
@@ -155,20 +153,24 @@ void declare(CLI::App& app, Options& o) {
       ->capture_default_str();
   probe->add_option("--probe-label", r.probe_label, "Label column to predict (default: --label)");
   wsp::declare_patience(*probe, r, "epochs without a better probe");
+}
 
+void declare(CLI::App& app, Options& o) {
+  o.train = app.add_subcommand("run", "Train an encoder, or go on with one");
+  declare_run(*o.train, o);
   o.redraw =
       app.add_subcommand("redraw", "Draw again the slices and views that a step of a run saw");
   o.redraw->add_option("RUN", o.redraw_run, "Run directory")->required();
-  o.redraw->add_option("--dataset", r.dataset, "Its dataset")->required();
+  o.redraw->add_option("--dataset", o.run.dataset, "Its dataset")->required();
   o.redraw->add_option("--epoch", o.epoch, "From 0")->required();
   o.redraw->add_option("--step", o.step, "Step within the epoch, from 0")->required();
   o.redraw->add_option("--sheet", o.redraw_out, "Directory for views.png and views.json")
       ->required();
-  app.require_subcommand(0, 1);
+  app.require_subcommand(1);
 }
 
 // A preset gives the defaults; what was asked for wins.
-void apply_preset(CLI::App& app, Options& o) {
+void apply_preset(const CLI::App& app, Options& o) {
   const TrainConfig defaults = wsp::train::preset(o.preset, o.config.method);
   const auto fill = [&](const char* option, auto& field, const auto& value) {
     if (app.get_option(option)->count() == 0) field = value;
@@ -221,9 +223,12 @@ int main(int argc, char** argv) {
   Options o;
   wsp::Tool tool;
   tool.name = "wsp-train";
+  tool.usual_verb = "run";
+  tool.recorded = wsp::train::recorded_training;
   tool.description =
       "Pretrain an encoder of CT slices by weakly-supervised positional contrastive learning";
   tool.footer =
+      "wsp-train DATASET ... is wsp-train run DATASET ...\n\n"
       "Examples:\n"
       "  wsp-train dataset --out run --encoder resnet18 --image-size 256\n"
       "  wsp-train dataset --out run --encoder resnet18 --image-size 256 --resume\n"
@@ -231,9 +236,7 @@ int main(int argc, char** argv) {
       "  mpirun -np 4 -x MASTER_ADDR=127.0.0.1 wsp-train dataset --out run\n"
       "Watch it: tensorboard --logdir run/tensorboard. Stop it: Ctrl-C or SIGTERM; go on with "
       "--resume.";
-  CLI::App* root = nullptr;
   tool.declare = [&](CLI::App& app) {
-    root = &app;
     o.run.verify = false;
     declare(app, o);
   };
@@ -247,7 +250,7 @@ int main(int argc, char** argv) {
     if (o.run.dataset.empty() || o.run.out.empty())
       throw wsp::Error(wsp::ErrorCode::usage,
                        "expected wsp-train DATASET --out RUN; see wsp-train --help");
-    apply_preset(*root, o);
+    apply_preset(*o.train, o);
     o.config.flip_x = o.config.flip_y = !o.no_flips;
     o.run.tensorboard = !o.no_tensorboard;
     o.config.seed = common.seed;

@@ -281,6 +281,7 @@ int main(int argc, char** argv) {
   o.run.verify = false;
   wsp::Tool tool;
   tool.name = "wsp-unet";
+  tool.recorded = wsp::train::recorded_unet;
   tool.description =
       "Train a liver U-Net on a dataset with masks; export it for wsp-ingest, judge it, run it";
   tool.footer =

@@ -19,7 +19,7 @@ trap 'rm -rf "$work"' EXIT
 mkdir "$work/debs" "$work/root"
 
 development="libhdf5-dev libblosc-dev libtbb-dev libxxhash-dev zlib1g-dev nlohmann-json3-dev libcli11-dev libfmt-dev libspdlog-dev
-  libvalijson-dev googletest"
+  libvalijson-dev libeigen3-dev googletest"
 depends() {
   apt-cache depends --no-recommends --no-suggests --no-conflicts --no-breaks --no-replaces --no-enhances "$@"
 }
@@ -42,6 +42,7 @@ for header in blosc.h blosc-export.h xxhash.h xxh3.h xxh_x86dispatch.h zlib.h tb
   [ ! -e "$root/include/$header" ] || cp -r "$root/include/$header" "$work/out/include/"
 done
 find "$root/include" -name zconf.h -exec cp {} "$work/out/include/" \;
+cp -r "$root/include/eigen3/Eigen" "$work/out/include/"
 cp "$root"/include/hdf5/serial/*.h "$work/out/include/"
 cp -r "$root/src/googletest" "$work/out/src/"
 

@@ -5,6 +5,7 @@ import re
 import support
 
 DOCUMENTS = [support.SOURCE / "README.md", *sorted((support.SOURCE / "docs").glob("*.md"))]
+USUAL = {"wsp-ingest": "make", "wsp-train": "run"}  # the verb that is meant where none stands
 TOOLS = ("wsp-ingest", "wsp-qa", "wsp-train", "wsp-unet", "wsp-eval", "wsp-phantom")
 OPTION = re.compile(r"(?<![\w-])--[A-Za-z][A-Za-z0-9-]*")
 helps = {}
@@ -47,6 +48,8 @@ def check_options():
             known = options_of(tool)
             if words and re.fullmatch("[a-z]+", words[0]) and re.search(rf"^  {words[0]} ", helps[(tool,)], re.M):
                 known |= options_of(tool, words[0])
+            elif tool in USUAL:
+                known |= options_of(tool, USUAL[tool])
             for option in OPTION.findall(rest):
                 checked += 1
                 support.check(option in known, f"{document.name}: '{tool}{rest}': {tool} knows no {option}")

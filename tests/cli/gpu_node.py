@@ -18,7 +18,7 @@ import support
 HIDDEN = "DCMTK GDCM PkgConfig OpenSSL PNG TBB fmt spdlog CLI11 nlohmann_json HDF5 GTest rapidcheck benchmark".split()
 FORBIDDEN = re.compile(r"/(openssl|google/protobuf)/|/png\.h$|/pngconf\.h$")
 HEADERS = ("blosc.h blosc-export.h xxhash.h xxh3.h xxh_x86dispatch.h zlib.h zconf.h tbb oneapi nlohmann CLI fmt spdlog "
-           "valijson").split()
+           "valijson Eigen").split()
 BEGAN = time.monotonic()
 FULL = os.environ.get("WSP_GPU_NODE_FULL") == "1"
 
@@ -34,7 +34,7 @@ def link_dependencies(folder):
     usr = pathlib.Path("/usr")
     libraries = usr / "lib" / library_folder()
     for header in HEADERS:
-        for place in (usr / "include" / header, usr / "include" / library_folder() / header):
+        for place in (usr / "include" / header, usr / "include" / library_folder() / header, usr / "include/eigen3" / header):
             if place.exists() and not (folder / "include" / header).exists():
                 (folder / "include" / header).symlink_to(place)
     for header in (usr / "include/hdf5/serial").glob("*.h"):

@@ -126,6 +126,17 @@ def commands(work):
     for command in ("scan", "verify"):
         text = support.run("wsp-ingest", command, "--help").stdout
         support.check(all(o in text for o in ("--json", "--threads", "--log-level", "--config")), f"{command} --help")
+    fails(f"scan takes no '{work / 'two'}'", "scan", export, work / "two")
+    fails("make takes no --pixels", export, "--out", work / "no", "--ids", "keep", "--pixels")
+    fails("make takes no 'B'", export, "B", "--out", work / "no", "--ids", "keep")
+    fails("expected one of make, plan, scan, init, merge, verify")
+    support.check(not (work / "no").exists(), "a refused command made something")
+    # make is meant where no verb stands, also behind common options.
+    for name, words in (("usual", []), ("said", ["make"])):
+        support.run("wsp-ingest", "--threads", 1, "--log-level=warn", *words, export, "--out", work / name, "--ids", "keep",
+                    "--masks", work / "nifti" / "truth", "--size", 64, "--shards", 1)
+    usual, said = ((work / n / "dataset.json").read_text() for n in ("usual", "said"))
+    support.check(usual == said, "make and no verb differ")
     # A configuration made for the ingest serves the scan.
     (work / "both.json").write_text(json.dumps({"ids": "keep", "codec": "zstd", "min-slices": 99}))
     report = json.loads(support.run("wsp-ingest", "scan", export, "--json", "--config", work / "both.json", expect=4).stdout)
@@ -137,6 +148,30 @@ def commands(work):
         support.check(f"'{name}'" in done.stderr and "INI" not in done.stderr, f"unknown config name: {done.stderr}")
     text = support.run("wsp-ingest", "scan", export).stdout
     support.check("normal (0.0000, 0.0000, 1.0000)" in text and "chosen" in text, f"scan as text: {text}")
+
+
+def recorded(work):
+    """What a dataset records is a --config that makes it again, with all that was not a default."""
+    others = ("--window", -50, 150, "--central-fraction", 0.5, "--min-area-mm2", 20, "--codec", "zstd", "--min-slices", 3, "--tilt",
+              "reject", "--gaps", "reject", "--hu", "trust", "--all-series", "--clean-masks", "--mask-objects", "ignore",
+              "--strict-subjects", "--liver-roi", "foie,leber", "--liver-label", "1,3", "--follow-links", "--exclude", "*.txt",
+              "--liver-model", "none")
+    first = ingest(work, "first", *others)
+    config = json.loads((work / "first" / "dataset.json").read_text())["config"]
+    plain = json.loads((work / "central" / "dataset.json").read_text())["config"]
+    same = {name for name in config if config[name] == plain[name]}
+    support.check(same <= {"ids", "manifest", "tool_version", "data_epoch", "size", "shards", "slices", "require_phase", "compare_masks",
+                           "segmenter"}, f"options that the test leaves at their defaults: {same}")
+    again = support.run("wsp-ingest", work / "nifti" / "export", "--out", work / "again", "--masks", work / "nifti" / "truth",
+                        "--config", work / "first" / "dataset.json", "--liver-model", "none", "--json")
+    support.check((work / "again" / "dataset.json").read_bytes() == (work / "first" / "dataset.json").read_bytes(),
+                  f"another dataset: {first.stdout} {again.stdout} {again.stderr}")
+    # Underscores are dashes, inside a verb too.
+    (work / "under.json").write_text(json.dumps({"min_slices": 99, "scan": {"trust": 1}}))
+    done = support.run("wsp-ingest", "scan", work / "nifti" / "export", "--config", work / "under.json", expect=2)
+    support.check("'scan/trust'" in done.stderr, done.stderr)
+    (work / "under.json").write_text(json.dumps({"scan": {"min_slices": 99}}))
+    support.run("wsp-ingest", "scan", work / "nifti" / "export", "--config", work / "under.json", expect=4)
 
 
 def phantom(work):
@@ -163,5 +198,6 @@ with support.temporary() as directory:
     quarantine_limit(work)
     split_column(work)
     commands(work)
+    recorded(work)
     phantom(work)
 print("every option does what it says")

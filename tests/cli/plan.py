@@ -162,7 +162,7 @@ def options(work):
     support.run("wsp-ingest", "plan", expect=2)
     support.run("wsp-ingest", "plan", export, "--shards", 12, expect=2)
     names = [set(re.findall(r"^ +(?:-\w,)?(--[\w-]+)", support.run("wsp-ingest", *command, "--help").stdout, re.M))
-             for command in ([], ["plan"])]
+             for command in (["make"], ["plan"])]
     common = {"--version", "--threads", "--seed", "--log-level", "--json", "--config"}
     support.check(len(names[0]) > 30 and names[0] - names[1] <= common, f"plan lacks {names[0] - names[1] - common}")
 

@@ -107,4 +107,36 @@ resolved = json.loads((root / "file/config.resolved.json").read_text())
 assert (resolved["temperature"], resolved["sigma"]) == (0.2, 0.4), resolved
 options.write_text(json.dumps({"temprature": 0.2}))
 assert "temprature" in run("--out", root / "typo", "--config", options, code=2).stderr and not (root / "typo").exists()
+# What a run records is a --config that trains the same again, from every field that an option gives.
+def plainly(*words, code=0):
+    done = subprocess.run([str(tools / "wsp-train"), *map(str, words)], capture_output=True, text=True, timeout=300)
+    assert done.returncode == code, (words, done.returncode, done.stdout, done.stderr)
+    return done
+
+
+usual = ("--device", "cpu", "--no-tensorboard", "--probe-every", "0")
+others = {"--method": "simclr", "--encoder": "resnet18", "--norm": "group", "--depth": "liver", "--temperature": 0.3, "--sigma": 0.4,
+          "--kernel": "laplacian", "--normalisation": "reference", "--momentum": 0.9, "--barlow-lambda": 0.01, "--hold-back": 0.2,
+          "--image-size": 32, "--batch": 4, "--samples-per-epoch": 16, "--epochs": 2, "--max-steps": 2, "--augment-probability": 0.4,
+          "--max-angle": 10, "--max-shift": 0.1, "--min-crop-area": 0.6, "--max-crop-area": 0.8, "--optimizer": "sgd", "--lr": 0.01,
+          "--weight-decay": 0.001, "--warmup-epochs": 0.5, "--clip-norm": 1, "--accumulate": 2, "--micro-batch": 2, "--loss-tile": 2,
+          "--seed": 9}
+plainly(data, *usual, "--out", root / "first", *[x for pair in others.items() for x in pair], "--no-flips", "--include-flagged",
+        "--include-unlabelled", "--skip-corrupt", "--deterministic")
+done = plainly("run", data, *usual, "--out", root / "again", "--config", root / "first/config.resolved.json")
+assert "leaves to the command line: --init FILE" not in done.stderr and "the dataset" in done.stderr, done.stderr
+first, again = ((root / name / "config.resolved.json").read_text() for name in ("first", "again"))
+assert first == again, (first, again)
+plain = json.loads((root / "file/config.resolved.json").read_text())
+same = {name for name, value in json.loads(first).items() if plain[name] == value}
+assert same <= {"format", "version", "label", "kernel_columns", "continuous", "splits", "subjects", "exclude", "positive", "precision",
+                "channels_last", "cuda_kernels", "init_sha256", "dataset_sha256", "ranks"}, f"left at their defaults: {same}"
+half = json.loads(first) | {"flip_x": True}
+options.write_text(json.dumps(half))
+assert "half of --no-flips" in plainly(data, "--out", root / "half", "--config", options, code=2).stderr
+options.write_text(json.dumps(json.loads(first) | {"subjects": ["sub-1"]}))
+assert "'subjects'" in plainly(data, "--out", root / "half", "--config", options, code=2).stderr and not (root / "half").exists()
+# Verbs: what redraw does not use it does not take; run is meant where none stands.
+done = plainly("redraw", root / "first", "--dataset", data, "--epoch", 0, "--step", 0, "--sheet", root / "sheet", "--lr", 5, code=2)
+assert "redraw takes no --lr" in done.stderr, done.stderr
 print("train faults: ok")

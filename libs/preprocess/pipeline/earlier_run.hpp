@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "preprocess/pipeline/case_work.hpp"
+#include "preprocess/pipeline/ingest_summary.hpp"
 
 namespace wsp {
 

@@ -56,6 +56,7 @@ class OutputDirectory {
   OutputDirectory& operator=(const OutputDirectory&) = delete;
 
   [[nodiscard]] const Standing& standing() const { return standing_; }
+  [[nodiscard]] const std::filesystem::path& root() const { return root_; }
   /// Where this run writes (next_state()). What stands is not touched before commit().
   [[nodiscard]] const std::filesystem::path& next() const { return next_; }
   /// Make the folders of the next state, without what a run of other options left there. run.json

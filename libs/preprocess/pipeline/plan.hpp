@@ -10,7 +10,7 @@
 #include "io/manifest/manifest.hpp"
 #include "io/medical/masks.hpp"
 #include "io/medical/scan.hpp"
-#include "preprocess/pipeline/ingest.hpp"
+#include "preprocess/pipeline/ingest_config.hpp"
 
 namespace wsp {
 

@@ -8,6 +8,7 @@
 
 #include "io/core/error.hpp"
 #include "preprocess/ops/liver.hpp"
+#include "preprocess/pipeline/ingest.hpp"
 #include "preprocess/pipeline/plan.hpp"
 
 namespace wsp {

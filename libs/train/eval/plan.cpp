@@ -8,6 +8,7 @@
 #include "io/core/error.hpp"
 #include "io/core/json_text.hpp"
 #include "io/manifest/manifest.hpp"
+#include "train/model/catalogue.hpp"
 
 namespace wsp::train {
 namespace {
@@ -36,22 +37,11 @@ bool needs_no_pretraining(const std::string& method) {
 }
 
 const std::vector<std::string>& known_methods() {
-  static const std::vector<std::string> names = {"supervised",
-                                                 "random",
-                                                 "imagenet",
-                                                 "simclr",
-                                                 "byol",
-                                                 "supcon",
-                                                 "depth-aware",
-                                                 "wsp",
-                                                 "yaware",
-                                                 "lexp",
-                                                 "rnc",
-                                                 "simsiam",
-                                                 "barlow-twins",
-                                                 "kernel-byol",
-                                                 "kernel-simsiam",
-                                                 "kernel-barlow-twins"};
+  static const std::vector<std::string> names = [] {
+    std::vector<std::string> all = method_names();
+    all.emplace_back("imagenet");
+    return all;
+  }();
   return names;
 }
 
@@ -90,6 +80,11 @@ Plan load_plan(const std::filesystem::path& path) {
                   fmt::format("{}: the method '{}' is unknown; expected one of {}", path.string(),
                               method, json_text(json(known_methods()))));
   plan.backbones = j.at("backbones").get<std::vector<std::string>>();
+  for (const std::string& encoder : plan.backbones)
+    if (!contains(encoder_names(), encoder))
+      throw Error(ErrorCode::usage,
+                  fmt::format("{}: the backbone '{}' is unknown; expected one of {}", path.string(),
+                              encoder, json_text(json(encoder_names()))));
   plan.seeds = j.at("seeds").get<std::vector<std::uint64_t>>();
   plan.weights = j.value("weights", plan.weights);
   plan.imported = j.value("imported", plan.imported);

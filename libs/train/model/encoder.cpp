@@ -81,14 +81,9 @@ torch::Tensor Encoder::forward(const torch::Tensor& x) {
   return y.mean({2, 3});
 }
 
-const std::vector<std::string>& encoder_names() {
-  static const std::vector<std::string> names = {"tinynet", "resnet18", "resnet34", "resnet50"};
-  return names;
-}
-
 std::shared_ptr<Encoder> make_encoder(const EncoderOptions& options) {
   if (options.name == "tinynet") return std::make_shared<TinyNet>(options);
-  const auto& names = encoder_names();
+  const auto names = encoder_names();
   if (std::find(names.begin(), names.end(), options.name) != names.end())
     return make_resnet(options);
   std::string known;

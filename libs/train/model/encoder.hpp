@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "train/model/catalogue.hpp"
+
 namespace wsp::train {
 
 /// How ResNet normalises: batch statistics, or groups of 32 channels (no dependence between
@@ -14,7 +16,7 @@ namespace wsp::train {
 enum class Norm { batch, group };
 
 struct EncoderOptions {
-  std::string name = "tinynet";  ///< tinynet, resnet18, resnet34, resnet50
+  std::string name = "tinynet";  ///< one of encoder_names()
   Norm norm = Norm::batch;
   bool cuda_kernels = false;  ///< on a card: TinyNet's bias, ReLU and pooling by our kernel
 };
@@ -43,8 +45,6 @@ class Encoder : public torch::nn::Module {
   EncoderOptions options_;
 };
 
-/// Names that make_encoder() knows.
-const std::vector<std::string>& encoder_names();
 /// Build a randomly initialised encoder (from Torch's global generator). Throws Error(usage) for an
 /// unknown name. Parameter names are torchvision's for ResNet ("layer1.0.conv1.weight"; without fc)
 /// and "features.N.weight", N = 0, 3, ... 12, for TinyNet, as in a Python nn.Sequential of

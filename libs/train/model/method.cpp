@@ -8,30 +8,40 @@
 namespace wsp::train {
 namespace {
 
-/// What a name switches on.
-struct Recipe {
+struct Factory {
   const char* name;
   std::unique_ptr<Method> (*make)(const MethodOptions&, std::shared_ptr<Encoder>);
-  bool use_label, use_depth, own_view_only;
 };
 
-constexpr Recipe kRecipes[] = {
-    {"wsp", make_contrastive, true, true, false},
-    {"simclr", make_contrastive, false, false, true},
-    {"supcon", make_contrastive, true, false, false},
-    {"depth-aware", make_contrastive, false, true, false},
-    {"yaware", make_contrastive, false, false, false},
-    {"lexp", make_weighted_repulsion, false, false, false},
-    {"rnc", make_rank_contrast, false, false, true},
-    {"byol", make_byol, false, false, true},
-    {"simsiam", make_simsiam, false, false, true},
-    {"barlow-twins", make_barlow, false, false, true},
-    {"kernel-byol", make_byol, true, true, false},
-    {"kernel-simsiam", make_simsiam, true, true, false},
-    {"kernel-barlow-twins", make_barlow, true, true, false},
-    {"supervised", make_supervised, true, false, false},
-    {"random", make_random, false, false, true},
+constexpr Factory kFactories[] = {
+    {"wsp", make_contrastive},
+    {"simclr", make_contrastive},
+    {"supcon", make_contrastive},
+    {"depth-aware", make_contrastive},
+    {"yaware", make_contrastive},
+    {"lexp", make_weighted_repulsion},
+    {"rnc", make_rank_contrast},
+    {"byol", make_byol},
+    {"simsiam", make_simsiam},
+    {"barlow-twins", make_barlow},
+    {"kernel-byol", make_byol},
+    {"kernel-simsiam", make_simsiam},
+    {"kernel-barlow-twins", make_barlow},
+    {"supervised", make_supervised},
+    {"random", make_random},
 };
+
+const Factory* factory_of(const std::string& name) {
+  const auto* const found = std::find_if(std::begin(kFactories), std::end(kFactories),
+                                         [&](const Factory& f) { return name == f.name; });
+  return found == std::end(kFactories) ? nullptr : found;
+}
+
+void set_kernel(KernelOptions& kernel, const MethodFacts& facts) {
+  kernel.use_label = facts.use_label;
+  kernel.use_depth = facts.use_depth;
+  kernel.own_view_only = facts.own_view_only;
+}
 
 }  // namespace
 
@@ -51,42 +61,29 @@ std::pair<torch::Tensor, torch::Tensor> two_views(const torch::Tensor& rows) {
   return {rows.slice(0, 0, n), rows.slice(0, n)};
 }
 
-const std::vector<std::string>& method_names() {
-  static const std::vector<std::string> names = [] {
-    std::vector<std::string> all;
-    for (const Recipe& recipe : kRecipes) all.emplace_back(recipe.name);
-    return all;
-  }();
-  return names;
-}
-
 std::optional<KernelOptions> contrastive_kernel(const std::string& method) {
-  for (const Recipe& recipe : kRecipes) {
-    if (method != recipe.name || recipe.make != make_contrastive) continue;
-    KernelOptions kernel;
-    kernel.use_label = recipe.use_label;
-    kernel.use_depth = recipe.use_depth;
-    kernel.own_view_only = recipe.own_view_only;
-    return kernel;
-  }
-  return std::nullopt;
+  const auto facts = method_facts(method);
+  const Factory* factory = factory_of(method);
+  if (!facts || factory == nullptr || factory->make != make_contrastive) return std::nullopt;
+  KernelOptions kernel;
+  set_kernel(kernel, *facts);
+  return kernel;
 }
 
 std::unique_ptr<Method> make_method(const MethodOptions& options,
                                     std::shared_ptr<Encoder> encoder) {
   if (encoder == nullptr) throw Error(ErrorCode::failure, "a method needs an encoder");
-  std::string known;
-  for (const Recipe& recipe : kRecipes) {
-    if (options.name == recipe.name) {
-      MethodOptions set = options;
-      set.kernel.use_label = recipe.use_label;
-      set.kernel.use_depth = recipe.use_depth;
-      set.kernel.own_view_only = recipe.own_view_only;
-      return recipe.make(set, std::move(encoder));
-    }
-    known += (known.empty() ? "" : ", ") + std::string(recipe.name);
+  const auto facts = method_facts(options.name);
+  const Factory* factory = factory_of(options.name);
+  if (!facts || factory == nullptr) {
+    std::string known;
+    for (const std::string& name : method_names()) known += (known.empty() ? "" : ", ") + name;
+    throw Error(ErrorCode::usage,
+                "unknown method '" + options.name + "': expected one of " + known);
   }
-  throw Error(ErrorCode::usage, "unknown method '" + options.name + "': expected one of " + known);
+  MethodOptions set = options;
+  set_kernel(set.kernel, *facts);
+  return factory->make(set, std::move(encoder));
 }
 
 }  // namespace wsp::train

@@ -57,9 +57,6 @@ class Method : public torch::nn::Module {
   std::shared_ptr<Encoder> encoder_;  ///< registered as "encoder"
 };
 
-/// wsp, simclr, supcon, depth-aware, yaware, lexp, rnc, byol, simsiam, barlow-twins, kernel-byol,
-/// kernel-simsiam, kernel-barlow-twins, supervised, random.
-const std::vector<std::string>& method_names();
 /// What the contrastive loss of a method weighs pairs by: its use_* alone are set. Nothing for a
 /// method of another loss or an unknown one.
 std::optional<KernelOptions> contrastive_kernel(const std::string& method);

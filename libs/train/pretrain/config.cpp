@@ -1,12 +1,10 @@
 #include "train/pretrain/config.hpp"
 
-#include <algorithm>
-#include <cmath>
-#include <map>
 #include <nlohmann/json.hpp>
 
 #include "io/core/error.hpp"
-#include "io/core/json_text.hpp"
+#include "train/model/catalogue.hpp"
+#include "train/run/config_fields.hpp"
 
 namespace wsp::train {
 namespace {
@@ -73,65 +71,26 @@ bool added_later(std::string_view field) {
          field == "continuous" || field == "exclude";
 }
 
-// A field as it is asked for on the command line.
-std::string asked_as(const std::string& field) {
-  static const std::map<std::string, std::string> others = {{"learning_rate", "--lr"},
-                                                            {"depth_scale", "--depth"},
-                                                            {"max_angle_deg", "--max-angle"},
-                                                            {"kernel_columns", "--kernel-column"},
-                                                            {"splits", "--split"},
-                                                            {"flip_x", "--no-flips"},
-                                                            {"subjects", "the subjects taken"},
-                                                            {"positive", "the positive classes"},
-                                                            {"flip_y", "--no-flips"},
-                                                            {"init_sha256", "--init FILE"},
-                                                            {"dataset_sha256", "the dataset"},
-                                                            {"ranks", "the number of ranks"}};
-  if (const auto found = others.find(field); found != others.end()) return found->second;
-  std::string name = "--" + field;
-  std::replace(name.begin(), name.end(), '_', '-');
-  return name;
-}
-
-std::string value_as_asked(const std::string& field, const json& value) {
-  if (field.starts_with("flip_")) return value.get<bool>() ? "off" : "on";
-  if (value.is_boolean()) return value.get<bool>() ? "on" : "off";
-  if (field.ends_with("_sha256"))
-    return value.get<std::string>().empty() ? "none" : "SHA-256 " + value.get<std::string>();
-  if (value.is_array() && value.empty()) return "none";
-  return json_text(value);
-}
-
-[[noreturn]] void refuse(const std::string& option, const std::string& found,
-                         const std::string& expected) {
-  throw Error(ErrorCode::usage, "--" + option + " is " + found + ": expected " + expected);
-}
-
-void need(bool good, const char* option, double found, const char* expected) {
-  // JSON, as which the configuration is kept, has neither infinities nor NaN.
-  const bool finite = std::isfinite(found);
-  if (!good || !finite)
-    refuse(option, finite ? json_text(json(found)) : std::to_string(found), expected);
-}
-
-void need(bool good, const char* option, std::int64_t found, const char* expected) {
-  if (!good) refuse(option, std::to_string(found), expected);
-}
-
-void one_of(const char* option, const std::string& found,
-            std::initializer_list<const char*> known) {
-  std::string list;
-  for (const char* name : known) {
-    if (found == name) return;
-    list += list.empty() ? name : std::string(", ") + name;
-  }
-  refuse(option, "'" + found + "'", "one of " + list);
-}
+// --exclude is a file of ratings; the cases that it names stand here.
+const FieldNames kNames = {{"learning_rate", "--lr"},
+                           {"depth_scale", "--depth"},
+                           {"max_angle_deg", "--max-angle"},
+                           {"kernel_columns", "--kernel-column"},
+                           {"splits", "--split"},
+                           {"flip_x", "--no-flips"},
+                           {"flip_y", "--no-flips"},
+                           {"exclude", "the cases of --exclude FILE"},
+                           {"subjects", "the subjects taken"},
+                           {"positive", "the positive classes"},
+                           {"init_sha256", "--init FILE"},
+                           {"dataset_sha256", "the dataset"},
+                           {"ranks", "the number of ranks"}};
 
 }  // namespace
 
 bool is_continuous(const std::string& method) {
-  return method == "yaware" || method == "lexp" || method == "rnc";
+  const auto facts = method_facts(method);
+  return facts && facts->use_number;
 }
 
 TrainConfig preset(std::string_view name, const std::string& method) {
@@ -207,8 +166,8 @@ void check_config(const TrainConfig& c) {
   need(c.micro_batch >= 0 && c.micro_batch <= c.batch, "micro-batch", c.micro_batch,
        "0 (the whole batch) to --batch");
   if (c.batch % c.ranks != 0)
-    refuse("batch", std::to_string(c.batch),
-           "a multiple of the number of ranks, which is " + std::to_string(c.ranks));
+    refuse_value("batch", std::to_string(c.batch),
+                 "a multiple of the number of ranks, which is " + std::to_string(c.ranks));
 }
 
 json to_json(const TrainConfig& config) {
@@ -233,15 +192,12 @@ TrainConfig config_from_json(const json& value) {
 }
 
 std::vector<std::string> differences(const TrainConfig& was, const TrainConfig& is) {
-  const json a = to_json(was), b = to_json(is);
-  std::vector<std::string> lines;
-  for (const auto& [name, value] : a.items()) {
-    if (value == b.at(name)) continue;
-    const std::string line = asked_as(name) + ": was " + value_as_asked(name, value) + ", is " +
-                             value_as_asked(name, b.at(name));
-    if (lines.empty() || lines.back() != line) lines.push_back(line);  // one flag is both flips
-  }
-  return lines;
+  return field_differences(to_json(was), to_json(is), kNames);
+}
+
+std::optional<json> recorded_training(const json& recorded) {
+  if (recorded.value("format", "") != "wsp-train-config") return std::nullopt;
+  return recorded_options(to_json(config_from_json(recorded)), kNames);
 }
 
 }  // namespace wsp::train

@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -65,7 +66,7 @@ struct TrainConfig {
 /// sigma 0.85, normalisation reference); rnc has its own temperature, 2, in both. Throws
 /// Error(usage).
 TrainConfig preset(std::string_view name, const std::string& method = "wsp");
-/// Whether a method learns from the number that --continuous names: yaware, lexp and rnc.
+/// Whether a method learns from the number that --continuous names.
 bool is_continuous(const std::string& method);
 /// Check ranges and combinations that need no dataset; throws Error(usage) naming the option.
 void check_config(const TrainConfig& config);
@@ -75,5 +76,7 @@ TrainConfig config_from_json(const nlohmann::json& value);
 /// "--option: was A, is B" for each difference, as the command line has it; empty when the two
 /// compute the same.
 std::vector<std::string> differences(const TrainConfig& was, const TrainConfig& is);
+/// Where `recorded` is what to_json() gives: recorded_options() of it.
+std::optional<nlohmann::json> recorded_training(const nlohmann::json& recorded);
 
 }  // namespace wsp::train

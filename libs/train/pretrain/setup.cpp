@@ -18,6 +18,7 @@
 #include "train/model/safetensors.hpp"
 #include "train/pretrain/step_graph.hpp"
 #include "train/run/device.hpp"
+#include "train/run/run_directory.hpp"
 
 namespace wsp::train {
 namespace {

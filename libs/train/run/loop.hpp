@@ -15,6 +15,7 @@
 #include "train/run/device.hpp"
 #include "train/run/gradient_sum.hpp"
 #include "train/run/on_its_way.hpp"
+#include "train/run/options.hpp"
 #include "train/run/run_directory.hpp"
 #include "train/run/run_log.hpp"
 #include "train/run/run_state.hpp"

@@ -3,8 +3,8 @@
 #include <span>
 #include <vector>
 
-/// The little dense linear algebra that evaluation needs: float64, row-major, deterministic at any
-/// number of threads.
+/// The little dense linear algebra that evaluation needs, by Eigen: float64, row-major,
+/// deterministic at any number of threads.
 namespace wsp::train::dense {
 
 /// sum of a[i] * b[i]; equal lengths.
@@ -34,16 +34,15 @@ class Cholesky {
  private:
   std::int64_t d_;
   std::vector<double> lower_;  ///< [d][d]
-  std::vector<double> upper_;  ///< its transpose, so that both substitutions read rows
 };
 
 /// The largest eigenvalues of a symmetric matrix, descending, and their unit eigenvectors [k][d],
 /// each with its largest element positive. a: [d][d], positive semidefinite; 1 <= k <= d. Throws
 /// Error(failure) where the iteration does not settle.
-struct Eigen {
+struct Eigenpairs {
   std::vector<double> values;   ///< [k]
   std::vector<double> vectors;  ///< [k][d]
 };
-Eigen largest_eigenvectors(std::span<const double> a, std::int64_t d, std::int64_t k);
+Eigenpairs largest_eigenvectors(std::span<const double> a, std::int64_t d, std::int64_t k);
 
 }  // namespace wsp::train::dense

@@ -31,7 +31,7 @@ Pca fit_pca(std::span<const double> x, std::int64_t d, std::int64_t k) {
     throw Error(ErrorCode::failure,
                 "the features do not vary or are not finite: there is no principal "
                 "component; look at the encoder");
-  dense::Eigen eigen = dense::largest_eigenvectors(covariance, d, k);
+  dense::Eigenpairs eigen = dense::largest_eigenvectors(covariance, d, k);
   pca.components = std::move(eigen.vectors);
   for (const double v : eigen.values) pca.explained_variance_ratio.push_back(v / total);
   return pca;

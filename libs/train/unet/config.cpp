@@ -1,13 +1,11 @@
 #include "train/unet/config.hpp"
 
-#include <algorithm>
-#include <cmath>
 #include <nlohmann/json.hpp>
 #include <string_view>
 
 #include "io/core/error.hpp"
-#include "io/core/json_text.hpp"
 #include "io/manifest/manifest.hpp"
+#include "train/run/config_fields.hpp"
 
 namespace wsp::train {
 namespace {
@@ -64,35 +62,12 @@ bool added_later(std::string_view field) {
          field == "exclude" || field == "init_sha256";
 }
 
-// A field as it is asked for on the command line.
-std::string asked_as(const std::string& field) {
-  if (field == "learning_rate") return "--lr";
-  if (field == "max_angle_deg") return "--max-angle";
-  if (field == "splits") return "--split";
-  if (field == "init_sha256") return "--init";
-  if (field == "dataset_sha256" || field == "stored_size") return "the dataset";
-  std::string name = "--" + field;
-  std::replace(name.begin(), name.end(), '_', '-');
-  return name;
-}
-
-template <class Number>
-void need(bool good, const char* option, Number found, const char* expected) {
-  if (good && std::isfinite(static_cast<double>(found))) return;
-  throw Error(ErrorCode::usage, std::string("--") + option + " is " + json_text(json(found)) +
-                                    ": expected " + expected);
-}
-
-void one_of(const char* option, const std::string& found,
-            std::initializer_list<const char*> known) {
-  std::string list;
-  for (const char* name : known) {
-    if (found == name) return;
-    list += (list.empty() ? "" : ", ") + std::string(name);
-  }
-  throw Error(ErrorCode::usage,
-              std::string("--") + option + " is '" + found + "': expected one of " + list);
-}
+const FieldNames kNames = {{"learning_rate", "--lr"},
+                           {"max_angle_deg", "--max-angle"},
+                           {"splits", "--split"},
+                           {"init_sha256", "--init FILE"},
+                           {"dataset_sha256", "the dataset"},
+                           {"stored_size", "the dataset"}};
 
 void check_network(const UNetConfig& c) {
   one_of("norm", c.norm, {"batch", "group"});
@@ -179,13 +154,14 @@ UNetConfig unet_config_from_json(const json& value) {
 }
 
 std::vector<std::string> differences(const UNetConfig& was, const UNetConfig& is) {
-  const json a = to_json(was), b = to_json(is);
-  std::vector<std::string> lines;
-  for (const auto& [name, value] : a.items())
-    if (value != b.at(name))
-      lines.push_back(asked_as(name) + ": was " + json_text(value) + ", is " +
-                      json_text(b.at(name)));
-  return lines;
+  return field_differences(to_json(was), to_json(is), kNames);
+}
+
+std::optional<json> recorded_unet(const json& recorded) {
+  if (recorded.value("format", "") != "wsp-unet-config") return std::nullopt;
+  json config = to_json(unet_config_from_json(recorded));
+  if (!config["context_mm"].empty()) config.erase("neighbours");  // as many
+  return recorded_options(config, kNames);
 }
 
 }  // namespace wsp::train

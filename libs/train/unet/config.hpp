@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -58,5 +59,7 @@ nlohmann::json to_json(const UNetConfig& config);
 UNetConfig unet_config_from_json(const nlohmann::json& value);
 /// "--option: was A, is B" for each difference; empty when the two compute the same.
 std::vector<std::string> differences(const UNetConfig& was, const UNetConfig& is);
+/// Where `recorded` is what to_json() gives: recorded_options() of it.
+std::optional<nlohmann::json> recorded_unet(const nlohmann::json& recorded);
 
 }  // namespace wsp::train

@@ -72,7 +72,7 @@ TEST(UNetConfig, NamesDifferences) {
   is.learning_rate = 0.5;
   is.splits = {"train"};
   EXPECT_THAT(differences(was, is),
-              ElementsAre("--lr: was 0.001, is 0.5", "--split: was [], is [\"train\"]"));
+              ElementsAre("--lr: was 0.001, is 0.5", "--split: was none, is [\"train\"]"));
 }
 
 }  // namespace
