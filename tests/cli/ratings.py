@@ -187,17 +187,17 @@ def evaluation(work, dataset, cases):
     write(work / "seen.tsv", [(seen[0], "exclude")])
     plan = {"name": "rated", "version": 1, "pretraining": {"dataset": "seen", "exclude": "seen.tsv"},
             "evaluations": [{"name": "D1", "dataset": "ds", "exclude": "readers.tsv", "label": "label", "positive": ">=1"}],
-            "methods": ["wsp", "supervised"], "backbones": ["tinynet"], "seeds": [1],
-            "train": {"image_size": 48, "batch": 8, "samples_per_epoch": 16, "epochs": 1, "hold_back": 0.0},
+            "methods": ["wsp", "supervised"], "backbones": ["resnet18"], "seeds": [1],
+            "train": {"image_size": 48, "norm": "group", "batch": 8, "samples_per_epoch": 16, "epochs": 1, "hold_back": 0.0},
             "probe": {"folds": 2, "divisions": 0, "permutations": 0}}
     (work / "plan.json").write_text(json.dumps(plan))
     table = ["table", work / "plan.json", "--root", work, "--out", work / "table", "--device", "cpu"]
     support.run("wsp-eval", *table)
     for method in plan["methods"]:
-        cell = json.loads((work / "table" / "cells" / f"{method}-tinynet-s1" / "cell.json").read_text())
+        cell = json.loads((work / "table" / "cells" / f"{method}-resnet18-s1" / "cell.json").read_text())
         judged = cell["results"]["D1"]
         support.check(judged["excluded"] == gone and judged["subjects"] == len(names) - 2, f"{method}: {judged['subjects']} {judged.get('excluded')}")
-    config = json.loads((work / "table" / "cells" / "wsp-tinynet-s1" / "run" / "config.resolved.json").read_text())
+    config = json.loads((work / "table" / "cells" / "wsp-resnet18-s1" / "run" / "config.resolved.json").read_text())
     support.check(config["exclude"] == [seen[0]], f"the plan's training leaves out {config['exclude']}")
     write(work / "readers.tsv", [(gone[0], "exclude")])
     refused("wsp-eval", table, "ratings of D1")

@@ -115,7 +115,7 @@ def steps(work):
 def train(work, environment):
     text = script("docs/CLUSTER.md", "scontrol requeue \"$SLURM_JOB_ID\"")
     (work / "train.sh").write_text(adapted(text, work, **{"--encoder resnet18 --batch 256 --threads 8":
-        "--encoder tinynet --image-size 48 --batch 16 --threads 1 --device cpu --epochs 100000 --samples-per-epoch 1600 --probe-every 0 "
+        "--encoder resnet18 --norm group --image-size 48 --batch 8 --threads 1 --device cpu --epochs 100000 --samples-per-epoch 800 --probe-every 0 "
         "--log-every 1 --checkpoint-every 20 --no-tensorboard --hold-back 0"}))
     # Without a terminal a line each 30 s tells how far it is.
     first = job(work, environment, lambda log: re.search(r"^.*\d+/\d+ \w+.* left", log, re.M))
