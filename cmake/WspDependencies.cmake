@@ -5,7 +5,7 @@ set(THREADS_PREFER_PTHREAD_FLAG ON)
 find_package(Threads REQUIRED)
 wsp_optional(OPENSSL "OpenSSL's headers (SHA-256, HMAC)" "its libcrypto is loaded at run time instead"
              OpenSSL COMPONENTS Crypto)
-wsp_optional(PNG "PNG pictures" "no PNG files: pictures in TensorBoard, redraw sheets and the PNG beside an SVG are left out" PNG)
+wsp_optional(PNG "PNG pictures" "no PNG files: pictures in TensorBoard and redraw sheets are left out" PNG)
 wsp_import(wsp_xxhash xxhash.h LIBRARY xxhash PACKAGE libxxhash-dev)
 wsp_import(wsp_blosc blosc.h LIBRARY blosc PACKAGE libblosc-dev)
 wsp_import(wsp_eigen Eigen/Core SUFFIXES eigen3 PACKAGE libeigen3-dev)

@@ -142,7 +142,7 @@ eval_stage() {
   run wsp-eval table plans/quickstart.json --root "$out" --out "$out/results"
   summary+=(
     "table        $out/results/results.html   also results.md, results.json, *.tsv"
-    "figure       $out/results/cells/wsp-tinynet-s1/pca-D1.png   slices on two axes, coloured by diagnosis; .svg beside it")
+    "figure       $out/results/cells/wsp-tinynet-s1/pca-D1.svg   slices on two axes, coloured by diagnosis")
 }
 
 case $stage in

@@ -163,7 +163,7 @@ void declare_eval(CLI::App& app, EvalOptions& o) {
       app.add_subcommand("pca", "The paper's figure 2, as SVG and PNG, with numbers");
   pca->add_option("FEATURES", o.features, "Feature file")->required()->expected(1);
   declare_diagnosis(*pca, o, false);
-  pca->add_option("--out", o.out, "Directory for pca.svg, pca.png, pca.json")->required();
+  pca->add_option("--out", o.out, "Directory for pca.svg and pca.json")->required();
   pca->add_flag("--force", o.force, "Replace an earlier figure");
   pca->add_option("--subjects", o.shown, "Subjects shown")
       ->check(CLI::Range(1, 1000))

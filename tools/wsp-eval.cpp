@@ -15,7 +15,6 @@
 #include "io/core/hash.hpp"
 #include "io/core/json_text.hpp"
 #include "io/core/log.hpp"
-#include "io/core/png.hpp"
 #include "train/eval/cell.hpp"
 #include "train/eval/left_out.hpp"
 #include "train/eval/overlap.hpp"
@@ -274,8 +273,7 @@ int run_probe(Options& o, bool as_json) {
 
 int run_pca(const Options& o, bool as_json, std::uint64_t seed) {
   const wt::Diagnosis diagnosis = one_diagnosis(o);
-  for (const char* name : {"pca.svg", "pca.png", "pca.json"})
-    refuse_existing(o.out / name, o.force);
+  for (const char* name : {"pca.svg", "pca.json"}) refuse_existing(o.out / name, o.force);
   make_directory(o.out);
   const wt::FeatureTable table = wt::read_features(o.features.at(0));
   const wt::Cohort cohort = wt::make_cohort({&table}, {diagnosis});
@@ -287,19 +285,14 @@ int run_pca(const Options& o, bool as_json, std::uint64_t seed) {
                         table.facts.at("method") + ", " + table.facts.at("encoder") + ", on " +
                             table.facts.at("dataset"));
   wsp::write_file_atomic(o.out / "pca.svg", wt::scatter_svg(s.figure));
-  if (wsp::png_available())
-    wsp::write_file_atomic(o.out / "pca.png", wt::scatter_png(s.figure));
-  else
-    wsp::log::warn("no pca.png: this build has no libpng; pca.svg is the same figure");
   json numbers = wt::to_json(s);
   if (!overlap.empty()) numbers["overlap"] = overlap;
   wsp::write_file_atomic(o.out / "pca.json", wsp::json_text(numbers, 1) + "\n");
   if (as_json)
     std::cout << wsp::json_text(numbers) << "\n";
   else
-    fmt::print("{}\nsilhouette of the diagnoses {:.2f}\n{}\n{}\n", s.figure.subtitle,
-               s.class_silhouette, (o.out / "pca.svg").string(),
-               (wsp::png_available() ? (o.out / "pca.png").string() : std::string()));
+    fmt::print("{}\nsilhouette of the diagnoses {:.2f}\n{}\n", s.figure.subtitle,
+               s.class_silhouette, (o.out / "pca.svg").string());
   return 0;
 }
 

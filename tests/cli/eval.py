@@ -198,7 +198,7 @@ run("pca", features, "--label", "label", "--positive", "2,3", "--out", root / "f
 assert "exists" in run("pca", features, "--label", "label", "--positive", "2,3", "--out", root / "figure", code=5).stderr
 run("pca", features, "--label", "label", "--positive", "2,3", "--out", root / "figure", "--force")
 assert "cannot make the directory" in run("pca", features, "--label", "label", "--positive", "2,3", "--out", features / "x", code=5).stderr
-assert (root / "figure/pca.png").read_bytes().startswith(b"\x89PNG") and "<circle" in (root / "figure/pca.svg").read_text()
+assert "<circle" in (root / "figure/pca.svg").read_text()
 
 # A plan: every cell once, the second run takes all over, another plan is refused, shared subjects too.
 plan = {"name": "test", "version": 1, "evaluations": [{"name": "D1", "dataset": "data", "label": "label", "positive": "2,3"}],

@@ -9,7 +9,6 @@
 #include "io/core/hash.hpp"
 #include "io/core/json_text.hpp"
 #include "io/core/log.hpp"
-#include "io/core/png.hpp"
 #include "train/data/rated_cases.hpp"
 #include "train/eval/embed.hpp"
 #include "train/eval/finetune.hpp"
@@ -135,8 +134,6 @@ class CellRun {
           summarise_pca(cohort, 10, plan_.protocol.cv.seed, cell_.name() + " on " + e.name);
       result["pca"][e.name] = to_json(pca);
       write_file_atomic(out_ / ("pca-" + e.name + ".svg"), scatter_svg(pca.figure));
-      if (png_available())
-        write_file_atomic(out_ / ("pca-" + e.name + ".png"), scatter_png(pca.figure));
       all.push_back(&tables[i]);
       diagnoses.push_back(e.diagnosis);
     }

@@ -18,10 +18,8 @@ struct ScatterFigure {
   std::vector<Line> lines;
 };
 
-/// The figure as SVG text, and as PNG bytes (two pixels per unit). The same figure gives the same
-/// bytes. Throws Error(failure) without a finite point; scatter_png() also in a build without
-/// libpng (png_available()).
+/// The figure as SVG text. The same figure gives the same bytes. Throws Error(failure) without a
+/// finite point.
 std::string scatter_svg(const ScatterFigure& figure);
-std::string scatter_png(const ScatterFigure& figure);
 
 }  // namespace wsp::train
