@@ -54,8 +54,8 @@ def training(work, dataset, cases):
     support.check(json.loads((work / "again" / "config.resolved.json").read_text())["exclude"] == [], "a case that is gone was left out again")
     # Another choice of cases is another run; other words that leave out the same are not.
     other = write(work / "other.tsv", [(first, "exclude")])
-    refused("wsp-train", [*base, "--out", work / "run", "--resume", "--exclude", other], "--exclude: was", others[0])
-    refused("wsp-train", [*base, "--out", work / "run", "--resume"], "--exclude: was", "is none")
+    refused("wsp-train", [*base, "--out", work / "run", "--resume", "--exclude", other], "--exclude FILE: was", others[0])
+    refused("wsp-train", [*base, "--out", work / "run", "--resume"], "--exclude FILE: was", "is none")
     support.run("wsp-train", *base, "--out", work / "run", "--resume", "--exclude", chosen)
     # A class whose last case goes is no class: the batches are balanced over the others.
     gone = [n for n, y in cases.items() if y == max(cases.values())]
@@ -136,7 +136,7 @@ def unet(work, cohort):
     support.check("2 volumes rated exclude" in done.stderr, f"not said: {done.stderr}")
     config = json.loads((work / "unet" / "config.resolved.json").read_text())
     support.check(config["exclude"] == [names[0], names[2]], f"the configuration holds {config['exclude']}")
-    refused("wsp-unet", ["train", *base, "--out", work / "unet", "--resume"], "--exclude: was")
+    refused("wsp-unet", ["train", *base, "--out", work / "unet", "--resume"], "--exclude FILE: was")
     scored = lambda *more: json.loads(support.run("wsp-unet", "evaluate", work / "unet", volumes, "--all", "--resamples", 0, "--json", *more).stdout)
     of = lambda result: sorted(c["case"] for c in result["cases"])
     own = scored()
