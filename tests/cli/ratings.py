@@ -152,7 +152,14 @@ def evaluation(work, dataset, cases):
     names = sorted(cases)
     gone = [names[0], names[5]]
     chosen = write(work / "readers.tsv", [(n, "exclude" if n in gone else "usable") for n in names])
-    weights = work / "run" / "encoder.safetensors"
+    # An encoder of other people.
+    cohort = work / "pretraining"
+    support.run("wsp-phantom", "--out", cohort, "--subjects", 6, "--seed", 8, "--slices", "24-26", "--size", 64, "--balance", "--format", "nifti")
+    support.run("wsp-ingest", cohort / "export", "--masks", cohort / "truth", "--labels", cohort / "labels.csv", "--manifest",
+                support.SOURCE / "data-manifests" / "phantom.json", "--new-site-key", work / "other.key", "--size", 64, "--out", work / "seen")
+    support.run("wsp-train", work / "seen", "--out", work / "others", "--encoder", "resnet18", "--image-size", 48, "--norm", "group", "--batch", 8,
+                "--samples-per-epoch", 16, "--epochs", 1, "--device", "cpu", "--hold-back", 0)
+    weights = work / "others" / "encoder.safetensors"
     embed = [dataset, "--encoder", weights, "--device", "cpu"]
     for path, words in wrong_files(work, names[0]):
         refused("wsp-eval", ["embed", *embed, "--out", work / "never.h5", "--exclude", path], "--exclude", *words)
@@ -179,10 +186,6 @@ def evaluation(work, dataset, cases):
     refused("wsp-eval", [*both, chosen, "--exclude", chosen], "2 --exclude for 1 feature files")
     refused("wsp-eval", [*both, write(work / "every.tsv", [(n, "exclude") for n in names])], "every case")
     # A plan: what is trained on and what is judged, each by its own ratings; other words in them, and the cells are of other data.
-    cohort = work / "pretraining"
-    support.run("wsp-phantom", "--out", cohort, "--subjects", 6, "--seed", 8, "--slices", "24-26", "--size", 64, "--balance", "--format", "nifti")
-    support.run("wsp-ingest", cohort / "export", "--masks", cohort / "truth", "--labels", cohort / "labels.csv", "--manifest",
-                support.SOURCE / "data-manifests" / "phantom.json", "--new-site-key", work / "other.key", "--size", 64, "--out", work / "seen")
     seen = sorted(cases_of(work / "seen"))
     write(work / "seen.tsv", [(seen[0], "exclude")])
     plan = {"name": "rated", "version": 1, "pretraining": {"dataset": "seen", "exclude": "seen.tsv"},
