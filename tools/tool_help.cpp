@@ -254,7 +254,8 @@ std::string zsh_completion(const CLI::App& app, const Tool& tool) {
 
 }  // namespace
 
-HelpFormatter::HelpFormatter() : columns_(columns_of_help()) {}
+// CLI11 moves the options of a group two columns to the right.
+HelpFormatter::HelpFormatter() : columns_(columns_of_help() - 2) {}
 
 std::string HelpFormatter::make_option(const CLI::Option* option, bool is_positional) const {
   return entry(left_of(*option, is_positional), text_of(*option), columns_);
@@ -267,6 +268,24 @@ std::string HelpFormatter::make_subcommand(const CLI::App* command) const {
 std::string HelpFormatter::make_description(const CLI::App* app) const {
   const std::string text = app->get_description();
   return text.empty() ? text : wrapped(text, 0, columns_) + "\n";
+}
+
+std::string HelpFormatter::make_footer(const CLI::App* app) const {
+  std::istringstream footer(app->get_footer());
+  std::string text;
+  for (std::string line; std::getline(footer, line); text += "\n") {
+    if (line.size() <= columns_) {
+      text += line;
+      continue;
+    }
+    // A remark behind an example, two columns or more to the right of it, moves below it.
+    const std::size_t spaces = std::min(line.find_first_not_of(' '), line.size());
+    const std::size_t gap = line.find("  ", spaces);
+    text += std::string(spaces, ' ') + wrapped(line.substr(0, gap), spaces + 4, columns_);
+    if (gap == std::string::npos) continue;
+    text += "\n" + std::string(spaces + 6, ' ') + wrapped(line.substr(gap), spaces + 6, columns_);
+  }
+  return text.empty() ? text : "\n" + text;
 }
 
 std::string man_page(const CLI::App& app, const Tool& tool) {

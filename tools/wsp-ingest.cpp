@@ -333,12 +333,12 @@ int main(int argc, char** argv) {
       "own\n"
       "  wsp-ingest merge DATASET PART1 PART2 PART3 PART4      the dataset of a single run\n"
       "  wsp-ingest verify DATASET                             every hash, every count\n\n"
-      "Exit codes: 0 done, 1 failure, 2 usage, 3 done, but not all that was given could be seen\n"
-      "(links, archives, closed directories), cases of the earlier dataset are gone, or more are\n"
-      "quarantined than --max-quarantined,\n"
-      "4 no usable input, 5 output not writable, 6 dataset corrupt, 130/143 interrupted (run again "
-      "to resume;\n"
-      "a second signal ends at once, where a case or its model hangs).";
+      "Exit codes: 0 done, 1 failure, 2 usage, 3 done, but not all that was given could be seen "
+      "(links, archives, closed directories), cases of the earlier dataset are gone, or more are "
+      "quarantined than --max-quarantined, "
+      "4 no usable input, 5 output not writable, 6 dataset corrupt, 130/143 interrupted (run "
+      "again "
+      "to resume; a second signal ends at once, where a case or its model hangs).";
   if (const char* model = std::getenv("WSP_LIVER_MODEL"); model != nullptr && *model != '\0')
     options.liver_model = model;
   tool.declare = [&](CLI::App& app) { wsp::declare_verbs(app, options); };

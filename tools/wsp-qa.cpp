@@ -155,7 +155,7 @@ int main(int argc, char** argv) {
       "read twice\n"
       "  wsp-qa DATASET --baseline OTHER --ratings ratings.tsv\n\n"
       "Exit codes: 0 no finding at or above --fail-on, 3 findings, 1 failure, 2 usage, 4 no "
-      "complete dataset,\n"
+      "complete dataset, "
       "5 output not writable, 6 dataset corrupt, 130/143 interrupted (run again). Codes: "
       "docs/QA.md.";
   tool.declare = [&](CLI::App& app) { declare(app, options); };

@@ -27,7 +27,7 @@ def check_help(tool):
     for said in (text, *(support.run(tool, verb, "--help").stdout for verb in verbs)):
         long = [line for line in said.splitlines() if len(line) > 100]
         support.check(not long, f"{tool}: lines of more than 100 columns: {long}")
-        support.check("IN [" not in said and " in [" not in said, f"{tool}: a range as the library writes it")
+        support.check(not re.search(r"(INT|FLOAT) in \[", said), f"{tool}: a range as the library writes it")
     return verbs
 
 

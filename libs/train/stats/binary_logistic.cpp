@@ -216,15 +216,15 @@ std::unique_ptr<LogisticFits::Running> LogisticFits::begin(const LogisticRequest
     w.back() = std::log(count[1] / count[0]);
   }
   // What rounding leaves of a gradient: a sum over all slices, and of features that are far from 0
-  // in this part.
+  // in this part, in which the logits are rounded too, times their coefficients.
   double far = 0;
   for (std::int64_t j = 0; j < d; ++j)
     far = std::max(far, std::abs(problem.mean[at(j)]) / problem.scale[at(j)]);
-  constexpr double eps = std::numeric_limits<double>::epsilon();
+  constexpr double eps = std::numeric_limits<double>::epsilon(), kCoefficients = 8;
   const double slices = (count[0] + count[1]) * static_cast<double>(set_->rows()) /
                         static_cast<double>(set_->subjects());
-  const double tolerance =
-      std::max(tolerance_ * std::max(1.0, request.c), eps * request.c * slices * far);
+  const double tolerance = std::max(tolerance_ * std::max(1.0, request.c),
+                                    kCoefficients * eps * request.c * slices * far);
   return std::make_unique<Running>(*set_, std::move(problem), std::move(w), tolerance,
                                    (*prepared)->at_zero, slices);
 }
