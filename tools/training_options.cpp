@@ -41,6 +41,11 @@ void declare_reading(CLI::App& group, train::RunOptions& run,
       ->transform(CLI::AsSizeValue(false));
 }
 
+void declare_exclude(CLI::App& group, std::filesystem::path& ratings) {
+  group.add_option("--exclude", ratings,
+                   "Ratings saved from the page of wsp-qa (TSV): cases rated exclude are left out");
+}
+
 void declare_patience(CLI::App& group, train::RunOptions& run, const std::string& what) {
   group.add_option("--patience", run.patience, "Stop after this many " + what + "; 0: never")
       ->check(CLI::NonNegativeNumber)

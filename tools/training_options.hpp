@@ -1,5 +1,6 @@
 #pragma once
 #include <CLI/CLI.hpp>
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,8 @@ void declare_running(CLI::App& group, train::RunOptions& run);
 /// --verify, --workers, --ring, --cache, --cache-limit. caches: what --cache may be.
 void declare_reading(CLI::App& group, train::RunOptions& run,
                      const std::vector<std::string>& caches);
+/// --exclude, of every command that takes cases.
+void declare_exclude(CLI::App& group, std::filesystem::path& ratings);
 /// --patience; what: "epochs without a better probe".
 void declare_patience(CLI::App& group, train::RunOptions& run, const std::string& what);
 

@@ -6,6 +6,7 @@
 
 #include "io/core/error.hpp"
 #include "train/model/catalogue.hpp"
+#include "training_options.hpp"
 
 namespace wsp {
 namespace {
@@ -81,6 +82,7 @@ void declare_embed(CLI::App& app, EvalOptions& o) {
       app.add_subcommand("embed", "Features of every slice of a dataset, without augmentation");
   embed->add_option("DATASET", o.embed.dataset, "Dataset directory")->required();
   declare_network(*embed, o.embed);
+  declare_exclude(*embed, o.embed.exclude);
   embed->add_option("--out", o.out, "Feature file")->required();
   embed->add_flag(
       "--npy", o.npy,
@@ -120,6 +122,12 @@ void declare_probe(CLI::App& app, EvalOptions& o) {
   probe->add_option("FEATURES", o.features, "Feature files, one per dataset of one encoder")
       ->required();
   declare_diagnosis(*probe, o, true);
+  probe
+      ->add_option("--exclude", o.ratings,
+                   "Ratings saved from the page of wsp-qa (TSV): cases rated exclude are left out; "
+                   "with several feature files one each, repeated")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   declare_folds(*probe, o);
   probe->add_option("--repeats", o.protocol.cv.repeats, "Times the folds are drawn anew")
       ->check(CLI::Range(1, 1000))
@@ -170,6 +178,7 @@ void declare_finetune(CLI::App& app, EvalOptions& o) {
       app.add_subcommand("finetune", "Train a network to tell the diagnosis, fold by fold");
   finetune->add_option("DATASET", o.finetune.dataset, "Dataset directory")->required();
   declare_diagnosis(*finetune, o, false);
+  declare_exclude(*finetune, o.finetune.exclude);
   declare_folds(*finetune, o);
   train::TrainConfig& t = o.finetune.config;
   finetune

@@ -19,6 +19,7 @@ struct EvalOptions {
   train::ExperimentOptions experiment;
   std::filesystem::path out, figures, plan, against, save, probe, pretraining, npy_file, slices;
   train::ImportContext import;
+  std::vector<std::filesystem::path> ratings;
   std::vector<std::string> features, labels, positives;
   std::string c = "1", reader;
   std::vector<std::string> by;

@@ -13,6 +13,7 @@
 #include "io/core/error.hpp"
 #include "io/core/json_text.hpp"
 #include "io/core/log.hpp"
+#include "train/eval/left_out.hpp"
 #include "train/eval/overlap.hpp"
 #include "train/eval/plots.hpp"
 #include "train/eval/roster.hpp"
@@ -122,6 +123,12 @@ void read_tables(const EvalOptions& o, Inputs& in) {
     throw Error(ErrorCode::usage,
                 fmt::format("{} --label for {} feature files: give one for all, or one each",
                             labels, files));
+  if (!o.ratings.empty() && o.ratings.size() != files)
+    throw Error(ErrorCode::usage,
+                fmt::format("{} --exclude for {} feature files: give one each, in their order",
+                            o.ratings.size(), files));
+  for (std::size_t i = 0; i < o.ratings.size(); ++i)
+    train::leave_out_rated(in.tables[i], o.ratings[i]);
   if (!o.against.empty() && files > 1)
     throw Error(ErrorCode::usage,
                 fmt::format("--against compares two encoders on one dataset, found {} feature "
@@ -142,6 +149,7 @@ void make_cohorts(const EvalOptions& o, Inputs& in) {
 Other read_other(const EvalOptions& o, const Inputs& in) {
   Other other;
   other.table = train::read_features(o.against);
+  if (!o.ratings.empty()) train::leave_out_rated(other.table, o.ratings.front());
   other.cohort = train::make_cohort({&other.table}, {in.diagnoses[0]});
   if (other.cohort.set.names != in.cohorts[0].set.names)
     throw Error(ErrorCode::usage,

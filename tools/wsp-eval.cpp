@@ -12,6 +12,7 @@
 #include "io/core/json_text.hpp"
 #include "io/core/log.hpp"
 #include "train/eval/cell.hpp"
+#include "train/eval/left_out.hpp"
 #include "train/eval/overlap.hpp"
 #include "train/eval/pca_figure.hpp"
 #include "train/eval/plots.hpp"

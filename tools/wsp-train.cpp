@@ -113,8 +113,7 @@ void declare_data(CLI::App& app, Options& o) {
   data->add_flag("--include-flagged", c.include_flagged,
                  "Also cases with a truncated liver or doubtful depth");
   data->add_flag("--include-unlabelled", c.include_unlabelled, "Also slices without a label");
-  data->add_option("--exclude", r.exclude,
-                   "Ratings saved from the page of wsp-qa (TSV): cases rated exclude are left out");
+  wsp::declare_exclude(*data, r.exclude);
   wsp::declare_splits(*data, c);
   data->add_option("--hold-back", c.hold_back, "Part of the subjects kept for the online probe")
       ->capture_default_str();

@@ -74,6 +74,7 @@ void declare_data(CLI::App& app, Options& o) {
   auto& r = o.run;
   auto* data = app.add_option_group("Data and sampling");
   wsp::declare_splits(*data, c);
+  wsp::declare_exclude(*data, r.exclude);
   data->add_option("--hold-back", c.hold_back, "Part of the subjects kept for validation")
       ->capture_default_str();
   wsp::declare_reading(*data, r, {"none", "ram"});
@@ -147,6 +148,7 @@ void declare_evaluate(CLI::App& app, Options& o) {
   app.add_option("--out", o.evaluation_out, "Directory for evaluation.json and evaluation.tsv");
   app.add_flag("--force", o.evaluate_force, "Replace an earlier evaluation");
   app.add_flag("--all", e.all, "Also volumes whose subjects the network was trained on");
+  wsp::declare_exclude(app, e.exclude);
   app.add_flag("--no-clean", o.no_clean,
                "Compare masks before clean-up (largest component, holes filled)");
   app.add_option("--min-area", e.min_area_mm2, "Least liver of a slice of the extent, mm2")

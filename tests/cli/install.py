@@ -1,9 +1,12 @@
-"""cmake --install and cpack -G DEB give tools that run, and documents whose links lead somewhere."""
+"""cmake --install and the three packages of cpack -G DEB give tools that run, and documents whose links lead somewhere. Each package is
+put into a root of its own by dpkg, and used alone; lintian finds nothing in it."""
 import json
+import os
 import pathlib
 import re
 import shutil
 import subprocess
+import sys
 
 import support
 
@@ -47,6 +50,72 @@ def links_lead_somewhere(root):
     return checked
 
 
+# Package: the commands in it, what it depends on, and what it must do without.
+PACKAGES = {"wsp-ingest": (["wsp-ingest", "wsp-qa", "wsp-phantom"], ["libdcmtk17", "libhdf5-103-1"], []),
+            "wsp-train": (["wsp-train", "wsp-unet", "wsp-eval"], ["libtorch1.13", "libhdf5-103-1"], []),
+            "python3-wsp": ([], ["python3", "python3-numpy", "libhdf5-103-1"], ["libtorch", "libdcmtk"])}
+
+
+def own_root(work, package):
+    """The package alone, unpacked and configured by dpkg in a root that has nothing else; without root extracted. Its /usr."""
+    root = work / "roots" / package.name
+    for name in ("info", "updates"):
+        (root / "var/lib/dpkg" / name).mkdir(parents=True)
+    (root / "var/lib/dpkg/status").touch()
+    if os.getuid() == 0:
+        shell("dpkg", "--root", root, "--force-depends", "--install", package)
+        told = shell("dpkg-query", "--root", root, "-W", "-f", "${Package} ${Status}\n")
+        support.check(told == f"{package.name.split('_')[0]} install ok installed\n", told)
+    else:
+        shell("dpkg-deb", "--extract", package, root)
+    return root / "usr"
+
+
+def use_alone(name, usr, prefix):
+    if name == "wsp-ingest":
+        tools_run(usr)
+    elif name == "python3-wsp":
+        code = "import wsp, sys; print(wsp.__file__, len(wsp.Dataset(sys.argv[1])))"
+        clean = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
+        told = shell("/usr/bin/python3", "-c", code, prefix / "work" / "d", env={**clean, "PYTHONPATH": str(usr / "lib/python3/dist-packages")}).split()
+        support.check(told[0] == str(usr / "lib/python3/dist-packages/wsp/__init__.py") and int(told[1]) > 0, f"import wsp: {told}")
+    else:
+        data, out = prefix / "work" / "d", usr / "run"
+        shell(usr / "bin/wsp-train", data, "--out", out, "--encoder", "resnet18", "--norm", "group", "--image-size", 48, "--batch", 2, "--samples-per-epoch", 4,
+              "--epochs", 1, "--hold-back", 0, "--device", "cpu", "--method", "simclr")
+        shell(usr / "bin/wsp-eval", "embed", data, "--encoder", out / "encoder.safetensors", "--out", usr / "f.h5", "--device", "cpu")
+        shell(usr / "bin/wsp-eval", "table", usr / "share/wsp/plans/phantom-small.json", "--list")
+
+
+def packages(work):
+    shell("cpack", "-G", "DEB", "-B", work / "package", "--config", BUILD / "CPackConfig.cmake", cwd=work)
+    made = {p.name.split("_")[0]: p for p in (work / "package").glob("*.deb")}
+    expected = {name for name in PACKAGES if (name != "python3-wsp" or list(BUILD.glob("python/wsp/_native*.so"))) and
+                (name != "wsp-train" or (support.BINARIES / "wsp-train").exists())}
+    support.check(set(made) == expected, f"packages: {sorted(made)}")
+    owner = {}
+    for name, package in sorted(made.items()):
+        commands, needed, unwanted = PACKAGES[name]
+        fields = dict(line.split(": ", 1) for line in shell("dpkg-deb", "--field", package).splitlines() if re.match(r"[A-Z][A-Za-z-]+: ", line))
+        support.check(fields["Package"] == name and fields["Version"].startswith("0.1"), f"fields: {fields}")
+        depends = re.findall(r"(?:^|, )([a-z0-9.+-]+)", fields["Depends"])
+        support.check(set(needed) <= set(depends) and not [d for d in depends for u in unwanted if d.startswith(u)], f"{name} depends on {depends}")
+        support.check(not [d for d in depends if d in PACKAGES], f"{name} is not alone: {depends}")
+        files = {line.split()[5][1:] for line in shell("dpkg-deb", "-c", package).splitlines() if not line.startswith("d")}
+        support.check({f"/usr/bin/{c}" for c in commands} == {f for f in files if f.startswith("/usr/bin/")}, f"{name} holds {sorted(files)[:20]}")
+        for file in files:
+            support.check(owner.setdefault(file, name) == name, f"{file} is in {owner[file]} and in {name}")
+        usr = own_root(work, package)
+        links_lead_somewhere(usr / "share/doc" / name)
+        use_alone(name, usr, work / "prefix")
+        if shutil.which("lintian"):
+            said = subprocess.run(["lintian", "--allow-root", "--fail-on", "error,warning", package], capture_output=True, text=True)
+            support.check(said.returncode == 0, f"lintian: {said.stdout}{said.stderr}")
+        else:
+            print("*** lintian is not installed: the packages were NOT checked by it ***", file=sys.stderr)
+    print("packages:", ", ".join(f"{name} {made[name].stat().st_size / 2**20:.1f} MiB" for name in sorted(made)))
+
+
 with support.temporary() as directory:
     work = pathlib.Path(directory)
     shell("cmake", "--install", BUILD, "--prefix", work / "prefix")
@@ -55,13 +124,6 @@ with support.temporary() as directory:
     links_lead_somewhere(support.SOURCE / "docs")
 
     if not shutil.which("dpkg-deb") or not shutil.which("cpack"):
-        support.skip("dpkg-deb or cpack is not installed: the package is not tested")
-    shell("cpack", "-G", "DEB", "-B", work / "package", "--config", BUILD / "CPackConfig.cmake", cwd=work)
-    (package,) = (work / "package").glob("*.deb")
-    fields = shell("dpkg-deb", "--field", package)
-    support.check("Package: wsp\n" in fields and "libdcmtk" in fields, f"the package's fields: {fields}")
-    shell("dpkg-deb", "--extract", package, work / "root")
-    prefix = next(work.glob("root/**/bin")).parent
-    tools_run(prefix)
-    links_lead_somewhere(prefix / "share" / "doc" / "wsp")
+        support.skip("dpkg-deb or cpack is not installed: the packages are not tested")
+    packages(work)
 print("installed and packaged tools work")

@@ -1,5 +1,5 @@
-"""Ratings reach the training: what the page of wsp-qa saves is taken by wsp-train --exclude and wsp-ingest --exclude-cases, said,
-recorded and checked; what does not fit is refused by name, before anything is written."""
+"""Ratings reach the training: what the page of wsp-qa saves is taken by --exclude of wsp-train, wsp-unet and wsp-eval, by a plan and by
+wsp-ingest --exclude-cases, said, recorded and checked; what does not fit is refused by name, before anything is written."""
 import json
 import pathlib
 
@@ -120,6 +120,94 @@ def pseudonyms(work, cohort, arguments):
     refused("wsp-ingest", ["plan", *under, "--exclude-cases", chosen], "--site-key")
 
 
+def unet(work, cohort):
+    """Neither trained on nor held back, nor scored afterwards; the evaluation may be given other ratings."""
+    volumes = work / "volumes"
+    support.run("wsp-ingest", cohort / "export", "--masks", cohort / "truth", "--ids", "keep", "--size", 64, "--slices", "all", "--out", volumes)
+    with h5py.File(support.state(volumes) / "index.h5") as f:
+        names = sorted(support.text(n) for n in f["cases/name"][:])
+    base = [volumes, "--image-size", 32, "--width", 8, "--depth", 2, "--batch", 4, "--samples-per-epoch", 8, "--epochs", 1, "--hold-back", 0.25,
+            "--device", "cpu"]
+    for path, words in wrong_files(work, names[0]):
+        refused("wsp-unet", ["train", *base, "--out", work / "never", "--exclude", path], "--exclude", *words)
+        support.check(not (work / "never").exists(), f"{path.name}: a run was begun")
+    chosen = write(work / "volumes.tsv", [(names[0], "exclude"), (names[1], "good"), (names[2], "exclude")])
+    done = support.run("wsp-unet", "train", *base, "--out", work / "unet", "--exclude", chosen)
+    support.check("2 volumes rated exclude" in done.stderr, f"not said: {done.stderr}")
+    config = json.loads((work / "unet" / "config.resolved.json").read_text())
+    support.check(config["exclude"] == [names[0], names[2]], f"the configuration holds {config['exclude']}")
+    refused("wsp-unet", ["train", *base, "--out", work / "unet", "--resume"], "--exclude FILE: was")
+    scored = lambda *more: json.loads(support.run("wsp-unet", "evaluate", work / "unet", volumes, "--all", "--resamples", 0, "--json", *more).stdout)
+    of = lambda result: sorted(c["case"] for c in result["cases"])
+    own = scored()
+    support.check(own["excluded"] == [names[0], names[2]] and of(own) == [n for n in names if n not in (names[0], names[2])],
+                  f"the training's own ratings are not kept to: {own['excluded']}, {of(own)}")
+    other = scored("--exclude", write(work / "one.tsv", [(names[1], "exclude")]))
+    support.check(other["excluded"] == [names[1]] and of(other) == [n for n in names if n != names[1]], f"scored: {of(other)}")
+    refused("wsp-unet", ["evaluate", work / "unet", volumes, "--exclude", write(work / "x.tsv", [("no-such-case", "good")])], "no-such-case")
+
+
+def evaluation(work, dataset, cases):
+    """The same cases, left out when features are made, when they are probed, and in a plan, give the same features and the same numbers."""
+    names = sorted(cases)
+    gone = [names[0], names[5]]
+    chosen = write(work / "readers.tsv", [(n, "exclude" if n in gone else "usable") for n in names])
+    # An encoder of other people.
+    cohort = work / "pretraining"
+    support.run("wsp-phantom", "--out", cohort, "--subjects", 6, "--seed", 8, "--slices", "24-26", "--size", 64, "--balance", "--format", "nifti")
+    support.run("wsp-ingest", cohort / "export", "--masks", cohort / "truth", "--labels", cohort / "labels.csv", "--manifest",
+                support.SOURCE / "data-manifests" / "phantom.json", "--new-site-key", work / "other.key", "--size", 64, "--out", work / "seen")
+    support.run("wsp-train", work / "seen", "--out", work / "others", "--encoder", "resnet18", "--image-size", 48, "--norm", "group", "--batch", 8,
+                "--samples-per-epoch", 16, "--epochs", 1, "--device", "cpu", "--hold-back", 0)
+    weights = work / "others" / "encoder.safetensors"
+    embed = [dataset, "--encoder", weights, "--device", "cpu"]
+    for path, words in wrong_files(work, names[0]):
+        refused("wsp-eval", ["embed", *embed, "--out", work / "never.h5", "--exclude", path], "--exclude", *words)
+        support.check(not (work / "never.h5").exists(), f"{path.name}: features were written")
+    done = support.run("wsp-eval", "embed", *embed, "--out", work / "without.h5", "--exclude", chosen)
+    support.check("left out: 2 cases rated exclude" in done.stderr, f"not said: {done.stderr}")
+    support.run("wsp-eval", "embed", *embed, "--out", work / "with.h5")
+    with h5py.File(work / "without.h5") as f, h5py.File(work / "with.h5") as g:
+        named = lambda h: [support.text(n) for n in h["cases/name"][:]]
+        support.check(sorted(named(f)) == [n for n in names if n not in gone] and sorted(named(g)) == names, f"cases are {named(f)}")
+        kept = [named(g)[c] not in gone for c in g["slices/case"][:]]
+        support.check((f["slices/features"][:] == g["slices/features"][:][kept]).all(), "the features of the others differ")
+        left = dict(zip((support.text(n) for n in f["left_out/name"][:]), (support.text(w) for w in f["left_out/why"][:])))
+        support.check(left == dict.fromkeys(gone, "rated") and "left_out" not in g, f"left out: {left}")
+    probe = lambda file, *more: json.loads(support.run("wsp-eval", "probe", work / file, "--label", "label", "--positive", ">=1", "--folds", 2,
+                                                       "--divisions", 0, "--permutations", 0, "--json", *more).stdout)["alone"][0]
+    all_in, left_out, late = probe("with.h5"), probe("without.h5"), probe("with.h5", "--exclude", chosen)
+    support.check(all_in["subjects"] == len(names) and "excluded" not in all_in, f"without ratings: {all_in['subjects']} subjects")
+    support.check(late == left_out and late["excluded"] == gone and late["subjects"] == len(names) - 2,
+                  f"left out of the probe: {late['subjects']} subjects, {late.get('excluded')}; of the features: {left_out['subjects']}")
+    support.check(probe("without.h5", "--exclude", chosen) == left_out, "ratings of cases that the features left out already are refused")
+    both = ["probe", work / "with.h5", "--label", "label", "--positive", ">=1", "--exclude"]
+    refused("wsp-eval", [*both, write(work / "x.tsv", [("no-such-case", "exclude")])], "no-such-case")
+    refused("wsp-eval", [*both, chosen, "--exclude", chosen], "2 --exclude for 1 feature files")
+    refused("wsp-eval", [*both, write(work / "every.tsv", [(n, "exclude") for n in names])], "every case")
+    # A plan: what is trained on and what is judged, each by its own ratings; other words in them, and the cells are of other data.
+    seen = sorted(cases_of(work / "seen"))
+    write(work / "seen.tsv", [(seen[0], "exclude")])
+    plan = {"name": "rated", "version": 1, "pretraining": {"dataset": "seen", "exclude": "seen.tsv"},
+            "evaluations": [{"name": "D1", "dataset": "ds", "exclude": "readers.tsv", "label": "label", "positive": ">=1"}],
+            "methods": ["wsp", "supervised"], "backbones": ["resnet18"], "seeds": [1],
+            "train": {"image_size": 48, "norm": "group", "batch": 8, "samples_per_epoch": 16, "epochs": 1, "hold_back": 0.0},
+            "probe": {"folds": 2, "divisions": 0, "permutations": 0}}
+    (work / "plan.json").write_text(json.dumps(plan))
+    table = ["table", work / "plan.json", "--root", work, "--out", work / "table", "--device", "cpu"]
+    support.run("wsp-eval", *table)
+    for method in plan["methods"]:
+        cell = json.loads((work / "table" / "cells" / f"{method}-resnet18-s1" / "cell.json").read_text())
+        judged = cell["results"]["D1"]
+        support.check(judged["excluded"] == gone and judged["subjects"] == len(names) - 2, f"{method}: {judged['subjects']} {judged.get('excluded')}")
+    config = json.loads((work / "table" / "cells" / "wsp-resnet18-s1" / "run" / "config.resolved.json").read_text())
+    support.check(config["exclude"] == [seen[0]], f"the plan's training leaves out {config['exclude']}")
+    write(work / "readers.tsv", [(gone[0], "exclude")])
+    refused("wsp-eval", table, "ratings of D1")
+    write(work / "readers.tsv", [("no-such-case", "exclude")])
+    refused("wsp-eval", table, 'the plan\'s "exclude"', "no-such-case")
+
+
 def main():
     with support.temporary() as place:
         work = pathlib.Path(place)
@@ -133,6 +221,8 @@ def main():
         pseudonyms(work, cohort, arguments)
         if (support.BINARIES / "wsp-train").exists():
             training(work, dataset, cases)
+            unet(work, cohort)
+            evaluation(work, dataset, cases)
         else:
             print("*** wsp-train is not built: --exclude was not tested ***")
         print("ratings: refused, said, recorded, taken")

@@ -18,7 +18,7 @@ ROOMS = {
     "preprocess/pipeline": ["io/manifest", "io/medical", "io/shard", "preprocess/ops", "preprocess/segment"],
     "preprocess/report": ["io/manifest", "io/shard"],
     "train/kernels": [],
-    "train/data": ["io/shard"],
+    "train/data": ["io/manifest", "io/shard"],
     "train/stats": ["preprocess/ops", "train/kernels"],
     "train/model": ["train/kernels"],
     "train/run": ["io/device", "io/manifest", "train/data", "train/kernels", "train/model"],

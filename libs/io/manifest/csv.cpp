@@ -193,8 +193,8 @@ std::string known_column(const std::string& name) {
   static const std::map<std::string, std::vector<std::string>> names{
       {"patient_id",
        {"patientid", "patient", "patid", "pid", "patno", "patientno", "patientnumber", "patnr",
-        "patientennummer", "mrn", "subject", "subjectid", "sub", "case", "caseid", "participant",
-        "participantid", "id"}},
+        "patientennummer", "patientenid", "mrn", "subject", "subjectid", "sub", "case", "caseid",
+        "participant", "participantid", "id"}},
       {"accession", {"accession", "accessionnumber", "accno", "accessionno"}},
       {"study_uid", {"studyinstanceuid", "studyuid", "study"}},
       {"series_uid", {"seriesinstanceuid", "seriesuid", "series"}},

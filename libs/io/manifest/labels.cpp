@@ -77,7 +77,11 @@ std::int64_t class_of(const LabelColumn& label, const std::string& text, const s
 }
 
 // All of the text, or none.
-std::optional<double> finite_number(std::string_view text) {
+std::optional<double> finite_number(std::string text, char decimal) {
+  if (decimal != '.') {
+    if (text.find('.') != std::string::npos) return std::nullopt;
+    std::replace(text.begin(), text.end(), decimal, '.');
+  }
   double value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error != std::errc() || end != text.data() + text.size() || !std::isfinite(value))
@@ -85,13 +89,18 @@ std::optional<double> finite_number(std::string_view text) {
   return value;
 }
 
+std::string to_text(char decimal) {
+  return decimal == '.' ? "a decimal point, such as 7.3," : "a decimal comma, such as 7,3,";
+}
+
 double number_of(const ContinuousColumn& column, const std::string& text,
                  const std::string& where) {
   if (const auto value = number_of_cell(column, text)) return *value;
   refuse_cell(where, text,
-              "a number alone, with a decimal point and without a unit, such as 7.3, or an empty "
-              "cell (words that mean unknown stand in the manifest's 'missing' of '" +
-                  column.name + "')");
+              std::string("a number alone, with ") + to_text(column.decimal) +
+                  " and without a unit, or an empty cell (words that mean unknown stand in the "
+                  "manifest's 'missing' of '" +
+                  column.name + "', the sign in its 'decimal')");
 }
 
 // A split is copied into the dataset as it stands: only a short plain word may pass.
@@ -173,9 +182,9 @@ std::optional<std::int64_t> class_of_cell(const LabelColumn& label, const std::s
 }
 
 std::optional<double> number_of_cell(const ContinuousColumn& column, const std::string& text) {
-  const auto number = finite_number(text);
+  const auto number = finite_number(text, column.decimal);
   const auto is_cell = [&](const std::string& word) {
-    return word == text || (number && finite_number(word) == number);
+    return word == text || (number && finite_number(word, column.decimal) == number);
   };
   if (text.empty() || std::any_of(column.missing.begin(), column.missing.end(), is_cell))
     return std::numeric_limits<double>::quiet_NaN();

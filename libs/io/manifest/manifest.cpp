@@ -146,8 +146,10 @@ DataManifest load_manifest(const std::filesystem::path& path) {
   } else if (json.contains("continuous")) {
     manifest.labels.front().column.clear();  // a cohort of numbers alone
   }
-  for (const auto& entry : json.value("continuous", nlohmann::json::array()))
+  for (const auto& entry : json.value("continuous", nlohmann::json::array())) {
     manifest.continuous.push_back(parse_column<ContinuousColumn>(entry, where, names));
+    manifest.continuous.back().decimal = entry.value("decimal", ".").front();
+  }
   if (json.contains("subject_map")) manifest.subject_map = json.at("subject_map");
   if (json.contains("pin_series")) manifest.pin_series = json.at("pin_series");
   if (json.contains("score_weights")) manifest.score_weights = json.at("score_weights");

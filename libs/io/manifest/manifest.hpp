@@ -45,10 +45,12 @@ struct ContinuousColumn {
   std::string name;                  ///< column of the index, e.g. "age", "stiffness_kpa"
   std::string column;                ///< column of the table
   std::vector<std::string> missing;  ///< texts that mean unknown (empty text always does)
+  char decimal = '.';                ///< its decimal sign; the other one is no part of a number
 };
 
 /// The number of a cell, which must be all of its text: NaN where it is empty or means unknown,
-/// none where it is no finite decimal number ("7,3", "7.3 kPa", "inf", "nan").
+/// none where it is no finite number with the column's decimal sign ("7.3 kPa", "inf", "nan", and
+/// of "7.3" and "7,3" the one with the other sign).
 std::optional<double> number_of_cell(const ContinuousColumn& column, const std::string& text);
 /// True where both are the same numbers in the same places; NaN, unknown, is itself.
 bool same_numbers(const std::vector<double>& a, const std::vector<double>& b);

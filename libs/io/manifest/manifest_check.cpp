@@ -111,8 +111,10 @@ class TableCheck {
     if (!odd.empty())
       problems_.push_back(field + ": the column '" + numbers.column +
                           "' holds a text that is no number in " + rows_text(odd) +
-                          "; expected numbers alone, with a decimal point and without a unit. "
-                          "Write words that mean unknown in 'missing'");
+                          "; expected numbers alone, with a decimal " +
+                          (numbers.decimal == '.' ? "point" : "comma") +
+                          " ('decimal' says which) and without a unit. Write words that mean "
+                          "unknown in 'missing'");
     else if (!known)
       problems_.push_back(field + ": every cell of '" + numbers.column + "' is empty or unknown");
   }

@@ -94,21 +94,6 @@ const Column& key_of(const std::vector<Column>& columns, std::size_t rows) {
                   quoted(names_of(columns)));
 }
 
-// Why a column is no label, empty where it may be one.
-std::string no_label(const Column& column, std::size_t rows) {
-  constexpr std::size_t kMostClasses = 12;
-  if (names_cases(column.kind) || column.kind == "other" || column.kind == "split") return "";
-  if (column.words.empty()) return "every cell is empty or unknown";
-  if (column.all(cell::is_any_number) && !column.all(cell::is_number))
-    return "it holds measurements (numbers with decimals), no classes; add it to 'continuous' "
-           "where "
-           "an encoder shall learn from it";
-  if (column.words.size() > kMostClasses ||
-      (column.words.size() > 3 && 2 * column.words.size() > rows && !column.all(cell::is_known)))
-    return "it holds " + std::to_string(column.words.size()) + " different values";
-  return "yes";
-}
-
 std::string field_name(const std::string& column, std::set<std::string>& taken) {
   std::string name;
   for (const char c : cell::lower(column))
@@ -123,6 +108,32 @@ std::string field_name(const std::string& column, std::set<std::string>& taken) 
   std::string unique = name;
   for (int n = 2; !taken.insert(unique).second; ++n) unique = name + "_" + std::to_string(n);
   return unique;
+}
+
+// What a manifest says of a column of measurements.
+std::string continuous_entry(const Column& column) {
+  std::set<std::string> taken{"label"};
+  Json entry{{"name", field_name(column.name, taken)}, {"column", column.name}};
+  if (std::any_of(column.words.begin(), column.words.end(),
+                  [](const auto& word) { return word.first.find(',') != std::string::npos; }))
+    entry["decimal"] = ",";
+  if (!column.missing.empty()) entry["missing"] = column.missing;
+  return entry.dump();
+}
+
+// Why a column is no label, empty where it may be one.
+std::string no_label(const Column& column, std::size_t rows) {
+  constexpr std::size_t kMostClasses = 12;
+  if (names_cases(column.kind) || column.kind == "other" || column.kind == "split") return "";
+  if (column.words.empty()) return "every cell is empty or unknown";
+  if (column.all(cell::is_any_number) && !column.all(cell::is_number))
+    return "it holds measurements (numbers with decimals), no classes; where an encoder shall "
+           "learn from it add to 'continuous': " +
+           continuous_entry(column);
+  if (column.words.size() > kMostClasses ||
+      (column.words.size() > 3 && 2 * column.words.size() > rows && !column.all(cell::is_known)))
+    return "it holds " + std::to_string(column.words.size()) + " different values";
+  return "yes";
 }
 
 // The classes of the words, and whether they were known ones.

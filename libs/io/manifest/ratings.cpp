@@ -66,6 +66,20 @@ void refuse_unknown_cases(const Ratings& ratings, const std::set<std::string>& k
                   ". Expected the ratings of this dataset, made under the same site key");
 }
 
+std::vector<std::string> cases_to_leave_out(const std::filesystem::path& tsv,
+                                            const std::set<std::string>& here,
+                                            const std::set<std::string>& gone,
+                                            std::string_view option) {
+  const Ratings ratings = load_ratings(tsv, option);
+  std::set<std::string> known = here;
+  known.insert(gone.begin(), gone.end());
+  refuse_unknown_cases(ratings, known, option);
+  std::vector<std::string> names;
+  for (const std::string& name : excluded_cases(ratings))
+    if (here.contains(name)) names.push_back(name);
+  return names;
+}
+
 std::string list_of_names(const std::set<std::string>& names) {
   constexpr std::size_t kNamed = 10;
   std::string text;

@@ -4,6 +4,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace wsp {
 
@@ -23,6 +24,14 @@ std::set<std::string> excluded_cases(const Ratings& ratings);
 /// another dataset's, and which cases it would leave out here nobody knows.
 void refuse_unknown_cases(const Ratings& ratings, const std::set<std::string>& known,
                           std::string_view option);
+
+/// The cases among `here` that a ratings file excludes, sorted. The file is judged as a whole: what
+/// it says of cases that are not here may be meant for others. Those of `gone`, left out before,
+/// are no strangers. Throws Error(usage) as load_ratings() and refuse_unknown_cases() do.
+std::vector<std::string> cases_to_leave_out(const std::filesystem::path& tsv,
+                                            const std::set<std::string>& here,
+                                            const std::set<std::string>& gone,
+                                            std::string_view option);
 
 /// "A, B, C" of names, or "A, B, C and 7 more".
 std::string list_of_names(const std::set<std::string>& names);

@@ -33,6 +33,11 @@ void check(const DatasetReader& reader, const VolumeOptions& options) {
                             split)
               : fmt::format("the dataset has no split '{}': expected one of '{}'", split,
                             fmt::join(present, "', '")));
+  Names unknown(options.exclude.begin(), options.exclude.end());
+  for (const IndexCase& c : reader.cases()) unknown.erase(c.name);
+  if (!unknown.empty())
+    throw Error(ErrorCode::usage, fmt::format("cases to leave out are not in the dataset: {}",
+                                              fmt::join(unknown, ", ")));
 }
 
 // The same subjects are kept back whatever else the dataset holds in other splits.
@@ -103,10 +108,15 @@ VolumeSet select_volumes(const DatasetReader& reader, const VolumeOptions& optio
   check(reader, options);
   const Names wanted(options.splits.begin(), options.splits.end());
   VolumeSet set;
-  std::size_t other_splits = 0, shared = 0, unsure = 0;
+  std::size_t other_splits = 0, shared = 0, unsure = 0, rated = 0;
+  const Names unwanted(options.exclude.begin(), options.exclude.end());
   std::vector<MaskedVolume> validation;
   for (MaskedVolume& volume : all_volumes(reader)) {
     const IndexCase& entry = reader.cases()[static_cast<std::size_t>(volume.case_id)];
+    if (unwanted.contains(entry.name)) {
+      ++rated;
+      continue;
+    }
     if (std::find(entry.flags.begin(), entry.flags.end(), to_string(Code::MASK_UNSURE)) !=
         entry.flags.end()) {
       ++unsure;
@@ -140,6 +150,7 @@ VolumeSet select_volumes(const DatasetReader& reader, const VolumeOptions& optio
         set.validation.push_back(std::move(volume));
     }
   }
+  if (rated > 0) set.left_out.push_back(fmt::format("{} volumes rated exclude", rated));
   if (unsure > 0) set.left_out.push_back(fmt::format("{} volumes flagged MASK_UNSURE", unsure));
   if (other_splits > 0)
     set.left_out.push_back(fmt::format("{} volumes of other splits", other_splits));

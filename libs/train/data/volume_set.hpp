@@ -14,6 +14,8 @@ struct VolumeOptions {
   /// `splits` trains on it): those whose names hash lowest, at least one where it is above 0. In
   /// [0, 1).
   double hold_back = 0.2;
+  /// Names of cases that a reader rated as ones to leave out: in neither list.
+  std::vector<std::string> exclude = {};
 };
 
 /// A whole volume with its mask: rows [first_row, first_row + count) of the index, feet to head.
@@ -37,7 +39,8 @@ std::vector<MaskedVolume> all_volumes(const DatasetReader& reader);
 
 /// Choose the volumes of a dataset that was made with `wsp-ingest --slices all`. Cases whose liver
 /// is cut off by their scan are taken: each slice's mask is right; those flagged MASK_UNSURE are
-/// not. Throws Error(usage) for an unknown split or a part out of range, Error(no_input) where
+/// not. Throws Error(usage) for an unknown split, an excluded case that the dataset
+/// does not have or a part out of range, Error(no_input) where
 /// training would have no slice with or none without liver.
 VolumeSet select_volumes(const DatasetReader& reader, const VolumeOptions& options);
 

@@ -2,15 +2,18 @@
 
 #include <map>
 #include <optional>
+#include <set>
 
 #include "io/core/atomic_file.hpp"
 #include "io/core/error.hpp"
 #include "io/core/hash.hpp"
 #include "io/core/json_text.hpp"
 #include "io/core/log.hpp"
+#include "train/data/rated_cases.hpp"
 #include "train/eval/embed.hpp"
 #include "train/eval/finetune.hpp"
 #include "train/eval/go_on.hpp"
+#include "train/eval/left_out.hpp"
 #include "train/eval/pca_figure.hpp"
 
 namespace wsp::train {
@@ -30,6 +33,7 @@ json specification(const Plan& plan, const Cell& cell) {
            {"aggregate", plan.aggregate},
            {"probe", plan.text.value("probe", json::object())},
            {"weights", cell.method == "imagenet" ? plan.weights.at(cell.backbone) : ""}};
+  if (!plan.pretraining_exclude.empty()) all["pretraining_exclude"] = plan.pretraining_exclude;
   if (is_imported(cell)) all["imported"] = plan.imported.at(cell.method);
   return all;
 }
@@ -80,6 +84,7 @@ class CellRun {
     for (const Evaluation& e : plan_.evaluations) {
       FinetuneOptions o;
       o.dataset = place(e.dataset);
+      if (!e.exclude.empty()) o.exclude = place(e.exclude);
       o.out = out_ / ("supervised-" + e.name);
       o.diagnosis = e.diagnosis;
       o.config = config_;
@@ -101,7 +106,8 @@ class CellRun {
     run.device = options_.device;
     run.threads = options_.threads;
     run.command = "wsp-eval table";
-    const TrainSummary summary = train_or_go_on(config_, run, options_.force);
+    const TrainSummary summary =
+        train_or_go_on(pretraining_of(plan_, cell_, options_.root), run, options_.force);
     result["train"] = {{"steps", summary.steps},
                        {"first_loss", summary.first_loss},
                        {"last_loss", summary.last_loss}};
@@ -112,7 +118,7 @@ class CellRun {
     std::vector<FeatureTable> tables;
     if (is_imported(cell_))
       for (const Evaluation& e : plan_.evaluations)
-        tables.push_back(read_features(place(plan_.imported.at(cell_.method).at(e.name))));
+        tables.push_back(imported_features(plan_, cell_.method, e, options_.root));
     else
       for (const fs::path weights = encoder(result); const Evaluation& e : plan_.evaluations)
         tables.push_back(features(weights, e));
@@ -157,6 +163,7 @@ class CellRun {
   FeatureTable features(const fs::path& weights, const Evaluation& e) {
     EmbedOptions o;
     o.dataset = place(e.dataset);
+    if (!e.exclude.empty()) o.exclude = place(e.exclude);
     o.encoder = weights;
     o.labelled = e.diagnosis.label;
     o.include_flagged = config_.include_flagged;
@@ -206,6 +213,25 @@ TrainConfig training_of(const Cell& cell) {
   }
 }
 
+TrainConfig pretraining_of(const Plan& plan, const Cell& cell, const fs::path& root) {
+  TrainConfig config = training_of(cell);
+  if (plan.pretraining_exclude.empty()) return config;
+  const fs::path dataset = root / plan.pretraining;
+  auto rated = cases_rated_exclude(root / plan.pretraining_exclude, dataset, DatasetReader(dataset),
+                                   kExcludeOfPlan);
+  rated.insert(rated.end(), config.exclude.begin(), config.exclude.end());
+  const std::set<std::string> names(rated.begin(), rated.end());
+  config.exclude.assign(names.begin(), names.end());
+  return config;
+}
+
+FeatureTable imported_features(const Plan& plan, const std::string& encoder, const Evaluation& e,
+                               const fs::path& root) {
+  FeatureTable table = read_features(root / plan.imported.at(encoder).at(e.name));
+  if (!e.exclude.empty()) leave_out_rated(table, root / e.exclude, kExcludeOfPlan);
+  return table;
+}
+
 std::vector<std::size_t> first_alike(const std::vector<Cell>& cells) {
   std::map<std::string, std::size_t> first;
   std::vector<std::size_t> indices;
@@ -228,7 +254,12 @@ json inputs_of(const Plan& plan, const Cell& cell, const fs::path& root) {
     inputs["weights"] = hex(sha256_file(root / plan.weights.at(cell.backbone)));
   else if (cell.method != "supervised")
     inputs["pretraining"] = dataset(training_dataset(plan));
-  for (const Evaluation& e : plan.evaluations) inputs["evaluation " + e.name] = dataset(e.dataset);
+  if (inputs.contains("pretraining") && !plan.pretraining_exclude.empty())
+    inputs["ratings of the pretraining"] = hex(sha256_file(root / plan.pretraining_exclude));
+  for (const Evaluation& e : plan.evaluations) {
+    inputs["evaluation " + e.name] = dataset(e.dataset);
+    if (!e.exclude.empty()) inputs["ratings of " + e.name] = hex(sha256_file(root / e.exclude));
+  }
   return inputs;
 }
 

@@ -12,6 +12,7 @@
 #include <set>
 
 #include "io/core/error.hpp"
+#include "train/eval/left_out.hpp"
 #include "train/stats/cross_validation.hpp"
 #include "train/stats/metrics.hpp"
 
@@ -170,6 +171,8 @@ Cohort make_cohort(const std::vector<const FeatureTable*>& tables,
   std::set<std::string> seen;
   for (std::size_t k = 0; k < tables.size(); ++k) {
     const FeatureTable& t = *tables[k];
+    const auto excluded = rated_exclude(t);
+    cohort.excluded.insert(cohort.excluded.end(), excluded.begin(), excluded.end());
     const Diagnosis& diagnosis = diagnoses.size() == 1 ? diagnoses[0] : diagnoses.at(k);
     for (std::size_t other = 0; other < k; ++other) check_together(*tables[other], t);
     const auto& label = t.labels[label_index(t, diagnosis.label)];

@@ -48,6 +48,7 @@ struct Cohort {
   std::vector<std::vector<double>> case_facts;  ///< [subject]: spacing, pixel (means over cases)
   std::vector<std::string> kernel, scanner, phase;  ///< [subject]: of its first case
   std::string encoder_sha256;
+  std::vector<std::string> excluded = {};  ///< rated_exclude() of the tables
   std::vector<std::string>
       remarks;  ///< what a user should hear once: a positive class that no case has, ...
 };

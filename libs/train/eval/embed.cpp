@@ -14,7 +14,9 @@
 #include "io/core/log.hpp"
 #include "io/core/progress.hpp"
 #include "train/data/loader.hpp"
+#include "train/data/rated_cases.hpp"
 #include "train/data/training_set.hpp"
+#include "train/eval/left_out.hpp"
 #include "train/eval/roster.hpp"
 #include "train/model/encoder.hpp"
 #include "train/model/safetensors.hpp"
@@ -86,12 +88,23 @@ std::vector<std::uint32_t> take_cases(const DatasetReader& reader, const EmbedOp
       o.labelled.empty() ? table.labels.size() : label_index(table, o.labelled);
   std::vector<std::uint32_t> rows;
   std::int64_t flagged = 0;
+  const auto rated = cases_rated_exclude(o.exclude, o.dataset, reader);
+  for (const std::string& name : cases_left_out_before(o.dataset))
+    table.left_out[name] = kLeftOutByIngest;
   for (const IndexCase& entry : reader.cases()) {
-    if (!o.include_flagged && !depth_is_trusted(entry)) {
-      ++flagged;
+    if (std::binary_search(rated.begin(), rated.end(), entry.name)) {
+      table.left_out[entry.name] = kLeftOutRated;
       continue;
     }
-    if (known < table.labels.size() && entry.labels[known] < 0) continue;
+    if (!o.include_flagged && !depth_is_trusted(entry)) {
+      ++flagged;
+      table.left_out[entry.name] = kLeftOutFlagged;
+      continue;
+    }
+    if (known < table.labels.size() && entry.labels[known] < 0) {
+      table.left_out[entry.name] = kLeftOutUnlabelled;
+      continue;
+    }
     for (std::size_t l = 0; l < table.labels.size(); ++l)
       table.labels[l].push_back(entry.labels[l]);
     add_numbers(table, reader, entry);
@@ -105,6 +118,7 @@ std::vector<std::uint32_t> take_cases(const DatasetReader& reader, const EmbedOp
       table.depth.push_back(reader.slices()[rows.back()].depth_kept);
     }
   }
+  if (!rated.empty()) log::info(fmt::format("left out: {} cases rated exclude", rated.size()));
   if (flagged > 0)
     log::info(
         fmt::format("{} cases with a truncated liver or doubtful depth are left out; "
@@ -211,7 +225,9 @@ bool is_embedded_as(const FeatureTable& table, const EmbedOptions& o) {
     const auto found = table.facts.find(fact);
     return found != table.facts.end() && found->second == value;
   };
-  return is("encoder_sha256", hex(sha256_file(o.encoder))) &&
+  return rated_exclude(table) ==
+             cases_rated_exclude(o.exclude, o.dataset, DatasetReader(o.dataset)) &&
+         is("encoder_sha256", hex(sha256_file(o.encoder))) &&
          is("dataset_sha256", hex(sha256_file(o.dataset / "dataset.json"))) &&
          is("labelled", labelled_fact(o)) && is("flagged", flagged_fact(o)) &&
          is("precision", resolve_precision(o.precision, choose_device(o.device, 0))) &&

@@ -9,7 +9,8 @@ namespace wsp::train {
 
 struct EmbedOptions {
   std::filesystem::path dataset, encoder;
-  std::string encoder_name;  ///< tinynet, ...; empty: what the weights say of themselves
+  std::filesystem::path exclude;  ///< ratings of wsp-qa's page: cases rated exclude are left out
+  std::string encoder_name;       ///< tinynet, ...; empty: what the weights say of themselves
   std::int64_t image_size =
       0;  ///< 0: the one that the encoder was trained with, else the stored one
   std::string device = "auto", precision = "fp32";

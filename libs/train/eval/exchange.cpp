@@ -17,6 +17,7 @@
 #include "io/core/json_text.hpp"
 #include "io/core/log.hpp"
 #include "io/manifest/manifest.hpp"
+#include "train/eval/left_out.hpp"
 #include "train/eval/npy.hpp"
 #include "train/eval/slice_table.hpp"
 
@@ -105,6 +106,10 @@ Rows rows_of_dataset(const SliceTable& slices, const ImportContext& context) {
     rows.source.push_back(row);
   }
   if (t.case_id.empty()) slices.refuse("no row is left");
+  t.left_out = known.left_out;
+  for (const FeatureCase& c : known.cases)
+    t.left_out[c.name] = context.left_out.contains(c.name) ? kLeftOutFlagged : kLeftOutAbsent;
+  for (const FeatureCase& c : t.cases) t.left_out.erase(c.name);
   return rows;
 }
 

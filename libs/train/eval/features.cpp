@@ -186,6 +186,16 @@ void write_features(const fs::path& path, const FeatureTable& t) {
       for (const auto& [name, values] : t.numbers)
         h5::write_column(cases.get(), ("number_" + name).c_str(), values);
     }
+    if (!t.left_out.empty()) {
+      std::vector<std::string> names, reasons;
+      for (const auto& [name, why] : t.left_out) {
+        names.push_back(name);
+        reasons.push_back(why);
+      }
+      const h5::Handle left_out = h5::create_group(file.get(), "left_out");
+      h5::write_column(left_out.get(), "name", names);
+      h5::write_column(left_out.get(), "why", reasons);
+    }
     file.write_to(temporary);
   } catch (Error& e) {
     ::unlink(temporary.c_str());
@@ -248,6 +258,13 @@ FeatureTable read_features(const fs::path& path) {
     if (H5Aexists(file.get(), "number_names") > 0)
       for (const std::string& name : split(h5::read_string_attribute(file.get(), "number_names")))
         t.numbers[name] = h5::read_doubles(file.get(), ("cases/number_" + name).c_str());
+    if (H5Lexists(file.get(), "left_out", H5P_DEFAULT) > 0) {
+      const auto left = h5::read_strings(file.get(), "left_out/name");
+      const auto why = h5::read_strings(file.get(), "left_out/why");
+      if (left.size() != why.size())
+        throw Error(ErrorCode::corrupt, "its columns of cases left out differ in length");
+      for (std::size_t i = 0; i < left.size(); ++i) t.left_out[left[i]] = why[i];
+    }
     read_matrix(file.get(), t, t.case_id.size());
     check(t);
     return t;

@@ -36,6 +36,10 @@ struct FeatureTable {
   std::vector<std::map<std::string, std::int64_t>> label_words = {};
   std::map<std::string, std::vector<double>> numbers = {};  ///< labels that are numbers: name ->
                                                             ///< [case]; NaN is unknown
+  /// Cases of the dataset that are not in the table, and why: "rated" (a reader's ratings),
+  /// "ingest" (left out as rated when the dataset was made), "flagged", "unlabelled" or "absent".
+  /// Empty: not known.
+  std::map<std::string, std::string> left_out = {};
   /// Where they come from: encoder (tinynet, ...), method, encoder_sha256, pretraining_sha256 (of
   /// its dataset.json), dataset (its directory's name), dataset_sha256, image_size, precision;
   /// labelled (the label column without which a case was left out, or "any") and flagged ("left
@@ -46,7 +50,8 @@ struct FeatureTable {
 
 /// Write F.h5 atomically: /slices/{features [n][d] float32, case, slice, depth, content},
 /// /cases/{name, subject, spacing_mm, pixel_mm, kernel, scanner, phase, trained_on, label_NAME...,
-/// number_NAME...}, facts as attributes. The same table gives the same bytes. Throws Error(output).
+/// number_NAME...}, /left_out/{name, why} where a case is left out, facts as attributes. The same
+/// table gives the same bytes. Throws Error(output).
 void write_features(const std::filesystem::path& path, const FeatureTable& table);
 /// Read and check it. Throws Error(no_input) where there is no such file, Error(corrupt).
 FeatureTable read_features(const std::filesystem::path& path);

@@ -4,8 +4,10 @@
 
 #include "io/core/error.hpp"
 #include "io/core/log.hpp"
+#include "train/data/rated_cases.hpp"
 #include "train/eval/embed.hpp"
 #include "train/eval/go_on.hpp"
+#include "train/eval/left_out.hpp"
 #include "train/eval/network_check.hpp"
 #include "train/eval/overlap.hpp"
 #include "train/eval/roster.hpp"
@@ -35,6 +37,8 @@ std::filesystem::path train_fold(const FinetuneOptions& o, int fold, const Featu
   config.positive = positive_classes(known, o.diagnosis).among(known.labels[label]);
   config.hold_back = 0;
   config.splits.clear();
+  if (!o.exclude.empty())
+    config.exclude = cases_rated_exclude(o.exclude, o.dataset, DatasetReader(o.dataset));
   config.subjects.clear();
   for (std::size_t s = 0; s < weight.size(); ++s)
     if (weight[s] > 0) config.subjects.push_back(planned.set.names[s]);
@@ -51,6 +55,7 @@ std::filesystem::path train_fold(const FinetuneOptions& o, int fold, const Featu
 FeatureTable embed_fold(const FinetuneOptions& o, const std::filesystem::path& encoder) {
   EmbedOptions embed;
   embed.dataset = o.dataset;
+  embed.exclude = o.exclude;
   embed.encoder = encoder;
   embed.labelled = o.diagnosis.label;
   embed.device = o.device;
@@ -85,7 +90,8 @@ void score_fold(const FinetuneOptions& o, int fold, const ProbeSet& set,
 }  // namespace
 
 ProtocolResult finetune(const FinetuneOptions& o) {
-  const FeatureTable known = roster(o.dataset, o.config.include_flagged);
+  FeatureTable known = roster(o.dataset, o.config.include_flagged);
+  leave_out_rated(known, o.exclude);
   const Cohort planned = make_cohort({&known}, {o.diagnosis});
   for (const std::string& remark : planned.remarks) log::warn(remark);
   const std::vector<std::string> overlap = overlap_of_weights(o, known, planned);

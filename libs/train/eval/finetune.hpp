@@ -10,7 +10,8 @@ namespace wsp::train {
 
 struct FinetuneOptions {
   std::filesystem::path dataset, out;
-  std::filesystem::path init;  ///< encoder to start from; empty: from scratch
+  std::filesystem::path exclude;  ///< ratings of wsp-qa's page: cases rated exclude are left out
+  std::filesystem::path init;     ///< encoder to start from; empty: from scratch
   Diagnosis diagnosis;
   TrainConfig config;  ///< of each fold's training; method, label, subjects are set
   ProtocolOptions protocol;

@@ -62,10 +62,15 @@ Plan load_plan(const std::filesystem::path& path) {
   }
   const json& j = plan.text;
   plan.name = j.at("name");
-  if (j.contains("pretraining")) plan.pretraining = j["pretraining"]["dataset"];
+  if (j.contains("pretraining")) {
+    plan.pretraining = j["pretraining"]["dataset"];
+    plan.pretraining_exclude = j["pretraining"].value("exclude", "");
+  }
   for (const json& e : j.at("evaluations"))
-    plan.evaluations.push_back(
-        {e.at("name"), e.at("dataset"), {e.at("label"), e.at("positive"), e.value("reader", "")}});
+    plan.evaluations.push_back({e.at("name"),
+                                e.at("dataset"),
+                                {e.at("label"), e.at("positive"), e.value("reader", "")},
+                                e.value("exclude", "")});
   plan.aggregate = j.value("aggregate", "");
   plan.published = j.value("published", false);
   plan.methods = j.at("methods").get<std::vector<std::string>>();

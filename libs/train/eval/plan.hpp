@@ -16,6 +16,7 @@ namespace wsp::train {
 struct Evaluation {
   std::string name, dataset;
   Diagnosis diagnosis;
+  std::string exclude = {};  ///< ratings: cases rated exclude are left out; or empty
 };
 
 /// In place of a backbone: features that others made.
@@ -33,7 +34,8 @@ struct Cell {
 /// An experiment: PLAN.json (schemas/plan.schema.json).
 struct Plan {
   std::string name;
-  std::string pretraining;  ///< dataset directory, or empty
+  std::string pretraining;          ///< dataset directory, or empty
+  std::string pretraining_exclude;  ///< its ratings, or empty
   std::vector<Evaluation> evaluations;
   std::string aggregate;   ///< name of all evaluations together, or empty
   bool published = false;  ///< whether the datasets are the paper's own

@@ -12,6 +12,7 @@
 #include "io/core/log.hpp"
 #include "io/shard/dataset.hpp"
 #include "train/eval/cell.hpp"
+#include "train/eval/left_out.hpp"
 #include "train/eval/network_check.hpp"
 #include "train/eval/overlap.hpp"
 #include "train/eval/roster.hpp"
@@ -122,7 +123,7 @@ void check_imported(const Plan& plan, const std::vector<FeatureTable>& tables,
     for (std::size_t i = 0; i < tables.size(); ++i) {
       const Evaluation& e = plan.evaluations[i];
       try {
-        features.push_back(read_features(root / files.at(e.name)));
+        features.push_back(imported_features(plan, encoder, e, root));
         const Cohort cohort = make_cohort({&features.back()}, {e.diagnosis}),
                      expected = make_cohort({&tables[i]}, {e.diagnosis});
         if (cohort.set.names != expected.set.names || cohort.set.positive != expected.set.positive)
@@ -153,11 +154,11 @@ void check_pretraining(const Plan& plan, const std::vector<Cell>& cells, const f
   for (const Cell& cell : cells) {
     if (cell.method == "supervised" || cell.method == "imagenet" || cell.backbone == kImported)
       continue;
-    const TrainConfig config = training_of(cell);
+    const TrainConfig config = pretraining_of(plan, cell, root);
     const json asked{config.label,       config.kernel_columns,  config.continuous,
                      config.depth_scale, config.include_flagged, config.include_unlabelled,
-                     config.splits,      config.subjects,        config.positive,
-                     config.hold_back};
+                     config.splits,      config.subjects,        config.exclude,
+                     config.positive,    config.hold_back};
     if (!seen.insert(json_text(asked)).second) continue;
     try {
       check_training_data(config, reader);
@@ -248,6 +249,7 @@ void check_plan(const Plan& plan, const ExperimentOptions& o) {
     std::vector<FeatureTable> tables;
     for (const Evaluation& e : plan.evaluations) {
       tables.push_back(roster(o.root / e.dataset, include_flagged));
+      if (!e.exclude.empty()) leave_out_rated(tables.back(), o.root / e.exclude, kExcludeOfPlan);
       check_evaluation(plan, e, tables.back());
     }
     check_aggregate(plan, tables);

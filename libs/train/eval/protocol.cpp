@@ -76,6 +76,7 @@ ProtocolResult summarise(const Cohort& cohort, const std::string& name, CrossVal
   r.slices = cohort.set.rows();
   r.subject_names = cohort.set.names;
   r.positive = cohort.set.positive;
+  r.excluded = cohort.excluded;
   r.cv = std::move(cv);
   r.halves = std::move(halves);
   if (!r.halves.within.empty())
@@ -164,6 +165,7 @@ json to_json(const ProtocolResult& r) {
                    {"specificity", r.reader->specificity},
                    {"subjects", r.reader->subjects}};
   if (!r.overlap.empty()) j["overlap"] = r.overlap;
+  if (!r.excluded.empty()) j["excluded"] = r.excluded;
   for (const SubgroupScore& s : r.subgroups)
     j["subgroups"].push_back({{"name", s.name},
                               {"column", s.column},
@@ -267,6 +269,8 @@ std::string to_text(const ProtocolResult& r) {
                   r.cv.fold.size() > 1 ? fmt::format(" x {}", r.cv.fold.size()) : "");
   for (const std::string& sentence : r.overlap)
     text += fmt::format("  {:<18} {}\n", "flattered", sentence);
+  if (!r.excluded.empty())
+    text += fmt::format("  {:<18} {} cases rated exclude\n", "left out", r.excluded.size());
   const HalfSamples& h = r.halves;
   const auto interval_text = [&](const Interval& i) {
     if (h.auc.empty()) return std::string();

@@ -36,9 +36,10 @@ struct ProtocolResult {
   std::vector<std::string> subject_names;
   std::vector<std::uint8_t> positive;
   std::vector<SubgroupScore> subgroups;
-  std::vector<std::string> overlap;  ///< what flatters it: training_overlap(), allowed by the user
-  std::vector<double> roc;           ///< roc_curve()
-  std::vector<Interval> band;        ///< of it; empty where there are too few subjects
+  std::vector<std::string> overlap;   ///< what flatters it: training_overlap(), allowed by the user
+  std::vector<std::string> excluded;  ///< cases that a reader's ratings left out
+  std::vector<double> roc;            ///< roc_curve()
+  std::vector<Interval> band;         ///< of it; empty where there are too few subjects
   double stated_sensitivity = 0.9;
   OperatingPoint youden, at_sensitivity;  ///< of the first repeat's scores
 };

@@ -12,8 +12,10 @@
 #include "io/core/parallel.hpp"
 #include "io/core/progress.hpp"
 #include "io/shard/dataset.hpp"
+#include "train/data/rated_cases.hpp"
 #include "train/data/resize.hpp"
 #include "train/data/training_set.hpp"
+#include "train/eval/left_out.hpp"
 
 namespace wsp::train {
 namespace {
@@ -60,8 +62,13 @@ FeatureTable roster(const fs::path& dataset, bool include_flagged, RosterContent
   t.label_words = reader.label_words();
   t.labels.resize(t.label_names.size());
   std::vector<std::size_t> rows;
+  for (const std::string& name : cases_left_out_before(dataset))
+    t.left_out[name] = kLeftOutByIngest;
   for (const IndexCase& entry : reader.cases()) {
-    if ((!include_flagged && !depth_is_trusted(entry)) || entry.slice_count == 0) continue;
+    if (entry.slice_count == 0 || (!include_flagged && !depth_is_trusted(entry))) {
+      t.left_out[entry.name] = entry.slice_count == 0 ? kLeftOutAbsent : kLeftOutFlagged;
+      continue;
+    }
     for (std::int64_t s = 0; s < entry.slice_count; ++s) {
       rows.push_back(static_cast<std::size_t>(entry.first_slice + s));
       t.case_id.push_back(static_cast<std::int32_t>(t.cases.size()));

@@ -11,10 +11,9 @@
 #include "io/core/error.hpp"
 #include "io/core/hash.hpp"
 #include "io/core/log.hpp"
-#include "io/manifest/manifest.hpp"
-#include "io/manifest/ratings.hpp"
 #include "train/data/dataset_check.hpp"
 #include "train/data/provenance.hpp"
+#include "train/data/rated_cases.hpp"
 #include "train/model/cuda_kernels.hpp"
 #include "train/model/safetensors.hpp"
 #include "train/pretrain/step_graph.hpp"
@@ -177,23 +176,10 @@ std::optional<std::set<std::string>> everyone_trained_on(const TrainConfig& conf
   return marks;
 }
 
-// The file is judged as a whole: what it says of cases that are not here may be meant for others.
-// Those that the ingest has left out already are no strangers.
 const TrainConfig& take_ratings(TrainConfig& config, const RunOptions& options,
                                 const DatasetReader& reader) {
-  if (options.exclude.empty()) return config;
-  const Ratings ratings = load_ratings(options.exclude, "--exclude");
-  std::set<std::string> here;
-  for (const IndexCase& entry : reader.cases()) here.insert(entry.name);
-  std::set<std::string> known = here;
-  const auto ingest = load_json(options.dataset / "dataset.json")
-                          .value("config", nlohmann::json::object())
-                          .value("exclude_cases", std::vector<std::string>());
-  known.insert(ingest.begin(), ingest.end());
-  refuse_unknown_cases(ratings, known, "--exclude");
-  config.exclude.clear();
-  for (const std::string& name : excluded_cases(ratings))
-    if (here.contains(name)) config.exclude.push_back(name);
+  if (!options.exclude.empty())
+    config.exclude = cases_rated_exclude(options.exclude, options.dataset, reader);
   return config;
 }
 

@@ -23,6 +23,7 @@ void each_field(Config& c, Visit&& visit) {
   visit("image_size", c.image_size);
   visit("stored_size", c.stored_size);
   visit("splits", c.splits);
+  visit("exclude", c.exclude);
   visit("hold_back", c.hold_back);
   visit("batch", c.batch);
   visit("samples_per_epoch", c.samples_per_epoch);
@@ -58,15 +59,15 @@ void each_field(Config& c, Visit&& visit) {
 // Absent from configurations of earlier releases, which computed what the default does.
 bool added_later(std::string_view field) {
   return field == "channels_last" || field == "context_mm" || field == "cut_context" ||
-         field == "init_sha256";
+         field == "exclude" || field == "init_sha256";
 }
 
-const FieldNames kNames = {{"learning_rate", "--lr"},
-                           {"max_angle_deg", "--max-angle"},
-                           {"splits", "--split"},
-                           {"init_sha256", "--init FILE"},
-                           {"dataset_sha256", "the dataset"},
-                           {"stored_size", "the dataset"}};
+// --exclude is a file of ratings; the cases that it names stand here.
+const FieldNames kNames = {
+    {"learning_rate", "--lr"},      {"max_angle_deg", "--max-angle"},
+    {"splits", "--split"},          {"exclude", "the cases of --exclude FILE"},
+    {"init_sha256", "--init FILE"}, {"dataset_sha256", "the dataset"},
+    {"stored_size", "the dataset"}};
 
 void check_network(const UNetConfig& c) {
   one_of("norm", c.norm, {"batch", "group"});

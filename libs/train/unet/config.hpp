@@ -23,7 +23,8 @@ struct UNetConfig {
   std::int64_t stored_size = 512;  ///< of the dataset's slices; a multiple of image_size
   // data
   std::vector<std::string> splits;
-  double hold_back = 0.2;  ///< part of the subjects kept for validation
+  std::vector<std::string> exclude;  ///< cases that a reader rated as ones to leave out, sorted
+  double hold_back = 0.2;            ///< part of the subjects kept for validation
   // sampling
   std::int64_t batch = 16;
   std::int64_t samples_per_epoch = 2000;

@@ -118,7 +118,7 @@ UNetEvaluation evaluate(const UNetEvaluate& what) {
   predict_volumes(reader, scope.volumes, std::move(options), *trained.net, trained.config,
                   trained.config.stored_size / trained.config.image_size, kSlicesAtOnce, device,
                   precision, [&](const PredictedSlices& s) { judge.take(s); });
-  return {std::move(judge.scores), scope.part, scope.left_out, scope.trained_on};
+  return {std::move(judge.scores), scope.part, scope.left_out, scope.excluded, scope.trained_on};
 }
 
 }  // namespace

@@ -62,6 +62,7 @@ json evaluation_json(const UNetEvaluation& evaluation, const UNetEvaluate& what)
       {"part", evaluation.part},
       {"volumes", evaluation.cases.size()},
       {"left_out", evaluation.left_out},
+      {"excluded", evaluation.excluded},
       {"trained_on", evaluation.trained_on ? json(*evaluation.trained_on) : json(nullptr)},
       {"clean", what.clean},
       {"min_area_mm2", what.min_area_mm2},

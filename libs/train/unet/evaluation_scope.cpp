@@ -9,6 +9,7 @@
 #include "io/core/hash.hpp"
 #include "io/core/log.hpp"
 #include "io/manifest/manifest.hpp"
+#include "train/data/rated_cases.hpp"
 #include "train/unet/case_grid.hpp"
 
 namespace wsp::train {
@@ -54,6 +55,19 @@ void leave_out_predicted(const DatasetReader& reader, Volumes& volumes) {
                   predicted, before));
 }
 
+void leave_out_rated(const DatasetReader& reader, EvaluationScope& scope) {
+  if (scope.excluded.empty()) return;
+  const std::set<std::string> rated(scope.excluded.begin(), scope.excluded.end());
+  const std::size_t before = scope.volumes.size();
+  std::erase_if(scope.volumes, [&](const MaskedVolume& volume) {
+    return rated.contains(reader.cases()[static_cast<std::size_t>(volume.case_id)].name);
+  });
+  log::info(fmt::format("{} of {} volumes are rated exclude and left out",
+                        before - scope.volumes.size(), before));
+  if (scope.volumes.empty())
+    throw Error(ErrorCode::no_input, "every volume is rated exclude: nothing remains to be scored");
+}
+
 struct Marks {
   std::optional<std::set<std::string>> trained, chose;
 };
@@ -63,7 +77,8 @@ struct Marks {
 Marks marks_of(const TrainedUNet& trained, const DatasetReader& reader, bool same_dataset) {
   Marks marks{trained.trained_on, trained.chosen_on};
   if (!same_dataset || (marks.trained && marks.chose)) return marks;
-  const VolumeSet set = select_volumes(reader, {trained.config.splits, trained.config.hold_back});
+  const VolumeSet set = select_volumes(
+      reader, {trained.config.splits, trained.config.hold_back, trained.config.exclude});
   if (!marks.trained) marks.trained = subject_marks(set.training);
   if (!marks.chose) marks.chose = subject_marks(set.validation);
   return marks;
@@ -105,6 +120,11 @@ EvaluationScope evaluation_scope(const UNetEvaluate& what, const DatasetReader& 
   leave_out_predicted(reader, scope.volumes);
   const bool same_dataset =
       hex(sha256_file(what.dataset / "dataset.json")) == trained.config.dataset_sha256;
+  if (!what.exclude.empty())
+    scope.excluded = cases_rated_exclude(what.exclude, what.dataset, reader);
+  else if (same_dataset)
+    scope.excluded = trained.config.exclude;
+  leave_out_rated(reader, scope);
   const auto marks = marks_of(trained, reader, same_dataset);
   if (!marks.trained) {
     log::warn(

@@ -8,6 +8,7 @@
 #include "io/core/error.hpp"
 #include "io/core/hash.hpp"
 #include "train/data/dataset_check.hpp"
+#include "train/data/rated_cases.hpp"
 #include "train/run/device.hpp"
 #include "train/run/distributed.hpp"
 #include "train/unet/loss.hpp"
@@ -22,6 +23,7 @@ UNetConfig resolve(UNetConfig config, const RunOptions& options, const DatasetRe
                                               layout.width, layout.height));
   config.stored_size = layout.width;
   config.dataset_sha256 = hex(sha256_file(options.dataset / "dataset.json"));
+  config.exclude = cases_rated_exclude(options.exclude, options.dataset, reader);
   check_config(config);
   if (const int ranks = rank_environment().ranks; ranks > 1)
     throw Error(ErrorCode::usage,
@@ -74,7 +76,7 @@ UNetSetup::UNetSetup(UNetConfig wanted, const RunOptions& run_options)
       device(ready_device(options, wanted.precision)),
       reader(options.dataset),
       config(resolve(std::move(wanted), options, reader)),
-      set(select_volumes(reader, {config.splits, config.hold_back})),
+      set(select_volumes(reader, {config.splits, config.hold_back, config.exclude})),
       sampler(set.training,
               {config.batch, config.samples_per_epoch, config.liver_share, config.seed}) {
   check_dataset(reader, options.dataset, options.verify);

@@ -45,7 +45,8 @@ struct UNetEvaluate {
   std::filesystem::path source, dataset;
   /// False: volumes whose subjects the network was trained on are left out.
   bool all = false;
-  bool clean = true;  ///< largest component, holes filled, as the ingest does
+  std::filesystem::path exclude;  ///< ratings of wsp-qa's page: cases rated exclude are not scored
+  bool clean = true;              ///< largest component, holes filled, as the ingest does
   double min_area_mm2 = 100;
   std::int64_t central_permille = 700;
   std::int64_t resamples = 2000;
@@ -71,6 +72,7 @@ struct UNetEvaluation {
   std::vector<CaseScores> cases;
   std::string part;  ///< "held back", "validation" or "all": EvaluationScope::part
   std::int64_t left_out = 0;
+  std::vector<std::string> excluded = {};  ///< cases that a reader's ratings leave out
   /// Volumes among the cases whose subject was trained on; none where the weights do not say.
   std::optional<std::int64_t> trained_on;
 };

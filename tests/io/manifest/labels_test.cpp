@@ -186,6 +186,20 @@ TEST(Labels, ReadNumbersAsTheyAreWritten) {
   EXPECT_FALSE(same_numbers({1}, {1, 1}));
 }
 
+TEST(Labels, ReadDecimalCommasWhereTheManifestSaysSo) {
+  DataManifest german = of_numbers();
+  german.continuous[0].decimal = ',';
+  LabelTable labels =
+      table("subject;label;kpa;age\nA;1;7,3;61.5\nB;1;-1,0;60\nC;0;12;59\n", german);
+  EXPECT_EQ(find(labels, patient("A")).labels.continuous, (std::vector<double>{7.3, 61.5}));
+  EXPECT_TRUE(same_numbers(find(labels, patient("B")).labels.continuous, {std::nan(""), 60}));
+  EXPECT_EQ(find(labels, patient("C")).labels.continuous, (std::vector<double>{12, 59}));
+  for (const char* cell : {"7.3", "1.234,5", "1,234,5", ",", "7,3 kPa"})
+    EXPECT_THROW((void)table("subject;label;kpa;age\nA;1;" + std::string(cell) + ";60\n", german),
+                 Error)
+        << cell;
+}
+
 TEST(Labels, RefuseWhatIsNotANumberAlone) {
   for (const char* cell :
        {"\"7,3\"", "7.3kPa", "7.3 kPa", "inf", "-inf", "infinity", "nan", "NaN", "0x1p3", "1e400",

@@ -60,7 +60,9 @@ TEST_F(Init, GuessesFromAHospitalsTable) {
   EXPECT_TRUE(m.labels[1].values.empty());
   EXPECT_EQ(m.labels[1].missing, std::vector<std::string>{"NA"});
   EXPECT_EQ(m.labels[2].values, (std::map<std::string, std::int64_t>{{"no", 0}, {"yes", 1}}));
-  EXPECT_THAT(draft_.notes, Contains(HasSubstr("'Bilirubin': it holds measurements")));
+  EXPECT_THAT(draft_.notes, Contains(HasSubstr("'Bilirubin': it holds measurements")).Times(1));
+  EXPECT_THAT(draft_.notes,
+              Contains(HasSubstr(R"({"name":"bilirubin","column":"Bilirubin","decimal":","})")));
   for (const std::string& note : draft_.notes) EXPECT_THAT(note, Not(HasSubstr("0047")));
 }
 

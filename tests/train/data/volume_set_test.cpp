@@ -89,6 +89,21 @@ TEST(VolumeSet, TakesTheSplitsOfTheDataset) {
   EXPECT_THROW((void)select_volumes(reader, {{}, 1}), Error);
 }
 
+TEST(VolumeSet, LeavesOutWhatAReaderExcluded) {
+  const TemporaryDirectory root;
+  write_volumes(root.path(), 10, [](int c) { return c >= 8 ? "val" : ""; });
+  const DatasetReader reader(root.path());
+  const std::vector<std::string> rated{reader.cases()[2].name, reader.cases()[8].name};
+  const VolumeSet set = select_volumes(reader, {{}, 0, rated});
+  ASSERT_EQ(set.training.size(), 7U);
+  ASSERT_EQ(set.validation.size(), 1U);
+  for (const auto* part : {&set.training, &set.validation})
+    for (const MaskedVolume& volume : *part)
+      EXPECT_TRUE(volume.case_id != 2 && volume.case_id != 8) << volume.case_id;
+  EXPECT_THAT(set.left_out, ElementsAre("2 volumes rated exclude"));
+  EXPECT_THROW((void)select_volumes(reader, {{}, 0, {"no-such-case"}}), Error);
+}
+
 TEST(VolumeSet, RefusesADatasetWithoutBackground) {
   const TemporaryDirectory root;
   test::write_changed_dataset(root.path(), 4, [](CaseRecord& record, int) {
