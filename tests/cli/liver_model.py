@@ -252,7 +252,7 @@ def errors(work):
     alone.parent.mkdir()
     shutil.copy(support.BINARIES / "wsp-ingest", alone)
     needed = subprocess.run(["readelf", "-d", alone], capture_output=True, text=True, check=True).stdout
-    support.check("NEEDED" in needed and "torch" not in needed and "c10" not in needed, f"wsp-ingest needs Torch: {needed}")
+    support.check("[libstdc++" in needed and "[libtorch" not in needed and "[libc10" not in needed, f"wsp-ingest needs Torch: {needed}")
     for extra, code in ((["--liver-model", work / "models" / "band.json"], 2), (["--masks", work / "cohort" / "truth"], 0)):
         done = subprocess.run([str(v) for v in (alone, export, "--out", work / "node" / "ds", "--ids", "keep", "--size", 64, *extra)],
                               capture_output=True, text=True, timeout=600)
