@@ -98,6 +98,7 @@ for wrong, why in (({"foreign": {"D1": "foreign-D1.h5"}}, "lack those of the eva
 # A signal within a cell's fits: its code, no cell, no hang; the same command goes on.
 for number, code in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):
     inside = plan(probe={"folds": 2, "permutations": 1000000, "divisions": 10})
+    (root / "inside/cells/random-resnet18-s1/features-D1.h5").unlink(missing_ok=True)  # of the signal before: it tells nothing of this run
     process = subprocess.Popen([support.BINARIES / "wsp-eval", *map(str, command(inside, "inside"))], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     while not (root / "inside/cells/random-resnet18-s1/features-D1.h5").exists() and process.poll() is None:
         time.sleep(0.01)
