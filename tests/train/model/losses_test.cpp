@@ -11,6 +11,7 @@
 
 #include "io/core/error.hpp"
 #include "losses_support.hpp"
+#include "support/test_data.hpp"
 #include "train/model/contrastive_problem.hpp"
 #include "train/model/kernel_rows.hpp"
 
