@@ -126,6 +126,34 @@ Crop crop_to_nonzero(const Volume& volume) {
           {all.high[0] - all.low[0] + 1, all.high[1] - all.low[1] + 1, high - low + 1}};
 }
 
+// What a slice of the box holds: its range, clipped to [low, high], and its sums as stored.
+struct SliceValues {
+  std::array<float, 2> range{kNone, kNone};
+  double sum = 0, squares = 0;
+};
+
+std::vector<SliceValues> values_of(const Volume& volume, const Crop& crop, float low, float high) {
+  std::vector<SliceValues> slices(static_cast<std::size_t>(crop.size[2]));
+  const std::int64_t columns = volume.geometry.size[0];
+  wsp::parallel_loop(std::size_t{0}, slices.size(), [&](std::size_t i) {
+    SliceValues& s = slices[i];
+    std::int16_t least = 32767, most = -32768;
+    const auto hu = volume.slice(crop.first[2] + static_cast<std::int64_t>(i));
+    for (std::int64_t y = 0; y < crop.size[1]; ++y)
+      for (std::int64_t x = 0; x < crop.size[0]; ++x) {
+        const std::int16_t v =
+            hu[static_cast<std::size_t>((crop.first[1] + y) * columns + crop.first[0] + x)];
+        least = std::min(least, v);
+        most = std::max(most, v);
+        s.sum += v;
+        s.squares += static_cast<double>(v) * v;
+      }
+    s.range = {std::clamp(static_cast<float>(least), low, high),
+               std::clamp(static_cast<float>(most), low, high)};
+  });
+  return slices;
+}
+
 }  // namespace
 
 std::vector<AxisTaps> spline_taps(std::int64_t from, std::int64_t to, int order) {
@@ -175,30 +203,10 @@ void ModelGrid::lay_out_nnunet() {
   // Range, and of a z-score mean and deviation, of the box.
   const auto low = static_cast<float>(nnunet.zscore ? -32768 : model_.low_hu);
   const auto high = static_cast<float>(nnunet.zscore ? 32767 : model_.high_hu);
-  struct Slice {
-    std::array<float, 2> range{kNone, kNone};
-    double sum = 0, squares = 0;
-  };
-  std::vector<Slice> slices(static_cast<std::size_t>(crop_size_[2]));
-  wsp::parallel_loop(std::size_t{0}, slices.size(), [&](std::size_t i) {
-    Slice& s = slices[i];
-    std::int16_t least = 32767, most = -32768;
-    const auto hu = volume_.slice(crop_first_[2] + static_cast<std::int64_t>(i));
-    for (std::int64_t y = 0; y < crop_size_[1]; ++y)
-      for (std::int64_t x = 0; x < crop_size_[0]; ++x) {
-        const std::int16_t v =
-            hu[static_cast<std::size_t>((crop_first_[1] + y) * g.size[0] + crop_first_[0] + x)];
-        least = std::min(least, v);
-        most = std::max(most, v);
-        s.sum += v;
-        s.squares += static_cast<double>(v) * v;
-      }
-    s.range = {std::clamp(static_cast<float>(least), low, high),
-               std::clamp(static_cast<float>(most), low, high)};
-  });
+  const std::vector<SliceValues> slices = values_of(volume_, crop, low, high);
   double sum = 0, squares = 0;
   std::array<float, 2> whole = slices.front().range;
-  for (const Slice& s : slices) {
+  for (const SliceValues& s : slices) {
     sum += s.sum;
     squares += s.squares;
     whole = {std::min(whole[0], s.range[0]), std::max(whole[1], s.range[1])};

@@ -5,8 +5,8 @@
 #include <tbb/task_group.h>
 
 #include <algorithm>
-#include <cmath>
 #include <atomic>
+#include <cmath>
 #include <new>
 #include <numeric>
 
