@@ -59,6 +59,7 @@ if(WSP_BUILD_INGEST OR WSP_BUILD_QA)
   wsp_package(ingest wsp-ingest science "liver CT exports to pseudonymous training datasets"
     "wsp-ingest reads DICOM, NIfTI and NRRD, finds or makes liver masks and\nwrites HDF5 shards; wsp-qa says what is wrong with a \
 dataset, on one\npage; wsp-phantom makes synthetic cohorts.\n\nFor research only, no medical device.")
+  set(CPACK_DEBIAN_INGEST_PACKAGE_DEPENDS python3)  # of nnunet-to-wsp.py, which is run where PyTorch is
 endif()
 if(WSP_BUILD_TRAIN)
   wsp_package(train wsp-train science "contrastive pretraining on liver CT, and its evaluation"

@@ -1,6 +1,7 @@
 """Encoders in Python against wsp-eval embed, feature files against h5py, damaged weights; the examples of README and
 docs/PYTHON.md run as they stand."""
 import pickle
+import importlib.util
 import re
 
 import numpy as np
@@ -112,6 +113,10 @@ def check_examples():
         names = {}
         for example in examples(document):
             if "import wsp" not in example and not names:
+                continue
+            absent = [t for t in ("mlflow", "wandb") if f"import {t}\n" in example and importlib.util.find_spec(t) is None]
+            if absent:
+                print(f"*** {absent[0]} is not installed: its example in {document} was not run ***")
                 continue
             for told, here in paths.items():
                 example = example.replace(f'"{told}"', repr(str(here)))

@@ -63,11 +63,14 @@ bool added_later(std::string_view field) {
 }
 
 // --exclude is a file of ratings; the cases that it names stand here.
-const FieldNames kNames = {
-    {"learning_rate", "--lr"},      {"max_angle_deg", "--max-angle"},
-    {"splits", "--split"},          {"exclude", "the cases of --exclude FILE"},
-    {"init_sha256", "--init FILE"}, {"dataset_sha256", "the dataset"},
-    {"stored_size", "the dataset"}};
+const FieldNames kNames = {{"learning_rate", "--lr"},
+                           {"max_angle_deg", "--max-angle"},
+                           {"splits", "--split"},
+                           {"exclude", "--exclude FILE"},
+                           {"exclude", "the cases of --exclude FILE"},
+                           {"init_sha256", "--init FILE"},
+                           {"dataset_sha256", "the dataset"},
+                           {"stored_size", "the dataset"}};
 
 void check_network(const UNetConfig& c) {
   one_of("norm", c.norm, {"batch", "group"});
