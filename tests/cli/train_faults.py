@@ -127,7 +127,9 @@ done = plainly("run", data, *usual, "--out", root / "again", "--config", root / 
 assert "leaves to the command line: --init FILE" not in done.stderr and "the dataset" in done.stderr, done.stderr
 first, again = ((root / name / "config.resolved.json").read_text() for name in ("first", "again"))
 assert first == again, (first, again)
-plain = json.loads((root / "file/config.resolved.json").read_text())
+plainly(data, *usual, "--out", root / "plain", "--encoder", "resnet34", "--image-size", 48, "--batch", 12, "--samples-per-epoch", 36,
+        "--max-steps", 1)
+plain = json.loads((root / "plain/config.resolved.json").read_text())
 same = {name for name, value in json.loads(first).items() if plain[name] == value}
 assert same <= {"format", "version", "label", "kernel_columns", "continuous", "splits", "subjects", "exclude", "positive", "precision",
                 "channels_last", "cuda_kernels", "init_sha256", "dataset_sha256", "ranks"}, f"left at their defaults: {same}"
