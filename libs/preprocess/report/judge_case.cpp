@@ -73,7 +73,7 @@ class CaseJudge {
           f_.air_hu + 1000, 1000 + (f_.air_hu < kAirLowHu ? kAirLowHu : kAirHighHu));
     else if (f_.fat_share > kFatSeen && std::abs(f_.fat_hu - kFatHu) > fat_limit)
       add(Code::HU_OFFSET,
-          fmt::format("fat peaks at {:.0f} HU, expected about -100 within {:.0f}", f_.fat_hu,
+          fmt::format("fat peaks at {:.0f} HU, expected {:.0f} within {:.0f}", f_.fat_hu, kFatHu,
                       fat_limit),
           f_.fat_hu - kFatHu, fat_limit);
   }
