@@ -130,6 +130,7 @@ void check_continuous(const TrainConfig& c) {
 
 void check_config(const TrainConfig& c) {
   check_continuous(c);
+  check_lengths_and_rates(c);
   one_of("norm", c.norm, {"batch", "group"});
   one_of("depth", c.depth_scale, {"kept", "liver", "volume"});
   one_of("kernel", c.kernel, {"rbf", "laplacian"});
@@ -138,19 +139,8 @@ void check_config(const TrainConfig& c) {
   one_of("precision", c.precision, {"auto", "fp32", "tf32", "bf16", "fp16"});
   one_of("channels-last", c.channels_last, {"auto", "on", "off"});
   one_of("cuda-kernels", c.cuda_kernels, {"off", "on"});
-  need(c.hold_back >= 0 && c.hold_back < 1, "hold-back", c.hold_back, "a part from 0 to below 1");
   need(c.image_size >= 16 && c.image_size <= 4096, "image-size", c.image_size, "16 to 4096");
   need(c.batch >= 2, "batch", c.batch, "2 or more: a contrast needs another slice");
-  need(c.samples_per_epoch >= c.batch, "samples-per-epoch", c.samples_per_epoch,
-       "at least one --batch");
-  need(c.epochs >= 1, "epochs", c.epochs, "1 or more");
-  need(c.max_steps >= 0, "max-steps", c.max_steps, "0 (no limit) or more");
-  need(c.augment_probability >= 0 && c.augment_probability <= 1, "augment-probability",
-       c.augment_probability, "0 to 1");
-  need(c.max_angle_deg >= 0 && c.max_angle_deg <= 180, "max-angle", c.max_angle_deg, "0 to 180");
-  need(c.max_shift >= 0 && c.max_shift < 1, "max-shift", c.max_shift, "0 to below 1");
-  need(c.min_crop_area > 0 && c.min_crop_area <= 1, "min-crop-area", c.min_crop_area,
-       "above 0, up to 1");
   need(c.max_crop_area >= c.min_crop_area && c.max_crop_area <= 1, "max-crop-area", c.max_crop_area,
        "--min-crop-area to 1");
   need(c.temperature > 0, "temperature", c.temperature, "above 0");
@@ -158,10 +148,6 @@ void check_config(const TrainConfig& c) {
   need(c.momentum >= 0 && c.momentum <= 1, "momentum", c.momentum, "0 to 1");
   need(c.barlow_lambda >= 0, "barlow-lambda", c.barlow_lambda, "0 or more");
   need(c.loss_tile >= 0, "loss-tile", c.loss_tile, "0 (none) or more");
-  need(c.learning_rate > 0, "lr", c.learning_rate, "above 0");
-  need(c.weight_decay >= 0, "weight-decay", c.weight_decay, "0 or more");
-  need(c.warmup_epochs >= 0, "warmup-epochs", c.warmup_epochs, "0 or more");
-  need(c.clip_norm >= 0, "clip-norm", c.clip_norm, "0 (off) or more");
   need(c.accumulate >= 1, "accumulate", c.accumulate, "1 or more");
   need(c.micro_batch >= 0 && c.micro_batch <= c.batch, "micro-batch", c.micro_batch,
        "0 (the whole batch) to --batch");

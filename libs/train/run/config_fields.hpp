@@ -23,6 +23,26 @@ void one_of(const char* option, const std::string& found, std::initializer_list<
 [[noreturn]] void refuse_value(const std::string& option, const std::string& found,
                                const std::string& expected);
 
+/// What every training asks of its batches, epochs, views and learning rate. Throws Error(usage).
+template <class Config>
+void check_lengths_and_rates(const Config& c) {
+  need(c.hold_back >= 0 && c.hold_back < 1, "hold-back", c.hold_back, "a part from 0 to below 1");
+  need(c.samples_per_epoch >= c.batch, "samples-per-epoch", c.samples_per_epoch,
+       "at least one --batch");
+  need(c.epochs >= 1, "epochs", c.epochs, "1 or more");
+  need(c.max_steps >= 0, "max-steps", c.max_steps, "0 (no limit) or more");
+  need(c.augment_probability >= 0 && c.augment_probability <= 1, "augment-probability",
+       c.augment_probability, "0 to 1");
+  need(c.max_angle_deg >= 0 && c.max_angle_deg <= 180, "max-angle", c.max_angle_deg, "0 to 180");
+  need(c.max_shift >= 0 && c.max_shift < 1, "max-shift", c.max_shift, "0 to below 1");
+  need(c.min_crop_area > 0 && c.min_crop_area <= 1, "min-crop-area", c.min_crop_area,
+       "above 0, up to 1");
+  need(c.learning_rate > 0, "lr", c.learning_rate, "above 0");
+  need(c.weight_decay >= 0, "weight-decay", c.weight_decay, "0 or more");
+  need(c.warmup_epochs >= 0, "warmup-epochs", c.warmup_epochs, "0 or more");
+  need(c.clip_norm >= 0, "clip-norm", c.clip_norm, "0 (off) or more");
+}
+
 /// "--option: was A, is B" for each field in which two recorded configurations differ, as the
 /// command line has it.
 std::vector<std::string> field_differences(const nlohmann::json& was, const nlohmann::json& is,

@@ -97,12 +97,6 @@ void check_network(const UNetConfig& c) {
 }
 
 void check_augmentation(const UNetConfig& c) {
-  need(c.augment_probability >= 0 && c.augment_probability <= 1, "augment-probability",
-       c.augment_probability, "0 to 1");
-  need(c.max_angle_deg >= 0 && c.max_angle_deg <= 180, "max-angle", c.max_angle_deg, "0 to 180");
-  need(c.max_shift >= 0 && c.max_shift < 1, "max-shift", c.max_shift, "0 to below 1");
-  need(c.min_crop_area > 0 && c.min_crop_area <= 1, "min-crop-area", c.min_crop_area,
-       "above 0, up to 1");
   need(c.cut_context >= 0 && c.cut_context <= 1, "cut-context", c.cut_context, "0 to 1");
   need(c.elastic >= 0 && c.elastic <= 0.2, "elastic", c.elastic, "0 to 0.2");
   need(c.elastic_grid >= 2 && c.elastic_grid <= 64, "elastic-grid", c.elastic_grid, "2 to 64");
@@ -116,21 +110,13 @@ void check_augmentation(const UNetConfig& c) {
 
 void check_config(const UNetConfig& c) {
   check_network(c);
-  need(c.hold_back >= 0 && c.hold_back < 1, "hold-back", c.hold_back, "a part from 0 to below 1");
+  check_lengths_and_rates(c);
   need(c.batch >= 1, "batch", c.batch, "1 or more");
-  need(c.samples_per_epoch >= c.batch, "samples-per-epoch", c.samples_per_epoch,
-       "at least one --batch");
-  need(c.epochs >= 1, "epochs", c.epochs, "1 or more");
-  need(c.max_steps >= 0, "max-steps", c.max_steps, "0 (no limit) or more");
   need(c.liver_share >= 0 && c.liver_share <= 1, "liver-share", c.liver_share, "0 to 1");
   check_augmentation(c);
   one_of("schedule", c.schedule, {"poly", "cosine"});
   one_of("precision", c.precision, {"auto", "fp32", "tf32", "bf16"});
   one_of("channels-last", c.channels_last, {"auto", "on", "off"});
-  need(c.learning_rate > 0, "lr", c.learning_rate, "above 0");
-  need(c.weight_decay >= 0, "weight-decay", c.weight_decay, "0 or more");
-  need(c.warmup_epochs >= 0, "warmup-epochs", c.warmup_epochs, "0 or more");
-  need(c.clip_norm >= 0, "clip-norm", c.clip_norm, "0 (off) or more");
   need(c.dice_weight >= 0, "dice-weight", c.dice_weight, "0 or more");
 }
 
