@@ -211,7 +211,7 @@ int tool_main(int argc, char** argv, const Tool& tool) {
   app.set_config("--config", "", "Read options from a JSON file; the command line wins")
       ->check([](const std::string& path) -> std::string {
         std::error_code ec;  // a FIFO would wait for a writer
-        return std::filesystem::is_regular_file(path, ec) ? "" : "--config: no such file: " + path;
+        return std::filesystem::is_regular_file(path, ec) ? "" : "no such file: " + path;
       });
   app.allow_config_extras(CLI::config_extras_mode::error);
   app.fallthrough();
