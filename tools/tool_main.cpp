@@ -99,6 +99,7 @@ class JsonConfig : public CLI::Config {
     if (&app != &app_) item.parents = {app.get_name()};
     if (!takes(app, name) || value.is_object())
       refuse((item.parents.empty() ? "" : app.get_name() + "/") + name);
+    if (value.is_array() && value.empty()) return;  // CLI11 takes none for one too few
     item.name = name;
     if (value.is_array())
       for (const auto& element : value) item.inputs.push_back(text(element));

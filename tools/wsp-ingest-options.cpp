@@ -351,6 +351,8 @@ std::optional<nlohmann::json> recorded_ingest(const nlohmann::json& dataset) {
                   "cannot give them; write the other options into a file of your own");
     else if (name == "segmenter" && value == "builtin")
       options["liver-model"] = value;
+    else if (name == "manifest" && value == default_manifest().name)
+      continue;
     else if (name == "exclude_cases" || name == "manifest" || name == "organ" ||
              name == "segmenter")
       log::info("--config: " + name +

@@ -166,6 +166,10 @@ def recorded(work):
                         "--config", work / "first" / "dataset.json", "--liver-model", "none", "--json")
     support.check((work / "again" / "dataset.json").read_bytes() == (work / "first" / "dataset.json").read_bytes(),
                   f"another dataset: {first.stdout} {again.stdout} {again.stderr}")
+    # The usual case: nothing but defaults, of which some are empty lists.
+    support.run("wsp-ingest", work / "nifti" / "export", "--out", work / "plain", "--masks", work / "nifti" / "truth",
+                "--config", work / "central" / "dataset.json")
+    support.check((work / "plain" / "dataset.json").read_bytes() == (work / "central" / "dataset.json").read_bytes(), "defaults again")
     # Underscores are dashes, inside a verb too.
     (work / "under.json").write_text(json.dumps({"min_slices": 99, "scan": {"trust": 1}}))
     done = support.run("wsp-ingest", "scan", work / "nifti" / "export", "--config", work / "under.json", expect=2)
