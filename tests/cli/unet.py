@@ -97,6 +97,13 @@ check("--init" in train("--out", root / "tuned", "--lr", "1e-4", "--epochs", "1"
 check("holds another network" in train("--out", root / "x", "--init", root / "run", "--width", "16", expect=2).stderr, "--init of another width")
 check(not (root / "x").exists(), "a refused --init leaves nothing")
 
+# What a run records is a --config that trains the same again; the command line wins.
+run("wsp-unet", "train", base[0], "--out", root / "recorded", "--device", "cpu", "--config", root / "tuned/config.resolved.json",
+    "--init", root / "run", "--max-steps", "1")
+recorded = json.loads((root / "recorded/config.resolved.json").read_text())
+tuned = json.loads((root / "tuned/config.resolved.json").read_text())
+check(recorded.pop("max_steps") == 1 and tuned.pop("max_steps") == 0 and recorded == tuned, f"{recorded} {tuned}")
+
 # Messages and exit codes.
 foo = run("wsp-unet", "foo", expect=2).stderr
 check("'foo'" in foo and all(name in foo for name in ("train", "export", "evaluate", "predict")), foo)
