@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Puts the few libraries that the training half needs beside LibTorch and CUDA into one folder (about 25 MiB), from Debian's
+# Puts the few libraries that the training half needs beside LibTorch and CUDA into one folder (about 40 MiB), from Debian's
 # packages and without installing them, to be carried to a machine without internet or root:
 #   bench/gpu/dependencies.sh [FOLDER]                 default build/gpu-dependencies
 #   cmake --preset gpu-node -DWSP_DEPENDENCIES=FOLDER -DCMAKE_PREFIX_PATH="$(python3 -c 'import torch; print(torch.utils.cmake_prefix_path)')"
@@ -18,15 +18,15 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir "$work/debs" "$work/root"
 
-development="libhdf5-dev libblosc-dev libtbb-dev libxxhash-dev zlib1g-dev nlohmann-json3-dev libcli11-dev libfmt-dev libspdlog-dev
+development="libhdf5-dev libblosc-dev libtbb-dev libxxhash-dev libssl-dev zlib1g-dev nlohmann-json3-dev libcli11-dev libfmt-dev libspdlog-dev
   libvalijson-dev libeigen3-dev googletest"
 depends() {
   apt-cache depends --no-recommends --no-suggests --no-conflicts --no-breaks --no-replaces --no-enhances "$@"
 }
 # The libraries behind the headers, by the names that this release gives them, and all that those need.
-libraries=$(depends $development | sed -nE 's/^ *Depends: (libhdf5-[0-9]+[-0-9a-z]*|libblosc[0-9]+|libtbb[0-9]+|libxxhash[0-9]+|zlib1g)$/\1/p' | sort -u)
-if [ "$(wc -w <<<"$libraries")" -lt 5 ]; then
-  echo "dependencies.sh: apt knows only '$libraries' of HDF5, Blosc, TBB, XXHash and zlib: run apt-get update" >&2
+libraries=$(depends $development | sed -nE 's/^ *Depends: (libhdf5-[0-9]+[-0-9a-z]*|libblosc[0-9]+|libtbb[0-9]+|libxxhash[0-9]+|libssl[0-9][0-9a-z]*|zlib1g)$/\1/p' | sort -u)
+if [ "$(wc -w <<<"$libraries")" -lt 6 ]; then
+  echo "dependencies.sh: apt knows only '$libraries' of HDF5, Blosc, TBB, XXHash, OpenSSL and zlib: run apt-get update" >&2
   exit 1
 fi
 closure=$(depends --recurse $libraries | grep -E '^[a-z0-9]' |
@@ -42,6 +42,7 @@ for header in blosc.h blosc-export.h xxhash.h xxh3.h xxh_x86dispatch.h zlib.h tb
   [ ! -e "$root/include/$header" ] || cp -r "$root/include/$header" "$work/out/include/"
 done
 find "$root/include" -name zconf.h -exec cp {} "$work/out/include/" \;
+find "$root/include" -type d -name openssl -exec cp -r {} "$work/out/include/" \;  # in two places: some are the architecture's
 cp -r "$root/include/eigen3/Eigen" "$work/out/include/"
 cp "$root"/include/hdf5/serial/*.h "$work/out/include/"
 cp -r "$root/src/googletest" "$work/out/src/"
@@ -59,7 +60,7 @@ take() {  # NAME: copies it under its own name, then what it needs
   local name
   for name in $(needed "$work/out/lib/$1"); do take "$name"; done
 }
-for link in hdf5_serial blosc tbb xxhash z; do
+for link in hdf5_serial blosc tbb xxhash crypto z; do
   file=$(find_file "lib$link.so")
   soname=$(readelf -d "$file" | sed -nE 's/.*\(SONAME\).*\[(.*)\]/\1/p')
   take "$soname"

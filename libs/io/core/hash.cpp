@@ -1,11 +1,7 @@
 #include "io/core/hash.hpp"
 
-#ifdef WSP_LIBCRYPTO_AT_RUN_TIME
-#include "io/core/libcrypto.hpp"
-#else
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
-#endif
 #ifdef WSP_XXHASH_DISPATCH
 #include <xxh_x86dispatch.h>
 #else
