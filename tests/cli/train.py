@@ -56,6 +56,8 @@ assert result["steps"] == 20 and result["first_loss"] > 0 and result["last_loss"
 assert 0 <= result["best_probe"] <= 1, result
 for name in ("config.resolved.json", "run.json", "metrics.jsonl", "encoder.safetensors", "tensorboard"):
     assert (root / "whole" / name).exists(), name
+assert any(b'"temperature"' in path.read_bytes() for path in (root / "whole/tensorboard").iterdir() if path.is_file()), \
+    "the configuration stands among TensorBoard's texts"
 kinds = {line["kind"] for line in lines(root / "whole/metrics.jsonl")}
 assert kinds == {"train", "epoch", "probe"}, kinds
 train_line = [line for line in lines(root / "whole/metrics.jsonl") if line["kind"] == "train"][-1]

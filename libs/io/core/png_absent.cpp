@@ -14,6 +14,5 @@ namespace {
 
 bool png_available() { return false; }
 std::string encode_grey_png(std::int64_t, std::int64_t, std::span<const std::uint8_t>) { refuse(); }
-std::string encode_rgb_png(std::int64_t, std::int64_t, std::span<const std::uint8_t>) { refuse(); }
 
 }  // namespace wsp

@@ -135,6 +135,7 @@ void Loop::begin_or_go_on() {
   directory_->write_json("run.json", run_facts_);
   log_ = std::make_unique<RunLog>(options_.out, options_.tensorboard, position_.batches > 0,
                                   position_.batches);
+  log_->text("config", "```json\n" + task_.config().dump(2) + "\n```");
   for (const std::string& line : task_.notes()) log::info(line);
   for (const std::string& line : task_.warnings()) log::warn(line);
 }

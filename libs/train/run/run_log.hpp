@@ -29,6 +29,7 @@ class RunLog {
   /// Embeddings for the projector, [n, dim], with one line of labels each.
   void set_projection(const torch::Tensor& points, const std::vector<std::string>& columns,
                       const std::vector<std::vector<std::string>>& rows);
+  /// For TensorBoard's page of texts.
   void text(const std::string& tag, const std::string& markdown);
   /// Make durable what was added; before a checkpoint is written.
   void flush();

@@ -4,7 +4,6 @@
 #include <array>
 #include <cmath>
 #include <limits>
-#include <numeric>
 
 #include "io/core/error.hpp"
 #include "train/stats/subject_scores.hpp"
@@ -132,31 +131,6 @@ BinaryScores binary_scores(std::span<const double> probability,
   s.balanced_accuracy = mean(std::array{s.sensitivity, s.specificity});
   s.brier = all[0] + all[1] > 0 ? squares / (all[0] + all[1]) : kNone;
   return s;
-}
-
-std::vector<std::size_t> ascending(std::span<const double> score) {
-  std::vector<std::size_t> order(score.size());
-  std::iota(order.begin(), order.end(), std::size_t{0});
-  std::stable_sort(order.begin(), order.end(),
-                   [&](std::size_t a, std::size_t b) { return score[a] < score[b]; });
-  return order;
-}
-
-double weighted_auc(std::span<const double> score, std::span<const std::uint8_t> positive,
-                    std::span<const double> weight, std::span<const std::size_t> order) {
-  double won = 0, below = 0, positives = 0;
-  for (std::size_t begin = 0; begin < order.size();) {
-    double tied_positive = 0, tied_negative = 0;
-    std::size_t end = begin;
-    for (; end < order.size() && score[order[end]] == score[order[begin]]; ++end)
-      (positive[order[end]] != 0 ? tied_positive : tied_negative) += weight[order[end]];
-    if (end == begin) return kNone;  // not-a-number is equal to nothing
-    won += tied_positive * (below + tied_negative / 2);
-    below += tied_negative;
-    positives += tied_positive;
-    begin = end;
-  }
-  return positives > 0 && below > 0 ? won / (positives * below) : kNone;
 }
 
 Calibration calibration(std::span<const double> probability,

@@ -14,13 +14,6 @@ struct BinaryScores {
 BinaryScores binary_scores(std::span<const double> probability,
                            std::span<const std::uint8_t> positive);
 
-/// AUC where subject i counts weight[i] times (0 leaves it out); order: indices by ascending score.
-double weighted_auc(std::span<const double> score, std::span<const std::uint8_t> positive,
-                    std::span<const double> weight, std::span<const std::size_t> order);
-
-/// Indices that sort scores ascending; equal ones keep their order.
-std::vector<std::size_t> ascending(std::span<const double> score);
-
 struct Calibration {
   double in_the_large = 0;    ///< mean probability minus prevalence; 0 is right
   double slope = 0;           ///< of the outcome's logit on the probability's; 1 is right

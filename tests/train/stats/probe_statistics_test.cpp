@@ -237,14 +237,6 @@ TEST(Permutation, SeesWhetherThereIsSomethingToSee) {
   }
 }
 
-TEST(WeightedAuc, CountsSubjectsAsOftenAsTheyWeigh) {
-  // Weights are counts: doubling every subject changes no area, and ties count half.
-  const std::vector<double> score = {0.1, 0.4, 0.4, 0.8}, twice = {2, 2, 2, 2}, some = {1, 0, 1, 3};
-  const std::vector<std::uint8_t> truth = {0, 1, 0, 1};
-  EXPECT_EQ(weighted_auc(score, truth, twice, ascending(score)), roc_auc(score, truth));
-  EXPECT_EQ(weighted_auc(score, truth, some, ascending(score)), 1);
-}
-
 TEST(StudentT, IsThatOfTheTables) {
   EXPECT_NEAR(student_quantile(14), 2.144787, 1e-5);
   EXPECT_NEAR(student_quantile(3), 3.182446, 1e-5);
