@@ -94,6 +94,12 @@ if(WSP_BUILD_TRAIN OR (WSP_BUILD_INGEST AND WSP_WITH_SEGMENTER))
   add_library(wsp_torch INTERFACE)
   target_include_directories(wsp_torch SYSTEM INTERFACE ${TORCH_INCLUDE_DIRS})
   target_link_libraries(wsp_torch INTERFACE ${TORCH_LIBRARIES})
+  # pip's LibTorch has headers of an fmt of its own, found before any other's, and no library to them.
+  foreach(folder IN LISTS TORCH_INCLUDE_DIRS)
+    if(EXISTS ${folder}/fmt/format.h)
+      target_compile_definitions(wsp_torch INTERFACE FMT_HEADER_ONLY=1)
+    endif()
+  endforeach()
   target_link_options(wsp_torch INTERFACE ${torch_link_options})
   # at::parallel_for is a template: compiled without OpenMP it runs everything in the calling thread.
   find_package(OpenMP REQUIRED COMPONENTS CXX)

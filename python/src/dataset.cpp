@@ -40,11 +40,7 @@ py::dict case_columns(const Reader& reader) {
   columns["name"] = words(&IndexCase::name);
   columns["subject"] = words(&IndexCase::subject);
   columns["split"] = words(&IndexCase::split);
-  columns["flags"] = text_column(cases, [](const IndexCase& c) {
-    std::string joined;
-    for (const std::string& flag : c.flags) joined += (joined.empty() ? "" : ",") + flag;
-    return joined;
-  });
+  columns["flags"] = text_column(cases, [](const IndexCase& c) { return flag_words(c.flags); });
   columns["source_hash"] = words(&IndexCase::source_hash);
   columns["first_slice"] =
       column<std::int64_t>(cases, [](const IndexCase& c) { return c.first_slice; });

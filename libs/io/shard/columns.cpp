@@ -203,9 +203,7 @@ void write_case_columns(hid_t g, const std::vector<CasePlaces>& cases,
                      return c.record.source_hash;
                    }));
   h5::write_column(g, "flags", per_case<std::string>(cases, [](const auto& c) {
-                     std::vector<std::string> words;
-                     for (const Code flag : c.record.flags) words.emplace_back(to_string(flag));
-                     return joined(words);
+                     return flag_words(c.record.flags);
                    }));
   h5::write_column(g, "shard",
                    per_case<std::int32_t>(cases, [](const auto& c) { return c.shard; }));

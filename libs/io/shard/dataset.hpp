@@ -116,7 +116,7 @@ struct IndexRow {
 struct IndexCase {
   std::string name, subject, split;
   std::vector<std::int64_t> labels;
-  std::vector<std::string> flags;
+  std::vector<Code> flags;
   std::string source_hash;
   std::int64_t first_slice = 0, slice_count = 0;
   double pixel_mm[2]{1, 1};  ///< x, y of the stored slices
@@ -124,6 +124,20 @@ struct IndexCase {
   double liver_ml = 0;
   std::vector<double> continuous;  ///< one per DatasetLayout::continuous_names, NaN unknown
 };
+
+bool has_flag(const std::vector<Code>& flags, Code flag);
+
+/// What makes a case's depth untrusted, so that training leaves it out. LIVER_TRUNCATED: the scan
+/// ends inside the liver. LIVER_FRAGMENTED: a tenth of the mask lies apart from the liver and may
+/// stretch its extent. MASK_UNSURE: a network's mask that failed a check.
+inline constexpr Code kUntrustedDepth[] = {Code::LIVER_TRUNCATED, Code::LIVER_FRAGMENTED,
+                                           Code::MASK_UNSURE};
+/// Whether a case's depths mean what they say: false where a flag tells that the liver's extent, to
+/// which depth is relative, is not the true one. Gaps, tilt and uneven spacing do not count: depth
+/// follows from measured positions.
+bool depth_is_trusted(const std::vector<Code>& flags);
+/// The words of flags, e.g. "GAP,LIVER_SMALL" with a comma as separator.
+std::string flag_words(const std::vector<Code>& flags, std::string_view separator = ",");
 
 /// Where the pixels that are read should stay.
 enum class Placement {

@@ -2,6 +2,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <nlohmann/json.hpp>
@@ -15,6 +16,24 @@
 #include "io/shard/state.hpp"
 
 namespace wsp {
+
+bool has_flag(const std::vector<Code>& flags, Code flag) {
+  return std::find(flags.begin(), flags.end(), flag) != flags.end();
+}
+
+bool depth_is_trusted(const std::vector<Code>& flags) {
+  return std::none_of(std::begin(kUntrustedDepth), std::end(kUntrustedDepth),
+                      [&](Code flag) { return has_flag(flags, flag); });
+}
+
+std::string flag_words(const std::vector<Code>& flags, std::string_view separator) {
+  std::string words;
+  for (const Code flag : flags) {
+    if (!words.empty()) words += separator;
+    words += to_string(flag);
+  }
+  return words;
+}
 namespace {
 
 namespace fs = std::filesystem;
@@ -185,7 +204,7 @@ void DatasetReader::load() {
                     r.subject,
                     r.split,
                     r.labels,
-                    {},
+                    r.flags,
                     r.source_hash,
                     static_cast<std::int64_t>(slices_.size()),
                     static_cast<std::int64_t>(r.slices.size()),
@@ -193,7 +212,6 @@ void DatasetReader::load() {
                     r.spacing_mm,
                     r.liver_ml,
                     r.continuous};
-    for (const Code flag : r.flags) entry.flags.emplace_back(to_string(flag));
     for (std::size_t s = 0; s < r.slices.size(); ++s) {
       const SliceRecord& slice = r.slices[s];
       slices_.push_back({static_cast<std::int32_t>(c), places[c].shard,

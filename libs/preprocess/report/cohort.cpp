@@ -113,8 +113,7 @@ std::string group_table(const std::vector<CaseFacts>& cases, const std::vector<C
     for (const std::int64_t label : f.labels) text += "\t" + std::to_string(label);
     for (const auto& [name, value] : f.numbers)
       text += "\t" + (std::isnan(value) ? std::string() : fmt::format("{}", value));
-    std::string flags, found;
-    for (const std::string& flag : f.flags) flags += (flags.empty() ? "" : ",") + flag;
+    std::string found;
     for (const std::string& code : codes[f.name]) found += (found.empty() ? "" : ",") + code;
     const CaseDepth& depth = depths[c];
     text += fmt::format(
@@ -129,7 +128,7 @@ std::string group_table(const std::vector<CaseFacts>& cases, const std::vector<C
         cell(f.tilt_deg, 1), cell(f.gap_mm, 2), f.mask_source, cell(f.pixels.odd_share, 4),
         cell(depth.judged ? depth.correlation : kUnset, 3),
         cell(depth.judged ? depth.rmse : kUnset, 3), cell(depth.shape, 3), f.pixels.interpolated,
-        flags, found);
+        flag_words(f.flags), found);
   }
   return text;
 }

@@ -102,12 +102,6 @@ std::size_t fold_of(const std::string& subject) {
   return static_cast<std::size_t>(sha256(subject)[0]) % kFolds;
 }
 
-bool trusted(const CaseFacts& f) {
-  for (const char* flag : {"LIVER_TRUNCATED", "LIVER_FRAGMENTED"})
-    if (std::find(f.flags.begin(), f.flags.end(), flag) != f.flags.end()) return false;
-  return true;
-}
-
 // The kept slices of a case; the index has its depths, the profile what is seen.
 std::vector<Slice> kept_slices(const DatasetReader& reader, std::size_t c, const CaseFacts& f) {
   const IndexCase& entry = reader.cases()[c];
@@ -184,7 +178,7 @@ DepthAudit audit_depth(const DatasetReader& reader, const std::vector<CaseFacts>
     ranges.push_back(f.scan_range_mm);
     const double area = *std::max_element(f.liver_mm2.begin(), f.liver_mm2.end());
     audit.cases[c].shape = area > 0 ? f.liver_height_mm / std::sqrt(area) : 0;
-    if (!trusted(f)) continue;
+    if (!depth_is_trusted(f.flags)) continue;
     shapes.push_back(audit.cases[c].shape);
     subjects.insert(f.subject);
     ++learnt;
@@ -201,7 +195,7 @@ DepthAudit audit_depth(const DatasetReader& reader, const std::vector<CaseFacts>
     std::size_t total = 0;
     for (std::size_t c = 0; c < cases.size(); ++c) {
       slices[c] = kept_slices(reader, c, cases[c]);
-      if (!trusted(cases[c])) continue;
+      if (!depth_is_trusted(cases[c].flags)) continue;
       total += slices[c].size();
       for (const Slice& s : slices[c]) {
         folds[fold_of(cases[c].subject)].add(s.x, s.y);
@@ -224,7 +218,7 @@ DepthAudit audit_depth(const DatasetReader& reader, const std::vector<CaseFacts>
       audit.cases[c].shape = shape;
       for (const Slice& s : slices[c]) {
         const auto predicted = predict(w, s.x);
-        if (trusted(cases[c]))
+        if (depth_is_trusted(cases[c].flags))
           for (std::size_t t = 0; t < kTargets; ++t) sums[t].add(predicted[t], s.y[t]);
         if (seen++ % every != 0) continue;
         DepthAudit::Point point{c, {}, {}};

@@ -266,13 +266,15 @@ PixelFacts pixel_facts(const json& j) {
 json to_json(const CaseFacts& f, const std::vector<std::string>& label_names) {
   json labels = json::object();
   for (std::size_t l = 0; l < label_names.size(); ++l) labels[label_names[l]] = f.labels.at(l);
+  json flags = json::array();
+  for (const Code flag : f.flags) flags.push_back(to_string(flag));
   return {{"name", f.name},
           {"subject", f.subject},
           {"split", f.split},
           {"source_hash", f.source_hash},
           {"labels", labels},
           {"numbers", f.numbers},
-          {"flags", f.flags},
+          {"flags", std::move(flags)},
           {"matrix", {f.matrix[0], f.matrix[1]}},
           {"pixel_mm", {rounded(f.pixel_mm[0], 4), rounded(f.pixel_mm[1], 4)}},
           {"spacing_mm", rounded(f.spacing_mm, 4)},

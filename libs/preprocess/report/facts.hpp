@@ -37,7 +37,7 @@ struct CaseFacts {
   std::string name, subject, split, source_hash;
   std::vector<std::int64_t> labels;
   std::map<std::string, double> numbers;  ///< labels that are numbers; kUnset where unknown
-  std::vector<std::string> flags;
+  std::vector<Code> flags;
   std::int64_t matrix[2]{0, 0};  ///< acquired columns and rows
   double pixel_mm[2]{0, 0};      ///< acquired x and y
   double spacing_mm = 0;         ///< median slice distance

@@ -45,9 +45,7 @@ class CaseJudge {
                std::isnan(limit) ? std::nullopt : std::optional(limit));
   }
 
-  [[nodiscard]] bool flagged(Code code) const {
-    return std::find(f_.flags.begin(), f_.flags.end(), to_string(code)) != f_.flags.end();
-  }
+  [[nodiscard]] bool flagged(Code code) const { return has_flag(f_.flags, code); }
 
   void damage() {
     if (!f_.pixels.damage.empty())

@@ -11,9 +11,8 @@ namespace wsp::qa {
 namespace {
 
 bool usable_for_training(const CaseFacts& f) {
-  for (const char* flag : {"LIVER_TRUNCATED", "LIVER_FRAGMENTED"})
-    if (std::find(f.flags.begin(), f.flags.end(), flag) != f.flags.end()) return false;
-  return !f.labels.empty() && f.labels[0] >= 0 && f.split != "val" && f.split != "test";
+  return depth_is_trusted(f.flags) && !f.labels.empty() && f.labels[0] >= 0 && f.split != "val" &&
+         f.split != "test";
 }
 
 struct Pair {

@@ -66,8 +66,6 @@ const std::vector<std::string>& fixed_columns() {
 }
 
 json row_of(const CaseFacts& f, const CaseDepth& depth) {
-  std::string flags;
-  for (const std::string& flag : f.flags) flags += (flags.empty() ? "" : ", ") + flag;
   const auto maybe = [&](double value) {
     return depth.judged ? json(rounded(value, 3)) : json(nullptr);
   };
@@ -96,7 +94,7 @@ json row_of(const CaseFacts& f, const CaseDepth& depth) {
            maybe(depth.correlation),
            maybe(depth.rmse),
            f.pixels.slices,
-           flags};
+           flag_words(f.flags, ", ")};
   for (const std::int64_t label : f.labels) row.push_back(label);
   for (const auto& [name, value] : f.numbers) row.push_back(maybe(value));
   return row;

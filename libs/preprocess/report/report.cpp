@@ -68,7 +68,7 @@ DatasetKind kind_of(const json& dataset, const std::vector<CaseFacts>& cases) {
       std::all_of(cases.begin(), cases.end(), [](const CaseFacts& f) {
         return std::all_of(f.labels.begin(), f.labels.end(),
                            [](auto label) { return label < 0; }) &&
-               std::find(f.flags.begin(), f.flags.end(), "LABEL_MISSING") == f.flags.end();
+               !has_flag(f.flags, Code::LABEL_MISSING);
       });
   return kind;
 }

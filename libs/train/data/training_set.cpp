@@ -20,11 +20,6 @@ namespace {
 constexpr std::int64_t kLargestLabel = 65535;
 constexpr std::string_view kPosition = "z_mm", kArea = "liver_area_mm2";
 
-// LIVER_TRUNCATED: the scan ends inside the liver. LIVER_FRAGMENTED: a tenth of the mask lies apart
-// from the liver and may stretch its extent. MASK_UNSURE: a network's mask that failed a check.
-constexpr Code kUntrustedDepth[] = {Code::LIVER_TRUNCATED, Code::LIVER_FRAGMENTED,
-                                    Code::MASK_UNSURE};
-
 std::string count_of(std::size_t n, std::string_view what) {
   return fmt::format("{} {}{}", n, what, n == 1 ? "" : "s");
 }
@@ -205,16 +200,13 @@ class Selection {
   void leave_out_flagged() {
     if (options_.include_flagged) return;
     for (const Code flag : kUntrustedDepth) {
-      const std::string name(to_string(flag));
       std::size_t count = 0;
       for (std::size_t c = 0; c < parts_.size(); ++c) {
-        const auto& flags = entry(c).flags;
-        if (parts_[c] == Part::none || std::find(flags.begin(), flags.end(), name) == flags.end())
-          continue;
+        if (parts_[c] == Part::none || !has_flag(entry(c).flags, flag)) continue;
         parts_[c] = Part::none;
         ++count;
       }
-      say(count, "flagged " + name);
+      say(count, "flagged " + std::string(to_string(flag)));
     }
   }
 
@@ -366,12 +358,6 @@ KernelColumn parse_kernel_column(std::string_view text) {
     throw bad("has no such sigma");
   column.sigma = sigma;
   return column;
-}
-
-bool depth_is_trusted(const IndexCase& entry) {
-  return std::none_of(std::begin(kUntrustedDepth), std::end(kUntrustedDepth), [&](Code flag) {
-    return std::find(entry.flags.begin(), entry.flags.end(), to_string(flag)) != entry.flags.end();
-  });
 }
 
 TrainingSet select_slices(const DatasetReader& reader, const SelectOptions& options) {

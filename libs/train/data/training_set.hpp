@@ -74,11 +74,6 @@ struct TrainingSet {
   std::vector<std::string> left_out;
 };
 
-/// Whether a case's depths mean what they say: false where a flag tells that the liver's extent, to
-/// which depth is relative, is not the true one. Gaps, tilt and uneven spacing do not count: depth
-/// follows from measured positions.
-bool depth_is_trusted(const IndexCase& entry);
-
 /// Choose the slices of a dataset. No subject is both in `slices` and in `held_back`. Throws
 /// Error(usage) for an unknown label column, kernel column or split (naming those that exist) and
 /// for an excluded case that the dataset does not have, Error(no_input) when nothing is left,

@@ -117,8 +117,7 @@ VolumeSet select_volumes(const DatasetReader& reader, const VolumeOptions& optio
       ++rated;
       continue;
     }
-    if (std::find(entry.flags.begin(), entry.flags.end(), to_string(Code::MASK_UNSURE)) !=
-        entry.flags.end()) {
+    if (has_flag(entry.flags, Code::MASK_UNSURE)) {
       ++unsure;
       continue;
     }

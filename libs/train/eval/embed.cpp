@@ -96,7 +96,7 @@ std::vector<std::uint32_t> take_cases(const DatasetReader& reader, const EmbedOp
       table.left_out[entry.name] = kLeftOutRated;
       continue;
     }
-    if (!o.include_flagged && !depth_is_trusted(entry)) {
+    if (!o.include_flagged && !depth_is_trusted(entry.flags)) {
       ++flagged;
       table.left_out[entry.name] = kLeftOutFlagged;
       continue;

@@ -65,7 +65,7 @@ FeatureTable roster(const fs::path& dataset, bool include_flagged, RosterContent
   for (const std::string& name : cases_left_out_before(dataset))
     t.left_out[name] = kLeftOutByIngest;
   for (const IndexCase& entry : reader.cases()) {
-    if (entry.slice_count == 0 || (!include_flagged && !depth_is_trusted(entry))) {
+    if (entry.slice_count == 0 || (!include_flagged && !depth_is_trusted(entry.flags))) {
       t.left_out[entry.name] = entry.slice_count == 0 ? kLeftOutAbsent : kLeftOutFlagged;
       continue;
     }

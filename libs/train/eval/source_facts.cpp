@@ -70,7 +70,7 @@ Source source_of(const std::string& what, const std::string& directory, const fs
     const DatasetReader reader(root / directory);
     for (FeatureCase& c : s.cases.cases) describe_case(reader, c);
     for (const IndexCase& c : reader.cases()) {
-      for (const std::string& flag : c.flags) ++s.flags[flag];
+      for (const Code flag : c.flags) ++s.flags[std::string(to_string(flag))];
       if (const std::string name = "cases/" + c.name + ".json"; reader.lists(name))
         ++s.masks[json::parse(reader.read_listed(name)).at("mask").at("source").get<std::string>()];
     }

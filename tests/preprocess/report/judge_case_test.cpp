@@ -104,7 +104,8 @@ const Fault kFaults[] = {
     {"NoLabel", "LABEL_MISSING", WSP_SET(f.labels[0] = -1), WSP_SET(f.labels[0] = 0)},
     {"DamagedShard", "SHARD_CORRUPT", WSP_SET(f.pixels.damage = "chunk 3"),
      WSP_SET(f.pixels.damage = "")},
-    {"FlagOfTheIngest", "MASK_UNSURE", WSP_SET(f.flags = {"MASK_UNSURE"}), WSP_SET(f.flags = {})},
+    {"FlagOfTheIngest", "MASK_UNSURE", WSP_SET(f.flags = {Code::MASK_UNSURE}),
+     WSP_SET(f.flags = {})},
 };
 
 INSTANTIATE_TEST_SUITE_P(DefaultRules, JudgeCaseOf, testing::ValuesIn(kFaults),
@@ -138,7 +139,7 @@ TEST(JudgeCase, SetsTheShapeBesideTheDatasetsOwn) {
 }
 
 TEST(JudgeCase, SaysAHoleOnce) {
-  EXPECT_EQ(said(WSP_SET((f.flags = {"GAP"}, f.gap_mm = 15, f.spacing_max_mm = 15))),
+  EXPECT_EQ(said(WSP_SET((f.flags = {Code::GAP}, f.gap_mm = 15, f.spacing_max_mm = 15))),
             std::vector<std::string>{"GAP"});
 }
 

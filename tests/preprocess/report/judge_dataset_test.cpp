@@ -64,7 +64,11 @@ TEST(JudgeCohort, SaysWhatNoCaseShows) {
   // Four subjects of a class, held back or flagged ones aside.
   EXPECT_THAT(said_of_cohort([](auto& c) {
                 c[1].split = "test";
-                c[3].flags = {"LIVER_TRUNCATED"};
+                c[3].flags = {Code::LIVER_TRUNCATED};
+              }),
+              ElementsAre("CLASS_TINY"));
+  EXPECT_THAT(said_of_cohort([](auto& c) {
+                for (const std::size_t i : {1, 3}) c[i].flags = {Code::GAP, Code::MASK_UNSURE};
               }),
               ElementsAre("CLASS_TINY"));
   // 31 slices of a class: a batch of 64 over two classes needs 32.

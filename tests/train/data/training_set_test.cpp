@@ -243,7 +243,7 @@ TEST(SelectSlices, LeavesOutUntrustedDepthAndUnknownLabelsUnlessAsked) {
               ElementsAre("2 cases flagged LIVER_TRUNCATED", "1 case flagged LIVER_FRAGMENTED",
                           "2 cases without a value in label column 'label'"));
   for (const TrainSlice& slice : set.slices)
-    EXPECT_TRUE(depth_is_trusted(reader.cases()[static_cast<std::size_t>(slice.case_id)]));
+    EXPECT_TRUE(depth_is_trusted(reader.cases()[static_cast<std::size_t>(slice.case_id)].flags));
   options.include_flagged = true;
   EXPECT_EQ(cases_of(select_slices(reader, options)), 9U);
   options.include_unlabelled = true;
