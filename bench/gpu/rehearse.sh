@@ -4,7 +4,7 @@
 #   bench/gpu/rehearse.sh [--torch VERSION] [--venv FOLDER] [--out FOLDER]
 # 1 pytorch: that version in a virtual environment (in OUT, or --venv, or WSP_TORCH_VENV, which may have it already);
 # 2 compile: the preset gpu-node with all its tests, every program, test and kernel of it compiled and linked;
-# 3 tests: the CPU's tests of libs/train; 4 toys: bench/gpu/run.sh and PyTorch's own baselines on the CPU, at toy sizes.
+# 3 tests: every test that needs no card; 4 toys: bench/gpu/run.sh and PyTorch's own baselines on the CPU, at toy sizes.
 # A second call goes on where the first stopped. Environment: WSP_JOBS (default: all cores).
 # Exit: 0 all is well, 1 a stage failed, 2 usage.
 set -euo pipefail
@@ -53,7 +53,7 @@ compile() {
   ninja -C "$build" -j "$jobs"
 }
 
-tests() { ctest --test-dir "$build/tests/train" -LE gpu -j "$jobs" --timeout 1800 --output-on-failure --no-tests=error; }
+tests() { ctest --test-dir "$build" -LE gpu -E '^cli_gpu' -j "$jobs" --timeout 1800 --output-on-failure --no-tests=error; }
 
 # Every row is measured but those that only a card has.
 toys() {

@@ -5,6 +5,8 @@
 #include <cctype>
 #include <set>
 
+#include "io/manifest/manifest.hpp"
+#include "io/shard/fields.hpp"
 #include "io/shard/hdf5_file.hpp"
 
 namespace wsp {
@@ -12,14 +14,6 @@ namespace {
 
 constexpr int kMaxShards = 4096;
 constexpr std::int64_t kMaxSide = 16384;  // two bytes of each pixel then still count in 32 bits
-
-// Columns that a label may not be named like.
-const std::set<std::string> kReserved{
-    "case",         "subject",      "shard",       "row",          "split",          "source_index",
-    "z_mm",         "depth_kept",   "depth_liver", "depth_volume", "liver_area_mm2", "image",
-    "image_offset", "image_length", "image_raw",   "image_xxh3",   "mask",           "mask_offset",
-    "mask_length",  "mask_raw",     "mask_xxh3",   "name",         "source_hash",    "flags",
-    "first_row",    "slice_count",  "pixel_x_mm",  "pixel_y_mm",   "spacing_mm",     "liver_ml"};
 
 std::string joined(const std::vector<std::string>& words) {
   std::string text;
@@ -38,13 +32,13 @@ std::vector<std::string> split(const std::string& text) {
   return words;
 }
 
+// get(case's number, case, slice's number): a column's value, of every slice.
 template <class T, class Get>
 std::vector<T> per_slice(const std::vector<CasePlaces>& cases, Get get) {
   std::vector<T> column;
   for (std::size_t c = 0; c < cases.size(); ++c)
     for (std::size_t s = 0; s < cases[c].record.slices.size(); ++s)
-      column.push_back(
-          static_cast<T>(get(c, cases[c], cases[c].record.slices[s], cases[c].slices[s], s)));
+      column.push_back(static_cast<T>(get(c, cases[c], s)));
   return column;
 }
 
@@ -53,6 +47,14 @@ std::vector<T> per_case(const std::vector<CasePlaces>& cases, Get get) {
   std::vector<T> column;
   for (const CasePlaces& place : cases) column.push_back(static_cast<T>(get(place)));
   return column;
+}
+
+// A value as it stands in a column.
+const std::string& stored(const std::string& text) { return text; }
+std::string stored(const std::vector<Code>& flags) { return flag_words(flags); }
+template <class Number>
+Number stored(const Number& number) {
+  return number;
 }
 
 std::int64_t label_of(const CaseRecord& record, std::size_t i) {
@@ -78,7 +80,7 @@ void check_layout(const DatasetLayout& layout) {
     const bool word = !label.empty() &&
                       std::all_of(label.begin(), label.end(),
                                   [](unsigned char c) { return std::isalnum(c) != 0 || c == '_'; });
-    if (!word || kReserved.contains(label) || !seen.insert(label).second)
+    if (!word || is_reserved_label(label) || !seen.insert(label).second)
       throw Error(ErrorCode::usage,
                   "the label column '" + label +
                       "' cannot be a column of the dataset: expected distinct words of "
@@ -132,101 +134,54 @@ std::string difference(const DatasetLayout& a, const DatasetLayout& b) {
 
 void write_slice_columns(hid_t g, const std::vector<CasePlaces>& cases,
                          const DatasetLayout& layout) {
-  const auto doubles = [&](const char* name, auto get) {
-    h5::write_column(
-        g, name, per_slice<double>(cases, [&](auto, const auto&, const auto& s, const auto&, auto) {
-          return get(s);
-        }));
+  const auto write = [&]<class T>(const std::string& name, T, auto get) {
+    h5::write_column(g, name.c_str(), per_slice<T>(cases, get));
   };
-  h5::write_column(g, "case", per_slice<std::int32_t>(cases, [](auto c, auto&&...) { return c; }));
-  h5::write_column(g, "shard", per_slice<std::int32_t>(cases, [](auto, const auto& c, auto&&...) {
-                     return c.shard;
-                   }));
-  h5::write_column(
-      g, "row",
-      per_slice<std::int64_t>(cases, [](auto, const auto& c, const auto&, const auto&, auto s) {
-        return c.first_row + static_cast<std::int64_t>(s);
-      }));
-  h5::write_column(g, "source_index",
-                   per_slice<std::int32_t>(cases, [](auto, const auto&, const auto& s, auto&&...) {
-                     return s.source_index;
-                   }));
-  h5::write_column(g, "split", per_slice<std::string>(cases, [](auto, const auto& c, auto&&...) {
-                     return c.record.split;
-                   }));
-  doubles("z_mm", [](const auto& s) { return s.z_mm; });
-  doubles("depth_kept", [](const auto& s) { return s.depth_kept; });
-  doubles("depth_liver", [](const auto& s) { return s.depth_liver; });
-  doubles("depth_volume", [](const auto& s) { return s.depth_volume; });
-  doubles("liver_area_mm2", [](const auto& s) { return s.liver_area_mm2; });
+  write("case", std::int32_t{}, [](auto c, auto&&...) { return c; });
+  write("shard", std::int32_t{}, [](auto, const auto& place, auto) { return place.shard; });
+  write("row", std::int64_t{}, [](auto, const auto& place, auto s) {
+    return place.first_row + static_cast<std::int64_t>(s);
+  });
+  write("source_index", std::int32_t{},
+        [](auto, const auto& place, auto s) { return place.record.slices[s].source_index; });
+  write(
+      "split", std::string{},
+      [](auto, const auto& place, auto) -> auto& { return place.record.split; });
+  visit_slice_measures([&](const char* name, auto get) {
+    write(name, double{},
+          [&](auto, const auto& place, auto s) { return get(place.record.slices[s]); });
+  });
   for (std::size_t i = 0; i < layout.label_names.size(); ++i)
-    h5::write_column(g, layout.label_names[i].c_str(),
-                     per_slice<std::int64_t>(cases, [&](auto, const auto& c, auto&&...) {
-                       return label_of(c.record, i);
-                     }));
+    write(layout.label_names[i], std::int64_t{},
+          [&](auto, const auto& place, auto) { return label_of(place.record, i); });
   for (std::size_t i = 0; i < layout.continuous_names.size(); ++i)
-    h5::write_column(g, layout.continuous_names[i].c_str(),
-                     per_slice<double>(cases, [&](auto, const auto& c, auto&&...) {
-                       return c.record.continuous.at(i);
-                     }));
-  const auto chunk64 = [&](const char* name, auto field) {
-    h5::write_column(
-        g, name,
-        per_slice<std::uint64_t>(
-            cases, [&](auto, const auto&, const auto&, const auto& p, auto) { return p.*field; }));
-  };
-  const auto chunk32 = [&](const char* name, auto field) {
-    h5::write_column(
-        g, name,
-        per_slice<std::uint32_t>(
-            cases, [&](auto, const auto&, const auto&, const auto& p, auto) { return p.*field; }));
-  };
-  chunk64("image_offset", &ChunkPlace::image_offset);
-  chunk32("image_length", &ChunkPlace::image_length);
-  chunk32("image_raw", &ChunkPlace::image_raw);
-  chunk64("image_xxh3", &ChunkPlace::image_xxh3);
-  chunk64("mask_offset", &ChunkPlace::mask_offset);
-  chunk32("mask_length", &ChunkPlace::mask_length);
-  chunk32("mask_raw", &ChunkPlace::mask_raw);
-  chunk64("mask_xxh3", &ChunkPlace::mask_xxh3);
+    write(layout.continuous_names[i], double{},
+          [&](auto, const auto& place, auto) { return place.record.continuous.at(i); });
+  visit_chunks([&](const char* name, auto get) {
+    const ChunkPlace of_type;
+    write(name, stored(get(of_type)),
+          [&](auto, const auto& place, auto s) { return get(place.slices[s]); });
+  });
 }
 
 void write_case_columns(hid_t g, const std::vector<CasePlaces>& cases,
                         const DatasetLayout& layout) {
-  h5::write_column(g, "name",
-                   per_case<std::string>(cases, [](const auto& c) { return c.record.name; }));
-  h5::write_column(g, "subject",
-                   per_case<std::string>(cases, [](const auto& c) { return c.record.subject; }));
-  h5::write_column(g, "split",
-                   per_case<std::string>(cases, [](const auto& c) { return c.record.split; }));
-  h5::write_column(g, "source_hash", per_case<std::string>(cases, [](const auto& c) {
-                     return c.record.source_hash;
-                   }));
-  h5::write_column(g, "flags", per_case<std::string>(cases, [](const auto& c) {
-                     return flag_words(c.record.flags);
-                   }));
-  h5::write_column(g, "shard",
-                   per_case<std::int32_t>(cases, [](const auto& c) { return c.shard; }));
-  h5::write_column(g, "first_row",
-                   per_case<std::int64_t>(cases, [](const auto& c) { return c.first_row; }));
-  h5::write_column(g, "slice_count",
-                   per_case<std::int64_t>(cases, [](const auto& c) { return c.slices.size(); }));
-  h5::write_column(g, "pixel_x_mm",
-                   per_case<double>(cases, [](const auto& c) { return c.record.pixel_mm[0]; }));
-  h5::write_column(g, "pixel_y_mm",
-                   per_case<double>(cases, [](const auto& c) { return c.record.pixel_mm[1]; }));
-  h5::write_column(g, "spacing_mm",
-                   per_case<double>(cases, [](const auto& c) { return c.record.spacing_mm; }));
-  h5::write_column(g, "liver_ml",
-                   per_case<double>(cases, [](const auto& c) { return c.record.liver_ml; }));
+  const auto write = [&]<class T>(const std::string& name, T, auto get) {
+    h5::write_column(g, name.c_str(), per_case<T>(cases, get));
+  };
+  const auto write_field = [&](const char* name, auto get) {
+    const CasePlaces of_type;
+    write(name, stored(get(of_type)), [&](const auto& place) { return stored(get(place)); });
+  };
+  visit_case_identity(write_field);
+  write("slice_count", std::int64_t{}, [](const auto& place) { return place.slices.size(); });
+  visit_case_measures(write_field);
   for (std::size_t i = 0; i < layout.label_names.size(); ++i)
-    h5::write_column(
-        g, layout.label_names[i].c_str(),
-        per_case<std::int64_t>(cases, [&](const auto& c) { return label_of(c.record, i); }));
+    write(layout.label_names[i], std::int64_t{},
+          [&](const auto& place) { return label_of(place.record, i); });
   for (std::size_t i = 0; i < layout.continuous_names.size(); ++i)
-    h5::write_column(
-        g, layout.continuous_names[i].c_str(),
-        per_case<double>(cases, [&](const auto& c) { return c.record.continuous.at(i); }));
+    write(layout.continuous_names[i], double{},
+          [&](const auto& place) { return place.record.continuous.at(i); });
 }
 
 }  // namespace wsp

@@ -12,6 +12,7 @@
 #include "io/core/hash.hpp"
 #include "io/manifest/manifest.hpp"
 #include "io/shard/dataset_fixture.hpp"
+#include "io/shard/fields.hpp"
 #include "io/shard/state.hpp"
 #include "support/test_data.hpp"
 
@@ -22,6 +23,16 @@ namespace fs = std::filesystem;
 using test::TemporaryDirectory;
 
 constexpr int kCases = 11;
+
+TEST(Fields, AreNoNamesOfLabels) {
+  const auto ask = [](const char* name, auto) { EXPECT_TRUE(is_reserved_label(name)) << name; };
+  visit_case_identity(ask);
+  visit_case_measures(ask);
+  visit_slice_measures(ask);
+  visit_chunks(ask);
+  for (const char* name : {"case", "row", "source_index", "slice_count", "image", "mask"})
+    EXPECT_TRUE(is_reserved_label(name)) << name;
+}
 
 class DatasetTest : public testing::TestWithParam<Codec> {};
 
