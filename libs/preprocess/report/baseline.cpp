@@ -115,7 +115,7 @@ std::vector<KnownVolume> volumes_of(const Baseline& baseline) {
 json compare(const std::vector<CaseFacts>& cases, const std::vector<std::string>& label_names,
              const Baseline& baseline, Judge& judge) {
   json rows = json::array();
-  const double limit = judge.limits().baseline_p;
+  const double limit = judge.limits().number("baseline_p");
   const auto note = [&](const std::string& what, const Test& test, const char* kind,
                         const std::string& said_here, const std::string& said_there) {
     rows.push_back({{"what", what},

@@ -60,7 +60,7 @@ class CaseJudge {
   // while the air of sound scanners lies up to -950.
   void hu_scale() {
     constexpr double kLung = -500;  // a crop can be surrounded by lung
-    const double fat_limit = 1.5 * limits_.hu_offset;
+    const double fat_limit = 1.5 * limits_.number("hu_offset");
     if (!f_.contradiction.empty())
       add(Code::HU_OFFSET, f_.contradiction);
     else if (f_.air_share > kAirSeen && (f_.air_hu < kAirLowHu || f_.air_hu > kLung))
@@ -80,18 +80,18 @@ class CaseJudge {
   // 1000 stand dense bone and metal alone: exports of 11 bits cut there, and no organ with it.
   void clipping() {
     constexpr double kLowest = -850, kBone = 1000;
-    if (f_.stored_min_hu > kLowest && f_.low_pile > limits_.top_pile)
+    if (f_.stored_min_hu > kLowest && f_.low_pile > limits_.number("top_pile"))
       add(Code::HU_CLIPPED,
           fmt::format("nothing lies below {:.0f} HU, and {:.0f} times as many voxels stand there "
                       "as just above",
                       f_.stored_min_hu, f_.low_pile),
-          f_.low_pile, limits_.top_pile);
-    else if (f_.stored_max_hu < kBone && f_.top_pile > limits_.top_pile)
+          f_.low_pile, limits_.number("top_pile"));
+    else if (f_.stored_max_hu < kBone && f_.top_pile > limits_.number("top_pile"))
       add(Code::HU_CLIPPED,
           fmt::format(
               "{:.0f} times as many voxels stand at the maximum of {:.0f} HU as just below it",
               f_.top_pile, f_.stored_max_hu),
-          f_.top_pile, limits_.top_pile);
+          f_.top_pile, limits_.number("top_pile"));
   }
 
   void phase() {
@@ -112,10 +112,10 @@ class CaseJudge {
 
   void reconstruction() {
     if (f_.kernel == "sharp") add(Code::KERNEL_SHARP, "a sharp (lung or bone) kernel");
-    if (f_.pixels.liver_sd_hu > 0 && f_.noise_hu > limits_.noise_hu)
+    if (f_.pixels.liver_sd_hu > 0 && f_.noise_hu > limits_.number("noise_hu"))
       add(Code::NOISE_HIGH,
           fmt::format("noise of {:.0f} HU over 5 mm in the {}", f_.noise_hu, kind_.organ),
-          f_.noise_hu, limits_.noise_hu);
+          f_.noise_hu, limits_.number("noise_hu"));
     if (flagged(Code::LOSSY_SOURCE)) add(Code::LOSSY_SOURCE, "the source was compressed with loss");
     if (f_.pixels.interpolated > 0)
       add(Code::SLICE_INTERPOLATED,
@@ -133,16 +133,16 @@ class CaseJudge {
   }
 
   void spacing() {
-    if (outside(f_.spacing_mm, limits_.spacing_mm))
+    if (outside(f_.spacing_mm, limits_.range("spacing_mm")))
       add(Code::SPACING_OUTLIER,
           fmt::format("slices are {:.2f} mm apart, expected {} to {}", f_.spacing_mm,
-                      limits_.spacing_mm.first, limits_.spacing_mm.second),
+                      limits_.range("spacing_mm").first, limits_.range("spacing_mm").second),
           f_.spacing_mm);
     for (const double pixel : {f_.pixel_mm[0], f_.pixel_mm[1]})
-      if (outside(pixel, limits_.pixel_mm)) {
+      if (outside(pixel, limits_.range("pixel_mm"))) {
         add(Code::SPACING_OUTLIER,
-            fmt::format("pixels of {:.3f} mm, expected {} to {}", pixel, limits_.pixel_mm.first,
-                        limits_.pixel_mm.second),
+            fmt::format("pixels of {:.3f} mm, expected {} to {}", pixel,
+                        limits_.range("pixel_mm").first, limits_.range("pixel_mm").second),
             pixel);
         break;
       }
@@ -158,32 +158,32 @@ class CaseJudge {
                                                        f_.spacing_mm - f_.spacing_min_mm) /
                                                   f_.spacing_mm
                                             : 0;
-    if (flagged(Code::SPACING_IRREGULAR) || jitter > limits_.spacing_jitter)
+    if (flagged(Code::SPACING_IRREGULAR) || jitter > limits_.number("spacing_jitter"))
       add(Code::SPACING_IRREGULAR,
           fmt::format("slices are {:.2f} to {:.2f} mm apart, median {:.2f}", f_.spacing_min_mm,
                       f_.spacing_max_mm, f_.spacing_mm),
-          jitter, limits_.spacing_jitter);
-    if (std::abs(f_.tilt_deg) > limits_.tilt_deg || flagged(Code::TILT_RESAMPLED))
+          jitter, limits_.number("spacing_jitter"));
+    if (std::abs(f_.tilt_deg) > limits_.number("tilt_deg") || flagged(Code::TILT_RESAMPLED))
       add(Code::TILT, fmt::format("a gantry tilt of {:.1f} degrees was resampled", f_.tilt_deg),
-          f_.tilt_deg, limits_.tilt_deg);
+          f_.tilt_deg, limits_.number("tilt_deg"));
   }
 
   void liver() {
-    if (flagged(Code::LIVER_TRUNCATED) || f_.end_area_share > limits_.end_area_share)
+    if (flagged(Code::LIVER_TRUNCATED) || f_.end_area_share > limits_.number("end_area_share"))
       add(Code::LIVER_TRUNCATED,
           fmt::format("the {} reaches the end of the volume with {:.0f} % of its largest area",
                       kind_.organ, 100 * f_.end_area_share),
-          f_.end_area_share, limits_.end_area_share);
-    if (f_.liver_ml < limits_.liver_ml.first)
+          f_.end_area_share, limits_.number("end_area_share"));
+    if (f_.liver_ml < limits_.range("liver_ml").first)
       add(Code::LIVER_SMALL,
           fmt::format("the mask holds {:.0f} ml, expected {:.0f} or more", f_.liver_ml,
-                      limits_.liver_ml.first),
-          f_.liver_ml, limits_.liver_ml.first);
-    else if (f_.liver_ml > limits_.liver_ml.second)
+                      limits_.range("liver_ml").first),
+          f_.liver_ml, limits_.range("liver_ml").first);
+    else if (f_.liver_ml > limits_.range("liver_ml").second)
       add(Code::MASK_MISALIGNED,
           fmt::format("the mask holds {:.0f} ml, more than any {} ({:.0f})", f_.liver_ml,
-                      kind_.organ, limits_.liver_ml.second),
-          f_.liver_ml, limits_.liver_ml.second);
+                      kind_.organ, limits_.range("liver_ml").second),
+          f_.liver_ml, limits_.range("liver_ml").second);
     if (flagged(Code::LIVER_FRAGMENTED))
       add(Code::LIVER_FRAGMENTED, "a second piece holds over a tenth of the mask");
   }
@@ -192,15 +192,15 @@ class CaseJudge {
   void mask() {
     const PixelFacts& p = f_.pixels;
     const bool vanish =
-        p.odd_share > limits_.odd_share_moved && p.odd_share_shifted < 0.4 * p.odd_share;
-    if (p.odd_share > limits_.odd_share || vanish)
+        p.odd_share > limits_.number("odd_share_moved") && p.odd_share_shifted < 0.4 * p.odd_share;
+    if (p.odd_share > limits_.number("odd_share") || vanish)
       add(Code::MASK_MISALIGNED,
           fmt::format("{:.1f} % of the mask holds fat, air or bone; moved by ({:.0f}, {:.0f}, "
                       "{:.0f}) mm it "
                       "would be {:.1f} %",
                       100 * p.odd_share, p.shift_mm[0], p.shift_mm[1], p.shift_mm[2],
                       100 * p.odd_share_shifted),
-          p.odd_share, limits_.odd_share_moved);
+          p.odd_share, limits_.number("odd_share_moved"));
   }
 
   // x runs to the patient's left: the liver stands at smaller x than the body's middle.
@@ -218,8 +218,8 @@ class CaseJudge {
   }
 
   void depth() {
-    const bool lung = f_.lung_low > limits_.flip_lung && f_.lung_high < 0.4 * f_.lung_low;
-    const bool anatomy = depth_.judged && depth_.correlation < limits_.flip_correlation &&
+    const bool lung = f_.lung_low > limits_.number("flip_lung") && f_.lung_high < 0.4 * f_.lung_low;
+    const bool anatomy = depth_.judged && depth_.correlation < limits_.number("flip_correlation") &&
                          !(f_.lung_low < f_.lung_high);
     if (lung || anatomy) {
       add(Code::DEPTH_FLIPPED,
@@ -229,23 +229,24 @@ class CaseJudge {
                                                   depth_.correlation)
                                     : std::string()),
           depth_.judged ? depth_.correlation : f_.lung_high - f_.lung_low);
-    } else if (depth_.judged && depth_.rmse > limits_.depth_rmse) {
+    } else if (depth_.judged && depth_.rmse > limits_.number("depth_rmse")) {
       add(Code::DEPTH_UNEXPLAINED,
           fmt::format("depth predicted from the anatomy is off by {:.2f}", depth_.rmse),
-          depth_.rmse, limits_.depth_rmse);
+          depth_.rmse, limits_.number("depth_rmse"));
     }
-    const bool cut = flagged(Code::LIVER_TRUNCATED) || f_.end_area_share > limits_.end_area_share;
+    const bool cut =
+        flagged(Code::LIVER_TRUNCATED) || f_.end_area_share > limits_.number("end_area_share");
     constexpr double kFewer = 0.6, kMore = 1.6;
     const double ratio =
         audit_.judged && audit_.shape_median > 0 ? depth_.shape / audit_.shape_median : 1;
-    if (!cut && depth_.shape > 0 && std::isfinite(limits_.liver_shape.second) &&
-        (outside(depth_.shape, limits_.liver_shape) || ratio < kFewer || ratio > kMore))
+    if (!cut && depth_.shape > 0 && std::isfinite(limits_.range("liver_shape").second) &&
+        (outside(depth_.shape, limits_.range("liver_shape")) || ratio < kFewer || ratio > kMore))
       add(Code::DEPTH_SPACING,
           fmt::format("the {} is {:.0f} mm high, {:.2f} times the square root of its largest "
                       "area; expected "
                       "{} to {}{}",
-                      kind_.organ, f_.liver_height_mm, depth_.shape, limits_.liver_shape.first,
-                      limits_.liver_shape.second,
+                      kind_.organ, f_.liver_height_mm, depth_.shape,
+                      limits_.range("liver_shape").first, limits_.range("liver_shape").second,
                       audit_.judged ? fmt::format(", in this dataset {:.2f}", audit_.shape_median)
                                     : std::string()),
           depth_.shape);

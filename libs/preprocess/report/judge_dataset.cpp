@@ -60,7 +60,7 @@ void judge_batches(const std::vector<CaseFacts>& cases, Judge& judge) {
               "no case is left to train on: all are unlabelled, held back or flagged");
     return;
   }
-  const auto batch = static_cast<std::int64_t>(judge.limits().batch);
+  const auto batch = static_cast<std::int64_t>(judge.limits().number("batch"));
   const auto n = static_cast<std::int64_t>(classes.size());
   const std::int64_t quota = (batch + n - 1) / n;
   for (const auto& [label, of_class] : classes) {
@@ -71,11 +71,11 @@ void judge_batches(const std::vector<CaseFacts>& cases, Judge& judge) {
           fmt::format("class {} has {} slices, and a batch of {} over {} classes needs {} of them",
                       label, slices, batch, n, quota),
           static_cast<double>(slices), static_cast<double>(quota));
-    if (static_cast<double>(subjects.size()) < judge.limits().class_subjects)
+    if (static_cast<double>(subjects.size()) < judge.limits().number("class_subjects"))
       judge.add(Code::CLASS_TINY, "", "",
                 fmt::format("class {} of the weak label has {} subjects to train on", label,
                             subjects.size()),
-                static_cast<double>(subjects.size()), judge.limits().class_subjects);
+                static_cast<double>(subjects.size()), judge.limits().number("class_subjects"));
   }
 }
 
@@ -83,7 +83,7 @@ void judge_batches(const std::vector<CaseFacts>& cases, Judge& judge) {
 
 void judge_duplicates(const std::vector<CaseFacts>& cases, const std::vector<KnownVolume>& others,
                       Judge& judge) {
-  const double limit = judge.limits().duplicate_distance;
+  const double limit = judge.limits().number("duplicate_distance");
   const auto distance = [](const PixelFacts& p, std::uint64_t content,
                            const std::vector<std::uint64_t>& signature) {
     return p.content == content ? 0.0 : signature_distance(p.signature, signature);
@@ -147,11 +147,11 @@ void judge_ledger(const LedgerAccount& account, std::size_t cases, Judge& judge)
                 "refused: " + (row.detail.empty() ? std::string(info(*code).meaning) : row.detail));
   const auto refused = static_cast<double>(account.quarantined_cases());
   const double share = refused / std::max(1.0, refused + static_cast<double>(cases));
-  if (share > judge.limits().quarantined_share)
+  if (share > judge.limits().number("quarantined_share"))
     judge.add(Code::QUARANTINE_HIGH, "", "",
               fmt::format("{:.0f} of {:.0f} cases were refused", refused,
                           refused + static_cast<double>(cases)),
-              share, judge.limits().quarantined_share);
+              share, judge.limits().number("quarantined_share"));
 }
 
 void judge_ratings(const std::map<std::string, std::string>& ratings,

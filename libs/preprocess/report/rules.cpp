@@ -2,7 +2,7 @@
 
 #include <limits>
 #include <nlohmann/json.hpp>
-#include <string>
+#include <stdexcept>
 
 #include "io/core/error.hpp"
 #include "io/manifest/manifest.hpp"
@@ -12,37 +12,6 @@ namespace wsp::qa {
 namespace {
 
 using nlohmann::json;
-
-void read_limits(const json& j, Limits& limits) {
-  const std::map<std::string, double*> numbers{{"hu_offset", &limits.hu_offset},
-                                               {"top_pile", &limits.top_pile},
-                                               {"spacing_jitter", &limits.spacing_jitter},
-                                               {"tilt_deg", &limits.tilt_deg},
-                                               {"noise_hu", &limits.noise_hu},
-                                               {"odd_share", &limits.odd_share},
-                                               {"odd_share_moved", &limits.odd_share_moved},
-                                               {"flip_lung", &limits.flip_lung},
-                                               {"flip_correlation", &limits.flip_correlation},
-                                               {"depth_rmse", &limits.depth_rmse},
-                                               {"end_area_share", &limits.end_area_share},
-                                               {"duplicate_distance", &limits.duplicate_distance},
-                                               {"class_subjects", &limits.class_subjects},
-                                               {"quarantined_share", &limits.quarantined_share},
-                                               {"baseline_p", &limits.baseline_p},
-                                               {"batch", &limits.batch}};
-  const std::map<std::string, Range*> ranges{{"pixel_mm", &limits.pixel_mm},
-                                             {"spacing_mm", &limits.spacing_mm},
-                                             {"liver_ml", &limits.liver_ml},
-                                             {"liver_shape", &limits.liver_shape}};
-  for (const auto& [name, value] : j.items()) {
-    if (const auto n = numbers.find(name); n != numbers.end()) *n->second = value.get<double>();
-    if (const auto r = ranges.find(name); r != ranges.end()) {
-      *r->second = {value.at(0).get<double>(), value.at(1).get<double>()};
-      if (r->second->first >= r->second->second)
-        throw Error(ErrorCode::usage, "limits/" + name + " expects two numbers, the lower first");
-    }
-  }
-}
 
 void override_with(const json& j, Rules& rules) {
   if (const auto broken = schema_violations("rules.schema.json", j); !broken.empty()) {
@@ -58,10 +27,53 @@ void override_with(const json& j, Rules& rules) {
                     "severity/" + word + " is no code; expected one of schemas/codes.json");
       rules.severity[*code] = parse_severity(severity.get<std::string>());
     }
-  if (j.contains("limits")) read_limits(j.at("limits"), rules.limits);
+  if (j.contains("limits")) rules.limits.override_with(j.at("limits"));
 }
 
 }  // namespace
+
+double Limits::number(std::string_view name) const {
+  const auto found = values_.find(name);
+  if (found == values_.end() || found->second.size() != 1)
+    throw std::out_of_range("no number is the limit " + std::string(name));
+  return found->second[0];
+}
+
+Range Limits::range(std::string_view name) const {
+  const auto found = values_.find(name);
+  if (found == values_.end() || found->second.size() != 2)
+    throw std::out_of_range("no range is the limit " + std::string(name));
+  return {found->second[0], found->second[1]};
+}
+
+void Limits::set(std::string_view name, Range range) {
+  values_.find(name)->second = {range.first, range.second};
+}
+
+void Limits::override_with(const json& limits) {
+  const bool first = values_.empty();
+  for (const auto& [name, value] : limits.items()) {
+    const auto numbers =
+        value.is_array() ? value.get<std::vector<double>>() : std::vector{value.get<double>()};
+    const auto known = values_.find(name);
+    if (!first) {
+      if (known == values_.end()) {
+        std::string names;
+        for (const auto& [of, unused] : values_) names += (names.empty() ? "" : ", ") + of;
+        throw Error(ErrorCode::usage, "limits/" + name + " is no limit; expected one of " + names);
+      }
+      if (known->second.size() != numbers.size())
+        throw Error(ErrorCode::usage,
+                    "limits/" + name + " expects " +
+                        (known->second.size() == 1 ? "one number" : "two numbers"));
+      if (numbers[0] < 0 && known->second[0] >= 0)
+        throw Error(ErrorCode::usage, "limits/" + name + " expects no number below 0");
+    }
+    if (numbers.size() == 2 && numbers[0] >= numbers[1])
+      throw Error(ErrorCode::usage, "limits/" + name + " expects two numbers, the lower first");
+    values_.insert_or_assign(name, numbers);
+  }
+}
 
 std::string_view to_string(Severity severity) {
   return severity == Severity::ignore    ? "ignore"
@@ -88,10 +100,10 @@ Rules load_rules(const std::optional<std::filesystem::path>& file, const json& o
     const auto range = [&](const char* name) {
       return Range{organ.at(name).at(0).get<double>(), organ.at(name).at(1).get<double>()};
     };
-    rules.limits.liver_ml = range("volume_ml");
-    rules.limits.liver_shape = organ.contains("shape")
-                                   ? range("shape")
-                                   : Range{0, std::numeric_limits<double>::infinity()};
+    rules.limits.set("liver_ml", range("volume_ml"));
+    rules.limits.set("liver_shape", organ.contains("shape")
+                                        ? range("shape")
+                                        : Range{0, std::numeric_limits<double>::infinity()});
   }
   if (!file) return rules;
   try {

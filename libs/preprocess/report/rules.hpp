@@ -1,10 +1,13 @@
 #pragma once
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "io/core/codes.hpp"
 
@@ -17,14 +20,20 @@ Severity parse_severity(std::string_view word);
 
 using Range = std::pair<double, double>;
 
-/// Limits beyond which something is a finding; libs/preprocess/report/page/default_rules.json holds
-/// the defaults, docs/QA.md says what each means.
-struct Limits {
-  double hu_offset = 0, top_pile = 0, spacing_jitter = 0, tilt_deg = 0, noise_hu = 0;
-  double odd_share = 0, odd_share_moved = 0, flip_lung = 0, flip_correlation = 0, depth_rmse = 0;
-  double end_area_share = 0, duplicate_distance = 0, class_subjects = 0, quarantined_share = 0;
-  double baseline_p = 0, batch = 0;
-  Range pixel_mm, spacing_mm, liver_ml, liver_shape;
+/// Limits beyond which something is a finding, by name: one number, or a least and a greatest one.
+/// libs/preprocess/report/page/default_rules.json lists them, docs/QA.md says what each means.
+class Limits {
+ public:
+  /// Throw std::out_of_range for a limit that is not of the list, or of the other kind.
+  [[nodiscard]] double number(std::string_view name) const;
+  [[nodiscard]] Range range(std::string_view name) const;
+  void set(std::string_view name, Range range);
+  /// Take the limits of a rules file; with defaults in place, names must be among theirs. Throws
+  /// Error(usage).
+  void override_with(const nlohmann::json& limits);
+
+ private:
+  std::map<std::string, std::vector<double>, std::less<>> values_;
 };
 
 /// How grave each code is, and where the limits lie.

@@ -206,13 +206,16 @@ TEST(Rules, AFileOverridesAndIsChecked) {
   EXPECT_THAT(refusal({{"severity", {{"KERNEL_SHARP", "grave"}}}}), HasSubstr("grave"));
   EXPECT_THAT(refusal({{"limits", {{"liver_ml", {900, 100}}}}}), HasSubstr("liver_ml"));
   EXPECT_THAT(refusal({{"limits", {{"nose_hu", 5}}}}), HasSubstr("nose_hu"));
+  EXPECT_THAT(refusal({{"limits", {{"noise_hu", -5}}}}), HasSubstr("noise_hu"));
+  EXPECT_THAT(refusal({{"limits", {{"noise_hu", {1, 5}}}}}), HasSubstr("one number"));
+  EXPECT_THAT(refusal({{"limits", {{"liver_ml", 900}}}}), HasSubstr("two numbers"));
   std::filesystem::remove(path);
 }
 
 TEST(Rules, AnOrganWithoutAShapeIsNotJudgedByIt) {
   const Rules spleen =
       load_rules({}, nlohmann::json{{"name", "spleen"}, {"volume_ml", {50, 1500}}});
-  EXPECT_EQ(spleen.limits.liver_ml, (Range{50, 1500}));
+  EXPECT_EQ(spleen.limits.range("liver_ml"), (Range{50, 1500}));
   Judge judge(spleen);
   CaseDepth depth;
   depth.shape = 9;
