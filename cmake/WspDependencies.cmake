@@ -93,9 +93,18 @@ if(WSP_BUILD_TRAIN OR (WSP_BUILD_INGEST AND WSP_WITH_SEGMENTER))
   # Torch's own target asks for C++14 or 17 flags and passes its headers as ours: take what we need of it.
   add_library(wsp_torch INTERFACE)
   target_include_directories(wsp_torch SYSTEM INTERFACE ${TORCH_INCLUDE_DIRS})
+  # Its package looks among the system's libraries first: with Debian's LibTorch installed as well, libc10 of both were loaded.
+  set(torch_libraries)
+  foreach(library IN LISTS TORCH_LIBRARIES)
+    get_filename_component(file ${library} NAME)
+    if(IS_ABSOLUTE ${library} AND EXISTS ${TORCH_INSTALL_PREFIX}/lib/${file})
+      set(library ${TORCH_INSTALL_PREFIX}/lib/${file})
+    endif()
+    list(APPEND torch_libraries ${library})
+  endforeach()
   # pip's LibTorch exports parts of the libstdc++ that it was built with, some of which crash in another program (PyTorch's
   # issue 133437): the system's stands before it, where symbols are looked for first.
-  target_link_libraries(wsp_torch INTERFACE -Wl,--push-state,--no-as-needed -lstdc++ -Wl,--pop-state ${TORCH_LIBRARIES})
+  target_link_libraries(wsp_torch INTERFACE -Wl,--push-state,--no-as-needed -lstdc++ -Wl,--pop-state ${torch_libraries})
   # pip's LibTorch has headers of an fmt of its own, found before any other's, and no library to them.
   foreach(folder IN LISTS TORCH_INCLUDE_DIRS)
     if(EXISTS ${folder}/fmt/format.h)

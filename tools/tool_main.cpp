@@ -188,6 +188,10 @@ int refuse_extras(const CLI::App& app, const CLI::ExtrasError& e) {
 
 }  // namespace
 
+void warn_of_earlier(const std::string& before, const std::string& now) {
+  log::warn(before + " is called " + now + " now; the next version takes " + now + " alone");
+}
+
 int tool_main(int argc, char** argv, const Tool& tool) {
   CLI::App app(tool.description, tool.name);
   CommonOptions common;

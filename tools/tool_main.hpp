@@ -31,6 +31,18 @@ struct Tool {
   std::function<std::optional<nlohmann::json>(const nlohmann::json&)> recorded = {};
 };
 
+/// An option by the name that it had in the version before: taken with a word, and in no help.
+void warn_of_earlier(const std::string& before, const std::string& now);
+template <class T>
+void declare_earlier(CLI::App& app, const std::string& before, const std::string& now, T& value) {
+  app.add_option_function<T>(before,
+                             [&value, before, now](const T& given) {
+                               warn_of_earlier(before, now);
+                               value = given;
+                             })
+      ->group("");
+}
+
 /// Parse, configure logging and threads, run, and turn errors into messages and exit codes (DESIGN
 /// §4).
 int tool_main(int argc, char** argv, const Tool& tool);

@@ -57,9 +57,10 @@ void declare_folds(CLI::App& app, EvalOptions& o) {
 }
 
 void declare_network(CLI::App& app, train::EmbedOptions& e) {
-  app.add_option("--encoder", e.encoder, "Weights (safetensors)")->required();
-  app.add_option("--backbone", e.encoder_name,
-                 "tinynet, resnet18, ...; for weights that do not say (torchvision's)");
+  app.add_option("--weights", e.encoder, "Of the encoder (safetensors)");
+  app.add_option("--encoder", e.encoder_name,
+                 train::encoders_text() + "; for weights that do not say (torchvision's)");
+  declare_earlier(app, "--backbone", "--encoder", e.encoder_name);
   app.add_option("--image-size", e.image_size, "Side of the images; 0: as the encoder was trained")
       ->capture_default_str();
   app.add_option("--device", e.device, "auto, cpu, cuda or cuda:N")->capture_default_str();
@@ -107,9 +108,10 @@ void declare_import(CLI::App& app, EvalOptions& o) {
   import->add_option("--out", o.out, "Feature file")->required();
   import->add_option("--dataset", o.embed.dataset,
                      "Dataset of the slices: it knows subjects, labels and the rest");
-  CLI::Option* name = import->add_option("--encoder", o.import.encoder,
+  CLI::Option* name = import->add_option("--name", o.import.encoder,
                                          "What the encoder is called; one name, one encoder");
-  import->add_option("--facts", o.import.facts, "facts.json of an export, in place of --encoder")
+  declare_earlier(*import, "--encoder", "--name", o.import.encoder);
+  import->add_option("--facts", o.import.facts, "facts.json of an export, in place of --name")
       ->excludes(name);
   import->add_flag("--include-flagged", o.embed.include_flagged,
                    "Also cases of the dataset with a truncated liver or doubtful depth");

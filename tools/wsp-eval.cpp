@@ -5,12 +5,14 @@
 
 #include <iostream>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "io/core/atomic_file.hpp"
 #include "io/core/error.hpp"
 #include "io/core/hash.hpp"
 #include "io/core/json_text.hpp"
 #include "io/core/log.hpp"
+#include "tool_main.hpp"
 #include "train/eval/cell.hpp"
 #include "train/eval/left_out.hpp"
 #include "train/eval/overlap.hpp"
@@ -34,7 +36,19 @@ using wsp::make_directory;
 using wsp::need_directory_of;
 using wsp::refuse_existing;
 
+// In the version before, `--encoder FILE` named the weights.
+void resolve_weights(wt::EmbedOptions& e) {
+  if (e.encoder.empty() && fs::is_regular_file(e.encoder_name)) {
+    wsp::warn_of_earlier("--encoder FILE", "--weights FILE");
+    e.encoder = std::exchange(e.encoder_name, {});
+  }
+  if (e.encoder.empty())
+    throw wsp::Error(wsp::ErrorCode::usage,
+                     "--weights is required: an encoder's, such as encoder.safetensors of a run");
+}
+
 int run_embed(Options& o, bool as_json) {
+  resolve_weights(o.embed);
   refuse_existing(o.out, o.force);
   need_directory_of(o.out);
   if (o.projector && !wt::tensorboard_available())
@@ -83,7 +97,7 @@ int run_import(Options& o, bool as_json) {
   need_directory_of(o.out);
   if (o.import.encoder.empty() && o.import.facts.empty())
     throw wsp::Error(wsp::ErrorCode::usage,
-                     "--encoder is required: what the encoder is called, so that its features are "
+                     "--name is required: what the encoder is called, so that its features are "
                      "told from another's");
   o.import.dataset = o.out.stem().string();
   const wt::FeatureTable table =
@@ -210,6 +224,7 @@ int run_table(Options& o, const wsp::CommonOptions& common) {
 }
 
 int run_predict(Options& o, bool as_json) {
+  resolve_weights(o.embed);
   const wt::SavedProbe probe = wt::read_probe(o.probe);
   for (const char* name : {"predictions.tsv", "predictions.json"})
     refuse_existing(o.out / name, o.force);
@@ -267,7 +282,7 @@ int main(int argc, char** argv) {
       "subject";
   tool.footer =
       "Examples:\n"
-      "  wsp-eval embed dataset --encoder run/encoder.safetensors --out features.h5\n"
+      "  wsp-eval embed dataset --weights run/encoder.safetensors --out features.h5\n"
       "  wsp-eval probe features.h5 --label metavir --positive F3,F4 --reader reader\n"
       "  wsp-eval pca features.h5 --label metavir --positive F3,F4 --out figure\n"
       "  wsp-eval table plans/phantom-small.json --root data --out results";

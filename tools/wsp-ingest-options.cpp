@@ -76,12 +76,13 @@ void declare_model(CLI::App& app, IngestCommand& o) {
       ->capture_default_str();
   app.add_option("--device", o.device, "Where the model runs: auto, cpu, cuda or cuda:N")
       ->capture_default_str();
-  app.add_option("--model-precision", o.model_precision,
+  app.add_option("--precision", o.model_precision,
                  "Of the model's convolutions: auto (on a card what its descriptor says, on a CPU "
                  "fp32), fp32, bf16 or "
                  "fp16 (on a card); probabilities stay fp32")
       ->check(CLI::IsMember({"auto", "fp32", "bf16", "fp16"}))
       ->capture_default_str();
+  declare_earlier(app, "--model-precision", "--precision", o.model_precision);
   app.add_option("--coarse-mm", o.coarse_mm,
                  "Look for the liver first: 2-D models in slices this far apart, 3-D models (any "
                  "value but 0) in windows that do not overlap; only what lies about a find runs in "
@@ -117,7 +118,9 @@ void declare_output(CLI::App& app, IngestCommand& o) {
                  "Headers that wsp-ingest plan --save wrote: files that have not changed "
                  "since are not opened for theirs");
   app.add_option("--memory", o.memory,
-                 "Budget for volumes in flight, e.g. 8G (default: half of the machine)");
+                 "Budget for volumes in flight, e.g. 8GiB (default: half of the machine)")
+      ->transform(CLI::AsSizeValue(false))
+      ->check(CLI::PositiveNumber);
   app.add_option("--max-quarantined", o.max_quarantined,
                  "Exit with 3 when more cases than this are quarantined");
 }
@@ -234,26 +237,6 @@ void declare_verbs(CLI::App& app, IngestCommand& o) {
 
 namespace {
 
-std::uint64_t parse_bytes(const std::string& text) {
-  if (text.empty()) return 0;
-  std::size_t end = 0;
-  double value = 0;
-  try {
-    value = std::stod(text, &end);
-  } catch (const std::exception&) {
-    end = 0;
-  }
-  const std::string unit = text.substr(end);
-  const double scale = unit == "K"    ? 1024
-                       : unit == "M"  ? 1048576
-                       : unit == "G"  ? 1073741824
-                       : unit.empty() ? 1
-                                      : 0;
-  if (end == 0 || scale == 0 || !(value > 0))
-    throw Error(ErrorCode::usage, "--memory is '" + text + "': expected a size such as 8G or 500M");
-  return static_cast<std::uint64_t>(value * scale);
-}
-
 // Masks outlive an interrupted run and serve other datasets of the same volumes.
 std::optional<std::filesystem::path> mask_cache_of(const IngestCommand& o) {
   if (o.liver_model == "none" || o.mask_cache == "none") return std::nullopt;
@@ -272,8 +255,7 @@ std::optional<std::filesystem::path> mask_cache_of(const IngestCommand& o) {
 // No worker is smaller: a header may have millions of elements, whatever --memory is.
 std::uint64_t worker_bytes(const IngestCommand& o) {
   constexpr std::uint64_t kLeast = std::uint64_t{2} << 30;
-  const std::uint64_t given = parse_bytes(o.memory);
-  return std::max(kLeast, given != 0 ? given : default_memory_bytes());
+  return std::max(kLeast, o.memory != 0 ? o.memory : default_memory_bytes());
 }
 
 }  // namespace
@@ -315,7 +297,7 @@ IngestOptions ingest_options(const IngestCommand& o) {
   options.crosswalk = path_or_none(o.crosswalk);
   options.exclude_cases = path_or_none(o.exclude_cases);
   options.config = resolve(o);
-  options.memory_bytes = parse_bytes(o.memory);
+  options.memory_bytes = o.memory;
   options.force = o.force;
   options.prune = o.prune;
   options.tool_version = WSP_VERSION;

@@ -23,7 +23,8 @@ struct IngestCommand {
       exclude_cases;
   std::string slices = "central", codec = "lz4", tilt = "resample", gaps = "accept", phase = "any",
               mask_objects = "use", hu = "prove";
-  std::string ids = "pseudonym", memory;
+  std::string ids = "pseudonym";
+  std::uint64_t memory = 0;
   std::string liver_model = "builtin", device = "auto", model_precision = "auto", mask_cache,
               write_seg;
   double coarse_mm = SegmentationPlan{}.coarse_mm;

@@ -189,8 +189,8 @@ void declare(CLI::App& app, Options& o) {
   o.redraw->add_option("--dataset", o.run.dataset, "Its dataset")->required();
   o.redraw->add_option("--epoch", o.epoch, "From 0")->required();
   o.redraw->add_option("--step", o.step, "Step within the epoch, from 0")->required();
-  o.redraw->add_option("--sheet", o.redraw_out, "Directory for views.png and views.json")
-      ->required();
+  o.redraw->add_option("--out", o.redraw_out, "Directory for views.png and views.json");
+  wsp::declare_earlier(*o.redraw, "--sheet", "--out", o.redraw_out);
   app.require_subcommand(1);
 }
 
@@ -268,6 +268,9 @@ int main(int argc, char** argv) {
   for (int i = 0; i < argc; ++i) o.run.command += (i > 0 ? " " : "") + std::string(argv[i]);
   tool.run = [&](const wsp::CommonOptions& common) {
     if (o.redraw->parsed()) {
+      if (o.redraw_out.empty())
+        throw wsp::Error(wsp::ErrorCode::usage,
+                         "--out is required: the directory for views.png and views.json");
       wsp::train::redraw_views(o.redraw_run, o.run.dataset, o.epoch, o.step, o.redraw_out);
       std::cout << (o.redraw_out / "views.png").string() << "\n";
       return 0;

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 #include <malloc.h>
 
+#include <cmath>
 #include <iostream>
 #include <limits>
 #include <nlohmann/json.hpp>
@@ -23,6 +24,7 @@ struct Options {
   wsp::train::RunOptions run;
   wsp::train::UNetExport exported;
   wsp::train::UNetEvaluate evaluated;
+  double central_fraction = 0.7;
   wsp::PredictOptions predicted;
   std::filesystem::path evaluation_out;
   bool no_tensorboard = false, no_clean = false, evaluate_force = false;
@@ -151,12 +153,13 @@ void declare_evaluate(CLI::App& app, Options& o) {
   wsp::declare_exclude(app, e.exclude);
   app.add_flag("--no-clean", o.no_clean,
                "Compare masks before clean-up (largest component, holes filled)");
-  app.add_option("--min-area", e.min_area_mm2, "Least liver of a slice of the extent, mm2")
+  app.add_option("--min-area-mm2", e.min_area_mm2, "Least liver of a slice of the extent, mm2")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
-  app.add_option("--central", e.central_permille,
-                 "Central part of the extent that is kept, per mille")
-      ->check(CLI::Range(1, 1000))
+  wsp::declare_earlier(app, "--min-area", "--min-area-mm2", e.min_area_mm2);
+  app.add_option("--central-fraction", o.central_fraction,
+                 "Part of the liver's extent that is kept")
+      ->check(CLI::Range(0.001, 1.0))
       ->capture_default_str();
   app.add_option("--resamples", e.resamples, "Of the bootstrap")
       ->check(CLI::Range(0, 1000000))
@@ -256,6 +259,7 @@ int evaluate(Options& o, const wsp::CommonOptions& common) {
   o.evaluated.threads = common.threads;
   o.evaluated.seed = common.seed;
   o.evaluated.clean = !o.no_clean;
+  o.evaluated.central_permille = std::lround(o.central_fraction * 1000);
   const auto evaluation = wsp::train::evaluate_unet(o.evaluated);
   const auto result = wsp::train::evaluation_json(evaluation, o.evaluated);
   if (write) {

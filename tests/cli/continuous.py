@@ -86,7 +86,7 @@ for method, continuous in methods.items():
     again = train(root / method, "--method", method, "--continuous", other, "--resume", expect=2)
     assert f"--continuous: was \"{continuous}\"" in again.stderr, again.stderr
 train(root / "of-numbers", "--method", "rnc", "--continuous", "stiffness_kpa", "--hold-back", "0.2", dataset=root / "alone")
-support.run("wsp-eval", "embed", data, "--encoder", root / "rnc" / "encoder.safetensors", "--out", root / "rnc.h5")
+support.run("wsp-eval", "embed", data, "--weights", root / "rnc" / "encoder.safetensors", "--out", root / "rnc.h5")
 
 # The report shows it: per case, its spread, as a field of Croissant, in the card.
 support.run_any("wsp-qa", data, "--slice-size", 0)

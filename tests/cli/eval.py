@@ -37,15 +37,19 @@ weights = root / "run1/encoder.safetensors"
 features = root / "f.h5"
 
 # embed: shapes, order, hash; the file that Python reads says the same; nothing is overwritten.
-made = json.loads(run("embed", root / "data", "--encoder", weights, "--out", features, "--npy", "--projector", "--json").stdout)
+made = json.loads(run("embed", root / "data", "--weights", weights, "--out", features, "--npy", "--projector", "--json").stdout)
 assert made["slices"] == 120 and made["cases"] == 24, made
 x = np.load(root / "f.h5.npy/features.npy")
 rows = [line.split("\t") for line in (root / "f.h5.npy/slices.tsv").read_text().splitlines()]
 assert x.shape == (120, made["dimensions"]) and x.dtype == np.float32 and len(rows) == 121
 assert rows[0][:3] == ["case", "slice", "subject"] and rows[0][-3:] == ["label", "stage", "number:stiffness_kpa"], rows[0]
 assert (root / "f.h5.tensorboard").exists()
-assert run("embed", root / "data", "--encoder", weights, "--out", features, code=5)
-run("embed", root / "data", "--encoder", weights, "--out", root / "again.h5", "--batch", "7", "--threads", "1")
+assert run("embed", root / "data", "--weights", weights, "--out", features, code=5)
+run("embed", root / "data", "--weights", weights, "--out", root / "again.h5", "--batch", "7", "--threads", "1")
+# By its earlier name, with a word.
+assert "--weights" in run("embed", root / "data", "--encoder", weights, "--out", root / "earlier.h5").stderr
+assert (root / "earlier.h5").read_bytes() == (root / "again.h5").read_bytes()
+assert "--weights is required" in run("embed", root / "data", "--out", root / "none.h5", code=2).stderr
 try:
     import h5py
     with h5py.File(features) as f, h5py.File(root / "again.h5") as g:
@@ -101,7 +105,7 @@ def handled(pid, number):
 rng = np.random.default_rng(1)
 np.save(root / "large.npy", rng.normal(size=(300 * 8, 512)).astype(np.float32))
 (root / "large.tsv").write_text("subject\tlabel\n" + "".join(f"p{i // 8:03d}\t{i // 8 % 3}\n" for i in range(300 * 8)))
-run("import", root / "large.npy", root / "large.tsv", "--encoder", "noise", "--out", root / "large.h5")
+run("import", root / "large.npy", root / "large.tsv", "--name", "noise", "--out", root / "large.h5")
 for file in (features, root / "large.h5"):
     for number in (signal.SIGTERM, signal.SIGINT):
         for attempt in range(3):
@@ -126,7 +130,7 @@ for value, places, code, told in ((np.nan, convolutions[:1], 6, "the weights hol
     for begin, end in places:
         spoilt[8 + length + begin:8 + length + end] = np.full((end - begin) // 4, value, np.float32).tobytes()
     (root / "spoilt.safetensors").write_bytes(support.sealed(bytes(spoilt)))
-    error = run("embed", root / "data", "--encoder", root / "spoilt.safetensors", "--out", root / "spoilt.h5", code=code).stderr
+    error = run("embed", root / "data", "--weights", root / "spoilt.safetensors", "--out", root / "spoilt.h5", code=code).stderr
     assert told in error and not list(root.glob("spoilt.h5*")), (value, error)
 
 # Guards.
@@ -146,9 +150,9 @@ damaged[len(damaged) // 2] ^= 1
 (root / "damaged.h5").write_bytes(damaged)
 run("probe", root / "damaged.h5", *common, code=6)
 shutil.copytree(root / "data", root / "copy")
-run("embed", root / "copy", "--encoder", weights, "--out", root / "copy.h5")
+run("embed", root / "copy", "--weights", weights, "--out", root / "copy.h5")
 assert "volumes stand in" in run("probe", features, root / "copy.h5", *common, code=2).stderr
-run("embed", root / "data", "--encoder", root / "run2/encoder.safetensors", "--out", root / "other.h5")
+run("embed", root / "data", "--weights", root / "run2/encoder.safetensors", "--out", root / "other.h5")
 assert "different encoders" in run("probe", features, root / "other.h5", *common, code=2).stderr
 paired = json.loads(run("probe", features, *common, "--permutations", "0", "--against", root / "other.h5", "--json").stdout)
 assert paired["against"]["interval"][0] <= paired["against"]["auc_difference"] <= paired["against"]["interval"][1], paired["against"]
@@ -157,9 +161,9 @@ assert paired["against"]["interval"][0] <= paired["against"]["auc_difference"] <
 run("probe", features, *common, "--permutations", "0", "--no-shortcuts", "--save", root / "P.json", "--refits", "100")
 assert "exists" in run("probe", features, *common, "--permutations", "0", "--save", root / "P.json", code=5).stderr
 assert "--knn" in run("probe", features, *common, "--knn", "5", "--save", root / "Q.json", code=2).stderr
-said = run("predict", root / "data", "--encoder", weights, "--probe", root / "P.json", "--out", root / "predicted").stderr
+said = run("predict", root / "data", "--weights", weights, "--probe", root / "P.json", "--out", root / "predicted").stderr
 assert "24 of 24 patients are of the cohort" in said, said
-assert "exists" in run("predict", root / "data", "--encoder", weights, "--probe", root / "P.json", "--out", root / "predicted", code=5).stderr
+assert "exists" in run("predict", root / "data", "--weights", weights, "--probe", root / "P.json", "--out", root / "predicted", code=5).stderr
 subjects = json.loads((root / "predicted/predictions.json").read_text())["subjects"]
 assert len(subjects) == 24 and all(0 <= s["interval"][0] <= s["interval"][1] <= 1 for s in subjects)
 saved = json.loads((root / "P.json").read_text())
@@ -169,7 +173,7 @@ z = (x.astype(float) - saved["model"]["mean"]) / saved["model"]["scale"]
 p = 1 / (1 + np.exp(-(z @ saved["model"]["coefficients"] + saved["model"]["intercept"])))
 for s in subjects:
     assert abs(p[[r[2] == s["subject"] for r in rows[1:]]].mean() - s["probability"]) < 1e-6, s
-assert "encoder_sha256" in run("predict", root / "data", "--encoder", root / "run2/encoder.safetensors", "--probe",
+assert "encoder_sha256" in run("predict", root / "data", "--weights", root / "run2/encoder.safetensors", "--probe",
                                root / "P.json", "--out", root / "x", code=2).stderr
 
 # Subgroups: of a label, and what is no column.

@@ -35,7 +35,7 @@ for i, s in enumerate(subjects):
         lines.append(f"{s}\t{k}\t{('GE', 'Siemens')[i % 2]}\t{('portal', 'arterial', '')[i % 3]}\t{30 + i % 50}\t{i // 3 % 2}\t{2 * truth[s]}")
 np.save(root / "own.npy", np.array(matrix))
 (root / "own.tsv").write_text("\n".join(lines) + "\n")
-run("import", root / "own.npy", root / "own.tsv", "--encoder", "mine", "--out", root / "own.h5")
+run("import", root / "own.npy", root / "own.tsv", "--name", "mine", "--out", root / "own.h5")
 common = ("probe", root / "own.h5", "--label", "diagnosis", "--positive", "2", "--permutations", "0", "--no-shortcuts", "--divisions", "20")
 found = json.loads(run(*common, "--repeats", "2", "--figures", root / "figures", "--by", "scanner", "--json").stdout)["alone"][0]
 y = np.array([p["truth"] for p in found["predictions"]])
@@ -114,13 +114,13 @@ for e, first in (("D1", 0), ("D2", 100)):
 (root / "plan.json").write_text(json.dumps(plan))
 run("table", root / "plan.json", "--root", root, "--out", root / "page")
 for e in ("D1", "D2"):
-    run("embed", root / e, "--encoder", root / "page/cells/random-resnet18-s1/run/encoder.safetensors", "--out", root / f"{e}.h5", "--npy")
+    run("embed", root / e, "--weights", root / "page/cells/random-resnet18-s1/run/encoder.safetensors", "--out", root / f"{e}.h5", "--npy")
     table = [line.split("\t") for line in (root / f"{e}.h5.npy/slices.tsv").read_text().splitlines()]
     (root / "named.tsv").write_text("\n".join("\t".join(row[:2]) for row in table) + "\n")
     for number, name in enumerate(names):
         np.save(root / "x.npy", rng.normal(size=(len(table) - 1, 8)) + np.array([[number * int(row[-2] in "23")] for row in table[1:]]))
         imported[name][e] = f"{name}-{e}.h5"
-        run("import", root / "x.npy", root / "named.tsv", "--dataset", root / e, "--encoder", name, "--out", root / imported[name][e])
+        run("import", root / "x.npy", root / "named.tsv", "--dataset", root / e, "--name", name, "--out", root / imported[name][e])
 plan["imported"] = imported
 (root / "plan.json").write_text(json.dumps(plan))
 run("table", root / "plan.json", "--root", root, "--out", root / "page")

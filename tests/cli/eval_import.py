@@ -25,7 +25,7 @@ def probe(file, *more):
 
 # Export, import: the same file, hence the same probe; and again after the rows were shuffled.
 support.run("wsp-train", root / "data", "--out", root / "run", "--method", "random", "--encoder", "resnet18", "--image-size", "48")
-run("embed", root / "data", "--encoder", root / "run/encoder.safetensors", "--out", root / "f.h5", "--npy")
+run("embed", root / "data", "--weights", root / "run/encoder.safetensors", "--out", root / "f.h5", "--npy")
 npy, tsv, facts = (root / "f.h5.npy" / name for name in ("features.npy", "slices.tsv", "facts.json"))
 run("import", npy, tsv, "--facts", facts, "--out", root / "back.h5")
 assert (root / "back.h5").read_bytes() == (root / "f.h5").read_bytes()
@@ -49,19 +49,19 @@ assert probe(root / "shuffled.h5") == probe(root / "f.h5")
 
 # With the dataset a row needs case and slice only. float64 is rounded to float32.
 named = write("named", x[order].astype(np.float64), [rows[i][:2] for i in order], header[:2])
-made = json.loads(run("import", *named, "--dataset", root / "data", "--encoder", "other", "--out", root / "named.h5", "--json").stdout)
+made = json.loads(run("import", *named, "--dataset", root / "data", "--name", "other", "--out", root / "named.h5", "--json").stdout)
 assert made["slices"] == 120 and made["labels"] == ["label", "stage"] and made["facts"]["encoder"] == "other", made
 assert probe(root / "named.h5")["alone"][0]["predictions"] == probe(root / "f.h5")["alone"][0]["predictions"]
 paired = probe(root / "named.h5", "--against", root / "f.h5")["against"]
 assert paired["auc_difference"] == 0 and paired["p"] == 1, paired
 assert "different encoders" in run("probe", root / "named.h5", root / "f.h5", "--label", "label", "--positive", "2", code=2).stderr
 part = write("part", x[:50], [row[:2] for row in rows[:50]], header[:2])
-assert json.loads(run("import", *part, "--dataset", root / "data", "--encoder", "other", "--out", root / "part.h5", "--json").stdout)["cases"] == 10
-told = run("import", *write("stranger", x[:1], [["nobody", 0]], header[:2]), "--dataset", root / "data", "--encoder", "e", "--out", root / "x.h5", code=2).stderr
+assert json.loads(run("import", *part, "--dataset", root / "data", "--name", "other", "--out", root / "part.h5", "--json").stdout)["cases"] == 10
+told = run("import", *write("stranger", x[:1], [["nobody", 0]], header[:2]), "--dataset", root / "data", "--name", "e", "--out", root / "x.h5", code=2).stderr
 assert "row 1 (line 2 of the file), column 'case': expected a case of the dataset" in told, told
-told = run("import", *write("beyond", x[:1], [[rows[0][0], 999]], header[:2]), "--dataset", root / "data", "--encoder", "e", "--out", root / "x.h5", code=2).stderr
+told = run("import", *write("beyond", x[:1], [[rows[0][0], 999]], header[:2]), "--dataset", root / "data", "--name", "e", "--out", root / "x.h5", code=2).stderr
 assert "column 'slice': expected one that the dataset keeps" in told, told
-told = run("import", *write("twice", x[:2], [rows[0][:2]] * 2, header[:2]), "--dataset", root / "data", "--encoder", "e", "--out", root / "x.h5", code=2).stderr
+told = run("import", *write("twice", x[:2], [rows[0][:2]] * 2, header[:2]), "--dataset", root / "data", "--name", "e", "--out", root / "x.h5", code=2).stderr
 assert "every slice once" in told, told
 
 # Anyone's features, as the three lines of docs/EVALUATION.md write them.
@@ -74,14 +74,14 @@ diagnosis = [i // 6 % 2 for i in range(240)]
 features = rng.normal(size=(240, 16)) + np.array(diagnosis)[:, None]
 os.chdir(root)
 exec(example, {"features": features, "subjects": subjects, "diagnosis": diagnosis})
-run("import", "features.npy", "slices.tsv", "--encoder", "my-encoder", "--out", "own.h5")
+run("import", "features.npy", "slices.tsv", "--name", "my-encoder", "--out", "own.h5")
 found = json.loads(run("probe", "own.h5", "--label", "diagnosis", "--positive", "1", "--permutations", "0", "--divisions", "10", "--json").stdout)["alone"][0]
 assert found["subjects"] == 40 and found["positive"] == 20 and found["slices"] == 240 and found["auc"]["mean"] > 0.95, found["auc"]
 
 # Column by column, as numpy.save writes a transposed matrix, they are the same features.
 np.save("columns.npy", np.asfortranarray(np.load("features.npy")))
 assert np.load("columns.npy").flags.f_contiguous and not np.load("columns.npy").flags.c_contiguous
-run("import", "columns.npy", "slices.tsv", "--encoder", "my-encoder", "--out", "columns.h5")
+run("import", "columns.npy", "slices.tsv", "--name", "my-encoder", "--out", "columns.h5")
 again = json.loads(run("probe", "columns.h5", "--label", "diagnosis", "--positive", "1", "--permutations", "0", "--divisions", "10", "--json").stdout)["alone"][0]
 assert again["auc"] == found["auc"] and again["predictions"] == found["predictions"], (again["auc"], found["auc"])
 
@@ -93,7 +93,7 @@ def refused(matrix, why, raw=None, table=good, columns=("subject", "label")):
     files = write("bad", matrix, table, columns)
     if raw is not None:
         files[0].write_bytes(raw)
-    told = run("import", *files, "--encoder", "e", "--out", root / "bad.h5", code=2).stderr
+    told = run("import", *files, "--name", "e", "--out", root / "bad.h5", code=2).stderr
     assert why in told, (why, told)
     assert not (root / "bad.h5").exists()
 
@@ -118,7 +118,7 @@ refused(two, "ends within its header", whole[:40])
 refused(two, "is no .npy file", b"PK\x03\x04" + whole)
 refused(two, "is no .npy file", b"")
 refused(two, "not those of", whole[:10] + whole[10:128].replace(b"(120, ", b"(999999999999999, ").ljust(118)[:118])
-assert "expected a .npy file" in run("import", root / "absent.npy", tsv, "--encoder", "e", "--out", root / "bad.h5", code=4).stderr
+assert "expected a .npy file" in run("import", root / "absent.npy", tsv, "--name", "e", "--out", root / "bad.h5", code=4).stderr
 # What is no table of slices.
 refused(two, "no column 'subject'", columns=("patient", "label"))
 refused(two, "column 'label': expected a class", table=[["a", "F3"], ["b", 1]])
@@ -130,7 +130,7 @@ refused(two, "no name of a label", columns=("subject", "file name"))
 refused(two, "column 'depth': expected a number", columns=("subject", "depth"), table=[["a", "low"], ["b", 0.5]])
 refused(two, "column 'trained_on'", columns=("subject", "trained_on"), table=[["a", 2], ["b", 0]])
 refused(two, "every slice of a case once", columns=("subject", "slice"), table=[["a", 2], ["a", 2]])
-assert "--encoder is required" in run("import", npy, tsv, "--out", root / "bad.h5", code=2).stderr
+assert "--name is required" in run("import", npy, tsv, "--out", root / "bad.h5", code=2).stderr
 assert "exists" in run("import", npy, tsv, "--facts", facts, "--out", root / "back.h5", code=5).stderr
 (root / "odd.json").write_text('{"encoder": "e", "colour": "red"}')
 assert "'colour' is unknown" in run("import", npy, tsv, "--facts", root / "odd.json", "--out", root / "bad.h5", code=2).stderr
@@ -161,7 +161,7 @@ described = json.loads((root / "hospital/dataset.json").read_text())
 assert described["words"] == {"label": words}, described.get("words")
 allowed = json.loads((support.SOURCE / "schemas/dataset.schema.json").read_text())["properties"]
 assert set(described) <= set(allowed), set(described) - set(allowed)
-run("embed", root / "hospital", "--encoder", root / "run/encoder.safetensors", "--out", root / "hospital.h5", "--npy")
+run("embed", root / "hospital", "--weights", root / "run/encoder.safetensors", "--out", root / "hospital.h5", "--npy")
 asked = ("--label", "label", "--folds", "2", "--permutations", "0", "--no-shortcuts", "--divisions", "5")
 named, numbered = (json.loads(run("probe", root / "hospital.h5", *asked, "--positive", p, "--json").stdout) for p in ("F4,severe", "2,3"))
 assert named == numbered and named["alone"][0]["positive"] == 8

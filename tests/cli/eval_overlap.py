@@ -66,7 +66,7 @@ check(trained.read_bytes() == whole, "a resumed run gives other weights")
 
 
 def embed(data, weights, out, *more):
-    run("embed", root / data, "--encoder", weights, "--out", root / out, *more)
+    run("embed", root / data, "--weights", weights, "--out", root / out, *more)
     return root / out
 
 
@@ -113,9 +113,9 @@ check("overlap" in both["alone"][0] and "overlap" not in both["alone"][1] and "1
 check("trained on 16" in run("pca", own, "--label", "label", "--positive", "2,3", "--out", root / "figure").stderr, "pca warns")
 check("overlap" in json.loads((root / "figure/pca.json").read_text()), "pca.json")
 probe(own, "--allow-overlap", "--save", root / "P.json", "--refits", "100")
-done = run("predict", root / "data", "--encoder", trained, "--probe", root / "P.json", "--out", root / "predicted", "--json")
+done = run("predict", root / "data", "--weights", trained, "--probe", root / "P.json", "--out", root / "predicted", "--json")
 check("trained on 16" in done.stderr and "16 of the 24" in json.loads(done.stdout)["overlap"][0], done.stderr)
-done = run("predict", root / "others", "--encoder", trained, "--probe", root / "P.json", "--out", root / "new", "--json")
+done = run("predict", root / "others", "--weights", trained, "--probe", root / "P.json", "--out", root / "new", "--json")
 check("trained on" not in done.stderr and "overlap" not in json.loads(done.stdout), done.stderr)
 
 # Fine-tuning from it: refused, flagged; a --norm group encoder starts a --norm group network.
@@ -145,9 +145,9 @@ said = run("table", root / "plan.json", "--root", root, "--out", root / "seen", 
 check("the plan's weights of resnet18" in said and "16 of the 24" in said, said)
 
 # A precision that there is not; options that do not go together or would do nothing.
-check("one of fp32" in run("embed", root / "data", "--encoder", trained, "--out", root / "half.h5", "--precision", "half", code=2).stderr, "--precision")
+check("one of fp32" in run("embed", root / "data", "--weights", trained, "--out", root / "half.h5", "--precision", "half", code=2).stderr, "--precision")
 check(not (root / "half.h5").exists(), "half.h5 was written")
-check("one of fp32" in run("predict", root / "others", "--encoder", trained, "--probe", root / "P.json", "--out", root / "half", "--precision", "half",
+check("one of fp32" in run("predict", root / "others", "--weights", trained, "--probe", root / "P.json", "--out", root / "half", "--precision", "half",
                            code=2).stderr, "--precision of predict")
 unseen = root / "random.h5"
 two = ("--label", "stage", "--positive", "2,3")

@@ -76,8 +76,8 @@ assert weights.read_bytes() == given
 twin = plan(methods=["random"], aggregate="both", evaluations=[{**evaluation, "label": "label"}, {"name": "D2", "dataset": "d2", "label": "label", "positive": "2,3"}])
 table(twin, "twin")
 for e, data in (("D1", "d1"), ("D2", "d2")):
-    run("embed", root / data, "--encoder", root / "twin/cells/random-resnet18-s1/run/encoder.safetensors", "--out", root / f"{e}.h5", "--npy")
-    run("import", root / f"{e}.h5.npy/features.npy", root / f"{e}.h5.npy/slices.tsv", "--dataset", root / data, "--encoder", "foreign", "--out", root / f"foreign-{e}.h5")
+    run("embed", root / data, "--weights", root / "twin/cells/random-resnet18-s1/run/encoder.safetensors", "--out", root / f"{e}.h5", "--npy")
+    run("import", root / f"{e}.h5.npy/features.npy", root / f"{e}.h5.npy/slices.tsv", "--dataset", root / data, "--name", "foreign", "--out", root / f"foreign-{e}.h5")
 twin["imported"] = {"foreign": {"D1": "foreign-D1.h5", "D2": "foreign-D2.h5"}}
 told = table(twin, "twin").stdout
 rows = {t["name"]: t for t in json.loads((root / "twin/results.json").read_text())["tables"]}["auc"]["rows"]
@@ -86,7 +86,7 @@ for e in ("D1", "D2", "both"):
     assert result("twin", "foreign-imported-s1", e)["predictions"] == result("twin", "random-resnet18-s1", e)["predictions"]
     assert (root / f"twin/forest-{e}.svg").exists() and (root / f"twin/cells/foreign-imported-s1/diagnostics-{e}.svg").exists()
 assert table(twin, "twin", "--tables-only").stdout == told
-run("import", root / "D1.h5.npy/features.npy", root / "D1.h5.npy/slices.tsv", "--dataset", root / "d1", "--encoder", "another", "--out", root / "foreign-D1.h5", "--force")
+run("import", root / "D1.h5.npy/features.npy", root / "D1.h5.npy/slices.tsv", "--dataset", root / "d1", "--name", "another", "--out", root / "foreign-D1.h5", "--force")
 assert "different encoders" in table(twin, "twin", code=2).stderr
 twin["imported"] = {"foreign": {"D1": "foreign-D2.h5", "D2": "foreign-D2.h5"}}
 assert "import them with --dataset" in table(twin, "twin", code=2).stderr
@@ -240,7 +240,7 @@ assert '--precision: was "fp32", is "bf16"' in run(*tune, "--lr", "0.01", "--pre
 half = [root / "half" if word == root / "tuned" else word for word in tune]
 assert json.loads(run(*half, "--precision", "bf16").stdout)["predictions"] != fixed["predictions"]
 assert "needs a CUDA card" in run(*half, "--force", "--precision", "fp16", code=2).stderr
-told = run("embed", root / "d1", "--encoder", root / "given.safetensors", "--out", root / "nodir/x.h5", code=5).stderr
+told = run("embed", root / "d1", "--weights", root / "given.safetensors", "--out", root / "nodir/x.h5", code=5).stderr
 assert "there is no directory" in told and "nodir" in told, told
 
 # A nested C in a plan reaches the supervised row; what the plan leaves out is said in the log and under the table.

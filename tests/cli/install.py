@@ -83,7 +83,7 @@ def use_alone(name, usr, prefix):
         data, out = prefix / "work" / "d", usr / "run"
         shell(usr / "bin/wsp-train", data, "--out", out, "--encoder", "resnet18", "--norm", "group", "--image-size", 48, "--batch", 2, "--samples-per-epoch", 4,
               "--epochs", 1, "--hold-back", 0, "--device", "cpu", "--method", "simclr")
-        shell(usr / "bin/wsp-eval", "embed", data, "--encoder", out / "encoder.safetensors", "--out", usr / "f.h5", "--device", "cpu")
+        shell(usr / "bin/wsp-eval", "embed", data, "--weights", out / "encoder.safetensors", "--out", usr / "f.h5", "--device", "cpu")
         shell(usr / "bin/wsp-eval", "table", usr / "share/wsp/plans/phantom-small.json", "--list")
 
 

@@ -219,7 +219,7 @@ def errors(work):
     refused("crashes on a small input", work / "models" / "crashes.json")
     refused("has the shape", work / "models" / "wrong_shape.json")
     refused("expected auto, cpu", work / "models" / "band.json", "--device", "gpu")
-    refused("--model-precision fp16 needs a CUDA card", work / "models" / "band.json", "--model-precision", "fp16")
+    refused("--precision fp16 needs a CUDA card", work / "models" / "band.json", "--precision", "fp16")
     (work / "models" / "raises.ts").write_bytes(b"not what the descriptor says")
     refused("expected SHA-256", work / "models" / "raises.json")
     done = support.run("wsp-ingest", export, "--out", work / "never", "--ids", "keep", "--compare-masks", expect=2)

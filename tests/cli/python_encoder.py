@@ -32,7 +32,7 @@ def check_encoder():
                                   ("group", data, ("--encoder", "resnet18", "--norm", "group", "--image-size", 64)),
                                   ("resnet50", data, ("--encoder", "resnet50", "--image-size", 32))):
         weights = encoder_of(name, source, *options)
-        support.run("wsp-eval", "embed", source, "--encoder", weights, "--out", root / f"{name}.h5")
+        support.run("wsp-eval", "embed", source, "--weights", weights, "--out", root / f"{name}.h5")
         expected = wsp.read_features(root / f"{name}.h5")
         encoder = wsp.load_encoder(weights)
         assert isinstance(encoder, wsp.Encoder) and not encoder.training

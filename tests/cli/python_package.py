@@ -165,7 +165,7 @@ def check_trainer():
                                                               augment=True, views=2)] for _ in range(2) for b in loader}
     for epoch, step in ((0, 0), (0, 2), (1, 1)):
         sheet = root / f"sheet-{epoch}-{step}"
-        support.run("wsp-train", "redraw", run, "--dataset", data, "--epoch", epoch, "--step", step, "--sheet", sheet)
+        support.run("wsp-train", "redraw", run, "--dataset", data, "--epoch", epoch, "--step", step, "--out", sheet)
         views = json.loads((sheet / "views.json").read_text())
         batch = batches[epoch, step]
         for i, view in enumerate(views):

@@ -63,7 +63,7 @@ def training(work, dataset, cases):
                        write(work / "class.tsv", [(n, "exclude") for n in gone]))
     support.check(f"{len(gone)} cases rated exclude" in done.stderr, done.stderr)
     sheet = work / "sheet"
-    support.run("wsp-train", "redraw", work / "fewer", "--dataset", dataset, "--epoch", 0, "--step", 0, "--sheet", sheet)
+    support.run("wsp-train", "redraw", work / "fewer", "--dataset", dataset, "--epoch", 0, "--step", 0, "--out", sheet)
     drawn = json.loads((sheet / "views.json").read_text())
     seen = {cases[row["case"]] for row in drawn}
     support.check(seen == set(cases.values()) - {max(cases.values())}, f"drawn are the classes {seen}")
@@ -160,7 +160,7 @@ def evaluation(work, dataset, cases):
     support.run("wsp-train", work / "seen", "--out", work / "others", "--encoder", "resnet18", "--image-size", 48, "--norm", "group", "--batch", 8,
                 "--samples-per-epoch", 16, "--epochs", 1, "--device", "cpu", "--hold-back", 0)
     weights = work / "others" / "encoder.safetensors"
-    embed = [dataset, "--encoder", weights, "--device", "cpu"]
+    embed = [dataset, "--weights", weights, "--device", "cpu"]
     for path, words in wrong_files(work, names[0]):
         refused("wsp-eval", ["embed", *embed, "--out", work / "never.h5", "--exclude", path], "--exclude", *words)
         support.check(not (work / "never.h5").exists(), f"{path.name}: features were written")

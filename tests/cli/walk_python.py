@@ -55,7 +55,7 @@ def cohort(work):
                 "--labels", work / "cohort" / "labels.csv", "--manifest", support.SOURCE / "data-manifests" / "phantom.json", "--size", 64)
     support.run("wsp-train", work / "dataset", "--out", work / "run", "--encoder", "resnet18", "--norm", "group", "--image-size", 48, "--batch", 8,
                 "--samples-per-epoch", 32, "--epochs", 2, "--device", "cpu", "--log-every", 1)
-    support.run("wsp-eval", "embed", work / "dataset", "--encoder", work / "run" / "encoder.safetensors", "--device", "cpu", "--out",
+    support.run("wsp-eval", "embed", work / "dataset", "--weights", work / "run" / "encoder.safetensors", "--device", "cpu", "--out",
                 work / "wsp.h5")
 
 

@@ -28,6 +28,10 @@ std::optional<std::string> why_no_card() {
   const auto count = runtime<int(int*)>("cudaGetDeviceCount");
   const auto words = runtime<const char*(int)>("cudaGetErrorString");
   if (count == nullptr || words == nullptr) return std::nullopt;
+  // Without any driver the runtime calls it too old.
+  void* driver = ::dlopen("libcuda.so.1", RTLD_LAZY);
+  if (driver == nullptr) return "Found no NVIDIA driver";
+  ::dlclose(driver);
   int cards = 0;
   const int status = count(&cards);
   return status == 0 ? "no CUDA-capable device is detected" : words(status);
@@ -51,11 +55,11 @@ c10::Device choose_device(const std::string& text, int local_rank) {
   if (text == "cpu") return at::kCPU;
   if (text == "auto" && cards == 0) {
     // A machine without a card is no news; one whose card cannot be used is.
-    if (const auto why = why_no_card(); why && why->find("no CUDA-capable") == std::string::npos) {
-      const DeviceFault* fault = find_device_fault(*why);
+    const auto why = why_no_card();
+    const DeviceFault* fault = why ? find_device_fault(*why) : nullptr;
+    if (why && (fault == nullptr || fault->code != ErrorCode::usage))
       log::warn("going on on the CPU, since CUDA says: " + *why +
                 (fault != nullptr ? ". " + std::string(fault->advice) : ""));
-    }
     return at::kCPU;
   }
   int index = local_rank;

@@ -63,7 +63,7 @@ void BatchRunner::run(const BatchJob& job) {
   } catch (const BadOutput& e) {
     if (network_.precision() != "fp16") throw;
     throw BadOutput(std::string(e.what()) +
-                    "; fp16 ends at 65504: --model-precision bf16 or fp32 may do");
+                    "; fp16 ends at 65504: --precision bf16 or fp32 may do");
   }
 }
 

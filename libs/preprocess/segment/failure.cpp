@@ -33,7 +33,7 @@ Rejection segmenter_failure(const std::exception& error) {
         "", "mask", Code::SEGMENTER_FAILED,
         on_card
             ? "no memory on the card to run the model on this volume: see nvidia-smi for what else "
-              "uses it, or take --model-precision bf16 or --device cpu"
+              "uses it, or take --precision bf16 or --device cpu"
             : "no memory to run the model on this volume"};
   }
   const std::string words = words_of(error.what());

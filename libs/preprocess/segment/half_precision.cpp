@@ -15,10 +15,10 @@ std::optional<c10::ScalarType> half_precision(const std::string& asked,
   if (wanted == "bf16") return c10::kBFloat16;
   if (wanted != "fp16")
     throw Error(ErrorCode::usage,
-                "--model-precision is '" + asked + "': expected auto, fp32, bf16 or fp16");
+                "--precision is '" + asked + "': expected auto, fp32, bf16 or fp16");
   if (device.is_cpu())
     throw Error(ErrorCode::usage,
-                "--model-precision fp16 needs a CUDA card: on the CPU use fp32 or bf16");
+                "--precision fp16 needs a CUDA card: on the CPU use fp32 or bf16");
   return c10::kHalf;
 }
 

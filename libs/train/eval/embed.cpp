@@ -42,7 +42,7 @@ struct Loaded {
 
 Loaded load(const EmbedOptions& o) {
   if (!fs::is_regular_file(o.encoder))
-    throw Error(ErrorCode::usage, "--encoder is '" + o.encoder.string() +
+    throw Error(ErrorCode::usage, "--weights is '" + o.encoder.string() +
                                       "', which is no file: expected "
                                       "weights such as encoder.safetensors of a run");
   const TensorFile file = read_tensor_file(o.encoder);

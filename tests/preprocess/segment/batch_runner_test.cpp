@@ -109,7 +109,7 @@ TEST(BatchRunner, SaysWhatHelpsWhereFp16RanOver) {
       BatchRunner(network).run(job);
       FAIL() << precision;
     } catch (const BadOutput& e) {
-      EXPECT_EQ(std::string(e.what()).find("--model-precision bf16 or fp32") != std::string::npos,
+      EXPECT_EQ(std::string(e.what()).find("--precision bf16 or fp32") != std::string::npos,
                 std::string(precision) == "fp16")
           << e.what();
     }
@@ -121,7 +121,7 @@ TEST(SegmenterFailure, ALostCardStopsTheJobAndWantOfMemoryRejectsTheCase) {
   const Rejection full = segmenter_failure(std::runtime_error(
       "CUDA out of memory. Tried to allocate 2.00 GiB (GPU 0; 15.78 GiB total capacity)"));
   EXPECT_EQ(full.code, Code::SEGMENTER_FAILED);
-  EXPECT_NE(full.detail.find("--model-precision bf16"), std::string::npos) << full.detail;
+  EXPECT_NE(full.detail.find("--precision bf16"), std::string::npos) << full.detail;
   const Rejection host = segmenter_failure(std::bad_alloc());
   EXPECT_EQ(host.detail, "no memory to run the model on this volume");
   try {

@@ -263,7 +263,7 @@ TEST_F(TorchSegmenterTest, PrecisionFollowsOptionAndDescriptor) {
       FAIL() << precision;
     } catch (const Error& e) {
       EXPECT_EQ(e.code(), ErrorCode::usage);
-      EXPECT_NE(std::string(e.what()).find("--model-precision"), std::string::npos) << e.what();
+      EXPECT_NE(std::string(e.what()).find("--precision"), std::string::npos) << e.what();
     }
   json["precision"] = "double";
   write_file_atomic(models() / "told.json", json.dump());

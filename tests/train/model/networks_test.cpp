@@ -96,7 +96,8 @@ TEST(TinyNet, IsConvolutionReluPoolingFiveTimes) {
   const double largest = expected.abs().max().item<double>();
   const auto worst = [&](const Tensor& y) { return (y - expected).abs().max().item<double>(); };
   EXPECT_LT(worst(encoder->forward(x.to(torch::kDouble))), 1e-12 * largest);
-  EXPECT_LT(worst(found), 2e-6 * largest);
+  // Single precision: sums of up to 3,200 products; oneDNN 3 is off by 2.7e-6, 2.6 by less.
+  EXPECT_LT(worst(found), 5e-6 * largest);
 }
 
 TEST(ResNet, BatchNormalisationBecomesGroupNormalisationUnderTheSameNames) {
