@@ -138,6 +138,9 @@ assert "'colour' is unknown" in run("import", npy, tsv, "--facts", root / "odd.j
 assert "import them with --dataset" in run("probe", "own.h5", "--label", "diagnosis", "--positive", "1", "--pretraining", root / "data", code=2).stderr
 
 # The manifest's words, from the hospital's table to the probe: no class is guessed from how a word ends.
+if not (support.BINARIES / "wsp-ingest").exists():
+    print("*** this build has no wsp-ingest: the words of a manifest were not tried ***")
+    raise SystemExit
 import nibabel
 
 (root / "export").mkdir()
