@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <set>
 #include <string>
@@ -33,6 +34,8 @@ struct TrainedUNet {
 std::set<std::string> subject_marks(const std::vector<MaskedVolume>& volumes);
 
 UNetOptions network_options(const UNetConfig& config);
+/// "input" of the descriptor that export_unet() writes, but its size.
+nlohmann::json described_input(const UNetConfig& config);
 /// From a weights file that a run wrote, or from a run's directory: its best weights, else its
 /// last. Throws Error(no_input) where there are none, Error(usage) for weights of something else.
 TrainedUNet load_trained_unet(const std::filesystem::path& source);
