@@ -24,8 +24,7 @@ struct TrainedUNet {
   UNetConfig config;
   std::shared_ptr<UNet> net;  ///< in evaluation mode, on the CPU
   std::filesystem::path file;
-  /// subject_mark() of each subject trained on; none in weights of versions that did not keep it,
-  /// and in those that began from an exported model.
+  /// subject_mark() of each subject trained on; none where the weights do not say.
   std::optional<std::set<std::string>> trained_on;
   /// Of each whose score chose these weights among the epochs'; likewise.
   std::optional<std::set<std::string>> chosen_on;
