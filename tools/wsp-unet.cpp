@@ -14,6 +14,9 @@
 #include "train/unet/unet.hpp"
 #include "training_options.hpp"
 #include "wsp-unet-predict.hpp"
+#ifdef WSP_WITH_MEDICAL
+#include "preprocess/segment/builtin_model.hpp"
+#endif
 
 namespace {
 
@@ -60,7 +63,8 @@ void declare_run(CLI::App& app, Options& o) {
   app.add_option("--out", r.out, "Run directory to make")->required();
   auto* run = app.add_option_group("Run");
   run->add_option("--init", r.init,
-                  "Run directory or weights file of such a network to start from");
+                  "Network to start from: run directory, weights file, MODEL.json that wsp-unet "
+                  "export wrote, or builtin (the ingest's)");
   run->add_flag("--resume", r.resume, "Go on where a run stopped");
   run->add_flag("--force", r.force, "Replace an earlier run");
   wsp::declare_running(*run, r);
@@ -179,7 +183,17 @@ void keep_freed_memory() {
   ::mallopt(M_TRIM_THRESHOLD, std::numeric_limits<int>::max());
 }
 
+// Where the network that comes with the tools lies.
+std::filesystem::path builtin_model() {
+#ifdef WSP_WITH_MEDICAL
+  if (const auto found = wsp::builtin_liver_model()) return *found;
+#endif
+  throw wsp::Error(wsp::ErrorCode::no_input,
+                   "--init builtin: no liver network came with this program: give its MODEL.json");
+}
+
 int train(Options& o, const wsp::CommonOptions& common) {
+  if (o.run.init == "builtin") o.run.init = builtin_model();
   o.config.seed = common.seed;
   if (!o.config.context_mm.empty()) o.config.neighbours = std::ssize(o.config.context_mm);
   o.run.threads = common.threads;

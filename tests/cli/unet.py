@@ -5,6 +5,7 @@ import json
 import math
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -131,6 +132,32 @@ first = script.read_bytes()
 run("wsp-unet", "export", root / "run", "--model", root / "model/liver.json", "--force")
 check(script.read_bytes() == first, "the same weights give the same bytes")
 run("wsp-unet", "export", root / "cohort", "--model", root / "model/other.json", expect=4)
+
+# --init of an exported model: the weights of its run, step for step. Another network, other bytes and other descriptors are refused.
+model = root / "model/liver.json"
+tune = ("--lr", "1e-4", "--epochs", "1", "--seed", "6", "--max-steps", "3")
+of_run = json.loads(train("--out", root / "of-run", "--init", root / "run", *tune, "--json").stdout)
+of_model = json.loads(train("--out", root / "of-model", "--init", model, *tune, "--json").stdout)
+check(of_model["first_loss"] == of_run["first_loss"] and of_model["last_loss"] == of_run["last_loss"], f"{of_model} {of_run}")
+about = json.loads((root / "of-model/config.resolved.json").read_text())
+check(about["init_sha256"] == descriptor["sha256"], "init_sha256 of a model")
+for extra, said in ((("--width", "16"), "--width 16"), (("--depth", "3"), "missing"), (("--norm", "group"), "unexpected"),
+                    (("--neighbours", "0"), '"dimensions":"2d"'), (("--context-mm", "6"), "context_mm")):
+    refused = train("--out", root / "x", "--init", model, *tune, *extra, expect=2).stderr
+    check("another network" in refused and said in refused, f"--init of a model, {extra}: {refused}")
+(root / "broken").mkdir()
+for change, said in (({"sha256": "0" * 64}, "expected SHA-256 000"), ({"format": "wsp-nnunet"}, "/format"),
+                     ({"input": {**descriptor["input"], "window_hu": [-200, 300]}}, "window_hu")):
+    (root / "broken/liver.json").write_text(json.dumps({**descriptor, **change}))
+    shutil.copy(script, root / "broken")
+    refused = train("--out", root / "x", "--init", root / "broken/liver.json", *tune, expect=2).stderr
+    check(said in refused, f"{change}: {refused}")
+train("--out", root / "x", "--init", root / "no.json", *tune, expect=2)
+# The network that comes with the tools has the defaults' shape.
+train("--out", root / "of-builtin", "--init", "builtin", "--width", "16", "--depth", "4", *tune)
+about = json.loads((root / "of-builtin/config.resolved.json").read_text())
+check(about["init_sha256"] == json.loads((support.SOURCE / "models/liver/liver.json").read_text())["sha256"], "init_sha256 of the builtin")
+check(not (root / "x").exists(), "a refused --init leaves nothing")
 
 # Predict: the exported network on slices made here, by hand, gives the same mask as the tool.
 volumes = sorted((root / "cohort/export").rglob("*.nii.gz"))

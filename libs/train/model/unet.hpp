@@ -74,5 +74,9 @@ void load_unet_weights(UNet& net, const std::map<std::string, torch::Tensor>& we
 /// PyTorch not older than this one. `half`: kernels are kept in half precision, and computed with
 /// in single.
 std::string unet_torchscript(UNet& net, std::int64_t ratio, bool half = false);
+/// Load the weights of what unet_torchscript() wrote, at any ratio, into a network of the same
+/// options; half precision is widened. Throws Error(usage) for other bytes and naming what does not
+/// fit.
+void load_unet_torchscript(UNet& net, const std::string& bytes);
 
 }  // namespace wsp::train

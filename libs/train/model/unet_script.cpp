@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <sstream>
 
+#include "io/core/error.hpp"
 #include "train/model/module_state.hpp"
 #include "train/model/unet.hpp"
 
@@ -62,19 +63,31 @@ class Script {
   std::string cast_, text_;
 };
 
+std::string attribute_of(std::string name) {
+  std::replace(name.begin(), name.end(), '.', '_');
+  return name;
+}
+
+torch::jit::Module read_module(const std::string& bytes) {
+  std::istringstream stream(bytes);
+  try {
+    return torch::jit::load(stream, torch::kCPU);
+  } catch (const std::exception&) {
+    throw Error(ErrorCode::usage, "it is no TorchScript: expected what wsp-unet export writes");
+  }
+}
+
 }  // namespace
 
 std::string unet_torchscript(UNet& net, std::int64_t ratio, bool half) {
   torch::jit::Module module("LiverUNet");
   for (const auto& [name, tensor] : state_of(net)) {
     if (name.ends_with("num_batches_tracked")) continue;
-    std::string attribute = name;
-    std::replace(attribute.begin(), attribute.end(), '.', '_');
     torch::Tensor value =
         tensor.detach().to(torch::kCPU, /*non_blocking=*/false, /*copy=*/true).contiguous();
     if (half && value.dim() > 1) value = value.to(torch::kHalf);
     // Buffers: weights that nobody will train need no gradient.
-    module.register_buffer(attribute, value);
+    module.register_buffer(attribute_of(name), value);
   }
   // What eval() and train() of a reader set; nothing here asks for it.
   module.register_attribute("training", c10::BoolType::get(), false);
@@ -83,6 +96,20 @@ std::string unet_torchscript(UNet& net, std::int64_t ratio, bool half) {
   std::ostringstream bytes;
   module.save(bytes);
   return bytes.str();
+}
+
+void load_unet_torchscript(UNet& net, const std::string& bytes) {
+  const torch::jit::Module module = read_module(bytes);
+  std::map<std::string, torch::Tensor> found;  // by attribute
+  for (const auto& buffer : module.named_buffers()) found[buffer.name] = buffer.value;
+  for (const auto& parameter : module.named_parameters()) found[parameter.name] = parameter.value;
+  std::map<std::string, torch::Tensor> weights;  // by the network's names, what is left by its own
+  for (const auto& [name, tensor] : state_of(net)) {
+    auto node = found.extract(attribute_of(name));
+    if (node) weights[name] = node.mapped().to(torch::kFloat);
+  }
+  weights.merge(found);
+  load_unet_weights(net, weights);
 }
 
 }  // namespace wsp::train

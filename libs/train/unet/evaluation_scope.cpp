@@ -128,8 +128,9 @@ EvaluationScope evaluation_scope(const UNetEvaluate& what, const DatasetReader& 
   const auto marks = marks_of(trained, reader, same_dataset);
   if (!marks.trained) {
     log::warn(
-        "these weights are of a version that did not keep which subjects they were trained "
-        "on: whether they have seen volumes of this dataset cannot be known");
+        "these weights do not say which subjects they were trained on: they are of an earlier "
+        "version, or began from an exported model. Whether they have seen volumes of this dataset "
+        "cannot be known");
     return scope;
   }
   const auto seen = [&](const MaskedVolume& v) {

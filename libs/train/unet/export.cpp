@@ -19,15 +19,8 @@ using nlohmann::json;
 
 json descriptor_of(const UNetExport& what, const UNetConfig& config, const std::string& file,
                    const std::string& sha256) {
-  json input = {{"dimensions", config.neighbours > 0 ? "2.5d" : "2d"},
-                {"orientation", "SPL"},
-                {"size", {config.stored_size, config.stored_size}},
-                {"window_hu", {-100, 400}},
-                {"scale", {0, 1}}};
-  if (!config.context_mm.empty())
-    input["context_mm"] = config.context_mm;
-  else if (config.neighbours > 0)
-    input["neighbours"] = config.neighbours;
+  json input = described_input(config);
+  input["size"] = {config.stored_size, config.stored_size};
   json descriptor = {
       {"format", "wsp-segmentation-model"},
       {"version", 1},
@@ -54,6 +47,18 @@ void check(const UNetExport& what, const fs::path& script) {
 }
 
 }  // namespace
+
+json described_input(const UNetConfig& config) {
+  json input = {{"dimensions", config.neighbours > 0 ? "2.5d" : "2d"},
+                {"orientation", "SPL"},
+                {"window_hu", {-100, 400}},
+                {"scale", {0, 1}}};
+  if (!config.context_mm.empty())
+    input["context_mm"] = config.context_mm;
+  else if (config.neighbours > 0)
+    input["neighbours"] = config.neighbours;
+  return input;
+}
 
 json export_unet(const UNetExport& what) {
   const fs::path script = fs::path(what.descriptor).replace_extension(".ts");

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <set>
 #include <string>
@@ -23,7 +24,7 @@ struct TrainedUNet {
   UNetConfig config;
   std::shared_ptr<UNet> net;  ///< in evaluation mode, on the CPU
   std::filesystem::path file;
-  /// subject_mark() of each subject trained on; none in weights of versions that did not keep it.
+  /// subject_mark() of each subject trained on; none where the weights do not say.
   std::optional<std::set<std::string>> trained_on;
   /// Of each whose score chose these weights among the epochs'; likewise.
   std::optional<std::set<std::string>> chosen_on;
@@ -33,6 +34,8 @@ struct TrainedUNet {
 std::set<std::string> subject_marks(const std::vector<MaskedVolume>& volumes);
 
 UNetOptions network_options(const UNetConfig& config);
+/// "input" of the descriptor that export_unet() writes, but its size.
+nlohmann::json described_input(const UNetConfig& config);
 /// From a weights file that a run wrote, or from a run's directory: its best weights, else its
 /// last. Throws Error(no_input) where there are none, Error(usage) for weights of something else.
 TrainedUNet load_trained_unet(const std::filesystem::path& source);

@@ -4,9 +4,13 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
+#include "io/core/atomic_file.hpp"
 #include "io/core/error.hpp"
 #include "io/core/hash.hpp"
+#include "io/core/json_text.hpp"
+#include "io/manifest/manifest.hpp"
 #include "train/data/dataset_check.hpp"
 #include "train/data/rated_cases.hpp"
 #include "train/run/device.hpp"
@@ -52,8 +56,19 @@ std::shared_ptr<UNet> make_network(const UNetConfig& config, const torch::Device
   return net;
 }
 
-// The network of --init, which must be the one that is asked for.
-TrainedUNet initial_network(const UNetConfig& config, const std::filesystem::path& init) {
+// The network of --init, and what it saw.
+struct InitialNetwork {
+  std::shared_ptr<UNet> net;
+  std::string sha256;  // of its weights' file
+  std::optional<std::set<std::string>> trained_on;
+};
+
+[[noreturn]] void refuse_init(const std::filesystem::path& init, const std::string& why) {
+  throw Error(ErrorCode::usage, "--init " + init.string() + " holds another network: " + why);
+}
+
+// That of a run, which must be the one that is asked for.
+InitialNetwork network_of_run(const UNetConfig& config, const std::filesystem::path& init) {
   TrainedUNet found = load_trained_unet(init);
   const auto of = [](const UNetConfig& c) {
     return fmt::format("{} --width {} --depth {} --norm {}",
@@ -63,9 +78,37 @@ TrainedUNet initial_network(const UNetConfig& config, const std::filesystem::pat
                        c.width, c.depth, c.norm);
   };
   if (of(found.config) != of(config))
-    throw Error(ErrorCode::usage, fmt::format("--init {} holds another network: it wants {}, asked "
-                                              "for is {}",
-                                              init.string(), of(found.config), of(config)));
+    refuse_init(init, fmt::format("it wants {}, asked for is {}", of(found.config), of(config)));
+  return {std::move(found.net), hex(sha256_file(found.file)), std::move(found.trained_on)};
+}
+
+// That of a model that export_unet() wrote. The descriptor says what the network takes, the
+// weights' names and shapes say the rest. On whom it was trained neither says.
+InitialNetwork network_of_model(const UNetConfig& config, const std::filesystem::path& init) {
+  const nlohmann::json about = load_json(init);
+  for (const std::string& line : schema_violations("segmentation_model.schema.json", about))
+    throw Error(
+        ErrorCode::usage,
+        "--init " + init.string() + " is no descriptor of a liver model (docs/MODELS.md): " + line);
+  nlohmann::json input = about.at("input");
+  input.erase("size");  // a network takes any
+  if (const nlohmann::json wanted = described_input(config); input != wanted)
+    refuse_init(init, "it takes " + json_text(input) + ", asked for is " + json_text(wanted));
+  const auto file = init.parent_path() / about.at("file").get<std::string>();
+  const std::string bytes = read_file(file);
+  InitialNetwork found{std::make_shared<UNet>(network_options(config)), hex(sha256(bytes)), {}};
+  if (const auto wanted = about.at("sha256").get<std::string>(); found.sha256 != wanted)
+    throw Error(ErrorCode::usage, file.string() + " is not the file that " + init.string() +
+                                      " describes: expected SHA-256 " + wanted + ", found " +
+                                      found.sha256);
+  try {
+    load_unet_torchscript(*found.net, bytes);
+  } catch (const Error& e) {
+    throw Error(e.code(),
+                fmt::format("--init {} holds another network than --width {} --depth {} "
+                            "--norm {}: {}",
+                            init.string(), config.width, config.depth, config.norm, e.what()));
+  }
   return found;
 }
 
@@ -83,8 +126,10 @@ UNetSetup::UNetSetup(UNetConfig wanted, const RunOptions& run_options)
   trained_on = subject_marks(set.training);
   std::shared_ptr<UNet> init;
   if (!options.init.empty()) {
-    TrainedUNet found = initial_network(config, options.init);
-    config.init_sha256 = hex(sha256_file(found.file));
+    InitialNetwork found = options.init.extension() == ".json"
+                               ? network_of_model(config, options.init)
+                               : network_of_run(config, options.init);
+    config.init_sha256 = found.sha256;
     init = std::move(found.net);
     if (found.trained_on)
       trained_on->merge(*found.trained_on);

@@ -114,6 +114,31 @@ TEST(UNet, WeightsComeBackAndOthersAreRefused) {
   EXPECT_THROW(load_unet_weights(other, file.tensors), Error);
 }
 
+TEST(UNet, WeightsComeBackFromItsTorchScriptAndOthersAreRefused) {
+  const torch::NoGradGuard no_grad;
+  for (const UNetOptions& options : kKinds)
+    for (const bool half : {false, true}) {
+      auto net = lived_network(options);
+      const std::string bytes = unet_torchscript(*net, 2, half);
+      UNet back(options);
+      load_unet_torchscript(back, bytes);
+      back.eval();
+      if (half)
+        for (torch::Tensor& p : net->parameters())
+          if (p.dim() > 1) p.copy_(p.to(torch::kHalf));
+      const torch::Tensor x = torch::rand({2, options.channels(), 32, 32});
+      EXPECT_TRUE(torch::equal(back.forward(x), net->forward(x)));
+      for (const UNetOptions& other : kKinds) {
+        if (other.depth == options.depth) continue;
+        UNet another(other);
+        EXPECT_THROW(load_unet_torchscript(another, bytes), Error);
+      }
+      UNet wider({options.neighbours, options.width + 8, options.depth, options.norm});
+      EXPECT_THROW(load_unet_torchscript(wider, bytes), Error);
+      EXPECT_THROW(load_unet_torchscript(back, bytes.substr(0, bytes.size() / 2)), Error);
+    }
+}
+
 TEST(UNet, RefusesOptionsAndImagesThatDoNotFit) {
   EXPECT_THROW(UNet({1, 12, 2, Norm::batch}), Error);
   EXPECT_THROW(UNet({17, 16, 2, Norm::batch}), Error);
