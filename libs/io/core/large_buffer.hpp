@@ -9,8 +9,8 @@
 
 namespace wsp {
 
-/// Make an empty vector `size` long, asking the system for its largest pages first: a volume is
-/// touched once, and 4 KiB at a time that costs as much as decoding it.
+/// Make a vector `size` long, asking the system for its largest pages first: a volume is touched
+/// once, and 4 KiB at a time that costs as much as decoding it.
 template <class T>
 void resize_large(std::vector<T>& values, std::size_t size) {
   constexpr std::uintptr_t kPage = std::uintptr_t{2} << 20;
@@ -43,9 +43,11 @@ class SpareVectors {
         spare_.erase(found);
       }
     }
-    if (values.capacity() < size) std::vector<T>().swap(values);
-    if (values.empty()) resize_large(values, size);
-    values.resize(size);
+    if (values.capacity() < size) {
+      std::vector<T>().swap(values);
+      values.reserve(size + std::min(size / 2, kMostRoom));
+    }
+    resize_large(values, size);
     return values;
   }
   /// Keep them, unless there are `most` already.
@@ -55,6 +57,9 @@ class SpareVectors {
   }
 
  private:
+  /// For the next one, which may be larger: pages that nobody touches are no memory.
+  static constexpr std::size_t kMostRoom = (std::size_t{128} << 20) / sizeof(T);
+
   std::mutex mutex_;
   std::vector<std::vector<T>> spare_;
 };
