@@ -7,7 +7,7 @@ set -euo pipefail
 
 build_packages=(
   g++ cmake ninja-build pkg-config python3
-  libdcmtk-dev libopenjp2-7-dev
+  libdcmtk-dev libopenjp2-7-dev libdeflate-dev
   libhdf5-dev libblosc-dev libeigen3-dev libxxhash-dev libssl-dev libtbb-dev libpng-dev zlib1g-dev libjs-chart.js
   nlohmann-json3-dev libvalijson-dev libcli11-dev libspdlog-dev libfmt-dev
   libtorch-dev

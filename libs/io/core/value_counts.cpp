@@ -1,10 +1,57 @@
 #include "io/core/value_counts.hpp"
 
-namespace wsp {
+#include <algorithm>
+#include <limits>
+#include <utility>
 
-void ValueCounts::add(std::span<const std::int16_t> values) {
-  counts_.resize(kValues * kTables);
-  std::uint32_t* const zero = counts_.data() - kLeast * static_cast<int>(kTables);
+#include "io/core/vector_clones.hpp"
+
+namespace wsp {
+namespace {
+
+WSP_VECTOR_CLONES("avx2", "default")
+std::pair<std::int16_t, std::int16_t> range_of(const std::int16_t* values, std::size_t n) {
+  std::int16_t least = std::numeric_limits<std::int16_t>::max();
+  std::int16_t most = std::numeric_limits<std::int16_t>::min();
+  for (std::size_t i = 0; i < n; ++i) {
+    least = std::min(least, values[i]);
+    most = std::max(most, values[i]);
+  }
+  return {least, most};
+}
+
+}  // namespace
+
+void ValueCounts::cover(std::span<const std::int16_t> values) {
+  if (values.empty()) return;
+  const auto [least, most] = range_of(values.data(), values.size());
+  cover(least, most + 1);
+}
+
+void ValueCounts::cover(const ValueCounts& other) {
+  if (!other.counts_.empty()) cover(other.least_, other.end());
+}
+
+void ValueCounts::cover(int least, int end) {
+  if (!counts_.empty() && least >= least_ && end <= this->end()) return;
+  constexpr int kStep = 1024;  // so that there are few moves
+  const auto floor = [](int value) {
+    return (value - (value < 0 ? kStep - 1 : 0)) / kStep * kStep;
+  };
+  int first = floor(least), last = floor(end + kStep - 1);
+  if (!counts_.empty()) {
+    first = std::min(first, least_);
+    last = std::max(last, this->end());
+  }
+  std::vector<std::uint32_t> wider(static_cast<std::size_t>(last - first) * kTables);
+  std::copy(counts_.begin(), counts_.end(),
+            wider.begin() + (counts_.empty() ? 0 : least_ - first) * std::ptrdiff_t{kTables});
+  counts_ = std::move(wider);
+  least_ = first;
+}
+
+void ValueCounts::add_covered(std::span<const std::int16_t> values) {
+  std::uint32_t* const zero = counts_.data() - least_ * static_cast<int>(kTables);
   const auto count = [zero](std::int16_t value, int table) {
     ++zero[value * static_cast<int>(kTables) + table];
   };
@@ -20,14 +67,15 @@ void ValueCounts::add(std::span<const std::int16_t> values) {
 
 void ValueCounts::add(const ValueCounts& other) {
   if (other.counts_.empty()) return;
-  counts_.resize(kValues * kTables);
-  for (std::size_t i = 0; i < counts_.size(); ++i) counts_[i] += other.counts_[i];
+  cover(other);
+  std::uint32_t* const same =
+      counts_.data() + static_cast<std::size_t>(other.least_ - least_) * kTables;
+  for (std::size_t i = 0; i < other.counts_.size(); ++i) same[i] += other.counts_[i];
 }
 
 std::int64_t ValueCounts::at(std::int64_t value) const {
-  const std::int64_t i = value - kLeast;
-  if (counts_.empty() || i < 0 || i >= static_cast<std::int64_t>(kValues)) return 0;
-  return sum(static_cast<std::size_t>(i) * kTables);
+  if (value < least_ || value >= end()) return 0;
+  return sum(static_cast<std::size_t>(value - least_) * kTables);
 }
 
 std::int64_t ValueCounts::total() const {

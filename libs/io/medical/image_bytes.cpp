@@ -1,9 +1,13 @@
 #include "io/medical/image_bytes.hpp"
 
 #include <fcntl.h>
+#include <libdeflate.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <fstream>
+#include <memory>
+#include <system_error>
 #include <vector>
 
 namespace wsp::image {
@@ -56,6 +60,26 @@ Rejection ZFile::verdict() const {
     return say(Code::DECODE_FAILED, "its gzip data are damaged: code, checksum or length");
   if (state != Z_OK) return say(Code::UNREADABLE, "the file cannot be read");
   return say(Code::USED, "");
+}
+
+bool unpack_whole(const std::filesystem::path& path, std::span<char> bytes) {
+  constexpr std::size_t kMostPacked = std::size_t{256} << 20;  // held beside what is unpacked
+  std::error_code error;
+  const std::size_t size = std::filesystem::file_size(path, error);
+  std::ifstream file(path, std::ios::binary);
+  if (error || size > std::min(kMostPacked, bytes.size()) || file.get() != 0x1F) return false;
+  const std::unique_ptr<char[]> packed(new char[size]);
+  if (!file.seekg(0).read(packed.get(), static_cast<std::streamsize>(size))) return false;
+  const std::unique_ptr<libdeflate_decompressor, void (*)(libdeflate_decompressor*)> unpacker(
+      libdeflate_alloc_decompressor(), libdeflate_free_decompressor);
+  // libdeflate does not look at the header's own checksum, which hardly a file has.
+  constexpr std::size_t kFlags = 3;
+  constexpr char kHeaderChecksum = 2;
+  std::size_t taken = 0;
+  return size > kFlags && (packed[kFlags] & kHeaderChecksum) == 0 && unpacker != nullptr &&
+         libdeflate_gzip_decompress_ex(unpacker.get(), packed.get(), size, bytes.data(),
+                                       bytes.size(), &taken, nullptr) == LIBDEFLATE_SUCCESS &&
+         taken == size;
 }
 
 void swap_bytes(std::span<char> numbers, std::size_t bytes) {

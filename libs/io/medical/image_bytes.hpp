@@ -7,7 +7,7 @@
 
 #include "io/core/outcome.hpp"
 
-/// Bytes of image files, through zlib. Internal to io/medical.
+/// Bytes of image files, through zlib and libdeflate. Internal to io/medical.
 namespace wsp::image {
 
 /// A file from `start` on, unpacked where gzip's magic stands there and as it is elsewhere.
@@ -31,6 +31,11 @@ class ZFile {
  private:
   gzFile file_ = nullptr;
 };
+
+/// Fill `bytes` with what a gzip file holds, where it is one member that unpacks to exactly so many
+/// bytes, checksum and length included: faster than a ZFile, which says what is wrong with others.
+/// False for those; what then stands in `bytes` means nothing.
+bool unpack_whole(const std::filesystem::path& path, std::span<char> bytes);
 
 /// Turn the bytes of every number round.
 void swap_bytes(std::span<char> numbers, std::size_t bytes);

@@ -240,7 +240,7 @@ Outcome<ImageVolume> read_image_volume(const fs::path& path) {
   Volume& volume = image.volume;
   volume.geometry = order.geometry;
   volume.flags = pixels.value().header.flags;
-  resize_large(volume.hu, static_cast<std::size_t>(order.geometry.voxels()));
+  volume.hu = spare_vectors<std::int16_t>().take(static_cast<std::size_t>(order.geometry.voxels()));
   image.minimum = std::numeric_limits<std::int64_t>::max();
   image.maximum = std::numeric_limits<std::int64_t>::min();
   bool finite = true;
@@ -351,7 +351,8 @@ Outcome<LabelImage> read_labels(const fs::path& path) {
   if (pixels.header.component != "uint8" || !pixels.as_stored()) return whole_numbers(pixels);
   const CanonicalOrder order(pixels.header.geometry);
   LabelImage image = labels_without_values(pixels, order);
-  resize_large(image.bytes, static_cast<std::size_t>(order.geometry.voxels()));
+  image.bytes =
+      spare_vectors<std::uint8_t>().take(static_cast<std::size_t>(order.geometry.voxels()));
   order.copy(reinterpret_cast<const std::uint8_t*>(pixels.bytes.view.data()), image.bytes.data());
   return image;
 }

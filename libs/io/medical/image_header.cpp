@@ -338,16 +338,23 @@ Outcome<NiftiHeader> read_nifti_header(const fs::path& path) {
 Outcome<SharedSpan<char>> read_nifti_voxels(const NiftiHeader& header) {
   const auto bytes = static_cast<std::size_t>(header.image.geometry.voxels()) *
                      static_cast<std::size_t>(header.voxel_bytes);
-  const auto buffer = allocate_bytes(bytes);
-  const std::span voxels(buffer.get(), bytes);
-  ZFile file(header.data);
-  const std::size_t have = file.seek(header.offset) ? file.read(voxels.data(), bytes) : 0;
-  if (have == bytes) file.drain();
-  if (Rejection r = file.verdict(); r.code != Code::USED) return r;
-  if (have != bytes)
-    return refuse(Code::TRUNCATED_FILE, "the header asks for " + std::to_string(bytes) +
-                                            " bytes of voxels, the file has " +
-                                            std::to_string(have));
+  // As a rule the file is a header of a few hundred bytes and these.
+  constexpr std::int64_t kLongestLead = 65536;
+  const bool short_lead =
+      header.offset <= kLongestLead && header.offset % std::int64_t{sizeof(double)} == 0;
+  const std::size_t lead = short_lead ? static_cast<std::size_t>(header.offset) : 0;
+  const auto buffer = allocate_bytes(lead + bytes);
+  const std::span voxels(buffer.get() + lead, bytes);
+  if (!short_lead || !unpack_whole(header.data, {buffer.get(), lead + bytes})) {
+    ZFile file(header.data);
+    const std::size_t have = file.seek(header.offset) ? file.read(voxels.data(), bytes) : 0;
+    if (have == bytes) file.drain();
+    if (Rejection r = file.verdict(); r.code != Code::USED) return r;
+    if (have != bytes)
+      return refuse(Code::TRUNCATED_FILE, "the header asks for " + std::to_string(bytes) +
+                                              " bytes of voxels, the file has " +
+                                              std::to_string(have));
+  }
   if (header.swapped) swap_bytes(voxels, static_cast<std::size_t>(header.voxel_bytes));
   return SharedSpan<char>{voxels, buffer};
 }

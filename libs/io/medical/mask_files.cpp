@@ -2,6 +2,7 @@
 #include <array>
 #include <cctype>
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <set>
 #include <utility>
@@ -182,7 +183,7 @@ Outcome<LiverMask> read_mask_file(const fs::path& path, const LoadedVolume& load
   const auto labels = liver_values(image, options);
   if (!labels) return labels.rejection();
   std::vector<std::uint8_t> liver = marked(image, labels.value());
-  if (std::find(liver.begin(), liver.end(), 1) == liver.end()) {
+  if (std::memchr(liver.data(), 1, liver.size()) == nullptr) {
     const auto again = read_label_image(path);  // for what it holds instead
     return Rejection{"", "mask", Code::NO_LIVER,
                      no_liver_among(again ? again.value().values : image.values, labels.value())};

@@ -29,9 +29,15 @@ std::int32_t read_bits(std::uint32_t word, int bits, bool is_signed) {
 
 namespace {
 
+/// One walk: to ask for each of 128 groups would search the data set as often.
 bool has_overlay_bits(DcmDataset& dataset) {
-  for (std::uint16_t group = 0x6000; group <= 0x60FE; group = static_cast<std::uint16_t>(group + 2))
-    if (number(dataset, DcmTagKey(group, 0x0102)).value_or(0) > 0) return true;
+  for (DcmObject* o = dataset.nextInContainer(nullptr); o != nullptr;
+       o = dataset.nextInContainer(o)) {
+    const DcmTagKey tag = o->getTag();
+    const bool of_overlay = tag.getGroup() >= 0x6000 && tag.getGroup() <= 0x60FE &&
+                            tag.getGroup() % 2 == 0 && tag.getElement() == 0x0102;
+    if (of_overlay && number(dataset, tag).value_or(0) > 0) return true;
+  }
   return false;
 }
 

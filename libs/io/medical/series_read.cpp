@@ -209,7 +209,8 @@ Outcome<LoadedVolume> read_dicom(const Scan& scan, const Series& series,
   volume.geometry = in_plane.geometry;
   volume.geometry.size[2] = slices;
   volume.geometry.spacing_mm[2] = series.spacing_mm > 0 ? series.spacing_mm : 1;
-  resize_large(volume.hu, static_cast<std::size_t>(volume.geometry.voxels()));
+  volume.hu =
+      spare_vectors<std::int16_t>().take(static_cast<std::size_t>(volume.geometry.voxels()));
   for (std::int64_t k = 0; k < slices; ++k) {
     const Plane& plane = series.planes[static_cast<std::size_t>(k)];
     volume.slice_origin_mm.push_back(canonical_origin(in_plane, plane.position_mm));

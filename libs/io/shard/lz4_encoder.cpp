@@ -98,9 +98,14 @@ class MatchFinder {
 
   [[nodiscard]] std::size_t same_until(std::size_t at, std::size_t distance) const {
     const std::size_t end = bytes_.size() - kLastLiterals;
+    const auto differs = [&](std::size_t i) {
+      return load64(&bytes_[i]) ^ load64(&bytes_[i - distance]);
+    };
+    for (; at + 32 <= end; at += 32)  // most of a mask is one run
+      if ((differs(at) | differs(at + 8) | differs(at + 16) | differs(at + 24)) != 0) break;
     for (; at + 8 <= end; at += 8)
-      if (const std::uint64_t differs = load64(&bytes_[at]) ^ load64(&bytes_[at - distance]))
-        return at + static_cast<std::size_t>(std::countr_zero(differs)) / 8;
+      if (const std::uint64_t bits = differs(at))
+        return at + static_cast<std::size_t>(std::countr_zero(bits)) / 8;
     while (at < end && bytes_[at] == bytes_[at - distance]) ++at;
     return at;
   }

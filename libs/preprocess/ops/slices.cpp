@@ -202,11 +202,12 @@ SliceProfile profile_slice(std::span<const std::int16_t> hu, const MaskRuns* liv
   const std::int64_t ny = geometry.size[1];
   const RunRows body = body_of(hu, nx, ny);
   std::int64_t lung = 0, bone = 0, liver_count = 0, liver_sum = 0;
+  of_body.cover(hu);
   for (std::int64_t y = 0; y < ny; ++y) {
     const std::int16_t* row = hu.data() + y * nx;
     for (const Run& run : body.row(static_cast<std::size_t>(y))) {
       const auto n = run.end - run.begin;
-      of_body.add({row + run.begin, static_cast<std::size_t>(n)});
+      of_body.add_covered({row + run.begin, static_cast<std::size_t>(n)});
       const Sums sums = count_tissues(row + run.begin, n);
       lung += sums.lung;
       bone += sums.bone;

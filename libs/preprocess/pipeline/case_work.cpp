@@ -8,6 +8,7 @@
 
 #include "io/core/error.hpp"
 #include "io/core/hash.hpp"
+#include "io/core/large_buffer.hpp"
 #include "io/core/parallel.hpp"
 #include "io/medical/value_proof.hpp"
 #include "preprocess/ops/liver.hpp"
@@ -219,18 +220,39 @@ Outcome<JudgedCase> judge(const CaseInputs& in, const CasePlan& plan, CaseInHand
   return judged;
 }
 
+// Slice k of a volume, windowed and compressed with its mask.
+SliceRecord cut_slice(const CaseInputs& in, const CasePlan& plan, const JudgedCase& judged,
+                      const InPlaneFit& fit, std::int64_t k) {
+  const Volume& volume = judged.loaded.volume;
+  const LiverMask& liver = judged.liver.mask;
+  const auto at = static_cast<std::size_t>(k);
+  SliceRecord slice;
+  slice.z_mm = volume.z_mm[at];
+  slice.source_index = volume.source_index[at];
+  const auto depth = [&](const SliceRange& range) {
+    return normalised_depth(slice.z_mm, volume.z_mm[static_cast<std::size_t>(range.first)],
+                            volume.z_mm[static_cast<std::size_t>(range.last)]);
+  };
+  slice.depth_kept = depth(judged.measured.kept);
+  slice.depth_liver = depth(judged.measured.extent);
+  slice.depth_volume = depth({0, volume.geometry.size[2] - 1});
+  slice.liver_area_mm2 = judged.areas_mm2[at];
+  const auto image = resample_slice(volume.slice(k), fit, in.config.window);
+  const auto mask =
+      fit.identity ? std::vector<std::uint8_t>() : resample_slice(liver.slice(k), fit);
+  slice.image = compress_slice(as_bytes(image), 2, in.config.codec,
+                               chunk_seed(plan.name, slice.source_index, false));
+  slice.mask = compress_slice(fit.identity ? liver.slice(k) : std::span<const std::uint8_t>(mask),
+                              1, in.config.codec, chunk_seed(plan.name, slice.source_index, true));
+  return slice;
+}
+
 CaseProduct make_product(const CaseInputs& in, const CasePlan& plan, JudgedCase judged) {
   const LoadedVolume& loaded = judged.loaded;
   const Volume& volume = loaded.volume;
-  const LiverMask& liver = judged.liver.mask;
   CaseMeasurements& measured = judged.measured;
-  const SliceRange &extent = measured.extent, &kept = measured.kept;
+  const SliceRange& kept = measured.kept;
   const std::int64_t acquired = volume.geometry.size[2];
-  const auto depth = [&](double z, std::int64_t first, std::int64_t last) {
-    return normalised_depth(z, volume.z_mm[static_cast<std::size_t>(first)],
-                            volume.z_mm[static_cast<std::size_t>(last)]);
-  };
-
   CaseProduct product;
   CaseRecord& record = product.record;
   record.name = plan.name;
@@ -248,15 +270,21 @@ CaseProduct make_product(const CaseInputs& in, const CasePlan& plan, JudgedCase 
 
   // 1. Per acquired slice: what QA needs. Per kept slice: window and compress.
   measured.profiles.resize(static_cast<std::size_t>(acquired));
+  record.slices.resize(static_cast<std::size_t>(kept.count()));
   const MaskRuns& runs = *judged.runs;
+  Preview preview(runs, in.config.window);
   struct Counts {
     ValueCounts body, liver;
   };
   tbb::enumerable_thread_specific<Counts> parts;
+  // All that looks at a slice does so at once: a volume is larger than the caches.
   wsp::parallel_loop(std::int64_t{0}, acquired, [&](std::int64_t k) {
     Counts& counts = parts.local();
     measured.profiles[static_cast<std::size_t>(k)] =
         profile_slice(volume.slice(k), &runs, k, volume.geometry, counts.body, counts.liver);
+    preview.add_slice(k, volume.slice(k));
+    if (k >= kept.first && k <= kept.last)
+      record.slices[static_cast<std::size_t>(k - kept.first)] = cut_slice(in, plan, judged, fit, k);
   });
   Counts counts;
   for (const Counts& part : parts) {
@@ -264,26 +292,6 @@ CaseProduct make_product(const CaseInputs& in, const CasePlan& plan, JudgedCase 
     counts.liver.add(part.liver);
   }
   measured.histogram.add(loaded.counts.all(), counts.body, counts.liver);
-  record.slices.resize(static_cast<std::size_t>(kept.count()));
-  wsp::parallel_loop(std::int64_t{0}, kept.count(), [&](std::int64_t i) {
-    const std::int64_t k = kept.first + i;
-    const auto at = static_cast<std::size_t>(k);
-    SliceRecord& slice = record.slices[static_cast<std::size_t>(i)];
-    slice.z_mm = volume.z_mm[at];
-    slice.source_index = volume.source_index[at];
-    slice.depth_kept = depth(slice.z_mm, kept.first, kept.last);
-    slice.depth_liver = depth(slice.z_mm, extent.first, extent.last);
-    slice.depth_volume = depth(slice.z_mm, 0, acquired - 1);
-    slice.liver_area_mm2 = judged.areas_mm2[at];
-    const auto image = resample_slice(volume.slice(k), fit, in.config.window);
-    const auto mask =
-        fit.identity ? std::vector<std::uint8_t>() : resample_slice(liver.slice(k), fit);
-    slice.image = compress_slice(as_bytes(image), 2, in.config.codec,
-                                 chunk_seed(plan.name, slice.source_index, false));
-    slice.mask =
-        compress_slice(fit.identity ? liver.slice(k) : std::span<const std::uint8_t>(mask), 1,
-                       in.config.codec, chunk_seed(plan.name, slice.source_index, true));
-  });
 
   // 2. Provenance and preview.
   measured.border_contact = border_contact(runs);
@@ -292,8 +300,10 @@ CaseProduct make_product(const CaseInputs& in, const CasePlan& plan, JudgedCase 
     product.files.emplace_back(f, Code::DUPLICATE_FILE);
   product.provenance =
       make_provenance(in.scan.series[plan.series], plan, loaded, in.manifest, record, measured);
-  product.preview = make_preview(volume, runs, kept, in.config.window);
+  product.preview = preview.png(volume, kept);
   product.provenance["preview_sha256"] = hex(sha256(product.preview));
+  spare_vectors<std::int16_t>().give(std::move(judged.loaded.volume.hu), in.at_once);
+  spare_vectors<std::uint8_t>().give(std::move(judged.liver.mask.voxels), in.at_once);
   return product;
 }
 

@@ -50,9 +50,14 @@ Outcome<CaseInHand> IngestJob::read_surely(const CaseInputs& inputs, const CaseP
 
 void IngestJob::process() {
   const std::vector<fs::path>& states = output_->standing().states;
-  const CaseInputs inputs{
-      scan_, options_.config,          manifest_, options_.segmenter, cache_ ? &*cache_ : nullptr,
-      true,  segs_ ? &*segs_ : nullptr};
+  const CaseInputs inputs{scan_,
+                          options_.config,
+                          manifest_,
+                          options_.segmenter,
+                          cache_ ? &*cache_ : nullptr,
+                          true,
+                          segs_ ? &*segs_ : nullptr,
+                          cases_at_once()};
   for (std::size_t i = 0; i < scan_.files.size(); ++i)
     file_by_hash_[naming_.path(scan_.files[i].relative_path)] = i;
   warn_of_large_shards();

@@ -37,51 +37,26 @@ std::int32_t sum_clipped(const std::int16_t* hu, std::int64_t n, WindowHu window
   return sum;
 }
 
-// A projection along y (coronal) or x (sagittal), [slices][across].
-struct Projection {
-  std::int64_t across = 0;
-  std::vector<float> mean;        // HU, over the liver's range
-  std::vector<std::uint8_t> hit;  // 1 where there is liver
-};
+using Projection = Preview::Projection;
 
-Projection project(const Volume& volume, const MaskRuns& mask, bool coronal, WindowHu window) {
-  const auto [nx, ny, nz] = volume.geometry.size;
-  const std::int64_t across = coronal ? nx : ny;
-  const std::int64_t along = coronal ? ny : nx;
-  // 1. Where the liver is hit, and its range along the projection.
-  std::int64_t first = along, last = -1;
-  Projection projection{across, {}, {}};
-  std::vector<float>& mean = projection.mean;
-  std::vector<std::uint8_t>& hit = projection.hit;
-  mean.assign(static_cast<std::size_t>(across * nz), static_cast<float>(window.low));
-  hit.assign(mean.size(), 0);
+Projection project(const MaskRuns& mask, bool coronal, WindowHu window) {
+  const auto [nx, ny, nz] = mask.geometry.size;
+  Projection projection;
+  const std::int64_t across = projection.across = coronal ? nx : ny;
+  std::int64_t& first = projection.first = coronal ? ny : nx;
+  projection.mean.assign(static_cast<std::size_t>(across * nz), static_cast<float>(window.low));
+  projection.hit.assign(projection.mean.size(), 0);
   for (std::int64_t z = 0; z < nz; ++z) {
-    std::uint8_t* const hits = hit.data() + z * across;
+    std::uint8_t* const hits = projection.hit.data() + z * across;
     for (std::int64_t y = 0; y < ny; ++y) {
       const auto row = mask.row(y, z);
       if (row.empty()) continue;
       first = std::min<std::int64_t>(first, coronal ? y : row.front().begin);
-      last = std::max<std::int64_t>(last, coronal ? y : row.back().end - 1);
+      projection.last = std::max<std::int64_t>(projection.last, coronal ? y : row.back().end - 1);
       if (!coronal) hits[y] = 1;
       for (const Run& run : row)
         if (coronal) std::fill(hits + run.begin, hits + run.end, std::uint8_t{1});
     }
-  }
-  // 2. Mean HU over that range. The sums are of whole numbers.
-  std::vector<std::int32_t> sums(static_cast<std::size_t>(across));
-  for (std::int64_t z = 0; z < nz && last >= first; ++z) {
-    const std::int16_t* hu = volume.slice(z).data();
-    std::fill(sums.begin(), sums.end(), 0);
-    if (coronal)
-      for (std::int64_t y = first; y <= last; ++y)
-        add_clipped(hu + y * nx, nx, window, sums.data());
-    else
-      for (std::int64_t y = 0; y < ny; ++y)
-        sums[static_cast<std::size_t>(y)] =
-            sum_clipped(hu + y * nx + first, last - first + 1, window);
-    for (std::size_t a = 0; a < sums.size(); ++a)
-      mean[static_cast<std::size_t>(z * across) + a] =
-          static_cast<float>(sums[a]) / static_cast<float>(last - first + 1);
   }
   return projection;
 }
@@ -149,10 +124,35 @@ Picture draw(const Projection& projection, const Volume& volume, bool coronal,
 
 }  // namespace
 
-std::vector<std::uint8_t> make_preview(const Volume& volume, const MaskRuns& mask,
-                                       const SliceRange& kept, WindowHu window) {
-  Picture left = draw(project(volume, mask, true, window), volume, true, kept, window);
-  Picture right = draw(project(volume, mask, false, window), volume, false, kept, window);
+Preview::Preview(const MaskRuns& mask, WindowHu window)
+    : nx_(mask.geometry.size[0]),
+      ny_(mask.geometry.size[1]),
+      window_(window),
+      coronal_(project(mask, true, window)),
+      sagittal_(project(mask, false, window)) {}
+
+void Preview::add_slice(std::int64_t z, std::span<const std::int16_t> hu) {
+  if (coronal_.last < coronal_.first) return;
+  // The sums are of whole numbers.
+  const auto put = [z](std::span<const std::int32_t> sums, Projection& projection) {
+    float* const mean = projection.mean.data() + z * projection.across;
+    const auto length = static_cast<float>(projection.last - projection.first + 1);
+    for (std::size_t a = 0; a < sums.size(); ++a) mean[a] = static_cast<float>(sums[a]) / length;
+  };
+  std::vector<std::int32_t> sums(static_cast<std::size_t>(nx_));
+  for (std::int64_t y = coronal_.first; y <= coronal_.last; ++y)
+    add_clipped(hu.data() + y * nx_, nx_, window_, sums.data());
+  put(sums, coronal_);
+  sums.resize(static_cast<std::size_t>(ny_));
+  for (std::int64_t y = 0; y < ny_; ++y)
+    sums[static_cast<std::size_t>(y)] = sum_clipped(hu.data() + y * nx_ + sagittal_.first,
+                                                    sagittal_.last - sagittal_.first + 1, window_);
+  put(sums, sagittal_);
+}
+
+std::vector<std::uint8_t> Preview::png(const Volume& volume, const SliceRange& kept) const {
+  Picture left = draw(coronal_, volume, true, kept, window_);
+  Picture right = draw(sagittal_, volume, false, kept, window_);
   constexpr std::int64_t kMargin = 4;
   Picture both;
   both.width = left.width + kMargin + right.width;
