@@ -7,6 +7,7 @@
 #include "io/core/error.hpp"
 #include "io/core/log.hpp"
 #include "preprocess/segment/torch_segmenter.hpp"
+#include "tool_main.hpp"
 
 namespace wsp {
 namespace {
