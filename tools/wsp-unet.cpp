@@ -138,6 +138,10 @@ void declare_export(CLI::App& app, wsp::train::UNetExport& e) {
   app.add_option("RUN", e.source, "Run directory (its best weights) or weights file")->required();
   app.add_option("--model", e.descriptor, "DIR/NAME.json to write; NAME.ts goes beside it")
       ->required();
+  app.add_option("--with", e.with,
+                 "MODEL.json of another network with the same input, which wsp-unet export wrote: "
+                 "the model gives the mean of their probabilities")
+      ->type_name("MODEL.json");
   app.add_option("--name", e.name, "The model's name")->capture_default_str();
   app.add_option("--model-version", e.model_version, "Its version")->capture_default_str();
   app.add_option("--comment", e.comment, "What it was trained on");

@@ -159,6 +159,19 @@ about = json.loads((root / "of-builtin/config.resolved.json").read_text())
 check(about["init_sha256"] == json.loads((support.SOURCE / "models/liver/liver.json").read_text())["sha256"], "init_sha256 of the builtin")
 check(not (root / "x").exists(), "a refused --init leaves nothing")
 
+# A mean of two: what stands beside the run's network must take the same input and be one network. --init begins with the run's.
+both = root / "model/both.json"
+run("wsp-unet", "export", root / "of-run", "--with", model, "--model", both, "--refine")
+mean = json.loads(both.read_text())
+check(mean["output"]["activation"] == "none" and (root / "model/both.ts").stat().st_size > 1.9 * script.stat().st_size, "a mean of two")
+refused = run("wsp-unet", "export", root / "run", "--with", both, "--model", root / "x.json", expect=2).stderr
+check("expected one network" in refused, f"a mean within a mean: {refused}")
+refused = run("wsp-unet", "export", root / "run", "--with", root / "broken/liver.json", "--model", root / "x.json", expect=2).stderr
+check("window_hu" in refused and not (root / "x.json").exists(), f"--with of another input: {refused}")
+of_both = json.loads(train("--out", root / "of-both", "--init", both, *tune, "--json").stdout)
+same = json.loads(train("--out", root / "of-second", "--init", root / "of-run", *tune, "--json").stdout)
+check(of_both["first_loss"] == same["first_loss"], "--init of a mean")
+
 # Predict: the exported network on slices made here, by hand, gives the same mask as the tool.
 volumes = sorted((root / "cohort/export").rglob("*.nii.gz"))
 source = volumes[0]

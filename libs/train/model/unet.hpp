@@ -74,9 +74,12 @@ void load_unet_weights(UNet& net, const std::map<std::string, torch::Tensor>& we
 /// PyTorch not older than this one. `half`: kernels are kept in half precision, and computed with
 /// in single.
 std::string unet_torchscript(UNet& net, std::int64_t ratio, bool half = false);
+/// A TorchScript file's bytes: the mean of the probabilities (not logits) of several of them, which
+/// take the same input. Throws Error(usage) for bytes that are no TorchScript.
+std::string mean_torchscript(const std::vector<std::string>& networks);
 /// Load the weights of what unet_torchscript() wrote, at any ratio, into a network of the same
-/// options; half precision is widened. Throws Error(usage) for other bytes and naming what does not
-/// fit.
+/// options, or those of the first network of mean_torchscript(); half precision is widened. Throws
+/// Error(usage) for other bytes and naming what does not fit.
 void load_unet_torchscript(UNet& net, const std::string& bytes);
 
 }  // namespace wsp::train

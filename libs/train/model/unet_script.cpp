@@ -68,6 +68,14 @@ std::string attribute_of(std::string name) {
   return name;
 }
 
+std::string saved(const torch::jit::Module& module) {
+  std::ostringstream bytes;
+  module.save(bytes);
+  return bytes.str();
+}
+
+constexpr const char* kMember = "network";  // of a mean: network0, network1, ...
+
 torch::jit::Module read_module(const std::string& bytes) {
   std::istringstream stream(bytes);
   try {
@@ -93,13 +101,28 @@ std::string unet_torchscript(UNet& net, std::int64_t ratio, bool half) {
   module.register_attribute("training", c10::BoolType::get(), false);
   module.define(Script(net.options(), half ? ".float()" : "").source(ratio));
   module.eval();
-  std::ostringstream bytes;
-  module.save(bytes);
-  return bytes.str();
+  return saved(module);
+}
+
+std::string mean_torchscript(const std::vector<std::string>& networks) {
+  torch::jit::Module module("MeanOfLiverUNets");
+  std::string sum;
+  for (std::size_t i = 0; i < networks.size(); ++i) {
+    const std::string name = kMember + std::to_string(i);
+    module.register_module(name, read_module(networks[i]));
+    sum += (i > 0 ? " + " : "") + ("torch.sigmoid(self." + name + ".forward(x))");
+  }
+  module.register_attribute("training", c10::BoolType::get(), false);
+  module.define("def forward(self, x):\n    return (" + sum + ") / " +
+                std::to_string(networks.size()) + ".0\n");
+  module.eval();
+  return saved(module);
 }
 
 void load_unet_torchscript(UNet& net, const std::string& bytes) {
-  const torch::jit::Module module = read_module(bytes);
+  torch::jit::Module module = read_module(bytes);
+  if (const std::string first = std::string(kMember) + "0"; module.hasattr(first))
+    module = module.attr(first).toModule();
   std::map<std::string, torch::Tensor> found;  // by attribute
   for (const auto& buffer : module.named_buffers()) found[buffer.name] = buffer.value;
   for (const auto& parameter : module.named_parameters()) found[parameter.name] = parameter.value;

@@ -17,8 +17,8 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-json descriptor_of(const UNetExport& what, const UNetConfig& config, const std::string& file,
-                   const std::string& sha256) {
+// All of it but "sha256".
+json descriptor_of(const UNetExport& what, const UNetConfig& config, const std::string& file) {
   json input = described_input(config);
   input["size"] = {config.stored_size, config.stored_size};
   json descriptor = {
@@ -27,13 +27,30 @@ json descriptor_of(const UNetExport& what, const UNetConfig& config, const std::
       {"name", what.name},
       {"model_version", what.model_version},
       {"file", file},
-      {"sha256", sha256},
       {"input", input},
-      {"output", {{"activation", "sigmoid"}, {"liver_channels", {0}}, {"threshold", 0.5}}}};
+      {"output",
+       {{"activation", what.with.empty() ? "sigmoid" : "none"},  // a mean is of probabilities
+        {"liver_channels", {0}},
+        {"threshold", 0.5}}}};
   if (what.refine) descriptor["output"]["refine"] = true;
   if (config.precision == "bf16") descriptor["precision"] = config.precision;  // as it was trained
   if (!what.comment.empty()) descriptor["comment"] = what.comment;
   return descriptor;
+}
+
+// The TorchScript of a network that stands in a mean beside one with this input.
+std::string network_beside(const fs::path& file, const json& input) {
+  const ExportedUNet model = read_exported_unet("--with", file);
+  const auto refuse = [&](const std::string& why) {
+    throw Error(ErrorCode::usage, "--with " + file.string() + ": " + why);
+  };
+  if (const json& other = model.descriptor.at("input"); other != input)
+    refuse("it takes " + json_text(other) + ", the network of RUN " + json_text(input));
+  const json& output = model.descriptor.at("output");
+  if (output.value("activation", "") != "sigmoid" ||
+      output.value("liver_channels", json()) != json::array({0}))
+    refuse("expected one network that wsp-unet export wrote, with a sigmoid and one channel");
+  return model.bytes;
 }
 
 void check(const UNetExport& what, const fs::path& script) {
@@ -66,9 +83,12 @@ json export_unet(const UNetExport& what) {
   try {
     const TrainedUNet trained = load_trained_unet(what.source);
     const std::int64_t ratio = trained.config.stored_size / trained.config.image_size;
-    const std::string bytes = unet_torchscript(*trained.net, ratio, what.half);
-    const json descriptor =
-        descriptor_of(what, trained.config, script.filename().string(), hex(sha256(bytes)));
+    json descriptor = descriptor_of(what, trained.config, script.filename().string());
+    std::vector<std::string> networks = {unet_torchscript(*trained.net, ratio, what.half)};
+    for (const fs::path& file : what.with)
+      networks.push_back(network_beside(file, descriptor.at("input")));
+    const std::string bytes = networks.size() > 1 ? mean_torchscript(networks) : networks.front();
+    descriptor["sha256"] = hex(sha256(bytes));
     std::string text;
     for (const std::string& line : schema_violations("segmentation_model.schema.json", descriptor))
       text += "\n  " + line;

@@ -1,9 +1,10 @@
 #include "train/unet/network.hpp"
 
-#include <nlohmann/json.hpp>
-
+#include "io/core/atomic_file.hpp"
 #include "io/core/error.hpp"
+#include "io/core/hash.hpp"
 #include "io/core/interrupt.hpp"
+#include "io/manifest/manifest.hpp"
 #include "train/model/safetensors.hpp"
 #include "train/run/batches.hpp"
 #include "train/run/device.hpp"
@@ -77,6 +78,23 @@ TrainedUNet load_trained_unet(const fs::path& source) {
   }
   trained.net->eval();
   return trained;
+}
+
+ExportedUNet read_exported_unet(const std::string& option, const fs::path& file) {
+  ExportedUNet model{load_json(file), {}};
+  for (const std::string& line :
+       schema_violations("segmentation_model.schema.json", model.descriptor))
+    throw Error(ErrorCode::usage,
+                option + " " + file.string() +
+                    " is no descriptor of a liver model (docs/MODELS.md): " + line);
+  const fs::path script = file.parent_path() / model.descriptor.at("file").get<std::string>();
+  model.bytes = read_file(script);
+  const auto wanted = model.descriptor.at("sha256").get<std::string>();
+  if (const std::string found = hex(sha256(model.bytes)); found != wanted)
+    throw Error(ErrorCode::usage, script.string() + " is not the file that " + file.string() +
+                                      " describes: expected SHA-256 " + wanted + ", found " +
+                                      found);
+  return model;
 }
 
 std::string prediction_precision(const std::string& asked, const UNetConfig& config,

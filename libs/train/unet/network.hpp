@@ -4,7 +4,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
-#include <nlohmann/json_fwd.hpp>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
 #include <string>
@@ -39,6 +39,15 @@ nlohmann::json described_input(const UNetConfig& config);
 /// From a weights file that a run wrote, or from a run's directory: its best weights, else its
 /// last. Throws Error(no_input) where there are none, Error(usage) for weights of something else.
 TrainedUNet load_trained_unet(const std::filesystem::path& source);
+
+/// What export_unet() wrote, and nobody changed since.
+struct ExportedUNet {
+  nlohmann::json descriptor;
+  std::string bytes;  ///< TorchScript
+};
+/// Throws Error(usage), which names the option, for another file than such a descriptor, and where
+/// the TorchScript is not the one that it describes.
+ExportedUNet read_exported_unet(const std::string& option, const std::filesystem::path& file);
 
 /// In what a trained network predicts on a device: `asked`, or for auto float32 on the CPU and what
 /// it was trained in on a card. Throws Error(usage) for another word than auto, fp32, bf16 and

@@ -85,24 +85,16 @@ InitialNetwork network_of_run(const UNetConfig& config, const std::filesystem::p
 // That of a model that export_unet() wrote. The descriptor says what the network takes, the
 // weights' names and shapes say the rest. On whom it was trained neither says.
 InitialNetwork network_of_model(const UNetConfig& config, const std::filesystem::path& init) {
-  const nlohmann::json about = load_json(init);
-  for (const std::string& line : schema_violations("segmentation_model.schema.json", about))
-    throw Error(
-        ErrorCode::usage,
-        "--init " + init.string() + " is no descriptor of a liver model (docs/MODELS.md): " + line);
-  nlohmann::json input = about.at("input");
+  const ExportedUNet model = read_exported_unet("--init", init);
+  nlohmann::json input = model.descriptor.at("input");
   input.erase("size");  // a network takes any
   if (const nlohmann::json wanted = described_input(config); input != wanted)
     refuse_init(init, "it takes " + json_text(input) + ", asked for is " + json_text(wanted));
-  const auto file = init.parent_path() / about.at("file").get<std::string>();
-  const std::string bytes = read_file(file);
-  InitialNetwork found{std::make_shared<UNet>(network_options(config)), hex(sha256(bytes)), {}};
-  if (const auto wanted = about.at("sha256").get<std::string>(); found.sha256 != wanted)
-    throw Error(ErrorCode::usage, file.string() + " is not the file that " + init.string() +
-                                      " describes: expected SHA-256 " + wanted + ", found " +
-                                      found.sha256);
+  InitialNetwork found{std::make_shared<UNet>(network_options(config)),
+                       model.descriptor.at("sha256").get<std::string>(),
+                       {}};
   try {
-    load_unet_torchscript(*found.net, bytes);
+    load_unet_torchscript(*found.net, model.bytes);
   } catch (const Error& e) {
     throw Error(e.code(),
                 fmt::format("--init {} holds another network than --width {} --depth {} "

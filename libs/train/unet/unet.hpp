@@ -31,6 +31,9 @@ UNetSummary train_unet(UNetConfig config, const RunOptions& options);
 struct UNetExport {
   std::filesystem::path source;      ///< run directory or weights
   std::filesystem::path descriptor;  ///< DIR/NAME.json; the TorchScript file is DIR/NAME.ts
+  /// Descriptors of other networks that export_unet() wrote: the model is the mean of their and the
+  /// source's probabilities.
+  std::vector<std::filesystem::path> with;
   std::string name = "liver-unet", model_version = "1.0.0", comment;
   bool force = false;
   bool half = false;    ///< keep the weights in half precision

@@ -97,6 +97,29 @@ TEST(UNet, TorchScriptEqualsTheNetworkAndHasTheSameBytes) {
   }
 }
 
+// Members at their own ratios: a mean asks only for one input and one output.
+TEST(UNet, MeanIsOfProbabilitiesAndBeginsWithTheFirst) {
+  const torch::NoGradGuard no_grad;
+  const UNetOptions options = kKinds[0];
+  const auto a = lived_network(options), b = lived_network({1, 8, 1, Norm::group});
+  const std::vector<std::string> parts = {unet_torchscript(*a, 2), unet_torchscript(*b, 1)};
+  const std::string bytes = mean_torchscript(parts);
+  EXPECT_EQ(bytes, mean_torchscript(parts));
+  std::istringstream stream(bytes);
+  torch::jit::Module script = torch::jit::load(stream);
+  const torch::Tensor x = torch::rand({2, 3, 64, 32});
+  const torch::Tensor of_a = torch::sigmoid(stored_logits(*a, x, 2)),
+                      of_b = torch::sigmoid(stored_logits(*b, x, 1));
+  EXPECT_GT((of_a - of_b).abs().max().item<double>(), 0.01) << "two alike prove nothing";
+  const torch::Tensor difference = script.forward({x}).toTensor() - (of_a + of_b) / 2;
+  EXPECT_LT(difference.abs().max().item<double>(), 1e-6);
+  UNet back(options);
+  load_unet_torchscript(back, bytes);
+  back.eval();
+  EXPECT_TRUE(torch::equal(stored_logits(back, x, 2), stored_logits(*a, x, 2)));
+  EXPECT_THROW(mean_torchscript({parts[0], "no TorchScript"}), Error);
+}
+
 TEST(UNet, WeightsComeBackAndOthersAreRefused) {
   const torch::NoGradGuard no_grad;
   const wsp::test::TemporaryDirectory work;
