@@ -19,8 +19,8 @@
 #include "io/core/log.hpp"
 #include "preprocess/phantom/cohort.hpp"
 #include "preprocess/pipeline/ingest.hpp"
+#include "preprocess/segment/model_runtime.hpp"
 #include "preprocess/segment/model_segmenter.hpp"
-#include "preprocess/segment/torch_segmenter.hpp"
 
 namespace {
 
@@ -94,7 +94,7 @@ int run_plumbing(const Plumbing& o) {
   const bool deep = model.dimensions == 3;
   const Volume volume = deep ? make_volume({128, 128, 80}, {1.5, 1.5, 1.5})
                              : make_volume({512, 512, 24}, {0.8, 0.8, 2.5});
-  const auto segmenter = make_torch_segmenter(o.descriptor, "cpu", {0});
+  const auto segmenter = make_segmenter(o.descriptor, "cpu", {0});
   std::int64_t samples = volume.geometry.size[2];
   std::vector<std::int64_t> shape{2, model.channels(), model.size ? (*model.size)[0] : 512,
                                   model.size ? (*model.size)[1] : 512};

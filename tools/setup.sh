@@ -18,10 +18,13 @@ spare_packages=(
   pybind11-dev python3-dev python3-numpy  # the Python package
   file dpkg-dev  # cpack asks them which files a Debian package has to depend on libraries for
 )
+# The same of what Debian 12 does not have yet.
+later_packages=(libonnxruntime-dev)  # liver models that are ONNX
+later_references=(python3-onnxruntime)
 gtest_packages=(libgtest-dev libgmock-dev librapidcheck-dev)
 reference_packages=(
   python3-numpy python3-torch python3-sklearn python3-protobuf python3-pydicom python3-nibabel python3-h5py python3-scipy python3-pil
-  python3-pandas dcm2niix dcmtk dicom3tools hdf5-tools hdf5-filter-plugin-blosc-serial
+  python3-pandas python3-onnx dcm2niix dcmtk dicom3tools hdf5-tools hdf5-filter-plugin-blosc-serial
   python3-hdf5plugin chromium clang-format-14 lintian
 )
 
@@ -50,11 +53,8 @@ find_missing() {  # names of packages that dpkg does not have installed
 
 apt_ready=no
 apt_install() {
-  export DEBIAN_FRONTEND=noninteractive
-  if [ "$apt_ready" = no ]; then
-    as_root apt-get update -qq
-    apt_ready=yes
-  fi
+  [ "$apt_ready" = yes ] || as_root apt-get update -qq
+  apt_ready=yes
   as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
 }
 
@@ -90,6 +90,15 @@ if [ "${#missing[@]}" -gt 0 ]; then
   say "installing ${#missing[@]} packages: ${missing[*]}"
   apt_install "${missing[@]}"
 fi
+
+[ "$mode" = test ] && later_packages+=("${later_references[@]}")
+find_missing "${later_packages[@]}"
+for package in "${missing[@]}"; do
+  if apt-cache show "$package" >/dev/null 2>&1; then
+    say "installing $package"
+    apt_install "$package"
+  fi
+done
 
 if [ "$mode" = test ]; then
   find_missing "${reference_packages[@]}"

@@ -6,7 +6,7 @@
 
 #include "io/core/error.hpp"
 #include "io/core/log.hpp"
-#include "preprocess/segment/torch_segmenter.hpp"
+#include "preprocess/segment/model_runtime.hpp"
 #include "tool_main.hpp"
 
 namespace wsp {
@@ -72,7 +72,7 @@ void declare_model(CLI::App& app, IngestCommand& o) {
   app.add_option(
          "--liver-model", o.liver_model,
          "What makes the mask of a case without a given one: builtin (the network that comes "
-         "with the tools, docs/LIVER.md), none, or the descriptor (JSON) of a TorchScript "
+         "with the tools, docs/LIVER.md), none, or the descriptor (JSON) of a TorchScript or ONNX "
          "network (docs/MODELS.md); WSP_LIVER_MODEL in the environment sets the default")
       ->capture_default_str();
   app.add_option("--device", o.device, "Where the model runs: auto, cpu, cuda or cuda:N")

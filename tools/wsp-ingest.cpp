@@ -35,7 +35,7 @@
 #include "preprocess/pipeline/scan_report.hpp"
 #include "preprocess/segment/builtin_model.hpp"
 #include "preprocess/segment/deferred_segmenter.hpp"
-#include "preprocess/segment/torch_segmenter.hpp"
+#include "preprocess/segment/model_runtime.hpp"
 #include "tool_main.hpp"
 #include "wsp-ingest-options.hpp"
 
@@ -233,8 +233,8 @@ std::unique_ptr<wsp::Segmenter> segmenter_of(const IngestCommand& o, char** argu
   if (o.liver_model == "none") return nullptr;
   const wsp::SegmentationPlan plan{o.coarse_mm};
   if (o.liver_model != "builtin") {
-    wsp::switch_to_torch_build(arguments);
-    return wsp::make_torch_segmenter(o.liver_model, o.device, plan, o.model_precision);
+    wsp::switch_to_build_with(wsp::load_descriptor(o.liver_model).runtime(), arguments);
+    return wsp::make_segmenter(o.liver_model, o.device, plan, o.model_precision);
   }
   if (!o.manifest.empty())
     if (const wsp::Organ organ = wsp::load_manifest(o.manifest).organ; !organ.is_liver()) {
@@ -243,7 +243,7 @@ std::unique_ptr<wsp::Segmenter> segmenter_of(const IngestCommand& o, char** argu
       return nullptr;
     }
   const auto model = wsp::builtin_liver_model();
-  if (!model || !wsp::has_torch_build()) {
+  if (!model || !wsp::has_build_with(wsp::load_descriptor(*model).runtime())) {
     wsp::log::info(
         std::string("the built-in liver network is not at hand (") +
         (model ? "this build has no LibTorch" : "models/liver is not installed with the tools") +

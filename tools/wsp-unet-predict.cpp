@@ -17,7 +17,7 @@
 #ifdef WSP_WITH_MEDICAL
 #include "io/medical/image_file.hpp"
 #include "io/medical/scan.hpp"
-#include "preprocess/segment/torch_segmenter.hpp"
+#include "preprocess/segment/model_runtime.hpp"
 #endif
 
 namespace wsp {
@@ -99,7 +99,7 @@ Predict predictor_of(const PredictOptions& o, const CommonOptions& common) {
   }
   // All of the volume: what is found in a coarse pass alone is the ingest's way.
   const std::shared_ptr<Segmenter> model =
-      make_torch_segmenter(o.source, o.device, SegmentationPlan{0}, o.precision);
+      make_segmenter(o.source, o.device, SegmentationPlan{0}, o.precision);
   if (model->refines())
     throw Error(ErrorCode::usage,
                 o.source.string() +

@@ -145,6 +145,7 @@ void declare_export(CLI::App& app, wsp::train::UNetExport& e) {
   app.add_option("--name", e.name, "The model's name")->capture_default_str();
   app.add_option("--model-version", e.model_version, "Its version")->capture_default_str();
   app.add_option("--comment", e.comment, "What it was trained on");
+  app.add_flag("--onnx", e.onnx, "Write NAME.onnx instead, for ONNX Runtime");
   app.add_flag("--half", e.half, "Keep the weights in half precision: half the bytes");
   app.add_flag("--refine", e.refine,
                "Ask wsp-ingest to move the mask's border to where the HU say (docs/LIVER.md)");
@@ -231,7 +232,8 @@ int export_model(const Options& o, const wsp::CommonOptions& common) {
     std::cout << wsp::json_text(descriptor) << "\n";
   else
     fmt::print(
-        "model       {}\nTorchScript {}, SHA-256 {}\n", o.exported.descriptor.string(),
+        "model       {}\n{} {}, SHA-256 {}\n", o.exported.descriptor.string(),
+        o.exported.onnx ? "ONNX       " : "TorchScript",
         (o.exported.descriptor.parent_path() / descriptor["file"].get<std::string>()).string(),
         descriptor["sha256"].get<std::string>());
   return 0;
@@ -325,7 +327,7 @@ int main(int argc, char** argv) {
     declare_augmentation(*o.train, o.config);
     declare_optimisation(*o.train, o.config);
     o.exporting = app.add_subcommand(
-        "export", "Write TorchScript and its descriptor, for wsp-ingest --liver-model");
+        "export", "Write TorchScript or ONNX and its descriptor, for wsp-ingest --liver-model");
     declare_export(*o.exporting, o.exported);
     o.evaluate =
         app.add_subcommand("evaluate", "Compare predicted with given masks, volume by volume");

@@ -9,7 +9,7 @@
 #include "io/core/atomic_file.hpp"
 #include "io/core/hash.hpp"
 #include "parts.hpp"
-#include "preprocess/segment/torch_segmenter.hpp"
+#include "preprocess/segment/model_runtime.hpp"
 #include "scratch.hpp"
 #include "timer.hpp"
 #include "train/model/unet.hpp"
@@ -73,7 +73,7 @@ nlohmann::json unet_inference(const Options& o) {
   // First of all: it looks at the model in a forked process, which can use a card only where this
   // one has not yet.
   const auto segmenter =
-      make_torch_segmenter(write_model(scratch.path(), *net, o.size), o.device, {0}, precision);
+      make_segmenter(write_model(scratch.path(), *net, o.size), o.device, {0}, precision);
   const torch::Device device = choose_device(o.device, 0);
   const int card = device.is_cuda() ? device.index() : kNoCard;
   const Volume volume = volume_of(o.size, o.slices);

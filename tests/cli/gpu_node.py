@@ -74,7 +74,7 @@ with support.temporary() as work:
     # Debian's LibTorch itself asks CMake for protobuf: that one is left out, not hidden.
     # What is compiled, found and linked does not depend on the optimiser, which takes half of the time.
     build_tree.shell("cmake", "--fresh", "-S", support.SOURCE, "--preset", "gpu-node", "-B", build, "-Wno-dev",
-                     "-DWSP_WITH_CUDA=OFF", "-DCMAKE_CXX_FLAGS_RELEASE=-O0", "-DWSP_WITH_TENSORBOARD=OFF",
+                     "-DWSP_WITH_CUDA=OFF", "-DCMAKE_CXX_FLAGS_RELEASE=-O0", "-DWSP_WITH_PROTOBUF=OFF",
                      f"-DWSP_DEPENDENCIES={place / 'dependencies'}",
                      *[f"-DCMAKE_DISABLE_FIND_PACKAGE_{name}=ON" for name in HIDDEN])
     cache = (build / "CMakeCache.txt").read_text()

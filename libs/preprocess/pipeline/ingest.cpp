@@ -109,7 +109,7 @@ Forecast IngestJob::dry_run(bool quick) {
 
 void IngestJob::prepare() {
   // 1. What is there?
-  if (!goes_on_with_torch()) log::info("scanning the export");
+  if (!goes_on_with_model()) log::info("scanning the export");
   ScanOptions how = scan_options(options_.config, manifest_);
   how.memory_bytes = static_cast<double>(memory_);
   std::optional<SavedScan> known, kept;

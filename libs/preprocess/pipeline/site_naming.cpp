@@ -27,7 +27,7 @@ Naming make_naming(const IngestOptions& o, bool dry) {
         if (!fs::exists(*o.new_site_key)) throw;
       }
     }
-    if (!goes_on_with_torch()) log::info("the site key exists and is used again");
+    if (!goes_on_with_model()) log::info("the site key exists and is used again");
     return {o.config.ids, SiteKey::load(*o.new_site_key)};
   }
   if (o.config.ids == IdMode::keep)  // public data: the ledger's hashes need no secret

@@ -19,6 +19,6 @@ std::optional<std::filesystem::path> builtin_liver_model() {
   return std::nullopt;
 }
 
-bool goes_on_with_torch() { return std::getenv(kGoesOn) != nullptr; }
+bool goes_on_with_model() { return std::getenv(kGoesOn) != nullptr; }
 
 }  // namespace wsp

@@ -9,10 +9,10 @@ namespace wsp {
 /// nothing where there is none.
 std::optional<std::filesystem::path> builtin_liver_model();
 
-/// True where this program goes on for one without LibTorch (switch_to_torch_build()), which has
+/// True where this program goes on for one that runs no model (switch_to_build_with()), which has
 /// said already what a start has to say.
-bool goes_on_with_torch();
+bool goes_on_with_model();
 /// Says so from the one to the other.
-inline constexpr const char* kGoesOn = "WSP_GOES_ON_WITH_TORCH";
+inline constexpr const char* kGoesOn = "WSP_GOES_ON_WITH_MODEL";
 
 }  // namespace wsp

@@ -1,6 +1,6 @@
 #include "preprocess/segment/deferred_segmenter.hpp"
 
-#include "preprocess/segment/torch_segmenter.hpp"
+#include "preprocess/segment/model_runtime.hpp"
 
 namespace wsp {
 
@@ -10,13 +10,14 @@ DeferredSegmenter::DeferredSegmenter(const std::filesystem::path& descriptor, st
   const ModelDescriptor model = load_descriptor(descriptor);
   identity_ = model_identity(model, plan, "fp32");
   refines_ = model.refine;
+  runtime_ = model.runtime();
   name_ = model.name + " " + model.version;
 }
 
 void DeferredSegmenter::prepare() {
   if (model_) return;
-  switch_to_torch_build(arguments_);
-  model_ = make_torch_segmenter(descriptor_, device_, plan_, "fp32");
+  switch_to_build_with(runtime_, arguments_);
+  model_ = make_segmenter(descriptor_, device_, plan_, "fp32");
 }
 
 }  // namespace wsp

@@ -10,8 +10,8 @@ namespace wsp {
 /// so that its identity does not hang on the device.
 class DeferredSegmenter : public Segmenter {
  public:
-  /// `arguments` are the program's own: prepare() starts it again with LibTorch where it has none.
-  /// Throws Error(usage) for a descriptor that is wrong.
+  /// `arguments` are the program's own: prepare() starts it again with what runs the model where it
+  /// has none. Throws Error(usage) for a descriptor that is wrong.
   DeferredSegmenter(const std::filesystem::path& descriptor, std::string device,
                     SegmentationPlan plan, char** arguments);
   [[nodiscard]] std::string identity() const override { return identity_; }
@@ -19,7 +19,7 @@ class DeferredSegmenter : public Segmenter {
   [[nodiscard]] bool builtin() const override { return true; }
   [[nodiscard]] bool refines() const override { return refines_; }
   [[nodiscard]] bool concurrent() const override { return !model_ || model_->concurrent(); }
-  /// Throws what make_torch_segmenter() throws.
+  /// Throws what make_segmenter() throws.
   void prepare() override;
   Outcome<Segmentation> segment(const Volume& volume) override { return model_->segment(volume); }
 
@@ -28,6 +28,7 @@ class DeferredSegmenter : public Segmenter {
   std::string device_, identity_, name_;
   SegmentationPlan plan_;
   bool refines_ = false;
+  Runtime runtime_ = Runtime::torch;
   char** arguments_;
   std::unique_ptr<Segmenter> model_;
 };

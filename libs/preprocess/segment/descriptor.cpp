@@ -9,6 +9,7 @@
 #include "io/core/hash.hpp"
 #include "io/core/json_text.hpp"
 #include "io/manifest/manifest.hpp"
+#include "preprocess/segment/network.hpp"
 
 namespace wsp {
 namespace {
@@ -194,6 +195,25 @@ ModelDescriptor parse_descriptor(const json& value, const std::filesystem::path&
     return parse_nnunet_descriptor(value, path);
   check_descriptor("segmentation_model.schema.json", value, path);
   return Parser(value, path).parse();
+}
+
+BatchShape small_batch(const ModelDescriptor& model) {
+  if (model.nnunet) {
+    BatchShape shape{1, 1, model.patch};
+    const auto& strides = model.nnunet->architecture.strides;
+    for (std::size_t i = 0, axes = strides.front().size(); i < axes; ++i) {
+      std::int64_t& side = shape.spatial[3 - axes + i];
+      std::int64_t least = 2;
+      for (const auto& stage : strides) least *= stage[i];
+      side = std::min(side, least);
+    }
+    return shape;
+  }
+  constexpr std::int64_t kLeast = 64;
+  if (model.dimensions == 3) return {1, 1, model.patch};
+  const std::int64_t side = (kLeast + model.multiple - 1) / model.multiple * model.multiple;
+  const auto size = model.size.value_or(std::array<std::int64_t, 2>{side, side});
+  return {2, model.channels(), {1, size[0], size[1]}};
 }
 
 ModelDescriptor load_descriptor(const std::filesystem::path& path) {

@@ -12,8 +12,13 @@
 
 namespace wsp {
 
+struct BatchShape;
+
 /// What makes a network's output probabilities.
 enum class Activation { none, sigmoid, softmax };
+
+/// What runs a model's file.
+enum class Runtime { torch, onnx };
 
 /// One spatial axis of the network's tensor in terms of the canonical volume's.
 struct ModelAxis {
@@ -21,17 +26,17 @@ struct ModelAxis {
   bool reversed = false;  ///< the tensor's index grows against the volume's
 };
 
-/// The JSON beside a TorchScript file (schemas/segmentation_model.schema.json), or beside the
-/// weights of an nnU-Net (schemas/nnunet_model.schema.json): what the network takes and gives.
+/// The JSON beside a TorchScript or ONNX file (schemas/segmentation_model.schema.json), or beside
+/// the weights of an nnU-Net (schemas/nnunet_model.schema.json): what the network takes and gives.
 /// Triples named "tensor order" follow its spatial axes; for 2d and 2.5d networks these are slices,
 /// rows, columns.
 struct ModelDescriptor {
   std::string name, version, sha256;
-  std::filesystem::path file;                       ///< the TorchScript file, or weights
-  int dimensions = 2;                               ///< 2 (also 2.5d) or 3
-  int neighbours = 0;                               ///< slices on either side that are channels too
-  std::vector<double> context_mm;                   ///< how far away they are; empty: adjacent
-  std::array<ModelAxis, 3> axes;                    ///< tensor order
+  std::filesystem::path file;      ///< TorchScript, ONNX where it ends in .onnx, or weights
+  int dimensions = 2;              ///< 2 (also 2.5d) or 3
+  int neighbours = 0;              ///< slices on either side that are channels too
+  std::vector<double> context_mm;  ///< how far away they are; empty: adjacent
+  std::array<ModelAxis, 3> axes;   ///< tensor order
   std::array<std::optional<double>, 3> spacing_mm;  ///< tensor order
   std::optional<std::array<std::int64_t, 2>> size;  ///< rows, columns; 2d only
   std::int64_t multiple = 1;                        ///< of rows and columns; 2d only
@@ -48,6 +53,9 @@ struct ModelDescriptor {
   std::string precision;  ///< on a card: fp32, bf16, fp16, or empty for fp32
   std::optional<NnunetModel> nnunet;  ///< then activation, channels and threshold are not used
 
+  [[nodiscard]] Runtime runtime() const {
+    return file.extension() == ".onnx" ? Runtime::onnx : Runtime::torch;
+  }
   [[nodiscard]] std::int64_t channels() const { return 2 * neighbours + 1; }
   /// SHA-256 over the descriptor's meaning and the file's hash.
   std::string identity;
@@ -59,6 +67,10 @@ ModelDescriptor load_descriptor(const std::filesystem::path& path);
 
 /// The same from JSON; `path` is for messages and places the file beside it.
 ModelDescriptor parse_descriptor(const nlohmann::json& json, const std::filesystem::path& path);
+
+/// The smallest input that the descriptor allows: two slices, one window, or of an nnU-Net, whose
+/// windows are large, as much as its lowest resolution takes.
+BatchShape small_batch(const ModelDescriptor& model);
 
 /// What both kinds share, for their parsers: Error(usage) with every violation of the schema;
 /// Error(usage) with one; name, version, file, hashes and precision; the letters of an orientation.

@@ -1,5 +1,3 @@
-#include "preprocess/segment/torch_network.hpp"
-
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <c10/core/Event.h>
@@ -26,6 +24,7 @@
 #include "io/core/log.hpp"
 #include "io/device/device.hpp"
 #include "preprocess/segment/half_precision.hpp"
+#include "preprocess/segment/load_network.hpp"
 #include "preprocess/segment/nnunet_network.hpp"
 
 namespace wsp {
@@ -346,24 +345,7 @@ void TorchSlot::start_on_card(const torch::Tensor& input, const BatchShape& shap
 
 }  // namespace
 
-BatchShape small_batch(const ModelDescriptor& model) {
-  if (model.nnunet) {
-    BatchShape shape{1, 1, model.patch};
-    const auto& strides = model.nnunet->architecture.strides;
-    for (std::size_t i = 0, axes = strides.front().size(); i < axes; ++i) {
-      std::int64_t& side = shape.spatial[3 - axes + i];
-      std::int64_t least = 2;
-      for (const auto& stage : strides) least *= stage[i];
-      side = std::min(side, least);
-    }
-    return shape;
-  }
-  constexpr std::int64_t kLeast = 64;
-  if (model.dimensions == 3) return {1, 1, model.patch};
-  const std::int64_t side = (kLeast + model.multiple - 1) / model.multiple * model.multiple;
-  const auto size = model.size.value_or(std::array<std::int64_t, 2>{side, side});
-  return {2, model.channels(), {1, size[0], size[1]}};
-}
+Runtime linked_runtime() { return Runtime::torch; }
 
 std::unique_ptr<Network> load_network(const ModelDescriptor& model, const std::string& bytes,
                                       const std::string& device_name,

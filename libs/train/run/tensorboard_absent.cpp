@@ -9,7 +9,7 @@ namespace {
 [[noreturn]] AppendFile refuse() {
   throw Error(ErrorCode::failure,
               "this build writes no TensorBoard files: install protobuf (libprotobuf-dev, "
-              "protobuf-compiler) and configure with -DWSP_WITH_TENSORBOARD=ON");
+              "protobuf-compiler) and configure with -DWSP_WITH_PROTOBUF=ON");
 }
 
 }  // namespace

@@ -55,8 +55,11 @@ std::string network_beside(const fs::path& file, const json& input) {
 
 void check(const UNetExport& what, const fs::path& script) {
   if (what.descriptor.extension() != ".json")
-    throw Error(ErrorCode::usage, "--model is '" + what.descriptor.string() +
-                                      "': expected DIR/NAME.json, beside which NAME.ts is written");
+    throw Error(ErrorCode::usage,
+                "--model is '" + what.descriptor.string() +
+                    "': expected DIR/NAME.json, beside which the network is written");
+  if (what.onnx && !what.with.empty())
+    throw Error(ErrorCode::usage, "--with makes a mean of TorchScript networks: leave out --onnx");
   for (const fs::path& path : {what.descriptor, script})
     if (fs::exists(path) && !what.force)
       throw Error(ErrorCode::output,
@@ -78,13 +81,14 @@ json described_input(const UNetConfig& config) {
 }
 
 json export_unet(const UNetExport& what) {
-  const fs::path script = fs::path(what.descriptor).replace_extension(".ts");
+  const fs::path script = fs::path(what.descriptor).replace_extension(what.onnx ? ".onnx" : ".ts");
   check(what, script);
   try {
     const TrainedUNet trained = load_trained_unet(what.source);
     const std::int64_t ratio = trained.config.stored_size / trained.config.image_size;
     json descriptor = descriptor_of(what, trained.config, script.filename().string());
-    std::vector<std::string> networks = {unet_torchscript(*trained.net, ratio, what.half)};
+    std::vector<std::string> networks = {
+        (what.onnx ? unet_onnx : unet_torchscript)(*trained.net, ratio, what.half)};
     for (const fs::path& file : what.with)
       networks.push_back(network_beside(file, descriptor.at("input")));
     const std::string bytes = networks.size() > 1 ? mean_torchscript(networks) : networks.front();

@@ -30,18 +30,19 @@ UNetSummary train_unet(UNetConfig config, const RunOptions& options);
 
 struct UNetExport {
   std::filesystem::path source;      ///< run directory or weights
-  std::filesystem::path descriptor;  ///< DIR/NAME.json; the TorchScript file is DIR/NAME.ts
+  std::filesystem::path descriptor;  ///< DIR/NAME.json; DIR/NAME.ts or .onnx stands beside it
   /// Descriptors of other networks that export_unet() wrote: the model is the mean of their and the
   /// source's probabilities.
   std::vector<std::filesystem::path> with;
   std::string name = "liver-unet", model_version = "1.0.0", comment;
   bool force = false;
   bool half = false;    ///< keep the weights in half precision
+  bool onnx = false;    ///< an ONNX file, DIR/NAME.onnx, in place of TorchScript
   bool refine = false;  ///< the descriptor asks for refinement by HU (preprocess/ops/refine.hpp)
 };
-/// Write a TorchScript file and its descriptor (schemas/segmentation_model.schema.json), which goes
-/// last. The same weights give the same bytes. Returns the descriptor. Throws Error(output) where
-/// one of the two exists, unless forced.
+/// Write a TorchScript or ONNX file and its descriptor (schemas/segmentation_model.schema.json),
+/// which goes last. The same weights give the same bytes. Returns the descriptor. Throws
+/// Error(output) where one of the two exists, unless forced.
 nlohmann::json export_unet(const UNetExport& what);
 
 struct UNetEvaluate {

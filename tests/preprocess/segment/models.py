@@ -1,11 +1,13 @@
 """TorchScript models of the tests, their descriptors, and what they give on a volume by explicit loops.
 
     models.py make DIR [NAME...]                every model below, or these: DIR/NAME.ts and DIR/NAME.json
+    models.py onnx DIR NAME...                  after make: DIR/NAME.onnx by PyTorch's exporter, and DIR/NAME_onnx.json
     models.py expect DIR VOLUME.json NAME...    DIR/NAME.raw: float32 probabilities [z][y][x] on the volume's grid
 
 VOLUME.json: {"size": [x, y, z], "hu": FILE of int16 [z][y][x]}. Nothing here is shared with the
 C++ side: windows, orders and weights are written out again."""
 import hashlib
+import inspect
 import json
 import math
 import pathlib
@@ -217,6 +219,21 @@ def make(directory, *names):
             "sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "input": given, "output": output}, indent=1))
 
 
+def onnx(directory, *names):
+    directory = pathlib.Path(directory)
+    for name in names:
+        module, given, _ = MODELS[name]
+        path = directory / f"{name}.onnx"
+        flat = given["dimensions"] != "3d"
+        x = torch.rand(2, 2 * given.get("neighbours", 0) + 1, 64, 96) if flat else torch.rand(1, 1, *given["patch"])
+        older = {"dynamo": False} if "dynamo" in inspect.signature(torch.onnx.export).parameters else {}
+        torch.onnx.export(module.eval(), (x,), str(path), input_names=["x"], output_names=["y"], opset_version=13,
+                          dynamic_axes={"x": {0: "n", 2: "rows", 3: "columns"}} if flat else None, **older)
+        described = json.loads((directory / f"{name}.json").read_text())
+        (directory / f"{name}_onnx.json").write_text(json.dumps({
+            **described, "file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}))
+
+
 def turn(volume, orientation):
     """[z][y][x] of S, P, L to the axes of an orientation; and the way back."""
     order, flips = [], []
@@ -318,4 +335,4 @@ def expect_one(directory, volume_file, name):
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    {"make": make, "expect": expect}[sys.argv[1]](*sys.argv[2:])
+    {"make": make, "onnx": onnx, "expect": expect}[sys.argv[1]](*sys.argv[2:])

@@ -13,8 +13,8 @@
 #include "io/core/hash.hpp"
 #include "io/manifest/manifest.hpp"
 #include "preprocess/segment/model_grid.hpp"
+#include "preprocess/segment/model_runtime.hpp"
 #include "preprocess/segment/sliding_window.hpp"
-#include "preprocess/segment/torch_segmenter.hpp"
 #include "support/python.hpp"
 #include "support/test_data.hpp"
 
@@ -92,7 +92,7 @@ class NnunetTest : public testing::Test {
   }
 
   static Segmentation segment(const std::string& name, SegmentationPlan plan = {0}) {
-    auto answer = make_torch_segmenter(file(name + ".json"), "cpu", plan)->segment(make_volume());
+    auto answer = make_segmenter(file(name + ".json"), "cpu", plan)->segment(make_volume());
     EXPECT_TRUE(answer.ok()) << answer.rejection().detail;
     return std::move(answer).value();
   }
@@ -105,7 +105,7 @@ TEST_F(NnunetTest, NetworksGiveTheLogitsOfPyTorchs) {
   for (const std::string& name : kModels) {
     SCOPED_TRACE(name);
     const ModelDescriptor model = load_descriptor(file(name + ".json"));
-    const auto network = load_torch_network(model, "cpu");
+    const auto network = load_checked_network(model, "cpu");
     ASSERT_EQ(network->logits(), model.nnunet->heads());
     const auto input = read_values<float>(file(name + ".input"));
     const auto expected = read_values<float>(file(name + ".logits"));
@@ -176,7 +176,7 @@ TEST_F(NnunetTest, RefusesWeightsThatAreNotTheDescriptors) {
            {"flipped", "expected SHA-256"}}) {
     SCOPED_TRACE(name);
     try {
-      (void)make_torch_segmenter(file(name + ".json"), "cpu", {});
+      (void)make_segmenter(file(name + ".json"), "cpu", {});
       ADD_FAILURE() << "taken";
     } catch (const Error& e) {
       EXPECT_NE(std::string(e.what()).find(words), std::string::npos) << e.what();

@@ -1,145 +1,25 @@
-#include "preprocess/segment/torch_segmenter.hpp"
-
 #include <gtest/gtest.h>
 #include <tbb/global_control.h>
 
 #include <cmath>
-#include <cstring>
 #include <nlohmann/json.hpp>
 
 #include "io/core/atomic_file.hpp"
 #include "io/core/error.hpp"
 #include "io/core/hash.hpp"
 #include "preprocess/segment/half_precision.hpp"
-#include "support/python.hpp"
-#include "support/test_data.hpp"
+#include "preprocess/segment/model_runtime.hpp"
+#include "preprocess/segment/models_by_python.hpp"
 
 namespace wsp {
 namespace {
 
-namespace fs = std::filesystem;
+using TorchSegmenterTest = ModelsByPython;
 
 c10::Device torch_card() { return {c10::kCUDA, 0}; }
 
-// Smooth, and different in every direction: a flip or a transposition of it is another volume.
-Volume make_volume(std::array<std::int64_t, 3> size) {
-  Volume v;
-  v.geometry.size = size;
-  v.geometry.spacing_mm = {1.5, 1.25, 2};
-  for (std::int64_t z = 0; z < size[2]; ++z) {
-    v.z_mm.push_back(static_cast<double>(z) * 2);
-    v.source_index.push_back(static_cast<std::int32_t>(z));
-    for (std::int64_t y = 0; y < size[1]; ++y)
-      for (std::int64_t x = 0; x < size[0]; ++x) {
-        const double a = static_cast<double>(x), b = static_cast<double>(y),
-                     c = static_cast<double>(z);
-        v.hu.push_back(static_cast<std::int16_t>(
-            std::lround(150 + 170 * std::sin(a / 7 + c / 11) * std::cos(b / 9 - a / 40) +
-                        60 * std::sin(c / 5 + 1) - 2 * b)));
-      }
-  }
-  return v;
-}
-
-class TorchSegmenterTest : public testing::Test {
- protected:
-  static bool python(const std::string& arguments) {
-    int status = 0;
-    const std::string said =
-        test::run_command(test::python() + " " + WSP_SOURCE_DIR +
-                              "/tests/preprocess/segment/models.py " + arguments + " 2>&1",
-                          status);
-    if (status != 0) std::fprintf(stderr, "*** %s ***\n", said.c_str());
-    return status == 0;
-  }
-  static void SetUpTestSuite() {
-    work_ = std::make_unique<test::TemporaryDirectory>();
-    has_torch_ = test::python_has("numpy, torch");
-    made_ = has_torch_ && python("make " + models().string());
-  }
-  static void TearDownTestSuite() { work_.reset(); }
-  static fs::path models() { return work_->path() / "m"; }
-  void SetUp() override {
-    if (!has_torch_) {
-      std::fprintf(stderr, "*** PYTHON LACKS numpy, torch: this test did not run ***\n");
-      GTEST_SKIP() << "Python lacks numpy, torch";
-    }
-    ASSERT_TRUE(made_);
-  }
-
-  static fs::path descriptor(const std::string& name) { return models() / (name + ".json"); }
-
-  // Have models.py work out the probabilities of these models.
-  static void expect(const std::string& names, const Volume& volume) {
-    const fs::path hu = work_->path() / "hu.raw", json = work_->path() / "volume.json";
-    write_file_atomic(hu, bytes_of(std::span<const std::int16_t>(volume.hu)));
-    write_file_atomic(json, nlohmann::json{{"size", volume.geometry.size}, {"hu", hu}}.dump());
-    ASSERT_TRUE(python("expect " + models().string() + " " + json.string() + " " + names));
-  }
-  // [z][y][x]
-  static std::vector<float> expected(const std::string& name) {
-    const std::string bytes = read_file(models() / (name + ".raw"));
-    std::vector<float> p(bytes.size() / sizeof(float));
-    std::memcpy(p.data(), bytes.data(), bytes.size());
-    return p;
-  }
-
-  static Segmentation segment(const std::string& name, const Volume& volume,
-                              SegmentationPlan plan = {0}) {
-    auto answer = make_torch_segmenter(descriptor(name), "cpu", plan)->segment(volume);
-    EXPECT_TRUE(answer.ok()) << answer.rejection().detail;
-    return std::move(answer).value();
-  }
-
-  static void expect_usage(const fs::path& path, const std::string& words,
-                           const std::string& device = "cpu") {
-    try {
-      (void)make_torch_segmenter(path, device, {});
-      FAIL() << "expected an error with '" << words << "'";
-    } catch (const Error& e) {
-      EXPECT_EQ(e.code(), ErrorCode::usage);
-      EXPECT_NE(std::string(e.what()).find(words), std::string::npos) << e.what();
-    }
-  }
-
-  static inline std::unique_ptr<test::TemporaryDirectory> work_;
-  static inline bool has_torch_ = false, made_ = false;
-};
-
 // Every kind of model, on a grid whose sizes fit neither patches nor multiples.
-TEST_F(TorchSegmenterTest, EqualsAnExplicitReferenceToTheVoxel) {
-  const Volume volume = make_volume({37, 45, 29});
-  expect("band turned padded below above labels ramp rolled", volume);
-  for (const auto& [name, threshold] : std::map<std::string, float>{{"band", 0.5F},
-                                                                    {"turned", 0.5F},
-                                                                    {"padded", 0.5F},
-                                                                    {"below", 0.5F},
-                                                                    {"above", 0.5F},
-                                                                    {"labels", 0.5F},
-                                                                    {"ramp", 0.5F},
-                                                                    {"rolled", 0.6F}}) {
-    SCOPED_TRACE(name);
-    const auto p = expected(name);
-    const Segmentation made = segment(name, volume);
-    ASSERT_EQ(p.size(), volume.hu.size());
-    ASSERT_EQ(made.mask.voxels.size(), p.size());
-    ASSERT_EQ(made.probability.size(), p.size());
-    std::size_t liver = 0, unclear = 0;
-    for (std::size_t i = 0; i < p.size(); ++i) {
-      ASSERT_NEAR(made.probability[i] / 255.0, p[i], 0.5 / 255 + 1e-4) << i;
-      if (std::abs(p[i] - threshold) < 1e-4F) {
-        ++unclear;
-        continue;
-      }
-      ASSERT_EQ(made.mask.voxels[i], p[i] >= threshold ? 1 : 0) << i;
-      liver += made.mask.voxels[i];
-    }
-    EXPECT_LT(unclear, p.size() / 1000);
-    // A mask that a flip or a transposition would change.
-    EXPECT_GT(liver, p.size() / 50);
-    EXPECT_LT(liver, p.size() * 49 / 50);
-  }
-}
+TEST_F(TorchSegmenterTest, EqualsAnExplicitReferenceToTheVoxel) { expect_equal_to_python(""); }
 
 TEST_F(TorchSegmenterTest, GivesTheSameBytesAtAnyNumberOfThreads) {
   const Volume volume = make_volume({64, 50, 40});
@@ -204,7 +84,7 @@ TEST_F(TorchSegmenterTest, RejectsTheCaseWhoseOutputIsNoProbability) {
   for (const char* name : {"shape_by_content", "not_finite"}) {
     auto& air = volume.hu;
     if (std::string(name) == "not_finite") std::fill(air.begin(), air.end(), std::int16_t{-1000});
-    const auto answer = make_torch_segmenter(descriptor(name), "cpu", {})->segment(volume);
+    const auto answer = make_segmenter(descriptor(name), "cpu", {})->segment(volume);
     ASSERT_FALSE(answer.ok()) << name;
     EXPECT_EQ(answer.rejection().code, Code::SEGMENTER_BAD_OUTPUT) << name;
     EXPECT_FALSE(answer.rejection().detail.empty());
@@ -219,8 +99,7 @@ TEST_F(TorchSegmenterTest, HalfPrecisionStaysNearAndIsAskedFor) {
   for (const char* name : {"convolved", "viewed"}) {
     SCOPED_TRACE(name);
     const auto made = [&](const std::string& precision) {
-      return std::move(
-                 make_torch_segmenter(descriptor(name), "cpu", {0}, precision)->segment(volume))
+      return std::move(make_segmenter(descriptor(name), "cpu", {0}, precision)->segment(volume))
           .value();
     };
     const Segmentation exact = made("fp32"), usual = made("auto"), half = made("bf16");
@@ -243,7 +122,7 @@ TEST_F(TorchSegmenterTest, HalfPrecisionStaysNearAndIsAskedFor) {
 
 TEST_F(TorchSegmenterTest, PrecisionFollowsOptionAndDescriptor) {
   const auto identity = [&](const fs::path& path, const std::string& precision) {
-    return make_torch_segmenter(path, "cpu", {}, precision)->identity();
+    return make_segmenter(path, "cpu", {}, precision)->identity();
   };
   const std::string usual = identity(descriptor("band"), "auto");
   EXPECT_EQ(usual, identity(descriptor("band"), "fp32"));
@@ -273,7 +152,7 @@ TEST_F(TorchSegmenterTest, PrecisionFollowsOptionAndDescriptor) {
 TEST_F(TorchSegmenterTest, EndsAModelThatNeverReturns) {
   const ModelDescriptor model = load_descriptor(descriptor("hangs"));
   try {
-    (void)load_torch_network(model, "cpu", "auto", std::chrono::seconds(3));
+    (void)load_checked_network(model, "cpu", "auto", std::chrono::seconds(3));
     FAIL() << "a model that never returns was taken";
   } catch (const Error& e) {
     EXPECT_EQ(e.code(), ErrorCode::usage);
@@ -288,7 +167,7 @@ TEST_F(TorchSegmenterTest, SaysWhyAModelFailedOnAVolume) {
        std::map<std::string, std::string>{{"raises_by_content", "no room for 96 columns in (path)"},
                                           {"grows_by_content", "no memory to run the model"},
                                           {"never_fits", "no memory on the card"}}) {
-    const auto answer = make_torch_segmenter(descriptor(name), "cpu", {})->segment(volume);
+    const auto answer = make_segmenter(descriptor(name), "cpu", {})->segment(volume);
     ASSERT_FALSE(answer.ok()) << name;
     EXPECT_EQ(answer.rejection().code, Code::SEGMENTER_FAILED) << name;
     EXPECT_NE(answer.rejection().detail.find(words), std::string::npos)
@@ -316,7 +195,7 @@ TEST_F(TorchSegmenterTest, PartsABatchThatDoesNotFit) {
 // Another model file, another descriptor, another way of running it: another identity.
 TEST_F(TorchSegmenterTest, IdentityFollowsWhatShapesTheMask) {
   const auto identity = [&](const std::string& name, double coarse) {
-    return make_torch_segmenter(descriptor(name), "cpu", {coarse})->identity();
+    return make_segmenter(descriptor(name), "cpu", {coarse})->identity();
   };
   const std::string band = identity("band", 10);
   EXPECT_EQ(band.size(), 64U);

@@ -11,8 +11,8 @@
 #include "io/core/error.hpp"
 #include "io/core/hash.hpp"
 #include "io/device/device.hpp"
-#include "preprocess/segment/torch_network.hpp"
-#include "preprocess/segment/torch_segmenter.hpp"
+#include "preprocess/segment/load_network.hpp"
+#include "preprocess/segment/model_runtime.hpp"
 #include "support/test_data.hpp"
 #include "train/gpu/test_device.hpp"
 #include "train/model/unet.hpp"
@@ -59,7 +59,7 @@ class SegmentOnCard : public testing::Test {
     // First of all: it tries the model in a forked process, which can use a card only where this
     // one has not yet.
     try {
-      card_ = make_torch_segmenter(descriptor(), test_device(), {0});
+      card_ = make_segmenter(descriptor(), test_device(), {0});
     } catch (const Error& e) {
       refused_ = e.what();
     }

@@ -1,10 +1,12 @@
 """The U-Net written out in Python's Torch, as an independent reader of weights and TorchScript.
 
-unet_reference.py DIR DEPTH RATIO ...   unet.safetensors and unet.ts must give the logits of case.safetensors
+unet_reference.py DIR DEPTH RATIO ...   unet.safetensors, unet.ts and unet.onnx (where it is there) must give the logits of
+case.safetensors
 """
 import pathlib
 import sys
 
+import onnx_reference
 from weights_reference import F, read, torch
 
 
@@ -45,7 +47,11 @@ def compare(work, depth, ratio):
     script = torch.jit.load(str(work / "unet.ts"))
     assert not script.eval().training
     largest = max(1, expected.abs().max().item())
+    more = []
+    if (work / "unet.onnx").exists() and (found := onnx_reference.compute(work / "unet.onnx", case["x"])) is not None:
+        more = [("ONNX and Python's", found, expected, 1e-6)]
     for name, found, reference, limit in (
+            *more,
             ("network and Python's", case["logits"], expected, 1e-5),
             ("TorchScript and Python's", script(case["x"]), expected, 1e-6),
             ("TorchScript and network", script(case["x"]), case["logits"], 1e-5)):

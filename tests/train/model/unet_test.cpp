@@ -37,6 +37,17 @@ bool reference(const std::string& arguments) {
   return true;
 }
 
+// Nothing where this build has no protobuf.
+std::string onnx_of(UNet& net, std::int64_t ratio, bool half = false) {
+  try {
+    return unet_onnx(net, ratio, half);
+  } catch (const Error& e) {
+    EXPECT_NE(std::string(e.what()).find("protobuf"), std::string::npos) << e.what();
+    std::fprintf(stderr, "*** NO PROTOBUF: ONNX was not written ***\n");
+    return {};
+  }
+}
+
 const UNetOptions kKinds[] = {
     {1, 16, 2, Norm::batch}, {0, 8, 3, Norm::batch}, {2, 16, 1, Norm::group}};
 
@@ -57,6 +68,8 @@ TEST(UNet, EqualsPythonsTorchAndItsTorchScriptDoesToo) {
       write_tensor_file(place / "case.safetensors",
                         {{{"x", x}, {"logits", logits.contiguous()}}, {}});
       write_file_atomic(place / "unet.ts", unet_torchscript(*net, ratio));
+      if (const std::string onnx = onnx_of(*net, ratio); !onnx.empty())
+        write_file_atomic(place / "unet.onnx", onnx);
       cases +=
           " " + place.string() + " " + std::to_string(options.depth) + " " + std::to_string(ratio);
     }
@@ -78,6 +91,16 @@ TEST(UNet, TorchScriptInHalfPrecisionIsTheRoundedNetwork) {
     const torch::Tensor found = script.forward({x}).toTensor();
     EXPECT_EQ(found.scalar_type(), torch::kFloat);
     EXPECT_LT((found - stored_logits(*net, x, 1)).abs().max().item<double>(), 1e-6 * 10);
+  }
+}
+
+TEST(UNet, OnnxHasTheSameBytesAndHalfOfThemInHalfPrecision) {
+  for (const UNetOptions& options : kKinds) {
+    auto net = lived_network(options);
+    const std::string bytes = onnx_of(*net, 2);
+    if (bytes.empty()) GTEST_SKIP() << "no protobuf";
+    EXPECT_EQ(bytes, onnx_of(*net, 2));
+    EXPECT_LT(onnx_of(*net, 2, true).size(), 7 * bytes.size() / 10);
   }
 }
 

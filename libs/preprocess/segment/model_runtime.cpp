@@ -1,4 +1,4 @@
-#include "preprocess/segment/torch_segmenter.hpp"
+#include "preprocess/segment/model_runtime.hpp"
 
 #include <poll.h>
 #include <sys/prctl.h>
@@ -17,7 +17,7 @@
 #include "io/core/hash.hpp"
 #include "io/core/interrupt.hpp"
 #include "preprocess/segment/batch_runner.hpp"
-#include "preprocess/segment/torch_network.hpp"
+#include "preprocess/segment/load_network.hpp"
 
 #if defined(__SANITIZE_THREAD__)
 #define WSP_PROBE_HERE 1  // ThreadSanitizer follows no fork
@@ -165,9 +165,10 @@ void probe_in_child(const ModelDescriptor& model, const std::string& bytes,
 
 }  // namespace
 
-std::unique_ptr<Network> load_torch_network(const ModelDescriptor& model, const std::string& device,
-                                            const std::string& precision,
-                                            std::chrono::milliseconds limit) {
+std::unique_ptr<Network> load_checked_network(const ModelDescriptor& model,
+                                              const std::string& device,
+                                              const std::string& precision,
+                                              std::chrono::milliseconds limit) {
   const std::string bytes = read_checked(model);
   if (WSP_PROBE_HERE == 0) {
     probe_in_child(model, bytes, device, precision, limit);
@@ -177,15 +178,22 @@ std::unique_ptr<Network> load_torch_network(const ModelDescriptor& model, const 
   return load_network(model, bytes, device, precision);
 }
 
-void switch_to_torch_build(char** /*arguments*/) {}
+void switch_to_build_with(Runtime /*runtime*/, char** /*arguments*/) {}
 
-bool has_torch_build() { return true; }
+bool has_build_with(Runtime runtime) { return runtime == linked_runtime(); }
 
-std::unique_ptr<Segmenter> make_torch_segmenter(const std::filesystem::path& descriptor,
-                                                const std::string& device, SegmentationPlan plan,
-                                                const std::string& precision) {
+std::unique_ptr<Segmenter> make_segmenter(const std::filesystem::path& descriptor,
+                                          const std::string& device, SegmentationPlan plan,
+                                          const std::string& precision) {
   ModelDescriptor model = load_descriptor(descriptor);
-  auto network = load_torch_network(model, device, precision);
+  if (model.runtime() != linked_runtime())
+    throw Error(ErrorCode::usage,
+                descriptor.string() +
+                    (model.runtime() == Runtime::onnx
+                         ? " names an ONNX file, which only wsp-ingest --liver-model runs"
+                         : " names a TorchScript file, which wsp-ingest-onnx does not run") +
+                    " (see docs/MODELS.md)");
+  auto network = load_checked_network(model, device, precision);
   return std::make_unique<ModelSegmenter>(std::move(model), std::move(network), plan);
 }
 
