@@ -74,8 +74,8 @@ void load_unet_weights(UNet& net, const std::map<std::string, torch::Tensor>& we
 /// PyTorch not older than this one. `half`: kernels are kept in half precision, and computed with
 /// in single.
 std::string unet_torchscript(UNet& net, std::int64_t ratio, bool half = false);
-/// stored_logits() of a network in evaluation mode as an ONNX file's bytes (operator set 13), likewise.
-/// Throws Error(usage) where this build has no protobuf.
+/// stored_logits() of a network in evaluation mode as an ONNX file's bytes (operator set 13),
+/// likewise. Throws Error(usage) where this build has no protobuf.
 std::string unet_onnx(UNet& net, std::int64_t ratio, bool half = false);
 /// A TorchScript file's bytes: the mean of the probabilities (not logits) of several of them, which
 /// take the same input. Throws Error(usage) for bytes that are no TorchScript.
