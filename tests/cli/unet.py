@@ -8,12 +8,14 @@ import pathlib
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 
 import support
 
-support.require("nibabel", "numpy", "torch")
+support.require("h5py", "nibabel", "numpy", "torch")
+import h5py
 import nibabel
 import numpy as np
 import torch
@@ -318,4 +320,24 @@ if (support.BINARIES / "wsp-ingest-torch").exists():
     run("wsp-ingest", root / "strangers/export", "--out", predicted, "--liver-model", root / "model/liver.json", "--ids", "keep", "--slices",
         "all", "--size", "64", "--min-slices", "3", "--mask-cache", "none", "--device", "cpu")
     check("made by a model" in evaluate(predicted, "--all", expect=4)[1], "masks of a model")
+    # The same as ONNX: by ONNX Runtime where this build has it, else a word on where it is to be had.
+    as_onnx = root / "model/onnx.json"
+    said = run("wsp-unet", "export", root / "run", "--model", as_onnx, "--onnx").stdout
+    check((root / "model/onnx.onnx").exists() and "ONNX" in said and "--onnx" in run(
+        "wsp-unet", "export", root / "run", "--with", model, "--model", root / "model/x.json", "--onnx", expect=2).stderr, said)
+    check("only wsp-ingest" in run("wsp-unet", "predict", as_onnx, source, "--out", root / "x", expect=2).stderr, "predict by ONNX")
+    by_onnx = ("wsp-ingest", root / "strangers/export", "--out", root / "by-onnx", "--liver-model", as_onnx, "--ids", "keep", "--slices",
+               "all", "--size", "64", "--min-slices", "3", "--mask-cache", "none")
+    if (support.BINARIES / "wsp-ingest-onnx").exists():
+        run(*by_onnx)
+        masks = {}
+        for name in ("predicted", "by-onnx"):
+            shards = sorted((support.state(root / name) / "shards").glob("*.h5"))
+            masks[name] = np.concatenate([h5py.File(f)["slices/mask"][:] for f in shards])
+        other = int((masks["predicted"] != masks["by-onnx"]).sum())
+        check(other <= masks["predicted"].sum() / 10000, f"{other} voxels differ by ONNX Runtime")
+    else:
+        print("*** THIS BUILD LACKS ONNX RUNTIME: the network was not run by it ***", file=sys.stderr)
+        refused = run(*by_onnx, expect=2).stderr
+        check("libonnxruntime-dev" in refused, refused)
 print(f"validation Dice {result['best_dice']:.3f}; strangers {strangers['mean']['dice']['mean']:.3f}")

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <iostream>
 #include <limits>
 #include <string>
 #include <vector>
@@ -28,6 +29,19 @@ std::vector<std::int64_t> sizes_of(const BatchShape& shape, std::int64_t channel
   return sizes;
 }
 
+// Debian's registers with the first session the operators that libonnx has registered already, and
+// says so of each on std::cerr, where nothing of ours is said.
+class Silence {
+ public:
+  Silence() : heard_(std::cerr.rdbuf(nullptr)) {}
+  ~Silence() { std::cerr.rdbuf(heard_); }
+  Silence(const Silence&) = delete;
+  Silence& operator=(const Silence&) = delete;
+
+ private:
+  std::streambuf* heard_;
+};
+
 // Never destroyed: ONNX Runtime's own globals may be gone before a static of ours.
 Ort::Env& environment() {
   static auto* made = new Ort::Env(ORT_LOGGING_LEVEL_ERROR, "wsp");
@@ -46,11 +60,16 @@ Ort::SessionOptions session_options() {
   return options;
 }
 
+Ort::Session session_of(const std::string& bytes) {
+  const Silence silence;
+  return {environment(), bytes.data(), bytes.size(), session_options()};
+}
+
 class OnnxNetwork : public Network {
  public:
   OnnxNetwork(const ModelDescriptor& model, const std::string& bytes)
       : model_(model),
-        session_(environment(), bytes.data(), bytes.size(), session_options()),
+        session_(session_of(bytes)),
         memory_(Ort::MemoryInfo::CreateCpu(OrtArenaAllocator, OrtMemTypeDefault)) {
     if (session_.GetInputCount() != 1 || session_.GetOutputCount() < 1)
       refuse("it has " + std::to_string(session_.GetInputCount()) + " inputs and " +
