@@ -7,6 +7,7 @@
 namespace wsp::dicom {
 namespace {
 
+constexpr std::int64_t kMostPixels = 2048 * 2048;  // of a CT; packing takes 3 bytes for each
 constexpr std::int32_t kMostStep = 127;
 constexpr std::uint8_t kWide = 0x80;  // two bytes of the value itself follow
 
@@ -83,6 +84,7 @@ std::size_t KeptImage::bytes() const {
 }
 
 void KeptImage::keep(const Digest& hash, const DecodedFrame& frame) {
+  if (frame.columns * frame.rows > kMostPixels) return;
   auto content = std::make_shared<Content>();
   content->hash = hash;
   content->plain = !frame.plain.view.empty();

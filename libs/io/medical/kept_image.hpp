@@ -31,7 +31,8 @@ class KeptRoom {
 };
 
 /// Of a compressed file of one image: what was decoded of it, beside the hash of the file. Nothing
-/// is lost: an image whose values do not fit 16 bits is not kept. Thread-safe.
+/// is lost: an image whose values do not fit 16 bits, or of more than 2048 x 2048 pixels, is not
+/// kept. Thread-safe.
 class KeptImage {
  public:
   explicit KeptImage(std::shared_ptr<KeptRoom> room) : room_(std::move(room)) {}

@@ -117,6 +117,19 @@ TEST(KeptImage, IsTheWholeFrame) {
   }
 }
 
+TEST(KeptImage, AnImageLargerThanThoseOfCtIsNotKept) {
+  const Digest hash = sha256("the file");
+  for (const std::int64_t rows : {2048, 2049}) {
+    DecodedFrame frame;
+    frame.columns = 2048;
+    frame.rows = rows;
+    frame.stored.resize(static_cast<std::size_t>(frame.columns * rows));
+    KeptImage kept(std::make_shared<KeptRoom>(kAmple));
+    kept.keep(hash, frame);
+    EXPECT_EQ(kept.empty(), rows > 2048);
+  }
+}
+
 TEST(KeptImage, RoomIsGivenBackWhateverThreadsDo) {
   DecodedFrame frame;
   frame.columns = frame.rows = 16;
