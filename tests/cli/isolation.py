@@ -61,7 +61,7 @@ def build_shim(work):
         support.skip("no C compiler")
     shim = work / "shim.so"
     subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", shim, support.SOURCE / "tests" / "cli" / "isolation_shim.c", "-ldl"], check=True)
-    return {**os.environ, "LD_PRELOAD": str(shim), "ASAN_OPTIONS": "verify_asan_link_order=0"}
+    return {**os.environ, "LD_PRELOAD": str(shim), "ASAN_OPTIONS": "verify_asan_link_order=0:handle_segv=0"}
 
 
 def hostile_export(work, series):

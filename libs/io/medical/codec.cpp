@@ -10,12 +10,14 @@
 #include <optional>
 #include <string>
 
+#include "io/core/error.hpp"
 #include "io/core/vector_clones.hpp"
 #include "io/medical/codestreams.hpp"
 #include "io/medical/dicom_header.hpp"
 #include "io/medical/dicom_load.hpp"
 #include "io/medical/dicom_text.hpp"
 #include "io/medical/isolated.hpp"
+#include "io/medical/kept_image.hpp"
 #include "io/medical/pixel_format.hpp"
 #include "io/medical/transfer_syntax.hpp"
 
@@ -266,14 +268,43 @@ class Decoder final : public FrameDecoder {
       std::vector<DecodedFrame> decoded(1);
       if (decode_native(path, *hints.native, hints.hash, decoded.front())) return decoded;
     }
-    auto decoded =
-        isolated<decode_any>("read", path, std::vector<std::int32_t>(frames.begin(), frames.end()));
-    if (decoded && decoded.value().size() != frames.size()) return impossible("read");
+    const bool may_be_kept = hints.kept != nullptr && frames.size() == 1 &&
+                             (!hints.kept->empty() || (hints.keep && hints.kept->has_room()));
+    const auto before = may_be_kept ? hash_of(path) : std::nullopt;
+    if (before) {
+      if (auto frame = hints.kept->find(*before)) {
+        if (!hints.keep) hints.kept->drop();
+        if (hints.hash != nullptr) *hints.hash = *before;
+        std::vector<DecodedFrame> kept;
+        kept.push_back(std::move(*frame));
+        return kept;
+      }
+    }
+    auto decoded = decode_anew(path, frames);
     if (decoded && hints.hash != nullptr) *hints.hash = sha256_file(path);
+    // Of other bytes, perhaps, where the file changed meanwhile.
+    if (decoded && hints.keep && before && hash_of(path) == before)
+      hints.kept->keep(*before, decoded.value().front());
     return decoded;
   }
 
  private:
+  static std::optional<Digest> hash_of(const std::filesystem::path& path) {
+    try {
+      return sha256_file(path);
+    } catch (const Error&) {
+      return std::nullopt;  // whoever decodes it says what is wrong
+    }
+  }
+
+  static Outcome<std::vector<DecodedFrame>> decode_anew(const std::filesystem::path& path,
+                                                        std::span<const std::int32_t> frames) {
+    auto decoded =
+        isolated<decode_any>("read", path, std::vector<std::int32_t>(frames.begin(), frames.end()));
+    if (decoded && decoded.value().size() != frames.size()) return impossible("read");
+    return decoded;
+  }
+
   /// One read of the file; false where it is not what the scan saw.
   static bool decode_native(const std::filesystem::path& path, const NativePixels& native,
                             Digest* hash, DecodedFrame& out) {

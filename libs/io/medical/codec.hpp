@@ -51,10 +51,14 @@ struct DecodedFrame {
   }
 };
 
+class KeptImage;
+
 /// What is known and wanted beside the frames of a file.
 struct DecodeHints {
   const NativePixels* native = nullptr;  ///< what the scan found, or null
   Digest* hash = nullptr;                ///< filled with the SHA-256 of the file that is decoded
+  KeptImage* kept = nullptr;             ///< the file's one image, where it was decoded before
+  bool keep = false;                     ///< it will be wanted again; else `kept` is emptied
 };
 
 /// Decodes frames of one file. Implementations are thread-safe.

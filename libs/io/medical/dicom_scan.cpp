@@ -9,10 +9,12 @@
 #include "io/medical/dicom_header.hpp"
 #include "io/medical/export_walk.hpp"
 #include "io/medical/image_header.hpp"
+#include "io/medical/kept_image.hpp"
 #include "io/medical/masks.hpp"
 #include "io/medical/saved_scan.hpp"
 #include "io/medical/scan.hpp"
 #include "io/medical/series_group.hpp"
+#include "io/medical/transfer_syntax.hpp"
 #include "io/medical/value_proof.hpp"
 
 namespace wsp {
@@ -202,6 +204,7 @@ class Scanner {
     headers_.resize(scan_.files.size());
     images_.resize(scan_.files.size());
     masks_.resize(scan_.files.size());
+    if (options.kept_bytes > 0) room_ = std::make_shared<dicom::KeptRoom>(options.kept_bytes);
   }
 
   Scan run() {
@@ -294,6 +297,9 @@ class Scanner {
     entry.code = header.code;
     entry.detail = header.detail;
     entry.native = header.native;
+    if (room_ != nullptr && header.code == Code::USED && header.frames == 1 &&
+        dicom::is_compressed_syntax(header.transfer_syntax))
+      entry.kept = std::make_shared<dicom::KeptImage>(room_);
     const bool voxels = entry.code == Code::NOT_DICOM && is_voxels_by_name(path);
     const bool explained = explain_refusal(path, voxels, entry);
     if (voxels && !explained) entry.code = Code::DATA_WITHOUT_HEADER;
@@ -328,6 +334,7 @@ class Scanner {
 
   const ScanOptions& options_;
   Scan scan_;
+  std::shared_ptr<dicom::KeptRoom> room_;
   std::vector<dicom::Header> headers_;
   std::vector<std::optional<ImageEntry>> images_;
   std::vector<std::optional<Outcome<MaskObject>>> masks_;

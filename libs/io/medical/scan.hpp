@@ -24,6 +24,8 @@ struct ScanOptions {
   bool trust_hu = false;  ///< take values for HU that do not prove it: HU_OVERRULED
   /// Bytes of memory that looking at values may take; a series that needs more is TOO_LARGE.
   double memory_bytes = std::numeric_limits<double>::infinity();
+  /// Of these, what images may take that were decoded for a look and are kept for read_series().
+  std::uint64_t kept_bytes = 0;
   const SavedScan* known = nullptr;  ///< headers that need not be read
   SavedScan* kept = nullptr;         ///< takes the headers of this scan
 };
@@ -43,6 +45,10 @@ void prepare_medical_workers();
 /// when a signal asks to stop.
 Scan scan_export(const std::filesystem::path& root, const ScanOptions& options);
 
+/// Give up the images that the scan kept (ScanOptions::kept_bytes) but for those of these series.
+/// Returns the bytes that stay.
+std::uint64_t keep_images_of(Scan& scan, const std::vector<std::size_t>& series);
+
 /// True for what the libraries say of a file whose read fails half-way: that it is cut off, or
 /// none.
 bool may_be_the_disk(Code code);
@@ -52,6 +58,7 @@ struct ReadOptions {
   bool reject_tilt = false;
   bool reject_gaps = false;
   bool hash_files = false;  ///< fill LoadedVolume::file_hashes
+  bool keep = false;        ///< the same files will be read again: what was decoded is kept
 };
 
 /// The sums that the ledger of real data is checked with: rescaled HU as stored, before windowing.

@@ -58,8 +58,8 @@ std::uint64_t hash_pixels(const std::filesystem::path& root, const FileEntry& en
                           const PlaneRef& plane) {
   const auto decoder = make_frame_decoder();
   const std::array<std::int32_t, 1> frames{plane.frame->frame};
-  const auto decoded =
-      decoder->decode(root / entry.relative_path, frames, {entry.native.get(), nullptr});
+  const auto decoded = decoder->decode(root / entry.relative_path, frames,
+                                       {entry.native.get(), nullptr, entry.kept.get(), true});
   if (!decoded) return 0;
   const DecodedFrame& image = decoded.value().front();
   const std::array<float, 2> rescale{image.slope, image.intercept};

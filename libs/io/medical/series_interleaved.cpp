@@ -32,8 +32,9 @@ std::vector<std::vector<std::int16_t>> decode_hu(const std::filesystem::path& ro
   for (const auto& [file, members] : by_file) {
     std::vector<std::int32_t> frames;
     for (const std::size_t i : members) frames.push_back(planes[i].frame);
-    const auto decoded = decoder->decode(root / files[file].relative_path, frames,
-                                         {files[file].native.get(), nullptr});
+    const auto decoded =
+        decoder->decode(root / files[file].relative_path, frames,
+                        {files[file].native.get(), nullptr, files[file].kept.get(), true});
     if (!decoded) return {};
     for (std::size_t k = 0; k < members.size(); ++k) {
       const DecodedFrame& image = decoded.value()[k];

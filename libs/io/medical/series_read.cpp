@@ -71,11 +71,12 @@ bool is_readable(Code code) {
 /// Decode all planes of a series in parallel and hand each to `take(plane index, frame)`, which is
 /// called from several threads and returns the frame's statistics. Returns the first refusal in the
 /// order of tasks, else what the words of all planes of a CT volume contradict. `hashes`, or null,
-/// gets the SHA-256 of every file that planes are read from.
+/// gets the SHA-256 of every file that planes are read from; `keep` as in ReadOptions.
 template <class Take>
 std::optional<Rejection> decode_planes(const Scan& scan, const Series& series,
                                        std::vector<StoredStatistics>& statistics,
-                                       std::map<std::size_t, Digest>* hashes, const Take& take) {
+                                       std::map<std::size_t, Digest>* hashes, bool keep,
+                                       const Take& take) {
   const std::vector<Task> tasks = plan(series);
   std::vector<Digest*> hash_of(tasks.size(), nullptr);  // a file is hashed with its first task
   for (std::size_t t = 0; hashes != nullptr && t < tasks.size(); ++t)
@@ -91,7 +92,7 @@ std::optional<Rejection> decode_planes(const Scan& scan, const Series& series,
       const Task& task = tasks[t];
       const FileEntry& file = scan.files[task.file];
       auto decoded = decoder->decode(scan.root / file.relative_path, task.frames,
-                                     {file.native.get(), hash_of[t]});
+                                     {file.native.get(), hash_of[t], file.kept.get(), keep});
       if (!decoded) {
         refusals[t] = decoded.rejection();
         return;
@@ -226,7 +227,7 @@ Outcome<LoadedVolume> read_dicom(const Scan& scan, const Series& series,
   tbb::enumerable_thread_specific<PlaceCounts> counts;
   const bool as_it_is = !in_plane.transpose && !in_plane.flip_x && !in_plane.flip_y;
   auto refusal = decode_planes(
-      scan, series, statistics, options.hash_files ? &hashes : nullptr,
+      scan, series, statistics, options.hash_files ? &hashes : nullptr, options.keep,
       [&](std::size_t k, const DecodedFrame& frame) {
         repaired[k] = frame.sign_repaired ? 1 : 0;
         const auto z = static_cast<std::int64_t>(k);
@@ -304,8 +305,8 @@ Outcome<StoredStatistics> measure_series(const Scan& scan, const Series& series)
                             image.value().whole};
   }
   std::vector<StoredStatistics> statistics;
-  auto refusal =
-      decode_planes(scan, series, statistics, nullptr, [](std::size_t, const DecodedFrame& frame) {
+  auto refusal = decode_planes(
+      scan, series, statistics, nullptr, false, [](std::size_t, const DecodedFrame& frame) {
         std::vector<std::int16_t> hu(static_cast<std::size_t>(frame.columns * frame.rows));
         return dicom::rescale_frame(frame, hu.data());
       });

@@ -15,7 +15,8 @@ namespace wsp {
 
 namespace dicom {
 struct NativePixels;
-}
+class KeptImage;
+}  // namespace dicom
 
 /// One file of the export and what became of it.
 struct FileEntry {
@@ -24,7 +25,8 @@ struct FileEntry {
   Code code = Code::NOT_DICOM;
   std::string detail;  ///< sizes, values, transfer syntax; no identifiers
   std::shared_ptr<const dicom::NativePixels>
-      native{};  ///< where its pixels lie as they are, or null
+      native{};                              ///< where its pixels lie as they are, or null
+  std::shared_ptr<dicom::KeptImage> kept{};  ///< its one compressed image, if decoded, or null
   /// The system failed on it (an input/output error, a file that vanished): no word on the file,
   /// and what else it hides is unknown.
   bool system_failed = false;

@@ -38,6 +38,10 @@ bool is_lossy_syntax(const std::string& uid) {
   return kLossy.contains(uid);
 }
 
+bool is_compressed_syntax(const std::string& uid) {
+  return uid != "1.2.840.10008.1.2" && uid != "1.2.840.10008.1.2.1" && uid != "1.2.840.10008.1.2.2";
+}
+
 bool is_jpeg2000_syntax(const std::string& uid) {
   static const std::set<std::string> kJpeg2000{"1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91",
                                                "1.2.840.10008.1.2.4.201", "1.2.840.10008.1.2.4.202",

@@ -12,6 +12,8 @@ bool is_video_syntax(const std::string& uid);
 std::string named_syntax(const std::string& uid);
 /// True for transfer syntaxes that lose information.
 bool is_lossy_syntax(const std::string& uid);
+/// True where pixels must be unpacked or decoded: all but the three native syntaxes.
+bool is_compressed_syntax(const std::string& uid);
 /// True for JPEG 2000 and high-throughput JPEG 2000.
 bool is_jpeg2000_syntax(const std::string& uid);
 

@@ -34,8 +34,10 @@ std::string mebibytes(double bytes) {
 }
 
 ValueVerdict judge_sample(const Scan& scan, const Series& sample) {
-  auto loaded = read_series(scan, sample, {});
-  if (!loaded && may_be_the_disk(loaded.rejection().code)) loaded = read_series(scan, sample, {});
+  ReadOptions how;
+  how.keep = true;
+  auto loaded = read_series(scan, sample, how);
+  if (!loaded && may_be_the_disk(loaded.rejection().code)) loaded = read_series(scan, sample, how);
   if (loaded)
     return judge_values(loaded.value().volume, loaded.value().stored, loaded.value().counts);
   // What cannot be decoded here cannot be in the whole series. But planes that lie far apart may
@@ -64,6 +66,7 @@ void judge_all(const std::vector<std::pair<std::size_t, double>>& samples, doubl
 
 void prove_values(Scan& scan, const ScanOptions& options) {
   std::vector<std::pair<std::size_t, double>> dicom, images;  // series, bytes
+  double largest = 0;
   std::vector<ValueVerdict> verdicts(scan.series.size());
   for (std::size_t s = 0; s < scan.series.size(); ++s) {
     if (scan.series[s].code != Code::USED) continue;
@@ -72,6 +75,12 @@ void prove_values(Scan& scan, const ScanOptions& options) {
       verdicts[s] = {Code::TOO_LARGE, "its values alone take " + mebibytes(bytes)};
     else
       (scan.series[s].is_dicom ? dicom : images).emplace_back(s, bytes);
+    if (bytes <= options.memory_bytes) largest = std::max(largest, bytes);
+  }
+  double memory = options.memory_bytes - static_cast<double>(options.kept_bytes);
+  if (largest > memory) {
+    keep_images_of(scan, {});
+    memory = options.memory_bytes;
   }
   Progress progress("looking at values", dicom.size() + images.size(), "series");
   const auto judge = [&](std::size_t s) {
@@ -79,8 +88,8 @@ void prove_values(Scan& scan, const ScanOptions& options) {
     verdicts[s] = judge_sample(scan, sample_of(scan.series[s]));
     progress.advance();
   };
-  judge_all(dicom, options.memory_bytes, std::numeric_limits<int>::max(), judge);
-  judge_all(images, options.memory_bytes, kImagesAtOnce, judge);
+  judge_all(dicom, memory, std::numeric_limits<int>::max(), judge);
+  judge_all(images, memory, kImagesAtOnce, judge);
   progress.finish();
 
   std::set<std::size_t> used;

@@ -21,6 +21,11 @@ namespace wsp {
 
 namespace fs = std::filesystem;
 
+namespace {
+/// Of images that are kept for the read, where nobody said what --memory is: some 40 series.
+constexpr std::uint64_t kMostKept = std::uint64_t{256} << 20;
+}  // namespace
+
 IngestJob::IngestJob(const IngestOptions& options, bool dry)
     : options_(options),
       dry_(dry),
@@ -112,6 +117,7 @@ void IngestJob::prepare() {
   if (!goes_on_with_model()) log::info("scanning the export");
   ScanOptions how = scan_options(options_.config, manifest_);
   how.memory_bytes = static_cast<double>(memory_);
+  how.kept_bytes = options_.memory_bytes != 0 ? memory_ / 4 : std::min(memory_ / 4, kMostKept);
   std::optional<SavedScan> known, kept;
   if (options_.saved_scan) how.known = &known.emplace(SavedScan::load(*options_.saved_scan));
   if (options_.save_scan) how.kept = &kept.emplace();
@@ -142,6 +148,7 @@ void IngestJob::prepare() {
   warn_of_idle_pins();
   for (const std::string& hint : plan_.hints) log::warn("hint: " + hint);
   drop_too_large();
+  keep_images();
 }
 
 void IngestJob::take_ratings() {

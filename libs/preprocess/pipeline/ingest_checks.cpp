@@ -116,6 +116,13 @@ void IngestJob::drop_too_large() {
   });
 }
 
+void IngestJob::keep_images() {
+  std::vector<std::size_t> series;
+  for (const CasePlan& plan : plan_.cases) series.push_back(plan.series);
+  kept_ = keep_images_of(scan_, series);
+  if (kept_ + largest_cost() > memory_) kept_ = keep_images_of(scan_, {});
+}
+
 void IngestJob::warn_of_large_shards() const {
   constexpr std::uint64_t kUsualCompression = 3;  // of windowed abdominal slices, at least
   std::map<int, std::uint64_t> held;

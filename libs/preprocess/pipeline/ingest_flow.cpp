@@ -35,6 +35,12 @@ std::uint64_t IngestJob::cost(const CasePlan& plan) const {
          static_cast<std::uint64_t>(std::min(1e18, plan.mask_bytes));
 }
 
+std::uint64_t IngestJob::largest_cost() const {
+  std::uint64_t largest = 1;
+  for (const CasePlan& plan : plan_.cases) largest = std::max(largest, cost(plan));
+  return largest;
+}
+
 Outcome<CaseInHand> IngestJob::read_surely(const CaseInputs& inputs, const CasePlan& plan) {
   auto hand = read_case(inputs, plan);
   if (hand || !may_be_the_disk(hand.rejection().code)) return hand;
@@ -124,12 +130,10 @@ bool IngestJob::waits_for_device() const {
 }
 
 std::size_t IngestJob::cases_at_once() const {
-  std::uint64_t largest = 1;
-  for (const CasePlan& plan : plan_.cases) largest = std::max(largest, cost(plan));
   const std::size_t threads =
       tbb::global_control::active_value(tbb::global_control::max_allowed_parallelism);
   constexpr std::size_t kForDevice = kCasesOnDevice + 2;  // waiting for it, in it, coming from it
-  return std::clamp<std::size_t>(static_cast<std::size_t>(memory_ / largest), 1,
+  return std::clamp<std::size_t>(static_cast<std::size_t>((memory_ - kept_) / largest_cost()), 1,
                                  threads + 1 + (waits_for_device() ? kForDevice : 0));
 }
 

@@ -48,9 +48,12 @@ class IngestJob {
   // A part of the export that is not mounted, say, must not take its cases away.
   void keep_what_would_go();
   void drop_too_large();
+  // Of the series that are read alone, and where the largest fits into --memory beside them.
+  void keep_images();
   void reject(const CasePlan& plan, Rejection rejection);
   [[nodiscard]] DatasetLayout layout() const;
   [[nodiscard]] std::uint64_t cost(const CasePlan& plan) const;
+  [[nodiscard]] std::uint64_t largest_cost() const;
   // A shard's compressed slices are held until it is written.
   void warn_of_large_shards() const;
   // Read a case; what may be the disk's fault is asked again, and counts only if it stays.
@@ -78,6 +81,7 @@ class IngestJob {
   const IngestOptions& options_;
   bool dry_;
   std::uint64_t memory_;
+  std::uint64_t kept_ = 0;  // bytes of images that the scan kept
   DataManifest manifest_;
   Naming naming_;
   nlohmann::json config_;
