@@ -24,6 +24,7 @@ shift
 releases=("$@")
 [ $# -gt 0 ] || releases=(bookworm trixie forky)
 jobs=${WSP_JOBS:-$(nproc)}
+tests=${WSP_DEBIAN_TESTS:-}
 data=$(realpath -m "${WSP_TEST_DATA:-../shared/data}")
 mirror=http://deb.debian.org/debian
 inside=/work/wsp  # where the source tree is within a base, the test data beside it
@@ -67,18 +68,20 @@ copy_sources() {
     tar -c --null --files-from=- | tar -x -C "$base$inside"
 }
 
-build() {
+build_and_test() {
   say "$1: packages"
   in_base "$1" bash tools/setup.sh test
   say "$1: build"
+  local targets=all
+  [ "$tests" != none ] || targets="wsp-phantom wsp-ingest"
   in_base "$1" "cmake --preset release -DWSP_WITH_SEGMENTER=OFF -DWSP_BUILD_TRAIN=OFF -DWSP_WITH_PYTHON=OFF -Wno-dev --log-level=NOTICE &&
-    ninja -C build/release -j $jobs"
-}
-
-run_tests() {
-  [ "${WSP_DEBIAN_TESTS:-}" != none ] || { say "$1: NO TESTS, as WSP_DEBIAN_TESTS asks"; return; }
-  say "$1: tests"
-  in_base "$1" "ctest --test-dir build/release --output-on-failure -j $jobs ${WSP_DEBIAN_TESTS:-}"
+    ninja -C build/release -j $jobs $targets"
+  if [ "$tests" = none ]; then
+    say "$1: NO TESTS RUN, as WSP_DEBIAN_TESTS asks"
+  else
+    say "$1: tests"
+    in_base "$1" "ctest --test-dir build/release --output-on-failure -j $jobs $tests"
+  fi
 }
 
 # The same cohort everywhere; a dataset of it, and what this base is.
@@ -105,8 +108,7 @@ read_dataset() {
 for release in "${releases[@]}"; do
   make_base "$release"
   copy_sources "$release"
-  build "$release"
-  run_tests "$release"
+  build_and_test "$release"
   make_dataset "$release"
 done
 
