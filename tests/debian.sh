@@ -84,14 +84,15 @@ build_and_test() {
   fi
 }
 
-# The same cohort everywhere; a dataset of it, and what this base is.
+# A dataset of the export that the first base made, and what this base is.
 make_dataset() {
   say "$1: a dataset"
-  in_base "$1" "export PATH=\$PWD/build/release/tools:\$PATH
-    rm -rf /work/results/$1 /work/cohort && mkdir /work/results/$1
-    wsp-phantom --out /work/cohort --subjects 4 --seed 5 --slices 20-24 --size 128 --balance --hospital
-    wsp-ingest /work/cohort/export --out /work/results/$1/dataset --ids keep --size 128 --masks /work/cohort/truth \
-      --labels /work/cohort/labels.csv --manifest data-manifests/phantom.json
+  in_base "$1" "export PATH=\$PWD/build/release/tools:\$PATH cohort=/work/results/cohort
+    [ $1 != ${releases[0]} ] || { rm -rf \$cohort
+      wsp-phantom --out \$cohort --subjects 4 --seed 5 --slices 20-24 --size 128 --balance --hospital; }
+    rm -rf /work/results/$1 && mkdir /work/results/$1
+    wsp-ingest \$cohort/export --out /work/results/$1/dataset --ids keep --size 128 --masks \$cohort/truth \
+      --labels \$cohort/labels.csv --manifest data-manifests/phantom.json
     v() { dpkg-query -W -f='\${Version}' \$1; }
     echo \"Debian \$(cat /etc/debian_version), GCC \$(g++ -dumpfullversion), DCMTK \$(v libdcmtk-dev), HDF5 \$(v libhdf5-dev),\" \
       \"h5py \$(v python3-h5py)\" >/work/results/$1/base"
@@ -102,7 +103,7 @@ read_dataset() {
   in_base "$1" "build/release/tools/wsp-ingest verify /work/results/$2/dataset
     sed -n '/^\`\`\`python\$/,/^\`\`\`\$/p' docs/SHARD_FORMAT.md | sed '1d;/^\`\`\`\$/,\$d' >/work/example.py
     python3 /work/example.py /work/results/$2/dataset >/work/results/$2/read-on-$1.txt
-    test \$(wc -l </work/results/$2/read-on-$1.txt) -ge 40"
+    test -s /work/results/$2/read-on-$1.txt"
 }
 
 for release in "${releases[@]}"; do
@@ -112,23 +113,21 @@ for release in "${releases[@]}"; do
   make_dataset "$release"
 done
 
+# One export, so that the same slices are to be read everywhere, whoever made them and whoever reads them.
 say "every base reads what each has made"
 failed=0
+expected=$place/results/${releases[0]}/read-on-${releases[0]}.txt
 for maker in "${releases[@]}"; do
+  printf '   %-9s %s\n' "$maker" "$(cat "$place/results/$maker/base")"
   for reader in "${releases[@]}"; do
     log=$place/results/$maker/on-$reader.log
-    if read_dataset "$reader" "$maker" >"$log" 2>&1 &&
-      cmp "$place/results/$maker/read-on-$reader.txt" "$place/results/$maker/read-on-$maker.txt" >>"$log" 2>&1; then
-      verdict=read
-    else
+    verdict=same
+    if ! read_dataset "$reader" "$maker" >"$log" 2>&1; then
       verdict="FAILED, see $log" failed=1
+    elif ! cmp "$place/results/$maker/read-on-$reader.txt" "$expected" >>"$log"; then
+      verdict="OTHER SLICES than ${releases[0]}'s, see $log" failed=1
     fi
-    printf '   made on %-9s read on %-9s %s\n' "$maker" "$reader" "$verdict"
+    printf '     read on %-9s %s\n' "$reader" "$verdict"
   done
-done
-for release in "${releases[@]}"; do
-  printf '   %-9s %s\n' "$release" "$(cat "$place/results/$release/base")"
-  cmp "$place/results/$release/read-on-$release.txt" "$place/results/${releases[0]}/read-on-${releases[0]}.txt" ||
-    { echo "   $release: OTHER PIXELS than ${releases[0]}"; failed=1; }
 done
 exit $failed
