@@ -351,7 +351,9 @@ TEST(Nrrd, RefusalsAreNamed) {
   EXPECT_EQ(code(replaced(good, "(2,0,0)", "(0,0,0)") + pixels), "BAD_HEADER");
   EXPECT_EQ(code(nrrd(std::string(kPlaced) + "data file: /etc/passwd\n")), "BAD_HEADER");
   EXPECT_EQ(code(nrrd(std::string(kPlaced) + "data file: absent.raw\n")), "BAD_HEADER");
-  EXPECT_EQ(code(replaced(good, "raw", "gzip") + "\x1f\x8b\x08" + pixels), "DECODE_FAILED");
+  // gzip's header, and a block of a type that there is not.
+  const std::string no_block("\x1f\x8b\x08\0\0\0\0\0\0\x03\x07", 11);
+  EXPECT_EQ(code(replaced(good, "raw", "gzip") + no_block + pixels), "DECODE_FAILED");
   EXPECT_EQ(code("NRRX0004\n"), "BAD_HEADER");
   EXPECT_EQ(code(""), "BAD_HEADER");
 }
