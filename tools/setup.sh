@@ -2,6 +2,7 @@
 # Installs what the toolkit needs on Debian 12 or 13 through apt, and only what is missing.
 #   tools/setup.sh build   compilers and libraries (enough for quickstart)
 #   tools/setup.sh test    the same, and what the tests and benchmarks compare with (optional: a missing one is said loudly)
+# WSP_WITHOUT_TORCH=1 leaves Torch out: enough for the preset ingest-node, and for its tests.
 # Without root and sudo it installs nothing: it goes on with what is there, or says in one line what an administrator must install.
 set -euo pipefail
 
@@ -27,6 +28,11 @@ reference_packages=(
   python3-pandas python3-onnx dcm2niix dcmtk dicom3tools hdf5-tools hdf5-filter-plugin-blosc-serial
   python3-hdf5plugin chromium clang-format-14 lintian
 )
+
+if [ -n "${WSP_WITHOUT_TORCH:-}" ]; then
+  mapfile -t build_packages < <(printf '%s\n' "${build_packages[@]}" | grep -v torch)
+  mapfile -t reference_packages < <(printf '%s\n' "${reference_packages[@]}" | grep -v torch)
+fi
 
 say() { printf '\n== %s\n' "$*" >&2; }
 

@@ -343,7 +343,7 @@ std::optional<nlohmann::json> recorded_ingest(const nlohmann::json& dataset) {
     else if (name != "tool_version" && name != "data_epoch")
       options[name] = value;
   }
-  return options;
+  return std::make_optional(std::move(options));
 }
 
 }  // namespace wsp

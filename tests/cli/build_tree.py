@@ -21,7 +21,10 @@ def objects_of_preset(preset, *hidden_packages):
     """Objects of a preset's libraries and tools, configured where CMake finds none of the packages."""
     with tempfile.TemporaryDirectory() as scratch:
         hidden = [f"-DCMAKE_DISABLE_FIND_PACKAGE_{name}=ON" for name in hidden_packages]
-        shell("cmake", "-S", SOURCE, "--preset", preset, "-B", scratch, "-DWSP_BUILD_TESTS=OFF", "-Wno-dev", *hidden)
+        # With the Python package where this build has it.
+        python = re.search(r"^WSP_WITH_PYTHON:STRING=(.*)$", (BUILD / "CMakeCache.txt").read_text(), re.M)[1]
+        shell("cmake", "-S", SOURCE, "--preset", preset, "-B", scratch, "-DWSP_BUILD_TESTS=OFF", f"-DWSP_WITH_PYTHON={python}", "-Wno-dev",
+              *hidden)
         lines = shell("ninja", "-C", scratch, "-t", "targets", "all").splitlines()
     return {line.split(": ")[0] for line in lines if re.match(r"(libs|tools)/.*\.(cpp|cu)\.o: ", line)}
 

@@ -39,7 +39,11 @@ def read_all(export):
         if not path.is_file():
             continue
         try:
-            found[str(path.relative_to(export))] = pydicom.dcmread(path)
+            data = pydicom.dcmread(path)
+            # pydicom 3 reads what is truncated as far as it goes.
+            if path.name != "DICOMDIR" and "StudyInstanceUID" not in data:
+                raise ValueError("truncated")
+            found[str(path.relative_to(export))] = data
         except Exception:  # not DICOM, or truncated
             others.append(path.name)
     return found, others

@@ -35,7 +35,7 @@ def read_pool(work, seed):
     for folder in sorted((work / "pool" / "export").iterdir()):
         slices = sorted((pydicom.dcmread(p) for p in folder.rglob("*.dcm")), key=lambda d: float(d.ImagePositionPatient[2]))
         z = [float(d.ImagePositionPatient[2]) for d in slices]
-        hu = np.stack([d.pixel_array * int(d.RescaleSlope) + int(d.RescaleIntercept) for d in slices]).astype(np.int16)
+        hu = np.stack([d.pixel_array.astype(np.int32) * int(d.RescaleSlope) + int(d.RescaleIntercept) for d in slices]).astype(np.int16)
         image = nibabel.as_closest_canonical(nibabel.load(work / "pool" / "truth" / f"{slices[0].SeriesInstanceUID}.nii.gz"))
         mask = np.asarray(image.dataobj).transpose(2, 1, 0)[:, ::-1, ::-1].astype(np.uint8)
         spacing = (float(slices[0].PixelSpacing[1]), float(slices[0].PixelSpacing[0]), round(z[1] - z[0], 4))

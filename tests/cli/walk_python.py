@@ -1,11 +1,11 @@
 """A Python person's first hour: the package put into a new environment, and every snippet of README.md and docs/PYTHON.md run in
 order, as cells of one notebook, on a small cohort that the commands made. Only paths are replaced."""
-import importlib.util
 import os
 import pathlib
 import re
 import subprocess
 import sys
+import tomllib
 
 import support
 
@@ -29,14 +29,20 @@ def here(text, work):
 
 
 def environment(work):
-    """A virtual environment with the package, by pip where it can build, else as docs/PYTHON.md installs it below a prefix."""
+    """A virtual environment with the package, by pip where what builds it can be fetched, else as docs/PYTHON.md installs it below a
+    prefix."""
     subprocess.run([sys.executable, "-m", "venv", "--system-site-packages", work / "env"], check=True)
     python = work / "env" / "bin" / "python"
-    if importlib.util.find_spec("scikit_build_core"):
-        subprocess.run([python, "-m", "pip", "install", "--quiet", "--no-build-isolation", "--no-deps", support.SOURCE / "python"], check=True)
+    pip = [python, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    project = support.SOURCE / "python"
+    requires = tomllib.loads((project / "pyproject.toml").read_text())["build-system"]["requires"]
+    fetched = subprocess.run([*pip, "download", "--dest", work / "wheels", *requires], capture_output=True, text=True)
+    if fetched.returncode == 0:  # whatever fails from here on is ours
+        subprocess.run([*pip, "install", "--no-index", "--find-links", work / "wheels", project], check=True)
         print("installed by pip install ./python")
         return python
-    print("*** scikit-build-core is not here: pip install ./python was NOT tested, cmake --install was ***", file=sys.stderr)
+    print(f"*** {' and '.join(requires)} cannot be fetched: pip install ./python was NOT tested, cmake --install was ***\n"
+          f"{fetched.stderr}", file=sys.stderr)
     (line,) = re.findall(r"^sudo (cmake --install build/release --component python --prefix) /usr/local$",
                          (support.SOURCE / "docs/PYTHON.md").read_text(), re.M)
     command = line.replace("build/release", os.environ["WSP_BINARY_DIR"]).split()

@@ -69,12 +69,16 @@ class KeyGuard {
   bool names_patients_ = false;  // inside the member whose keys do
 };
 
-// valijson names a place as "<root>", "[labels]", "[0]"; this returns "labels", "0".
+// valijson names a place as "<root>", "[labels]" (from 1.1 on "["labels"]"), "[0]"; this returns
+// "labels", "0".
 std::vector<std::string> tokens_of(const std::vector<std::string>& context) {
   std::vector<std::string> tokens;
-  for (const std::string& part : context)
-    if (part.size() >= 2 && part.front() == '[' && part.back() == ']')
-      tokens.push_back(part.substr(1, part.size() - 2));
+  for (const std::string& part : context) {
+    if (part.size() < 2 || part.front() != '[' || part.back() != ']') continue;
+    const bool quoted = part.size() >= 4 && part[1] == '"' && part[part.size() - 2] == '"';
+    const std::size_t edge = quoted ? 2 : 1;
+    tokens.push_back(part.substr(edge, part.size() - 2 * edge));
+  }
   return tokens;
 }
 

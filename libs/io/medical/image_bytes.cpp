@@ -35,6 +35,10 @@ std::size_t ZFile::read(char* into, std::size_t bytes) {
   while (file_ != nullptr && have < bytes) {
     const auto step = static_cast<unsigned>(std::min<std::size_t>(bytes - have, 1U << 26));
     const int n = gzread(file_, into + have, step);
+    // zlib from 1.3.2 on tells of data that break off once, after the read that met their end.
+    int state = Z_OK;
+    gzerror(file_, &state);
+    if (state != Z_OK) state_ = state;
     if (n <= 0) break;
     have += static_cast<std::size_t>(n);
   }
@@ -50,8 +54,7 @@ std::int64_t ZFile::drain() {
 }
 
 Rejection ZFile::verdict() const {
-  int state = Z_ERRNO;
-  if (file_ != nullptr) gzerror(file_, &state);
+  const int state = file_ == nullptr ? Z_ERRNO : state_;
   const auto say = [](Code code, const char* detail) {
     return Rejection{"", "read", code, detail};
   };

@@ -30,6 +30,7 @@ class ZFile {
 
  private:
   gzFile file_ = nullptr;
+  int state_ = Z_OK;  ///< of the last read that was not Z_OK
 };
 
 /// Fill `bytes` with what a gzip file holds, where it is one member that unpacks to exactly so many

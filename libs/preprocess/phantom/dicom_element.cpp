@@ -39,7 +39,7 @@ const std::array<Planted, 54> kPlanted{{
     {DCM_BranchOfService, "branch "},
     {DCM_CountryOfResidence, "country "},
     {DCM_RegionOfResidence, "region "},
-    {DCM_EthnicGroup, "eth "},
+    {{0x0010, 0x2160}, "eth "},  // EthnicGroup: DCMTK 3.7 has another constant for it
     {DCM_Occupation, "occ "},
     {DCM_MedicalAlerts, "alert "},
     {DCM_Allergies, "allergy "},

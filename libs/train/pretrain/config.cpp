@@ -183,7 +183,7 @@ std::vector<std::string> differences(const TrainConfig& was, const TrainConfig& 
 
 std::optional<json> recorded_training(const json& recorded) {
   if (recorded.value("format", "") != "wsp-train-config") return std::nullopt;
-  return recorded_options(to_json(config_from_json(recorded)), kNames);
+  return std::make_optional(recorded_options(to_json(config_from_json(recorded)), kNames));
 }
 
 }  // namespace wsp::train

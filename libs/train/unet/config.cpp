@@ -150,7 +150,7 @@ std::optional<json> recorded_unet(const json& recorded) {
   if (recorded.value("format", "") != "wsp-unet-config") return std::nullopt;
   json config = to_json(unet_config_from_json(recorded));
   if (!config["context_mm"].empty()) config.erase("neighbours");  // as many
-  return recorded_options(config, kNames);
+  return std::make_optional(recorded_options(config, kNames));
 }
 
 }  // namespace wsp::train

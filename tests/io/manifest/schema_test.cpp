@@ -90,7 +90,7 @@ TEST(Schemas, SayWhereWhatWasExpectedAndWhatWasFound) {
     for (const auto& line : schema_violations("manifest.schema.json", value)) text += line + "\n";
     return text;
   };
-  using testing::AllOf, testing::HasSubstr;
+  using testing::AllOf, testing::HasSubstr, testing::Not;
   EXPECT_THAT(lines({{"labels", {{{"name", "label"}, {"column", 3}}}}}),
               AllOf(HasSubstr("/labels/0/column: "), HasSubstr("expected string, found 3")));
   EXPECT_THAT(
@@ -99,6 +99,8 @@ TEST(Schemas, SayWhereWhatWasExpectedAndWhatWasFound) {
   EXPECT_THAT(lines({{"kye", "path"}}), HasSubstr("'kye'"));
   EXPECT_THAT(lines({{"labels", {{{"name", "label"}, {"values", {{"a", 1e300}}}}}}}),
               HasSubstr("/labels/0/values/a: "));
+  EXPECT_THAT(lines({{"subject_map", {{"MUSTERMANN", 3}}}}),
+              AllOf(HasSubstr("/subject_map/...: "), Not(HasSubstr("MUSTERMANN"))));
   EXPECT_THAT(lines({{"comment", std::string(1 << 20, 'x')}}), HasSubstr("longer than"));
 }
 

@@ -28,7 +28,7 @@ class ExportWalk : public testing::Test {
     fs::create_directories((here_.path() / name).parent_path());
     fs::create_symlink(to, here_.path() / name);
   }
-  [[nodiscard]] Codes codes(const WalkOptions& options = {}, const char* below = "in") const {
+  Codes codes(const WalkOptions& options = {}, const char* below = "in") const {
     fs::path root = here_.path() / below;
     Codes found;
     std::string last;

@@ -1,6 +1,7 @@
 // Which files of a --masks directory belong to which series: patients, studies, tables, grids.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
 #include <random>
 #include <set>
