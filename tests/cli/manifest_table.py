@@ -67,8 +67,9 @@ def compare_readers(s, facts, work, compared):
         compared["pydicom sums"] += 1
         wrong += close(sum_hu, expected, 0, "beside pydicom the sum")
     if facts.get("dcm2niix") and shutil.which("dcm2niix"):
+        if (nifti := dcm2niix(work, work.parent / "niix")) is None:
+            return wrong
         compared["dcm2niix"] += 1
-        nifti = dcm2niix(work, work.parent / "niix")
         other = nibabel_geometry(nifti)
         if len(images) == 1 and s["planes"] == 1:  # one slice has no distance of its own
             other["spacing"] = other["spacing"][:2]
