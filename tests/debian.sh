@@ -3,12 +3,13 @@
 #   sudo bash tests/debian.sh DIR [RELEASE...]     RELEASE: bookworm, trixie, forky (default: all three)
 # DIR keeps the bases (debootstrap makes them, some 4 GB each), apt's packages (DIR/packages) and the results (DIR/results): a second
 # run goes on with them. Nothing stays mounted, nothing stays running.
-# Environment: WSP_JOBS, WSP_TEST_DATA (default ../shared/data), CCACHE_DIR and its like, WSP_DEBIAN_TESTS (ctest arguments; "none": no tests).
+# Environment: WSP_JOBS, WSP_TEST_DATA (default ../shared/data), CCACHE_DIR and its like, WSP_DEBIAN_TESTS (ctest arguments; "none": no
+# tests), WSP_DEBIAN_MIRROR (default: that of debootstrap).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 say() { printf '\n== %s\n' "$*"; }
-usage() { sed -n '2,6p' "$0" | sed 's/^# \{0,1\}//' >&2; exit 2; }
+usage() { sed -n '2,7p' "$0" | sed 's/^# \{0,1\}//' >&2; exit 2; }
 
 # A mount and a process namespace of its own: what is mounted and started ends with this script.
 if [ -z "${WSP_DEBIAN_INSIDE:-}" ]; then
@@ -26,16 +27,15 @@ releases=("$@")
 jobs=${WSP_JOBS:-$(nproc)}
 tests=${WSP_DEBIAN_TESTS:-}
 data=$(realpath -m "${WSP_TEST_DATA:-../shared/data}")
-mirror=http://deb.debian.org/debian
-inside=/work/wsp  # where the source tree is within a base, the test data beside it
+inside=/srv/wsp  # where the source tree is within a base, the test data beside it
 
 # in_base RELEASE COMMAND...: within that base, in its copy of the source tree.
 in_base() {
   local base=$place/$1
   shift
   chroot "$base" env -i HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive \
-    WSP_WITHOUT_TORCH=1 WSP_JOBS="$jobs" ${CCACHE_DIR:+CCACHE_DIR=/work/ccache} \
-    CCACHE_MAXSIZE="${CCACHE_MAXSIZE:-5G}" CCACHE_BASEDIR=/work CCACHE_NOHASHDIR=1 \
+    WSP_WITHOUT_TORCH=1 WSP_JOBS="$jobs" ${CCACHE_DIR:+CCACHE_DIR=/srv/ccache} \
+    CCACHE_MAXSIZE="${CCACHE_MAXSIZE:-5G}" CCACHE_BASEDIR=/srv CCACHE_NOHASHDIR=1 \
     bash -euo pipefail -c "cd $inside && $*"
 }
 
@@ -45,15 +45,15 @@ make_base() {
     say "$1: debootstrap in $base"
     local script=$1
     [ -e "/usr/share/debootstrap/scripts/$1" ] || script=sid  # a release younger than this debootstrap
-    debootstrap --variant=minbase --cache-dir="$place/packages" "$1" "$base" "$mirror" "$script" >"$place/results/$1.debootstrap.log"
+    debootstrap --variant=minbase --cache-dir="$place/packages" "$1" "$base" "${WSP_DEBIAN_MIRROR:-}" "$script" >"$place/results/$1.debootstrap.log"
   fi
-  mkdir -p "$base$inside" "$base/work/shared/data" "$base/work/ccache" "$base/work/results"
+  mkdir -p "$base$inside" "$base/srv/shared/data" "$base/srv/ccache" "$base/srv/results"
   mount -t proc proc "$base/proc"
   mount --rbind /dev "$base/dev"
   mount --bind "$place/packages" "$base/var/cache/apt/archives"
-  mount --bind "$place/results" "$base/work/results"
-  [ ! -d "$data" ] || mount --bind -o ro "$data" "$base/work/shared/data"
-  [ -z "${CCACHE_DIR:-}" ] || mount --bind "$CCACHE_DIR" "$base/work/ccache"
+  mount --bind "$place/results" "$base/srv/results"
+  [ ! -d "$data" ] || mount --bind -o ro "$data" "$base/srv/shared/data"
+  [ -z "${CCACHE_DIR:-}" ] || mount --bind "$CCACHE_DIR" "$base/srv/ccache"
   cp /etc/resolv.conf "$base/etc/resolv.conf"
   # How this machine reaches packages (a proxy, a clock that is wrong), and that what was fetched is kept.
   { apt-config dump | grep -E '^Acquire::(http|https|Retries|Check-)' || true
@@ -87,23 +87,23 @@ build_and_test() {
 # A dataset of the export that the first base made, and what this base is.
 make_dataset() {
   say "$1: a dataset"
-  in_base "$1" "export PATH=\$PWD/build/release/tools:\$PATH cohort=/work/results/cohort
+  in_base "$1" "export PATH=\$PWD/build/release/tools:\$PATH cohort=/srv/results/cohort
     [ $1 != ${releases[0]} ] || { rm -rf \$cohort
       wsp-phantom --out \$cohort --subjects 4 --seed 5 --slices 20-24 --size 128 --balance --hospital; }
-    rm -rf /work/results/$1 && mkdir /work/results/$1
-    wsp-ingest \$cohort/export --out /work/results/$1/dataset --ids keep --size 128 --masks \$cohort/truth \
+    rm -rf /srv/results/$1 && mkdir /srv/results/$1
+    wsp-ingest \$cohort/export --out /srv/results/$1/dataset --ids keep --size 128 --masks \$cohort/truth \
       --labels \$cohort/labels.csv --manifest data-manifests/phantom.json
     v() { dpkg-query -W -f='\${Version}' \$1; }
     echo \"Debian \$(cat /etc/debian_version), GCC \$(g++ -dumpfullversion), DCMTK \$(v libdcmtk-dev), HDF5 \$(v libhdf5-dev),\" \
-      \"h5py \$(v python3-h5py)\" >/work/results/$1/base"
+      \"h5py \$(v python3-h5py)\" >/srv/results/$1/base"
 }
 
 # read_dataset READER MAKER: verified by wsp-ingest, and every slice read by the Python of docs/SHARD_FORMAT.md.
 read_dataset() {
-  in_base "$1" "build/release/tools/wsp-ingest verify /work/results/$2/dataset
-    sed -n '/^\`\`\`python\$/,/^\`\`\`\$/p' docs/SHARD_FORMAT.md | sed '1d;/^\`\`\`\$/,\$d' >/work/example.py
-    python3 /work/example.py /work/results/$2/dataset >/work/results/$2/read-on-$1.txt
-    test -s /work/results/$2/read-on-$1.txt"
+  in_base "$1" "build/release/tools/wsp-ingest verify /srv/results/$2/dataset
+    sed -n '/^\`\`\`python\$/,/^\`\`\`\$/p' docs/SHARD_FORMAT.md | sed '1d;/^\`\`\`\$/,\$d' >/srv/example.py
+    python3 /srv/example.py /srv/results/$2/dataset >/srv/results/$2/read-on-$1.txt
+    test -s /srv/results/$2/read-on-$1.txt"
 }
 
 for release in "${releases[@]}"; do
