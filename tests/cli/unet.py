@@ -325,6 +325,9 @@ if (support.BINARIES / "wsp-ingest-torch").exists():
     said = run("wsp-unet", "export", root / "run", "--model", as_onnx, "--onnx").stdout
     check((root / "model/onnx.onnx").exists() and "ONNX" in said and "--onnx" in run(
         "wsp-unet", "export", root / "run", "--with", model, "--model", root / "model/x.json", "--onnx", expect=2).stderr, said)
+    for refused in (train("--out", root / "x", *tune, "--init", as_onnx, expect=2),
+                    run("wsp-unet", "export", root / "run", "--model", root / "x.json", "--with", as_onnx, expect=2)):
+        check("is an ONNX model" in refused.stderr, refused.stderr)
     check("only wsp-ingest" in run("wsp-unet", "predict", as_onnx, source, "--out", root / "x", expect=2).stderr, "predict by ONNX")
     by_onnx = ("wsp-ingest", root / "strangers/export", "--out", root / "by-onnx", "--liver-model", as_onnx, "--ids", "keep", "--slices",
                "all", "--size", "64", "--min-slices", "3", "--mask-cache", "none")

@@ -88,6 +88,9 @@ ExportedUNet read_exported_unet(const std::string& option, const fs::path& file)
                 option + " " + file.string() +
                     " is no descriptor of a liver model (docs/MODELS.md): " + line);
   const fs::path script = file.parent_path() / model.descriptor.at("file").get<std::string>();
+  if (script.extension() == ".onnx")
+    throw Error(ErrorCode::usage,
+                option + " " + file.string() + " is an ONNX model: export its run as TorchScript");
   model.bytes = read_file(script);
   const auto wanted = model.descriptor.at("sha256").get<std::string>();
   if (const std::string found = hex(sha256(model.bytes)); found != wanted)

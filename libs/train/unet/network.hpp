@@ -45,8 +45,8 @@ struct ExportedUNet {
   nlohmann::json descriptor;
   std::string bytes;  ///< TorchScript
 };
-/// Throws Error(usage), which names the option, for another file than such a descriptor, and where
-/// the TorchScript is not the one that it describes.
+/// Throws Error(usage), which names the option, for another file than such a descriptor, for one of
+/// an ONNX file, and where the TorchScript is not the one that it describes.
 ExportedUNet read_exported_unet(const std::string& option, const std::filesystem::path& file);
 
 /// In what a trained network predicts on a device: `asked`, or for auto float32 on the CPU and what

@@ -1,7 +1,6 @@
 // NIfTI and NRRD: the zoo and the fuzz files entry by entry, then files of nibabel's making.
 #include "io/medical/image_file.hpp"
 
-#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 #include <zlib.h>
@@ -352,10 +351,13 @@ TEST(Nrrd, RefusalsAreNamed) {
   EXPECT_EQ(code(replaced(good, "(2,0,0)", "(0,0,0)") + pixels), "BAD_HEADER");
   EXPECT_EQ(code(nrrd(std::string(kPlaced) + "data file: /etc/passwd\n")), "BAD_HEADER");
   EXPECT_EQ(code(nrrd(std::string(kPlaced) + "data file: absent.raw\n")), "BAD_HEADER");
-  // A block of a type that there is not; for zlib 1.3.2 that is the end.
+  // A block of a type that there is not; for zlib from 1.3.2 on that is the end.
   const std::string no_block("\x1f\x8b\x08\0\0\0\0\0\0\x03\x07", 11);
-  EXPECT_THAT(code(replaced(good, "raw", "gzip") + no_block + pixels),
-              testing::AnyOf("DECODE_FAILED", "TRUNCATED_FILE"));
+  EXPECT_EQ(code(replaced(good, "raw", "gzip") + no_block + pixels),
+            ZLIB_VERNUM < 0x1320 ? "DECODE_FAILED" : "TRUNCATED_FILE");
+  if (ZLIB_VERNUM < 0x1320) {
+    EXPECT_EQ(code(replaced(good, "raw", "gzip") + "\x1f\x8b\x08" + pixels), "DECODE_FAILED");
+  }
   EXPECT_EQ(code("NRRX0004\n"), "BAD_HEADER");
   EXPECT_EQ(code(""), "BAD_HEADER");
 }

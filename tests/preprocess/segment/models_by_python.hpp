@@ -1,5 +1,6 @@
 #pragma once
 #include <gtest/gtest.h>
+#include <tbb/global_control.h>
 
 #include <cmath>
 #include <cstring>
@@ -132,6 +133,19 @@ class ModelsByPython : public testing::Test {
       // A mask that a flip or a transposition would change.
       EXPECT_GT(liver, p.size() / 50);
       EXPECT_LT(liver, p.size() * 49 / 50);
+    }
+  }
+
+  static void expect_same_at_any_number_of_threads(const std::string& suffix) {
+    const Volume volume = make_volume({64, 50, 40});
+    for (const std::string name : {"band", "below", "ramp"}) {
+      std::vector<Segmentation> made;
+      for (const std::size_t threads : {1U, 4U}) {
+        const tbb::global_control limit(tbb::global_control::max_allowed_parallelism, threads);
+        made.push_back(segment(name + suffix, volume));
+      }
+      EXPECT_EQ(made[0].mask.voxels, made[1].mask.voxels) << name;
+      EXPECT_EQ(made[0].probability, made[1].probability) << name;
     }
   }
 

@@ -1,5 +1,4 @@
 #include <gtest/gtest.h>
-#include <tbb/global_control.h>
 
 #include "io/core/hash.hpp"
 #include "preprocess/segment/models_by_python.hpp"
@@ -22,16 +21,7 @@ class OnnxSegmenterTest : public ModelsByPython {
 TEST_F(OnnxSegmenterTest, EqualsAnExplicitReferenceToTheVoxel) { expect_equal_to_python("_onnx"); }
 
 TEST_F(OnnxSegmenterTest, GivesTheSameBytesAtAnyNumberOfThreads) {
-  const Volume volume = make_volume({64, 50, 40});
-  for (const char* name : {"band_onnx", "below_onnx", "ramp_onnx"}) {
-    std::vector<Segmentation> made;
-    for (const std::size_t threads : {1U, 4U}) {
-      const tbb::global_control limit(tbb::global_control::max_allowed_parallelism, threads);
-      made.push_back(segment(name, volume));
-    }
-    EXPECT_EQ(made[0].mask.voxels, made[1].mask.voxels) << name;
-    EXPECT_EQ(made[0].probability, made[1].probability) << name;
-  }
+  expect_same_at_any_number_of_threads("_onnx");
 }
 
 TEST_F(OnnxSegmenterTest, SaysWhatIsWrongBeforeTheFirstCase) {

@@ -1,5 +1,4 @@
 #include <gtest/gtest.h>
-#include <tbb/global_control.h>
 
 #include <cmath>
 #include <nlohmann/json.hpp>
@@ -22,16 +21,7 @@ c10::Device torch_card() { return {c10::kCUDA, 0}; }
 TEST_F(TorchSegmenterTest, EqualsAnExplicitReferenceToTheVoxel) { expect_equal_to_python(""); }
 
 TEST_F(TorchSegmenterTest, GivesTheSameBytesAtAnyNumberOfThreads) {
-  const Volume volume = make_volume({64, 50, 40});
-  for (const char* name : {"band", "below", "ramp"}) {
-    std::vector<Segmentation> made;
-    for (const std::size_t threads : {1U, 4U}) {
-      const tbb::global_control limit(tbb::global_control::max_allowed_parallelism, threads);
-      made.push_back(segment(name, volume));
-    }
-    EXPECT_EQ(made[0].mask.voxels, made[1].mask.voxels) << name;
-    EXPECT_EQ(made[0].probability, made[1].probability) << name;
-  }
+  expect_same_at_any_number_of_threads("");
 }
 
 // What the coarse pass skips holds no liver, so that the mask is the one of a full pass.
