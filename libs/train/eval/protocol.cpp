@@ -14,6 +14,8 @@ using nlohmann::json;
 json number(double v) { return std::isfinite(v) ? json(v) : json(nullptr); }
 json interval(const Interval& i) { return json::array({number(i.low), number(i.high)}); }
 
+double value(const json& v) { return v.is_number() ? v.get<double>() : std::nan(""); }
+
 json pairs(const HalfSamples::Pairs& halves) {
   json list = json::array();
   for (const auto& pair : halves) list.push_back({number(pair[0]), number(pair[1])});
@@ -21,7 +23,6 @@ json pairs(const HalfSamples::Pairs& halves) {
 }
 
 HalfSamples::Pairs pairs_of(const json& list) {
-  const auto value = [](const json& v) { return v.is_number() ? v.get<double>() : std::nan(""); };
   HalfSamples::Pairs halves;
   for (const json& pair : list) halves.push_back({value(pair.at(0)), value(pair.at(1))});
   return halves;
@@ -201,6 +202,15 @@ HalfSamples halves_of(const json& r) {
   h.folds = r.at("folds");
   h.half_folds = kept.at("half_folds");
   h.refitted = kept.at("refitted");
+  std::vector<int> fold;
+  std::vector<double> probability;
+  std::vector<std::uint8_t> positive;
+  for (const json& subject : r.at("predictions")) {
+    fold.push_back(subject.at("fold"));
+    probability.push_back(value(subject.at("probability").at(0)));
+    positive.push_back(subject.at("truth"));
+  }
+  h.pairs = pair_variance(fold, probability, positive);
   h.auc = pairs_of(kept.at("auc_of_halves"));
   h.within = pairs_of(kept.value("within_of_halves", json::array()));
   return h;

@@ -35,14 +35,17 @@ Classes classes_of(std::span<const std::uint8_t> positive) {
 }
 
 HalfSamples empty_samples(const ProbeSet& set, const CrossValidation& whole, int divisions,
-                          const Groupings& groupings) {
+                          const Groupings& groupings, bool refitted) {
   const Classes classes = classes_of(set.positive);
   HalfSamples h;
+  h.refitted = refitted;
   h.positives = static_cast<double>(classes.positives);
   h.negatives = static_cast<double>(classes.negatives);
   h.folds = *std::max_element(whole.fold.front().begin(), whole.fold.front().end()) + 1;
   h.half_folds = static_cast<int>(std::min<std::int64_t>(h.folds, classes.smaller() / 2));
   if (h.half_folds < 2) return h;
+  if (!refitted) h.half_folds = h.folds;  // those of the whole, thinned
+  h.pairs = pair_variance(whole.fold.front(), whole.probability.front(), set.positive);
   for (HalfSamples::Pairs* pairs : {&h.auc, &h.balanced_accuracy, &h.brier})
     pairs->resize(static_cast<std::size_t>(divisions));
   h.roc.resize(static_cast<std::size_t>(divisions));
@@ -134,9 +137,15 @@ double edge(double value, double end, const std::function<bool(double)>& held) {
   return in;
 }
 
-// All values within [0, 1] from which one lies no further than t of their own standard errors.
-Interval score_interval(double value, double t, const std::function<double(double)>& variance) {
-  const auto held = [&](double v) { return std::abs(value - v) <= t * std::sqrt(variance(v)); };
+// All values within [0, 1] from which one lies no further than t of their own standard errors, or
+// than one_sided where nothing could lie as far on the other side: beyond 0 and 1 there is nothing.
+Interval score_interval(double value, double t, double one_sided,
+                        const std::function<double(double)>& variance) {
+  const auto held = [&](double v) {
+    const double mirrored = 2 * v - value;
+    return std::abs(value - v) <=
+           (mirrored < 0 || mirrored > 1 ? one_sided : t) * std::sqrt(variance(v));
+  };
   return {edge(value, 0, held), edge(value, 1, held)};
 }
 
@@ -147,21 +156,42 @@ double shape(double auc, const HalfSamples& h) {
   return shape(auc, h.positives, h.negatives, h.folds);
 }
 
+// The shape's variance in a half where that part of a pair is all that is lost.
+double least(const HalfSamples& h, double pair) {
+  const double m = h.positives / 2, n = h.negatives / 2;
+  return shape(1 - pair * h.half_folds / (m * n), m, n, h.half_folds);
+}
+
 // How many times the shape's the halves' variance is. What one pair less of a half's would give is
 // added to both: halves that separate all do not vouch for a variance of 0.
 double inflation(double variance, double auc_of_halves, const HalfSamples& h) {
-  const double m = h.positives / 2, n = h.negatives / 2;
-  const double least = shape(1 - h.half_folds / (m * n), m, n, h.half_folds);
-  return (variance + least) / (shape(auc_of_halves, m, n, h.half_folds) + least);
+  const double floor = least(h, 1);
+  return (variance + floor) /
+         (shape(auc_of_halves, h.positives / 2, h.negatives / 2, h.half_folds) + floor);
 }
 
 double freedom(const HalfSamples& h) { return std::min(h.positives, h.negatives) - 1; }
+
+// Of a sum of both classes' variances (Satterthwaite 1946), every subject varying alike.
+double freedom_of_both(const HalfSamples& h) {
+  const double a = 1 / h.positives, b = 1 / h.negatives;
+  return (a + b) * (a + b) / (a * a / (h.positives - 1) + b * b / (h.negatives - 1));
+}
+
+// Variance of an AUC in the whole over that in a half, at the same AUC: 1/2 where it hangs on
+// subjects, 1/4 where on single pairs, for equally many folds. Scores that separate all do not say.
+double whole_over_half(const HalfSamples& a, const HalfSamples& b) {
+  PairVariance pairs = a.pairs;
+  pairs += b.pairs;
+  const double half = pairs.of_mean_auc(a.positives / 2, a.negatives / 2, a.half_folds);
+  return half > 0 ? pairs.of_mean_auc(a.positives, a.negatives, a.folds) / half : 0.5;
+}
 
 }  // namespace
 
 HalfSamples half_samples(const ProbeSet& set, LogisticFits& fits, const CrossValidation& whole,
                          CrossValidationOptions o, int divisions, const Groupings& groupings) {
-  HalfSamples h = empty_samples(set, whole, divisions, groupings);
+  HalfSamples h = empty_samples(set, whole, divisions, groupings, true);
   if (!o.c_grid.empty()) o.c = quantile(whole.chosen_c.front(), 0.5);
   o.c_grid.clear();
   if (o.neighbours == 0) fits.prepare(o.c);
@@ -184,9 +214,7 @@ HalfSamples half_samples(const ProbeSet& set, LogisticFits& fits, const CrossVal
 
 HalfSamples half_samples_of_scores(const ProbeSet& set, const CrossValidation& whole,
                                    std::uint64_t seed, int divisions, const Groupings& groupings) {
-  HalfSamples h = empty_samples(set, whole, divisions, groupings);
-  h.refitted = false;
-  h.half_folds = h.folds;  // those of the whole, thinned
+  HalfSamples h = empty_samples(set, whole, divisions, groupings, false);
   for (std::size_t division = 0; division < h.auc.size(); ++division) {
     const std::vector<int> halves = halves_of(set, seed, division);
     for (int half = 0; half < 2; ++half) {
@@ -216,6 +244,8 @@ HalfSamples mean_of(const std::vector<HalfSamples>& several) {
   HalfSamples all = several.at(0);
   all.roc.clear();
   all.groups.clear();
+  all.pairs = {};
+  for (const HalfSamples& one : several) all.pairs += one.pairs;
   for (HalfSamples::Pairs HalfSamples::*pairs : {&HalfSamples::auc, &HalfSamples::balanced_accuracy,
                                                  &HalfSamples::brier, &HalfSamples::within}) {
     if (std::any_of(several.begin(), several.end(), [&](const HalfSamples& one) {
@@ -236,7 +266,7 @@ Interval auc_interval(double auc, const HalfSamples& h, const HalfSamples::Pairs
   const double variance = mean_square(pairs, nullptr) / 2;
   if (std::isnan(variance) || std::isnan(auc)) return {kNone, kNone};
   const double size = inflation(variance, middle(pairs), h);
-  return score_interval(auc, student_quantile(freedom(h)),
+  return score_interval(auc, student_quantile(freedom(h)), student_quantile(freedom(h), 0.1),
                         [&](double value) { return size * shape(value, h); });
 }
 
@@ -250,7 +280,7 @@ std::vector<Interval> roc_band(const std::vector<double>& curve, const HalfSampl
     const double p = middle(pairs),
                  size = (mean_square(pairs, nullptr) / 2 + least) / (p * (1 - p) / m + least);
     band.push_back(score_interval(
-        curve[k], t, [&](double value) { return size * value * (1 - value) / h.positives; }));
+        curve[k], t, t, [&](double value) { return size * value * (1 - value) / h.positives; }));
   }
   return band;
 }
@@ -270,20 +300,22 @@ PairedDifference paired_difference(double auc_a, const HalfSamples& a, double au
   PairedDifference result{auc_a - auc_b, {kNone, kNone}, kNone};
   const double variance = mean_square(a.auc, &b.auc) / 2;
   if (std::isnan(variance)) return result;
-  const double size = inflation(variance, (middle(a.auc) + middle(b.auc)) / 2, a),
-               both = (auc_a + auc_b) / 2;
+  const double half = (middle(a.auc) + middle(b.auc)) / 2, both = (auc_a + auc_b) / 2;
   const double apart = stabilised(auc_a) - stabilised(auc_b);
+  const double of_one = spread(half, a.positives / 2, a.negatives / 2, a.half_folds),
+               size = std::max(variance, least(a, 0.5)) /
+                      std::max(half * (1 - half) * of_one, least(a, 0.5));
+  const double error = std::sqrt(size * of_one / 4 * whole_over_half(a, b));
   // In standard errors. Two AUC that differ by d have a mean of |d| / 2 to 1 - |d| / 2: where both
   // are 1, a difference is not impossible.
   const auto distance = [&](double d) {
     const double at = std::clamp(both, std::abs(d) / 2, 1 - std::abs(d) / 2);
-    return (apart - (stabilised(at + d / 2) - stabilised(at - d / 2))) /
-           std::sqrt(size * spread(at, a.positives, a.negatives, a.folds) / 4);
+    return (apart - (stabilised(at + d / 2) - stabilised(at - d / 2))) / error;
   };
-  const double t = student_quantile(freedom(a));
+  const double t = student_quantile(freedom_of_both(a));
   const auto held = [&](double d) { return std::abs(distance(d)) <= t; };
   result.interval = {edge(result.difference, -1, held), edge(result.difference, 1, held)};
-  result.p = apart == 0 ? 1 : student_tail(distance(0), freedom(a));
+  result.p = apart == 0 ? 1 : student_tail(distance(0), freedom_of_both(a));
   return result;
 }
 

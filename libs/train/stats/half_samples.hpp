@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "train/stats/cross_validation.hpp"
+#include "train/stats/pair_variance.hpp"
 
 /// What other subjects would change of a cross-validated measure.
 namespace wsp::train {
@@ -17,6 +18,7 @@ struct HalfSamples {
   using Pairs = std::vector<std::array<double, 2>>;  ///< [division][half]
   double positives = 0, negatives = 0;               ///< subjects of the whole cohort
   int folds = 0, half_folds = 0;                     ///< of the whole cohort and of a half
+  PairVariance pairs;                                ///< of the whole's first repeat
   bool refitted =
       true;  ///< false: the scores were taken as fixed, which makes intervals too narrow
   Pairs auc, balanced_accuracy, brier;
@@ -46,8 +48,9 @@ HalfSamples mean_of(const std::vector<HalfSamples>& several);
 /// 95 % interval of an AUC: all values from which it lies no further than t standard errors, where
 /// the standard error is that of the value in question (a score interval: it has a width near 1
 /// too). The variance has the shape of Hanley and McNeil 1982 and the size that the halves (auc or
-/// within) have. t has as many degrees of freedom as the smaller class has subjects, less one. Not
-/// numbers without halves.
+/// within) have. t has as many degrees of freedom as the smaller class has subjects, less one. It
+/// is two-sided, but one-sided for values so near 0 or 1 that no AUC can lie as far on their other
+/// side. Not numbers without halves.
 Interval auc_interval(double auc, const HalfSamples& halves, const HalfSamples::Pairs& pairs);
 /// 95 % interval of another mean over folds, within [0, 1].
 Interval mean_interval(double value, const HalfSamples& halves, const HalfSamples::Pairs& pairs);
@@ -59,7 +62,9 @@ struct PairedDifference {
 };
 /// The same subjects under two encoders, in the same divisions, compared on the scale of
 /// asin(sqrt): there the variance hardly hangs on the AUC, so that a difference near 1 does not
-/// widen its own error. p and interval agree. Two encoders that are always right may still differ.
+/// widen its own error; the pairs of the whole say how much smaller it is
+/// there than in its halves. p and interval agree. Two encoders
+/// that are always right may still differ.
 PairedDifference paired_difference(double auc_a, const HalfSamples& a, double auc_b,
                                    const HalfSamples& b);
 

@@ -81,28 +81,27 @@ double quantile(std::vector<double> values, double p) {
   return values[low] + (place - static_cast<double>(low)) * (values[high] - values[low]);
 }
 
-// With t = sqrt(freedom) * tan(u) the density is that of cos(u)^(freedom - 1).
+// With t = sqrt(freedom) * tan(u) the density is that of cos(u)^(freedom - 1), which has
+// beta(freedom / 2, 1 / 2) / 2 up to a quarter turn.
 double student_tail(double t, double freedom) {
   constexpr double kQuarter = 1.5707963267948966;
-  const auto area = [&](double from) {  // Simpson's rule up to a quarter turn
-    constexpr int kSteps = 2000;
-    const double step = (kQuarter - from) / kSteps;
-    double sum = 0;
-    for (int i = 0; i <= kSteps; ++i)
-      sum += (i == 0 || i == kSteps ? 1
-              : i % 2 == 1          ? 4
-                                    : 2) *
-             std::pow(std::max(0.0, std::cos(from + i * step)), freedom - 1);
-    return sum * step / 3;
-  };
-  return area(std::atan(std::abs(t) / std::sqrt(freedom))) / area(0);
+  constexpr int kSteps = 2000;  // of Simpson's rule
+  const double from = std::atan(std::abs(t) / std::sqrt(freedom)),
+               step = (kQuarter - from) / kSteps;
+  double sum = 0;
+  for (int i = 0; i <= kSteps; ++i)
+    sum += (i == 0 || i == kSteps ? 1
+            : i % 2 == 1          ? 4
+                                  : 2) *
+           std::pow(std::max(0.0, std::cos(from + i * step)), freedom - 1);
+  return sum * step / 3 / (std::beta(freedom / 2, 0.5) / 2);
 }
 
-double student_quantile(double freedom) {
-  double low = 1.9, high = 13;
-  for (int i = 0; i < 60; ++i) {
+double student_quantile(double freedom, double both_tails) {
+  double low = 0, high = 1000;
+  for (int i = 0; i < 40; ++i) {
     const double t = (low + high) / 2;
-    (student_tail(t, freedom) > 0.05 ? low : high) = t;
+    (student_tail(t, freedom) > both_tails ? low : high) = t;
   }
   return low;
 }

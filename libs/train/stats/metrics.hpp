@@ -47,8 +47,8 @@ double sample_sd(std::span<const double> values);
 double quantile(std::vector<double> values, double p);
 /// Two-sided tail of Student's t with `freedom` degrees of freedom, 1 or more.
 double student_tail(double t, double freedom);
-/// The t beyond which 5 % lie, on both sides together.
-double student_quantile(double freedom);
+/// The t beyond which that part lies, on both sides together.
+double student_quantile(double freedom, double both_tails = 0.05);
 double pearson(std::span<const double> a, std::span<const double> b);
 
 }  // namespace wsp::train
