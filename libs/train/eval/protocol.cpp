@@ -202,15 +202,12 @@ HalfSamples halves_of(const json& r) {
   h.folds = r.at("folds");
   h.half_folds = kept.at("half_folds");
   h.refitted = kept.at("refitted");
-  std::vector<int> fold;
-  std::vector<double> probability;
-  std::vector<std::uint8_t> positive;
+  h.scores.of.resize(1);
   for (const json& subject : r.at("predictions")) {
-    fold.push_back(subject.at("fold"));
-    probability.push_back(value(subject.at("probability").at(0)));
-    positive.push_back(subject.at("truth"));
+    h.scores.fold.push_back(subject.at("fold"));
+    h.scores.positive.push_back(subject.at("truth"));
+    h.scores.of.front().push_back(value(subject.at("probability").at(0)));
   }
-  h.pairs = pair_variance(fold, probability, positive);
   h.auc = pairs_of(kept.at("auc_of_halves"));
   h.within = pairs_of(kept.value("within_of_halves", json::array()));
   return h;

@@ -45,7 +45,7 @@ HalfSamples empty_samples(const ProbeSet& set, const CrossValidation& whole, int
   h.half_folds = static_cast<int>(std::min<std::int64_t>(h.folds, classes.smaller() / 2));
   if (h.half_folds < 2) return h;
   if (!refitted) h.half_folds = h.folds;  // those of the whole, thinned
-  h.pairs = pair_variance(whole.fold.front(), whole.probability.front(), set.positive);
+  h.scores = {whole.fold.front(), set.positive, {whole.probability.front()}};
   for (HalfSamples::Pairs* pairs : {&h.auc, &h.balanced_accuracy, &h.brier})
     pairs->resize(static_cast<std::size_t>(divisions));
   h.roc.resize(static_cast<std::size_t>(divisions));
@@ -178,11 +178,10 @@ double freedom_of_both(const HalfSamples& h) {
   return (a + b) * (a + b) / (a * a / (h.positives - 1) + b * b / (h.negatives - 1));
 }
 
-// Variance of an AUC in the whole over that in a half, at the same AUC: 1/2 where it hangs on
-// subjects, 1/4 where on single pairs, for equally many folds. Scores that separate all do not say.
+// Variance of a difference in the whole over that in a half, at the same AUC: 1/2 where it hangs on
+// subjects, 1/4 where on single pairs, for equally many folds. Equal orders do not say.
 double whole_over_half(const HalfSamples& a, const HalfSamples& b) {
-  PairVariance pairs = a.pairs;
-  pairs += b.pairs;
+  const PairVariance pairs = pair_variance(a.scores, &b.scores);
   const double half = pairs.of_mean_auc(a.positives / 2, a.negatives / 2, a.half_folds);
   return half > 0 ? pairs.of_mean_auc(a.positives, a.negatives, a.folds) / half : 0.5;
 }
@@ -244,8 +243,9 @@ HalfSamples mean_of(const std::vector<HalfSamples>& several) {
   HalfSamples all = several.at(0);
   all.roc.clear();
   all.groups.clear();
-  all.pairs = {};
-  for (const HalfSamples& one : several) all.pairs += one.pairs;
+  for (std::size_t i = 1; i < several.size(); ++i)
+    all.scores.of.insert(all.scores.of.end(), several[i].scores.of.begin(),
+                         several[i].scores.of.end());
   for (HalfSamples::Pairs HalfSamples::*pairs : {&HalfSamples::auc, &HalfSamples::balanced_accuracy,
                                                  &HalfSamples::brier, &HalfSamples::within}) {
     if (std::any_of(several.begin(), several.end(), [&](const HalfSamples& one) {
@@ -294,7 +294,7 @@ Interval mean_interval(double value, const HalfSamples& h, const HalfSamples::Pa
 PairedDifference paired_difference(double auc_a, const HalfSamples& a, double auc_b,
                                    const HalfSamples& b) {
   if (a.auc.size() != b.auc.size() || a.positives != b.positives || a.negatives != b.negatives ||
-      a.folds != b.folds)
+      a.scores.fold != b.scores.fold)
     throw Error(ErrorCode::failure,
                 "a paired comparison needs the same subjects, folds and divisions on both sides");
   PairedDifference result{auc_a - auc_b, {kNone, kNone}, kNone};

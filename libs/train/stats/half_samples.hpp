@@ -18,7 +18,7 @@ struct HalfSamples {
   using Pairs = std::vector<std::array<double, 2>>;  ///< [division][half]
   double positives = 0, negatives = 0;               ///< subjects of the whole cohort
   int folds = 0, half_folds = 0;                     ///< of the whole cohort and of a half
-  PairVariance pairs;                                ///< of the whole's first repeat
+  TestedScores scores;                               ///< of the whole's first repeat
   bool refitted =
       true;  ///< false: the scores were taken as fixed, which makes intervals too narrow
   Pairs auc, balanced_accuracy, brier;

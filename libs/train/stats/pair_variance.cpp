@@ -8,24 +8,34 @@
 namespace wsp::train {
 namespace {
 
-PairVariance of_fold(const std::vector<double>& positives, const std::vector<double>& negatives) {
+double share_above(const TestedScores& scores, std::size_t positive, std::size_t negative) {
+  double above = 0;
+  for (const std::vector<double>& of : scores.of)
+    above += of[positive] > of[negative] ? 1 : of[positive] == of[negative] ? 0.5 : 0;
+  return above / static_cast<double>(scores.of.size());
+}
+
+PairVariance of_fold(const TestedScores& a, const TestedScores* b,
+                     const std::vector<std::size_t>& positives,
+                     const std::vector<std::size_t>& negatives) {
   const auto m = static_cast<double>(positives.size()), n = static_cast<double>(negatives.size());
-  const auto won = [](double a, double b) { return a > b ? 1.0 : a == b ? 0.5 : 0.0; };
-  std::vector<double> of_positive(positives.size()), of_negative(negatives.size());
+  std::vector<double> of_pair, of_positive(positives.size()), of_negative(negatives.size());
   for (std::size_t i = 0; i < positives.size(); ++i)
     for (std::size_t j = 0; j < negatives.size(); ++j) {
-      of_positive[i] += won(positives[i], negatives[j]) / n;
-      of_negative[j] += won(positives[i], negatives[j]) / m;
+      of_pair.push_back(share_above(a, positives[i], negatives[j]) -
+                        (b != nullptr ? share_above(*b, positives[i], negatives[j]) : 0));
+      of_positive[i] += of_pair.back() / n;
+      of_negative[j] += of_pair.back() / m;
     }
-  const double auc = mean(of_positive);
+  const double all = mean(of_positive);
   double rest = 0;
   for (std::size_t i = 0; i < positives.size(); ++i)
     for (std::size_t j = 0; j < negatives.size(); ++j) {
-      const double r = won(positives[i], negatives[j]) - of_positive[i] - of_negative[j] + auc;
+      const double r = of_pair[i * negatives.size() + j] - of_positive[i] - of_negative[j] + all;
       rest += r * r / ((m - 1) * (n - 1));
     }
-  const double a = sample_sd(of_positive), b = sample_sd(of_negative);
-  return {a * a - rest / n, b * b - rest / m, rest};
+  const double u = sample_sd(of_positive), v = sample_sd(of_negative);
+  return {u * u - rest / n, v * v - rest / m, rest};
 }
 
 }  // namespace
@@ -41,17 +51,16 @@ double PairVariance::of_mean_auc(double positives, double negatives, int folds) 
   return (std::max(0.0, positive) / m + std::max(0.0, negative) / n + pair / (m * n)) / folds;
 }
 
-PairVariance pair_variance(std::span<const int> fold, std::span<const double> score,
-                           std::span<const std::uint8_t> positive) {
+PairVariance pair_variance(const TestedScores& a, const TestedScores* b) {
   PairVariance sum;
   double folds = 0;
-  const int end = fold.empty() ? 0 : 1 + *std::max_element(fold.begin(), fold.end());
+  const int end = a.fold.empty() ? 0 : 1 + *std::max_element(a.fold.begin(), a.fold.end());
   for (int f = 0; f < end; ++f) {
-    std::vector<double> of[2];
-    for (std::size_t s = 0; s < fold.size(); ++s)
-      if (fold[s] == f) of[positive[s] != 0 ? 1 : 0].push_back(score[s]);
+    std::vector<std::size_t> of[2];
+    for (std::size_t s = 0; s < a.fold.size(); ++s)
+      if (a.fold[s] == f) of[a.positive[s] != 0 ? 1 : 0].push_back(s);
     if (std::min(of[0].size(), of[1].size()) < 2) continue;
-    sum += of_fold(of[1], of[0]);
+    sum += of_fold(a, b, of[1], of[0]);
     folds += 1;
   }
   if (folds > 0) sum = {sum.positive / folds, sum.negative / folds, sum.pair / folds};

@@ -59,7 +59,7 @@ TEST(PairVariance, IsThatOfSimulatedCohortsAndOfTheirHalves) {
       whole.push_back(all.auc(d.folds));
       half.push_back(
           draw(d.positives / 2, d.negatives / 2, d.half_folds, d.signal, i).auc(d.half_folds));
-      pairs += pair_variance(all.fold, all.score, all.positive);
+      pairs += pair_variance({all.fold, all.positive, {all.score}});
     }
     const double told = pairs.of_mean_auc(d.positives, d.negatives, d.folds) / 4000,
                  of_half =
@@ -69,21 +69,28 @@ TEST(PairVariance, IsThatOfSimulatedCohortsAndOfTheirHalves) {
   }
 }
 
-TEST(PairVariance, OfPositivesAloneAndOfNothing) {
+TEST(PairVariance, OfPositivesAloneOfADifferenceAndOfNothing) {
   // A positive lies above all negatives or below all of them.
-  const PairVariance v = pair_variance(std::vector{0, 0, 0, 0, 1, 1, 1, 1},
-                                       std::vector{9., 1., 5., 5.5, 9., 1., 5., 5.5},
-                                       std::vector<std::uint8_t>{1, 1, 0, 0, 1, 1, 0, 0});
+  const TestedScores a{
+      {0, 0, 0, 0, 1, 1, 1, 1}, {1, 1, 0, 0, 1, 1, 0, 0}, {{9, 1, 5, 5.5, 9, 1, 5, 5.5}}};
+  const PairVariance v = pair_variance(a);
   EXPECT_NEAR(v.positive, 0.5, 1e-12);
   EXPECT_NEAR(v.negative, 0, 1e-12);
   EXPECT_NEAR(v.pair, 0, 1e-12);
-  const std::vector<std::uint8_t> positive{1, 1, 0, 0};
-  const PairVariance separated =
-      pair_variance(std::vector{0, 0, 0, 0}, std::vector{3., 4., 1., 2.}, positive);
-  EXPECT_EQ(separated.of_mean_auc(2, 2, 1), 0);
-  const PairVariance alone =
-      pair_variance(std::vector{0, 1, 0, 1}, std::vector{3., 1., 2., 4.}, positive);
-  EXPECT_EQ(alone.of_mean_auc(2, 2, 1), 0);
+  // Of the difference to one that gets every pair right; to itself, also as the mean of two.
+  const TestedScores right{a.fold, a.positive, {{9, 8, 1, 2, 9, 8, 1, 2}}};
+  EXPECT_NEAR(pair_variance(a, &right).positive, 0.5, 1e-12);
+  TestedScores twice = a;
+  twice.of.push_back(a.of.front());
+  EXPECT_EQ(pair_variance(a, &twice).of_mean_auc(4, 4, 2), 0);
+  EXPECT_EQ(pair_variance(right).of_mean_auc(4, 4, 2), 0);
+  // The mean of two seeds: pairs differ, subjects do not.
+  const TestedScores seeds{{0, 0, 0, 0}, {1, 1, 0, 0}, {{2, 4, 1, 3}, {4, 2, 3, 1}}};
+  const PairVariance p = pair_variance(seeds);
+  EXPECT_NEAR(p.pair, 0.25, 1e-12);
+  EXPECT_NEAR(p.positive, -0.125, 1e-12);
+  const TestedScores alone{{0, 1, 0, 1}, {1, 1, 0, 0}, {{3, 1, 2, 4}}};
+  EXPECT_EQ(pair_variance(alone).of_mean_auc(2, 2, 1), 0);
 }
 
 }  // namespace
