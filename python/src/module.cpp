@@ -1,3 +1,6 @@
+#include <string>
+#include <vector>
+
 #include "bindings.hpp"
 #include "io/core/error.hpp"
 
@@ -33,9 +36,23 @@ void translate(std::exception_ptr thrown) {
   }
 }
 
+// An older pybind11 and a newer NumPy give arrays with wrong values, not errors.
+void check_numpy() {
+  const std::vector<int> numbers{1, 2, 3};
+  const auto same = [](int n) { return n; };
+  for (const py::object& array : {py::object(wsp::python::array_of(numbers)),
+                                  py::object(wsp::python::column<int>(numbers, same))})
+    if (py::cast<std::vector<int>>(array.attr("tolist")()) != numbers)
+      throw py::import_error(
+          "wsp was built with a pybind11 that does not know NumPy " +
+          py::cast<std::string>(py::module_::import("numpy").attr("__version__")) +
+          ": build it again with pybind11 2.12 or later, or install an older NumPy");
+}
+
 }  // namespace
 
 PYBIND11_MODULE(_native, module) {
+  check_numpy();
   module.doc() = "The readers of the WSP toolkit; use them through the package wsp.";
   wsp::share_hdf5();  // with h5py
   module.attr("__version__") = WSP_VERSION;

@@ -12,6 +12,8 @@ docs/PYTHON.md describes it.
 """
 from typing import TYPE_CHECKING, Any
 
+import numpy  # noqa: F401  (before _native, which would say of its absence only that it failed)
+
 from . import _native
 from ._errors import Error
 from ._table import Table
