@@ -179,6 +179,15 @@ std::vector<std::string> border_contact(const MaskRuns& mask) {
   return sides;
 }
 
+double dice_of(std::span<const std::uint8_t> a, std::span<const std::uint8_t> b) {
+  std::int64_t both = 0, sum = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    both += a[i] & b[i];
+    sum += a[i] + b[i];
+  }
+  return sum > 0 ? 2 * static_cast<double>(both) / static_cast<double>(sum) : 1.0;
+}
+
 std::vector<std::int64_t> component_sizes(const MaskRuns& mask) {
   auto sizes = parts_of_volume(mask).size;
   std::sort(sizes.rbegin(), sizes.rend());

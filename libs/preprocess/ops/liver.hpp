@@ -2,6 +2,7 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -62,6 +63,9 @@ std::vector<std::string> border_contact(const MaskRuns& mask);
 /// spacing). One slice alone counts with the grid's spacing.
 double liver_volume_ml(const std::vector<double>& areas_mm2, const std::vector<double>& z_mm,
                        double spacing_mm);
+
+/// Dice of two masks of one grid, voxels of 0 and 1; 1 where both are empty.
+double dice_of(std::span<const std::uint8_t> a, std::span<const std::uint8_t> b);
 
 /// Sizes of the 26-connected components, largest first.
 std::vector<std::int64_t> component_sizes(const MaskRuns& mask);

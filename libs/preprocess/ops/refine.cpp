@@ -122,13 +122,20 @@ struct Values {
   double mode = 0, spread = 0;
 };
 
-// The commonest value among those of the core, and the robust spread about it.
+// The commonest value among those of the core, and the robust spread about it. Values that were
+// clipped are none, unless there are no others.
 Values values_of(const std::vector<float>& image, const Voxels& core) {
   constexpr int kLow = -200, kBins = 300, kNear = 40;
   constexpr double kBin = 2, kLeastSpread = 5;
   std::array<double, kBins> count{};
+  const auto is_clipped = [](float hu) { return hu <= kLowHu || hu >= kHighHu; };
+  const bool all_clipped = [&] {
+    for (std::size_t i = 0; i < image.size(); ++i)
+      if (core[i] != 0 && !is_clipped(image[i])) return false;
+    return true;
+  }();
   for (std::size_t i = 0; i < image.size(); ++i)
-    if (core[i] != 0)
+    if (core[i] != 0 && (all_clipped || !is_clipped(image[i])))
       ++count[static_cast<std::size_t>(
           std::clamp(static_cast<int>((image[i] - kLow) / kBin), 0, kBins - 1))];
   // Smoothed over some bins, so that noise makes no mode.
@@ -355,12 +362,7 @@ RefinedLiver refine_liver(const Volume& volume, LiverMask& mask, const Refine& h
   });
   const Voxels before = mask.voxels;
   restore(*part, region, mask);
-  std::int64_t both = 0, sum = 0;
-  for (std::size_t i = 0; i < before.size(); ++i) {
-    both += before[i] & mask.voxels[i];
-    sum += before[i] + mask.voxels[i];
-  }
-  if (sum > 0) result.agreement = 2 * static_cast<double>(both) / static_cast<double>(sum);
+  result.agreement = dice_of(before, mask.voxels);
   return result;
 }
 

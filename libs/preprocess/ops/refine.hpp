@@ -25,6 +25,9 @@ struct RefinedLiver {
   /// What the histograms of its HU and of its surroundings' have in common: 0 where the HU tell
   /// them apart, 1 where they do not.
   double overlap = 0;
+  /// Dice of what becomes of the model's boldest and of its surest mask (clean_prediction()); 1
+  /// where it gave no probabilities.
+  double stability = 1;
 };
 
 /// Move the border of a predicted liver to where the HU say it is. The mask's core and its

@@ -112,6 +112,31 @@ Outcome<Segmentation> ask_segmenter(Segmenter& segmenter, const Volume& volume) 
 
 namespace {
 
+// Lung of a slice, mm2. Where a side of the image cuts the body, no ribs close the lung, and it is
+// told from the air outside by its values.
+double lung_mm2(std::span<const std::int16_t> hu, const Geometry& geometry) {
+  constexpr std::int16_t kBodyHu = -300, kLeastLungHu = -900, kMostLungHu = -500;
+  constexpr double kCutMm = 100;
+  const auto [nx, ny, nz] = geometry.size;
+  const auto body_at = [&](std::int64_t x) {  // from its first row to its last
+    std::int64_t first = ny, last = -1;
+    for (std::int64_t y = 0; y < ny; ++y)
+      if (hu[static_cast<std::size_t>(y * nx + x)] > kBodyHu) {
+        first = std::min(first, y);
+        last = y;
+      }
+    return static_cast<double>(last - first + 1) * geometry.spacing_mm[1];
+  };
+  if (std::max(body_at(0), body_at(nx - 1)) < kCutMm) {
+    ValueCounts unused;
+    return profile_slice(hu, nullptr, 0, geometry, unused, unused).lung_mm2;
+  }
+  return geometry.spacing_mm[0] * geometry.spacing_mm[1] *
+         static_cast<double>(std::count_if(hu.begin(), hu.end(), [](std::int16_t v) {
+           return v >= kLeastLungHu && v <= kMostLungHu;
+         }));
+}
+
 // The lungs lie about the liver's dome: below it, or within 40 mm above, there is air of some 60
 // cm2 in a slice, unless the scan ends there. Slices are looked at every 6 mm.
 bool below_lungs(const Volume& volume, const SliceRange& liver) {
@@ -123,12 +148,22 @@ bool below_lungs(const Volume& volume, const SliceRange& liver) {
   for (std::int64_t k = top; k >= liver.first; --k) {
     if (z(k) > z(liver.last) + kAboveMm || z(k) > looked - kStepMm) continue;
     looked = z(k);
-    ValueCounts unused;
-    if (profile_slice(volume.slice(k), nullptr, 0, volume.geometry, unused, unused).lung_mm2 >=
-        kLungMm2)
-      return true;
+    if (lung_mm2(volume.slice(k), volume.geometry) >= kLungMm2) return true;
   }
   return false;
+}
+
+// The liver of the voxels of at least `least` / 255, cleaned and refined as the mask is.
+LiverMask liver_at(const Segmentation& prediction, const Volume& volume, std::uint8_t least) {
+  LiverMask mask;
+  mask.geometry = volume.geometry;
+  mask.voxels.resize(prediction.probability.size());
+  std::transform(prediction.probability.begin(), prediction.probability.end(), mask.voxels.begin(),
+                 [&](std::uint8_t p) { return p >= least ? 1 : 0; });
+  remove_specks(mask);
+  clean_mask(mask);
+  refine_liver(volume, mask);
+  return mask;
 }
 
 }  // namespace
@@ -154,7 +189,13 @@ PredictedMask clean_prediction(Segmentation prediction, const Volume& volume, bo
     result.mean_probability = static_cast<double>(inside) / 255 / static_cast<double>(voxels);
     result.confidence = 2 * static_cast<double>(inside) / static_cast<double>(all + 255 * voxels);
   }
-  if (refine) result.refined = refine_liver(volume, result.mask);
+  if (!refine) return result;
+  result.refined = refine_liver(volume, result.mask);
+  if (!prediction.probability.empty()) {
+    constexpr std::uint8_t kBold = 64, kSure = 191;  // 0.25 and 0.75
+    result.refined->stability = dice_of(liver_at(prediction, volume, kBold).voxels,
+                                        liver_at(prediction, volume, kSure).voxels);
+  }
   return result;
 }
 
@@ -204,8 +245,8 @@ std::vector<std::string> mask_doubts(const Volume& volume, const LiverMask& mask
                                      const std::optional<RefinedLiver>& refined,
                                      const std::vector<double>& areas_mm2, double liver_ml,
                                      const Organ& organ) {
-  constexpr double kConfidence = 0.7, kAgreement = 0.885, kOverlapAgreement = 0.15, kLeastMl = 350,
-                   kSliverMl = 50, kMostMl = 6500, kLeftMm = 15, kLeastHu = -30, kMostHu = 230,
+  constexpr double kConfidence = 0.7, kAgreement = 2.685, kOverlapAgreement = 0.4, kLeastMl = 350,
+                   kSliverMl = 50, kMostMl = 8000, kLeftMm = 25, kLeastHu = -30, kMostHu = 230,
                    kSpreadHu = 28, kStep = 0.6;
   std::vector<std::string> doubts;
   const auto doubt = [&](bool there, const char* word) {
@@ -213,8 +254,10 @@ std::vector<std::string> mask_doubts(const Volume& volume, const LiverMask& mask
   };
   const bool cut = !areas_mm2.empty() && (areas_mm2.front() > 0 || areas_mm2.back() > 0);
   doubt(confidence && *confidence < kConfidence, "confidence");
-  // Where the HU tell the liver apart, refinement may move its border far and be right.
-  doubt(refined && refined->agreement < kAgreement + kOverlapAgreement * refined->overlap,
+  // Where the HU tell the liver apart, and a bold mask and a sure one end at the same border,
+  // refinement may move it far and be right.
+  doubt(refined && 2 * refined->agreement + refined->stability <
+                       kAgreement + kOverlapAgreement * refined->overlap,
         "agreement");
   if (!organ.is_liver()) {
     doubt(liver_ml > organ.most_ml || (!cut && liver_ml < organ.least_ml), "volume");
@@ -234,12 +277,7 @@ std::vector<std::string> mask_doubts(const Volume& volume, const LiverMask& mask
 MaskComparison compare_masks(const Volume& volume, const LiverMask& given, const LiverMask& model,
                              double min_area_mm2, std::int64_t permille) {
   MaskComparison result;
-  std::int64_t both = 0, sum = 0;
-  for (std::size_t i = 0; i < given.voxels.size(); ++i) {
-    both += given.voxels[i] & model.voxels[i];
-    sum += given.voxels[i] + model.voxels[i];
-  }
-  result.dice = sum > 0 ? 2 * static_cast<double>(both) / static_cast<double>(sum) : 1.0;
+  result.dice = dice_of(given.voxels, model.voxels);
   const Geometry& g = volume.geometry;
   result.hd95_mm = surface_distances(given.voxels, model.voxels,
                                      {g.size, {g.spacing_mm[0], g.spacing_mm[1]}, volume.z_mm})

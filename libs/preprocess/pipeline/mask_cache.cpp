@@ -14,9 +14,9 @@ namespace wsp {
 namespace {
 
 // magic, size x y z, components, cleaned, mean probability, confidence, the refinement's mode,
-// spread, agreement and overlap (NaN: none), runs, SHA-256. Runs are lengths of background and
-// liver in turn, base 128, the low groups first.
-constexpr std::string_view kMagic = "WSPMASK3";
+// spread, agreement, overlap and stability (NaN: none), runs, SHA-256. Runs are lengths of
+// background and liver in turn, base 128, the low groups first.
+constexpr std::string_view kMagic = "WSPMASK4";
 constexpr std::size_t kDigest = 32;
 
 template <class T>
@@ -77,8 +77,8 @@ PredictedMask decode(std::string_view bytes, const Geometry& geometry) {
   result.confidence = number(reader.get<double>());
   const auto mode = reader.get<double>(), spread = reader.get<double>();
   const auto agreement = number(reader.get<double>());
-  const auto overlap = reader.get<double>();
-  if (agreement) result.refined = RefinedLiver{mode, spread, *agreement, overlap};
+  const auto overlap = reader.get<double>(), stability = reader.get<double>();
+  if (agreement) result.refined = RefinedLiver{mode, spread, *agreement, overlap, stability};
   result.mask.geometry = geometry;
   result.mask.voxels.resize(static_cast<std::size_t>(geometry.voxels()));
   std::size_t at = 0;
@@ -137,9 +137,10 @@ void MaskCache::store(const std::string& key, const PredictedMask& predicted) co
   put(bytes, static_cast<std::uint8_t>(predicted.mask.flags.empty() ? 0 : 1));
   put(bytes, predicted.mean_probability.value_or(kNone));
   put(bytes, predicted.confidence.value_or(kNone));
-  const RefinedLiver refined = predicted.refined.value_or(RefinedLiver{kNone, kNone, kNone, kNone});
+  const RefinedLiver refined =
+      predicted.refined.value_or(RefinedLiver{kNone, kNone, kNone, kNone, kNone});
   for (const double value :
-       {refined.mode_hu, refined.spread_hu, refined.agreement, refined.overlap})
+       {refined.mode_hu, refined.spread_hu, refined.agreement, refined.overlap, refined.stability})
     put(bytes, value);
   std::uint8_t value = 0;
   std::uint64_t run = 0;

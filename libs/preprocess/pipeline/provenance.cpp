@@ -41,7 +41,8 @@ nlohmann::json mask_json(const CaseRecord& record, const Volume& volume,
       mask["refined"] = {{"agreement", rounded(m.refined->agreement, 1.0 / 4096)},
                          {"mode_hu", m.refined->mode_hu},
                          {"spread_hu", rounded(m.refined->spread_hu, 1.0 / 128)},
-                         {"overlap", rounded(m.refined->overlap, 1.0 / 4096)}};
+                         {"overlap", rounded(m.refined->overlap, 1.0 / 4096)},
+                         {"stability", rounded(m.refined->stability, 1.0 / 4096)}};
     mask["doubts"] = m.doubts;
   }
   if (m.comparison)

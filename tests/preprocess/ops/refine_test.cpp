@@ -161,6 +161,21 @@ TEST(RefineLiver, TheOverlapTellsHowWellTheHuTellItApart) {
   EXPECT_LE(alike, 1);
 }
 
+// Clips and lipiodol are clipped at 400 HU; however many, they are not the liver's value.
+TEST(RefineLiver, TheCommonestValueIsNoneThatWasClipped) {
+  Scene scene;
+  const Geometry& g = scene.volume.geometry;
+  for (std::size_t i = 0; i < scene.volume.hu.size(); ++i)
+    if (i / static_cast<std::size_t>(g.size[0]) % 3 != 0 && scene.truth.voxels[i] != 0)
+      scene.volume.hu[i] = 1500;
+  LiverMask mask = scene.truth;
+  EXPECT_NEAR(refine_liver(scene.volume, mask).mode_hu, 100, 6);
+  for (std::size_t i = 0; i < scene.volume.hu.size(); ++i)
+    if (scene.truth.voxels[i] != 0) scene.volume.hu[i] = 1500;
+  mask = scene.truth;
+  EXPECT_GT(refine_liver(scene.volume, mask).mode_hu, 380);
+}
+
 TEST(RefineLiver, WithoutACoreNothingIsDone) {
   const Scene scene;
   LiverMask mask = scene.truth;
