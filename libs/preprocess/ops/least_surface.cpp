@@ -112,8 +112,11 @@ std::vector<float> least_surface(const std::vector<float>& evidence,
   std::transform(evidence.begin(), evidence.end(), region.begin(),
                  [](float e) { return e > 0 ? 1.0F : 0.0F; });
   if (norm == 0) return region;
-  const auto up = static_cast<float>(1.98 / std::sqrt(norm)),
-             down = static_cast<float>(0.495 / std::sqrt(norm));
+  // Any two steps whose product stays below 1 / norm converge, the fastest those in the ratio in
+  // which the flow (up to the weight, tens) and the region (up to 1) have to move.
+  constexpr double kRatio = 16, kBelow = 0.99;
+  const auto up = static_cast<float>(kBelow * kRatio / std::sqrt(norm)),
+             down = static_cast<float>(kBelow / kRatio / std::sqrt(norm));
   // Before the first voxel and behind the last there is room for the neighbours that are none.
   const std::size_t room = plane + nx + 1, size = region.size() + 2 * room;
   std::vector<float> ahead(size), px(size), py(size), pz(size);

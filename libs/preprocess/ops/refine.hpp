@@ -11,10 +11,10 @@ struct Refine {
   double grow_mm = 15;     ///< a mask may grow this far in a round
   double near_mm = 3;      ///< log-odds of the mask given: 1 this deep in it, -1 this far outside
   double values_most = 4;  ///< those of the HU are held to this
-  double surface_mm = 20;  ///< what the surface costs where the HU do not change
+  double surface_mm = 25;  ///< what the surface costs where the HU do not change
   double edge_hu_mm = 10;  ///< half of it where they change by so much
   int rounds = 2;          ///< each from what the one before found
-  int steps = 80;          ///< of least_surface() in a round
+  int steps = 100;         ///< of least_surface() in a round
 };
 
 /// What it found.

@@ -7,7 +7,8 @@ namespace wsp::train {
 
 /// On the node that adds a parameter's gradient up, which the parameter alone does not keep.
 struct GradientSum::Hook {
-  std::shared_ptr<torch::autograd::Node> node;
+  // Which pointer this is depends on LibTorch's version.
+  decltype(torch::autograd::impl::grad_accumulator(torch::Tensor())) node;
   std::uintptr_t key;
 };
 

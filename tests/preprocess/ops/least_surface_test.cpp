@@ -5,6 +5,9 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <random>
+
+#include "preprocess/ops/refine.hpp"
 
 namespace wsp {
 namespace {
@@ -94,6 +97,23 @@ TEST(LeastSurface, WhereTheRegionMayNotBeIsAsGoodAsGone) {
     }
     EXPECT_NEAR(region[i], slow[i], 1e-4F) << i;
   }
+}
+
+// Noise that the surface has to outweigh, as HU are of low dose: where refine_liver() stops, the
+// region is the one that many more steps find.
+TEST(LeastSurface, ItIsThereAfterTheStepsOfARefinement) {
+  const SurfaceGrid grid = cube(44, 2);
+  auto evidence = ball(grid, 30);
+  std::mt19937 random(5);
+  std::normal_distribution<float> noise(0, 3);
+  for (float& e : evidence) e = 2 * e + noise(random);
+  const std::vector<float> weight(evidence.size(), 15.0F);
+  const auto found = least_surface(evidence, weight, grid, Refine().steps),
+             best = least_surface(evidence, weight, grid, 4000);
+  std::size_t differ = 0;
+  for (std::size_t i = 0; i < best.size(); ++i) differ += (found[i] > 0.5F) != (best[i] > 0.5F);
+  EXPECT_GT(inside(best), 10000U);
+  EXPECT_LT(static_cast<double>(differ), 0.005 * static_cast<double>(inside(best)));
 }
 
 TEST(LeastSurface, OneVoxelIsItsOwnEvidence) {
