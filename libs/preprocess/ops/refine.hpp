@@ -9,7 +9,7 @@ struct Refine {
   double core_mm = 6;      ///< the liver's HU are learnt this deep below the mask's surface
   double around_mm = 20;   ///< and its surroundings' this far outside
   double grow_mm = 15;     ///< a mask may grow this far in a round
-  double near_mm = 3;      ///< log-odds of the mask given: 1 this deep in it, -1 this far outside
+  double near_mm = 5;      ///< log-odds of the mask given: 1 this deep in it, -1 this far outside
   double values_most = 4;  ///< those of the HU are held to this
   double surface_mm = 25;  ///< what the surface costs where the HU do not change
   double edge_hu_mm = 10;  ///< half of it where they change by so much
