@@ -245,7 +245,7 @@ std::vector<std::string> mask_doubts(const Volume& volume, const LiverMask& mask
                                      const std::optional<RefinedLiver>& refined,
                                      const std::vector<double>& areas_mm2, double liver_ml,
                                      const Organ& organ) {
-  constexpr double kConfidence = 0.7, kAgreement = 2.685, kOverlapAgreement = 0.4, kLeastMl = 350,
+  constexpr double kConfidence = 0.7, kAgreement = 0.8835, kOverlapAgreement = 0.16, kLeastMl = 350,
                    kSliverMl = 50, kMostMl = 8000, kLeftMm = 25, kLeastHu = -30, kMostHu = 230,
                    kSpreadHu = 28, kStep = 0.6;
   std::vector<std::string> doubts;
@@ -256,7 +256,7 @@ std::vector<std::string> mask_doubts(const Volume& volume, const LiverMask& mask
   doubt(confidence && *confidence < kConfidence, "confidence");
   // Where the HU tell the liver apart, and a bold mask and a sure one end at the same border,
   // refinement may move it far and be right.
-  doubt(refined && 2 * refined->agreement + refined->stability <
+  doubt(refined && 0.8 * refined->agreement + 0.2 * refined->stability <
                        kAgreement + kOverlapAgreement * refined->overlap,
         "agreement");
   if (!organ.is_liver()) {

@@ -50,10 +50,10 @@ struct Body {
 // to the same from a bold mask and from a sure one: docs/LIVER.md.
 TEST(MaskDoubts, HuThatTellTheLiverApartMayMoveItsBorder) {
   const Body body(-40);
-  EXPECT_EQ(body.doubts(0.88, 0.1, 0.97), Words{});
-  EXPECT_EQ(body.doubts(0.88, 0.1, 0.95), Words{"agreement"});
+  EXPECT_EQ(body.doubts(0.89, 0.1, 0.97), Words{});
+  EXPECT_EQ(body.doubts(0.89, 0.1, 0.90), Words{"agreement"});
   EXPECT_EQ(body.doubts(0.87, 0.1, 0.97), Words{"agreement"});
-  EXPECT_EQ(body.doubts(0.92, 0.3, 0.97), Words{});
+  EXPECT_EQ(body.doubts(0.92, 0.3, 0.98), Words{});
   EXPECT_EQ(body.doubts(0.92, 0.35, 0.97), Words{"agreement"});
 }
 
