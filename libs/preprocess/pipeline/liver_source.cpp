@@ -245,7 +245,7 @@ std::vector<std::string> mask_doubts(const Volume& volume, const LiverMask& mask
                                      const std::optional<RefinedLiver>& refined,
                                      const std::vector<double>& areas_mm2, double liver_ml,
                                      const Organ& organ) {
-  constexpr double kConfidence = 0.7, kAgreement = 0.8835, kOverlapAgreement = 0.16, kLeastMl = 350,
+  constexpr double kConfidence = 0.7, kAgreement = 0.881, kOverlapAgreement = 0.16, kLeastMl = 350,
                    kSliverMl = 50, kMostMl = 8000, kLeftMm = 25, kLeastHu = -30, kMostHu = 230,
                    kSpreadHu = 28, kStep = 0.6;
   std::vector<std::string> doubts;
