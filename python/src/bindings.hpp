@@ -35,8 +35,8 @@ class Reader {
   std::optional<train::Resizer> resizer_;
 };
 
-/// A one-dimensional array of get(item) for every item. By shape, not by count: pybind11 before 2.12
-/// would ask NumPy for the item's size, and reads 0 from NumPy 2.
+/// A one-dimensional array of get(item) for every item. By shape, not by count: pybind11
+/// before 2.12 would ask NumPy for the item's size, and reads 0 from NumPy 2.
 template <class T, class Items, class Get>
 py::array_t<T> column(const Items& items, Get get) {
   py::array_t<T> values(std::vector<py::ssize_t>{static_cast<py::ssize_t>(items.size())});

@@ -49,7 +49,8 @@ PredictedMask clean_prediction(Segmentation prediction, const Volume& volume, bo
 
 /// Why a predicted mask may be wrong, a word each, in a fixed order; empty where no check failed:
 ///   confidence  the model's own doubt: soft Dice below 0.7
-///   agreement   refinement by HU changed it, or ends elsewhere from a bolder and from a surer mask,
+///   agreement   refinement by HU changed it, or ends elsewhere from a bolder and from a surer
+///   mask,
 ///               more than HU that tell the liver apart so well can
 ///   volume      no adult's liver: outside 350 to 8000 ml (50 ml where the scan cuts it off)
 ///   side        its middle lies over 25 mm to the left of the body's
