@@ -44,19 +44,17 @@ def compare(work, depth, ratio):
     expected = unet(weights, depth, small)
     if ratio > 1:
         expected = F.interpolate(expected, scale_factor=ratio, mode="bilinear", align_corners=False)
+    script = torch.jit.load(str(work / "unet.ts"))
+    assert not script.eval().training
     largest = max(1, expected.abs().max().item())
     more = []
-    if sys.version_info < (3, 14):
-        script = torch.jit.load(str(work / "unet.ts"))
-        assert not script.eval().training
-        more = [("TorchScript and Python's", script(case["x"]), expected, 1e-6), ("TorchScript and network", script(case["x"]), case["logits"], 1e-5)]
-    else:
-        print("*** PARTLY SKIPPED: PyTorch reads no TorchScript under Python 3.14 and later ***", file=sys.stderr)
     if (work / "unet.onnx").exists() and (found := onnx_reference.compute(work / "unet.onnx", case["x"])) is not None:
-        more.append(("ONNX and Python's", found, expected, 1e-6))
+        more = [("ONNX and Python's", found, expected, 1e-6)]
     for name, found, reference, limit in (
             *more,
-            ("network and Python's", case["logits"], expected, 1e-5)):
+            ("network and Python's", case["logits"], expected, 1e-5),
+            ("TorchScript and Python's", script(case["x"]), expected, 1e-6),
+            ("TorchScript and network", script(case["x"]), case["logits"], 1e-5)):
         error = (found - reference).abs().max().item() / largest
         print(f"{name}: {error:.2e} of the largest logit", file=sys.stderr)
         assert error < limit, name
