@@ -1,5 +1,6 @@
 """A Python person's first hour: the package put into a new environment, and every snippet of README.md and docs/PYTHON.md run in
 order, as cells of one notebook, on a small cohort that the commands made. Only paths are replaced."""
+import importlib.util
 import os
 import pathlib
 import re
@@ -31,6 +32,8 @@ def here(text, work):
 def environment(work):
     """A virtual environment with the package, by pip where what builds it can be fetched, else as docs/PYTHON.md installs it below a
     prefix."""
+    if importlib.util.find_spec("ensurepip") is None:
+        support.skip("Python makes no virtual environments: install python3-venv")
     subprocess.run([sys.executable, "-m", "venv", "--system-site-packages", work / "env"], check=True)
     python = work / "env" / "bin" / "python"
     pip = [python, "-m", "pip", "--quiet", "--disable-pip-version-check"]
