@@ -17,6 +17,12 @@ tools = pathlib.Path(os.environ["WSP_TOOLS_DIR"])
 make = pathlib.Path(os.environ["WSP_BINARY_DIR"]) / "tests/train/support/make_train_dataset"
 
 
+def makes_stores(python):
+    """Debian 14's torchrun makes none: it asks for libuv, which its Torch was built without."""
+    store = "import torch.distributed as d; d.TCPStore('127.0.0.1', 0, is_master=True, wait_for_workers=False)"
+    return subprocess.run([python, "-c", store], capture_output=True).returncode == 0
+
+
 def launcher():
     """The command, and the version of its Torch where that can be asked."""
     if os.environ.get("WSP_TORCHRUN"):
@@ -24,9 +30,9 @@ def launcher():
     for python in (sys.executable, "/usr/bin/python3"):
         ask = subprocess.run([python, "-c", "import torch.distributed.run, torch; print(torch.__version__)"],
                              capture_output=True, text=True)
-        if ask.returncode == 0:
+        if ask.returncode == 0 and makes_stores(python):
             return [python, "-m", "torch.distributed.run"], ask.stdout.strip()
-    support.skip("no Python with Torch: torchrun was NOT tested")
+    support.skip("no Python with a Torch whose torchrun works: torchrun was NOT tested")
 
 
 def major(version):
