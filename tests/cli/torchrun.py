@@ -20,7 +20,7 @@ make = pathlib.Path(os.environ["WSP_BINARY_DIR"]) / "tests/train/support/make_tr
 def makes_stores(python):
     """Debian 14's torchrun makes none: it asks for libuv, which its Torch was built without."""
     store = "import torch.distributed as d; d.TCPStore('127.0.0.1', 0, is_master=True, wait_for_workers=False)"
-    return subprocess.run([python, "-c", store], capture_output=True).returncode == 0
+    return "without libuv" not in subprocess.run([python, "-c", store], capture_output=True, text=True).stderr
 
 
 def launcher():
