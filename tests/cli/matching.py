@@ -149,7 +149,8 @@ def nothing_fits(work):
     (work / "labels.csv").write_text("subject,label\n471,3\n" + unicodedata.normalize("NFD", "Müller") + ",1\n")
     done = ingest(work, "--masks", work / "masks", "--labels", work / "labels.csv", expect=4)
     support.check("none of the 2 rows" in done.stderr and "row 1 would match a case if leading zeros" in done.stderr, done.stderr)
-    support.check("471" not in done.stderr and "ller" not in done.stderr, f"a name in the log: {done.stderr}")
+    told = done.stderr.replace(str(work), "")  # a temporary folder may be called anything
+    support.check("471" not in told and "ller" not in told, f"a name in the log: {done.stderr}")
     support.check(not (work / "ds").exists(), "a dataset was begun")
     if "NFC" not in done.stderr:
         print("*** utf8proc is not built in: Unicode hints are NOT tested ***")
@@ -160,7 +161,8 @@ def nothing_fits(work):
     # Without a header row no cell is told.
     (work / "labels.csv").write_text("Roe^Jane;19500101;2\nDoe^John;19510101;1\n")
     done = ingest(work, "--masks", work / "masks", "--labels", work / "labels.csv", expect=2)
-    support.check("Roe" not in done.stderr and "1950" not in done.stderr and "header" in done.stderr, done.stderr)
+    told = done.stderr.replace(str(work), "")
+    support.check("Roe" not in told and "1950" not in told and "header" in told, done.stderr)
 
 
 def task_root(work):

@@ -5,6 +5,8 @@
 #include <cstdlib>
 #include <filesystem>
 #include <optional>
+#include <random>
+#include <string>
 
 namespace wsp::test {
 
@@ -33,10 +35,15 @@ inline std::optional<std::filesystem::path> golden_dir() {
 /// A directory of this test's own, removed at the end of the scope.
 class TemporaryDirectory {
  public:
+  /// Its name is of letters that no name or number of a patient is of: messages hold the path, and
+  /// tests search them for what must not stand there.
   TemporaryDirectory() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "wsp-test-XXXXXX").string();
-    if (::mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("mkdtemp failed");
-    path_ = pattern;
+    std::random_device random;
+    do {
+      std::string name = "wsp-test-";
+      for (int i = 0; i < 32; ++i) name += "jqxz"[random() % 4];
+      path_ = std::filesystem::temp_directory_path() / name;
+    } while (!std::filesystem::create_directory(path_));
   }
   ~TemporaryDirectory() {
     std::error_code ignored;
