@@ -48,7 +48,7 @@ bash tools/setup.sh build
 # The report comes first, the programs that train are built while it is looked at.
 build() {
   say "building $* in $build"
-  run cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DWSP_BUILD_TESTS=OFF -Wno-dev --log-level=NOTICE
+  run cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DWSP_UNITY=ON -DWSP_BUILD_TESTS=OFF -Wno-dev --log-level=NOTICE
   run ninja -C "$build" -j "$jobs" "$@"
 }
 build "${tools[@]}"

@@ -17,16 +17,17 @@ def shell(*command):
     return done.stdout
 
 
-def objects_of_preset(preset, *hidden_packages):
-    """Objects of a preset's libraries and tools, configured where CMake finds none of the packages."""
+def sources_of_preset(preset, *hidden_packages):
+    """Sources of a preset's libraries and tools, configured where CMake finds none of the packages."""
     with tempfile.TemporaryDirectory() as scratch:
         hidden = [f"-DCMAKE_DISABLE_FIND_PACKAGE_{name}=ON" for name in hidden_packages]
         # With the Python package where this build has it.
         python = re.search(r"^WSP_WITH_PYTHON:STRING=(.*)$", (BUILD / "CMakeCache.txt").read_text(), re.M)[1]
-        shell("cmake", "-S", SOURCE, "--preset", preset, "-B", scratch, "-DWSP_BUILD_TESTS=OFF", f"-DWSP_WITH_PYTHON={python}", "-Wno-dev",
-              *hidden)
+        shell("cmake", "-S", SOURCE, "--preset", preset, "-B", scratch, "-DWSP_BUILD_TESTS=OFF", "-DWSP_UNITY=OFF",
+              f"-DWSP_WITH_PYTHON={python}", "-Wno-dev", *hidden)
         lines = shell("ninja", "-C", scratch, "-t", "targets", "all").splitlines()
-    return {line.split(": ")[0] for line in lines if re.match(r"(libs|tools)/.*\.(cpp|cu)\.o: ", line)}
+    objects = (re.match(r"((?:libs|tools)/.*)CMakeFiles/[^/]+/(.*\.(?:cpp|cu))\.o: ", line) for line in lines)
+    return {o[1] + o[2] for o in objects if o and "generated/" not in o[2]}
 
 
 def files_opened():
@@ -38,6 +39,17 @@ def files_opened():
         elif ": #deps" in line:
             name = line.split(":")[0]
             found[name] = []
+    return found
+
+
+def opened_for_sources():
+    """Source of libs and tools -> files that the compiler opened for it, and for those that are compiled together with it."""
+    found = {}
+    for paths in files_opened().values():
+        for path in paths:
+            inside = os.path.relpath(path, SOURCE)
+            if re.match(r"(libs|tools)/.*\.(cpp|cu)$", inside):
+                found.setdefault(inside, []).extend(paths)
     return found
 
 

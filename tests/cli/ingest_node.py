@@ -7,17 +7,17 @@ import support
 
 TORCH = re.compile(r"/(torch|ATen|c10)/", re.IGNORECASE)
 
-wanted = build_tree.objects_of_preset("ingest-node", "Torch")
-opened = build_tree.files_opened()
-support.check(len(wanted) > 40, f"only {len(wanted)} objects in the ingest-node preset")
+wanted = build_tree.sources_of_preset("ingest-node", "Torch")
+opened = build_tree.opened_for_sources()
+support.check(len(wanted) > 40, f"only {len(wanted)} sources in the ingest-node preset")
 missing = sorted(wanted - opened.keys())
 support.check(not missing, f"not built here: {missing}")
 guilty = sorted(name for name in wanted if any(TORCH.search(path) for path in opened[name]))
-support.check(not guilty, f"objects of the ingest node that read Torch: {guilty}")
+support.check(not guilty, f"sources of the ingest node that read Torch: {guilty}")
 # The search finds what it looks for, where this build has it.
 with_torch = [name for name, paths in opened.items() if "torch_network" in name and any(TORCH.search(p) for p in paths)]
-support.check(with_torch or not (build_tree.BUILD / "tools" / "wsp-ingest-torch").exists(), "control: no object reads Torch")
+support.check(with_torch or not (build_tree.BUILD / "tools" / "wsp-ingest-torch").exists(), "control: no source reads Torch")
 for tool in ("wsp-ingest", "wsp-phantom"):
     loaded = build_tree.libraries_of(build_tree.BUILD / "tools" / tool)
     support.check(loaded and not re.search(r"torch|c10", " ".join(loaded)), f"{tool} loads {loaded}")
-print(f"{len(wanted)} objects of the ingest node, none reads Torch")
+print(f"{len(wanted)} sources of the ingest node, none reads Torch")

@@ -39,7 +39,7 @@ std::size_t find_invalid_utf8(const std::string& text) {
   return std::string::npos;
 }
 
-std::string trimmed(const std::string& cell) {
+std::string trimmed_cell(const std::string& cell) {
   const auto first = cell.find_first_not_of(" \t\r\n");
   if (first == std::string::npos) return "";
   return cell.substr(first, cell.find_last_not_of(" \t\r\n") - first + 1);
@@ -125,7 +125,7 @@ class Parser {
   }
 
   void end_cell() {
-    row_.push_back(trimmed(cell_));
+    row_.push_back(trimmed_cell(cell_));
     cell_.clear();
     state_ = State::start;
   }

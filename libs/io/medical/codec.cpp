@@ -19,12 +19,11 @@
 #include "io/medical/isolated.hpp"
 #include "io/medical/kept_image.hpp"
 #include "io/medical/pixel_format.hpp"
+#include "io/medical/refuse.hpp"
 #include "io/medical/transfer_syntax.hpp"
 
 namespace wsp::dicom {
 namespace {
-
-Rejection refuse(Code code, std::string detail) { return {"", "read", code, std::move(detail)}; }
 
 /// The pixels of a frame: as the header says that they are to be read, and the words that they were
 /// read from.
@@ -83,7 +82,7 @@ Outcome<Pixels> decode_by_dcmtk(DcmDataset& dataset, DcmPixelData& pixels,
                                 const PixelFormat& format, E_TransferSyntax syntax,
                                 std::int32_t frame, std::shared_ptr<const void>& owner) {
   const auto size = static_cast<std::size_t>(format.columns * format.rows * (format.allocated / 8));
-  if (size >= 0xFFFFFFFFULL) return refuse(Code::TOO_LARGE, "one frame exceeds 4 GiB");
+  if (size >= 0xFFFFFFFFULL) return refuse_read(Code::TOO_LARGE, "one frame exceeds 4 GiB");
   const std::size_t even = size + (size & 1U);
   const std::shared_ptr<std::uint8_t[]> bytes(new std::uint8_t[even]());
   owner = bytes;
@@ -93,8 +92,8 @@ Outcome<Pixels> decode_by_dcmtk(DcmDataset& dataset, DcmPixelData& pixels,
       pixels.getUncompressedFrame(&dataset, static_cast<Uint32>(frame), fragment, bytes.get(),
                                   static_cast<Uint32>(even), colour);
   if (status.bad()) {
-    return refuse(!is_encapsulated(syntax) ? Code::TRUNCATED_FILE : Code::DECODE_FAILED,
-                  "frame " + std::to_string(frame) + " cannot be decoded");
+    return refuse_read(!is_encapsulated(syntax) ? Code::TRUNCATED_FILE : Code::DECODE_FAILED,
+                       "frame " + std::to_string(frame) + " cannot be decoded");
   }
   Pixels decoded = unpack({bytes.get(), size}, format);
   decoded.whole_words = !is_encapsulated(syntax);
@@ -124,8 +123,9 @@ Outcome<Pixels> decode_by_openjpeg(const Codestreams& streams, const PixelFormat
   pixels.whole_words = false;
   const int precision = image.value().precision;
   if (precision < 1 || precision > format.allocated) {
-    return refuse(Code::SIGN_MISMATCH, "codestream of " + std::to_string(precision) +
-                                           " bits, header " + std::to_string(format.allocated));
+    return refuse_read(Code::SIGN_MISMATCH, "codestream of " + std::to_string(precision) +
+                                                " bits, header " +
+                                                std::to_string(format.allocated));
   }
   for (const std::int32_t value : pixels.values)
     pixels.words.push_back(
@@ -218,18 +218,18 @@ Outcome<std::vector<DecodedFrame>> decode_any(const std::filesystem::path& path,
                                               const std::vector<std::int32_t>& frames) {
   DcmFileFormat file;
   Rejection loaded = load(path, file);
-  if (loaded.code != Code::USED) return refuse(loaded.code, std::move(loaded.detail));
+  if (loaded.code != Code::USED) return refuse_read(loaded.code, std::move(loaded.detail));
   DcmDataset& dataset = *file.getDataset();
   const std::string syntax = transfer_syntax(file);
   if (!is_supported_syntax(syntax)) {
-    return refuse(Code::UNSUPPORTED_TRANSFER_SYNTAX, named_syntax(syntax));
+    return refuse_read(Code::UNSUPPORTED_TRANSFER_SYNTAX, named_syntax(syntax));
   }
   const auto format = read_format(dataset);
   if (!format) return format.rejection();
   DcmElement* element = nullptr;
   dataset.findAndGetElement(DCM_PixelData, element);
   auto* data = dynamic_cast<DcmPixelData*>(element);
-  if (data == nullptr) return refuse(Code::TRUNCATED_FILE, "no pixel data");
+  if (data == nullptr) return refuse_read(Code::TRUNCATED_FILE, "no pixel data");
   const PaddingRange padding = read_padding(dataset, format.value());
 
   const bool jpeg2000 = is_jpeg2000_syntax(syntax);
@@ -237,13 +237,13 @@ Outcome<std::vector<DecodedFrame>> decode_any(const std::filesystem::path& path,
   std::optional<Codestreams> streams;
   if (jpeg2000 || rle) streams.emplace(*data, format.value().frames);
   if (has_endless_jpeg(*data))
-    return refuse(Code::DECODE_FAILED, "a stray marker in the JPEG header");
+    return refuse_read(Code::DECODE_FAILED, "a stray marker in the JPEG header");
   const FrameGroups groups(dataset);
   std::vector<DecodedFrame> decoded(frames.size());
   for (std::size_t i = 0; i < frames.size(); ++i) {
     DecodedFrame& out = decoded[i];
     if (frames[i] < 0 || frames[i] >= format.value().frames)
-      return refuse(Code::BAD_HEADER, "frame number");
+      return refuse_read(Code::BAD_HEADER, "frame number");
     auto pixels =
         jpeg2000 ? decode_by_openjpeg(*streams, format.value(), frames[i], out.sign_repaired)
         : rle    ? decode_by_rle(*streams, format.value(), frames[i], out.plain.owner)

@@ -7,6 +7,8 @@
 #include <cstring>
 #include <iterator>
 
+#include "io/medical/refuse.hpp"
+
 namespace wsp::dicom {
 namespace {
 
@@ -47,8 +49,6 @@ bool is_endless(std::span<const std::uint8_t> jpeg) {
   return false;
 }
 
-Rejection refuse(Code code, const char* detail) { return {"", "read", code, detail}; }
-
 }  // namespace
 
 Codestreams::Codestreams(DcmPixelData& pixels, std::int64_t frames)
@@ -60,13 +60,13 @@ Codestreams::Codestreams(DcmPixelData& pixels, std::int64_t frames)
 }
 
 Outcome<std::vector<std::uint8_t>> Codestreams::frame(std::int32_t number) const {
-  if (fragments_.size() < 2) return refuse(Code::TRUNCATED_FILE, "no fragment of pixel data");
+  if (fragments_.size() < 2) return refuse_read(Code::TRUNCATED_FILE, "no fragment of pixel data");
   const auto index = static_cast<std::size_t>(number);
   std::vector<std::uint8_t> codestream;
   if (index + 1 < starts_.size())
     for (std::size_t k = starts_[index]; k < starts_[index + 1]; ++k)
       codestream.insert(codestream.end(), fragments_[k].begin(), fragments_[k].end());
-  if (codestream.empty()) return refuse(Code::DECODE_FAILED, "fragments do not match frames");
+  if (codestream.empty()) return refuse_read(Code::DECODE_FAILED, "fragments do not match frames");
   return codestream;
 }
 

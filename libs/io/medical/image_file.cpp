@@ -19,7 +19,6 @@ namespace wsp {
 namespace {
 
 namespace fs = std::filesystem;
-using image::refuse;
 
 // File order, x fastest.
 struct Pixels {
@@ -128,7 +127,7 @@ Outcome<Pixels> read_pixels(const fs::path& path) {
   } catch (const WorkerLost& lost) {
     return refusal_of(lost, "read");
   } catch (const std::bad_alloc&) {
-    return refuse(Code::TOO_LARGE, "no memory for the voxels");
+    return refuse_read(Code::TOO_LARGE, "no memory for the voxels");
   }
 }
 
@@ -264,8 +263,8 @@ Outcome<ImageVolume> read_image_volume(const fs::path& path) {
       take(i, static_cast<std::int64_t>(rounded));
     });
   });
-  if (!known) return refuse(Code::BAD_HEADER, "unknown voxel type");
-  if (!finite) return refuse(Code::NOT_HU, "a voxel is not a finite number");
+  if (!known) return refuse_read(Code::BAD_HEADER, "unknown voxel type");
+  if (!finite) return refuse_read(Code::NOT_HU, "a voxel is not a finite number");
   const Geometry& g = volume.geometry;
   const Vec3 perpendicular = cross(g.axis[0], g.axis[1]);
   const Vec3 normal = (1 / norm(perpendicular)) * perpendicular;
@@ -316,13 +315,13 @@ Outcome<LabelImage> whole_numbers(const Pixels& pixels) {
         odd = exact;  // NaN and infinity too
     });
   });
-  if (!known) return refuse(Code::BAD_HEADER, "unknown voxel type");
+  if (!known) return refuse_read(Code::BAD_HEADER, "unknown voxel type");
   if (odd) {
     std::ostringstream detail;
     detail << "a voxel is " << *odd << ", no whole number: ";
     detail << (std::isfinite(*odd) ? "a map of probabilities or an image, not of labels"
                                    : "it has no label");
-    return refuse(Code::MASK_UNREADABLE, detail.str());
+    return refuse_read(Code::MASK_UNREADABLE, detail.str());
   }
   return image;
 }

@@ -147,14 +147,15 @@ double millimetres(int units) {
 
 Outcome<ImageHeader> place(const Raw& raw) {
   if (raw.sform <= 0 && raw.qform <= 0)
-    return refuse(Code::NO_AFFINE, "qform_code and sform_code are 0");
+    return refuse_read(Code::NO_AFFINE, "qform_code and sform_code are 0");
   const auto sform = sform_of(raw), qform = qform_of(raw);
   if (!sform && !qform)
-    return refuse(Code::NO_AFFINE, "the transform of the sform or qform is empty or no transform");
+    return refuse_read(Code::NO_AFFINE,
+                       "the transform of the sform or qform is empty or no transform");
   if (!sform && raw.pixdim[0] < 0 && raw.pixdim[0] != -1)
-    return refuse(Code::BAD_HEADER,
-                  "pixdim[0] is neither 1 nor -1: readers differ in which end is "
-                  "the head");
+    return refuse_read(Code::BAD_HEADER,
+                       "pixdim[0] is neither 1 nor -1: readers differ in which end is "
+                       "the head");
   const Transform& t = sform ? *sform : *qform;
   const double mm = millimetres(raw.units);
   Geometry g;
@@ -189,8 +190,8 @@ Outcome<std::int64_t> offset_by_length(const fs::path& path, std::int64_t header
   const std::int64_t before = file.drain() - voxels;
   if (Rejection r = file.verdict(); r.code != Code::USED) return r;
   if (before == header || before == header + 4) return before;
-  return refuse(Code::BAD_HEADER,
-                "vox_offset is 0, and the file's length does not say where its voxels begin");
+  return refuse_read(Code::BAD_HEADER,
+                     "vox_offset is 0, and the file's length does not say where its voxels begin");
 }
 
 struct VoxelType {
@@ -204,12 +205,12 @@ Outcome<VoxelType> voxel_type(int datatype) {
       {64, {"float64", 8}}, {256, {"int8", 1}},   {512, {"uint16", 2}}, {768, {"uint32", 4}},
       {1024, {"int64", 8}}, {1280, {"uint64", 8}}};
   if (datatype == 32 || datatype == 1792 || datatype == 2048)
-    return refuse(Code::COMPLEX_VOXELS, "NIfTI datatype " + std::to_string(datatype));
+    return refuse_read(Code::COMPLEX_VOXELS, "NIfTI datatype " + std::to_string(datatype));
   if (datatype == 128 || datatype == 2304)
-    return refuse(Code::RGB_VOXELS, "NIfTI datatype " + std::to_string(datatype));
+    return refuse_read(Code::RGB_VOXELS, "NIfTI datatype " + std::to_string(datatype));
   const auto type = kTypes.find(datatype);
   if (type == kTypes.end())
-    return refuse(Code::BAD_HEADER, "NIfTI datatype " + std::to_string(datatype));
+    return refuse_read(Code::BAD_HEADER, "NIfTI datatype " + std::to_string(datatype));
   return type->second;
 }
 
@@ -218,14 +219,14 @@ Outcome<std::int64_t> count_voxels(const Raw& raw) {
   std::int64_t voxels = 1;
   for (std::int64_t i = 1; i <= raw.dim[0]; ++i) {
     if (raw.dim[i] < 1 || raw.dim[i] > kMaxVoxels / voxels)
-      return refuse(Code::BAD_HEADER, "dimension " + std::to_string(i) + " is absurd");
+      return refuse_read(Code::BAD_HEADER, "dimension " + std::to_string(i) + " is absurd");
     voxels *= raw.dim[i];
   }
-  if (raw.dim[0] < 3) return refuse(Code::NOT_3D, std::to_string(raw.dim[0]) + " dimensions");
+  if (raw.dim[0] < 3) return refuse_read(Code::NOT_3D, std::to_string(raw.dim[0]) + " dimensions");
   for (std::int64_t i = 4; i <= raw.dim[0]; ++i)
     if (raw.dim[i] > 1)
-      return refuse(Code::NOT_3D, "dimension " + std::to_string(i) + " has " +
-                                      std::to_string(raw.dim[i]) + " entries");
+      return refuse_read(Code::NOT_3D, "dimension " + std::to_string(i) + " has " +
+                                           std::to_string(raw.dim[i]) + " entries");
   return voxels;
 }
 
@@ -276,25 +277,26 @@ Outcome<NiftiHeader> read_nifti_header(const fs::path& path) {
   bytes.resize(file.read(bytes.data(), bytes.size()));
   if (Rejection r = file.verdict(); bytes.size() < 348 && r.code != Code::USED) return r;
   if (bytes.size() < 348)
-    return refuse(Code::BAD_HEADER, std::to_string(bytes.size()) + " bytes; expected at least 348");
+    return refuse_read(Code::BAD_HEADER,
+                       std::to_string(bytes.size()) + " bytes; expected at least 348");
   std::int32_t size = 0;
   std::memcpy(&size, bytes.data(), 4);
   const bool swapped = size != 348 && size != 540;
   const Fields fields(bytes, swapped);
   size = fields.get<std::int32_t>(0);
   if (size != 348 && size != 540)
-    return refuse(Code::BAD_HEADER, "sizeof_hdr is neither 348 nor 540");
+    return refuse_read(Code::BAD_HEADER, "sizeof_hdr is neither 348 nor 540");
   if (size == 540 && bytes.size() < 540)
-    return refuse(Code::BAD_HEADER, "the NIfTI-2 header is cut off");
+    return refuse_read(Code::BAD_HEADER, "the NIfTI-2 header is cut off");
   const bool second = size == 540;
   const std::string magic = second ? bytes.substr(4, 3) : bytes.substr(344, 3);
   if (magic != "n+1" && magic != "ni1" && magic != "n+2" && magic != "ni2")
-    return refuse(Code::NO_AFFINE, "an Analyze header carries no orientation");
+    return refuse_read(Code::NO_AFFINE, "an Analyze header carries no orientation");
   const Raw raw =
       second ? unpack<std::int64_t, double, std::int64_t>(fields, 16, 12, 104, 168, 344, 4, 352)
              : unpack<std::int16_t, float, float>(fields, 40, 70, 76, 108, 252, 2, 256);
   if (raw.dim[0] < 1 || raw.dim[0] > 7)
-    return refuse(Code::BAD_HEADER, "the number of dimensions is not 1 to 7");
+    return refuse_read(Code::BAD_HEADER, "the number of dimensions is not 1 to 7");
   const auto type = voxel_type(raw.datatype);
   if (!type) return type.rejection();
   const auto voxels = count_voxels(raw);
@@ -302,19 +304,20 @@ Outcome<NiftiHeader> read_nifti_header(const fs::path& path) {
   const bool pair = magic[1] == 'i';
   NiftiHeader header;
   header.data = pair ? pair_data(path) : path;
-  if (header.data.empty()) return refuse(Code::BAD_HEADER, "the header has no .img file beside it");
+  if (header.data.empty())
+    return refuse_read(Code::BAD_HEADER, "the header has no .img file beside it");
   header.swapped = swapped;
   header.voxel_bytes = type.value().bytes;
   if (std::isfinite(raw.slope) && raw.slope != 0) {  // 0 and NaN: no scaling
     if (!std::isfinite(raw.intercept))
-      return refuse(Code::BAD_HEADER, "scl_inter is not a number beside a scl_slope");
+      return refuse_read(Code::BAD_HEADER, "scl_inter is not a number beside a scl_slope");
     header.slope = raw.slope;
     header.intercept = raw.intercept;
   }
   if (!(raw.vox_offset >= 0 && raw.vox_offset < 1e9) ||
       raw.vox_offset != std::floor(raw.vox_offset) ||
       (!pair && raw.vox_offset > 0 && raw.vox_offset < size))
-    return refuse(Code::BAD_HEADER, "vox_offset is absurd");
+    return refuse_read(Code::BAD_HEADER, "vox_offset is absurd");
   header.offset = static_cast<std::int64_t>(raw.vox_offset);
   const bool no_offset = !pair && header.offset == 0;
   const std::int64_t voxel_bytes = voxels.value() * header.voxel_bytes;
@@ -351,9 +354,9 @@ Outcome<SharedSpan<char>> read_nifti_voxels(const NiftiHeader& header) {
     if (have == bytes) file.drain();
     if (Rejection r = file.verdict(); r.code != Code::USED) return r;
     if (have != bytes)
-      return refuse(Code::TRUNCATED_FILE, "the header asks for " + std::to_string(bytes) +
-                                              " bytes of voxels, the file has " +
-                                              std::to_string(have));
+      return refuse_read(Code::TRUNCATED_FILE, "the header asks for " + std::to_string(bytes) +
+                                                   " bytes of voxels, the file has " +
+                                                   std::to_string(have));
   }
   if (header.swapped) swap_bytes(voxels, static_cast<std::size_t>(header.voxel_bytes));
   return SharedSpan<char>{voxels, buffer};
@@ -367,27 +370,28 @@ Outcome<Geometry> check_geometry(const Geometry& geometry) {
       std::ostringstream detail;
       detail << "a voxel of " << length
              << " mm along an axis; is the header's unit of length right?";
-      return refuse(Code::BAD_HEADER, detail.str());
+      return refuse_read(Code::BAD_HEADER, detail.str());
     }
     if (!std::isfinite(geometry.origin_mm[k]))
-      return refuse(Code::BAD_HEADER, "the origin is not finite");
+      return refuse_read(Code::BAD_HEADER, "the origin is not finite");
   }
   constexpr double kHalfDegree = 0.0087;
   for (std::size_t k = 0; k < 3; ++k)
     if (!(std::abs(dot(geometry.axis[k], geometry.axis[(k + 1) % 3])) < kHalfDegree))
-      return refuse(Code::BAD_HEADER, "the axes are not at right angles (a sheared transform)");
+      return refuse_read(Code::BAD_HEADER,
+                         "the axes are not at right angles (a sheared transform)");
   return geometry;
 }
 
 Rejection check_bytes(const fs::path& file, double needed, bool compressed) {
   std::error_code ec;
   const auto size = fs::file_size(file, ec);
-  if (ec) return refuse(Code::UNREADABLE, "the file's size cannot be read");
+  if (ec) return refuse_read(Code::UNREADABLE, "the file's size cannot be read");
   const auto have = static_cast<double>(size);
-  if (needed <= (compressed ? have * 1100 + 65536 : have)) return refuse(Code::USED, "");
-  return refuse(Code::TRUNCATED_FILE,
-                "the header asks for " + std::to_string(static_cast<std::int64_t>(needed)) +
-                    " bytes, the file has " + std::to_string(static_cast<std::int64_t>(have)));
+  if (needed <= (compressed ? have * 1100 + 65536 : have)) return refuse_read(Code::USED, "");
+  return refuse_read(Code::TRUNCATED_FILE,
+                     "the header asks for " + std::to_string(static_cast<std::int64_t>(needed)) +
+                         " bytes, the file has " + std::to_string(static_cast<std::int64_t>(have)));
 }
 
 }  // namespace wsp::image

@@ -7,16 +7,12 @@
 
 #include "io/core/bytes.hpp"
 #include "io/medical/image_file.hpp"
+#include "io/medical/refuse.hpp"
 
 /// Headers of images and their voxels as stored. Internal to io/medical.
 namespace wsp::image {
 
 inline constexpr std::int64_t kMaxVoxels = std::int64_t{1} << 32;
-
-/// Why a file is not read.
-[[nodiscard]] inline Rejection refuse(Code code, std::string detail) {
-  return {"", "read", code, std::move(detail)};
-}
 
 [[nodiscard]] std::string lower(std::string text);
 /// Whether the file name has this ending (in small letters) in any case, and more before it.

@@ -17,6 +17,7 @@
 #include "io/medical/dicom_load.hpp"
 #include "io/medical/dicom_text.hpp"
 #include "io/medical/pixel_format.hpp"
+#include "io/medical/refuse.hpp"
 
 namespace wsp::dicom {
 
@@ -41,8 +42,6 @@ bool has_overlay_bits(DcmDataset& dataset) {
   return false;
 }
 
-Rejection refuse(Code code, std::string detail) { return {"", "read", code, std::move(detail)}; }
-
 }  // namespace
 
 Outcome<PixelFormat> read_format(DcmDataset& dataset) {
@@ -62,7 +61,7 @@ Outcome<PixelFormat> read_format(DcmDataset& dataset) {
   if (format.columns < 1 || format.rows < 1 || !words || format.stored < 1 ||
       format.stored > format.allocated || format.high >= format.allocated ||
       format.high + 1 < format.stored || bits16(dataset, DCM_SamplesPerPixel).value_or(1) != 1) {
-    return refuse(Code::BAD_HEADER, "pixel format");
+    return refuse_read(Code::BAD_HEADER, "pixel format");
   }
   return format;
 }

@@ -42,11 +42,12 @@ Outcome<std::vector<fs::path>> nrrd_files(const fs::path& header, const NrrdText
   if (field.starts_with("LIST")) {
     names = text.list;
     if (names.empty() || names.size() > kMaxFiles)
-      return refuse(Code::BAD_HEADER, "the list of data files is empty or absurd");
+      return refuse_read(Code::BAD_HEADER, "the list of data files is empty or absurd");
   } else if (field.find('%') != std::string::npos) {
     const auto found = numbered(words(field));
     if (!found || found->empty())
-      return refuse(Code::UNSUPPORTED_ENCODING, "a pattern of data files that is not read here");
+      return refuse_read(Code::UNSUPPORTED_ENCODING,
+                         "a pattern of data files that is not read here");
     names = *found;
   } else if (!field.empty()) {
     names.push_back(field);
@@ -55,7 +56,7 @@ Outcome<std::vector<fs::path>> nrrd_files(const fs::path& header, const NrrdText
   for (const std::string& name : names) {
     const fs::path file = fs::path(name).lexically_normal();
     if (file.is_absolute() || *file.begin() == "..")
-      return refuse(Code::BAD_HEADER, "a data file lies outside the header's folder");
+      return refuse_read(Code::BAD_HEADER, "a data file lies outside the header's folder");
     files.push_back(header.parent_path() / file);
   }
   return files;

@@ -19,9 +19,10 @@ struct Space {
 Outcome<Space> space_of(const NrrdText& text) {
   const std::string name = text.word("space");
   if (name.empty())
-    return refuse(Code::NO_AFFINE, text.field("spacedimension").empty()
-                                       ? "the field 'space' is missing"
-                                       : "'space dimension' alone names no patient directions");
+    return refuse_read(Code::NO_AFFINE,
+                       text.field("spacedimension").empty()
+                           ? "the field 'space' is missing"
+                           : "'space dimension' alone names no patient directions");
   static const std::map<std::string, Space> kSpaces{
       {"right-anterior-superior", {-1, -1, 3}},      {"ras", {-1, -1, 3}},
       {"left-anterior-superior", {1, -1, 3}},        {"las", {1, -1, 3}},
@@ -33,9 +34,10 @@ Outcome<Space> space_of(const NrrdText& text) {
   if (found != kSpaces.end()) return found->second;
   for (const char* other : {"scanner-xyz", "scannerxyz", "3d-right-handed", "3d-left-handed"})
     if (name.starts_with(other))
-      return refuse(Code::NO_AFFINE,
-                    std::string("the space '") + other + "' does not say where left and head are");
-  return refuse(Code::NO_AFFINE, "the space is none of left/right-anterior/posterior-superior");
+      return refuse_read(Code::NO_AFFINE, std::string("the space '") + other +
+                                              "' does not say where left and head are");
+  return refuse_read(Code::NO_AFFINE,
+                     "the space is none of left/right-anterior/posterior-superior");
 }
 
 // Millimetres of each axis' unit, by `space units: "mm" "mm" "mm"`; where it is absent, mm.
@@ -52,11 +54,11 @@ Outcome<Vec3> units_of(const NrrdText& text) {
   for (std::size_t k = 0; k < std::min<std::size_t>(units.size(), 3); ++k) {
     const auto found = kLengths.find(units[k]);
     if (found == kLengths.end())
-      return refuse(Code::BAD_HEADER, "a space unit that is none of mm, cm, m and um");
+      return refuse_read(Code::BAD_HEADER, "a space unit that is none of mm, cm, m and um");
     mm[k] = found->second;
   }
   if (units.size() < 3 && !text.field("spaceunits").empty())
-    return refuse(Code::BAD_HEADER, "'space units' does not name three units in quotes");
+    return refuse_read(Code::BAD_HEADER, "'space units' does not name three units in quotes");
   return mm;
 }
 
@@ -71,23 +73,23 @@ Outcome<NrrdAxes> nrrd_axes(const NrrdText& text) {
   double voxels = 1;
   for (const std::string& word : words(text.field("sizes"))) {
     const auto n = number<std::int64_t>(word);
-    if (!n || *n < 1 || *n > 65536) return refuse(Code::BAD_HEADER, "a size is absurd");
+    if (!n || *n < 1 || *n > 65536) return refuse_read(Code::BAD_HEADER, "a size is absurd");
     axes.sizes.push_back(*n);
     voxels *= static_cast<double>(*n);
   }
   const auto dimension = number<std::size_t>(text.field("dimension"));
   if (!dimension || *dimension != axes.sizes.size())
-    return refuse(Code::BAD_HEADER, "'dimension' and 'sizes' do not agree");
+    return refuse_read(Code::BAD_HEADER, "'dimension' and 'sizes' do not agree");
   if (voxels > static_cast<double>(kMaxVoxels))
-    return refuse(Code::BAD_HEADER, "the sizes are absurd");
+    return refuse_read(Code::BAD_HEADER, "the sizes are absurd");
   const auto kinds = words(text.word("kinds"));
   for (std::size_t i = 0; i < kinds.size(); ++i) {
     if (i < axes.sizes.size() && axes.sizes[i] == 1) continue;
     if (kinds[i].find("complex") != std::string::npos)
-      return refuse(Code::COMPLEX_VOXELS, "a NRRD axis of kind complex");
+      return refuse_read(Code::COMPLEX_VOXELS, "a NRRD axis of kind complex");
     for (const char* kind : {"rgb", "hsv", "xyz", "vector", "color", "matrix"})
       if (kinds[i].find(kind) != std::string::npos)
-        return refuse(Code::RGB_VOXELS, std::string("a NRRD axis of kind ") + kind);
+        return refuse_read(Code::RGB_VOXELS, std::string("a NRRD axis of kind ") + kind);
   }
   // Beyond three, an axis of one entry adds nothing: one time, one layer.
   std::size_t more = axes.sizes.size() < 3 ? 0 : axes.sizes.size() - 3;
@@ -105,10 +107,10 @@ Outcome<NrrdAxes> nrrd_axes(const NrrdText& text) {
   }
   if (axes.spatial.size() == 3) return axes;
   if (text.pairs.contains("Segment0_ID"))
-    return refuse(Code::NOT_3D,
-                  "a segmentation in several layers, since its segments overlap; "
-                  "save the liver as a label map");
-  return refuse(Code::NOT_3D, std::to_string(axes.sizes.size()) + " dimensions");
+    return refuse_read(Code::NOT_3D,
+                       "a segmentation in several layers, since its segments overlap; "
+                       "save the liver as a label map");
+  return refuse_read(Code::NOT_3D, std::to_string(axes.sizes.size()) + " dimensions");
 }
 
 Outcome<Geometry> nrrd_grid(const NrrdText& text, const NrrdAxes& axes) {
@@ -116,7 +118,7 @@ Outcome<Geometry> nrrd_grid(const NrrdText& text, const NrrdAxes& axes) {
   if (!space) return space.rejection();
   for (const char* field : {"spacedirections", "spaceorigin"})
     if (text.field(field).empty())
-      return refuse(Code::NO_AFFINE, "'space directions' or 'space origin' is missing");
+      return refuse_read(Code::NO_AFFINE, "'space directions' or 'space origin' is missing");
   const auto mm = units_of(text);
   if (!mm) return mm.rejection();
   const auto directions = vectors(text.field("spacedirections"));
@@ -124,14 +126,14 @@ Outcome<Geometry> nrrd_grid(const NrrdText& text, const NrrdAxes& axes) {
   const std::size_t components = space.value().axes;
   if (!directions || !origin || directions->size() != axes.sizes.size() || origin->size() != 1 ||
       origin->front().size() != components)
-    return refuse(Code::BAD_HEADER, "'space directions' or 'space origin' cannot be read");
+    return refuse_read(Code::BAD_HEADER, "'space directions' or 'space origin' cannot be read");
   Geometry g;
   g.origin_mm = to_lps(origin->front(), space.value(), mm.value());
   for (std::size_t k = 0; k < 3; ++k) {
     const auto& direction = (*directions)[axes.spatial[k]];
-    if (direction.empty()) return refuse(Code::NO_AFFINE, "an axis has no direction");
+    if (direction.empty()) return refuse_read(Code::NO_AFFINE, "an axis has no direction");
     if (direction.size() != components || (components == 4 && direction[3] != 0))
-      return refuse(Code::BAD_HEADER, "a direction does not fit its space");
+      return refuse_read(Code::BAD_HEADER, "a direction does not fit its space");
     const Vec3 column = to_lps(direction, space.value(), mm.value());
     g.size[k] = axes.sizes[axes.spatial[k]];
     g.spacing_mm[k] = norm(column);

@@ -56,7 +56,7 @@ Rejection check_data(const NrrdHeader& header) {
   for (const fs::path& file : header.files) {
     std::error_code ec;
     if (!fs::is_regular_file(file, ec))
-      return refuse(Code::BAD_HEADER, "the detached data file is missing");
+      return refuse_read(Code::BAD_HEADER, "the detached data file is missing");
     const double skipped = static_cast<double>(std::max<std::int64_t>(header.byte_skip, 0)) +
                            (packed ? 0 : static_cast<double>(header.start)) -
                            (header.encoding == Encoding::text ? 1 : 0);
@@ -64,7 +64,7 @@ Rejection check_data(const NrrdHeader& header) {
         r.code != Code::USED)
       return r;
   }
-  return refuse(Code::USED, "");
+  return refuse_read(Code::USED, "");
 }
 
 // Segment0_Name:=liver, Segment0_LabelValue:=2
@@ -87,21 +87,22 @@ Outcome<NrrdHeader> read_nrrd_header(const fs::path& path) {
   const auto read = read_nrrd_text(path);
   if (!read) return read.rejection();
   const NrrdText& text = read.value();
-  if (text.twice) return refuse(Code::BAD_HEADER, "a field stands twice");
+  if (text.twice) return refuse_read(Code::BAD_HEADER, "a field stands twice");
   const auto axes = nrrd_axes(text);
   if (!axes) return axes.rejection();
   const Type* type = type_of(text.word("type"));
-  if (type == nullptr) return refuse(Code::BAD_HEADER, "the voxel type is no number");
+  if (type == nullptr) return refuse_read(Code::BAD_HEADER, "the voxel type is no number");
   static const std::map<std::string, Encoding> kEncodings{
       {"raw", Encoding::raw},  {"gz", Encoding::gzip},   {"gzip", Encoding::gzip},
       {"txt", Encoding::text}, {"text", Encoding::text}, {"ascii", Encoding::text},
       {"hex", Encoding::hex}};
   const std::string packing = text.word("encoding");
   if (packing == "bz2" || packing == "bzip2")
-    return refuse(Code::UNSUPPORTED_ENCODING, "the voxels are packed by bzip2");
+    return refuse_read(Code::UNSUPPORTED_ENCODING, "the voxels are packed by bzip2");
   const auto encoding = kEncodings.find(packing);
   if (encoding == kEncodings.end())
-    return refuse(Code::UNSUPPORTED_ENCODING, "the encoding is none of raw, gzip, text and hex");
+    return refuse_read(Code::UNSUPPORTED_ENCODING,
+                       "the encoding is none of raw, gzip, text and hex");
   const auto grid = nrrd_grid(text, axes.value());
   if (!grid) return grid.rejection();
   NrrdHeader header;
@@ -110,7 +111,7 @@ Outcome<NrrdHeader> read_nrrd_header(const fs::path& path) {
   header.encoding = encoding->second;
   const std::string endian = text.word("endian");
   if (type->bytes > 1 && header.encoding != Encoding::text && endian != "little" && endian != "big")
-    return refuse(Code::BAD_HEADER, "'endian' is neither little nor big");
+    return refuse_read(Code::BAD_HEADER, "'endian' is neither little nor big");
   header.swapped = endian == (std::endian::native == std::endian::little ? "big" : "little");
   for (const auto& [name, skip] :
        {std::pair("lineskip", &header.line_skip), std::pair("byteskip", &header.byte_skip)}) {
@@ -119,7 +120,7 @@ Outcome<NrrdHeader> read_nrrd_header(const fs::path& path) {
     const bool from_end =
         value == -1 && skip == &header.byte_skip && header.encoding == Encoding::raw;
     if (!value || *value > 1'000'000'000 || (*value < 0 && !from_end))
-      return refuse(Code::BAD_HEADER, "'line skip' or 'byte skip' is absurd");
+      return refuse_read(Code::BAD_HEADER, "'line skip' or 'byte skip' is absurd");
     *skip = *value;
   }
   auto files = nrrd_files(path, text);
@@ -129,7 +130,7 @@ Outcome<NrrdHeader> read_nrrd_header(const fs::path& path) {
     header.files.push_back(path);
     header.start = static_cast<std::int64_t>(text.length);
   } else if (!files_fit(header.files.size(), text, axes.value().sizes)) {
-    return refuse(Code::BAD_HEADER, "the number of data files does not fit the sizes");
+    return refuse_read(Code::BAD_HEADER, "the number of data files does not fit the sizes");
   }
   if (Rejection r = check_data(header); r.code != Code::USED) return r;
   header.segments = segments_of(text);

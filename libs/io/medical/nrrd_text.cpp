@@ -72,8 +72,8 @@ std::optional<std::vector<std::vector<double>>> vectors(const std::string& text)
 Outcome<NrrdText> read_nrrd_text(const fs::path& path) {
   std::string start = read_start(path, 65536);
   if (start.starts_with("\x1f\x8b"))
-    return refuse(Code::UNSUPPORTED_ENCODING, "gzip of a whole NRRD file; unpack it");
-  if (!start.starts_with("NRRD000")) return refuse(Code::BAD_HEADER, "no NRRD magic");
+    return refuse_read(Code::UNSUPPORTED_ENCODING, "gzip of a whole NRRD file; unpack it");
+  if (!start.starts_with("NRRD000")) return refuse_read(Code::BAD_HEADER, "no NRRD magic");
   if (start.find("\n\n") == std::string::npos && start.find("\n\r\n") == std::string::npos)
     start = read_start(path, kMaxHeader);
   NrrdText text;

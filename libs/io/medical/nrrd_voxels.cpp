@@ -15,7 +15,9 @@ namespace {
 namespace fs = std::filesystem;
 using Encoding = NrrdHeader::Encoding;
 
-Rejection too_short() { return refuse(Code::TRUNCATED_FILE, "the file ends before its voxels do"); }
+Rejection too_short() {
+  return refuse_read(Code::TRUNCATED_FILE, "the file ends before its voxels do");
+}
 
 // Where the voxels begin in their file, lines left out.
 std::optional<std::int64_t> begin_of(const NrrdHeader& header, const fs::path& path,
@@ -36,7 +38,7 @@ std::optional<std::int64_t> begin_of(const NrrdHeader& header, const fs::path& p
 Rejection read_gzip(const NrrdHeader& header, const fs::path& path, std::int64_t begin,
                     std::span<char> into) {
   ZFile file(path, begin);
-  if (!file.is_gzip()) return refuse(Code::DECODE_FAILED, "the voxels are no gzip data");
+  if (!file.is_gzip()) return refuse_read(Code::DECODE_FAILED, "the voxels are no gzip data");
   const bool whole =
       file.seek(header.byte_skip) && file.read(into.data(), into.size()) == into.size();
   if (whole) file.drain();
@@ -53,10 +55,10 @@ Rejection read_numbers(std::ifstream& file, std::span<char> into) {
     T value{};
     const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), value);
     if (error != std::errc() || end != word.data() + word.size())
-      return refuse(Code::DECODE_FAILED, "a voxel is no number of the voxels' type");
+      return refuse_read(Code::DECODE_FAILED, "a voxel is no number of the voxels' type");
     std::memcpy(into.data() + at, &value, sizeof(T));
   }
-  return refuse(Code::USED, "");
+  return refuse_read(Code::USED, "");
 }
 
 Rejection read_text(const std::string& component, std::ifstream& file, std::span<char> into) {
@@ -78,10 +80,10 @@ Rejection read_hex(std::ifstream& file, std::span<char> into) {
     if (!(file >> digits[0] >> digits[1])) return too_short();
     std::uint8_t value = 0;
     if (std::from_chars(digits, digits + 2, value, 16).ptr != digits + 2)
-      return refuse(Code::DECODE_FAILED, "a voxel is no hexadecimal number");
+      return refuse_read(Code::DECODE_FAILED, "a voxel is no hexadecimal number");
     byte = static_cast<char>(value);
   }
-  return refuse(Code::USED, "");
+  return refuse_read(Code::USED, "");
 }
 
 Rejection read_share(const NrrdHeader& header, const fs::path& path, std::span<char> into) {
@@ -93,7 +95,7 @@ Rejection read_share(const NrrdHeader& header, const fs::path& path, std::span<c
   if (header.encoding == Encoding::text) return read_text(header.image.component, file, into);
   if (header.encoding == Encoding::hex) return read_hex(file, into);
   if (!file.read(into.data(), static_cast<std::streamsize>(into.size()))) return too_short();
-  return refuse(Code::USED, "");
+  return refuse_read(Code::USED, "");
 }
 
 }  // namespace

@@ -9,13 +9,12 @@
 #include "io/medical/contour_planes.hpp"
 #include "io/medical/dicom_load.hpp"
 #include "io/medical/dicom_mask.hpp"
+#include "io/medical/refuse.hpp"
 
 namespace wsp {
 namespace {
 
 using namespace dicom;
-
-Rejection refuse(Code code, std::string detail) { return {"", "mask", code, std::move(detail)}; }
 
 Outcome<int> liver_roi(DcmDataset& data, const MaskOptions& options) {
   std::map<int, LiverCode> codes;
@@ -72,7 +71,7 @@ Outcome<LiverMask> dicom::rasterise_rtstruct(const std::filesystem::path& path,
                                              const MaskOptions& options) {
   DcmFileFormat file;
   if (const Rejection r = load(path, file); r.code != Code::USED)
-    return refuse(Code::MASK_UNREADABLE, std::string(to_string(r.code)));
+    return refuse_mask(Code::MASK_UNREADABLE, std::string(to_string(r.code)));
   DcmDataset& data = *file.getDataset();
   const auto roi = liver_roi(data, options);
   if (!roi) return roi.rejection();
@@ -95,8 +94,9 @@ Outcome<LiverMask> dicom::rasterise_rtstruct(const std::filesystem::path& path,
       if (type != "CLOSED_PLANAR" && type != "CLOSEDPLANAR_XOR") continue;
       const auto read = points_of(*contour);
       if (!read)
-        return refuse(Code::MASK_UNREADABLE, "contour " + std::to_string(contours + 1) +
-                                                 " holds no list of points of the stated length");
+        return refuse_mask(Code::MASK_UNREADABLE,
+                           "contour " + std::to_string(contours + 1) +
+                               " holds no list of points of the stated length");
       const std::vector<Vec3>& points = *read;
       if (points.size() < 3) continue;  // no area
       ++contours;
@@ -122,11 +122,12 @@ Outcome<LiverMask> dicom::rasterise_rtstruct(const std::filesystem::path& path,
       drawn.push_back({z, slice, std::move(polygon)});
     }
   }
-  if (contours == 0) return refuse(Code::NO_LIVER_SEGMENT, "the ROI has no closed planar contour");
+  if (contours == 0)
+    return refuse_mask(Code::NO_LIVER_SEGMENT, "the ROI has no closed planar contour");
   if (lost > 0)
-    return refuse(Code::MASK_BAD_REFERENCE, std::to_string(lost) + " of " +
-                                                std::to_string(contours) +
-                                                " contours lie on no slice of the series");
+    return refuse_mask(Code::MASK_BAD_REFERENCE, std::to_string(lost) + " of " +
+                                                     std::to_string(contours) +
+                                                     " contours lie on no slice of the series");
   std::stable_sort(drawn.begin(), drawn.end(),
                    [](const Drawn& a, const Drawn& b) { return a.z_mm < b.z_mm; });
   const auto planes = [&](double same_mm) {

@@ -6,13 +6,12 @@
 #include "io/medical/codestreams.hpp"
 #include "io/medical/dicom_load.hpp"
 #include "io/medical/dicom_mask.hpp"
+#include "io/medical/refuse.hpp"
 
 namespace wsp {
 namespace {
 
 using namespace dicom;
-
-Rejection refuse(Code code, std::string detail) { return {"", "mask", code, std::move(detail)}; }
 
 Outcome<int> liver_segment(DcmDataset& data, const MaskOptions& options) {
   std::vector<LiverCandidate> candidates;
@@ -51,22 +50,23 @@ Outcome<Frames> read_frames(DcmDataset& data, std::size_t described) {
   const auto allocated = bits16(data, DCM_BitsAllocated);
   const auto count = number(data, DCM_NumberOfFrames);
   if (!rows || !columns || !allocated || !count || *rows == 0 || *columns == 0 || described == 0)
-    return refuse(Code::MASK_UNREADABLE, "rows, columns or frames are missing");
+    return refuse_mask(Code::MASK_UNREADABLE, "rows, columns or frames are missing");
   if (*count != static_cast<double>(described))
-    return refuse(Code::MASK_UNREADABLE,
-                  std::to_string(described) + " of " +
-                      std::to_string(static_cast<std::int64_t>(std::clamp(*count, -1e9, 1e9))) +
-                      " frames are described");
+    return refuse_mask(
+        Code::MASK_UNREADABLE,
+        std::to_string(described) + " of " +
+            std::to_string(static_cast<std::int64_t>(std::clamp(*count, -1e9, 1e9))) +
+            " frames are described");
   if (*allocated != 1 && *allocated != 8 && *allocated != 16)
-    return refuse(Code::MASK_UNREADABLE, std::to_string(*allocated) + " bits allocated");
+    return refuse_mask(Code::MASK_UNREADABLE, std::to_string(*allocated) + " bits allocated");
   Frames frames{*rows, *columns, described, *allocated, {}};
   DcmElement* compressed = nullptr;
   data.findAndGetElement(DCM_PixelData, compressed);
   if (auto* pixels = dynamic_cast<DcmPixelData*>(compressed);
       pixels != nullptr && has_endless_jpeg(*pixels))
-    return refuse(Code::MASK_UNREADABLE, "a stray marker in the JPEG header");
+    return refuse_mask(Code::MASK_UNREADABLE, "a stray marker in the JPEG header");
   if (data.chooseRepresentation(EXS_LittleEndianExplicit, nullptr).bad())
-    return refuse(Code::MASK_UNREADABLE, "the pixels cannot be decompressed");
+    return refuse_mask(Code::MASK_UNREADABLE, "the pixels cannot be decompressed");
   DcmElement* element = nullptr;
   if (data.findAndGetElement(DCM_PixelData, element).good() && element != nullptr) {
     // As bytes, whichever of OB and OW they were written as.
@@ -81,7 +81,7 @@ Outcome<Frames> read_frames(DcmDataset& data, std::size_t described) {
       }
   }
   if (frames.bytes.size() * 8 < frames.pixels() * described * *allocated)
-    return refuse(Code::MASK_UNREADABLE, "the pixel data is shorter than its frames");
+    return refuse_mask(Code::MASK_UNREADABLE, "the pixel data is shorter than its frames");
   return frames;
 }
 
@@ -191,9 +191,9 @@ Outcome<LiverSegment> read_segment(DcmDataset& data, std::size_t described,
   if (!frames) return frames.rejection();
   const std::string type = ascii(data, DCM_SegmentationType);
   if (type != "BINARY" && type != "FRACTIONAL" && type != "LABELMAP")
-    return refuse(Code::MASK_UNREADABLE, "the segmentation type is none of the three known");
+    return refuse_mask(Code::MASK_UNREADABLE, "the segmentation type is none of the three known");
   const int maximum = bits16(data, DCM_MaximumFractionalValue).value_or(255);
-  if (maximum == 0) return refuse(Code::MASK_UNREADABLE, "the maximum fractional value is 0");
+  if (maximum == 0) return refuse_mask(Code::MASK_UNREADABLE, "the maximum fractional value is 0");
   return LiverSegment{number.value(), std::move(frames).value(), type == "LABELMAP",
                       type == "FRACTIONAL" ? (maximum + 1) / 2 : 1};
 }
@@ -307,7 +307,7 @@ Outcome<LiverMask> dicom::rasterise_seg(const std::filesystem::path& path,
                                         const LoadedVolume& loaded, const MaskOptions& options) {
   DcmFileFormat file;
   if (const Rejection r = load(path, file); r.code != Code::USED)
-    return refuse(Code::MASK_UNREADABLE, std::string(to_string(r.code)));
+    return refuse_mask(Code::MASK_UNREADABLE, std::string(to_string(r.code)));
   DcmDataset& data = *file.getDataset();
   const auto per_frame = items(data, DCM_PerFrameFunctionalGroupsSequence);
   const auto read = read_segment(data, per_frame.size(), options);
@@ -327,9 +327,9 @@ Outcome<LiverMask> dicom::rasterise_seg(const std::filesystem::path& path,
       ++placed.lost;
   }
   if (placed.lost > 0)
-    return refuse(Code::MASK_BAD_REFERENCE, std::to_string(placed.lost) + " of " +
-                                                std::to_string(segment.frames.count) +
-                                                " frames lie on no slice of the series");
+    return refuse_mask(Code::MASK_BAD_REFERENCE, std::to_string(placed.lost) + " of " +
+                                                     std::to_string(segment.frames.count) +
+                                                     " frames lie on no slice of the series");
   return mask;
 }
 

@@ -19,11 +19,10 @@
 #include "io/core/hash.hpp"
 #include "io/medical/dicom_load.hpp"
 #include "io/medical/dicom_mask.hpp"
+#include "io/medical/refuse.hpp"
 
 namespace wsp {
 namespace {
-
-Rejection refuse(Code code, std::string detail) { return {"", "mask", code, std::move(detail)}; }
 
 /// A step of DCMTK's that may fail; seg_object() turns it into a Rejection.
 struct Failed {
@@ -242,16 +241,16 @@ Outcome<std::vector<std::uint8_t>> dicom::build_seg(const std::filesystem::path&
                                                     const SegAuthor& author) {
   const auto& uids = loaded.sop_instance_uids;
   if (uids.empty() || std::ranges::find(uids, std::string()) != uids.end())
-    return refuse(Code::TILT_RESAMPLED, "its slices are not the acquired ones");
+    return refuse_mask(Code::TILT_RESAMPLED, "its slices are not the acquired ones");
   DcmFileFormat file;
   if (const OFCondition read =
           file.loadFile(OFFilename(source.c_str()), EXS_Unknown, EGL_noChange, 4096);
       read.bad())
-    return refuse(Code::MASK_UNREADABLE, std::string("source: ") + read.text());
+    return refuse_mask(Code::MASK_UNREADABLE, std::string("source: ") + read.text());
   try {
     return Writer(*file.getDataset(), loaded, mask, organ, author).write();
   } catch (const Failed& failed) {
-    return refuse(Code::MASK_UNREADABLE, failed.what);
+    return refuse_mask(Code::MASK_UNREADABLE, failed.what);
   }
 }
 

@@ -15,6 +15,7 @@
 #include "io/medical/codec.hpp"
 #include "io/medical/image_file.hpp"
 #include "io/medical/interleave.hpp"
+#include "io/medical/refuse.hpp"
 #include "io/medical/rescale.hpp"
 #include "io/medical/scan.hpp"
 #include "io/medical/series_group.hpp"
@@ -27,8 +28,6 @@ using DecodedFrame = dicom::DecodedFrame;
 /// Frames of one file that one task decodes: the header is parsed once for all of them. A file of
 /// very many frames is parsed no more often than kTasksPerFile times.
 constexpr std::size_t kFramesPerTask = 32, kTasksPerFile = 32;
-
-Rejection refuse(Code code, std::string detail) { return {"", "read", code, std::move(detail)}; }
 
 /// Planes of one file that are decoded together.
 struct Task {
@@ -101,7 +100,7 @@ std::optional<Rejection> decode_planes(const Scan& scan, const Series& series,
         const DecodedFrame& frame = decoded.value()[i];
         if (frame.columns != series.columns || frame.rows != series.rows ||
             !rescale_is_sane(frame)) {
-          refusals[t] = refuse(Code::BAD_HEADER, "matrix or rescale values changed or absurd");
+          refusals[t] = refuse_read(Code::BAD_HEADER, "matrix or rescale values changed or absurd");
           return;
         }
         words[t].add(frame.words);
@@ -115,7 +114,7 @@ std::optional<Rejection> decode_planes(const Scan& scan, const Series& series,
   dicom::WordEvidence all;
   for (const auto& one : words) all.add(one);
   if (std::string found = all.contradiction(); is_readable(series.code) && !found.empty())
-    return refuse(Code::PIXELS_CONTRADICT, std::move(found));
+    return refuse_read(Code::PIXELS_CONTRADICT, std::move(found));
   return std::nullopt;
 }
 
@@ -199,9 +198,9 @@ Outcome<LoadedVolume> read_dicom(const Scan& scan, const Series& series,
                                  const ReadOptions& options) {
   const bool tilted = dicom::is_tilted(series);
   if (options.reject_tilt && tilted)
-    return refuse(Code::TILTED, std::to_string(series.tilt_deg) + " degrees");
+    return refuse_read(Code::TILTED, std::to_string(series.tilt_deg) + " degrees");
   if (options.reject_gaps && !series.missing_after.empty()) {
-    return refuse(Code::GAPS, std::to_string(series.missing_after.size()) + " gaps");
+    return refuse_read(Code::GAPS, std::to_string(series.missing_after.size()) + " gaps");
   }
   const InPlane in_plane = canonical_plane(series);
   const auto slices = static_cast<std::int64_t>(series.planes.size());
@@ -275,29 +274,29 @@ std::vector<std::size_t> source_files(const Series& series) {
 Outcome<LoadedVolume> read_series(const Scan& scan, const Series& series,
                                   const ReadOptions& options) {
   initialise_medical_io();
-  if (!is_readable(series.code)) return refuse(series.code, series.detail);
-  if (series.planes.empty()) return refuse(Code::TOO_FEW_SLICES, "no slice");
+  if (!is_readable(series.code)) return refuse_read(series.code, series.detail);
+  if (series.planes.empty()) return refuse_read(Code::TOO_FEW_SLICES, "no slice");
   try {
     auto loaded =
         series.is_dicom ? read_dicom(scan, series, options) : read_image(scan, series, options);
     if (loaded) {
       // The scan saw a sample of the slices.
       if (std::string found = dicom::find_alternation(loaded.value().volume); !found.empty())
-        return refuse(Code::INTERLEAVED, std::move(found));
+        return refuse_read(Code::INTERLEAVED, std::move(found));
     }
     return loaded;
   } catch (const Error&) {
-    return refuse(Code::UNREADABLE, "a file changed or vanished since the scan");
+    return refuse_read(Code::UNREADABLE, "a file changed or vanished since the scan");
   } catch (const std::bad_alloc&) {
-    return refuse(Code::TOO_LARGE, "the volume does not fit in memory");
+    return refuse_read(Code::TOO_LARGE, "the volume does not fit in memory");
   } catch (const std::length_error&) {
-    return refuse(Code::TOO_LARGE, "the volume does not fit in memory");
+    return refuse_read(Code::TOO_LARGE, "the volume does not fit in memory");
   }
 }
 
 Outcome<StoredStatistics> measure_series(const Scan& scan, const Series& series) {
   initialise_medical_io();
-  if (series.planes.empty()) return refuse(Code::TOO_FEW_SLICES, "no slice");
+  if (series.planes.empty()) return refuse_read(Code::TOO_FEW_SLICES, "no slice");
   if (!series.is_dicom) {
     const auto image = read_image_volume(scan.root / series.relative_path);
     if (!image) return image.rejection();

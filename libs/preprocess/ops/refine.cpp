@@ -13,7 +13,7 @@
 namespace wsp {
 namespace {
 
-constexpr float kFar = std::numeric_limits<float>::infinity();
+constexpr float kBeyond = std::numeric_limits<float>::infinity();
 // Bone and gas must not pull the values about them far.
 constexpr float kLowHu = -200, kHighHu = 400, kFatHu = -60;
 using Voxels = std::vector<std::uint8_t>;
@@ -109,8 +109,8 @@ void fill(Reduced& part, const Volume& volume, const LiverMask& mask) {
 std::vector<float> depth_in(const Voxels& mask, const SurfaceGrid& grid) {
   std::vector<float> depth(mask.size()), away(mask.size());
   for_voxels(grid, [&](std::size_t i) {
-    depth[i] = mask[i] == 0 ? 0.0F : kFar;
-    away[i] = mask[i] == 0 ? kFar : 0.0F;
+    depth[i] = mask[i] == 0 ? 0.0F : kBeyond;
+    away[i] = mask[i] == 0 ? kBeyond : 0.0F;
   });
   squared_distances(std::span(depth), grid.position_mm);
   squared_distances(std::span(away), grid.position_mm);
@@ -285,7 +285,7 @@ bool refine_once(Reduced& part, const std::vector<float>& image, const std::vect
     float e = std::clamp(given[i] / near, -1.0F, 1.0F) + ratio.at(image[i]);
     // The core stays whatever its value, but fat: tumours and vessels.
     if (depth[i] > static_cast<float>(how.core_mm) && image[i] > kFatHu) e += kSureIn;
-    evidence[i] = depth[i] < -static_cast<float>(how.grow_mm) ? -kFar : e;
+    evidence[i] = depth[i] < -static_cast<float>(how.grow_mm) ? -kBeyond : e;
   });
   region = least_surface(evidence, cost, grid, how.steps);
   for_voxels(grid, [&](std::size_t i) { part.mask[i] = region[i] > 0.5F ? 1 : 0; });

@@ -11,7 +11,7 @@
 namespace wsp {
 namespace {
 
-constexpr double kFar = std::numeric_limits<double>::infinity();
+constexpr double kNowhere = std::numeric_limits<double>::infinity();
 
 using Index = std::array<std::int64_t, 3>;
 
@@ -62,7 +62,7 @@ std::vector<std::int64_t> surface_of(std::span<const std::uint8_t> mask, const V
 /// Squared distance of every voxel of the box to the nearest of `sources`.
 std::vector<double> distance_field(const std::vector<std::int64_t>& sources, const Box& box,
                                    const std::array<std::vector<double>, 3>& position) {
-  std::vector<double> field(static_cast<std::size_t>(box.voxels()), kFar);
+  std::vector<double> field(static_cast<std::size_t>(box.voxels()), kNowhere);
   for (const std::int64_t at : sources) field[static_cast<std::size_t>(at)] = 0;
   squared_distances(std::span(field), position);
   return field;

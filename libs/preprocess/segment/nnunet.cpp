@@ -18,9 +18,9 @@ using nlohmann::json;
 
 constexpr double kAnisotropic = 3;  // nnU-Net's ANISO_THRESHOLD
 
-class Parser {
+class NnunetParser {
  public:
-  Parser(const json& value, const std::filesystem::path& path)
+  NnunetParser(const json& value, const std::filesystem::path& path)
       : json_(value), network_(value.at("network")), path_(path) {}
 
   ModelDescriptor parse() {
@@ -217,7 +217,7 @@ NnunetVoxel nnunet_voxel(const NnunetModel& model, const float* logits, std::siz
 
 ModelDescriptor parse_nnunet_descriptor(const json& value, const std::filesystem::path& path) {
   check_descriptor("nnunet_model.schema.json", value, path);
-  return Parser(value, path).parse();
+  return NnunetParser(value, path).parse();
 }
 
 }  // namespace wsp

@@ -5,7 +5,6 @@
 #include <cstring>
 #include <map>
 #include <memory>
-#include <sstream>
 #include <string_view>
 #include <utility>
 
@@ -16,12 +15,6 @@ namespace wsp {
 namespace {
 
 using Sizes = std::vector<std::int64_t>;
-
-std::string words_of(c10::IntArrayRef sizes) {
-  std::ostringstream text;
-  text << sizes;
-  return text.str();
-}
 
 std::map<std::string, at::Tensor> read_tensors(const std::string& bytes,
                                                const std::filesystem::path& path) {
@@ -55,8 +48,8 @@ class Weights {
     const auto found = tensors_.find(name);
     if (found == tensors_.end()) fail("lacks '" + name + "'");
     if (found->second.sizes() != c10::IntArrayRef(shape))
-      fail("has '" + name + "' with the shape " + words_of(found->second.sizes()) + ", expected " +
-           words_of(shape));
+      fail("has '" + name + "' with the shape " + c10::str(found->second.sizes()) + ", expected " +
+           c10::str(c10::IntArrayRef(shape)));
     at::Tensor tensor = found->second.to(device_);
     tensors_.erase(found);
     taken_.push_back(tensor);

@@ -45,12 +45,6 @@ std::vector<std::int64_t> sizes_of(const BatchShape& shape, std::int64_t channel
   return sizes;
 }
 
-std::string words_of(c10::IntArrayRef sizes) {
-  std::ostringstream text;
-  text << sizes;
-  return text.str();
-}
-
 // OpenBLAS's own threads would stand in the way of oneTBB's, which run one batch each, and part
 // sums by their number. Absent with another BLAS.
 void keep_blas_to_one_thread() {
@@ -207,8 +201,9 @@ class TorchNetwork : public Network {
     const bool spatial = output.dim() == (plane() ? 4 : 5);
     const auto expected = sizes_of(shape, spatial ? output.size(1) : -1, plane());
     if (!spatial || output.sizes() != c10::IntArrayRef(expected))
-      throw BadOutput("the model's output has the shape " + words_of(output.sizes()) +
-                      "; expected " + words_of(expected) + " with any number of channels");
+      throw BadOutput("the model's output has the shape " + c10::str(output.sizes()) +
+                      "; expected " + c10::str(c10::IntArrayRef(expected)) +
+                      " with any number of channels");
     const auto last = *std::max_element(model_.liver_channels.begin(), model_.liver_channels.end());
     if (last >= output.size(1))
       throw BadOutput("the model's output has " + std::to_string(output.size(1)) +
@@ -248,8 +243,8 @@ class TorchNetwork : public Network {
     auto without = expected;
     without.erase(without.begin() + 1);
     if (output.sizes() != c10::IntArrayRef(expected) && output.sizes() != c10::IntArrayRef(without))
-      throw BadOutput("the model's label map has the shape " + words_of(output.sizes()) +
-                      "; expected " + words_of(expected));
+      throw BadOutput("the model's label map has the shape " + c10::str(output.sizes()) +
+                      "; expected " + c10::str(c10::IntArrayRef(expected)));
     torch::Tensor p = torch::zeros(output.sizes(), output.options().dtype(torch::kFloat32));
     for (const std::int64_t label : model_.liver_labels)
       p = p + (output == label).to(torch::kFloat32);

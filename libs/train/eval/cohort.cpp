@@ -21,32 +21,26 @@ namespace {
 
 [[noreturn]] void refuse(const std::string& text) { throw Error(ErrorCode::usage, text); }
 
-std::string fact(const FeatureTable& t, const char* name) {
-  const auto found = t.facts.find(name);
-  return found == t.facts.end() ? "unknown" : found->second;
-}
-
 void check_together(const FeatureTable& a, const FeatureTable& b) {
-  if (fact(a, "encoder_sha256") != fact(b, "encoder_sha256"))
-    refuse("the features of " + fact(a, "dataset") + " and of " + fact(b, "dataset") +
-           " come from different encoders (SHA-256 " + fact(a, "encoder_sha256").substr(0, 12) +
-           " and " + fact(b, "encoder_sha256").substr(0, 12) +
+  if (a.fact("encoder_sha256") != b.fact("encoder_sha256"))
+    refuse("the features of " + a.fact("dataset") + " and of " + b.fact("dataset") +
+           " come from different encoders (SHA-256 " + a.fact("encoder_sha256").substr(0, 12) +
+           " and " + b.fact("encoder_sha256").substr(0, 12) +
            "): embed all datasets with one; compare encoders with --against");
   if (a.dimensions != b.dimensions)
     refuse(
         fmt::format("the features of {} and of {} are {} and {} a slice, though their encoders "
                     "have one name: import them under two",
-                    fact(a, "dataset"), fact(b, "dataset"), a.dimensions, b.dimensions));
+                    a.fact("dataset"), b.fact("dataset"), a.dimensions, b.dimensions));
   for (const char* what : {"image_size", "precision"})
-    if (fact(a, what) != fact(b, what))
+    if (a.fact(what) != b.fact(what))
       refuse(fmt::format("the features of {} and of {} have {} {} and {}: embed them alike",
-                         fact(a, "dataset"), fact(b, "dataset"), what, fact(a, what),
-                         fact(b, what)));
+                         a.fact("dataset"), b.fact("dataset"), what, a.fact(what), b.fact(what)));
   if (const auto copies = near_duplicates(a, b); !copies.empty())
     refuse(
         fmt::format("{} volumes stand in {} and in {}, e.g. {}: an aggregated probe would see them "
                     "in both parts of a fold; leave them out of one dataset",
-                    copies.size(), fact(a, "dataset"), fact(b, "dataset"), copies.front()));
+                    copies.size(), a.fact("dataset"), b.fact("dataset"), copies.front()));
 }
 
 // A class that no case has may be a slip of the pen; a reader's call that is no yes or no is one.
@@ -60,7 +54,7 @@ void check_classes(const FeatureTable& t, const Diagnosis& diagnosis,
     if (p == last && !found.empty() && !found.contains(p))
       remarks.push_back(
           fmt::format("the class {} counts as positive, which no case of {} has: its '{}' are {}",
-                      p, fact(t, "dataset"), diagnosis.label, fmt::join(found, ", ")));
+                      p, t.fact("dataset"), diagnosis.label, fmt::join(found, ", ")));
   if (reader == nullptr) return;
   for (const std::int64_t call : *reader)
     if (call > 1)
@@ -165,7 +159,7 @@ PositiveClasses positive_classes(const FeatureTable& t, const Diagnosis& diagnos
 Cohort make_cohort(const std::vector<const FeatureTable*>& tables,
                    const std::vector<Diagnosis>& diagnoses) {
   Cohort cohort;
-  cohort.encoder_sha256 = fact(*tables.at(0), "encoder_sha256");
+  cohort.encoder_sha256 = tables.at(0)->fact("encoder_sha256");
   cohort.set.dimensions = tables[0]->dimensions;
   cohort.set.first = {0};
   std::set<std::string> seen;
@@ -216,7 +210,7 @@ Cohort make_cohort(const std::vector<const FeatureTable*>& tables,
       cohort.set.first.push_back(cohort.set.first.back() + static_cast<std::int64_t>(slices));
       cohort.set.names.push_back(subject);
       cohort.set.positive.push_back(positive.contains(known) ? 1 : 0);
-      cohort.dataset.push_back(fact(t, "dataset"));
+      cohort.dataset.push_back(t.fact("dataset"));
       cohort.set.dataset.push_back(static_cast<int>(k));
       cohort.case_facts.push_back({spacing, pixel});
       cohort.kernel.push_back(t.cases[of_subject.front()].kernel);
@@ -226,9 +220,9 @@ Cohort make_cohort(const std::vector<const FeatureTable*>& tables,
           reader == nullptr ? -1 : static_cast<int>(std::min<std::int64_t>(call, 1)));
     }
     if (!conflicting.empty())
-      cohort.remarks.push_back(fmt::format(
-          "{} subjects of {} have cases of several '{}', e.g. {}: the largest counts",
-          conflicting.size(), fact(t, "dataset"), diagnosis.label, conflicting.front()));
+      cohort.remarks.push_back(
+          fmt::format("{} subjects of {} have cases of several '{}', e.g. {}: the largest counts",
+                      conflicting.size(), t.fact("dataset"), diagnosis.label, conflicting.front()));
   }
   if (cohort.set.subjects() < 2)
     refuse(fmt::format("{} subjects have a known '{}': a probe needs subjects of both classes",
@@ -269,8 +263,8 @@ std::vector<std::string> near_duplicates(const FeatureTable& a, const FeatureTab
     const auto ca = static_cast<std::size_t>(pair.first),
                cb = static_cast<std::size_t>(pair.second);
     if (2 * count < std::min(size_a[ca], size_b[cb])) continue;
-    pairs.push_back(a.cases[ca].name + " of " + fact(a, "dataset") + " and " + b.cases[cb].name +
-                    " of " + fact(b, "dataset"));
+    pairs.push_back(a.cases[ca].name + " of " + a.fact("dataset") + " and " + b.cases[cb].name +
+                    " of " + b.fact("dataset"));
   }
   return pairs;
 }

@@ -121,6 +121,11 @@ void check(const FeatureTable& t) {
 
 }  // namespace
 
+std::string FeatureTable::fact(const std::string& name) const {
+  const auto found = facts.find(name);
+  return found == facts.end() ? "unknown" : found->second;
+}
+
 const std::vector<std::string>& fact_names() {
   static const std::vector<std::string> names = [] {
     std::vector<std::string> all(kFacts.begin(), kFacts.end());

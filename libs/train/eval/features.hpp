@@ -45,6 +45,8 @@ struct FeatureTable {
   /// labelled (the label column without which a case was left out, or "any") and flagged ("left
   /// out" or "taken").
   std::map<std::string, std::string> facts;
+  /// "unknown" where it is not told.
+  [[nodiscard]] std::string fact(const std::string& name) const;
   [[nodiscard]] std::int64_t rows() const { return static_cast<std::int64_t>(case_id.size()); }
 };
 

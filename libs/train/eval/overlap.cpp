@@ -14,13 +14,6 @@
 namespace wsp::train {
 namespace {
 
-constexpr const char* kUnknown = "unknown";
-
-std::string fact(const FeatureTable& t, const char* name) {
-  const auto found = t.facts.find(name);
-  return found == t.facts.end() ? kUnknown : found->second;
-}
-
 // Cases, slices and hashes of those subjects; no features.
 FeatureTable only(const FeatureTable& t, const std::function<bool(const std::string&)>& wanted) {
   FeatureTable part;
@@ -57,24 +50,24 @@ std::vector<std::string> training_overlap(const FeatureTable& table,
   std::vector<std::string> all, found;
   std::set_intersection(asked.begin(), asked.end(), seen.begin(), seen.end(),
                         std::back_inserter(found));
-  const std::string dataset = fact(table, "dataset");
+  const std::string dataset = table.fact("dataset");
   if (!found.empty())
     all.push_back(fmt::format("the encoder was trained on {} of the {} subjects of {}, e.g. {}",
                               found.size(), asked.size(), dataset, found.front()));
   const bool says_nothing = seen.empty() && unseen.empty();
-  if (says_nothing && fact(table, "method") != "random" &&
-      fact(table, "pretraining_sha256") == fact(table, "dataset_sha256") &&
-      fact(table, "dataset_sha256") != kUnknown)
+  if (says_nothing && table.fact("method") != "random" &&
+      table.fact("pretraining_sha256") == table.fact("dataset_sha256") &&
+      table.fact("dataset_sha256") != "unknown")
     all.push_back(fmt::format(
         "the encoder was trained on {} itself, and its weights do not say on which subjects of it",
         dataset));
-  if (pretraining == nullptr || fact(table, "method") == "random") return all;
+  if (pretraining == nullptr || table.fact("method") == "random") return all;
 
   const FeatureTable trained =
       only(*pretraining, [&](const std::string& s) { return !unseen.contains(s); });
   const FeatureTable evaluated =
       only(table, [&](const std::string& s) { return asked.contains(s); });
-  const std::string where = fact(*pretraining, "dataset") + ", which the encoder was trained on";
+  const std::string where = pretraining->fact("dataset") + ", which the encoder was trained on";
   if (const auto shared = shared_subjects(evaluated, subjects_of(trained)); !shared.empty())
     all.push_back(fmt::format("{} of the {} subjects of {} stand in {}, e.g. {}", shared.size(),
                               asked.size(), dataset, where, shared.front()));

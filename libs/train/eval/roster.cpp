@@ -138,14 +138,10 @@ FeatureTable import_on_dataset(const fs::path& npy, const fs::path& tsv, ImportC
 }
 
 FeatureTable pretraining_roster(const FeatureTable& features, const fs::path& dataset) {
-  const auto fact = [&](const char* name) {
-    const auto known = features.facts.find(name);
-    return known == features.facts.end() ? std::string("unknown") : known->second;
-  };
-  const std::string named = fact("pretraining_sha256");
+  const std::string named = features.fact("pretraining_sha256");
   const std::string found = roster(dataset, true).facts.at("dataset_sha256");
   if (named == "unknown")
-    log::warn("--pretraining: the weights behind " + fact("dataset") +
+    log::warn("--pretraining: the weights behind " + features.fact("dataset") +
               " do not name the dataset that they were trained on; " + dataset.string() +
               " is taken for it");
   else if (named != found)
@@ -154,12 +150,12 @@ FeatureTable pretraining_roster(const FeatureTable& features, const fs::path& da
                             "SHA-256 of its dataset.json {}, "
                             "the features say {}; give that dataset as it was then",
                             dataset.string(), found.substr(0, 12), named.substr(0, 12)));
-  if (fact("image_size") == "unknown")
+  if (features.fact("image_size") == "unknown")
     throw Error(ErrorCode::usage, "--pretraining compares pixels, and the features of " +
-                                      fact("dataset") +
+                                      features.fact("dataset") +
                                       " do not say at which size theirs were "
                                       "hashed: import them with --dataset");
-  return roster(dataset, true, RosterContent::pixels, std::stoll(fact("image_size")));
+  return roster(dataset, true, RosterContent::pixels, std::stoll(features.fact("image_size")));
 }
 
 }  // namespace wsp::train

@@ -46,10 +46,6 @@ T* data_or_null(const Tensor& gradient) {
   return gradient.defined() ? gradient.data_ptr<T>() : nullptr;
 }
 
-void require(bool ok, const std::string& what) {
-  if (!ok) throw Error(ErrorCode::failure, "loss: " + what);
-}
-
 }  // namespace
 
 Tensor dense_weighted_repulsion_loss(const Tensor& z, const Targets& targets,
@@ -90,7 +86,7 @@ Tensor dense_rank_contrast_loss(const Tensor& z, const Tensor& value, double tem
 Tensor weighted_repulsion_loss(const Tensor& z, const Targets& targets, const KernelOptions& kernel,
                                double temperature, std::int64_t tile) {
   check_contrastive(z, targets, kernel, temperature);
-  require(tile >= 0, "the tile is negative");
+  require_of_loss(tile >= 0, "the tile is negative");
   const NoAutocast no_autocast;
   const Tensor rows = at_least_float(z);
   if (!rows.is_cpu()) return dense_weighted_repulsion_loss(rows, targets, kernel, temperature);
@@ -106,14 +102,15 @@ Tensor weighted_repulsion_loss(const Tensor& z, const Targets& targets, const Ke
 
 Tensor rank_contrast_loss(const Tensor& z, const Targets& targets, double temperature,
                           std::int64_t tile) {
-  require(z.dim() == 2 && z.size(0) > 0 && z.size(0) % 2 == 0,
-          "expected embeddings [2n, dim], found " + std::to_string(z.dim()) + " dimensions");
+  require_of_loss(
+      z.dim() == 2 && z.size(0) > 0 && z.size(0) % 2 == 0,
+      "expected embeddings [2n, dim], found " + std::to_string(z.dim()) + " dimensions");
   const std::int64_t n = z.size(0) / 2;
-  require(targets.value.defined() && targets.value.dim() == 1 && targets.value.size(0) == n,
-          "expected " + std::to_string(n) + " values of a continuous label");
-  require(temperature > 0,
-          "the temperature is " + std::to_string(temperature) + ", expected a positive one");
-  require(tile >= 0, "the tile is negative");
+  require_of_loss(targets.value.defined() && targets.value.dim() == 1 && targets.value.size(0) == n,
+                  "expected " + std::to_string(n) + " values of a continuous label");
+  require_of_loss(temperature > 0, "the temperature is " + std::to_string(temperature) +
+                                       ", expected a positive one");
+  require_of_loss(tile >= 0, "the tile is negative");
   const NoAutocast no_autocast;
   const Tensor rows = at_least_float(z);
   const Tensor value = targets.value.to(rows.device(), torch::kDouble).contiguous();

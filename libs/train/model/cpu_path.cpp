@@ -10,6 +10,10 @@ bool is_plain_float(const torch::Tensor& t) {
          t.layout() == torch::kStrided;
 }
 
+torch::Tensor channels_last(const torch::Tensor& t) {
+  return t.contiguous(torch::MemoryFormat::ChannelsLast);
+}
+
 bool cpu_autocast() {
 #if TORCH_VERSION_MAJOR > 2 || (TORCH_VERSION_MAJOR == 2 && TORCH_VERSION_MINOR >= 4)
   return at::autocast::is_autocast_enabled(at::kCPU);

@@ -11,17 +11,15 @@ using torch::Tensor;
 
 constexpr std::int64_t kLine = 16;  // channels of a block of transformed weights
 
-Winograd shape_of(const Tensor& x, const Tensor& weight) {
+Winograd winograd_of(const Tensor& x, const Tensor& weight) {
   return {x.size(0), x.size(2), x.size(3), x.size(1), weight.size(0)};
 }
 
-bool served(const Tensor& x, const Tensor& weight) {
+bool winograd_serves(const Tensor& x, const Tensor& weight) {
   return is_plain_float(x) && is_plain_float(weight) && x.dim() == 4 && weight.dim() == 4 &&
          weight.size(1) == x.size(1) && weight.size(2) == 3 && weight.size(3) == 3 &&
-         !cpu_autocast() && winograd_served(shape_of(x, weight));
+         !cpu_autocast() && winograd_served(winograd_of(x, weight));
 }
-
-Tensor channels_last(const Tensor& t) { return t.contiguous(torch::MemoryFormat::ChannelsLast); }
 
 Tensor image(const Winograd& s, std::int64_t channels, const Tensor& like) {
   return torch::empty({s.n, channels, s.h, s.w},
@@ -56,7 +54,7 @@ class FastConvolution : public torch::autograd::Function<FastConvolution> {
   static Tensor forward(torch::autograd::AutogradContext* context, const Tensor& x_given,
                         const Tensor& weight_given) {
     const Tensor x = channels_last(x_given), weight = weight_given.contiguous();
-    const Winograd s = shape_of(x, weight);
+    const Winograd s = winograd_of(x, weight);
     const Tensor u = torch::empty({winograd_weight_size(s)}, x.options());
     at::parallel_for(0, s.out_c / kLine, 1, [&](std::int64_t first, std::int64_t last) {
       winograd_weight(s, first, last, weight.data_ptr<float>(), u.data_ptr<float>());
@@ -74,7 +72,7 @@ class FastConvolution : public torch::autograd::Function<FastConvolution> {
                                                  torch::autograd::variable_list gradients) {
     const auto saved = context->get_saved_variables();
     const Tensor &x = saved[0], weight = saved[1].contiguous();
-    const Winograd s = shape_of(x, weight);
+    const Winograd s = winograd_of(x, weight);
     const Tensor gradient = channels_last(gradients[0]);
     Tensor x_gradient, weight_gradient;
     if (context->needs_input_grad(1)) weight_gradient = weight_gradient_of(s, x, gradient);
@@ -96,7 +94,7 @@ class FastConvolution : public torch::autograd::Function<FastConvolution> {
 }  // namespace
 
 Tensor fast_convolution(const Tensor& x, const Tensor& weight) {
-  if (!served(x, weight)) return torch::conv2d(x, weight, {}, 1, 1);
+  if (!winograd_serves(x, weight)) return torch::conv2d(x, weight, {}, 1, 1);
   return FastConvolution::apply(x, weight);
 }
 

@@ -14,6 +14,9 @@ class NoAutocast {
   c10::impl::ExcludeDispatchKeyGuard guard_;
 };
 
+/// Throw Error(failure) with "loss: " and what is wrong.
+void require_of_loss(bool ok, const std::string& what);
+
 /// Throw Error(failure) unless the targets describe n slices in the shapes of losses.hpp with all
 /// that the kernel needs, and every sigma is positive.
 void check_targets(const Targets& targets, const KernelOptions& kernel, std::int64_t n);

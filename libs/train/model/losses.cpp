@@ -10,14 +10,10 @@ namespace {
 
 constexpr double kVarianceEps = 1e-5;
 
-void require(bool ok, const std::string& what) {
-  if (!ok) throw Error(ErrorCode::failure, "loss: " + what);
-}
-
 /// Number of slices of two matrices of equal shape.
 std::int64_t slices_of_pair(const torch::Tensor& a, const torch::Tensor& b) {
-  require(a.dim() == 2 && a.sizes() == b.sizes() && a.size(0) > 0,
-          "expected two matrices of the same shape [n, dim]");
+  require_of_loss(a.dim() == 2 && a.sizes() == b.sizes() && a.size(0) > 0,
+                  "expected two matrices of the same shape [n, dim]");
   return a.size(0);
 }
 
@@ -39,6 +35,10 @@ torch::Tensor known(const torch::Tensor& weight) { return weight.nan_to_num(0.0)
 
 }  // namespace
 
+void require_of_loss(bool ok, const std::string& what) {
+  if (!ok) throw Error(ErrorCode::failure, "loss: " + what);
+}
+
 torch::Tensor at_least_float(const torch::Tensor& x) {
   const bool small = x.scalar_type() == torch::kHalf || x.scalar_type() == torch::kBFloat16;
   return small ? x.to(torch::kFloat) : x;
@@ -57,21 +57,22 @@ void check_targets(const Targets& targets, const KernelOptions& kernel, std::int
   };
   if (kernel.own_view_only) return;
   const auto any = [](const torch::Tensor& x) { return x.defined() && x.size(0) > 0; };
-  require(kernel.use_label || kernel.use_depth || any(targets.discrete) || any(targets.continuous),
-          "the kernel has nothing to tell slices apart by: expected a label, a depth or a column");
+  require_of_loss(
+      kernel.use_label || kernel.use_depth || any(targets.discrete) || any(targets.continuous),
+      "the kernel has nothing to tell slices apart by: expected a label, a depth or a column");
   const auto size = std::to_string(n);
-  require(!kernel.use_label || vector_of(targets.label), "expected " + size + " labels");
-  require(!kernel.use_depth || vector_of(targets.depth), "expected " + size + " depths");
-  require(!kernel.use_depth || kernel.sigma > 0,
-          "sigma is " + std::to_string(kernel.sigma) + ", expected a positive one");
-  require(columns_of(targets.discrete) && columns_of(targets.continuous),
-          "expected further label columns of shape [columns, " + size + "]");
+  require_of_loss(!kernel.use_label || vector_of(targets.label), "expected " + size + " labels");
+  require_of_loss(!kernel.use_depth || vector_of(targets.depth), "expected " + size + " depths");
+  require_of_loss(!kernel.use_depth || kernel.sigma > 0,
+                  "sigma is " + std::to_string(kernel.sigma) + ", expected a positive one");
+  require_of_loss(columns_of(targets.discrete) && columns_of(targets.continuous),
+                  "expected further label columns of shape [columns, " + size + "]");
   const auto columns = targets.continuous.defined() ? targets.continuous.size(0) : 0;
-  require(static_cast<std::int64_t>(targets.continuous_sigma.size()) >= columns,
-          "a continuous label column has no sigma");
+  require_of_loss(static_cast<std::int64_t>(targets.continuous_sigma.size()) >= columns,
+                  "a continuous label column has no sigma");
   for (std::int64_t c = 0; c < columns; ++c)
-    require(targets.continuous_sigma[static_cast<std::size_t>(c)] > 0,
-            "the sigma of a continuous label column is not positive");
+    require_of_loss(targets.continuous_sigma[static_cast<std::size_t>(c)] > 0,
+                    "the sigma of a continuous label column is not positive");
 }
 
 bool mean_over_anchors(const Targets& targets, const KernelOptions& kernel) {
@@ -85,7 +86,7 @@ torch::Tensor kernel_rows(const Targets& targets, const KernelOptions& kernel, s
                           std::int64_t last) {
   const torch::NoGradGuard no_grad;
   const auto& reference = targets.label.defined() ? targets.label : targets.depth;
-  require(reference.defined(), "expected labels or depths");
+  require_of_loss(reference.defined(), "expected labels or depths");
   const std::int64_t n = reference.size(0);
   const auto options = torch::TensorOptions().dtype(torch::kDouble).device(reference.device());
   const torch::Tensor own = torch::arange(first, last, reference.options().dtype(torch::kLong))
@@ -121,24 +122,25 @@ torch::Tensor kernel_rows(const Targets& targets, const KernelOptions& kernel, s
 
 torch::Tensor composite_kernel(const Targets& targets, const KernelOptions& kernel) {
   const auto& reference = targets.label.defined() ? targets.label : targets.depth;
-  require(reference.defined() && reference.dim() == 1, "expected labels or depths");
+  require_of_loss(reference.defined() && reference.dim() == 1, "expected labels or depths");
   check_targets(targets, kernel, reference.size(0));
   return kernel_rows(targets, kernel, 0, reference.size(0));
 }
 
 void check_contrastive(const torch::Tensor& z, const Targets& targets, const KernelOptions& kernel,
                        double temperature) {
-  require(z.dim() == 2 && z.size(0) > 0 && z.size(0) % 2 == 0,
-          "expected embeddings [2n, dim], found " + std::to_string(z.dim()) + " dimensions");
-  require(temperature > 0,
-          "the temperature is " + std::to_string(temperature) + ", expected a positive one");
+  require_of_loss(
+      z.dim() == 2 && z.size(0) > 0 && z.size(0) % 2 == 0,
+      "expected embeddings [2n, dim], found " + std::to_string(z.dim()) + " dimensions");
+  require_of_loss(temperature > 0, "the temperature is " + std::to_string(temperature) +
+                                       ", expected a positive one");
   check_targets(targets, kernel, z.size(0) / 2);
 }
 
 torch::Tensor contrastive_loss(const torch::Tensor& z, const Targets& targets,
                                const KernelOptions& kernel, double temperature, std::int64_t tile) {
   check_contrastive(z, targets, kernel, temperature);
-  require(tile >= 0, "the tile is negative");
+  require_of_loss(tile >= 0, "the tile is negative");
   const std::int64_t n = z.size(0) / 2;
 
   const NoAutocast no_autocast;

@@ -26,8 +26,6 @@ bool served(const Tensor& x, const Tensor& weight, const Tensor& bias) {
          !cpu_autocast() && pooled_conv_served(shape_of(x, weight));
 }
 
-Tensor channels_last(const Tensor& t) { return t.contiguous(torch::MemoryFormat::ChannelsLast); }
-
 class PooledConvolution : public torch::autograd::Function<PooledConvolution> {
  public:
   static Tensor forward(torch::autograd::AutogradContext* context, const Tensor& x_given,

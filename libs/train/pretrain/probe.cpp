@@ -47,7 +47,7 @@ SubjectScores score(const torch::Tensor& probability, const std::vector<std::int
                          slices.label, slices.subject));
 }
 
-torch::Tensor unit_length(const torch::Tensor& x) {
+torch::Tensor unit_length_on_cpu(const torch::Tensor& x) {
   const torch::Tensor values = x.detach().to(torch::kCPU, torch::kFloat64);
   return values / values.norm(2, {1}, true).clamp_min(1e-12);
 }
@@ -62,8 +62,8 @@ torch::Tensor knn_probabilities(const torch::Tensor& features,
     throw Error(ErrorCode::usage,
                 "the nearest-neighbour probe needs at least one neighbour and a "
                 "temperature above 0");
-  const torch::Tensor known = unit_length(features);
-  const torch::Tensor asked = unit_length(queries);
+  const torch::Tensor known = unit_length_on_cpu(features);
+  const torch::Tensor asked = unit_length_on_cpu(queries);
   const torch::Tensor known_label = torch::tensor(label, torch::kInt64);
   const std::int64_t k = std::min(options.neighbours, known.size(0));
   const std::int64_t m = asked.size(0);

@@ -11,7 +11,7 @@ namespace {
 
 constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
 // Rows of a pairwise matrix that are in memory at once.
-constexpr std::int64_t kTile = 1024;
+constexpr std::int64_t kRowsAtOnce = 1024;
 
 torch::Tensor checked(const torch::Tensor& z) {
   if (z.dim() != 2 || z.size(0) < 2 || z.size(0) % 2 != 0 || z.size(1) < 1)
@@ -29,8 +29,8 @@ torch::Tensor unit_length(const torch::Tensor& z) {
 double view_uniformity(const torch::Tensor& u) {
   const std::int64_t n = u.size(0);
   double sum = 0;
-  for (std::int64_t begin = 0; begin < n; begin += kTile) {
-    const torch::Tensor rows = u.slice(0, begin, std::min(begin + kTile, n));
+  for (std::int64_t begin = 0; begin < n; begin += kRowsAtOnce) {
+    const torch::Tensor rows = u.slice(0, begin, std::min(begin + kRowsAtOnce, n));
     // |u_i - u_j|^2 = 2 - 2 cos; rows of zeros are not of unit length, hence the norms.
     const torch::Tensor squares =
         rows.square().sum(1, true) + u.square().sum(1).unsqueeze(0) - 2 * rows.matmul(u.t());

@@ -15,8 +15,6 @@
 namespace wsp::train {
 namespace {
 
-constexpr std::int64_t kSlicesAtOnce = 8;
-
 LiverMask mask_on(const VoxelGrid& grid) {
   LiverMask mask;
   mask.geometry.size = grid.size;

@@ -78,6 +78,8 @@ struct PredictedSlices {
   torch::Tensor probability;  ///< [n, s, s] float32, on the CPU
 };
 
+inline constexpr std::int64_t kSlicesAtOnce = 8;  ///< of predict_volumes() on a CPU
+
 /// Run the network over every slice of `volumes`; a batch reads each slice that it sees once.
 /// `options.image_size` is the side s of what is read and predicted; where it is `ratio` times the
 /// network's, the network averages and enlarges itself. Volumes and slices come in order. Memory:

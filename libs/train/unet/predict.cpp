@@ -13,7 +13,7 @@
 namespace wsp::train {
 namespace {
 
-constexpr std::int64_t kSlicesAtOnce = 8, kSlicesAtOnceOnACard = 16;
+constexpr std::int64_t kSlicesAtOnceOnACard = 16;
 constexpr float kThreshold = 0.5F;
 
 /// Where a pixel of the acquired slice lies between two of the stored one.

@@ -17,12 +17,14 @@
 #include "io/core/error.hpp"
 #include "io/medical/scan.hpp"
 #include "medical_support.hpp"
+#include "nrrd_support.hpp"
 #include "support/test_data.hpp"
 
 namespace wsp {
 namespace {
 
 namespace fs = std::filesystem;
+using test::write_text;
 
 struct Readable {
   const char* path;
@@ -280,10 +282,6 @@ TEST(WriteNifti, SaysWhatItCannotWrite) {
   } catch (const Error& e) {
     EXPECT_EQ(e.code(), ErrorCode::output);
   }
-}
-
-void write_text(const fs::path& path, const std::string& text) {
-  std::ofstream(path, std::ios::binary) << text;
 }
 
 std::string nrrd(const std::string& lines) {

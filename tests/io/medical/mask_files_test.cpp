@@ -19,15 +19,12 @@ namespace {
 
 namespace fs = std::filesystem;
 using test::code_of;
+using test::total;
 
 MaskOptions labels(std::vector<std::int64_t> values) {
   MaskOptions options;
   options.liver_labels = std::move(values);
   return options;
-}
-
-int total(const LiverMask& mask) {
-  return std::accumulate(mask.voxels.begin(), mask.voxels.end(), 0);
 }
 
 double millilitres(const LiverMask& mask) {

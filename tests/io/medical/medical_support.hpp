@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdlib>
+#include <numeric>
 #include <string>
 #include <vector>
 
@@ -33,6 +34,16 @@ inline LoadedVolume load_only_series(const std::filesystem::path& root, bool dic
     throw std::runtime_error(std::string(to_string(loaded.rejection().code)) +
                              loaded.rejection().detail);
   return std::move(loaded).value();
+}
+
+inline MaskOptions named(const std::string& name) {
+  MaskOptions options;
+  options.liver_roi = {name};
+  return options;
+}
+
+inline int total(const LiverMask& mask) {
+  return std::accumulate(mask.voxels.begin(), mask.voxels.end(), 0);
 }
 
 /// Voxels set in each slice.

@@ -12,13 +12,13 @@
 namespace wsp {
 namespace {
 
-struct Expected {
+struct ExpectedCode {
   const char* path;
   Code code;
 };
-void PrintTo(const Expected& e, std::ostream* out) { *out << e.path; }
+void PrintTo(const ExpectedCode& e, std::ostream* out) { *out << e.path; }
 
-class RefusedFile : public testing::TestWithParam<Expected> {};
+class RefusedFile : public testing::TestWithParam<ExpectedCode> {};
 
 TEST_P(RefusedFile, HasItsCode) {
   WSP_REQUIRE_TEST_DATA(data);
@@ -38,38 +38,40 @@ TEST_P(RefusedFile, HasItsCode) {
 INSTANTIATE_TEST_SUITE_P(
     Manifest, RefusedFile,
     testing::Values(
-        Expected{"geometry/philips_surview_localizer/I10", Code::LOCALIZER},
-        Expected{"geometry/philips_surview_localizer/DIRFILE", Code::DICOMDIR},
-        Expected{"geometry/philips_exam_summary_mixed_sizes/I10", Code::SECONDARY_CAPTURE},
-        Expected{"geometry/philips_exam_summary_mixed_sizes/I40", Code::BURNED_IN},
-        Expected{"geometry/philips_exam_summary_mixed_sizes/I50", Code::SECONDARY_CAPTURE},
-        Expected{"transfer_syntax/jpegxl_unsupported/will-jxl.dcm",
-                 Code::UNSUPPORTED_TRANSFER_SYNTAX},
-        Expected{"transfer_syntax/small_pydicom/MR_small.dcm", Code::NOT_CT},
-        Expected{"transfer_syntax/bits/signed-raw-9bit.dcm", Code::SECONDARY_CAPTURE},
-        Expected{"multiframe/emri_small.dcm", Code::NOT_CT},
-        Expected{"seg_rt/lungfcp_modality_SEG_stored_as_CT/1-040.dcm", Code::NOT_CT},
-        Expected{"seg_rt/pydicom_rt/rtplan.dcm", Code::NO_PIXELS},
-        Expected{"seg_rt/pydicom_rt/rtdose.dcm", Code::NOT_CT},
-        Expected{"corrupt/dicom/MR_truncated.dcm", Code::TRUNCATED_FILE},
-        Expected{"corrupt/dicom/badVR.dcm", Code::BAD_HEADER},
-        Expected{"corrupt/dicom/no_meta.dcm", Code::UNREADABLE},
-        Expected{"corrupt/dicom/ExplVR_BigEndNoMeta.dcm", Code::NO_PIXELS},
-        Expected{"corrupt/dicom/ExplVR_LitEndNoMeta.dcm", Code::NO_PIXELS},
-        Expected{"corrupt/dicom/no_meta_group_length.dcm", Code::NO_PIXELS},
-        Expected{"corrupt/dicom/rtplan_truncated.dcm", Code::UNREADABLE},
-        Expected{"corrupt/dicom/UN_sequence.dcm", Code::NO_PIXELS},
-        Expected{"corrupt/dicom/bad_sequence.dcm", Code::USED},
-        Expected{"corrupt/dicom_fo/GH220.dcm", Code::NO_PIXELS},
-        Expected{"corrupt/dicom_fo/1403-OB.dcm", Code::SECONDARY_CAPTURE},
-        Expected{"charset/chrSQEncoding.dcm", Code::NO_PIXELS},
-        Expected{"charset/chrH31.dcm", Code::SECONDARY_CAPTURE},
-        Expected{"dicomdir/pydicom_dicomdirtests/DICOMDIR", Code::DICOMDIR},
-        Expected{"dicomdir/pydicom_dicomdirtests/DICOMDIR-bigEnd", Code::DICOMDIR},
-        Expected{"dicomdir/pydicom_dicomdirtests/DICOMDIR-empty.dcm", Code::DICOMDIR},
-        Expected{"dicomdir/pydicom_dicomdirtests/DICOMDIR-implicit", Code::DICOMDIR},
-        Expected{"junk/DS_Store", Code::NOT_DICOM}, Expected{"junk/crayons.icc", Code::NOT_DICOM},
-        Expected{"junk/zipMR.gz", Code::ARCHIVE}, Expected{"junk/test1.json", Code::NOT_DICOM}));
+        ExpectedCode{"geometry/philips_surview_localizer/I10", Code::LOCALIZER},
+        ExpectedCode{"geometry/philips_surview_localizer/DIRFILE", Code::DICOMDIR},
+        ExpectedCode{"geometry/philips_exam_summary_mixed_sizes/I10", Code::SECONDARY_CAPTURE},
+        ExpectedCode{"geometry/philips_exam_summary_mixed_sizes/I40", Code::BURNED_IN},
+        ExpectedCode{"geometry/philips_exam_summary_mixed_sizes/I50", Code::SECONDARY_CAPTURE},
+        ExpectedCode{"transfer_syntax/jpegxl_unsupported/will-jxl.dcm",
+                     Code::UNSUPPORTED_TRANSFER_SYNTAX},
+        ExpectedCode{"transfer_syntax/small_pydicom/MR_small.dcm", Code::NOT_CT},
+        ExpectedCode{"transfer_syntax/bits/signed-raw-9bit.dcm", Code::SECONDARY_CAPTURE},
+        ExpectedCode{"multiframe/emri_small.dcm", Code::NOT_CT},
+        ExpectedCode{"seg_rt/lungfcp_modality_SEG_stored_as_CT/1-040.dcm", Code::NOT_CT},
+        ExpectedCode{"seg_rt/pydicom_rt/rtplan.dcm", Code::NO_PIXELS},
+        ExpectedCode{"seg_rt/pydicom_rt/rtdose.dcm", Code::NOT_CT},
+        ExpectedCode{"corrupt/dicom/MR_truncated.dcm", Code::TRUNCATED_FILE},
+        ExpectedCode{"corrupt/dicom/badVR.dcm", Code::BAD_HEADER},
+        ExpectedCode{"corrupt/dicom/no_meta.dcm", Code::UNREADABLE},
+        ExpectedCode{"corrupt/dicom/ExplVR_BigEndNoMeta.dcm", Code::NO_PIXELS},
+        ExpectedCode{"corrupt/dicom/ExplVR_LitEndNoMeta.dcm", Code::NO_PIXELS},
+        ExpectedCode{"corrupt/dicom/no_meta_group_length.dcm", Code::NO_PIXELS},
+        ExpectedCode{"corrupt/dicom/rtplan_truncated.dcm", Code::UNREADABLE},
+        ExpectedCode{"corrupt/dicom/UN_sequence.dcm", Code::NO_PIXELS},
+        ExpectedCode{"corrupt/dicom/bad_sequence.dcm", Code::USED},
+        ExpectedCode{"corrupt/dicom_fo/GH220.dcm", Code::NO_PIXELS},
+        ExpectedCode{"corrupt/dicom_fo/1403-OB.dcm", Code::SECONDARY_CAPTURE},
+        ExpectedCode{"charset/chrSQEncoding.dcm", Code::NO_PIXELS},
+        ExpectedCode{"charset/chrH31.dcm", Code::SECONDARY_CAPTURE},
+        ExpectedCode{"dicomdir/pydicom_dicomdirtests/DICOMDIR", Code::DICOMDIR},
+        ExpectedCode{"dicomdir/pydicom_dicomdirtests/DICOMDIR-bigEnd", Code::DICOMDIR},
+        ExpectedCode{"dicomdir/pydicom_dicomdirtests/DICOMDIR-empty.dcm", Code::DICOMDIR},
+        ExpectedCode{"dicomdir/pydicom_dicomdirtests/DICOMDIR-implicit", Code::DICOMDIR},
+        ExpectedCode{"junk/DS_Store", Code::NOT_DICOM},
+        ExpectedCode{"junk/crayons.icc", Code::NOT_DICOM},
+        ExpectedCode{"junk/zipMR.gz", Code::ARCHIVE},
+        ExpectedCode{"junk/test1.json", Code::NOT_DICOM}));
 
 TEST(RefusedSeries, FourSlicesAtOnePlaceAreNoVolume) {
   WSP_REQUIRE_TEST_DATA(data);

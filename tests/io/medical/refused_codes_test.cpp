@@ -11,10 +11,8 @@
 #include <array>
 #include <memory>
 
-#include "dicom_writer.hpp"
+#include "four_slices.hpp"
 #include "io/medical/codec.hpp"
-#include "io/medical/scan.hpp"
-#include "support/test_data.hpp"
 
 namespace wsp {
 namespace {
@@ -22,20 +20,16 @@ namespace {
 namespace fs = std::filesystem;
 using test::constant_pixels;
 using test::DicomSlice;
+using test::has;
+using test::scan_all;
 using test::TemporaryDirectory;
 using test::write_dicom;
 
-constexpr int kSlices = 5;
-
-Scan scan_all(const fs::path& root) {
-  ScanOptions options;
-  options.min_slices = 1;
-  return scan_export(root, options);
-}
+constexpr int kStack = 5;
 
 /// Five slices, 2 mm apart and 2 mm thick; `edit` changes the slice k.
 Scan stack(const TemporaryDirectory& directory, const std::function<void(int, DicomSlice&)>& edit) {
-  for (int k = 0; k < kSlices; ++k) {
+  for (int k = 0; k < kStack; ++k) {
     DicomSlice s;
     s.position = {0, 0, 2.0 * k};
     s.thickness_mm = 2;
@@ -50,10 +44,6 @@ Scan stack(const TemporaryDirectory& directory, const std::function<void(int, Di
 std::string code_of(const Scan& scan) {
   return scan.series.size() == 1 ? std::string(to_string(scan.series[0].code))
                                  : std::to_string(scan.series.size()) + " series";
-}
-
-bool has(const std::vector<Code>& flags, Code flag) {
-  return std::find(flags.begin(), flags.end(), flag) != flags.end();
 }
 
 TEST(RefusedCode, TheStackItselfIsFine) {
@@ -261,7 +251,7 @@ TEST(Remark, FeetFirstIsFlaggedAndTurnsNothing) {
     // Positions are in the patient's own axes: the lowest slice comes first, however he lay.
     EXPECT_EQ(read.value().volume.z_mm.front(), 0);
     EXPECT_EQ(read.value().volume.slice(0)[0], 0);
-    EXPECT_EQ(read.value().volume.slice(kSlices - 1)[0], kSlices - 1);
+    EXPECT_EQ(read.value().volume.slice(kStack - 1)[0], kStack - 1);
   }
 }
 

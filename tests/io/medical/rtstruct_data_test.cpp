@@ -7,7 +7,6 @@
 
 #include "io/medical/image_file.hpp"
 #include "mask_writer.hpp"
-#include "rtstruct_support.hpp"
 #include "support/test_data.hpp"
 
 namespace wsp {

@@ -14,12 +14,7 @@ namespace {
 namespace fs = std::filesystem;
 using test::code_of;
 using test::counts;
-
-MaskOptions named(const std::string& name) {
-  MaskOptions options;
-  options.liver_roi = {name};
-  return options;
-}
+using test::named;
 
 double mean_hu(const LoadedVolume& ct, const LiverMask& mask, std::int64_t z) {
   double sum = 0;

@@ -10,13 +10,8 @@ namespace wsp {
 namespace {
 
 using test::code_of;
+using test::named;
 using test::Seg;
-
-MaskOptions named(const std::string& name) {
-  MaskOptions options;
-  options.liver_roi = {name};
-  return options;
-}
 
 TEST_F(Seg, WhichSegment) {
   const test::SegSegment liver{1, "Organ A", "SCT", "10200004", ""};

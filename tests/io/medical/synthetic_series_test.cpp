@@ -5,9 +5,7 @@
 #include <cmath>
 #include <numbers>
 
-#include "dicom_writer.hpp"
-#include "io/medical/scan.hpp"
-#include "support/test_data.hpp"
+#include "four_slices.hpp"
 #include "synthetic_support.hpp"
 
 namespace wsp {
@@ -15,6 +13,7 @@ namespace {
 
 using test::constant_pixels;
 using test::DicomSlice;
+using test::group_item;
 using test::scan_all;
 using test::slice_at;
 using test::TemporaryDirectory;
@@ -212,12 +211,6 @@ TEST(Synthetic, TiltedPlanesKeepEveryPointInPlace) {
   }
   // At most one line per slice may fall between pixels.
   EXPECT_GE(inside, 7 * 20 * 29);
-}
-
-DcmItem& group_item(DcmItem& holder, const DcmTagKey& macro) {
-  DcmItem* item = nullptr;
-  holder.findOrCreateSequenceItem(macro, item, 0);
-  return *item;
 }
 
 TEST(Synthetic, EnhancedFramesHaveTheirOwnPositionAndRescale) {

@@ -16,7 +16,7 @@ namespace {
 
 using Bytes = std::vector<std::uint8_t>;
 
-Bytes bytes_of(const std::vector<std::int16_t>& values) {
+Bytes raw_bytes(const std::vector<std::int16_t>& values) {
   Bytes bytes(2 * values.size());
   std::memcpy(bytes.data(), values.data(), bytes.size());
   return bytes;
@@ -83,7 +83,7 @@ TEST(EncodeBloscLz4, IsDecodedByBlosc) {
 
 TEST(EncodeBloscLz4, IsNearlyAsSmallAsBloscsOwn) {
   for (const double mean : {-90.0, 0.0, 60.0, 256.0}) {
-    const Bytes raw = bytes_of(disc(512, mean, 12));
+    const Bytes raw = raw_bytes(disc(512, mean, 12));
     const Bytes chunk = encode_blosc_lz4(raw, 2);
     EXPECT_EQ(blosc_decoded(chunk, raw.size()), raw);
     EXPECT_LT(static_cast<double>(chunk.size()), 1.15 * static_cast<double>(blosc_length(raw, 2)));

@@ -19,11 +19,12 @@ std::ostream& operator<<(std::ostream& out, const FastLayer& l) {
 }
 
 // ResNet-18's layers at 160x160, and odd sizes, single rows and pixels, more tiles than a block.
-constexpr FastLayer kLayers[] = {{2, 64, 64, 40, 40}, {3, 128, 128, 20, 20}, {4, 256, 256, 10, 10},
-                                 {4, 512, 512, 5, 5}, {1, 16, 16, 1, 1},     {1, 16, 32, 2, 1},
-                                 {5, 48, 16, 7, 9},   {1, 32, 80, 1, 13},    {3, 16, 16, 33, 31}};
+constexpr FastLayer kFastLayers[] = {
+    {2, 64, 64, 40, 40}, {3, 128, 128, 20, 20}, {4, 256, 256, 10, 10},
+    {4, 512, 512, 5, 5}, {1, 16, 16, 1, 1},     {1, 16, 32, 2, 1},
+    {5, 48, 16, 7, 9},   {1, 32, 80, 1, 13},    {3, 16, 16, 33, 31}};
 
-double relative_error(const Tensor& a, const Tensor& b) {
+double relative_difference(const Tensor& a, const Tensor& b) {
   return ((a - b).to(torch::kDouble).norm() / b.to(torch::kDouble).norm()).item<double>();
 }
 
@@ -44,7 +45,7 @@ std::vector<Tensor> run(Tensor (*convolution)(const Tensor&, const Tensor&), con
 }
 
 class EveryFastLayer : public testing::TestWithParam<FastLayer> {};
-INSTANTIATE_TEST_SUITE_P(FastConvolution, EveryFastLayer, testing::ValuesIn(kLayers));
+INSTANTIATE_TEST_SUITE_P(FastConvolution, EveryFastLayer, testing::ValuesIn(kFastLayers));
 
 TEST_P(EveryFastLayer, IsAConvolution) {
   const FastLayer l = GetParam();
@@ -57,7 +58,7 @@ TEST_P(EveryFastLayer, IsAConvolution) {
         run(fast_convolution, last ? x.contiguous(torch::MemoryFormat::ChannelsLast) : x, weight);
     for (std::size_t i = 0; i < ours.size(); ++i) {
       ASSERT_EQ(ours[i].sizes(), exact[i].sizes());
-      EXPECT_LT(relative_error(ours[i], exact[i]), 2e-6) << i;
+      EXPECT_LT(relative_difference(ours[i], exact[i]), 2e-6) << i;
     }
   }
 }
@@ -100,7 +101,7 @@ TEST(FastConvolution, ResNetHasTheFeaturesAndGradientsOfFloat64) {
     }
     const Tensor x = torch::rand({4, 1, side, side});
     const Tensor y = encoder->forward(x), z = exact->forward(x.to(torch::kDouble));
-    EXPECT_LT(relative_error(y, z), 1e-5) << side;
+    EXPECT_LT(relative_difference(y, z), 1e-5) << side;
     const auto ours = torch::autograd::grad({y.square().sum()}, encoder->parameters());
     const auto judge = torch::autograd::grad({z.square().sum()}, exact->parameters());
     double error = 0, norm = 0;

@@ -51,7 +51,7 @@ torch::Tensor views_of(std::int64_t batch) {
 }
 
 // No two batches share a column, so that a column that is not handed over shows.
-Targets targets_of(std::int64_t batch) {
+Targets targets_of_batch(std::int64_t batch) {
   torch::manual_seed(500 + static_cast<std::uint64_t>(batch));
   Targets targets;
   targets.label = (torch::arange(kSlices, torch::kLong) + batch).remainder(3);
@@ -81,7 +81,7 @@ Trained train_some(const std::string& name, bool graph, HostRecorder::Calls& cal
   Trained result;
   for (std::int64_t batch = 0; batch < kBatches; ++batch) {
     torch::Tensor views = views_of(batch);
-    Targets targets = targets_of(batch);
+    Targets targets = targets_of_batch(batch);
     const StepResult step = graph ? recorded.run(views, targets) : work(views, targets);
     result.losses.push_back(step.loss.item<double>());
     EXPECT_EQ(step.embeddings.size(0), 2 * kSlices);
@@ -126,7 +126,7 @@ TEST(StepGraph, KeepsItsBuffers) {
                     return StepResult{views.sum() + targets.depth.sum(), views};
                   });
   for (std::int64_t batch = 0; batch < 5; ++batch) {
-    const Targets targets = targets_of(batch);
+    const Targets targets = targets_of_batch(batch);
     const torch::Tensor views = views_of(batch);
     EXPECT_EQ(graph.run(views, targets).loss.item<double>(),
               (views.sum() + targets.depth.sum()).item<double>());
@@ -141,16 +141,16 @@ TEST(StepGraph, RefusesABatchOfAnotherShape) {
                   [](const torch::Tensor& views, const Targets&) {
                     return StepResult{views.sum(), views};
                   });
-  (void)graph.run(views_of(0), targets_of(0));
-  EXPECT_THROW((void)graph.run(views_of(0).narrow(0, 0, 4), targets_of(0)), Error);
-  EXPECT_THROW((void)graph.run(views_of(0).to(torch::kDouble), targets_of(0)), Error);
-  Targets fewer = targets_of(0);
+  (void)graph.run(views_of(0), targets_of_batch(0));
+  EXPECT_THROW((void)graph.run(views_of(0).narrow(0, 0, 4), targets_of_batch(0)), Error);
+  EXPECT_THROW((void)graph.run(views_of(0).to(torch::kDouble), targets_of_batch(0)), Error);
+  Targets fewer = targets_of_batch(0);
   fewer.discrete.reset();
   EXPECT_THROW((void)graph.run(views_of(0), fewer), Error);
-  Targets other = targets_of(0);
+  Targets other = targets_of_batch(0);
   other.continuous_sigma = {0.5};
   EXPECT_THROW((void)graph.run(views_of(0), other), Error);
-  EXPECT_NO_THROW((void)graph.run(views_of(0), targets_of(0)));
+  EXPECT_NO_THROW((void)graph.run(views_of(0), targets_of_batch(0)));
 }
 
 /// Runs, and cannot record.
@@ -173,7 +173,7 @@ TEST(StepGraph, SaysWhatToDoWhereRecordingFails) {
                     });
     try {
       for (int batch = 0; batch <= StepGraph::kWarmUp; ++batch)
-        (void)graph.run(views_of(0), targets_of(0));
+        (void)graph.run(views_of(0), targets_of_batch(0));
     } catch (const std::exception& e) {
       return e.what();
     }
