@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <map>
+#include <mutex>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <valijson/adapters/nlohmann_json_adapter.hpp>
@@ -137,6 +139,29 @@ std::string describe(const valijson::ValidationResults::Error& error, const json
   return text + (found.empty() || found.size() > 60 ? here->type_name() : found);
 }
 
+struct ParsedSchema {
+  json document;
+  valijson::Schema schema;
+
+  explicit ParsedSchema(std::string_view text) : document(json::parse(text)) {
+    valijson::SchemaParser parser(valijson::SchemaParser::kDraft7);
+    // No fetch function is given: a remote $ref makes this throw.
+    parser.populateSchema(valijson::adapters::NlohmannJsonAdapter(document), schema);
+  }
+};
+
+// Parsed once: that takes far longer than to check a case.
+const ParsedSchema& parsed_schema(std::string_view name) {
+  static std::mutex mutex;
+  static std::map<std::string, ParsedSchema, std::less<>> parsed;
+  const std::scoped_lock lock(mutex);
+  const auto known = parsed.find(name);
+  if (known != parsed.end()) return known->second;
+  const std::string_view text = embedded_schema(name);
+  if (text.empty()) throw Error(ErrorCode::failure, "no schema named " + std::string(name));
+  return parsed.try_emplace(std::string(name), text).first->second;
+}
+
 bool has_long_text(const json& value) {
   std::vector<const json*> open{&value};
   while (!open.empty()) {
@@ -170,16 +195,10 @@ json load_json(const std::filesystem::path& path) {
 }
 
 std::vector<std::string> schema_violations(std::string_view schema_name, const json& value) {
-  const std::string_view text = embedded_schema(schema_name);
-  if (text.empty()) throw Error(ErrorCode::failure, "no schema named " + std::string(schema_name));
   if (has_long_text(value))
     return {"/: a text is longer than " + std::to_string(kLongestText) + " bytes"};
   try {
-    const json document = json::parse(text);
-    valijson::Schema schema;
-    valijson::SchemaParser parser(valijson::SchemaParser::kDraft7);
-    // No fetch function is given: a remote $ref makes this throw.
-    parser.populateSchema(valijson::adapters::NlohmannJsonAdapter(document), schema);
+    const auto& [document, schema] = parsed_schema(schema_name);
     valijson::Validator validator;
     valijson::ValidationResults results;
     if (validator.validate(schema, valijson::adapters::NlohmannJsonAdapter(value), &results))
