@@ -14,6 +14,9 @@ namespace fs = std::filesystem;
 constexpr std::size_t kMaxHeader = 16U << 20;  // a segmentation may name hundreds of segments
 
 std::string read_start(const fs::path& path, std::size_t bytes) {
+  std::error_code unknown;
+  const auto size = fs::file_size(path, unknown);
+  if (!unknown) bytes = std::min<std::size_t>(bytes, size);
   std::ifstream file(path, std::ios::binary);
   std::string start(bytes, '\0');
   file.read(start.data(), static_cast<std::streamsize>(bytes));
