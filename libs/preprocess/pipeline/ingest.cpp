@@ -73,7 +73,7 @@ IngestJob::IngestJob(const IngestOptions& options, bool dry)
 }
 
 IngestSummary IngestJob::run() {
-  prepare();
+  prepare(true);
   keep_what_stands();
   // 3. Read, mask, cut, compress; write each shard as it fills.
   process();
@@ -86,7 +86,7 @@ Forecast IngestJob::dry_run(bool quick) {
   Forecast forecast;
   forecast.quick = quick;
   forecast.named = names_known(options_);
-  prepare();
+  prepare(!quick);
   try {
     keep_what_stands();
   } catch (const Error& e) {
@@ -112,12 +112,13 @@ Forecast IngestJob::dry_run(bool quick) {
   return forecast;
 }
 
-void IngestJob::prepare() {
+void IngestJob::prepare(bool will_read) {
   // 1. What is there?
   if (!goes_on_with_model()) log::info("scanning the export");
   ScanOptions how = scan_options(options_.config, manifest_);
   how.memory_bytes = static_cast<double>(memory_);
-  how.kept_bytes = options_.memory_bytes != 0 ? memory_ / 4 : std::min(memory_ / 4, kMostKept);
+  if (will_read)
+    how.kept_bytes = options_.memory_bytes != 0 ? memory_ / 4 : std::min(memory_ / 4, kMostKept);
   std::optional<SavedScan> known, kept;
   if (options_.saved_scan) how.known = &known.emplace(SavedScan::load(*options_.saved_scan));
   if (options_.save_scan) how.kept = &kept.emplace();

@@ -30,7 +30,7 @@ class IngestJob {
   Forecast dry_run(bool quick);
 
  private:
-  void prepare();
+  void prepare(bool will_read);
   // Cases are rated by the names that a dataset gives them.
   void take_ratings();
   void leave_out_rated();
