@@ -8,6 +8,12 @@ endfunction()
 
 include(GoogleTest)
 
+# Tests compile in two thirds of the time at -O1; what they test has all of its optimisation.
+function(wsp_compile_as_test name)
+  target_compile_options(${name} PRIVATE $<$<CONFIG:Release>:-O1>)
+  set_target_properties(${name} PROPERTIES WSP_COMPILED_AS_TEST ON)
+endfunction()
+
 # wsp_test(NAME SOURCES ... LIBS ... [LABELS ...]): one GoogleTest binary, run as one ctest test; one labelled gpu as a ctest test for
 # each of its own, so that a limit of time holds for each and those that a card is missing for are told.
 function(wsp_test name)
@@ -20,8 +26,7 @@ function(wsp_test name)
   endif()
   target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR}/tests)
   target_link_libraries(${name} PRIVATE wsp_options ${ARG_LIBS} GTest::gmock GTest::gtest_main)
-  # Compiled in two thirds of the time; what they test has all of its optimisation.
-  target_compile_options(${name} PRIVATE $<$<CONFIG:Release>:-O1>)
+  wsp_compile_as_test(${name})
   if("gpu" IN_LIST ARG_LABELS)
     gtest_discover_tests(${name} TEST_PREFIX ${name}. DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60
                          PROPERTIES LABELS gpu ENVIRONMENT OMP_WAIT_POLICY=passive)
@@ -35,7 +40,12 @@ endfunction()
 function(wsp_use_torch name)
   target_link_libraries(${name} PRIVATE wsp_torch)
   if(TARGET wsp_torch_pch)
-    target_precompile_headers(${name} REUSE_FROM wsp_torch_pch)
+    get_target_property(test ${name} WSP_COMPILED_AS_TEST)
+    set(pch wsp_torch_pch)
+    if(test AND TARGET wsp_torch_test_pch)
+      set(pch wsp_torch_test_pch)
+    endif()
+    target_precompile_headers(${name} REUSE_FROM ${pch})
     # GCC takes a precompiled header only into code of the same kind: an executable would be -fPIE.
     set_target_properties(${name} PROPERTIES POSITION_INDEPENDENT_CODE OFF)
     target_compile_options(${name} PRIVATE -fPIC)
