@@ -303,6 +303,7 @@ IngestOptions ingest_options(const IngestCommand& o) {
   options.prune = o.prune;
   options.tool_version = WSP_VERSION;
   options.mask_cache = mask_cache_of(o);
+  options.mask_cache_asked_for = !o.mask_cache.empty();
   options.write_seg = path_or_none(o.write_seg);
   options.saved_scan = path_or_none(o.saved_scan);
   options.save_scan = path_or_none(o.save_scan);

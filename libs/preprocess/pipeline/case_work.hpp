@@ -25,7 +25,7 @@ struct CaseInputs {
   const IngestConfig& config;
   const DataManifest& manifest;
   Segmenter* segmenter;             ///< or null
-  const MaskCache* cache;           ///< of the segmenter's masks, or null
+  MaskCache* cache;                 ///< of the segmenter's masks, or null
   bool hash_files = true;           ///< hash what is read, for case_key()
   class SegFolder* segs = nullptr;  ///< takes the model's masks, or null
   std::size_t at_once = 0;          ///< cases in memory: so many volumes are kept for the next

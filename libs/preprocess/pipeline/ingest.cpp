@@ -167,7 +167,13 @@ void IngestJob::prepare_model() {
       }))
     return;
   options_.segmenter->prepare();
-  if (options_.mask_cache) cache_.emplace(*options_.mask_cache);
+  if (!options_.mask_cache) return;
+  try {
+    cache_.emplace(*options_.mask_cache);
+  } catch (const Error& e) {
+    if (options_.mask_cache_asked_for) throw;
+    log::warn(std::string("predicted masks are not kept for other runs: ") + e.what());
+  }
 }
 
 void IngestJob::keep_what_stands() {

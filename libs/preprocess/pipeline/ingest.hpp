@@ -20,6 +20,7 @@ struct IngestOptions {
   bool force = false;
   Segmenter* segmenter = nullptr;  ///< asked for a mask where no other source has one
   std::optional<std::filesystem::path> mask_cache;  ///< directory of the segmenter's masks
+  bool mask_cache_asked_for = true;  ///< else a warning where it cannot be made, no error
   std::string tool_version;
   std::optional<std::filesystem::path> masks_table;  ///< CSV: case, mask
   bool prune = false;  ///< cases of the dataset that this export does not give may go

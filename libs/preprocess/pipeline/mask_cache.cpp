@@ -2,7 +2,6 @@
 
 #include <cstring>
 #include <limits>
-#include <mutex>
 #include <span>
 
 #include "io/core/atomic_file.hpp"
@@ -129,7 +128,7 @@ std::optional<PredictedMask> MaskCache::find(const std::string& key,
   }
 }
 
-void MaskCache::store(const std::string& key, const PredictedMask& predicted) const {
+void MaskCache::store(const std::string& key, const PredictedMask& predicted) {
   constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
   std::string bytes(kMagic);
   for (const std::int64_t n : predicted.mask.geometry.size) put(bytes, n);
@@ -155,10 +154,14 @@ void MaskCache::store(const std::string& key, const PredictedMask& predicted) co
   put_run(bytes, run);
   const Digest digest = sha256(bytes);
   bytes.append(reinterpret_cast<const char*>(digest.data()), digest.size());
-  // Equal volumes may be done at the same moment, and the file that is renamed has one name.
-  static std::mutex one_at_a_time;
-  const std::lock_guard lock(one_at_a_time);
-  write_file_atomic(path_of(key), std::string_view(bytes), 0600);
+  const std::scoped_lock lock(one_at_a_time_);
+  if (full_) return;
+  try {
+    write_file_atomic(path_of(key), std::string_view(bytes), 0600);
+  } catch (const Error& e) {
+    full_ = true;
+    log::warn(std::string("predicted masks are not kept for other runs any more: ") + e.what());
+  }
 }
 
 }  // namespace wsp

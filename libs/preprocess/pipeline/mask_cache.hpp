@@ -1,5 +1,6 @@
 #pragma once
 #include <filesystem>
+#include <mutex>
 #include <optional>
 #include <string>
 
@@ -21,12 +22,14 @@ class MaskCache {
   /// The mask of a key, or nothing: absent, damaged (it is made again) or of another grid.
   [[nodiscard]] std::optional<PredictedMask> find(const std::string& key,
                                                   const Geometry& geometry) const;
-  /// Throws Error(output) where the disk is full or not writable.
-  void store(const std::string& key, const PredictedMask& mask) const;
+  /// Where the disk is full or not writable a warning says so once, and nothing more is stored.
+  void store(const std::string& key, const PredictedMask& mask);
 
  private:
   [[nodiscard]] std::filesystem::path path_of(const std::string& key) const;
   std::filesystem::path directory_;
+  std::mutex one_at_a_time_;  // equal volumes may be done at once, and have one file
+  bool full_ = false;
 };
 
 }  // namespace wsp

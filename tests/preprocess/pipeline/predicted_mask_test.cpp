@@ -124,7 +124,7 @@ TEST(MaskDoubts, TheLungsLieAboveTheLiver) {
 
 TEST(MaskCacheFile, KeepsWhatTheDoubtsGoBy) {
   const test::TemporaryDirectory work;
-  const MaskCache cache(work.path() / "cache");
+  MaskCache cache(work.path() / "cache");
   PredictedMask made;
   made.mask = Body(-40).mask;
   made.components = 3;
@@ -144,6 +144,24 @@ TEST(MaskCacheFile, KeepsWhatTheDoubtsGoBy) {
   EXPECT_EQ(found->refined->agreement, 0.91);
   EXPECT_EQ(found->refined->overlap, 0.125);
   EXPECT_EQ(found->refined->stability, 0.96875);
+}
+
+TEST(MaskCacheFile, ADiskThatTakesNothingCostsAWarning) {
+  const test::TemporaryDirectory work;
+  MaskCache cache(work.path() / "cache");
+  PredictedMask made;
+  made.mask = Body(-40).mask;
+  cache.store("before", made);
+  std::filesystem::rename(work.path() / "cache", work.path() / "kept");
+  testing::internal::CaptureStderr();
+  EXPECT_NO_THROW(cache.store("lost", made));
+  EXPECT_NO_THROW(cache.store("lost too", made));
+  const std::string said = testing::internal::GetCapturedStderr();
+  EXPECT_FALSE(cache.find("lost", made.mask.geometry));
+  EXPECT_TRUE(MaskCache(work.path() / "kept").find("before", made.mask.geometry));
+  const auto first = said.find("not kept for other runs");
+  EXPECT_NE(first, std::string::npos) << said;
+  EXPECT_EQ(said.find("not kept for other runs", first + 1), std::string::npos) << said;
 }
 
 }  // namespace

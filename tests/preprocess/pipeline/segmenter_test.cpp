@@ -215,6 +215,15 @@ TEST_F(SegmenterTest, CachedMasksAskNobody) {
   EXPECT_GT(segmenter_.calls, 2);
 }
 
+TEST_F(SegmenterTest, ACacheThatNobodyAskedForMayBeMissing) {
+  add("a");
+  write_file_atomic(work_.path() / "file", std::string_view("no directory"));
+  options_.mask_cache = work_.path() / "file" / "cache";
+  EXPECT_THROW((void)ingest(options_), Error);
+  options_.mask_cache_asked_for = false;
+  EXPECT_EQ(ingest(options_).cases, 1U);
+}
+
 // Equal volumes that are on the device at once: both store the same file.
 TEST_F(SegmenterTest, EqualVolumesStoreOneMask) {
   options_.mask_cache = work_.path() / "cache";
