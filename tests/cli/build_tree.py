@@ -47,7 +47,7 @@ def opened_for_sources():
     found = {}
     for paths in files_opened().values():
         for path in paths:
-            inside = os.path.relpath(path, SOURCE)
+            inside = os.path.relpath(BUILD / path, SOURCE)
             if re.match(r"(libs|tools)/.*\.(cpp|cu)$", inside):
                 found.setdefault(inside, []).extend(paths)
     return found

@@ -209,6 +209,8 @@ class Writer {
   std::vector<std::uint8_t> bytes() {
     DcmFileFormat file;
     must(seg_->writeDataset(*file.getDataset()), "SEG");
+    // DCMTK 3.7 calls the second bit of one the high bit.
+    must(file.getDataset()->putAndInsertUint16(DCM_HighBit, 0), "HighBit");
     constexpr std::size_t kHeader = std::size_t{1} << 20;
     std::vector<std::uint8_t> bytes(
         kHeader + file.calcElementLength(EXS_LittleEndianExplicit, EET_ExplicitLength));
