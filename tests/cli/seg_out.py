@@ -37,6 +37,7 @@ def judge(path, export):
     head = next(iter(source.values()))
     for word in ("PatientID", "PatientName", "StudyInstanceUID", "FrameOfReferenceUID"):
         support.check(seg.get(word) == head.get(word), f"{word}: {seg.get(word)}")
+    support.check((seg.BitsAllocated, seg.BitsStored, seg.HighBit) == (1, 1, 0), f"bits {seg.BitsAllocated}, {seg.BitsStored}, {seg.HighBit}")
     support.check(seg.SegmentSequence[0].SegmentAlgorithmName.startswith("wsp-liver"), seg.SegmentSequence[0])
     (series,) = seg.ReferencedSeriesSequence
     support.check({i.ReferencedSOPInstanceUID for i in series.ReferencedInstanceSequence} == set(source), "referenced instances")
