@@ -1,8 +1,9 @@
 # cmake --install, and cpack -G DEB: three packages, each whole where it is alone.
 set(WSP_DOCUMENTS README.md CHANGELOG.md CONTRIBUTING.md)
-install(DIRECTORY schemas models data-manifests DESTINATION share/wsp COMPONENT ingest USE_SOURCE_PERMISSIONS)
+install(DIRECTORY schemas models data-manifests DESTINATION share/wsp COMPONENT ingest)
 install(PROGRAMS tools/nnunet-to-wsp.py DESTINATION share/wsp/tools COMPONENT ingest)
-install(DIRECTORY plans DESTINATION share/wsp COMPONENT train USE_SOURCE_PERMISSIONS)
+install(DIRECTORY plans DESTINATION share/wsp COMPONENT train PATTERN phantom.sh EXCLUDE)
+install(PROGRAMS plans/phantom.sh DESTINATION share/wsp/plans COMPONENT train)
 
 # A tree below one prefix: the documents name these beside them, as in the source tree.
 install(FILES ${WSP_DOCUMENTS} LICENSE DESTINATION share/doc/wsp COMPONENT documents)

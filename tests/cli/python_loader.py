@@ -157,7 +157,8 @@ def check_torch():
         assert rows == list(range(144))
 
 
-check_loader()
-check_waiting()
-check_torch()
-print("the loader gives the dataset's batches")
+if __name__ == "__main__":  # workers may read this file again (Python 3.14)
+    check_loader()
+    check_waiting()
+    check_torch()
+    print("the loader gives the dataset's batches")
