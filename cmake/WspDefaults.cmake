@@ -27,9 +27,9 @@ if(WSP_UNITY)
 endif()
 
 add_library(wsp_options INTERFACE)
-target_compile_options(wsp_options INTERFACE -Wall -Wextra -Wconversion
-  # Of two files made one, the one's name may stand before the other's, or its type within.
-  $<IF:$<BOOL:${WSP_UNITY}>,-Wno-subobject-linkage,-Wshadow>
+target_compile_options(wsp_options INTERFACE -Wall -Wextra -Wshadow -Wconversion
+  # A type of a file's own may stand within a type of the same file: of files made one, GCC knows only the first.
+  $<$<BOOL:${WSP_UNITY}>:-Wno-subobject-linkage>
   $<$<NOT:$<BOOL:${WSP_FUZZ}>>:-Werror>)  # clang, which fuzzes, warns of more
 # GCC 12 and 13 warn of overlaps in std::string's own operator+ (GCC bug 105651).
 target_compile_options(wsp_options INTERFACE $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>)

@@ -58,13 +58,13 @@ Column parse_column(const nlohmann::json& entry, const std::string& where,
   return column;
 }
 
-std::vector<LabelColumn> parse_labels(const nlohmann::json& json, const std::string& where,
+std::vector<LabelColumn> parse_labels(const nlohmann::json& value, const std::string& where,
                                       std::set<std::string>& names) {
   std::vector<LabelColumn> labels;
-  for (const auto& entry : json) {
+  for (const auto& entry : value) {
     LabelColumn column = parse_column<LabelColumn>(entry, where, names);
     if (entry.contains("values"))
-      for (const auto& [text, value] : entry.at("values").items()) column.values[text] = value;
+      for (const auto& [text, label] : entry.at("values").items()) column.values[text] = label;
     labels.push_back(std::move(column));
   }
   if (labels.front().name != "label")
@@ -83,24 +83,24 @@ std::pair<std::string, std::string> parse_code_pair(const std::string& text,
   return {text.substr(0, colon), text.substr(colon + 1)};
 }
 
-std::pair<double, double> parse_range(const nlohmann::json& json, const std::string& where) {
-  const std::pair<double, double> range{json.at(0), json.at(1)};
+std::pair<double, double> parse_range(const nlohmann::json& value, const std::string& where) {
+  const std::pair<double, double> range{value.at(0), value.at(1)};
   if (range.first >= range.second)
     throw Error(ErrorCode::usage, where + " expects two numbers, the lower first");
   return range;
 }
 
-Organ parse_organ(const nlohmann::json& json, const std::string& where) {
+Organ parse_organ(const nlohmann::json& value, const std::string& where) {
   Organ organ;
-  organ.name = json.at("name");
-  if (json.contains("names")) organ.names = json.at("names").get<std::vector<std::string>>();
-  if (!organ.is_liver() || json.contains("codes")) organ.codes.clear();
-  for (const auto& code : json.value("codes", nlohmann::json::array()))
+  organ.name = value.at("name");
+  if (value.contains("names")) organ.names = value.at("names").get<std::vector<std::string>>();
+  if (!organ.is_liver() || value.contains("codes")) organ.codes.clear();
+  for (const auto& code : value.value("codes", nlohmann::json::array()))
     organ.codes.push_back(parse_code_pair(code, where));
   std::tie(organ.least_ml, organ.most_ml) =
-      parse_range(json.at("volume_ml"), where + "organ/volume_ml");
+      parse_range(value.at("volume_ml"), where + "organ/volume_ml");
   organ.shape.reset();
-  if (json.contains("shape")) organ.shape = parse_range(json.at("shape"), where + "organ/shape");
+  if (value.contains("shape")) organ.shape = parse_range(value.at("shape"), where + "organ/shape");
   return organ;
 }
 

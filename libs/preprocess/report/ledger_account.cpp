@@ -38,25 +38,25 @@ std::vector<std::vector<std::string>> rows_of(const fs::path& path, std::size_t 
 }
 
 void reconcile(const fs::path& dataset, LedgerAccount& account) {
-  const nlohmann::json json = load_json(dataset / "dataset.json");
-  const auto stated = json.at("counts").value("files", std::int64_t{-1});
+  const nlohmann::json description = load_json(dataset / "dataset.json");
+  const auto stated = description.at("counts").value("files", std::int64_t{-1});
   if (stated >= 0 && stated != account.files)
     account.problems.push_back("dataset.json counts " + std::to_string(stated) +
                                " input files, the ledger " + std::to_string(account.files));
-  const auto refused = json.at("counts").value("quarantined_cases", std::int64_t{-1});
+  const auto refused = description.at("counts").value("quarantined_cases", std::int64_t{-1});
   if (refused >= 0 && refused != static_cast<std::int64_t>(account.quarantined_cases()))
     account.problems.push_back("dataset.json counts " + std::to_string(refused) +
                                " quarantined cases, quarantine.tsv " +
                                std::to_string(account.quarantined_cases()));
-  if (!json.contains("dispositions")) return;
+  if (!description.contains("dispositions")) return;
   std::map<std::string, std::int64_t> counted;
   for (const auto& [kind, codes] : account.by_kind)
     for (const auto& [code, n] : codes) counted[code] += n;
   std::set<std::string> codes;
   for (const auto& [code, n] : counted) codes.insert(code);
-  for (const auto& [code, n] : json.at("dispositions").items()) codes.insert(code);
+  for (const auto& [code, n] : description.at("dispositions").items()) codes.insert(code);
   for (const std::string& code : codes) {
-    const auto told = json.at("dispositions").value(code, std::int64_t{0});
+    const auto told = description.at("dispositions").value(code, std::int64_t{0});
     if (told != counted[code])
       account.problems.push_back("dataset.json counts " + std::to_string(told) + " files as " +
                                  code + ", the ledger " + std::to_string(counted[code]));
