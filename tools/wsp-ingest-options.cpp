@@ -93,11 +93,17 @@ void declare_model(CLI::App& app, IngestCommand& o) {
   app.add_option("--mask-cache", o.mask_cache,
                  "Folder of the model's masks, by hash of volume and model, or none (default: "
                  "wsp/masks below XDG_CACHE_HOME or ~/.cache)");
-  app.add_option(
+  CLI::Option* folder = app.add_option(
       "--write-seg", o.write_seg,
       "Folder for the model's masks as DICOM SEG objects, CASE.dcm each, to be looked at and "
       "corrected in Slicer or OHIF. They name the patient, as the export does: keep them "
       "there, and the next ingest takes them");
+  app.add_option("--seg-type", o.seg_type,
+                 "What those objects are: binary (a bit for each voxel; every viewer reads it) or "
+                 "labelmap (a byte)")
+      ->check(CLI::IsMember({"binary", "labelmap"}))
+      ->needs(folder)
+      ->capture_default_str();
   app.add_flag("--compare-masks", o.config.compare_masks,
                "Run the model on cases with a given mask too, which is kept, and write the Dice of "
                "the two to mask_comparison.tsv");
@@ -305,6 +311,7 @@ IngestOptions ingest_options(const IngestCommand& o) {
   options.mask_cache = mask_cache_of(o);
   options.mask_cache_asked_for = !o.mask_cache.empty();
   options.write_seg = path_or_none(o.write_seg);
+  options.seg_label_maps = o.seg_type == "labelmap";
   options.saved_scan = path_or_none(o.saved_scan);
   options.save_scan = path_or_none(o.save_scan);
   if (!o.part.empty()) options.part = parse_part(o.part);

@@ -26,7 +26,7 @@ struct IngestCommand {
   std::string ids = "pseudonym";
   std::uint64_t memory = 0;
   std::string liver_model = "builtin", device = "auto", model_precision = "auto", mask_cache,
-              write_seg;
+              write_seg, seg_type = "binary";
   double coarse_mm = SegmentationPlan{}.coarse_mm;
   std::vector<int> window{-100, 400};
   double fraction = 0.7;

@@ -1,5 +1,5 @@
-"""The model's mask as a DICOM SEG object: what dciodvfy, pydicom and highdicom say of it, and its way back through the ingest, as
-it was and corrected."""
+"""The model's mask as a DICOM SEG object, BINARY and LABELMAP: what dciodvfy, pydicom and highdicom say of it, and its way back
+through the ingest, as it was and corrected."""
 import io
 import json
 import os
@@ -15,6 +15,7 @@ import numpy as np
 import pydicom
 
 CT = support.data_dir() / "liver/cptac_pda_C3L-00189_ge_5mm_portal_dicom"
+CLASSES = {"BINARY": "1.2.840.10008.5.1.4.1.1.66.4", "LABELMAP": "1.2.840.10008.5.1.4.1.1.66.7"}
 BUILTIN = {**os.environ, "WSP_LIVER_MODEL": "builtin"}
 
 
@@ -27,7 +28,7 @@ def case_of(dataset):
     return json.loads(path.read_text())
 
 
-def judge(path, export):
+def judge(path, export, kind):
     """What others read of the object."""
     seg = pydicom.dcmread(path)
     frames, source = seg.pixel_array, {}
@@ -37,7 +38,10 @@ def judge(path, export):
     head = next(iter(source.values()))
     for word in ("PatientID", "PatientName", "StudyInstanceUID", "FrameOfReferenceUID"):
         support.check(seg.get(word) == head.get(word), f"{word}: {seg.get(word)}")
-    support.check((seg.BitsAllocated, seg.BitsStored, seg.HighBit) == (1, 1, 0), f"bits {seg.BitsAllocated}, {seg.BitsStored}, {seg.HighBit}")
+    bits = 1 if kind == "BINARY" else 8
+    support.check((seg.BitsAllocated, seg.BitsStored, seg.HighBit) == (bits, bits, bits - 1), f"bits {seg.BitsAllocated}, {seg.BitsStored}, {seg.HighBit}")
+    support.check(seg.SegmentationType == kind and seg.SOPClassUID == seg.file_meta.MediaStorageSOPClassUID == CLASSES[kind], seg.SOPClassUID)
+    support.check(set(np.unique(frames)) == {0, seg.SegmentSequence[0].SegmentNumber}, "labels")
     support.check(seg.SegmentSequence[0].SegmentAlgorithmName.startswith("wsp-liver"), seg.SegmentSequence[0])
     (series,) = seg.ReferencedSeriesSequence
     support.check({i.ReferencedSOPInstanceUID for i in series.ReferencedInstanceSequence} == set(source), "referenced instances")
@@ -45,10 +49,16 @@ def judge(path, export):
         named = source[groups.DerivationImageSequence[0].SourceImageSequence[0].ReferencedSOPInstanceUID]
         place = groups.PlanePositionSequence[0].ImagePositionPatient
         support.check(np.allclose(place, named.ImagePositionPatient, atol=1e-3) and frame.any(), f"{place} for {named.ImagePositionPatient}")
-    if validator := shutil.which("dciodvfy"):
+    # Each index names an attribute that its frame has, in a functional group of its own or a shared one.
+    for place, groups in enumerate(seg.PerFrameFunctionalGroupsSequence, 1):
+        support.check(("SegmentIdentificationSequence" in groups or "SegmentIdentificationSequence" in seg.SharedFunctionalGroupsSequence[0]) == (kind == "BINARY"), "segment identification")
+        values = np.atleast_1d(groups.FrameContentSequence[0].DimensionIndexValues)
+        support.check(len(values) == len(seg.DimensionIndexSequence) == (2 if kind == "BINARY" else 1) and values[-1] == place, f"dimensions {values}")
+    # dicom3tools of Debian is older than LABELMAP.
+    if kind == "BINARY" and (validator := shutil.which("dciodvfy")):
         told = subprocess.run([validator, "-new", path], capture_output=True, text=True)
         support.check("Error" not in told.stderr and "Segmentation" in told.stderr, told.stderr)
-    else:
+    elif kind == "BINARY":
         print("*** dciodvfy (dicom3tools) is not installed: the object's structure was not checked by it ***", file=sys.stderr)
     try:
         import highdicom
@@ -70,7 +80,7 @@ def main():
         told = ingest(root / "export", root / "model", "--write-seg", root / "segs", env=BUILTIN)
         support.check("1 masks of the model written as DICOM SEG objects" in told.stdout, told.stdout)
         (path,) = (root / "segs").iterdir()
-        frames, first = judge(path, export), path.read_bytes()
+        frames, first = judge(path, export, "BINARY"), path.read_bytes()
         ml = case_of(root / "model")["mask"]["liver_ml"]
 
         # Run again: nothing is written; where it is gone it comes again, and the dataset stays as it is.
@@ -95,6 +105,18 @@ def main():
         for name in model:
             support.check(np.array_equal(model[name]["mask"], back[name]["mask"]) and np.array_equal(model[name]["image"], back[name]["image"]), "another mask")
         support.check(case_of(root / "back")["mask"]["liver_ml"] == ml, "another volume")
+
+        # The same as a label map: the same voxels to others and to the ingest.
+        ingest(export, root / "binary", "--write-seg", root / "maps", "--seg-type", "labelmap", env=BUILTIN)
+        (label_map,) = (root / "maps").iterdir()
+        support.check(np.array_equal(judge(label_map, export, "LABELMAP"), frames), "the label map is another mask")
+        support.check(pydicom.dcmread(label_map).SOPInstanceUID != earlier.SOPInstanceUID, "two objects of one UID")
+        shutil.copy(label_map, root / "export/mask.dcm")
+        ingest(root / "export", root / "mapped", "--liver-model", "none")
+        mapped = support.read_cases(root / "mapped")
+        support.check(mapped.keys() == back.keys() and all(np.array_equal(mapped[n]["mask"], back[n]["mask"]) for n in back), "another mask by the label map")
+        told = ingest(root / "export", root / "asked", "--seg-type", "labelmap", expect=2)
+        support.check("--write-seg" in told.stderr, told.stderr)
 
         # Corrected by somebody: the dataset that the model made takes it.
         seg = pydicom.dcmread(path)

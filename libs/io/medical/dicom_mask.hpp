@@ -72,6 +72,6 @@ Outcome<LiverMask> rasterise_rtstruct(const std::filesystem::path& path, const L
                                       const MaskOptions& options);
 Outcome<std::vector<std::uint8_t>> build_seg(const std::filesystem::path& source,
                                              const LoadedVolume& loaded, const LiverMask& mask,
-                                             const Organ& organ, const SegAuthor& author);
+                                             const Organ& organ, const SegStyle& style);
 
 }  // namespace wsp::dicom

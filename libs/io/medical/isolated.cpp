@@ -147,10 +147,10 @@ Outcome<LiverMask> read_rtstruct_mask(const std::filesystem::path& path, const L
 
 Outcome<std::vector<std::uint8_t>> seg_object(const std::filesystem::path& source,
                                               const LoadedVolume& loaded, const LiverMask& mask,
-                                              const Organ& organ, const SegAuthor& author) {
-  if (worker_pool() == nullptr) return dicom::build_seg(source, loaded, mask, organ, author);
-  return isolated<on_grid<dicom::build_seg, LiverMask, Organ, SegAuthor>>(
-      "mask", source, grid_of(loaded), mask, organ, author);
+                                              const Organ& organ, const SegStyle& style) {
+  if (worker_pool() == nullptr) return dicom::build_seg(source, loaded, mask, organ, style);
+  return isolated<on_grid<dicom::build_seg, LiverMask, Organ, SegStyle>>(
+      "mask", source, grid_of(loaded), mask, organ, style);
 }
 
 }  // namespace wsp

@@ -27,7 +27,7 @@ WSP_FIELDS(MaskObject, file, is_rtstruct, series_uids, sop_instance_uids, patien
            frame_of_reference_uid, frame_corners_mm, contour_points_mm, bytes)
 WSP_FIELDS(Organ, name, names, codes, least_ml, most_ml, shape)
 WSP_FIELDS(MaskOptions, organ, liver_roi, liver_labels)
-WSP_FIELDS(SegAuthor, algorithm, tool_version)
+WSP_FIELDS(SegStyle, algorithm, tool_version, label_map)
 WSP_FIELDS(ImageHeader, geometry, component, flags)
 WSP_FIELDS(LabelImage::Segment, name, value)
 // Whether readers answer so, whatever became of them: what the code behind them relies on.

@@ -71,8 +71,8 @@ bool single_images(const LoadedVolume& loaded) {
 class Writer {
  public:
   Writer(DcmDataset& source, const LoadedVolume& loaded, const LiverMask& mask, const Organ& organ,
-         const SegAuthor& author)
-      : source_(source), loaded_(loaded), mask_(mask), organ_(organ), author_(author) {}
+         const SegStyle& style)
+      : source_(source), loaded_(loaded), mask_(mask), organ_(organ), style_(style) {}
 
   std::vector<std::uint8_t> write() {
     begin();
@@ -86,7 +86,7 @@ class Writer {
   void begin() {
     const auto& size = loaded_.volume.geometry.size;
     const IODGeneralEquipmentModule::EquipmentInfo equipment("WSP toolkit", "wsp-ingest", "0",
-                                                             author_.tool_version.c_str());
+                                                             style_.tool_version.c_str());
     const ContentIdentificationMacro content("1", "SEGMENTATION", "", "");
     DcmSegmentation* made = nullptr;
     must(DcmSegmentation::createBinarySegmentation(
@@ -102,7 +102,7 @@ class Writer {
     must(DcmSegment::create(segment, label.c_str(),
                             CodeSequenceMacro("123037004", "SCT", "Anatomical Structure"),
                             CodeSequenceMacro(value.c_str(), scheme.c_str(), label.c_str()),
-                            DcmSegTypes::SAT_AUTOMATIC, author_.algorithm.c_str()),
+                            DcmSegTypes::SAT_AUTOMATIC, style_.algorithm.c_str()),
          "segment");
     must(segment->setRecommendedDisplayCIELabValue(40000, 45000, 42000), "colour");
     if (const OFCondition added = seg_->addSegment(segment, number_); added.bad()) {
@@ -125,12 +125,13 @@ class Writer {
     std::string of = series.c_str();
     for (const std::string& uid : loaded_.sop_instance_uids) of += "\n" + uid;
     of += "\n" + hex(sha256(mask_.voxels));
+    if (style_.label_map) of += "\nLABELMAP";
     const Digest hash = sha256(of);
     must(seg_->getSeries().setSeriesInstanceUID(uid_of(hash, 1)), "series");
     must(seg_->getSOPCommon().setSOPInstanceUID(uid_of(hash, 2)), "instance");
     must(seg_->getSeries().setSeriesNumber("300"), "series");
     must(seg_->getSeries().setSeriesDescription(
-             fmt::format("{} by {}", organ_.name, author_.algorithm).substr(0, 64).c_str()),
+             fmt::format("{} by {}", organ_.name, style_.algorithm).substr(0, 64).c_str()),
          "series");
     IODReferences references;
     std::string last;
@@ -203,6 +204,37 @@ class Writer {
       }
       std::vector<Uint8> pixels(slice.begin(), slice.end());
       must(seg_->addFrame(pixels.data(), number_, groups), "frame");
+      if (style_.label_map) labels_.insert(labels_.end(), slice.begin(), slice.end());
+    }
+  }
+
+  // DCMTK (3.6.7 to 3.7.0) writes no LABELMAP. It is the BINARY object but that the pixels are the
+  // segment's number, so no frame names a segment.
+  void make_label_map(DcmDataset& data) const {
+    must(data.putAndInsertString(DCM_SOPClassUID, "1.2.840.10008.5.1.4.1.1.66.7"), "SOP class");
+    must(data.putAndInsertString(DCM_SegmentationType, "LABELMAP"), "type");
+    must(data.putAndInsertString(DCM_SegmentsOverlap, "NO"), "type");
+    must(data.putAndInsertString(DCM_PhotometricInterpretation, "MONOCHROME2"), "pixels");
+    must(data.putAndInsertString(DCM_PresentationLUTShape, "IDENTITY"), "pixels");
+    must(data.putAndInsertUint16(DCM_BitsAllocated, 8), "pixels");
+    must(data.putAndInsertUint16(DCM_BitsStored, 8), "pixels");
+    must(data.putAndInsertUint16(DCM_HighBit, 7), "pixels");
+    must(data.putAndInsertUint16(DCM_PixelPaddingValue, 0), "pixels");  // the background
+    must(data.putAndInsertUint8Array(DCM_PixelData, labels_.data(), labels_.size()), "pixels");
+    must(data.findAndDeleteSequenceItem(DCM_DimensionIndexSequence, 0), "dimensions");
+    for (const DcmTagKey& groups :
+         {DCM_SharedFunctionalGroupsSequence, DCM_PerFrameFunctionalGroupsSequence}) {
+      DcmSequenceOfItems* sequence = nullptr;
+      must(data.findAndGetSequence(groups, sequence), "groups");
+      for (unsigned long i = 0; i < sequence->card(); ++i) {
+        DcmItem& item = *sequence->getItem(i);
+        item.findAndDeleteElement(DCM_SegmentIdentificationSequence);
+        DcmItem* content = nullptr;
+        Uint32 at = 0;
+        if (item.findAndGetSequenceItem(DCM_FrameContentSequence, content).bad()) continue;
+        must(content->findAndGetUint32(DCM_DimensionIndexValues, at, 1), "dimensions");
+        must(content->putAndInsertUint32(DCM_DimensionIndexValues, at), "dimensions");
+      }
     }
   }
 
@@ -211,6 +243,7 @@ class Writer {
     must(seg_->writeDataset(*file.getDataset()), "SEG");
     // DCMTK 3.7 calls the second bit of one the high bit.
     must(file.getDataset()->putAndInsertUint16(DCM_HighBit, 0), "HighBit");
+    if (style_.label_map) make_label_map(*file.getDataset());
     constexpr std::size_t kHeader = std::size_t{1} << 20;
     std::vector<std::uint8_t> bytes(
         kHeader + file.calcElementLength(EXS_LittleEndianExplicit, EET_ExplicitLength));
@@ -229,9 +262,10 @@ class Writer {
   const LoadedVolume& loaded_;
   const LiverMask& mask_;
   const Organ& organ_;
-  const SegAuthor& author_;
+  const SegStyle& style_;
   std::unique_ptr<DcmSegmentation> seg_;
   Uint16 number_ = 0;
+  std::vector<Uint8> labels_;  // of a LABELMAP: its frames
   OFString class_uid_;
 };
 
@@ -240,7 +274,7 @@ class Writer {
 Outcome<std::vector<std::uint8_t>> dicom::build_seg(const std::filesystem::path& source,
                                                     const LoadedVolume& loaded,
                                                     const LiverMask& mask, const Organ& organ,
-                                                    const SegAuthor& author) {
+                                                    const SegStyle& style) {
   const auto& uids = loaded.sop_instance_uids;
   if (uids.empty() || std::ranges::find(uids, std::string()) != uids.end())
     return refuse_mask(Code::TILT_RESAMPLED, "its slices are not the acquired ones");
@@ -250,7 +284,7 @@ Outcome<std::vector<std::uint8_t>> dicom::build_seg(const std::filesystem::path&
       read.bad())
     return refuse_mask(Code::MASK_UNREADABLE, std::string("source: ") + read.text());
   try {
-    return Writer(*file.getDataset(), loaded, mask, organ, author).write();
+    return Writer(*file.getDataset(), loaded, mask, organ, style).write();
   } catch (const Failed& failed) {
     return refuse_mask(Code::MASK_UNREADABLE, failed.what);
   }

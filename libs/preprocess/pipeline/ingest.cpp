@@ -59,7 +59,8 @@ IngestJob::IngestJob(const IngestOptions& options, bool dry)
                 "the manifest's organ is " +
                     manifest_.organ.name);
   if (options_.write_seg && !dry)
-    segs_.emplace(*options_.write_seg, options_.output, options_.tool_version);
+    segs_.emplace(*options_.write_seg, options_.output, options_.tool_version,
+                  options_.seg_label_maps);
   if (dry) {
     if (std::error_code ec;
         fs::is_directory(options_.output, ec) && !fs::is_empty(options_.output, ec))

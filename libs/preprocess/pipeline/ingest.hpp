@@ -28,7 +28,8 @@ struct IngestOptions {
   std::optional<std::filesystem::path> saved_scan;  ///< of this export: SavedScan
   std::optional<std::filesystem::path> save_scan;   ///< of forecast(): write one
   std::optional<std::filesystem::path>
-      write_seg;  ///< directory for the model's masks (seg_folder.hpp)
+      write_seg;                ///< directory for the model's masks (seg_folder.hpp)
+  bool seg_label_maps = false;  ///< which are LABELMAP objects then, else BINARY
 };
 
 /// Turn an export into a dataset (DESIGN §2–3): scan, choose series, read, mask, keep the central

@@ -9,8 +9,11 @@ namespace wsp {
 
 namespace fs = std::filesystem;
 
-SegFolder::SegFolder(fs::path directory, const fs::path& output, std::string tool_version)
-    : directory_(std::move(directory)), tool_version_(std::move(tool_version)) {
+SegFolder::SegFolder(fs::path directory, const fs::path& output, std::string tool_version,
+                     bool label_maps)
+    : directory_(std::move(directory)),
+      tool_version_(std::move(tool_version)),
+      label_maps_(label_maps) {
   const fs::path within =
       fs::weakly_canonical(directory_).lexically_relative(fs::weakly_canonical(output));
   if (!within.empty() && *within.begin() != "..")
@@ -40,7 +43,7 @@ void SegFolder::keep(const CaseInputs& in, const CasePlan& plan, const JudgedCas
   }
   const fs::path source = in.scan.root / in.scan.files[judged.loaded.files.front()].relative_path;
   const auto object = seg_object(source, judged.loaded, judged.liver.mask, in.manifest.organ,
-                                 {in.segmenter->name(), tool_version_});
+                                 {in.segmenter->name(), tool_version_, label_maps_});
   if (!object) {
     log::warn("no SEG of case " + plan.name + ": " + object.rejection().detail);
     return;

@@ -13,7 +13,7 @@ class SegFolder {
  public:
   /// Make the directory. Throws Error: usage where it lies in the dataset `output`, output.
   SegFolder(std::filesystem::path directory, const std::filesystem::path& output,
-            std::string tool_version);
+            std::string tool_version, bool label_maps);
   [[nodiscard]] bool holds(const CasePlan& plan) const;
   /// Write the mask where it is the model's and the case is of DICOM. An object that is there
   /// stays, and is warned of by name, as a case is of which no SEG can be made. Thread-safe. Throws
@@ -25,6 +25,7 @@ class SegFolder {
   [[nodiscard]] std::filesystem::path file_of(const CasePlan& plan) const;
   std::filesystem::path directory_;
   std::string tool_version_;
+  bool label_maps_;
   std::atomic<std::size_t> written_{0};
 };
 
