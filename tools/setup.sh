@@ -25,7 +25,7 @@ later_references=(python3-onnxruntime)
 gtest_packages=(libgtest-dev libgmock-dev librapidcheck-dev)
 reference_packages=(
   python3-numpy python3-torch python3-sklearn python3-protobuf python3-pydicom python3-nibabel python3-h5py python3-scipy python3-pil
-  python3-pandas python3-onnx python3-venv dcm2niix dcmtk dicom3tools hdf5-tools hdf5-filter-plugin-blosc-serial
+  python3-setuptools python3-pandas python3-onnx python3-venv dcm2niix dcmtk dicom3tools hdf5-tools hdf5-filter-plugin-blosc-serial
   python3-hdf5plugin chromium clang-format-14 lintian
 )
 

@@ -12,6 +12,7 @@ alone was missing, else 1.
 import argparse
 import json
 import pathlib
+import re
 import statistics
 import subprocess
 import sys
@@ -59,7 +60,9 @@ class Bench:
             raise NotRun(f"{command[0]}: {why.strerror}") from None
         if done.returncode != 0:
             print(f"*** {' '.join(command)}\n{done.stderr[-2000:]}", file=sys.stderr)
-            raise NotRun((done.stderr.strip().splitlines() or [f"exit {done.returncode}"])[-1][:160])
+            told = done.stderr.strip().splitlines() or [f"exit {done.returncode}"]
+            named = [line for line in told if re.match(r"[\w.]*(Error|Exception): ", line)]  # hints may follow it
+            raise NotRun((named or told)[-1][:160])
         return done.stdout
 
     def last_json(self, *command):
