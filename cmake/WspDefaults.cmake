@@ -28,7 +28,8 @@ endif()
 
 add_library(wsp_options INTERFACE)
 target_compile_options(wsp_options INTERFACE -Wall -Wextra -Wshadow -Wconversion
-  # A type of a file's own may stand within a type of the same file: of files made one, GCC knows only the first.
+  # A type of a file's own may stand within a type of the same file.
+  # Of files made one, GCC knows only the first.
   $<$<BOOL:${WSP_UNITY}>:-Wno-subobject-linkage>
   $<$<NOT:$<BOOL:${WSP_FUZZ}>>:-Werror>)  # clang, which fuzzes, warns of more
 # GCC 12 and 13 warn of overlaps in std::string's own operator+ (GCC bug 105651).

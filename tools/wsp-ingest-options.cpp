@@ -99,7 +99,7 @@ void declare_model(CLI::App& app, IngestCommand& o) {
       "corrected in Slicer or OHIF. They name the patient, as the export does: keep them "
       "there, and the next ingest takes them");
   app.add_option("--seg-type", o.seg_type,
-                 "What those objects are: binary (a bit for each voxel; every viewer reads it) or "
+                 "What those objects are: binary (a bit for each voxel) or "
                  "labelmap (a byte)")
       ->check(CLI::IsMember({"binary", "labelmap"}))
       ->needs(folder)

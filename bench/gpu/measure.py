@@ -61,7 +61,8 @@ class Bench:
         if done.returncode != 0:
             print(f"*** {' '.join(command)}\n{done.stderr[-2000:]}", file=sys.stderr)
             told = done.stderr.strip().splitlines() or [f"exit {done.returncode}"]
-            named = [line for line in told if re.match(r"[\w.]*(Error|Exception): ", line)]  # hints may follow it
+            # Hints may follow the error.
+            named = [line for line in told if re.match(r"[\w.]*(Error|Exception): ", line)]
             raise NotRun((named or told)[-1][:160])
         return done.stdout
 

@@ -22,7 +22,6 @@ constexpr std::string_view kEnhancedCt = "1.2.840.10008.5.1.4.1.1.2.1";
 constexpr std::string_view kLegacyEnhancedCt = "1.2.840.10008.5.1.4.1.1.2.2";
 constexpr std::string_view kSecondaryCapture = "1.2.840.10008.5.1.4.1.1.7";
 constexpr std::string_view kSegmentation = "1.2.840.10008.5.1.4.1.1.66.4";
-constexpr std::string_view kLabelMapSegmentation = "1.2.840.10008.5.1.4.1.1.66.7";
 constexpr std::string_view kRtStructureSet = "1.2.840.10008.5.1.4.1.1.481.3";
 constexpr std::string_view kDirectory = "1.2.840.10008.1.3.10";
 

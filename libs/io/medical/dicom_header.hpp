@@ -17,6 +17,9 @@ class DcmDataset;
 /// What one DICOM file says of itself, as plain values. Internal to io/medical.
 namespace wsp::dicom {
 
+/// Label Map Segmentation Storage, which DCMTK 3.6.7 does not know.
+inline constexpr const char* kLabelMapSegmentation = "1.2.840.10008.5.1.4.1.1.66.7";
+
 /// Geometry and identity of one frame; classic files have one.
 struct FrameHeader {
   std::int32_t frame = 0;

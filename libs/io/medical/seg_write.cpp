@@ -17,6 +17,7 @@
 #include <memory>
 
 #include "io/core/hash.hpp"
+#include "io/medical/dicom_header.hpp"
 #include "io/medical/dicom_load.hpp"
 #include "io/medical/dicom_mask.hpp"
 #include "io/medical/refuse.hpp"
@@ -208,10 +209,10 @@ class Writer {
     }
   }
 
-  // DCMTK (3.6.7 to 3.7.0) writes no LABELMAP. It is the BINARY object but that the pixels are the
+  // DCMTK writes LABELMAP from 3.7 on only. It is the BINARY object but that the pixels are the
   // segment's number, so no frame names a segment.
   void make_label_map(DcmDataset& data) const {
-    must(data.putAndInsertString(DCM_SOPClassUID, "1.2.840.10008.5.1.4.1.1.66.7"), "SOP class");
+    must(data.putAndInsertString(DCM_SOPClassUID, dicom::kLabelMapSegmentation), "SOP class");
     must(data.putAndInsertString(DCM_SegmentationType, "LABELMAP"), "type");
     must(data.putAndInsertString(DCM_SegmentsOverlap, "NO"), "type");
     must(data.putAndInsertString(DCM_PhotometricInterpretation, "MONOCHROME2"), "pixels");
