@@ -31,6 +31,7 @@ class TrainOptions : public testing::Test {
     make_damaged();
   }
   static void TearDownTestSuite() { scratch_.reset(); }
+  void TearDown() override { scratch_->clear_but({"data", "damaged"}); }
 
   static TrainConfig small(const std::string& method = "wsp") {
     TrainConfig c;
