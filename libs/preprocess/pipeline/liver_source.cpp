@@ -8,6 +8,7 @@
 #include "io/core/names.hpp"
 #include "io/medical/image_file.hpp"
 #include "io/medical/masks.hpp"
+#include "preprocess/ops/dome.hpp"
 #include "preprocess/ops/liver.hpp"
 #include "preprocess/ops/slices.hpp"
 #include "preprocess/ops/surface_distance.hpp"
@@ -196,6 +197,7 @@ PredictedMask clean_prediction(Segmentation prediction, const Volume& volume, bo
     result.refined->stability = dice_of(liver_at(prediction, volume, kBold).voxels,
                                         liver_at(prediction, volume, kSure).voxels);
   }
+  if (complete_dome(volume, result.mask) > 0) clean_mask(result.mask);
   return result;
 }
 

@@ -1,0 +1,173 @@
+#include "preprocess/ops/dome.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <limits>
+#include <span>
+#include <vector>
+
+#include "preprocess/ops/distance.hpp"
+#include "preprocess/ops/runs.hpp"
+
+namespace wsp {
+namespace {
+
+constexpr std::int16_t kSoftTissueHu = -20, kLungHu = -400;
+constexpr double kLeastMm2 = 100, kLeastCovered = 0.05, kMissed = 0.2, kMostPart = 0.75,
+                 kMostGrowth = 1.1, kMostAboveMm = 40;
+// Lung is looked for beyond what shares a voxel with the island.
+constexpr double kRingFromMm = 2, kRingToMm = 6, kLeastLung = 0.8;
+
+using Pixels = std::vector<std::uint8_t>;
+
+// A part of a slice, with room for its ring.
+struct SliceBox {
+  std::int64_t x0, y0, nx, ny;
+};
+
+// Squared distances of the box's pixels from those of `set`, mm2.
+std::vector<float> distances(const Pixels& set, const SliceBox& box, const Geometry& g) {
+  std::vector<float> field(static_cast<std::size_t>(box.nx * box.ny));
+  for (std::int64_t y = 0; y < box.ny; ++y)
+    for (std::int64_t x = 0; x < box.nx; ++x)
+      field[static_cast<std::size_t>(y * box.nx + x)] =
+          set[static_cast<std::size_t>((box.y0 + y) * g.size[0] + box.x0 + x)] != 0
+              ? 0.0F
+              : std::numeric_limits<float>::infinity();
+  std::array<std::vector<double>, 3> positions{{{}, {}, {0.0}}};
+  for (std::int64_t x = 0; x < box.nx; ++x)
+    positions[0].push_back(static_cast<double>(x) * g.spacing_mm[0]);
+  for (std::int64_t y = 0; y < box.ny; ++y)
+    positions[1].push_back(static_cast<double>(y) * g.spacing_mm[1]);
+  squared_distances(std::span(field), positions);
+  return field;
+}
+
+// Soft tissue of a slice in connected parts.
+struct Tissue {
+  RunRows rows;
+  Parts parts;
+
+  Tissue(std::span<const std::int16_t> hu, const Geometry& g) : rows(g.size[0]) {
+    for (std::int64_t y = 0; y < g.size[1]; ++y)
+      rows.add_row(hu.data() + y * g.size[0], kSoftTissueHu);
+    parts = parts_of_slice(rows);
+  }
+  template <class Visit>  // visit(part, row, run)
+  void for_runs(Visit visit) const {
+    for (std::size_t y = 0; y < rows.rows(); ++y)
+      for (std::size_t r = rows.first(y); r < rows.first(y + 1); ++r)
+        visit(static_cast<std::size_t>(parts.of_run[r]), static_cast<std::int64_t>(y),
+              rows.runs()[r]);
+  }
+};
+
+// Lung within the ring about a part, as a share.
+double lung_about(const Pixels& part, const SliceBox& box, std::span<const std::int16_t> hu,
+                  const Geometry& g) {
+  const auto away = distances(part, box, g);
+  std::int64_t ring = 0, lung = 0;
+  for (std::int64_t y = 0; y < box.ny; ++y)
+    for (std::int64_t x = 0; x < box.nx; ++x) {
+      const float mm2 = away[static_cast<std::size_t>(y * box.nx + x)];
+      if (mm2 <= kRingFromMm * kRingFromMm || mm2 > kRingToMm * kRingToMm) continue;
+      ++ring;
+      const auto at = static_cast<std::size_t>((box.y0 + y) * g.size[0] + box.x0 + x);
+      lung += hu[at] <= kLungHu ? 1 : 0;
+    }
+  return ring == 0 ? 0 : static_cast<double>(lung) / static_cast<double>(ring);
+}
+
+struct Islands {
+  std::int64_t pixels = 0;
+  bool joined = false;  ///< what was missed of them is liver now
+};
+
+// The islands of at most `most` pixels of a slice, whose liver below is `below`, join it.
+Islands add_islands(std::span<const std::int16_t> hu, const Geometry& g,
+                    std::span<const std::uint8_t> below, std::int64_t most,
+                    std::span<std::uint8_t> slice) {
+  Pixels liver(slice.begin(), slice.end());
+  for (std::size_t i = 0; i < liver.size(); ++i) liver[i] |= below[i];
+  const Tissue tissue(hu, g);
+  std::vector<std::int64_t> covered(tissue.parts.size.size());
+  std::vector<double> x_sum(covered.size());
+  double body = 0, body_x = 0;
+  tissue.for_runs([&](std::size_t p, std::int64_t y, const Run& run) {
+    const auto row = liver.begin() + y * g.size[0];
+    covered[p] += std::count(row + run.begin, row + run.end, 1);
+    const double length = run.end - run.begin;
+    const double sum = length * (run.begin + run.end - 1) / 2;
+    x_sum[p] += sum;
+    body += length;
+    body_x += sum;
+  });
+  Islands found;
+  for (std::size_t p = 0; p < covered.size(); ++p) {
+    const auto size = tissue.parts.size[p];
+    const auto pixels = static_cast<double>(size);
+    if (static_cast<double>(covered[p]) < kLeastCovered * pixels || size > most ||
+        pixels * g.spacing_mm[0] * g.spacing_mm[1] < kLeastMm2 || x_sum[p] / pixels > body_x / body)
+      continue;
+    Pixels part(slice.size());
+    std::int64_t x0 = g.size[0], x1 = 0, y0 = g.size[1], y1 = 0;
+    tissue.for_runs([&](std::size_t of, std::int64_t y, const Run& run) {
+      if (of != p) return;
+      std::fill(part.begin() + y * g.size[0] + run.begin, part.begin() + y * g.size[0] + run.end,
+                1);
+      x0 = std::min<std::int64_t>(x0, run.begin);
+      x1 = std::max<std::int64_t>(x1, run.end);
+      y0 = std::min(y0, y);
+      y1 = std::max(y1, y + 1);
+    });
+    const auto px = static_cast<std::int64_t>(std::ceil(kRingToMm / g.spacing_mm[0])),
+               py = static_cast<std::int64_t>(std::ceil(kRingToMm / g.spacing_mm[1]));
+    SliceBox box{std::max<std::int64_t>(0, x0 - px), std::max<std::int64_t>(0, y0 - py), 0, 0};
+    box.nx = std::min(g.size[0], x1 + px) - box.x0;
+    box.ny = std::min(g.size[1], y1 + py) - box.y0;
+    if (lung_about(part, box, hu, g) < kLeastLung) continue;
+    found.pixels += size;
+    std::int64_t missed = 0;
+    for (std::size_t i = 0; i < slice.size(); ++i) missed += part[i] & ~slice[i] & 1;
+    if (static_cast<double>(missed) < kMissed * pixels) continue;
+    for (std::size_t i = 0; i < slice.size(); ++i) slice[i] |= part[i];
+    found.joined = true;
+  }
+  return found;
+}
+
+}  // namespace
+
+std::int64_t complete_dome(const Volume& volume, LiverMask& mask) {
+  const Geometry& g = volume.geometry;
+  const auto area = static_cast<std::size_t>(g.slice_voxels());
+  std::int64_t first = -1, last = -1;
+  std::vector<std::int64_t> pixels;
+  for (std::int64_t z = 0; z < g.size[2]; ++z) {
+    const auto slice = mask.slice(z);
+    pixels.push_back(std::count(slice.begin(), slice.end(), 1));
+    if (pixels.back() == 0) continue;
+    if (first < 0) first = z;
+    last = z;
+  }
+  std::int64_t added = 0;
+  if (first < 0) return added;
+  const auto mm = [&](std::int64_t z) { return volume.z_mm[static_cast<std::size_t>(z)]; };
+  const auto largest = *std::max_element(pixels.begin(), pixels.end());
+  Islands island;  // of the slice below
+  for (std::int64_t z = std::max(first + 1, (first + last) / 2); z < g.size[2]; ++z) {
+    if (mm(z) > mm(last) + kMostAboveMm) break;
+    const std::span<std::uint8_t> slice{mask.voxels.data() + static_cast<std::size_t>(z) * area,
+                                        area};
+    const double most = island.pixels > 0 ? kMostGrowth * static_cast<double>(island.pixels)
+                                          : kMostPart * static_cast<double>(largest);
+    island =
+        add_islands(volume.slice(z), g, mask.slice(z - 1), static_cast<std::int64_t>(most), slice);
+    if (z > last && island.pixels == 0) break;
+    added += island.joined ? 1 : 0;
+  }
+  return added;
+}
+
+}  // namespace wsp
