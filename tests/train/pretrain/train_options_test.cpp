@@ -303,6 +303,7 @@ TEST_F(TrainOptions, ReadingLateSaysAndComputesTheSame) {
     for (const auto& [key, tensor] :
          read_tensor_file(scratch_->path() / (name + "-yes") / "encoder.safetensors").tensors)
       EXPECT_TRUE(torch::allclose(tensor, want.at(key), 1e-4, 1e-6)) << key;
+    TearDown();
   }
 }
 
