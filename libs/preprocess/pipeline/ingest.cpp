@@ -116,6 +116,9 @@ Forecast IngestJob::dry_run(bool quick) {
 void IngestJob::prepare(bool will_read) {
   // 1. What is there?
   if (!goes_on_with_model()) log::info("scanning the export");
+  // Without mask files each case may ask the model. To become the program that runs it costs what
+  // was done before.
+  if (!dry_ && !masks_ && options_.segmenter != nullptr) options_.segmenter->prepare();
   ScanOptions how = scan_options(options_.config, manifest_);
   how.memory_bytes = static_cast<double>(memory_);
   if (will_read)
