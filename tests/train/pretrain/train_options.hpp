@@ -55,6 +55,7 @@ class TrainOptions : public testing::Test {
     o.threads = 1;  // threads that wait for each other crawl on a busy machine
     o.workers = 1;
     o.probe_every = 0;
+    o.keep = 1;  // a checkpoint is 130 MB
     o.log_every = 1;
     o.tensorboard = false;
     return o;
