@@ -93,6 +93,42 @@ TEST(CleanPrediction, ItIsStableWhereTheHuSayTheSameToABoldAndToASureMask) {
   EXPECT_LT(blind.stability, 0.8);
 }
 
+// A liver that rises into the lung by 90 mm, of which the network misses the upper 40.
+TEST(CleanPrediction, WhatRefinementDoesNotReachOfTheDomeIsFound) {
+  Volume volume;
+  LiverMask truth;
+  Segmentation prediction;
+  Geometry& g = volume.geometry;
+  g.size = {101, 60, 30};
+  g.spacing_mm = {3, 3, 5};
+  prediction.mask.geometry = truth.geometry = g;
+  for (std::int64_t z = 0; z < g.size[2]; ++z) {
+    volume.z_mm.push_back(static_cast<double>(z) * 5);
+    for (std::int64_t y = 0; y < g.size[1]; ++y)
+      for (std::int64_t x = 0; x < g.size[0]; ++x) {
+        const double px = 3 * static_cast<double>(x) - 150, py = 3 * static_cast<double>(y) - 88,
+                     pz = 5 * static_cast<double>(z) - 30;
+        const bool liver = std::hypot((px + 70) / 60, py / 60, pz / 90) < 1 && px > -140;
+        const bool wall = std::hypot(px / 148, py / 86) > 0.95 || std::abs(px) < 8;
+        volume.hu.push_back(std::hypot(px / 148, py / 86) > 1 ? std::int16_t{-1000}
+                            : liver                           ? std::int16_t{100}
+                            : wall                            ? std::int16_t{40}
+                                                              : std::int16_t{-850});
+        truth.voxels.push_back(liver ? 1 : 0);
+        prediction.mask.voxels.push_back(liver && pz < 50 ? 1 : 0);
+      }
+  }
+  const auto last = [](const LiverMask& mask) {
+    return liver_extent(liver_areas_mm2(mask), 100).value().last;
+  };
+  LiverMask refined = prediction.mask;
+  refine_liver(volume, refined);
+  EXPECT_LT(last(refined), last(truth));
+  const LiverMask found = clean_prediction(std::move(prediction), volume, true).mask;
+  EXPECT_EQ(last(found), last(truth));
+  EXPECT_GT(dice_of(found.voxels, truth.voxels), 0.98);
+}
+
 // The scan goes on above the liver, there with lung of `lung_hu` in a third of the image; the
 // field of view cuts the body at both sides, or air is about it.
 Words doubts_below(std::int16_t lung_hu, bool is_cut) {
