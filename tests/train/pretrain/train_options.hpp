@@ -31,7 +31,7 @@ class TrainOptions : public testing::Test {
     make_damaged();
   }
   static void TearDownTestSuite() { scratch_.reset(); }
-  void TearDown() override { scratch_->clear_but({"data", "damaged"}); }
+  void TearDown() override { scratch_->clear_but({"data", "damaged", "masked"}); }
 
   static TrainConfig small(const std::string& method = "wsp") {
     TrainConfig c;
