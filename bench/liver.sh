@@ -16,7 +16,8 @@ trap 'rm -rf "$work"' EXIT
 out=${WSP_BENCH_OUT:-$work/dataset}
 begin=$(date +%s%N)
 "$ingest" "$ct" --out "$out" --ids keep --masks "$masks" --liver-model "${WSP_LIVER_MODEL:-builtin}" --compare-masks --mask-cache none \
-  --threads "${WSP_THREADS:-0}" --log-level warn "$@" || { code=$?; [ $code = 3 ] || exit $code; }  # 3: some files could not be seen
+  --threads "${WSP_THREADS:-0}" --log-level warn "$@" || code=$?
+[ "${code:-0}" = 0 ] || [ "$code" = 3 ] || exit "$code"  # 3: some files could not be seen
 python3 - "$out" "$((($(date +%s%N) - begin) / 1000000))" <<'PYTHON'
 import csv, json, pathlib, sys
 out, seconds = pathlib.Path(sys.argv[1]), int(sys.argv[2]) / 1000

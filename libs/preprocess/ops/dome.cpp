@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "preprocess/ops/distance.hpp"
+#include "preprocess/ops/liver.hpp"
 #include "preprocess/ops/runs.hpp"
 
 namespace wsp {
@@ -141,27 +142,23 @@ Islands add_islands(std::span<const std::int16_t> hu, const Geometry& g,
 
 std::int64_t complete_dome(const Volume& volume, LiverMask& mask) {
   const Geometry& g = volume.geometry;
-  const auto area = static_cast<std::size_t>(g.slice_voxels());
-  std::int64_t first = -1, last = -1;
-  std::vector<std::int64_t> pixels;
-  for (std::int64_t z = 0; z < g.size[2]; ++z) {
-    const auto slice = mask.slice(z);
-    pixels.push_back(std::count(slice.begin(), slice.end(), 1));
-    if (pixels.back() == 0) continue;
-    if (first < 0) first = z;
-    last = z;
-  }
+  const auto voxels = static_cast<std::size_t>(g.slice_voxels());
+  const double pixel_mm2 = g.spacing_mm[0] * g.spacing_mm[1];
+  const auto areas = liver_areas_mm2(mask);
+  const auto extent = liver_extent(areas, pixel_mm2 / 2);
   std::int64_t added = 0;
-  if (first < 0) return added;
+  if (!extent) return added;
+  const auto [first, last] = *extent;
   const auto mm = [&](std::int64_t z) { return volume.z_mm[static_cast<std::size_t>(z)]; };
-  const auto largest = *std::max_element(pixels.begin(), pixels.end());
+  const double top_mm = mm(last) + kMostAboveMm;
+  const double largest = *std::max_element(areas.begin(), areas.end()) / pixel_mm2;
   Islands island;  // of the slice below
   for (std::int64_t z = std::max(first + 1, (first + last) / 2); z < g.size[2]; ++z) {
-    if (mm(z) > mm(last) + kMostAboveMm) break;
-    const std::span<std::uint8_t> slice{mask.voxels.data() + static_cast<std::size_t>(z) * area,
-                                        area};
-    const double most = island.pixels > 0 ? kMostGrowth * static_cast<double>(island.pixels)
-                                          : kMostPart * static_cast<double>(largest);
+    if (mm(z) > top_mm) break;
+    const std::span<std::uint8_t> slice{mask.voxels.data() + static_cast<std::size_t>(z) * voxels,
+                                        voxels};
+    const double most =
+        island.pixels > 0 ? kMostGrowth * static_cast<double>(island.pixels) : kMostPart * largest;
     island =
         add_islands(volume.slice(z), g, mask.slice(z - 1), static_cast<std::int64_t>(most), slice);
     if (z > last && island.pixels == 0) break;
