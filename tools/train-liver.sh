@@ -27,6 +27,6 @@ run wsp-unet train "$out/data" --init "$out/first/liver.json" --out "$out/run" -
   --samples-per-epoch 1024 --epochs 4 --lr 3e-4 --schedule cosine --warmup-epochs 0.2 --validate-every 0 --hold-back 0.04 \
   --cache ram --min-crop-area 0.5 --gain 0.2 --noise 0.04 --seed 1 --threads 1 --resume
 run wsp-unet export "$out/run" --with "$out/first/liver.json" --model "$out/model/liver.json" --name wsp-liver \
-  --model-version 1.5.0 --half --refine --force \
+  --model-version 1.6.0 --half --refine --force \
   --comment "mean of two networks, trained on 640 and 57 rich phantoms and on no patient; tools/train-liver.sh"
 sha256sum "$out/model/liver.ts" | tee -a "$out/commands.txt"

@@ -1,15 +1,12 @@
 #include "preprocess/ops/dome.hpp"
 
 #include <algorithm>
-#include <array>
-#include <cmath>
-#include <limits>
 #include <span>
 #include <vector>
 
-#include "preprocess/ops/distance.hpp"
 #include "preprocess/ops/liver.hpp"
 #include "preprocess/ops/runs.hpp"
+#include "preprocess/ops/slice_part.hpp"
 
 namespace wsp {
 namespace {
@@ -19,31 +16,6 @@ constexpr double kLeastMm2 = 100, kLeastCovered = 0.05, kMissed = 0.2, kMostPart
                  kMostGrowth = 1.1, kMostAboveMm = 40;
 // Lung is looked for beyond what shares a voxel with the island.
 constexpr double kRingFromMm = 2, kRingToMm = 6, kLeastLung = 0.8;
-
-using Pixels = std::vector<std::uint8_t>;
-
-// A part of a slice, with room for its ring.
-struct SliceBox {
-  std::int64_t x0, y0, nx, ny;
-};
-
-// Squared distances of the box's pixels from those of `set`, mm2.
-std::vector<float> distances(const Pixels& set, const SliceBox& box, const Geometry& g) {
-  std::vector<float> field(static_cast<std::size_t>(box.nx * box.ny));
-  for (std::int64_t y = 0; y < box.ny; ++y)
-    for (std::int64_t x = 0; x < box.nx; ++x)
-      field[static_cast<std::size_t>(y * box.nx + x)] =
-          set[static_cast<std::size_t>((box.y0 + y) * g.size[0] + box.x0 + x)] != 0
-              ? 0.0F
-              : std::numeric_limits<float>::infinity();
-  std::array<std::vector<double>, 3> positions{{{}, {}, {0.0}}};
-  for (std::int64_t x = 0; x < box.nx; ++x)
-    positions[0].push_back(static_cast<double>(x) * g.spacing_mm[0]);
-  for (std::int64_t y = 0; y < box.ny; ++y)
-    positions[1].push_back(static_cast<double>(y) * g.spacing_mm[1]);
-  squared_distances(std::span(field), positions);
-  return field;
-}
 
 // Soft tissue of a slice in connected parts.
 struct Tissue {
@@ -65,9 +37,9 @@ struct Tissue {
 };
 
 // Lung within the ring about a part, as a share.
-double lung_about(const Pixels& part, const SliceBox& box, std::span<const std::int16_t> hu,
+double lung_about(const SlicePixels& part, const SliceBox& box, std::span<const std::int16_t> hu,
                   const Geometry& g) {
-  const auto away = distances(part, box, g);
+  const auto away = distances_in_slice(part, box, g);
   std::int64_t ring = 0, lung = 0;
   for (std::int64_t y = 0; y < box.ny; ++y)
     for (std::int64_t x = 0; x < box.nx; ++x) {
@@ -89,7 +61,7 @@ struct Islands {
 Islands add_islands(std::span<const std::int16_t> hu, const Geometry& g,
                     std::span<const std::uint8_t> below, std::int64_t most,
                     std::span<std::uint8_t> slice) {
-  Pixels liver(slice.begin(), slice.end());
+  SlicePixels liver(slice.begin(), slice.end());
   for (std::size_t i = 0; i < liver.size(); ++i) liver[i] |= below[i];
   const Tissue tissue(hu, g);
   std::vector<std::int64_t> covered(tissue.parts.size.size());
@@ -111,22 +83,13 @@ Islands add_islands(std::span<const std::int16_t> hu, const Geometry& g,
     if (static_cast<double>(covered[p]) < kLeastCovered * pixels || size > most ||
         pixels * g.spacing_mm[0] * g.spacing_mm[1] < kLeastMm2 || x_sum[p] / pixels > body_x / body)
       continue;
-    Pixels part(slice.size());
-    std::int64_t x0 = g.size[0], x1 = 0, y0 = g.size[1], y1 = 0;
+    SlicePixels part(slice.size());
     tissue.for_runs([&](std::size_t of, std::int64_t y, const Run& run) {
       if (of != p) return;
       std::fill(part.begin() + y * g.size[0] + run.begin, part.begin() + y * g.size[0] + run.end,
                 1);
-      x0 = std::min<std::int64_t>(x0, run.begin);
-      x1 = std::max<std::int64_t>(x1, run.end);
-      y0 = std::min(y0, y);
-      y1 = std::max(y1, y + 1);
     });
-    const auto px = static_cast<std::int64_t>(std::ceil(kRingToMm / g.spacing_mm[0])),
-               py = static_cast<std::int64_t>(std::ceil(kRingToMm / g.spacing_mm[1]));
-    SliceBox box{std::max<std::int64_t>(0, x0 - px), std::max<std::int64_t>(0, y0 - py), 0, 0};
-    box.nx = std::min(g.size[0], x1 + px) - box.x0;
-    box.ny = std::min(g.size[1], y1 + py) - box.y0;
+    const SliceBox box = box_about(part, kRingToMm, g);
     if (lung_about(part, box, hu, g) < kLeastLung) continue;
     found.pixels += size;
     std::int64_t missed = 0;

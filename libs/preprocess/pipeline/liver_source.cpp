@@ -12,6 +12,7 @@
 #include "preprocess/ops/liver.hpp"
 #include "preprocess/ops/slices.hpp"
 #include "preprocess/ops/surface_distance.hpp"
+#include "preprocess/ops/tip.hpp"
 
 namespace wsp {
 namespace {
@@ -197,7 +198,9 @@ PredictedMask clean_prediction(Segmentation prediction, const Volume& volume, bo
     result.refined->stability = dice_of(liver_at(prediction, volume, kBold).voxels,
                                         liver_at(prediction, volume, kSure).voxels);
   }
-  if (complete_dome(volume, result.mask) > 0) clean_mask(result.mask);
+  std::int64_t added = complete_dome(volume, result.mask);
+  added += complete_tip(volume, result.mask, result.refined->mode_hu, result.refined->spread_hu);
+  if (added > 0) clean_mask(result.mask);
   return result;
 }
 

@@ -42,7 +42,7 @@ std::string model_identity(const ModelDescriptor& model, SegmentationPlan plan,
                            const std::string& precision) {
   // Another way of running the same weights is another model: raise the number with each.
   constexpr const char* kMethod = "segment-2";
-  constexpr const char* kRefinement = "refine-5";  // so is another refinement
+  constexpr const char* kRefinement = "refine-6";  // so is another refinement
   return hex(sha256(model.identity + kMethod + (model.refine ? kRefinement : "") +
                     std::to_string(plan.coarse_mm) + (precision == "fp32" ? "" : precision)));
 }

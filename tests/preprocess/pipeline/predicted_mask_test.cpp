@@ -129,6 +129,41 @@ TEST(CleanPrediction, WhatRefinementDoesNotReachOfTheDomeIsFound) {
   EXPECT_GT(dice_of(found.voxels, truth.voxels), 0.98);
 }
 
+// A liver that tapers downwards in fat, of whose lower 60 mm the network finds nothing.
+TEST(CleanPrediction, WhatRefinementDoesNotReachOfTheTipIsFound) {
+  Volume volume;
+  LiverMask truth;
+  Segmentation prediction;
+  Geometry& g = volume.geometry;
+  g.size = {80, 60, 40};
+  g.spacing_mm = {3, 3, 5};
+  prediction.mask.geometry = truth.geometry = g;
+  for (std::int64_t z = 0; z < g.size[2]; ++z) {
+    volume.z_mm.push_back(static_cast<double>(z) * 5);
+    for (std::int64_t y = 0; y < g.size[1]; ++y)
+      for (std::int64_t x = 0; x < g.size[0]; ++x) {
+        const double px = 3 * static_cast<double>(x) - 120, py = 3 * static_cast<double>(y) - 90,
+                     pz = volume.z_mm.back() - 20;
+        const double radius = 15 + std::max(0.0, pz - 60);
+        const bool liver = pz >= 0 && pz < 110 && std::hypot(px + 40, py) < radius;
+        volume.hu.push_back(liver      ? std::int16_t{100}
+                            : pz > 115 ? std::int16_t{-850}  // the lungs
+                                       : std::int16_t{-90});
+        truth.voxels.push_back(liver ? 1 : 0);
+        prediction.mask.voxels.push_back(liver && pz >= 60 ? 1 : 0);
+      }
+  }
+  const auto first = [](const LiverMask& mask) {
+    return liver_extent(liver_areas_mm2(mask), 100).value().first;
+  };
+  LiverMask refined = prediction.mask;
+  refine_liver(volume, refined);
+  EXPECT_GT(first(refined), first(truth));
+  const LiverMask found = clean_prediction(std::move(prediction), volume, true).mask;
+  EXPECT_EQ(first(found), first(truth));
+  EXPECT_GT(dice_of(found.voxels, truth.voxels), 0.97);
+}
+
 // The scan goes on above the liver, there with lung of `lung_hu` in a third of the image; the
 // field of view cuts the body at both sides, or air is about it.
 Words doubts_below(std::int16_t lung_hu, bool is_cut) {
