@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Installs what is missing, configures, builds and runs every test (slow ones too).
-#   bash tests/run.sh [ctest arguments, e.g. -R ops -LE slow]
+# Installs what is missing, configures, builds and runs the tests.
+#   bash tests/run.sh                          all but the slow ones
+#   bash tests/run.sh -L slow                  those; with arguments ctest gets them as they are (-R ops; -LE none: all)
 # Environment: WSP_TEST_DATA, WSP_GOLDEN_DIR (default ../shared/data, ../shared/golden), WSP_JOBS, WSP_BUILD_DIR, WSP_PRESET (release).
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -22,4 +23,5 @@ if [ ! -f "$data/MANIFEST.md" ]; then
 fi
 
 say "3/3  tests"
+[ $# -gt 0 ] || set -- -LE slow
 ctest --test-dir "$build" --output-on-failure -j "$jobs" "$@"

@@ -20,7 +20,7 @@ scratch = tempfile.TemporaryDirectory(prefix="wsp-train-")
 root = pathlib.Path(scratch.name)
 data = root / "data"
 subprocess.run([make, data, "24", "8", "64"], check=True)
-base = [str(data), "--encoder", "resnet18", "--image-size", "48", "--norm", "group", "--batch", "12",
+base = [str(data), "--encoder", "tinynet", "--image-size", "160", "--batch", "12",
         "--samples-per-epoch", "120", "--epochs", "2", "--seed", "3", "--device", "cpu", "--workers", "1",
         "--hold-back", "0.2"]
 
