@@ -1,7 +1,9 @@
 // What is said of a predicted mask, and that the cache says the same.
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cmath>
+#include <functional>
 
 #include "preprocess/ops/liver.hpp"
 #include "preprocess/pipeline/liver_source.hpp"
@@ -93,75 +95,72 @@ TEST(CleanPrediction, ItIsStableWhereTheHuSayTheSameToABoldAndToASureMask) {
   EXPECT_LT(blind.stability, 0.8);
 }
 
-// A liver that rises into the lung by 90 mm, of which the network misses the upper 40.
-TEST(CleanPrediction, WhatRefinementDoesNotReachOfTheDomeIsFound) {
+// What a voxel of a scene is, and whether the network finds it.
+struct Point {
+  bool liver, found;
+  std::int16_t hu;
+};
+
+struct Scene {
   Volume volume;
   LiverMask truth;
   Segmentation prediction;
-  Geometry& g = volume.geometry;
-  g.size = {101, 60, 30};
-  g.spacing_mm = {3, 3, 5};
-  prediction.mask.geometry = truth.geometry = g;
-  for (std::int64_t z = 0; z < g.size[2]; ++z) {
-    volume.z_mm.push_back(static_cast<double>(z) * 5);
-    for (std::int64_t y = 0; y < g.size[1]; ++y)
-      for (std::int64_t x = 0; x < g.size[0]; ++x) {
-        const double px = 3 * static_cast<double>(x) - 150, py = 3 * static_cast<double>(y) - 88,
-                     pz = 5 * static_cast<double>(z) - 30;
-        const bool liver = std::hypot((px + 70) / 60, py / 60, pz / 90) < 1 && px > -140;
-        const bool wall = std::hypot(px / 148, py / 86) > 0.95 || std::abs(px) < 8;
-        volume.hu.push_back(std::hypot(px / 148, py / 86) > 1 ? std::int16_t{-1000}
-                            : liver                           ? std::int16_t{100}
-                            : wall                            ? std::int16_t{40}
-                                                              : std::int16_t{-850});
-        truth.voxels.push_back(liver ? 1 : 0);
-        prediction.mask.voxels.push_back(liver && pz < 50 ? 1 : 0);
-      }
+
+  // `point` is asked for each voxel's place in mm from `origin`.
+  Scene(std::array<std::int64_t, 3> size, std::array<double, 3> origin,
+        const std::function<Point(double x, double y, double z)>& point) {
+    Geometry& g = volume.geometry;
+    g.size = size;
+    g.spacing_mm = {3, 3, 5};
+    prediction.mask.geometry = truth.geometry = g;
+    for (std::int64_t z = 0; z < size[2]; ++z) {
+      volume.z_mm.push_back(static_cast<double>(z) * 5);
+      for (std::int64_t y = 0; y < size[1]; ++y)
+        for (std::int64_t x = 0; x < size[0]; ++x) {
+          const Point here =
+              point(3 * static_cast<double>(x) - origin[0], 3 * static_cast<double>(y) - origin[1],
+                    volume.z_mm.back() - origin[2]);
+          volume.hu.push_back(here.hu);
+          truth.voxels.push_back(here.liver ? 1 : 0);
+          prediction.mask.voxels.push_back(here.liver && here.found ? 1 : 0);
+        }
+    }
   }
-  const auto last = [](const LiverMask& mask) {
-    return liver_extent(liver_areas_mm2(mask), 100).value().last;
-  };
-  LiverMask refined = prediction.mask;
-  refine_liver(volume, refined);
-  EXPECT_LT(last(refined), last(truth));
-  const LiverMask found = clean_prediction(std::move(prediction), volume, true).mask;
-  EXPECT_EQ(last(found), last(truth));
-  EXPECT_GT(dice_of(found.voxels, truth.voxels), 0.98);
+};
+
+SliceRange extent_of(const LiverMask& mask) {
+  return liver_extent(liver_areas_mm2(mask), 100).value();
+}
+
+// A liver that rises into the lung by 90 mm, of which the network misses the upper 40.
+TEST(CleanPrediction, WhatRefinementDoesNotReachOfTheDomeIsFound) {
+  Scene scene({101, 60, 30}, {150, 88, 30}, [](double x, double y, double z) -> Point {
+    const bool liver = std::hypot((x + 70) / 60, y / 60, z / 90) < 1 && x > -140;
+    const bool wall = std::hypot(x / 148, y / 86) > 0.95 || std::abs(x) < 8;
+    const int hu = std::hypot(x / 148, y / 86) > 1 ? -1000 : liver ? 100 : wall ? 40 : -850;
+    return {liver, z < 50, static_cast<std::int16_t>(hu)};
+  });
+  LiverMask refined = scene.prediction.mask;
+  refine_liver(scene.volume, refined);
+  EXPECT_LT(extent_of(refined).last, extent_of(scene.truth).last);
+  const LiverMask found = clean_prediction(std::move(scene.prediction), scene.volume, true).mask;
+  EXPECT_EQ(extent_of(found).last, extent_of(scene.truth).last);
+  EXPECT_GT(dice_of(found.voxels, scene.truth.voxels), 0.98);
 }
 
 // A liver that tapers downwards in fat, of whose lower 60 mm the network finds nothing.
 TEST(CleanPrediction, WhatRefinementDoesNotReachOfTheTipIsFound) {
-  Volume volume;
-  LiverMask truth;
-  Segmentation prediction;
-  Geometry& g = volume.geometry;
-  g.size = {80, 60, 40};
-  g.spacing_mm = {3, 3, 5};
-  prediction.mask.geometry = truth.geometry = g;
-  for (std::int64_t z = 0; z < g.size[2]; ++z) {
-    volume.z_mm.push_back(static_cast<double>(z) * 5);
-    for (std::int64_t y = 0; y < g.size[1]; ++y)
-      for (std::int64_t x = 0; x < g.size[0]; ++x) {
-        const double px = 3 * static_cast<double>(x) - 120, py = 3 * static_cast<double>(y) - 90,
-                     pz = volume.z_mm.back() - 20;
-        const double radius = 15 + std::max(0.0, pz - 60);
-        const bool liver = pz >= 0 && pz < 110 && std::hypot(px + 40, py) < radius;
-        volume.hu.push_back(liver      ? std::int16_t{100}
-                            : pz > 115 ? std::int16_t{-850}  // the lungs
-                                       : std::int16_t{-90});
-        truth.voxels.push_back(liver ? 1 : 0);
-        prediction.mask.voxels.push_back(liver && pz >= 60 ? 1 : 0);
-      }
-  }
-  const auto first = [](const LiverMask& mask) {
-    return liver_extent(liver_areas_mm2(mask), 100).value().first;
-  };
-  LiverMask refined = prediction.mask;
-  refine_liver(volume, refined);
-  EXPECT_GT(first(refined), first(truth));
-  const LiverMask found = clean_prediction(std::move(prediction), volume, true).mask;
-  EXPECT_EQ(first(found), first(truth));
-  EXPECT_GT(dice_of(found.voxels, truth.voxels), 0.97);
+  Scene scene({80, 60, 40}, {120, 90, 20}, [](double x, double y, double z) -> Point {
+    const bool liver = z >= 0 && z < 110 && std::hypot(x + 40, y) < 15 + std::max(0.0, z - 60);
+    const int hu = liver ? 100 : z > 115 ? -850 : -90;  // the lungs above
+    return {liver, z >= 60, static_cast<std::int16_t>(hu)};
+  });
+  LiverMask refined = scene.prediction.mask;
+  refine_liver(scene.volume, refined);
+  EXPECT_GT(extent_of(refined).first, extent_of(scene.truth).first);
+  const LiverMask found = clean_prediction(std::move(scene.prediction), scene.volume, true).mask;
+  EXPECT_EQ(extent_of(found).first, extent_of(scene.truth).first);
+  EXPECT_GT(dice_of(found.voxels, scene.truth.voxels), 0.97);
 }
 
 // The scan goes on above the liver, there with lung of `lung_hu` in a third of the image; the
