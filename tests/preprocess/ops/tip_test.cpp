@@ -11,10 +11,9 @@ namespace {
 
 struct TipScene {
   double missing_mm = 20;        // of the cone, from its point
-  std::int16_t below = -90;      // HU of what lies about it
-  std::int16_t tip = 100;        // and of the cone where it is missing
+  std::int16_t tip = 100;        // HU of the cone where it is missing
   double half_width_mm = 1000;   // of the cone, to the sides
-  std::int64_t first_slice = 5;  // the cone's point; slices below it are bowel
+  std::int64_t first_slice = 5;  // of the cone
   double shift_mm = 0;           // of the missing part, to the side
 };
 
@@ -38,7 +37,7 @@ struct TipCase {
                        py = 2 * static_cast<double>(y) - 90;
           const bool liver =
               std::hypot(px, py) < 0.8 * from_point && std::abs(px) < scene.half_width_mm;
-          volume.hu.push_back(!liver ? scene.below : missing ? scene.tip : std::int16_t{100});
+          volume.hu.push_back(!liver ? std::int16_t{-90} : missing ? scene.tip : std::int16_t{100});
           truth.voxels.push_back(liver ? 1 : 0);
           mask.voxels.push_back(liver && !missing ? 1 : 0);
         }
